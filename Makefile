@@ -1,0 +1,48 @@
+# make run    everything on a fresh machine: environment, package, default experiment
+# make test   the same environment, then checks and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= 8
+# Changes with the pins and with the checkout to which the editable install points.
+STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; echo $(CURDIR)) | cksum | cut -d" " -f1)
+
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: run test test-long lint schema tiny-clip clean
+
+run: $(STAMP)
+	@oodgrid unlock
+	snakemake --cores $(CORES)
+
+test: $(STAMP) lint
+	pytest -n auto --dist loadfile -m "not slow"
+
+test-long: $(STAMP)
+	pytest -m slow
+
+lint: $(STAMP)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	lint-imports
+
+schema: $(STAMP)
+	oodgrid schema > workflow/schemas/config.schema.json
+
+tiny-clip: $(STAMP)
+	python tools/train_tiny_clip.py
+
+# Pinned versions; the stamp changes with the pins, so that an old environment is brought up to date.
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" \
+		|| { echo "oodgrid needs Python 3.11, 3.12 or 3.13; found $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing pinned versions into $(VENV): one to three minutes."
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	rm -f $(VENV)/installed-*
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,120 @@
+"""The second rule of adapt: what a fitted method makes of the splits; adding an OOD set never refits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oodgrid import paths, registry, store
+from oodgrid.adapt.contract import Classifier, Diverged, Method, check_finite
+from oodgrid.adapt.data import FitFiles
+from oodgrid.config import Experiment
+from oodgrid.errors import OodgridError
+from oodgrid.grid import Unit
+from oodgrid.identity import code_fingerprint
+from oodgrid.kept import Kept
+
+BATCH = 4096
+
+
+def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
+    """Apply every fit to the test split of the ID set and of every OOD set; write the manifest.
+
+    What is left is the smallest sufficient thing: prototypes where logits are features · prototypes, changed
+    features where the method changes them, logits where neither is enough.
+
+    Raises:
+        OodgridError: A file that is needed is missing or damaged; finished parts stay.
+    """
+    choice = experiment.method(method)
+    entry = registry.find("method", choice.name)
+    files = FitFiles(results, experiment.backbone(backbone), experiment.id_dataset(id_dataset))
+    names = [id_dataset, *(ood.name for _, ood in files.dataset.pairs())]
+    features = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
+    manifest = store.read_json(paths.fitted(results, experiment.experiment, backbone, id_dataset, method))
+    one = _Application(entry.make(**choice.params), entry.leaves, choice.name, files, features)
+    fits = tqdm(manifest["fits"], desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit", delay=5)
+    units = [one.run(record) for record in fits]
+    path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
+    store.write_json(path, {"method": choice.name, "leaves": entry.leaves, "units": units})
+    return path
+
+
+class _Application:
+    """One method applied to one set of feature files."""
+
+    def __init__(
+        self, method: Method, leaves: str, name: str, files: FitFiles, features: dict[str, store.Features]
+    ) -> None:
+        self.method, self.leaves, self.files, self.features = method, leaves, files, features
+        self.kept = Kept(files.results, "apply")
+        self.text = files.text_side()  # loads its tower at most once
+        self.code = [registry.fit_code(name), code_fingerprint("oodgrid.adapt.apply")]
+
+    def run(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the manifest's record of one fit, making what is not there yet."""
+        unit = {key: record[key] for key in ("shots", "seed", "status", "reason")}
+        if record["status"] != "ok":
+            return unit
+        try:
+            return {**unit, **self._parts(record)}
+        except Diverged as failure:
+            return {**unit, "status": "failed", "reason": str(failure)}
+
+    def _parts(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the names of the files that one fit leaves for the scores."""
+        classifier = cache(lambda: self._classifier(record))
+        parts: dict[str, Any] = {
+            "classifier": self._part(record, "classifier", lambda: _classifier_arrays(classifier()))
+        }
+        if self.leaves != "prototypes":
+            parts["sets"] = {
+                name: self._part(record, features.digest, lambda n=name, f=features: self._set(classifier(), n, f))
+                for name, features in self.features.items()
+            }
+        if self.leaves == "features":
+            parts["bank"] = self._part(record, "bank", lambda: self._bank(classifier(), record))
+        return parts
+
+    def _classifier(self, record: dict[str, Any]) -> Classifier:
+        arrays, _ = store.read_arrays(self.files.results / record["file"])
+        return self.method.classifier(arrays, self.text)
+
+    def _part(self, record: dict[str, Any], what: str, make: Callable[[], dict[str, np.ndarray]]) -> str:
+        identity = {"fit": record["file"], "what": what, "code": self.code}
+        return self.kept.name(self.kept.get(identity, ".safetensors", lambda path: store.write_arrays(path, make())))
+
+    def _set(self, classifier: Classifier, name: str, features: store.Features) -> dict[str, np.ndarray]:
+        found, wanted = features.image_features.shape[1], classifier.prototypes.shape[1]
+        if found != wanted:
+            raise OodgridError(
+                f"{name} has features of {found} dimensions but the prototypes have {wanted}: "
+                "they come from different backbones; import or encode them again under one"
+            )
+        return self._made(classifier, features.image_features)
+
+    def _made(self, classifier: Classifier, features: np.ndarray) -> dict[str, np.ndarray]:
+        make = classifier.change or classifier.logits
+        parts = [make(features[start : start + BATCH]) for start in range(0, len(features), BATCH)]
+        made = {self.leaves: np.concatenate(parts).astype(np.float32)}
+        check_finite(made, "of the fitted method")
+        return made
+
+    def _bank(self, classifier: Classifier, record: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Return the changed shots, the bank of scores that compare with labelled features."""
+        rows = self.files.draw(Unit("", record["shots"], record["seed"])).train
+        made = self._made(classifier, self.files.train.image_features[rows])
+        return {**made, "labels": self.files.train.labels[rows]}
+
+
+def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:
+    arrays = {"prototypes": classifier.prototypes.astype(np.float32)}
+    if classifier.bias is not None:
+        arrays["bias"] = classifier.bias.astype(np.float32)
+    check_finite(arrays, "of the fitted method")
+    return arrays

@@ -1,0 +1,139 @@
+"""What a fine-tuning method is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from oodgrid.adapt.text_tower import TextTower
+
+Arrays = dict[str, np.ndarray]
+
+
+class Skip(Exception):
+    """A combination that makes no sense; its message is the reason that the results show."""
+
+
+class Diverged(Exception):
+    """A fit whose loss, parameters or results are not finite any more; its message says which."""
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """The text side of the ID classes.
+
+    Attributes:
+        prototypes: Shape (K, D), float32, unit norm: mean over templates of the normalised text embeddings.
+            Where the configuration says `text: visual_prototypes`, the class means of the shots; None where
+            there is neither.
+        classnames: K names, or None where there are no texts.
+        tower: Loads the text tower for prompts that are not plain text.
+    """
+
+    prototypes: np.ndarray | None
+    classnames: list[str] | None
+    tower: Callable[[], TextTower]
+
+
+@dataclass(frozen=True)
+class FitData:
+    """All that fitting may see: shots, few-shot validation and text; never a test file.
+
+    Attributes:
+        train: Shape (M, D), float32, not normalised unless `normalised`.
+        train_labels: Shape (M,).
+        val: Shape (V, D); V = 0 where there is no validation split.
+        val_labels: Shape (V,).
+        classes: Number of classes K.
+        shots: Images a class; 0 for methods without.
+        seed: Seed of everything random in the fit.
+        normalised: Whether an import has lost the norms.
+    """
+
+    text: TextSide
+    classes: int
+    train: np.ndarray
+    train_labels: np.ndarray
+    val: np.ndarray
+    val_labels: np.ndarray
+    shots: int
+    seed: int
+    normalised: bool = False
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a fit leaves.
+
+    Attributes:
+        arrays: Learned parameters, and whatever `apply` needs.
+        info: For people: chosen hyper-parameters, validation accuracy, losses, notes.
+    """
+
+    arrays: Arrays
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The smallest sufficient thing to make logits, on the cosine scale, of any features.
+
+    Attributes:
+        prototypes: Shape (K, D): logits are normalised features · prototypes + bias.
+        bias: Shape (K,), or None.
+        change: For methods that change features: (N, D) as cached to (N, D).
+        logits: Only where neither is enough: features (N, D) as cached to logits (N, K).
+    """
+
+    prototypes: np.ndarray
+    bias: np.ndarray | None = None
+    change: Callable[[np.ndarray], np.ndarray] | None = None
+    logits: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+class Method(Protocol):
+    """A fine-tuning method: a frozen dataclass of hyper-parameters, registered by `oodgrid.registry.method`."""
+
+    def fit(self, data: FitData) -> Learned:
+        """Learn. May raise Skip or Diverged."""
+        ...
+
+    def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
+        """Turn what was learned into a classifier."""
+        ...
+
+
+def normalise(features: np.ndarray) -> np.ndarray:
+    """Return rows of unit L2 norm, shape (N, D); zero rows stay zero."""
+    norms = np.linalg.norm(features, axis=-1, keepdims=True)
+    return features / np.where(norms == 0, 1, norms)
+
+
+def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the normalised mean of the normalised features of each class, shape (K, D).
+
+    Raises:
+        Skip: A class has no sample.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+    sums = np.zeros((classes, features.shape[1]))
+    np.add.at(sums, labels, normalise(features.astype(np.float64)))
+    return normalise(sums).astype(np.float32)
+
+
+def check_finite(arrays: Arrays, what: str) -> None:
+    """Raise Diverged where a number is NaN or infinite, naming the array."""
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise Diverged(f"the {name} {what} are not finite")
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of rows of (N, K) whose largest entry is the label's."""
+    return float(np.mean(logits.argmax(axis=1) == labels))

@@ -1,0 +1,139 @@
+"""Reading what a fit may see, and drawing its shots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid import paths, sampling, store
+from oodgrid.adapt import text_tower
+from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, normalise
+from oodgrid.config import Backbone, IdDataset
+from oodgrid.errors import OodgridError
+from oodgrid.grid import Unit
+
+
+@dataclass(frozen=True)
+class FitFiles:
+    """The files from which one method of one (backbone, ID dataset) learns: train, val and text, never test."""
+
+    results: Path
+    backbone: Backbone
+    dataset: IdDataset
+
+    @cached_property
+    def train(self) -> store.Features | None:
+        """The train split, or None where the dataset has none."""
+        return self._split("train")
+
+    @cached_property
+    def val(self) -> store.Features | None:
+        """The val split, or None where the dataset has none."""
+        return self._split("val")
+
+    @cached_property
+    def texts(self) -> store.Texts | None:
+        """The text side, or None where visual prototypes stand in or an import brought none."""
+        path = paths.texts(self.results, self.backbone.name, self.dataset.name)
+        wanted = self.dataset.text == "classnames"
+        return store.read_texts(path) if wanted and (path.exists() or not self.dataset.imported) else None
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """Digests of all that these files hold."""
+        parts = {"train": self.train, "val": self.val, "texts": self.texts}
+        return {name: part.digest if part else None for name, part in parts.items()}
+
+    def draw(self, unit: Unit) -> sampling.Draw:
+        """Return the rows of train and val that a unit may use.
+
+        Raises:
+            Skip: There is no training split, or an import holds no such draw.
+        """
+        if not unit.shots:
+            none = np.empty(0, dtype=np.int64)
+            return sampling.Draw(none, none)
+        if self.train is None:
+            raise Skip(f"{self.dataset.name} has no training split")
+        val_labels = None if self.val is None else self.val.labels
+        try:
+            return sampling.draw(self.train.labels, val_labels, unit.shots, unit.seed, self.train.draws)
+        except sampling.NoDraw as none:
+            raise Skip(str(none)) from None
+
+    def data(self, unit: Unit) -> FitData:
+        """Return all that fitting one unit may see.
+
+        Raises:
+            Skip: As `draw`, or a class without a shot where class means stand in for texts.
+            OodgridError: Labels or dimensions do not fit each other.
+        """
+        self._check_widths()
+        drawn = self.draw(unit)
+        train, train_labels = _rows(self.train, drawn.train)
+        val, val_labels = _rows(self.val, drawn.val)
+        return FitData(
+            self.text_side(train, train_labels), self._classes(), train, train_labels, val, val_labels,
+            unit.shots, unit.seed, bool(self.train and self.train.normalised),
+        )  # fmt: skip
+
+    def text_side(self, train: np.ndarray | None = None, train_labels: np.ndarray | None = None) -> TextSide:
+        """Return the text side; where visual prototypes stand in, they are made of the shots."""
+        names = self.texts.classnames if self.texts else None
+        if self.texts is not None:
+            prototypes = normalise(normalise(self.texts.text_features).mean(axis=0))
+        elif self.dataset.text == "visual_prototypes" and train is not None and len(train):
+            prototypes = class_means(train, train_labels, self._classes())
+        else:
+            prototypes = None
+        return TextSide(prototypes, names, lambda: self._tower)
+
+    @cached_property
+    def _tower(self) -> text_tower.TextTower:
+        """The text tower, loaded at most once for all fits."""
+        return text_tower.load(self.backbone)
+
+    def _classes(self) -> int:
+        if self.texts is not None:
+            count = len(self.texts.classnames)
+        else:
+            count = 0 if self.train is None else int(self.train.labels.max()) + 1
+        if count == 1:
+            raise OodgridError(
+                f"ID dataset {self.dataset.name} has one class only: scores over classes need two or more"
+            )
+        labels = np.empty(0) if self.train is None else self.train.labels
+        wrong = labels[(labels < 0) | (labels >= count)]
+        if len(wrong):
+            raise OodgridError(
+                f"{self.dataset.name}: training label {wrong[0]} does not fit {count} classes: mend the class list"
+            )
+        return count
+
+    def _check_widths(self) -> None:
+        files = {
+            "train": self.train and self.train.image_features,
+            "val": self.val and self.val.image_features,
+            "text": self.texts and self.texts.text_features,
+        }
+        widths = {name: values.shape[-1] for name, values in files.items() if values is not None}
+        if len(set(widths.values())) > 1:
+            found = ", ".join(f"{name} {width}" for name, width in widths.items())
+            raise OodgridError(
+                f"the features of {self.dataset.name} differ in dimensions ({found}): "
+                "they come from different backbones; import or encode them again under one"
+            )
+
+    def _split(self, split: str) -> store.Features | None:
+        path = paths.features(self.results, self.backbone.name, self.dataset.name, split)
+        expected = not self.dataset.imported and split in self.dataset.split_names
+        return store.read_features(path) if expected or path.exists() else None
+
+
+def _rows(features: store.Features | None, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if features is None:
+        return np.empty((0, 0), np.float32), np.empty(0, np.int32)
+    return features.image_features[rows], features.labels[rows]

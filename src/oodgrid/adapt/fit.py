@@ -1,0 +1,75 @@
+"""The first rule of adapt: learn every (shots, seed) of one method from shots, validation and text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from oodgrid import grid, paths, registry, store
+from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
+from oodgrid.adapt.data import FitFiles
+from oodgrid.config import Experiment
+from oodgrid.kept import Kept
+
+
+def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
+    """Fit every (shots, seed) that is not there yet, then write the manifest and return its path.
+
+    Raises:
+        OodgridError: A file that is needed is missing or damaged; finished fits stay.
+    """
+    choice = experiment.method(method)
+    entry = registry.find("method", choice.name)
+    made = entry.make(**choice.params)
+    files = FitFiles(results, experiment.backbone(backbone), experiment.id_dataset(id_dataset))
+    kept = Kept(results, "fit")
+    identity = {
+        "method": choice.name,
+        "params": {**entry.params, **choice.params},
+        "backbone": files.backbone.identity if "text_tower" in entry.needs else None,
+        "data": files.identity,
+        "text": files.dataset.text,
+        "code": registry.fit_code(choice.name),
+    }
+    title = f"fit {method} on {id_dataset} ({backbone})"
+    units = tqdm(grid.units(experiment, method), desc=title, unit="fit", delay=5)
+    fits = [_fit_one(made, entry, files, unit, kept, identity) for unit in units]
+    path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
+    store.write_json(path, {"method": choice.name, "params": choice.params, "fits": fits})
+    return path
+
+
+def _fit_one(
+    method: Method, entry: registry.Entry, files: FitFiles, unit: grid.Unit, kept: Kept, identity: dict[str, Any]
+) -> dict[str, Any]:
+    record = {"shots": unit.shots, "seed": unit.seed, "status": "ok", "reason": None, "file": None}
+
+    def learn(path: Path) -> None:
+        data = files.data(unit)
+        _check_needs(entry, data, files)
+        learned = method.fit(data)
+        check_finite(learned.arrays, "that training left")
+        store.write_arrays(path, learned.arrays, learned.info)
+
+    try:
+        path = kept.get({**identity, "shots": unit.shots, "seed": unit.seed}, ".safetensors", learn)
+    except Skip as skip:
+        return {**record, "status": "skipped", "reason": str(skip)}
+    except Diverged as failure:
+        return {**record, "status": "failed", "reason": str(failure)}
+    return {**record, "file": kept.name(path), "info": store.read_arrays(path)[1]}
+
+
+def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
+    """Raise Skip, with the reason, where a method cannot do with what there is."""
+    name = files.dataset.name
+    if {"text", "text_tower"} & set(entry.needs) and data.text.classnames is None:
+        stands_in = files.dataset.text == "visual_prototypes"
+        why = ": visual prototypes stand in place of text (method prototype)" if stands_in else ""
+        raise Skip(f"there are no text features of {name}{why}")
+    if "text_tower" in entry.needs and files.dataset.imported:
+        raise Skip(f"the features of {name} are imported: no text tower stands behind them")
+    if "prototypes" in entry.needs and data.text.prototypes is None:
+        raise Skip(f"there are neither text features of {name} nor text: visual_prototypes")

@@ -1,0 +1,337 @@
+"""The command line: the roof that alone knows all five rooms.
+
+Heavy imports stand inside the commands, so that `oodgrid metrics` starts without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from oodgrid import __version__
+from oodgrid.errors import OodgridError
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    _cap_threads()
+    try:
+        options.run(options)
+    except OodgridError as error:
+        return _fail(options, f"error: {error}")
+    except KeyboardInterrupt:
+        _fail(options, "interrupted; what was finished is kept")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _fail(options, f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)")
+    return 0
+
+
+def _fail(options: argparse.Namespace, line: str) -> int:
+    if options.debug:
+        traceback.print_exc()
+    if options.log:
+        options.log.parent.mkdir(parents=True, exist_ok=True)
+        options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", encoding="utf-8")
+    print(f"oodgrid: {' '.join(line.split())}", file=sys.stderr)
+    return 1
+
+
+def _cap_threads() -> None:
+    """Never start more threads than there are CPUs, whatever the workflow says; must run before numpy loads."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for variable in THREAD_VARIABLES:
+        given = os.environ.get(variable, "")
+        os.environ[variable] = str(min(int(given), cpus) if given.isdigit() and int(given) else cpus)
+
+
+# ------------------------------------------------------------------------------------------------- the stages
+
+
+def _encode(options: argparse.Namespace) -> None:
+    experiment = _experiment(options)
+    for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
+        wanted = [d for d in experiment.datasets() if not d.imported]
+        datasets = {d.name: d for d in _chosen(options.dataset, wanted, experiment.dataset)}
+        if options.part == "images":
+            from oodgrid.encode.images import encode_images
+
+            for dataset in datasets.values():
+                _say(*encode_images(options.results, backbone, dataset))
+        else:
+            from oodgrid.encode.texts import encode_texts
+
+            named = {d.name for d in experiment.id_datasets if d.text == "classnames" and not d.imported}
+            for name in [options.dataset] if options.dataset else sorted(named):
+                _say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    from oodgrid.adapt.apply import apply
+    from oodgrid.adapt.fit import fit
+
+    step = {"fit": fit, "apply": apply}[options.part]
+    methods = [method.listed("method") for method in _experiment(options).methods]
+    _for_each_table(options, methods, step)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from oodgrid import grid
+    from oodgrid.score.run import score
+
+    _for_each_table(options, grid.methods(_experiment(options)), score)
+
+
+def _for_each_table(options: argparse.Namespace, methods: list[str], step: Callable[..., Path]) -> None:
+    experiment = _experiment(options)
+    for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
+        for dataset in _chosen(options.id_dataset, experiment.id_datasets, experiment.id_dataset):
+            for method in [options.method] if options.method else methods:
+                _say(step(options.results, experiment, backbone.name, dataset.name, method))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from oodgrid.evaluate.run import evaluate
+
+    _say(*evaluate(options.results, _experiment(options)))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from oodgrid.report.run import PARTS, report
+
+    experiment = _experiment(options)
+    for part in [options.part] if options.part else PARTS:
+        report(options.results, experiment, part)
+    _say(options.results / experiment.experiment / "report.html")
+
+
+# ----------------------------------------------------------------------------------------------- helper verbs
+
+
+def _import(options: argparse.Namespace) -> None:
+    from oodgrid.encode import importing
+
+    if options.format == "experiment":
+        from oodgrid.config import load
+
+        _say(*importing.import_experiment(options.results, load(options.source)))
+        return
+    where = (options.results, _slug(options.backbone), _slug(options.dataset))
+    if options.format == "tip-adapter":
+        _say(*importing.import_tip_adapter(*where, options.source, options.test))
+    elif options.format == "text":
+        _say(importing.import_text(*where, options.source, options.classnames, options.template))
+    else:
+        _say(*importing.import_arrays(*where, options.source, options.split))
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    from oodgrid.evaluate.score_files import compare_files, format_table
+
+    row = compare_files(options.id, options.ood, options.score, options.negate)
+    print(json.dumps(row, indent=1) if options.json else format_table(row, options.negate))
+
+
+def _list(options: argparse.Namespace) -> None:
+    from oodgrid import catalogue, registry
+
+    kind = options.what.removesuffix("s")
+    if kind in registry.PACKAGES:
+        lines = [(e.name, ", ".join(e.needs) or "-", _params(e.params), e.summary, e.paper)
+                 for e in registry.entries(kind).values()]  # fmt: skip
+        _table(("name", "needs", "parameters", "what it is", "paper"), sorted(lines))
+    else:
+        lines = [(name, json.dumps(entry)) for name, entry in catalogue.entries(kind).items()]
+        _table(("name", "entry"), lines)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from oodgrid.inspection import describe
+
+    print(describe(options.file))
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from oodgrid.inspection import verify
+
+    bad = 0
+    for file in options.files:
+        try:
+            verify(file)
+            print(f"ok      {file}")
+        except OodgridError as error:
+            bad += 1
+            print(f"DAMAGED {error}")
+    if bad:
+        raise OodgridError(f"{bad} of {len(options.files)} files are damaged (named above)")
+
+
+def _schema(options: argparse.Namespace) -> None:
+    from oodgrid.config import schema
+
+    print(json.dumps(schema(), indent=1))
+
+
+def _unlock(options: argparse.Namespace) -> None:
+    from oodgrid.unlock import remove_stale_lock
+
+    remove_stale_lock(Path.cwd())
+
+
+# ---------------------------------------------------------------------------------------------------- parsing
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    shared.add_argument("--log", type=Path, metavar="FILE", help="on failure, write the traceback here")
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    staged = argparse.ArgumentParser(add_help=False, parents=[shared])
+    staged.add_argument("--config", type=Path, default=Path("config.yaml"), metavar="FILE", help="default: config.yaml")
+
+    parser = argparse.ArgumentParser(
+        prog="oodgrid",
+        description="OOD detection with fine-tuned vision-language models, on cached features.",
+        epilog="The whole way through: snakemake --cores 8. Help on one verb: oodgrid VERB --help",
+    )
+    parser.add_argument("--version", action="version", version=f"oodgrid {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_stages(verbs, staged)
+    _add_import(verbs, shared)
+    _add_helpers(verbs, shared)
+    return parser
+
+
+def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
+    encode = _verb(verbs, "encode", _encode, "images or texts through a backbone", staged,
+                   "oodgrid encode images --backbone tiny --dataset concepts")  # fmt: skip
+    encode.add_argument("part", choices=("images", "texts"))
+    encode.add_argument("--backbone", help="default: all of the experiment")
+    encode.add_argument("--dataset", help="default: all of the experiment")
+    adapt = _verb(verbs, "adapt", _adapt, "fit a method to the shots, then apply it to every set", staged,
+                  "oodgrid adapt fit --method coop")  # fmt: skip
+    adapt.add_argument("part", choices=("fit", "apply"))
+    score = _verb(verbs, "score", _score, "every score of every sample", staged, "oodgrid score --method coop")
+    for verb in (adapt, score):
+        for name in ("backbone", "id-dataset", "method"):
+            verb.add_argument(f"--{name}", help="default: all of the experiment")
+    _verb(verbs, "evaluate", _evaluate, "metrics and curves of every score", staged, "oodgrid evaluate")
+    report = _verb(verbs, "report", _report, "tables, figures and a page", staged, "oodgrid report figures")
+    report.add_argument("part", nargs="?", choices=("tables", "figures", "page"), help="default: all three")
+
+
+def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    verb = _verb(verbs, "import", _import, "bring in features that somebody else computed", shared,
+                 "oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd\n"
+                 "  oodgrid import npz food.npz --backbone clip-vit-b32 --dataset food --split test\n"
+                 "  oodgrid import text text_features.pt --backbone clip-vit-b32 --dataset imagenet "
+                 "--classnames names.txt\n"
+                 "  oodgrid import experiment experiments/clip-b32-features.yaml")  # fmt: skip
+    verb.add_argument("format", choices=("tip-adapter", "npz", "safetensors", "text", "experiment"))
+    verb.add_argument("source", type=Path, help="folder (tip-adapter), file, or experiment that describes its imports")
+    verb.add_argument("--backbone", help="name under which configs know the encoder")
+    verb.add_argument("--dataset", help="name under which configs know the dataset")
+    verb.add_argument("--split", default="test", choices=("train", "val", "test"), help="of npz and safetensors")
+    verb.add_argument(
+        "--test", default="test", help="tip-adapter: what becomes the test split (test, val, keys_4shots)"
+    )
+    verb.add_argument("--classnames", type=Path, help="text: JSON or text file with the names")
+    verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
+
+
+def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    metrics = _verb(verbs, "metrics", _metrics, "metrics of anybody's own scores, higher = in-distribution", shared,
+                    "oodgrid metrics --id id.csv --ood ood.csv --negate")  # fmt: skip
+    metrics.add_argument("--id", required=True, type=Path, metavar="FILE", help=".npy, .csv, .csv.gz or .parquet")
+    metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
+    metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
+    metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
+    metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
+    listing = _verb(verbs, "list", _list, "what exists", shared, "oodgrid list scores")
+    listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones"))
+    inspect = _verb(verbs, "inspect", _inspect, "what a results file holds and where it comes from", shared,
+                    "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
+    inspect.add_argument("file", type=Path)
+    verify = _verb(verbs, "verify", _verify, "check the checksums of results files", shared,
+                   "oodgrid verify results/features/tiny/*/*.h5")  # fmt: skip
+    verify.add_argument("files", type=Path, nargs="+")
+    _verb(verbs, "schema", _schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
+    _verb(verbs, "unlock", _unlock, "remove the lock of a killed snakemake, if none is running here", shared,
+          "oodgrid unlock")  # fmt: skip
+
+
+def _verb(
+    verbs: argparse._SubParsersAction,
+    name: str,
+    run: Callable,
+    what: str,
+    parent: argparse.ArgumentParser,
+    example: str,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        parents=[parent],
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.set_defaults(run=run)
+    return verb
+
+
+# ---------------------------------------------------------------------------------------------------- helpers
+
+
+def _experiment(options: argparse.Namespace):  # noqa: ANN202 (its type is a heavy import)
+    from oodgrid.config import load
+
+    return load(options.config)
+
+
+def _chosen(name: str | None, every: Iterable, find: Callable) -> list:
+    return [find(name)] if name else list(every)
+
+
+def _slug(name: str | None) -> str:
+    import re
+
+    from oodgrid.config import SLUG
+
+    if name is None:
+        raise OodgridError("say under which names to import: --backbone NAME --dataset NAME")
+    if not re.fullmatch(SLUG.strip("^$"), name):
+        raise OodgridError(f"'{name}' is no name: use letters, digits, dot, dash and underscore")
+    return name
+
+
+def _say(*paths: Path) -> None:
+    for path in paths:
+        print(f"wrote {path}")
+
+
+def _params(params: dict) -> str:
+    return ", ".join(f"{name}={value}" for name, value in params.items()) or "-"
+
+
+def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in [header, *lines]) for i in range(len(header))]
+    for row in [header, *lines]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,426 @@
+"""One experiment, as a user writes it: the models that validate it and give it its meaning.
+
+Names are looked up in the catalogue and the registry; every mistake is one line with a did-you-mean. Nothing
+here imports torch. The JSON schema for editors is generated from these models (`oodgrid schema`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from oodgrid import catalogue, registry
+from oodgrid.errors import OodgridError, unknown
+
+SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+KINDS = ("near", "far", "covariate")
+SHARED_FOLDERS = ("features", "text", "kept")
+ANY = "any"  # stands in place of a method for scores that do not depend on it
+
+Slug = Annotated[str, Field(pattern=SLUG)]
+
+
+class Strict(BaseModel):
+    """A part of the configuration: no key beyond its own, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                raise unknown(f"config key of {_spaced(cls.__name__)}", str(key), cls.model_fields)
+        return data
+
+
+class Backbone(Strict):
+    """Architecture, weights, preprocessing and precision together: two interpolations are two backbones."""
+
+    name: Slug = Field(description="The name of this backbone in results/ and tables.")
+    model: str = Field(description="An open_clip model name; for OpenAI's weights one that ends in -quickgelu.")
+    pretrained: str = Field(description="An open_clip tag, a path, or package:FILE for what oodgrid ships.")
+    model_config_file: str | None = Field(None, description="JSON of the architecture, or package:FILE.")
+    precision: Literal["fp32"] = Field("fp32", description="Arithmetic of the encoder.")
+    interpolation: Literal["bicubic", "bilinear"] | None = Field(None, description="Default: the weights' own.")
+    resize_mode: Literal["shortest", "longest", "squash"] | None = Field(None, description="Default: the weights' own.")
+
+    @model_validator(mode="after")
+    def _refuse_the_quickgelu_trap(self) -> Backbone:
+        if self.pretrained == "openai" and not self.model.endswith("-quickgelu"):
+            raise OodgridError(
+                f"backbone {self.name}: OpenAI's weights were trained with QuickGELU and lose 4 points of accuracy "
+                f"without it: write model: {self.model}-quickgelu"
+            )
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers that this backbone gives, as far as the configuration says it."""
+        packed = self.pretrained.startswith(catalogue.PACKAGE)
+        return self.model_dump(exclude={"name"}) | (
+            {"pretrained_sha256": catalogue.file_sha256(self.pretrained)} if packed else {}
+        )
+
+
+class ConceptWorld(Strict):
+    """Images of the project's own generated world (`oodgrid.encode.concept_world`)."""
+
+    group: Literal["id", "unseen_combinations", "unseen_shapes", "unseen_both"]
+    blur: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
+    noise: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
+    contrast: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
+    train: int = Field(0, ge=0, description="Images a class.")
+    val: int = Field(0, ge=0, description="Images a class.")
+    test: int = Field(40, ge=1, description="Images a class.")
+
+    @model_validator(mode="after")
+    def _train_with_val(self) -> ConceptWorld:
+        if bool(self.train) != bool(self.val):
+            raise OodgridError("concept_world: train and val go together: give both, or neither for a test set alone")
+        return self
+
+
+class Generated(Strict):
+    """Images without ID classes that need no files."""
+
+    kind: Literal["textures", "noise", "digits"]
+    images: int = Field(600, ge=1, description="How many; digits takes all of scikit-learn's at most.")
+
+
+class Idx(Strict):
+    """A pair of idx files, as MNIST and notMNIST come (gzip or not)."""
+
+    images: str
+    labels: str
+
+
+class Imported(Strict):
+    """Features that somebody else computed; `oodgrid import` brings them in."""
+
+    tip_adapter: str | None = Field(None, description="Folder with a cache in Tip-Adapter's format.")
+    test: str = Field("test", description="What of it becomes the test split: test, val, or keys_4shots.")
+    text: str | None = Field(None, description="Text features (K, D), .pt or .npy, not averaged over templates.")
+    classnames: str | None = Field(None, description="JSON or text file with the K class names.")
+
+
+class Splits(Strict):
+    """Seeded per-class splits of a set that comes without: the rest is the test split."""
+
+    train: int = Field(ge=1, description="Images a class.")
+    val: int = Field(ge=1, description="Images a class.")
+    seed: int = Field(0, ge=0)
+
+
+SOURCES = ("concept_world", "generated", "folder", "archive", "idx", "imported")
+
+
+class Dataset(Strict):
+    """A dataset: a name and exactly one source."""
+
+    name: Slug = Field(description="The name of this dataset in results/ and tables.")
+    concept_world: ConceptWorld | None = None
+    generated: Generated | None = None
+    folder: str | None = Field(None, description="A folder tree with one sub-folder a class.")
+    archive: str | None = Field(None, description="A zip file with one folder a class, read in place.")
+    idx: Idx | None = None
+    imported: Imported | None = None
+    splits: Splits | None = None
+    classnames: list[str] | None = Field(None, min_length=1, description="Default: the names of the class folders.")
+    templates: list[str] = Field(["a photo of a {}."], min_length=1, description="Prompts with {} for the name.")
+    text: Literal["classnames", "visual_prototypes"] = Field(
+        "classnames",
+        description="visual_prototypes: the class means of the shots stand in place of the texts.",
+    )
+    semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
+    covariate_shift: int | None = Field(None, description="Where it is known: grade of covariate shift.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_catalogue(cls, data: Any) -> Any:
+        named = isinstance(data, dict) and isinstance(data.get("name"), str)
+        if named and not set(SOURCES) & set(data) and set(data) <= set(cls.model_fields):
+            return {**catalogue.entry("dataset", data["name"]), **data}
+        return data  # with an unknown key _known_keys is to speak: it may be a source, misspelt
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Dataset:
+        given = [source for source in SOURCES if getattr(self, source) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
+        if self.splits and (self.concept_world or self.imported):
+            raise OodgridError(f"dataset {self.name}: splits are for a source without; {given[0]} has its own")
+        wrong = [template for template in self.templates if "{}" not in template]
+        if wrong:
+            raise OodgridError(f"dataset {self.name}: template {wrong[0]!r} lacks {{}}, the place of the class name")
+        return self
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that encoding makes of it; an imported dataset has what its files hold."""
+        learnable = self.splits or (self.concept_world and self.concept_world.train)
+        return ("train", "val", "test") if learnable else ("test",)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the images and labels, as far as the configuration says it."""
+        return self.model_dump(include={*SOURCES, "splits", "classnames"})
+
+    @property
+    def text_identity(self) -> dict[str, Any]:
+        """What decides the texts, as far as the configuration says it."""
+        return {"templates": self.templates, "given_classnames": self.classnames}
+
+
+class Choice(BaseModel):
+    """A method or a score with its parameters; written as a name, or as {name: …, parameter: value}."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that were given."""
+        return dict(self.model_extra or {})
+
+    def listed(self, kind: str) -> str:
+        """Return the name under which results list it, as `mcm@T=0.5`."""
+        return registry.label(self.name, self.params, registry.find(kind, self.name).params)
+
+
+def _from_catalogue(kind: str) -> Any:
+    def look_up(given: Any) -> Any:
+        return {"name": given, **catalogue.entry(kind, given)} if isinstance(given, str) else given
+
+    return look_up
+
+
+def _choice(kind: str) -> Any:
+    def check(given: Any) -> Any:
+        given = {"name": given} if isinstance(given, str) else given
+        if isinstance(given, dict):
+            if not isinstance(given.get("name"), str):
+                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {given!r}")
+            params = {key: value for key, value in given.items() if key != "name"}
+            given = {"name": given["name"], **registry.check_params(kind, given["name"], params)}
+        return given
+
+    return check
+
+
+DatasetEntry = Annotated[Dataset, BeforeValidator(_from_catalogue("dataset"), json_schema_input_type=str | Dataset)]
+BackboneEntry = Annotated[Backbone, BeforeValidator(_from_catalogue("backbone"), json_schema_input_type=str | Backbone)]
+MethodChoice = Annotated[Choice, BeforeValidator(_choice("method"), json_schema_input_type=str | Choice)]
+ScoreChoice = Annotated[Choice, BeforeValidator(_choice("score"), json_schema_input_type=str | Choice)]
+
+
+class Ood(Strict):
+    """The OOD sets of one ID set, by kind: the kind belongs to the pair."""
+
+    near: list[DatasetEntry] = []
+    far: list[DatasetEntry] = []
+    covariate: list[DatasetEntry] = []
+
+
+class IdDataset(Dataset):
+    """An in-distribution dataset with the sets it is held against."""
+
+    ood: Ood = Field(description="OOD sets by kind: near, far, covariate.")
+    allow_overlap: bool = Field(False, description="Take OOD sets whose classes overlap; tables mark them.")
+
+    def pairs(self) -> Iterator[tuple[str, Dataset]]:
+        """Yield the kind and the dataset of every OOD set, in the order of the configuration."""
+        for kind in KINDS:
+            for dataset in getattr(self.ood, kind):
+                yield kind, dataset
+
+    def overlap_with(self, dataset: Dataset) -> str | None:
+        """Return why an OOD set is not out-of-distribution here, or None."""
+        if dataset.name == self.name:
+            return "it is the ID set itself"
+        if recorded := catalogue.overlap(self.name, dataset.name):
+            return recorded
+        if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
+            return f"both show the classes of Concept World's group {self.concept_world.group}"
+        shared = {_plain(name) for name in self.classnames or ()} & {_plain(name) for name in dataset.classnames or ()}
+        if shared:
+            return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
+        return None
+
+
+class Experiment(Strict):
+    """The grid: every backbone x ID set x method x shots x seed, under every score, against every OOD set."""
+
+    experiment: Slug = Field(description="Results go to results/<experiment>/.")
+    backbones: list[BackboneEntry] = Field(min_length=1, description="Names from the catalogue, or entries.")
+    id_datasets: list[IdDataset] = Field(min_length=1)
+    methods: list[MethodChoice] = Field(min_length=1, description="oodgrid list methods")
+    shots: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 16], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
+    scores: list[ScoreChoice] = Field(min_length=1, description="oodgrid list scores")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Experiment:
+        if self.experiment in SHARED_FOLDERS:
+            raise OodgridError(f"results/{self.experiment}/ belongs to all experiments: give this one another name")
+        for what, names in self._names().items():
+            double = next((name for name in names if names.count(name) > 1), None)
+            if double is not None:
+                raise OodgridError(f"{what} {double} is listed twice: take one out")
+        for id_dataset in self.id_datasets:
+            self._check_pairs(id_dataset)
+        self._check_one_meaning()
+        return self
+
+    def _names(self) -> dict[str, list[Any]]:
+        lists = {
+            "backbone": [backbone.name for backbone in self.backbones],
+            "ID dataset": [dataset.name for dataset in self.id_datasets],
+            "method": [method.listed("method") for method in self.methods],
+            "score": [score.listed("score") for score in self.scores],
+            "shots": self.shots,
+            "seed": self.seeds,
+        }
+        for id_dataset in self.id_datasets:
+            lists[f"OOD set of {id_dataset.name}:"] = [dataset.name for _, dataset in id_dataset.pairs()]
+        return lists
+
+    def _check_pairs(self, id_dataset: IdDataset) -> None:
+        if id_dataset.classnames is not None and len(id_dataset.classnames) < 2:
+            raise OodgridError(f"ID dataset {id_dataset.name} has one class only: scores over classes need two or more")
+        if not list(id_dataset.pairs()):
+            raise OodgridError(
+                f"ID dataset {id_dataset.name} has no OOD set: name one under ood: near, far or covariate"
+            )
+        for kind, dataset in id_dataset.pairs():
+            why = None if kind == "covariate" or id_dataset.allow_overlap else id_dataset.overlap_with(dataset)
+            if why:
+                raise OodgridError(
+                    f"OOD set {dataset.name} overlaps ID set {id_dataset.name}: {why}. Take it out, or write "
+                    f"allow_overlap: true under {id_dataset.name} (tables will mark the pair)"
+                )
+
+    def _check_one_meaning(self) -> None:
+        meanings: dict[str, Dataset] = {}
+        for dataset in self.datasets():
+            first = meanings.setdefault(dataset.name, dataset)
+            if first.identity != dataset.identity:
+                raise OodgridError(f"dataset {dataset.name} is described in two ways: give one another name")
+
+    def datasets(self) -> Iterator[Dataset]:
+        """Yield every dataset that is named, ID sets first; a name may come more than once."""
+        yield from self.id_datasets
+        for id_dataset in self.id_datasets:
+            yield from (dataset for _, dataset in id_dataset.pairs())
+
+    def dataset(self, name: str) -> Dataset:
+        """Return the dataset of that name."""
+        return _named(self.datasets(), "dataset", name)
+
+    def backbone(self, name: str) -> Backbone:
+        """Return the backbone of that name."""
+        return _named(self.backbones, "backbone", name)
+
+    def id_dataset(self, name: str) -> IdDataset:
+        """Return the ID dataset of that name."""
+        return _named(self.id_datasets, "ID dataset", name)
+
+    def method(self, label: str) -> Choice:
+        """Return the method that is listed under that name."""
+        listed = {method.listed("method"): method for method in self.methods}
+        if label not in listed:
+            raise unknown("method of this experiment", label, listed)
+        return listed[label]
+
+    def overlaps(self) -> list[tuple[str, str]]:
+        """Return the (ID set, OOD set) pairs that were taken in spite of overlapping classes."""
+        return [
+            (id_dataset.name, dataset.name)
+            for id_dataset in self.id_datasets
+            for kind, dataset in id_dataset.pairs()
+            if kind != "covariate" and id_dataset.overlap_with(dataset)
+        ]
+
+
+def load(path: Path) -> Experiment:
+    """Read an experiment file (YAML or JSON).
+
+    Raises:
+        OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OodgridError(f"cannot read config {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OodgridError(f"config {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise OodgridError(f"config {path} is not valid YAML{where}: {problem}") from error
+    return parse(raw)
+
+
+def parse(raw: Any) -> Experiment:
+    """Return the experiment that a parsed configuration describes.
+
+    Raises:
+        OodgridError: It says something that does not exist or does not fit.
+    """
+    if not isinstance(raw, dict):
+        raise OodgridError("the config is empty or no mapping: see config.yaml for an example")
+    try:
+        return Experiment.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise OodgridError(
+            f"config: {place}: {first['msg']} (given: {json.dumps(first['input'], default=str)[:80]})"
+        ) from None
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of an experiment file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Experiment.model_json_schema()}
+
+
+def expand(path: str) -> Path:
+    """Return a path of the configuration with `~`, `${NAME}` and `${NAME:-default}` filled in.
+
+    Raises:
+        OodgridError: A variable without a default is not set.
+    """
+
+    def value(match: re.Match) -> str:
+        name, _, default = match[1].partition(":-")
+        found = os.environ.get(name) or default
+        if not found:
+            raise OodgridError(f"{path}: the environment variable {name} is not set: export {name}=…")
+        return found
+
+    return Path(re.sub(r"\$\{([^}]+)\}", value, path)).expanduser()
+
+
+def _named(things: Any, kind: str, name: str) -> Any:
+    found = {thing.name: thing for thing in things}
+    if name not in found:
+        raise unknown(f"{kind} of this experiment", name, found)
+    return found[name]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").strip()
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()

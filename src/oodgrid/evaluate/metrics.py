@@ -1,0 +1,203 @@
+"""Detection metrics of one pair of sets, in-distribution (ID) and out-of-distribution (OOD).
+
+Scores are higher for more in-distribution samples, and every metric is a fraction in [0, 1]. All metrics are
+read off one sorted table, `Counts`: how many ID and how many OOD samples hold each distinct score. Counting
+is exact (integers), so ties and recalls such as 0.95 * n carry no rounding.
+
+"FPR at 95 % recall" means two incompatible things in the literature, so neither is ever called just FPR95
+here: `fpr95_id_pos` (ID is the positive class: Hendrycks & Gimpel 2017, MCM, NegLabel, LoCoOp) and
+`fpr95_ood_pos` (OOD is the positive class: OpenOOD v1.5, pytorch-ood). On real data they differ by up to 11
+points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from oodgrid.errors import OodgridError
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """The sorted scores of a pair of sets: how many samples of each set hold each distinct value.
+
+    Attributes:
+        values: The U distinct scores of both sets, ascending, shape (U,).
+        id_counts: ID samples at each value, shape (U,).
+        ood_counts: OOD samples at each value, shape (U,).
+    """
+
+    values: NDArray[np.float64]
+    id_counts: NDArray[np.int64]
+    ood_counts: NDArray[np.int64]
+
+    @cached_property
+    def id_up_to(self) -> NDArray[np.int64]:
+        """ID samples at or below each value, shape (U,)."""
+        return np.cumsum(self.id_counts)
+
+    @cached_property
+    def ood_up_to(self) -> NDArray[np.int64]:
+        """OOD samples at or below each value, shape (U,)."""
+        return np.cumsum(self.ood_counts)
+
+    @cached_property
+    def id_from(self) -> NDArray[np.int64]:
+        """ID samples at or above each value, shape (U,)."""
+        return self.n_id - self.id_up_to + self.id_counts
+
+    @cached_property
+    def ood_from(self) -> NDArray[np.int64]:
+        """OOD samples at or above each value, shape (U,)."""
+        return self.n_ood - self.ood_up_to + self.ood_counts
+
+    @property
+    def n_id(self) -> int:
+        """Number of ID samples."""
+        return int(self.id_up_to[-1])
+
+    @property
+    def n_ood(self) -> int:
+        """Number of OOD samples."""
+        return int(self.ood_up_to[-1])
+
+
+def validated(scores: ArrayLike, side: str) -> NDArray[np.float64]:
+    """Return the scores as float64, shape (N,).
+
+    Args:
+        scores: One number per sample, shape (N,), of any integer or float type.
+        side: What the scores are of, for the message: "ID" or "OOD".
+
+    Raises:
+        OodgridError: If the scores are not one-dimensional, numeric, at least one, and all finite.
+    """
+    array = np.asarray(scores)
+    if array.dtype.kind not in "fiu":
+        raise OodgridError(f"{side} scores have type {array.dtype}: they must be integers or floats")
+    if array.ndim != 1:
+        raise OodgridError(f"{side} scores have shape {array.shape}: they must be one number per sample, (N,)")
+    if array.size == 0:
+        raise OodgridError(f"there are no {side} scores: at least one sample is needed")
+    array = array.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise OodgridError(f"{bad.size} of {array.size} {side} scores are NaN or infinite, the first at index {bad[0]}")
+    return array
+
+
+def count_scores(id_scores: ArrayLike, ood_scores: ArrayLike) -> Counts:
+    """Sort both sets once and count the samples at each distinct score.
+
+    Args:
+        id_scores: Scores of the ID samples, shape (N,).
+        ood_scores: Scores of the OOD samples, shape (M,).
+
+    Raises:
+        OodgridError: If a side is not one-dimensional, numeric, non-empty and finite; the message names the
+            side.
+    """
+    id_sorted = np.sort(validated(id_scores, "ID"))
+    merged = np.concatenate([id_sorted, np.sort(validated(ood_scores, "OOD"))])
+    order = np.argsort(merged, kind="stable")  # a stable sort merges two sorted runs in linear time
+    ascending = merged[order]
+    ends = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
+    id_up_to = np.cumsum(order < id_sorted.size)[ends]
+    id_counts = np.diff(id_up_to, prepend=0)
+    return Counts(ascending[ends], id_counts, np.diff(ends, prepend=-1) - id_counts)
+
+
+def auroc(counts: Counts) -> float:
+    """Return the share of (ID, OOD) pairs in which the ID score is the higher one; a tie counts half.
+
+    The Mann-Whitney form of the area under the ROC curve (Hanley & McNeil 1982), summed in integers.
+    """
+    id_above = counts.n_id - counts.id_up_to
+    half_wins = np.sum(counts.ood_counts * (2 * id_above + counts.id_counts))
+    return int(half_wins) / (2 * counts.n_id * counts.n_ood)
+
+
+def id_threshold_cell(counts: Counts) -> int:
+    """Return the index of the ID value whose ID recall (share at or above) is nearest .95; ties: higher."""
+    gap = np.abs(20 * counts.id_from - 19 * counts.n_id)
+    gap[counts.id_counts == 0] = np.iinfo(gap.dtype).max
+    return int(np.argmin(gap))  # the first minimum is the lowest threshold, hence the higher recall
+
+
+def ood_threshold_cell(counts: Counts) -> int:
+    """Return the index of the lowest value that has at least .95 of the OOD samples at or below it."""
+    return int(np.argmax(20 * counts.ood_up_to >= 19 * counts.n_ood))
+
+
+def fpr95_id_pos(counts: Counts) -> float:
+    """Return the share of OOD at or above the threshold with the ID recall nearest to .95 (ID is positive).
+
+    Thresholds are the distinct ID scores, and of two equally near recalls the higher one is taken: the rule
+    of Hendrycks & Gimpel (2017) that MCM (Ming et al. 2022), NegLabel and LoCoOp follow. The code these share
+    moves its threshold down to the lowest OOD score of equal ID recall, and so counts the OOD samples between
+    two ID scores as well: 0 to .25 points more on real sets, within .02 points on 50,000 ImageNet scores.
+    """
+    return int(counts.ood_from[id_threshold_cell(counts)]) / counts.n_ood
+
+
+def fpr95_ood_pos(counts: Counts) -> float:
+    """Return the share of ID flagged at the first threshold that catches .95 of the OOD (OOD is positive).
+
+    Thresholds rise from the lowest score, and a sample at or below the threshold is flagged as OOD: the
+    convention of OpenOOD v1.5 (Zhang et al. 2023) and pytorch-ood (Kirchheim et al. 2022).
+    """
+    return int(counts.id_up_to[ood_threshold_cell(counts)]) / counts.n_id
+
+
+def aupr_in(counts: Counts) -> float:
+    """Return the average precision with ID as the positive class, samples ranked from the highest score down.
+
+    The sum of (recall gained) * precision over distinct thresholds, without interpolation, as scikit-learn's
+    `average_precision_score` has it.
+    """
+    return _average_precision(counts.id_counts, counts.id_from, counts.ood_from)
+
+
+def aupr_out(counts: Counts) -> float:
+    """Return the average precision with OOD as the positive class, ranked from the lowest score up."""
+    return _average_precision(counts.ood_counts, counts.ood_up_to, counts.id_up_to)
+
+
+def _average_precision(gained: NDArray, true_positives: NDArray, false_positives: NDArray) -> float:
+    """Sum precision weighted by the positives gained at each threshold, shapes (U,)."""
+    precision = true_positives / (true_positives + false_positives)
+    return float(np.sum(gained * precision) / np.sum(gained))
+
+
+def metrics_from_counts(counts: Counts) -> dict[str, float]:
+    """Return every detection metric of sorted counts, by its column name in metrics.parquet."""
+    return {
+        "n_id": counts.n_id,
+        "n_ood": counts.n_ood,
+        "auroc": auroc(counts),
+        "fpr95_id_pos": fpr95_id_pos(counts),
+        "fpr95_ood_pos": fpr95_ood_pos(counts),
+        "aupr_in": aupr_in(counts),
+        "aupr_out": aupr_out(counts),
+    }
+
+
+def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, float]:
+    """Return every detection metric of a pair of sets, by its column name in metrics.parquet.
+
+    Args:
+        id_scores: Scores of the ID samples, higher for more in-distribution, shape (N,).
+        ood_scores: Scores of the OOD samples, shape (M,).
+
+    Returns:
+        `n_id`, `n_ood` and, as fractions, `auroc`, `fpr95_id_pos`, `fpr95_ood_pos`, `aupr_in`, `aupr_out`.
+
+    Raises:
+        OodgridError: If a side is not one-dimensional, numeric, non-empty and finite; the message names the
+            side.
+    """
+    return metrics_from_counts(count_scores(id_scores, ood_scores))

@@ -1,0 +1,168 @@
+"""The stage evaluate: every score of every fit against every OOD set, as one tidy table, and the curves to draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from oodgrid import grid, paths, store
+from oodgrid.config import Experiment, IdDataset
+from oodgrid.evaluate import curves as curve
+from oodgrid.evaluate.intervals import intervals
+from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.identity import code_fingerprint
+from oodgrid.kept import Kept
+
+INTERVALS = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
+VALUES = [
+    column
+    for name in ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")
+    for column in ([name, f"{name}_lo", f"{name}_hi"] if name in INTERVALS else [name])
+]
+NAMES = dict.fromkeys(("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method"), pl.String)
+METRICS = {
+    **NAMES,
+    **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "params": pl.String},
+    **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
+    **dict.fromkeys(VALUES, pl.Float64),
+    "id_accuracy": pl.Float64,
+}
+CURVES = {
+    **{name: METRICS[name] for name in ("backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "shots")},
+    **{"seed": pl.Int32, "score": pl.String, "roc_fpr": pl.List(pl.Float32), "roc_tpr": pl.List(pl.Float32)},
+    **{"hist_edges": pl.List(pl.Float64), "hist_id": pl.List(pl.Float32), "hist_ood": pl.List(pl.Float32)},
+    **{"threshold95": pl.Float64, "auroc": pl.Float64, "fpr95_id_pos": pl.Float64},
+}
+
+
+def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
+    """Write metrics.parquet and curves.parquet from the score tables, and return their paths.
+
+    Raises:
+        OodgridError: A score table is missing or damaged.
+    """
+    rows: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    tables = list(_tables(results, experiment))
+    for table in tqdm(tables, desc="evaluate", unit="table", delay=5):
+        rows += table.rows()
+        curves += table.curves()
+    written = paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)
+    constant = {"experiment": experiment.experiment}
+    frame = pl.DataFrame([constant | row for row in rows], schema=METRICS)
+    store.write_table(written[1], pl.DataFrame(curves, schema=CURVES))
+    store.write_table(written[0], frame, {"overlaps": experiment.overlaps()})
+    return written
+
+
+def _tables(results: Path, experiment: Experiment) -> Iterator[_ScoreTable]:
+    kept = Kept(results, "evaluate")
+    code = code_fingerprint("oodgrid.evaluate")
+    for backbone in experiment.backbones:
+        for id_dataset in experiment.id_datasets:
+            for method in grid.methods(experiment):
+                path = paths.scores(results, experiment.experiment, backbone.name, id_dataset.name, method)
+                names = {"backbone": backbone.name, "id_dataset": id_dataset.name, "method": method}
+                yield _ScoreTable(path, names, id_dataset, kept, code)
+
+
+@dataclass
+class _ScoreTable:
+    """One table of scores: one method of one (backbone, ID set), with all its fits."""
+
+    path: Path
+    names: dict[str, str]
+    id_dataset: IdDataset
+    kept: Kept
+    code: str
+
+    def __post_init__(self) -> None:
+        table, metadata = store.read_table(self.path)
+        self.fits, self.params = metadata["units"], metadata["params"]
+        self.samples = table.partition_by("shots", "seed", "dataset", as_dict=True)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield every row of metrics.parquet, in the order fit, score, OOD set."""
+        for fit in self.fits:
+            results = {} if fit["status"] != "ok" else {name: self._pair(fit, name) for _, name in self._oods()}
+            accuracy = self._accuracy(fit) if fit["status"] == "ok" else None
+            for score in self.params:
+                for kind, name in self._oods():
+                    key = self._key(fit, score) | {"ood_dataset": name, "ood_kind": kind}
+                    yield (
+                        key
+                        | self._outcome(fit, score)
+                        | results.get(name, {}).get(score, {})
+                        | {"id_accuracy": accuracy}
+                    )
+
+    def curves(self) -> Iterator[dict[str, Any]]:
+        """Yield the curves of the fit that figures show: the largest shots that worked, its first seed."""
+        worked = [fit for fit in self.fits if fit["status"] == "ok"]
+        if not worked:
+            return
+        shown = next(fit for fit in worked if fit["shots"] == max(f["shots"] for f in worked))
+        for score in self.params:
+            if score in shown["skipped"]:
+                continue
+            for kind, name in self._oods():
+                key = self._key(shown, score) | {"ood_dataset": name, "ood_kind": kind}
+                yield key | _curves(self._values(shown, self.id_dataset.name, score), self._values(shown, name, score))
+
+    def _oods(self) -> list[tuple[str, str]]:
+        return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
+
+    def _key(self, fit: dict[str, Any], score: str) -> dict[str, Any]:
+        return {**self.names, "shots": fit["shots"], "seed": fit["seed"], "score": score}
+
+    def _outcome(self, fit: dict[str, Any], score: str) -> dict[str, Any]:
+        status, reason = fit["status"], fit["reason"]
+        if status == "ok" and score in fit["skipped"]:
+            status, reason = "skipped", fit["skipped"][score]
+        return {"status": status, "reason": reason, "params": json.dumps(self.params[score])}
+
+    def _values(self, fit: dict[str, Any], dataset: str, score: str) -> np.ndarray:
+        return self.samples[fit["shots"], fit["seed"], dataset][score].to_numpy()
+
+    def _accuracy(self, fit: dict[str, Any]) -> float | None:
+        samples = self.samples[fit["shots"], fit["seed"], self.id_dataset.name]
+        return (samples["prediction"] == samples["label"]).mean()
+
+    def _pair(self, fit: dict[str, Any], ood: str) -> dict[str, dict[str, float]]:
+        """Return the metrics of every score on one pair of sets; kept, because intervals take time."""
+        scores = [score for score in self.params if score not in fit["skipped"]]
+        parts = [fit["parts"][self.id_dataset.name], fit["parts"][ood]]
+
+        def compute(path: Path) -> None:
+            values = {score: self._compare(fit, ood, score) for score in scores}
+            path.write_text(json.dumps(values), encoding="utf-8")
+
+        return store.read_json(self.kept.get({"parts": parts, "scores": scores, "code": self.code}, ".json", compute))
+
+    def _compare(self, fit: dict[str, Any], ood: str, score: str) -> dict[str, float]:
+        counts = count_scores(self._values(fit, self.id_dataset.name, score), self._values(fit, ood, score))
+        return metrics_from_counts(counts) | intervals(counts)
+
+
+def _curves(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, Any]:
+    counts = count_scores(id_scores, ood_scores)
+    metrics = metrics_from_counts(counts)
+    fpr, tpr = curve.roc_points(counts, most=128)
+    edges, in_id, in_ood = curve.histograms(id_scores, ood_scores)
+    return {
+        "roc_fpr": fpr.tolist(),
+        "roc_tpr": tpr.tolist(),
+        "hist_edges": edges.tolist(),
+        "hist_id": in_id.tolist(),
+        "hist_ood": in_ood.tolist(),
+        "threshold95": curve.id_threshold95(counts),
+        "auroc": metrics["auroc"],
+        "fpr95_id_pos": metrics["fpr95_id_pos"],
+    }

@@ -1,0 +1,196 @@
+"""Metrics of anybody's own scores, from two files: what `oodgrid metrics --id FILE --ood FILE` runs.
+
+A score file is a one-dimensional .npy array, or one numeric column of a .csv, .csv.gz or .parquet file. A .csv
+may have a header line or not. Every fault in a file is one line that names the file and the first bad place.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from oodgrid.errors import OodgridError, unknown
+from oodgrid.evaluate.intervals import intervals
+from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+
+SUFFIXES = (".npy", ".csv", ".csv.gz", ".parquet")
+ROW_COLUMNS = (
+    "n_id",
+    "n_ood",
+    "auroc",
+    "auroc_lo",
+    "auroc_hi",
+    "fpr95_id_pos",
+    "fpr95_id_pos_lo",
+    "fpr95_id_pos_hi",
+    "fpr95_ood_pos",
+    "fpr95_ood_pos_lo",
+    "fpr95_ood_pos_hi",
+    "aupr_in",
+    "aupr_out",
+)
+CONVENTIONS = {
+    "auroc": "AUROC: share of pairs with the ID score above the OOD score, ties half",
+    "fpr95_id_pos": "FPR95, ID positive: OOD kept where ID recall is nearest 95 %",
+    "fpr95_ood_pos": "FPR95, OOD positive: ID flagged where 95 % of OOD is first caught",
+    "aupr_in": "AUPR in: average precision, ID positive",
+    "aupr_out": "AUPR out: average precision, OOD positive",
+}
+# how damaged files fail; polars reports some damage as a Rust panic, which is not an Exception
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    MemoryError,
+    zlib.error,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
+
+
+def read_scores(path: str | Path, column: str | None = None) -> NDArray[np.float64]:
+    """Read the scores of one set from a file, shape (N,).
+
+    Args:
+        path: A .npy, .csv, .csv.gz or .parquet file.
+        column: The column to take; needed where the file has several, ignored where one column has no name.
+
+    Raises:
+        OodgridError: If the file is missing, damaged, of another kind or shape, empty, or holds anything but
+            finite numbers, or if the column is unknown or left open. The message names the file and the first
+            bad row.
+    """
+    path = Path(path)
+    readers = {".npy": _read_npy, ".csv": _read_csv, ".csv.gz": _read_csv, ".parquet": _read_parquet}
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise OodgridError(f"{path}: cannot tell its kind; score files end in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise OodgridError(f"{path}: no such file")
+    try:
+        return readers[suffix](path, column)
+    except _UNREADABLE as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OodgridError(f"{path}: cannot be read, is it complete? ({detail})") from error
+
+
+def _read_npy(path: Path, column: str | None) -> NDArray[np.float64]:
+    """Read a one-dimensional numeric .npy array, which has no column to choose."""
+    with path.open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    if array.ndim != 1:
+        raise OodgridError(f"{path}: has shape {array.shape}; give one number per sample, (N,)")
+    if array.dtype.kind not in "fiu":
+        raise OodgridError(f"{path}: has type {array.dtype}; scores must be integers or floats")
+    return _finite(array.astype(np.float64), path, "index", 0)
+
+
+def _read_csv(path: Path, column: str | None) -> NDArray[np.float64]:
+    """Read one column of a .csv or .csv.gz file; its first line is a header if any of its cells is no number."""
+    raw = path.read_bytes()
+    if path.name.lower().endswith(".gz"):
+        # polars takes the readable half of a truncated file; gzip checks its length and checksum
+        raw = gzip.decompress(raw)
+    if not raw.strip():
+        raise OodgridError(f"{path}: is empty")
+    cells = pl.read_csv(raw, has_header=False, infer_schema=False).with_columns(pl.all().str.strip_chars())
+    first = cells.row(0)
+    has_header = _to_float(pl.Series(first, dtype=pl.String)).is_null().any() and any(first)
+    names = [cell or "" for cell in first] if has_header else [""] * len(first)
+    written = cells.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    end = written[-1] + 1 if written.len() else 0  # blank lines at the end are no samples
+    chosen = cells.to_series(_choose(names, column, path))[int(has_header) : end]
+    numbers = _to_float(chosen)
+    words = (numbers.is_null() & (chosen.fill_null("") != "")).arg_true()
+    if words.len():
+        line = words[0] + 1 + int(has_header)
+        raise OodgridError(f"{path}: line {line} holds '{chosen[words[0]]:.40}', which is no number")
+    return _finite(numbers.fill_null(np.nan).to_numpy(), path, "line", 1 + int(has_header))
+
+
+def _to_float(cells: pl.Series) -> pl.Series:
+    """Parse text cells, null where a cell is no number."""
+    return cells.cast(pl.Float64, strict=False)
+
+
+def _read_parquet(path: Path, column: str | None) -> NDArray[np.float64]:
+    """Read one numeric column of a .parquet file, without loading the others."""
+    names = pl.scan_parquet(path, glob=False).collect_schema().names()
+    position = _choose(names, column, path)
+    chosen = pl.read_parquet(path, columns=[position], glob=False).to_series()
+    if not chosen.dtype.is_numeric():
+        raise OodgridError(f"{path}: column '{names[position]}' has type {chosen.dtype}; scores must be numbers")
+    return _finite(chosen.cast(pl.Float64).fill_null(np.nan).to_numpy(), path, "row", 1)
+
+
+def _choose(names: list[str], column: str | None, path: Path) -> int:
+    """Return the position of the column to read; a name is "" where the file gives none."""
+    if len(names) == 1 and (column is None or not names[0]):
+        return 0
+    if not any(names):
+        raise OodgridError(f"{path}: has {len(names)} columns and no header line to choose by; add one")
+    known = [name for name in names if name]
+    if column is None:
+        index = " (the first, without a name, looks like an index)" if not names[0] else ""
+        raise OodgridError(f"{path}: has {len(names)} columns{index}, choose one with --score: {', '.join(known)}")
+    if names.count(column) > 1:
+        raise OodgridError(f"{path}: has {names.count(column)} columns named '{column}'; rename all but one")
+    if column not in known:
+        raise OodgridError(f"{path}: {unknown('column', column, known)}")
+    return names.index(column)
+
+
+def _finite(scores: NDArray[np.float64], path: Path, unit: str, offset: int) -> NDArray[np.float64]:
+    """Return the scores (N,) if there are any and all are finite; `offset` is the place of the first one."""
+    if scores.size == 0:
+        raise OodgridError(f"{path}: holds no scores")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if bad.size:
+        where = f"the first at {unit} {bad[0] + offset}"
+        raise OodgridError(f"{path}: {bad.size} of {scores.size} scores are missing, NaN or infinite, {where}")
+    return scores
+
+
+def compare_files(
+    id_path: str | Path, ood_path: str | Path, column: str | None = None, negate: bool = False
+) -> dict[str, float]:
+    """Return the metrics and 95 % intervals of two score files, by their columns in metrics.parquet.
+
+    Args:
+        id_path: Scores of the ID samples.
+        ood_path: Scores of the OOD samples.
+        column: The column to take from both files, where they have several.
+        negate: Whether the files hold scores that are higher for more out-of-distribution samples.
+
+    Raises:
+        OodgridError: If `read_scores` refuses a file.
+    """
+    sign = -1.0 if negate else 1.0
+    counts = count_scores(sign * read_scores(id_path, column), sign * read_scores(ood_path, column))
+    row = metrics_from_counts(counts) | intervals(counts)
+    return {name: row[name] for name in ROW_COLUMNS}
+
+
+def format_table(row: dict[str, float], negate: bool = False) -> str:
+    """Return a small text table in percent that says each convention in words.
+
+    Args:
+        row: What `compare_files` returned.
+        negate: Whether the scores were negated, for the hint on an AUROC below one half.
+    """
+    width = max(map(len, CONVENTIONS.values()))
+    lines = [f"{row['n_id']:,} ID and {row['n_ood']:,} OOD samples; percent [95 % interval]"]
+    for name, words in CONVENTIONS.items():
+        line = f"{words:<{width}}  {100 * row[name]:6.2f}"
+        if f"{name}_lo" in row:
+            line += f"  [{100 * row[f'{name}_lo']:.2f}, {100 * row[f'{name}_hi']:.2f}]"
+        lines.append(line)
+    if row["auroc"] < 0.5:
+        mend = "drop --negate" if negate else "did you mean --negate?"
+        lines.append(f"AUROC is below 50 %: higher must mean more in-distribution; {mend}")
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""Where everything lies below the results folder: the only place that spells it out.
+
+Every function takes the results folder first, and the names of the configuration after it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def features(results: Path, backbone: str, dataset: str, split: str) -> Path:
+    """Return the feature file of one split; shared by all experiments."""
+    return results / "features" / backbone / dataset / f"{split}.h5"
+
+
+def texts(results: Path, backbone: str, dataset: str) -> Path:
+    """Return the text file of one class list; shared by all experiments."""
+    return results / "text" / backbone / f"{dataset}.h5"
+
+
+def fitted(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
+    """Return the manifest of what was learned."""
+    return results / experiment / "adapted" / backbone / id_dataset / method / "fit.json"
+
+
+def applied(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
+    """Return the manifest of what a method makes of every split."""
+    return results / experiment / "adapted" / backbone / id_dataset / method / "apply.json"
+
+
+def scores(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
+    """Return the table with one row a sample and one column a score."""
+    return results / experiment / "scores" / backbone / id_dataset / f"{method}.parquet"
+
+
+def metrics(results: Path, experiment: str) -> Path:
+    """Return the tidy table of metrics."""
+    return results / experiment / "metrics.parquet"
+
+
+def curves(results: Path, experiment: str) -> Path:
+    """Return the table of curves that the figures draw."""
+    return results / experiment / "curves.parquet"

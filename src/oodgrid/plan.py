@@ -1,0 +1,258 @@
+"""What the Snakemake rules ask: which files an experiment adds up to, and what makes each of them anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oodgrid import grid, paths, registry, store
+from oodgrid.config import ANY, Backbone, Choice, Dataset, Experiment, IdDataset
+from oodgrid.errors import OodgridError
+from oodgrid.identity import code_fingerprint, differences, digest
+
+ENCODE_VERSION = 1  # raise by hand when encoding itself changes its numbers: every feature file is then made again
+TABLES = (
+    "main.tex",
+    "main.csv",
+    "main.md",
+    "scores.tex",
+    "scores.csv",
+    "scores.md",
+    "full.csv",
+    "skipped.csv",
+    "skipped.md",
+)
+FIGURES = ("roc", "histograms", "shots", "scores")
+FORMATS = ("pdf", "svg", "png")
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def feature_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return every feature and text file."""
+    files = []
+    for backbone in experiment.backbones:
+        for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+            files += _split_files(results, backbone.name, dataset)
+        for dataset in experiment.id_datasets:
+            files += _text_files(results, backbone.name, dataset)
+    return files
+
+
+def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
+    """Return what a fit may see: train, val and text; never a test file."""
+    dataset = experiment.id_dataset(id_dataset)
+    splits = [f for f in _split_files(results, backbone, dataset) if f.stem in ("train", "val")]
+    return splits + _text_files(results, backbone, dataset)
+
+
+def test_features(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
+    """Return the test split of the ID set and of its OOD sets."""
+    dataset = experiment.id_dataset(id_dataset)
+    names = [id_dataset, *(ood.name for _, ood in dataset.pairs())]
+    return [paths.features(results, backbone, name, "test") for name in names]
+
+
+def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return what a score job reads: features, and what apply left or, for `any`, the training features."""
+    tests = test_features(results, experiment, backbone, id_dataset)
+    if method == ANY:
+        return tests + fit_input(results, experiment, backbone, id_dataset)
+    return [*tests, paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
+
+
+def score_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return every score table."""
+    return [
+        paths.scores(results, experiment.experiment, backbone.name, dataset.name, method)
+        for backbone in experiment.backbones
+        for dataset in experiment.id_datasets
+        for method in grid.methods(experiment)
+    ]
+
+
+def table_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return every table of the report."""
+    return [folder / name for folder in _pair_folders(results, experiment, "tables") for name in TABLES]
+
+
+def figure_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return every figure of the report."""
+    return [
+        folder / f"{name}.{suffix}"
+        for folder in _pair_folders(results, experiment, "figures")
+        for name in FIGURES
+        for suffix in FORMATS
+    ]
+
+
+def report_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return the whole report."""
+    page = results / experiment.experiment / "report.html"
+    return [*table_files(results, experiment), *figure_files(results, experiment), page]
+
+
+def encoded(experiment: Experiment, splits: int) -> list[str]:
+    """Return the datasets that encoding makes, with three splits or with the test split alone."""
+    return sorted({d.name for d in experiment.datasets() if not d.imported and len(d.split_names) == splits})
+
+
+def encoded_texts(experiment: Experiment) -> list[str]:
+    """Return the ID datasets whose class names are encoded."""
+    return [d.name for d in experiment.id_datasets if not d.imported and d.text == "classnames"]
+
+
+def either(names: Iterable[str]) -> str:
+    """Return a wildcard constraint that matches these names and nothing else."""
+    return "|".join(sorted(map(re.escape, set(names)))) or "(?!)"
+
+
+def _pair_folders(results: Path, experiment: Experiment, what: str) -> list[Path]:
+    root = results / experiment.experiment / what
+    return [root / b.name / d.name for b in experiment.backbones for d in experiment.id_datasets]
+
+
+def _split_files(results: Path, backbone: str, dataset: Dataset) -> list[Path]:
+    files = {split: paths.features(results, backbone, dataset.name, split) for split in ("train", "val", "test")}
+    if dataset.imported:  # what an import brought; the test split is asked for even where it is not there
+        return [file for split, file in files.items() if split == "test" or file.exists()]
+    return [files[split] for split in dataset.split_names]
+
+
+def _text_files(results: Path, backbone: str, dataset: IdDataset) -> list[Path]:
+    file = paths.texts(results, backbone, dataset.name)
+    wanted = dataset.text == "classnames" and (not dataset.imported or file.exists())
+    return [file] if wanted else []
+
+
+# ------------------------------------------------------------------------------------- what makes a file anew
+
+
+def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
+    """Return, as one JSON text, the parts of the experiment on which a job's results depend."""
+    dataset = experiment.id_dataset(names["id_dataset"]) if "id_dataset" in names else None
+    method = names.get("method")
+    parts = {
+        "method": lambda: method if method == ANY else _choice(experiment.method(method)),
+        "units": lambda: [[unit.shots, unit.seed] for unit in grid.units(experiment, method)],
+        "sets": lambda: [ood.name for _, ood in dataset.pairs()],
+        "scores": lambda: [_choice(score) for score in experiment.scores],
+        "pairs": lambda: [[d.name, kind, ood.name] for d in experiment.id_datasets for kind, ood in d.pairs()],
+    }
+    return json.dumps({field: parts[field]() for field in fields}, sort_keys=True)
+
+
+def apply_code(method: str) -> str:
+    """Return the fingerprint of the code that applies a method."""
+    return registry.fit_code(method) + code_fingerprint("oodgrid.adapt.apply")
+
+
+def report_code(part: str) -> str:
+    """Return the fingerprint of the code and the templates behind one part of the report."""
+    room = Path(__file__).parent / "report"
+    data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle"))
+    return code_fingerprint(f"oodgrid.report.{part}") + digest([file.read_text(encoding="utf-8") for file in data])[:16]
+
+
+def _choice(choice: Choice) -> list[Any]:
+    return [choice.name, choice.params]
+
+
+# ----------------------------------------------------------------------------------------- before the first job
+
+
+def check_identities(results: Path, experiment: Experiment) -> None:
+    """Refuse cached files that are not what the configuration means under their names.
+
+    Raises:
+        OodgridError: A file has another identity, naming the fields and both values, or is damaged.
+    """
+    for backbone in experiment.backbones:
+        for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+            for file in _split_files(results, backbone.name, dataset):
+                meant = {"imported": _test_split(dataset)} if dataset.imported else {"dataset": dataset.identity}
+                _check_identity(file, backbone, dataset, meant)
+        for dataset in experiment.id_datasets:
+            for file in _text_files(results, backbone.name, dataset):
+                meant = {"templates": dataset.templates[:1]} if dataset.imported else dataset.text_identity
+                _check_identity(file, backbone, dataset, {"text": meant})
+
+
+def _check_identity(file: Path, backbone: Backbone, dataset: Dataset, meant: dict[str, Any]) -> None:
+    if not file.exists():
+        return
+    found = store.read_provenance(file)
+    if ("imported" in found) != (dataset.imported is not None):
+        was, is_now = ("imported", "encoded") if "imported" in found else ("encoded", "imported")
+        raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another dataset name, or delete it")
+    encoder = {"name": backbone.name} if dataset.imported else backbone.identity
+    if lines := differences(found, {"backbone": encoder, **meant}):
+        raise OodgridError(
+            f"{file} is not what the config means by its name: {'; '.join(lines)}. "
+            "Give the changed entry another name, or delete the file"
+        )
+
+
+def _test_split(dataset: Dataset) -> dict[str, str]:
+    """Return what an import by this description says of itself; one brought by hand, `imported: {}`, may differ."""
+    return {"test": dataset.imported.test} if dataset.imported.tip_adapter else {}
+
+
+def check_imports(results: Path, experiment: Experiment) -> None:
+    """Say in one line which imports are missing, unless there are metrics from which to report.
+
+    Raises:
+        OodgridError: A test split is not there.
+    """
+    if paths.metrics(results, experiment.experiment).exists():
+        return
+    for backbone in experiment.backbones:
+        for dataset in experiment.datasets():
+            file = paths.features(results, backbone.name, dataset.name, "test")
+            if dataset.imported and not file.exists():
+                raise OodgridError(
+                    f"{file} is missing: the features of {dataset.name} are imported. "
+                    "Run oodgrid import experiment CONFIG first"
+                )
+
+
+def config_path(results: Path, experiment: str) -> Path:
+    """Return where the configuration of an experiment lies for its jobs."""
+    return results / experiment / "config.yaml"
+
+
+def write_config(results: Path, experiment: str, config: dict[str, Any]) -> None:
+    """Write down what the jobs are to read, with what the command line changed; untouched where it is the same."""
+    path = config_path(results, experiment)
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with store.atomic(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+
+def gpu_per_job() -> int:
+    """Return 1 where this machine has an NVIDIA GPU, so that its jobs take turns on it, and 0 elsewhere."""
+    return int(Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None)
+
+
+def threads(cores: int | None, experiment: Experiment) -> dict[str, int]:
+    """Return the threads of the jobs of each stage: the CPUs shared out among as many jobs as there are.
+
+    One thread for each of many jobs does more than many threads for one job after the other.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = min(cpus, cores or cpus)
+    pairs = len(experiment.backbones) * len(experiment.id_datasets)
+    jobs = {
+        "encode": len(experiment.backbones) * len({dataset.name for dataset in experiment.datasets()}),
+        "adapt": pairs * len(experiment.methods),
+        "score": pairs * len(grid.methods(experiment)),
+    }
+    return {stage: max(1, cpus // count) for stage, count in jobs.items()}

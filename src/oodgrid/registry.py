@@ -1,0 +1,158 @@
+"""What exists: fine-tuning methods and scores, each registered by a decorator in a file of its own.
+
+The registry knows no method and no score by name. It imports every module of the package where a kind
+lives, as a plug-in host does, and the decorators below fill it. Those modules must be cheap to import
+(numpy at most), because validating a configuration imports them all.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from oodgrid.errors import OodgridError, unknown
+from oodgrid.identity import code_fingerprint
+
+PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered method or score.
+
+    Attributes:
+        kind: "method" or "score".
+        name: The field's own name, in snake_case; for a method the name of its file.
+        make: The method's dataclass, or the score's function.
+        needs: What it cannot do without, as "shots", "text", "text_tower" or "logits", "bank".
+        params: Parameter names with their defaults.
+        leaves: What a method leaves for the scores, "prototypes", "features" or "logits"; "" for a score.
+        paper: Where the formula stands.
+        summary: The first line of the docstring.
+    """
+
+    kind: str
+    name: str
+    make: Callable[..., Any]
+    needs: tuple[str, ...]
+    params: dict[str, Any]
+    leaves: str
+    paper: str
+    summary: str
+
+    @property
+    def learns(self) -> bool:
+        """Whether this is a method that learns from shots."""
+        return "shots" in self.needs
+
+    @property
+    def on_features(self) -> bool:
+        """Whether this is a score of image features, which does not depend on a method that leaves them alone."""
+        return "features" in self.needs
+
+
+_ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
+
+
+def method(*, leaves: str, needs: tuple[str, ...] = (), paper: str = "") -> Callable[[type], type]:
+    """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
+
+    The name under which it is listed is the name of its file. See `oodgrid.adapt.contract` for what such a
+    class must offer.
+    """
+
+    def register(cls: type) -> type:
+        if not is_dataclass(cls):
+            raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
+        _add("method", cls.__module__.rsplit(".", 1)[-1], cls, needs, leaves, paper)
+        return cls
+
+    return register
+
+
+def score(*, needs: tuple[str, ...], paper: str = "") -> Callable[[Callable], Callable]:
+    """Register a score: a function of what it needs, in that order, with keyword-only parameters.
+
+    It returns one float64 a sample, shape (N,), higher = more in-distribution. The name under which it is
+    listed is the name of the function.
+    """
+
+    def register(function: Callable) -> Callable:
+        _add("score", function.__name__, function, needs, "", paper)
+        return function
+
+    return register
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Return every registered entry of a kind by name, importing the modules that hold them."""
+    package = importlib.import_module(PACKAGES[kind])
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
+    return _ENTRIES[kind]
+
+
+def find(kind: str, name: str) -> Entry:
+    """Return the entry of that name.
+
+    Raises:
+        OodgridError: There is none; the message has a did-you-mean.
+    """
+    known = entries(kind)
+    if name not in known:
+        raise unknown(kind, name, known)
+    return known[name]
+
+
+def fit_code(name: str) -> str:
+    """Return the fingerprint of the code that decides what a method learns."""
+    return code_fingerprint("oodgrid.adapt.fit", find("method", name).make.__module__)
+
+
+def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters converted to their declared types.
+
+    Raises:
+        OodgridError: The name or a parameter does not exist, or a value has the wrong type.
+    """
+    entry = find(kind, name)
+    types = inspect.get_annotations(entry.make, eval_str=True)
+    checked = {}
+    for key, value in params.items():
+        if key not in entry.params:
+            raise unknown(f"parameter of {kind} {name}", key, entry.params or ["none: it has no parameters"])
+        try:
+            checked[key] = TypeAdapter(types[key]).validate_python(value)
+        except ValidationError as error:
+            raise OodgridError(f"{kind} {name}: {key} = {value!r} does not fit: {error.errors()[0]['msg']}") from None
+    return checked
+
+
+def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """Return the name under which a variant is listed, as `mcm@T=0.5`: what differs from the defaults."""
+    changed = [
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in params.items()
+        if value != defaults[key]
+    ]
+    return f"{name}@{','.join(changed)}" if changed else name
+
+
+def _add(kind: str, name: str, make: Callable, needs: tuple[str, ...], leaves: str, paper: str) -> None:
+    if name in _ENTRIES[kind] and _ENTRIES[kind][name].make.__module__ != make.__module__:
+        raise TypeError(f"two {kind}s are called {name}")
+    summary = (inspect.getdoc(make) or "").split("\n", 1)[0]
+    _ENTRIES[kind][name] = Entry(kind, name, make, needs, _defaults(make), leaves, paper, summary)
+
+
+def _defaults(make: Callable) -> dict[str, Any]:
+    if is_dataclass(make):
+        return {field.name: field.default for field in fields(make)}
+    parameters = inspect.signature(make).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -1,0 +1,1 @@
+"""The room report: tables, figures and a page from what evaluate left."""

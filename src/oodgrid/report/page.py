@@ -1,0 +1,87 @@
+"""The page `report.html`: the tables and figures of an experiment in one file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+from tqdm import tqdm
+
+from oodgrid.errors import OodgridError
+from oodgrid.report import names, render, select, tables
+from oodgrid.store import atomic
+
+CAPTIONS = {
+    "shots": "Curves over shots. Lines: means over seeds; bands: ± one standard deviation; dashed: zero-shot.",
+    "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
+    "roc": "ROC curves at the largest number of shots, first seed. Each marker stands at 95 % ID recall.",
+    "histograms": "Densities of the scores of ID and OOD samples, first seed. Shown are the first method and the most "
+    "accurate one; neither was chosen by its OOD results.",
+}
+
+
+def write_page(metrics: pl.DataFrame, out: Path, experiment: str, overlaps: set[tuple[str, str]]) -> None:
+    """Write `out`/report.html from the metrics and the figures that `figures.write_figures` left in `out`.
+
+    Args:
+        metrics: The rows of metrics.parquet.
+        out: The experiment's folder of results.
+        experiment: Name.
+        overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
+
+    Raises:
+        OodgridError: A figure is missing.
+    """
+    sections = [
+        _section(select.one_pair(metrics, backbone, id_dataset, overlaps), out / "figures" / backbone / id_dataset)
+        for backbone, id_dataset in tqdm(select.pairs(metrics), desc="page", unit="pair", delay=5)
+    ]
+    text = render.page(
+        "page.html.j2",
+        experiment=experiment,
+        facts=_facts(metrics),
+        conventions=tables.CONVENTIONS,
+        sections=sections,
+    )
+    with atomic(out / "report.html") as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def _section(rows: pl.DataFrame, figures: Path) -> dict[str, Any]:
+    """Return what the template shows of one pair."""
+    backbone, id_dataset = rows["backbone"][0], rows["id_dataset"][0]
+    main, scores = tables.main(rows), tables.scores(rows)
+    return {
+        "anchor": f"{backbone}/{id_dataset}",
+        "backbone": backbone,
+        "id_dataset": id_dataset,
+        "score": names.score_label(select.default_score(rows)),
+        "main": Markup(render.html(main)),
+        "main_caption": main.caption[-2:],
+        "scores": Markup(render.html(scores)),
+        "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
+        "skipped": tables.skipped(rows),
+    }
+
+
+def _data_uri(file: Path) -> str:
+    if not file.exists():
+        raise OodgridError(f"{file} is missing: the figures must be drawn before the page is written")
+    return f"data:image/svg+xml;base64,{b64encode(file.read_bytes()).decode()}"
+
+
+def _facts(metrics: pl.DataFrame) -> dict[str, str]:
+    """Return what the experiment spans, as words to read."""
+    methods = [names.look(name).label for name in select.names(metrics, "method") if name != select.ANY]
+    trained = metrics.filter(pl.col("shots") > 0)
+    return {
+        "Backbones": ", ".join(select.names(metrics, "backbone")),
+        "ID datasets": ", ".join(select.names(metrics, "id_dataset")),
+        "Methods": ", ".join(methods),
+        "Scores": ", ".join(map(names.score_label, select.names(metrics, "score"))),
+        "Shots a class": ", ".join(map(str, sorted(trained["shots"].unique()))) or "none",
+        "Seeds": ", ".join(map(str, sorted(trained["seed"].unique()))) or "none",
+    }

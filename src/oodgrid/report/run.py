@@ -1,0 +1,47 @@
+"""The stage report: tables, figures and a page from what evaluate left, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from oodgrid import grid, paths, store
+from oodgrid.config import Experiment
+from oodgrid.errors import OodgridError
+from oodgrid.report.figures import write_figures
+from oodgrid.report.page import write_page
+from oodgrid.report.tables import write_tables
+
+PARTS = ("tables", "figures", "page")
+
+
+def report(results: Path, experiment: Experiment, part: str) -> None:
+    """Write one part of the report, "tables", "figures" or "page".
+
+    Raises:
+        OodgridError: metrics.parquet is missing, damaged, or lacks rows that the experiment wants.
+    """
+    metrics, metadata = store.read_table(paths.metrics(results, experiment.experiment))
+    check_complete(metrics, experiment)
+    overlaps = {(one, other) for one, other in metadata["overlaps"]}
+    out = results / experiment.experiment
+    if part == "tables":
+        write_tables(metrics, out, overlaps)
+    elif part == "figures":
+        write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
+    else:
+        write_page(metrics, out, experiment.experiment, overlaps)
+
+
+def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
+    """Raise unless the metrics hold every row that the experiment wants, naming the first that is not there."""
+    wanted = pl.DataFrame(list(grid.rows(experiment)))
+    keys = wanted.columns
+    lacking = wanted.join(metrics.select(keys).cast(wanted.schema), on=keys, how="anti", maintain_order="left")
+    if len(lacking):
+        first = ", ".join(f"{key} {value}" for key, value in lacking.row(0, named=True).items())
+        raise OodgridError(
+            f"metrics.parquet lacks {len(lacking)} of the {len(wanted)} rows that the config wants, first: {first}. "
+            f"It was made from another config: run snakemake --forcerun evaluate"
+        )

@@ -1,0 +1,152 @@
+"""What tables, figures and the page show of the metrics: which rows, in what order, averaged and rounded how.
+
+The frames have the columns of metrics.parquet. The order of their rows is the order of the config ("paper
+order") and is kept throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+ANY = "any"  # the method of scores that do not depend on the method
+AVERAGED = ("near", "far")  # covariate-shifted ID asks another question and is in no average
+DIGITS = 2
+
+
+def pairs(metrics: pl.DataFrame) -> list[tuple[str, str]]:
+    """Return the (backbone, id_dataset) pairs, in order."""
+    return metrics.select("backbone", "id_dataset").unique(maintain_order=True).rows()
+
+
+def one_pair(frame: pl.DataFrame, backbone: str, id_dataset: str, overlaps: set[tuple[str, str]]) -> pl.DataFrame:
+    """Return the rows of one pair, with a column `overlap`: whether the OOD set shares classes with the ID set.
+
+    Args:
+        frame: Metrics or curves.
+        backbone: Name.
+        id_dataset: Name.
+        overlaps: The (id_dataset, ood_dataset) pairs that overlap.
+    """
+    overlapping = [ood for name, ood in overlaps if name == id_dataset]
+    rows = frame.filter(pl.col("backbone") == backbone, pl.col("id_dataset") == id_dataset)
+    return rows.with_columns(overlap=pl.col("ood_dataset").is_in(overlapping))
+
+
+def names(frame: pl.DataFrame, column: str) -> list[str]:
+    """Return the different values of a column, in order."""
+    return frame[column].unique(maintain_order=True).to_list()
+
+
+def shown_sets(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that averages and figures may show: near and far OOD sets that do not overlap."""
+    return rows.filter(~pl.col("overlap"), pl.col("ood_kind").is_in(AVERAGED))
+
+
+def titled_sets(rows: pl.DataFrame) -> dict[str, str]:
+    """Return the OOD sets, in order, each with its name and kind as a title."""
+    sets = rows.select("ood_dataset", "ood_kind").unique(maintain_order=True).rows()
+    return {name: f"{name} ({kind})" for name, kind in sets}
+
+
+def of_kind(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return the rows of near, far or covariate OOD sets."""
+    return rows.filter(pl.col("ood_kind") == kind)
+
+
+def ok(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that hold numbers."""
+    return rows.filter(pl.col("status") == "ok")
+
+
+def at_largest_shots(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return each method's rows at the largest number of shots at which anything of it worked."""
+    worked = pl.col("shots").filter(pl.col("status") == "ok").max()
+    largest = rows.group_by("method").agg(shots=pl.coalesce(worked, pl.col("shots").max()))
+    return rows.join(largest, on=["method", "shots"], how="semi", maintain_order="left")
+
+
+def default_score(rows: pl.DataFrame) -> str:
+    """Return the first listed score that worked for some method; failing that, the first listed."""
+    worked = ok(rows)
+    for candidates in (worked.filter(pl.col("method") != ANY), worked, rows):
+        if len(candidates):
+            return candidates["score"][0]
+    raise ValueError("no rows")
+
+
+def id_accuracies(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ID accuracy, which no score and no OOD set changes: columns method, shots, seed, id_accuracy."""
+    known = rows.filter(pl.col("id_accuracy").is_not_null())
+    return known.select("method", "shots", "seed", "id_accuracy").unique(
+        subset=["method", "shots", "seed"], keep="first", maintain_order=True
+    )
+
+
+def kind_means(rows: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """Average each metric over the near and over the far OOD sets, seed by seed.
+
+    A mean over fewer sets than the other rows' would compare unlike things, so it is null unless every set of
+    the kind has a number.
+
+    Returns:
+        Columns method, score, shots, seed, ood_kind and the metrics.
+    """
+    shown = shown_sets(rows)
+    sets = shown.group_by("ood_kind").agg(sets=pl.col("ood_dataset").n_unique())
+    grouped = shown.group_by("method", "score", "shots", "seed", "ood_kind", maintain_order=True)
+    counts = [pl.col(metric).count().alias(f"{metric}_n") for metric in metrics]
+    means = grouped.agg(*(pl.col(metric).mean() for metric in metrics), *counts)
+    means = means.join(sets, on="ood_kind", how="left", maintain_order="left")
+    whole = [pl.when(pl.col(f"{metric}_n") == pl.col("sets")).then(metric).alias(metric) for metric in metrics]
+    return means.select("method", "score", "shots", "seed", "ood_kind", *whole)
+
+
+def over_seeds(frame: pl.DataFrame, by: Sequence[str], value: str = "value") -> pl.DataFrame:
+    """Return mean, sample standard deviation (null for one seed) and count, `n`, of a column over seeds."""
+    column = pl.col(value)
+    return frame.group_by(*by, maintain_order=True).agg(mean=column.mean(), std=column.std(ddof=1), n=column.count())
+
+
+def most_accurate(rows: pl.DataFrame) -> str | None:
+    """Return the method of the highest mean ID accuracy at its largest shots, a choice that sees no OOD."""
+    accuracy = over_seeds(id_accuracies(at_largest_shots(rows)), ["method"], "id_accuracy")
+    return accuracy.sort("mean", descending=True, maintain_order=True)["method"][0] if len(accuracy) else None
+
+
+def histogram_rows(rows: pl.DataFrame, score: str) -> list[tuple[str, str]]:
+    """Choose up to four (method, score) pairs to draw, none of them by looking at OOD results.
+
+    The first method and the most accurate one under `score`, the latter under the next listed score, and the
+    first score that does not depend on the method.
+    """
+    worked = ok(rows).select("method", "score").unique(maintain_order=True).rows()
+    first = [pair for pair in worked if pair[1] == score][:1]
+    best = most_accurate(rows)
+    of_best = [pair for pair in worked if pair[0] == best]
+    accurate = [pair for pair in of_best if pair[1] == score]
+    other = [pair for pair in of_best if pair[1] != score][:1]
+    features = [pair for pair in worked if pair[0] == ANY][:1]
+    return list(dict.fromkeys(first + accurate + other + features))
+
+
+def percent(fraction: float | None, digits: int = DIGITS) -> str:
+    """Return a fraction as percent with fixed decimals, or `--` where there is none."""
+    return "--" if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def marks(fractions: Sequence[float | None], better: str) -> list[str]:
+    """Return "best", "second" or "" for each value of a column; equal as printed is equal, and ties share.
+
+    Args:
+        fractions: The column.
+        better: "↑" where higher is better, "↓" where lower is; otherwise nothing is marked.
+    """
+    printed = [None if value is None else float(percent(value)) for value in fractions]
+    present = [value for value in printed if value is not None]
+    if better not in ("↑", "↓") or len(present) < 2:
+        return [""] * len(printed)
+    order = sorted(set(present), reverse=better == "↑")
+    places = dict(zip(order, ("best", "second"), strict=False))
+    return ["" if value is None else places.get(value, "") for value in printed]

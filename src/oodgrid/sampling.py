@@ -1,0 +1,77 @@
+"""The few-shot draws: which training and validation images a method may learn from."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from oodgrid.errors import OodgridError
+
+VALIDATION_SHOTS = 4  # CoOp's protocol: min(shots, 4) validation images a class
+
+
+class NoDraw(OodgridError):
+    """The data hold no draw of that many shots: a reason to skip, not to fail."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Rows of the train and val splits that one (shots, seed) may use.
+
+    Attributes:
+        train: Shape (M,), row numbers into the train split.
+        val: Shape (V,), row numbers into the val split; empty where there is none.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+
+
+def draw(
+    train_labels: np.ndarray,
+    val_labels: np.ndarray | None,
+    shots: int,
+    seed: int,
+    fixed: np.ndarray | None = None,
+) -> Draw:
+    """Draw `shots` training and min(shots, 4) validation images of every class.
+
+    The order of the random calls is that of CoOp (Dassl's `generate_fewshot_dataset`): one stream of Python's
+    `random`, classes in the order in which they first appear, first train and then val; a class with fewer
+    images gives all it has. Draws of different shots are not nested.
+
+    Args:
+        train_labels: Shape (N,).
+        val_labels: Shape (V,), or None where there is no val split.
+        shots: Images a class, at least 1.
+        seed: Seed of the stream.
+        fixed: Shape (N,), for imported caches whose draws were made elsewhere: the shots of the draw to which
+            each training row belongs. Then the seed decides the val rows only.
+
+    Raises:
+        NoDraw: `fixed` holds no draw of that many shots.
+    """
+    if shots < 1:
+        raise OodgridError(f"shots must be at least 1, not {shots}: zero_shot is the method without shots")
+    stream = random.Random(seed)
+    if fixed is None:
+        train = _sample(train_labels, shots, stream)
+    else:
+        train = np.flatnonzero(fixed == shots)
+        if not len(train):
+            there = ", ".join(str(k) for k in sorted(set(fixed.tolist())))
+            raise NoDraw(f"the imported training features hold no draw of {shots} shots (they hold: {there})")
+    empty = np.empty(0, dtype=np.int64)
+    val = empty if val_labels is None else _sample(val_labels, min(shots, VALIDATION_SHOTS), stream)
+    return Draw(train, val)
+
+
+def _sample(labels: np.ndarray, shots: int, stream: random.Random) -> np.ndarray:
+    classes = list(dict.fromkeys(labels.tolist()))  # in the order of first appearance, as Dassl's tracker
+    rows: list[int] = []
+    for label in classes:
+        members = np.flatnonzero(labels == label).tolist()
+        rows += stream.sample(members, shots) if len(members) >= shots else members
+    return np.asarray(rows, dtype=np.int64)

@@ -1,0 +1,1 @@
+"""OOD scores, one file each; `oodgrid.registry` finds them here."""

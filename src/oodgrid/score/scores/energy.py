@@ -1,0 +1,25 @@
+"""Energy: the negative free energy of the logits."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import PositiveFloat
+from scipy.special import logsumexp
+
+from oodgrid.registry import score
+
+
+@score(needs=("logits",), paper="Liu et al. 2020 (NeurIPS), equation 4; github.com/wetliu/energy_ood")
+def energy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
+    """Energy: T logsumexp(s / T), the negative free energy (higher = ID).
+
+    On cosines s, T = .01 is one hundredth of the published score of 100 s at T = 1: the same ranking.
+
+    Args:
+        logits: Shape (N, K), on the cosine scale.
+        T: Temperature on cosines.
+
+    Returns:
+        Shape (N,), between max_k s_k and max_k s_k + T log K.
+    """
+    return T * logsumexp(logits / T, axis=1)

@@ -1,0 +1,26 @@
+"""Entropy of the prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import PositiveFloat
+from scipy.special import log_softmax
+
+from oodgrid.registry import score
+
+
+@score(needs=("logits",), paper="Hendrycks & Gimpel 2017 (ICLR); as a CLIP baseline: Ming et al. 2022, MCM's code")
+def entropy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
+    """Negative entropy: sum_k p_k log p_k of p = softmax(s / T).
+
+    T = .01 is the entropy of the classifier's own softmax; MCM's code, on cosines, uses T = 1 (`entropy@T=1`).
+
+    Args:
+        logits: Shape (N, K), on the cosine scale.
+        T: Temperature on cosines.
+
+    Returns:
+        Shape (N,), in [-log K, 0].
+    """
+    log_p = log_softmax(logits / T, axis=1)
+    return (np.exp(log_p) * log_p).sum(axis=1)

@@ -1,0 +1,113 @@
+"""The linear probe against scikit-learn, and the choice of C."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+from oodgrid import registry
+from oodgrid.adapt.contract import Skip
+from oodgrid.adapt.methods import linear_probe
+from oodgrid.errors import OodgridError
+
+
+def probe(**params):
+    return registry.find("method", "linear_probe").make(**params)
+
+
+def unit_norm(values):
+    values = values.astype(np.float64)
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def logits_of(method, data, features):
+    classifier = method.classifier(method.fit(data).arrays, data.text)
+    return unit_norm(features) @ classifier.prototypes.T + classifier.bias
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("C", [1.0, 250.0])
+def test_softmax_of_a_hundred_times_the_logits_is_scikit_learn_s_probability(few_shot, classes, C):
+    data = few_shot(shots=8, classes=classes)
+    fitted = LogisticRegression(C=C, max_iter=5000, tol=1e-8).fit(unit_norm(data.train), data.train_labels)
+    logits = logits_of(probe(C=C), data, data.val)
+    assert logits.shape == (4 * classes, classes)
+    np.testing.assert_allclose(softmax(100 * logits, axis=1), fitted.predict_proba(unit_norm(data.val)), atol=1e-4)
+
+
+def test_c_250_on_unit_features_is_c_10_on_five_times_longer_ones(few_shot):
+    data = few_shot(shots=8)
+    fitted = LogisticRegression(C=10, max_iter=5000, tol=1e-8).fit(5 * unit_norm(data.train), data.train_labels)
+    expected = fitted.predict_proba(5 * unit_norm(data.val))
+    np.testing.assert_allclose(softmax(100 * logits_of(probe(C=250), data, data.val), axis=1), expected, atol=1e-4)
+
+
+def test_the_probe_does_not_see_the_norms_of_images(few_shot):
+    data = few_shot()
+    scaled = few_shot(train=data.train * np.linspace(0.1, 9, len(data.train), dtype=np.float32)[:, None])
+    first, second = (logits_of(probe(C=25), given, data.val) for given in (data, scaled))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_two_classes_have_opposite_logits(few_shot):
+    logits = logits_of(probe(C=250), few_shot(classes=2), few_shot(classes=2).val)
+    np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-8)
+
+
+def test_c_is_chosen_by_validation_accuracy_and_the_smaller_of_equals(few_shot):
+    data = few_shot(shots=8, classes=4, val_shots=20, spread=3)
+    reached = {}
+    for C in (2.5, 25.0, 250.0):
+        fitted = LogisticRegression(C=C, max_iter=5000, tol=1e-8).fit(unit_norm(data.train), data.train_labels)
+        reached[C] = fitted.score(unit_norm(data.val), data.val_labels)
+    assert len(set(reached.values())) > 1, "the case must tell the candidates apart"
+    best = min(C for C in reached if reached[C] == max(reached.values()))
+    learned = probe().fit(data)
+    assert learned.info == {"C": best, "val_accuracy": pytest.approx(reached[best])}
+
+
+def test_the_largest_c_is_no_copy_of_the_one_before(few_shot, monkeypatch):
+    """The candidates start from each other's solutions; each must still arrive at its own."""
+    data = few_shot(shots=8, classes=8, names=list("abcdefgh"))
+    rising = iter(range(4))
+    monkeypatch.setattr(linear_probe, "accuracy", lambda logits, labels: next(rising))
+    learned = probe().fit(data)
+    assert learned.info["C"] == 250
+    fitted = LogisticRegression(C=250, max_iter=5000, tol=1e-9).fit(unit_norm(data.train), data.train_labels)
+    logits = unit_norm(data.val) @ learned.arrays["weights"].T + learned.arrays["bias"]
+    np.testing.assert_allclose(softmax(logits, axis=1), fitted.predict_proba(unit_norm(data.val)), atol=0.01)
+
+
+def test_all_equal_on_validation_gives_the_smallest_c(few_shot):
+    data = few_shot()
+    easy = few_shot(val=data.train[::4], val_labels=data.train_labels[::4])
+    assert probe().fit(easy).info == {"C": 2.5, "val_accuracy": 1.0}
+
+
+def test_without_validation_c_is_250(few_shot):
+    data = few_shot(val_shots=0)
+    learned, given = probe().fit(data), probe(C=250).fit(data)
+    assert learned.info == {"C": 250.0, "val_accuracy": None}
+    np.testing.assert_array_equal(learned.arrays["weights"], given.arrays["weights"])
+
+
+def test_a_given_c_is_used_even_where_there_is_validation(few_shot):
+    assert probe(C=0.5).fit(few_shot()).info == {"C": 0.5, "val_accuracy": None}
+
+
+def test_one_shot_a_class(few_shot):
+    data = few_shot(shots=1, val_shots=0)
+    assert logits_of(probe(), data, data.train).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_a_class_without_shots_is_skipped(few_shot):
+    with pytest.raises(Skip, match="a class has no training sample"):
+        probe().fit(few_shot(train_labels=np.array([0] * 6 + [2] * 6)))
+
+
+@pytest.mark.parametrize("C", [0, -1])
+def test_c_must_be_positive(C):
+    with pytest.raises(OodgridError, match=f"method linear_probe: C = {C} does not fit"):
+        registry.check_params("method", "linear_probe", {"C": C})

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oodgrid import backbones, plan, store
+from oodgrid.config import Backbone, Dataset
+from oodgrid.encode.texts import encode_texts
+from oodgrid.errors import OodgridError
+
+torch = pytest.importorskip("torch")
+
+
+def encoded(tmp_path, untrained, **dataset):
+    path = encode_texts(tmp_path, Backbone(**untrained), Dataset(name="d", folder="nowhere", **dataset))
+    assert path == tmp_path / "text/untrained/d.h5"
+    return store.read_texts(path)
+
+
+def test_texts_are_those_of_the_model_itself(tmp_path, untrained):
+    names, templates = ["cat", "sea lion", "été"], ["a photo of a {}.", "{}", "{} and {}"]
+    found = encoded(tmp_path, untrained, classnames=names, templates=templates)
+    assert found.text_features.shape == (3, 3, 16)
+    assert (found.classnames, found.templates) == (names, templates)
+    loaded = backbones.load(Backbone(**untrained))
+    for t, template in enumerate(templates):
+        for k, name in enumerate(names):
+            tokens = loaded.tokenizer([template.replace("{}", name)]).to(loaded.device)
+            with torch.inference_mode():
+                expected = loaded.model.encode_text(tokens, normalize=False)[0].cpu().numpy()
+            np.testing.assert_allclose(found.text_features[t, k], expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(np.linalg.norm(found.text_features, axis=2), 1)
+
+
+def test_names_and_templates_may_hold_braces(tmp_path, untrained):
+    found = encoded(tmp_path, untrained, classnames=["{x}", "{0}"], templates=["a {} {of} {}", "{} {"])
+    assert found.text_features.shape == (2, 2, 16)
+
+
+def test_a_file_says_what_it_is(tmp_path, untrained):
+    found = encoded(tmp_path, untrained, classnames=["cat", "dog"])
+    said = found.provenance
+    assert said["text"] == {
+        "templates": ["a photo of a {}."],
+        "given_classnames": ["cat", "dog"],
+        "classnames": ["cat", "dog"],
+    }
+    assert said["encode_version"] == plan.ENCODE_VERSION
+    assert said["normalised"] is False
+    assert said["backbone"]["model"] == "test-tiny"
+
+
+def test_names_come_from_the_images_where_none_are_given(tmp_path, untrained):
+    world = Dataset(name="world", concept_world={"group": "id", "test": 1})
+    found = store.read_texts(encode_texts(tmp_path, Backbone(**untrained), world))
+    assert len(found.classnames) == 24
+    assert found.provenance["text"]["given_classnames"] is None
+
+
+def test_without_names_it_is_one_line(tmp_path, untrained):
+    with pytest.raises(OodgridError, match="noise has no class names"):
+        encode_texts(tmp_path, Backbone(**untrained), Dataset(name="noise", generated={"kind": "noise", "images": 2}))

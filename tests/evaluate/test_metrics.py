@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from oodgrid.errors import OodgridError
+from oodgrid.evaluate import metrics
+
+KEYS = ["n_id", "n_ood", "auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out"]
+FEW_LEVELS = st.integers(-4, 4).map(lambda i: i / 4)
+ANY_FLOAT = st.floats(-1e300, 1e300, allow_nan=False)
+# 19 and 20, 10 and 30: sizes around which .95 n is an integer, or half-way between two
+SIDE = st.one_of(
+    st.lists(FEW_LEVELS, min_size=1, max_size=45),
+    st.lists(ANY_FLOAT, min_size=1, max_size=25),
+    st.lists(st.integers(0, 60).map(float), min_size=10, max_size=10),
+    st.lists(st.integers(0, 60).map(float), min_size=30, max_size=30),
+)
+
+
+def naive_auroc(id_scores, ood_scores):
+    return np.mean([(i > o) + 0.5 * (i == o) for i in id_scores for o in ood_scores])
+
+
+def naive_fpr95_id_pos(id_scores, ood_scores):
+    n = len(id_scores)
+    recalls = {t: sum(s >= t for s in id_scores) for t in set(id_scores)}
+    _, _, threshold = min((abs(20 * c - 19 * n), -c, t) for t, c in recalls.items())
+    return sum(s >= threshold for s in ood_scores) / len(ood_scores)
+
+
+def naive_fpr95_ood_pos(id_scores, ood_scores):
+    for threshold in sorted(set(ood_scores)):
+        if 20 * sum(s <= threshold for s in ood_scores) >= 19 * len(ood_scores):
+            return sum(s <= threshold for s in id_scores) / len(id_scores)
+    raise AssertionError("the highest OOD score catches every OOD sample")
+
+
+def sklearn_reference(id_scores, ood_scores):
+    scores = np.concatenate([id_scores, ood_scores]).astype(np.float64)
+    is_id = np.r_[np.ones(len(id_scores)), np.zeros(len(ood_scores))]
+    return {
+        "auroc": roc_auc_score(is_id, scores),
+        "aupr_in": average_precision_score(is_id, scores),
+        "aupr_out": average_precision_score(1 - is_id, -scores),
+    }
+
+
+def seeded(rounded):
+    rng = np.random.RandomState(0)
+    id_scores, ood_scores = rng.normal(1, 1, 1000), rng.normal(0, 1, 500)
+    return (id_scores.round(), ood_scores.round()) if rounded else (id_scores, ood_scores)
+
+
+VECTORS = {
+    "pytorch-ood": (
+        -np.arange(30.0),
+        -np.arange(10.5, 30.0),
+        {"auroc": 0.683333, "fpr95_ood_pos": 0.60, "fpr95_id_pos": 0.90, "aupr_in": 0.814053, "aupr_out": 0.561992},
+    ),
+    "oodeel": (
+        -np.array([0, 0.2, 0.2, 0.2, 0.2]),
+        -np.array([0.2, 0.2, 1, 1, 1]),
+        {"auroc": 0.84, "fpr95_id_pos": 0.4, "fpr95_ood_pos": 0.8, "aupr_in": 0.771429, "aupr_out": 0.822222},
+    ),
+    "ood-metrics": (
+        np.array([0.9]),
+        np.array([0.1, 0.3, 0.6, 1.3]),
+        {"auroc": 0.75, "aupr_in": 0.5, "aupr_out": 0.95, "fpr95_id_pos": 0.25, "fpr95_ood_pos": 1.0},
+    ),
+    "torch-uncertainty": (
+        -np.array([0.8, 0.6, 0.4, 0.1]),
+        -np.array([0.9, 0.7, 0.2]),
+        {"auroc": 0.666667, "fpr95_ood_pos": 0.75, "fpr95_id_pos": 0.666667},
+    ),
+    "normal": (
+        *seeded(rounded=False),
+        {"auroc": 0.749406, "aupr_in": 0.848312, "aupr_out": 0.597069, "fpr95_id_pos": 0.760, "fpr95_ood_pos": 0.755},
+    ),
+    "normal, rounded to integers": (
+        *seeded(rounded=True),
+        {"auroc": 0.725917, "aupr_in": 0.804149, "aupr_out": 0.525298, "fpr95_id_pos": 0.706, "fpr95_ood_pos": 0.938},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors_of_other_libraries(name):
+    id_scores, ood_scores, expected = VECTORS[name]
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    assert {key: got[key] for key in expected} == pytest.approx(expected, abs=5.1e-7)
+
+
+def test_keys_and_sizes():
+    got = metrics.detection_metrics([1.0, 2.0, 3.0], [0.0, 1.0])
+    assert list(got) == KEYS
+    assert (got["n_id"], got["n_ood"]) == (3, 2)
+
+
+@given(SIDE, SIDE)
+@settings(max_examples=200, deadline=None)
+def test_matches_naive_definitions_and_sklearn(id_scores, ood_scores):
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    expected = sklearn_reference(id_scores, ood_scores) | {
+        "n_id": len(id_scores),
+        "n_ood": len(ood_scores),
+        "fpr95_id_pos": naive_fpr95_id_pos(id_scores, ood_scores),
+        "fpr95_ood_pos": naive_fpr95_ood_pos(id_scores, ood_scores),
+    }
+    assert got == pytest.approx(expected, abs=1e-12)
+    assert got["auroc"] == pytest.approx(naive_auroc(id_scores, ood_scores), abs=1e-12)
+
+
+@given(SIDE, SIDE)
+@settings(max_examples=100, deadline=None)
+def test_swapping_and_negating_swaps_what_is_positive(id_scores, ood_scores):
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    swapped = metrics.detection_metrics(-np.array(ood_scores), -np.array(id_scores))
+    assert swapped["auroc"] == got["auroc"]
+    assert swapped["aupr_in"] == pytest.approx(got["aupr_out"], abs=1e-12)
+    assert swapped["aupr_out"] == pytest.approx(got["aupr_in"], abs=1e-12)
+
+
+def test_the_two_fprs_are_duals_where_nearest_and_first_agree():
+    """With 100 distinct OOD scores a recall of exactly .95 exists, so swapping turns one convention into the other."""
+    rng = np.random.default_rng(1)
+    id_scores, ood_scores = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    swapped = metrics.detection_metrics(-ood_scores, -id_scores)
+    assert swapped["fpr95_id_pos"] == got["fpr95_ood_pos"]
+    assert swapped["fpr95_ood_pos"] == got["fpr95_id_pos"]
+    assert got["fpr95_id_pos"] != got["fpr95_ood_pos"]
+
+
+@given(SIDE, SIDE)
+@settings(max_examples=100, deadline=None)
+def test_only_the_order_of_scores_matters(id_scores, ood_scores):
+    levels = np.unique(np.concatenate([id_scores, ood_scores]))
+    ranks = [np.searchsorted(levels, side) for side in (id_scores, ood_scores)]
+    stretched = [np.exp(rank / 3.0) - 7 for rank in ranks]
+    shuffled = [np.random.default_rng(0).permutation(side) for side in (id_scores, ood_scores)]
+    expected = metrics.detection_metrics(id_scores, ood_scores)
+    assert metrics.detection_metrics(*ranks) == expected
+    assert metrics.detection_metrics(*stretched) == expected
+    assert metrics.detection_metrics(*shuffled) == expected
+
+
+def test_recall_ties_take_the_higher_recall():
+    """With 10 distinct ID scores, recalls .9 and 1.0 are equally near to .95 (in floats .9 would look nearer)."""
+    id_scores = np.arange(10.0)
+    assert metrics.fpr95_id_pos(metrics.count_scores(id_scores, [0.5])) == 1.0
+    assert metrics.fpr95_id_pos(metrics.count_scores(id_scores, [-0.5])) == 0.0
+
+
+def test_id_threshold_is_an_id_score():
+    """At 20 of 20 and 19 of 20 ID scores the OOD sample between the two is below the threshold."""
+    id_scores = np.arange(20.0)
+    assert metrics.fpr95_id_pos(metrics.count_scores(id_scores, [0.5, 1.0, 1.5])) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("n", [20, 40, 60, 140, 1000, 4000])
+def test_recall_of_exactly_95_percent_is_found(n):
+    """0.95 * n is not exact in floats; the count c with 20 c = 19 n must be taken, on both sides."""
+    scores = np.arange(float(n))
+    counts = metrics.count_scores(scores, scores)
+    assert metrics.fpr95_id_pos(counts) == 0.95
+    assert metrics.fpr95_ood_pos(counts) == 0.95
+
+
+@pytest.mark.parametrize(("id_score", "auroc", "fpr"), [(2.0, 1.0, 0.0), (1.0, 0.5, 1.0), (0.0, 0.0, 1.0)])
+def test_one_sample_on_each_side(id_score, auroc, fpr):
+    got = metrics.detection_metrics([id_score], [1.0])
+    precision = 1.0 if auroc == 1 else 0.5
+    assert list(got.values()) == [1, 1, auroc, fpr, fpr, precision, precision]
+
+
+def test_all_scores_tied():
+    got = metrics.detection_metrics(np.zeros(30), np.zeros(10))
+    assert list(got.values()) == [30, 10, 0.5, 1.0, 1.0, 0.75, 0.25]
+
+
+def test_negative_zero_ties_with_zero():
+    assert metrics.auroc(metrics.count_scores([0.0], [-0.0])) == 0.5
+
+
+def test_counts_are_sorted_and_complete():
+    counts = metrics.count_scores([3, 1, 3], [1, 2, 2, 9])
+    assert counts.values.tolist() == [1, 2, 3, 9]
+    assert counts.id_counts.tolist() == [1, 0, 2, 0]
+    assert counts.ood_counts.tolist() == [1, 2, 0, 1]
+    assert counts.id_up_to.tolist() == [1, 1, 3, 3]
+    assert counts.ood_from.tolist() == [4, 3, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int64, np.uint8])
+def test_number_types_are_taken_as_they_are(dtype):
+    rng = np.random.default_rng(2)
+    id_scores, ood_scores = rng.integers(0, 50, 300).astype(dtype), rng.integers(0, 40, 100).astype(dtype)
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    assert got == metrics.detection_metrics(id_scores.astype(np.float64), ood_scores.astype(np.float64))
+
+
+def test_float32_scores_keep_their_own_ties():
+    rng = np.random.default_rng(3)
+    id_scores, ood_scores = rng.normal(1, 1, 500).astype(np.float32), rng.normal(0, 1, 200).astype(np.float32)
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    assert got["auroc"] == pytest.approx(sklearn_reference(id_scores, ood_scores)["auroc"], abs=1e-12)
+
+
+def test_huge_and_tiny_scores_do_not_overflow():
+    rng = np.random.default_rng(4)
+    id_scores, ood_scores = rng.normal(1, 1, 100), rng.normal(0, 1, 100)
+    expected = metrics.detection_metrics(id_scores, ood_scores)
+    assert metrics.detection_metrics(1e300 * id_scores, 1e300 * ood_scores) == expected
+    assert metrics.detection_metrics(1e-300 * id_scores, 1e-300 * ood_scores) == expected
+
+
+def test_mcm_scores_of_a_thousand_classes_keep_their_order():
+    """MCM at T=1 over 1000 classes spans .00105 to .00127; half precision would keep about 200 values."""
+    rng = np.random.default_rng(5)
+    id_scores = 0.00105 + 0.00022 * rng.beta(4, 3, 5000)
+    ood_scores = 0.00105 + 0.00022 * rng.beta(3, 4, 2000)
+    got = metrics.detection_metrics(id_scores, ood_scores)
+    assert got == metrics.detection_metrics(np.log(id_scores), np.log(ood_scores))
+    assert got["auroc"] == pytest.approx(sklearn_reference(id_scores, ood_scores)["auroc"], abs=1e-12)
+    coarse = metrics.detection_metrics(id_scores.astype(np.float16), ood_scores.astype(np.float16))
+    assert coarse["fpr95_id_pos"] != got["fpr95_id_pos"]
+
+
+def test_scores_far_above_one_do_not_saturate():
+    """15 scores from 97.6 to 99.96 with one negative: a float32 sigmoid would tie them all at AUROC .5."""
+    ood_first = np.linspace(97.6, 99.96, 15)
+    got = metrics.detection_metrics(np.delete(ood_first, 1), ood_first[[1]])
+    assert got["auroc"] == pytest.approx(0.928571, abs=5e-7)
+
+
+def test_large_sets_do_not_overflow_integers():
+    n = 2_000_000
+    counts = metrics.Counts(np.array([0.0, 1.0]), np.array([n, 3 * n]), np.array([3 * n, n]))
+    assert metrics.auroc(counts) == pytest.approx(0.75)
+    assert metrics.aupr_in(counts) == pytest.approx(0.75 * 0.75 + 0.25 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ([], "there are no ID scores"),
+        ([[1.0, 2.0]], r"ID scores have shape \(1, 2\)"),
+        (np.float64(1.0), r"ID scores have shape \(\)"),
+        ([1.0, np.nan, np.inf, np.nan], "3 of 4 ID scores are NaN or infinite, the first at index 1"),
+        (["a", "b"], "ID scores have type"),
+        ([True, False], "ID scores have type bool"),
+        ([1j], "ID scores have type complex128"),
+        (np.array([1.0, None]), "ID scores have type object"),
+    ],
+)
+def test_bad_scores_are_refused_by_side(scores, message):
+    with pytest.raises(OodgridError, match=message) as error:
+        metrics.detection_metrics(scores, [1.0])
+    assert "\n" not in str(error.value)
+    with pytest.raises(OodgridError, match=message.replace("ID", "OOD")):
+        metrics.detection_metrics([1.0], scores)
+
+
+def test_inputs_are_left_alone():
+    id_scores, ood_scores = np.array([3.0, 1.0, 2.0]), np.array([2.0, 0.0])
+    metrics.detection_metrics(id_scores, ood_scores)
+    assert id_scores.tolist() == [3, 1, 2]
+    assert ood_scores.tolist() == [2, 0]

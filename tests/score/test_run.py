@@ -1,0 +1,373 @@
+"""The stage score on a miniature results folder: the table, its metadata, and what is kept between calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from oodgrid import paths, registry, sampling, store
+from oodgrid.config import Choice
+from oodgrid.errors import OodgridError
+from oodgrid.score.contract import Bank, Skip
+from oodgrid.score.run import compute, score
+
+SETS = {"pets": 10, "noise": 5, "cars": 7}  # the ID set, then near, then far, as the experiment lists them
+LOGIT_SCORES = ["mcm", "mcm@T=0.5", "max_logit"]
+FEATURE_SCORES = ["mahalanobis", "knn@k=1"]
+SAMPLE = ["dataset", "shots", "seed", "index", "path", "label", "prediction"]
+
+
+def run(mini, method="prototype", **experiment):
+    path = score(mini.results, mini.experiment(**experiment), "mini", "pets", method)
+    assert path == paths.scores(mini.results, "mini", "mini", "pets", method)
+    return store.read_table(path)
+
+
+def unit_norm(values):
+    values = values.astype(np.float64)
+    return values / np.sqrt((values**2).sum(axis=1))[:, None]
+
+
+def naive_mcm(logits, T=1.0):
+    shares = np.exp(logits / T)
+    return shares.max(axis=1) / shares.sum(axis=1)
+
+
+def rows_of(table, dataset, **keys):
+    for key, value in {"dataset": dataset, **keys}.items():
+        table = table.filter(pl.col(key) == value)
+    return table
+
+
+def call(name, *given, **params):
+    return registry.find("score", name).make(*given, **params)
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def test_table_of_a_method_with_prototypes(mini):
+    fit = mini.prototypes(bias=np.array([0.1, -0.2, 0.3], dtype=np.float32))
+    mini.applied("prototype", "prototypes", [fit.unit])
+    table, _ = run(mini)
+
+    assert table.columns == [*SAMPLE, *LOGIT_SCORES]
+    assert table.schema == {
+        "dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32, "index": pl.Int32, "path": pl.String,
+        "label": pl.Int32, "prediction": pl.Int32, **dict.fromkeys(LOGIT_SCORES, pl.Float64),
+    }  # fmt: skip
+    assert table["dataset"].to_list() == [name for name, count in SETS.items() for _ in range(count)]
+    for name, count in SETS.items():
+        got, features = rows_of(table, name), mini.read(name)
+        logits = unit_norm(features.image_features) @ fit.values.T + np.array([0.1, -0.2, 0.3], dtype=np.float32)
+        assert got["index"].to_list() == list(range(count))
+        assert got["path"].to_list() == features.paths
+        assert got["label"].to_list() == features.labels.tolist()
+        assert got["prediction"].to_list() == logits.argmax(axis=1).tolist()
+        np.testing.assert_allclose(got["mcm"], naive_mcm(logits), rtol=1e-13)
+        np.testing.assert_allclose(got["mcm@T=0.5"], naive_mcm(logits, 0.5), rtol=1e-13)
+        np.testing.assert_allclose(got["max_logit"], logits.max(axis=1), rtol=1e-13)
+
+
+def test_metadata_of_a_method(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    _, metadata = run(mini)
+    assert metadata["params"] == {"mcm": {"T": 1.0}, "mcm@T=0.5": {"T": 0.5}, "max_logit": {}}
+    [unit] = metadata["units"]
+    assert {key: unit[key] for key in ("shots", "seed", "status", "reason", "skipped")} == {
+        "shots": 2, "seed": 1, "status": "ok", "reason": None, "skipped": {},
+    }  # fmt: skip
+    assert list(unit["parts"]) == list(SETS)
+    assert all((mini.results / part).is_file() for part in unit["parts"].values())
+
+
+def test_any_holds_the_feature_scores_of_the_cached_shots(mini):
+    table, metadata = run(mini, "any")
+    assert table.columns == [*SAMPLE, *FEATURE_SCORES]
+    assert metadata["params"] == {"mahalanobis": {}, "knn@k=1": {"k": 1}}
+    assert table["prediction"].null_count() == len(table)
+    train = mini.read("pets", "train")
+    rows = sampling.draw(train.labels, None, 2, 1).train
+    bank = Bank(unit_norm(train.image_features[rows]), train.labels[rows], 2)
+    for name in SETS:
+        x, got = unit_norm(mini.read(name).image_features), rows_of(table, name)
+        np.testing.assert_allclose(got["knn@k=1"], call("knn", x, bank, k=1), rtol=1e-12)
+        np.testing.assert_allclose(got["mahalanobis"], call("mahalanobis", x, bank), rtol=1e-9)
+
+
+def test_any_uses_the_fixed_draw_of_an_import(mini):
+    train = mini.read("pets", "train")
+    draws = np.repeat([2, 4], 12).astype(np.int32)
+    fixed = store.Features(train.image_features, train.labels, train.paths, train.sha256, {}, draws)
+    store.write_features(paths.features(mini.results, "mini", "pets", "train"), fixed)
+    table, metadata = run(mini, "any", shots=[2, 8])
+    bank = Bank(unit_norm(train.image_features[:12]), train.labels[:12], 2)
+    x = unit_norm(mini.read("cars").image_features)
+    np.testing.assert_allclose(rows_of(table, "cars")["knn@k=1"], call("knn", x, bank, k=1), rtol=1e-12)
+    assert [unit["status"] for unit in metadata["units"]] == ["ok", "skipped"]
+    assert "no draw of 8 shots (they hold: 2, 4)" in metadata["units"][1]["reason"]
+
+
+def test_any_without_a_training_split_is_skipped_with_the_reason(mini):
+    paths.features(mini.results, "mini", "pets", "train").unlink()
+    table, metadata = run(mini, "any")
+    assert table.is_empty()
+    assert table.columns == [*SAMPLE, *FEATURE_SCORES]
+    assert metadata["units"] == [{"shots": 2, "seed": 1, "status": "skipped", "reason": "pets has no training split"}]
+
+
+def test_mahalanobis_of_one_shot_is_null_with_its_reason(mini):
+    table, metadata = run(mini, "any", shots=[1, 2])
+    one, two = metadata["units"]
+    assert one["status"] == "ok"
+    assert list(one["skipped"]) == ["mahalanobis"]
+    assert "at least 2 shots" in one["skipped"]["mahalanobis"]
+    assert two["skipped"] == {}
+    counts = {
+        (row["shots"], row["n"]) for row in table.group_by("shots").agg(n=pl.col("mahalanobis").count()).to_dicts()
+    }
+    assert counts == {(1, 0), (2, 22)}
+    assert table["knn@k=1"].null_count() == 0
+
+
+def test_a_method_that_changes_features_has_feature_scores_of_its_own(mini):
+    fit = mini.prototypes()
+    changed = {name: np.tanh(mini.read(name).image_features) for name in SETS}
+    bank = np.random.default_rng(5).normal(size=(6, 6)).astype(np.float32)
+    labels = np.repeat(np.arange(3), 2).astype(np.int32)
+    sets = {name: mini.kept(f"changed-{name}", features=values) for name, values in changed.items()}
+    unit = {**fit.unit, "sets": sets, "bank": mini.kept("bank", features=bank, labels=labels)}
+    mini.applied("clip_adapter", "features", [unit])
+    table, _ = run(mini, "clip_adapter", methods=["clip_adapter"])
+    assert table.columns == [*SAMPLE, "mcm", "mcm@T=0.5", "max_logit", "mahalanobis", "knn@k=1"]
+    for name in SETS:
+        x, got = unit_norm(changed[name]), rows_of(table, name)
+        np.testing.assert_allclose(got["max_logit"], (x @ fit.values.T).max(axis=1), rtol=1e-13)
+        np.testing.assert_allclose(got["knn@k=1"], call("knn", x, Bank(unit_norm(bank), labels, 2), k=1), rtol=1e-12)
+
+
+def test_a_method_that_leaves_logits(mini):
+    logits = {name: np.random.default_rng(9).normal(size=(count, 4)).astype(np.float32) for name, count in SETS.items()}
+    sets = {name: mini.kept(f"logits-{name}", logits=values) for name, values in logits.items()}
+    mini.applied("tip_adapter", "logits", [{**mini.prototypes().unit, "sets": sets}])
+    table, _ = run(mini, "tip_adapter", methods=["tip_adapter"])
+    for name in SETS:
+        got = rows_of(table, name)
+        np.testing.assert_allclose(got["mcm"], naive_mcm(logits[name].astype(np.float64)), rtol=1e-13)
+        assert got["prediction"].to_list() == logits[name].argmax(axis=1).tolist()
+
+
+def test_fits_that_were_skipped_or_failed_keep_their_reason_and_have_no_rows(mini):
+    skipped = {"shots": 1, "seed": 1, "status": "skipped", "reason": "no such draw"}
+    failed = {"shots": 4, "seed": 1, "status": "failed", "reason": "the loss became nan"}
+    mini.applied("prototype", "prototypes", [skipped, mini.prototypes().unit, failed])
+    table, metadata = run(mini)
+    assert table["shots"].unique().to_list() == [2]
+    assert metadata["units"][0] == skipped
+    assert metadata["units"][2] == failed
+
+
+def test_a_table_without_any_fit_that_worked_is_empty_but_whole(mini):
+    mini.applied("prototype", "prototypes", [{"shots": 2, "seed": 1, "status": "skipped", "reason": "why"}])
+    table, _ = run(mini)
+    assert table.is_empty()
+    assert table.columns == [*SAMPLE, *LOGIT_SCORES]
+
+
+def test_fits_stand_under_each_other_in_the_order_of_the_manifest(mini):
+    fits = [mini.prototypes(shots, seed) for shots, seed in ((4, 1), (2, 1), (2, 3))]
+    mini.applied("prototype", "prototypes", [fit.unit for fit in fits])
+    table, _ = run(mini)
+    assert table.select("shots", "seed").unique(maintain_order=True).rows() == [(4, 1), (2, 1), (2, 3)]
+    x = unit_norm(mini.read("cars").image_features)
+    for fit in fits:
+        got = rows_of(table, "cars", shots=fit.unit["shots"], seed=fit.unit["seed"])
+        np.testing.assert_allclose(got["max_logit"], (x @ fit.values.T).max(axis=1), rtol=1e-13)
+
+
+# --------------------------------------------------------------------------------------------------- mistakes
+
+
+def test_features_of_another_width_than_the_prototypes(mini):
+    mini.features("cars", "test", np.arange(7) % 2, seed=4, width=5)
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    with pytest.raises(OodgridError, match=r"^cars has features of 5 dimensions but the prototypes have 6.*under one$"):
+        run(mini)
+
+
+def test_features_of_another_width_than_the_shots(mini):
+    mini.features("cars", "test", np.arange(7) % 2, seed=4, width=5)
+    with pytest.raises(OodgridError, match="cars has features of 5 dimensions but the training features have 6"):
+        run(mini, "any")
+
+
+@pytest.mark.parametrize("method", ["prototype", "any"])
+def test_a_missing_test_file_is_named(mini, method):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    path = paths.features(mini.results, "mini", "noise", "test")
+    path.unlink()
+    with pytest.raises(OodgridError, match=f"^{path} is missing: [^\n]+$"):
+        run(mini, method)
+
+
+def test_a_missing_manifest_is_named(mini):
+    with pytest.raises(OodgridError, match=r"apply\.json"):
+        run(mini)
+
+
+def test_a_kept_file_that_is_damaged_is_named_in_one_line(mini):
+    fit = mini.prototypes()
+    mini.applied("prototype", "prototypes", [fit.unit])
+    (mini.results / fit.unit["classifier"]).write_bytes(b"nothing that was ever a safetensors file")
+    with pytest.raises(OodgridError, match=f"^[^\n]*{fit.unit['classifier']} is damaged[^\n]*$"):
+        run(mini)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"PAR1 or not", lambda data: b""])
+def test_a_kept_part_that_is_damaged_is_named_in_one_line(mini, damage):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    run(mini)
+    part = sorted(mini.kept_scores())[0]
+    part.write_bytes(damage(part.read_bytes()))
+    with pytest.raises(OodgridError, match=f"^[^\n]*{part.name} is damaged[^\n]*$"):
+        run(mini)
+    part.unlink()
+    assert len(run(mini)[0]) == 22
+
+
+def test_classes_that_both_sets_have_are_refused(mini):
+    mini.features("pets", "test", np.arange(10) % 3, seed=2, classnames=["Sea_Otter", "wolf", "fox"])
+    mini.features("cars", "test", np.arange(7) % 2, seed=4, classnames=["van", "sea otter"])
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    with pytest.raises(
+        OodgridError, match="OOD set cars overlaps ID set pets: they share 1 class names, as 'sea otter'"
+    ):
+        run(mini)
+    assert len(run(mini, allow_overlap=True)[0]) == 22
+
+
+def test_a_covariate_shift_has_the_same_classes_of_course(mini):
+    for name, count in SETS.items():
+        mini.features(name, "test", np.arange(count) % 3, seed=2, classnames=["otter", "wolf", "fox"])
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    shifted = {"covariate": [{"name": name, "imported": {}} for name in ("noise", "cars")]}
+    assert len(run(mini, ood=shifted)[0]) == 22
+
+
+# ------------------------------------------------------------------------------------------------ second calls
+
+
+def test_a_second_call_computes_nothing_and_gives_the_same_file(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    first = run(mini)
+    before = mini.kept_scores()
+    second = run(mini)
+    assert len(before) == 3
+    assert mini.kept_scores() == before
+    assert first[0].equals(second[0])
+    assert first[1] == second[1]
+
+
+@pytest.mark.parametrize("method", ["prototype", "any"])
+def test_a_new_seed_computes_only_its_own_parts(mini, method):
+    units = [mini.prototypes(seed=seed).unit for seed in (1, 2)]
+    mini.applied("prototype", "prototypes", units[:1])
+    first = run(mini, method)[0]
+    before = mini.kept_scores()
+    mini.applied("prototype", "prototypes", units)
+    second = run(mini, method, seeds=[1, 2])[0]
+    after = mini.kept_scores()
+    assert len(after) == len(before) + 3
+    assert {path: after[path] for path in before} == before
+    assert rows_of(second, "cars", seed=1).equals(rows_of(first, "cars"))
+    assert len(second) == 2 * len(first)
+
+
+def test_a_new_ood_set_computes_only_its_own_part(mini):
+    mini.features("planes", "test", np.zeros(4, dtype=int), seed=8)
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    run(mini)
+    before = mini.kept_scores()
+    table, _ = run(mini, far=["cars", "planes"])
+    after = mini.kept_scores()
+    assert len(after) == len(before) + 1
+    assert {path: after[path] for path in before} == before
+    assert len(rows_of(table, "planes")) == 4
+
+
+def test_other_features_under_the_same_name_are_scored_anew(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    first = run(mini)[0]
+    mini.features("cars", "test", np.arange(7) % 2, seed=99)
+    second = run(mini)[0]
+    assert len(mini.kept_scores()) == 4
+    assert rows_of(first, "pets").equals(rows_of(second, "pets"))
+    assert not rows_of(first, "cars")["mcm"].equals(rows_of(second, "cars")["mcm"])
+
+
+def test_other_training_features_make_the_scores_of_any_anew(mini):
+    first = run(mini, "any")[0]
+    mini.features("pets", "train", np.repeat(np.arange(3), 8), seed=77)
+    second = run(mini, "any")[0]
+    assert len(mini.kept_scores()) == 6
+    assert not first["knn@k=1"].equals(second["knn@k=1"])
+
+
+def test_a_score_with_another_parameter_is_not_taken_from_what_was_kept(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    first = run(mini, scores=[{"name": "mcm", "T": 0.5}])[0]
+    second = run(mini, scores=[{"name": "mcm", "T": 0.25}])[0]
+    assert second.columns == [*SAMPLE, "mcm@T=0.25"]
+    assert not np.allclose(first["mcm@T=0.5"], second["mcm@T=0.25"])
+
+
+def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    for T in (0.5, 0.50000001):
+        assert run(mini, scores=[{"name": "mcm", "T": T}])[0].columns == [*SAMPLE, "mcm@T=0.5"]
+    assert len(mini.kept_scores()) == 6
+
+
+@pytest.mark.parametrize("part", ["classifier", "sets", "bank"])
+def test_what_apply_left_anew_is_scored_anew(mini, part):
+    """Apply names its files by content: another name is another content."""
+    fit = mini.prototypes()
+    left = {
+        label: {
+            "classifier": mini.kept(f"classifier-{label}", prototypes=(sign * fit.values).astype(np.float32)),
+            "sets": {
+                name: mini.kept(f"{name}-{label}", features=sign * mini.read(name).image_features) for name in SETS
+            },
+            "bank": mini.kept(f"bank-{label}", features=sign * fit.values, labels=np.arange(3, dtype=np.int32)),
+        }
+        for label, sign in (("old", 1), ("new", -1))
+    }
+    tables = []
+    for label in ("old", "new"):
+        unit = {**fit.unit, **left["old"], part: left[label][part]}
+        mini.applied("clip_adapter", "features", [unit])
+        tables.append(run(mini, "clip_adapter", methods=["clip_adapter"])[0])
+    column = "knn@k=1" if part == "bank" else "max_logit"
+    assert not np.allclose(tables[0][column], tables[1][column])
+    assert len(mini.kept_scores()) == 6
+
+
+# ---------------------------------------------------------------------------------------------------- compute
+
+
+def test_compute_skips_a_score_whose_needs_are_not_there():
+    with pytest.raises(Skip, match="knn needs bank"):
+        compute(Choice(name="knn"), {"logits": np.zeros((2, 3)), "features": np.zeros((2, 3))})
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"), [([1.0, np.nan], r"shape \(2,\) with 1 values"), ([1.0], r"shape \(1,\)")]
+)
+def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
+    from dataclasses import replace
+
+    broken = replace(registry.find("score", "mcm"), make=lambda logits: np.array(values))
+    monkeypatch.setitem(registry.entries("score"), "mcm", broken)
+    with pytest.raises(OodgridError, match=rf"score mcm gave {fault}.*one finite number a sample, \(2,\)"):
+        compute(Choice(name="mcm"), {"logits": np.zeros((2, 3))})

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from oodgrid import cli, store
+
+VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
+VERBS += ("unlock",)
+
+
+@pytest.fixture(autouse=True)
+def same_environment():
+    """Commands cap the threads of their process by environment variables; here other tests share it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def oodgrid(capsys):
+    """A function from arguments to exit status, standard output and standard error."""
+
+    def call(*arguments):
+        try:
+            status = cli.main([str(a) for a in arguments])
+        except SystemExit as stop:  # argparse
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def fresh(*arguments, **environment):
+    """Run in a new process, as a shell would."""
+    return subprocess.run(
+        [sys.executable, "-m", "oodgrid", *map(str, arguments)],
+        capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- exit codes
+
+
+def test_success_is_0_and_says_nothing_on_stderr():
+    done = fresh("list", "scores")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mcm" in done.stdout
+
+
+def test_a_user_mistake_is_1_and_one_line_on_stderr(tmp_path):
+    done = fresh("evaluate", "--config", tmp_path / "none.yaml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("oodgrid: error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_command_line_is_2(oodgrid):
+    for arguments in ([], ["lst"], ["list"], ["list", "nothing"], ["metrics", "--id", "x"], ["adapt", "learn"]):
+        status, out, err = oodgrid(*arguments)
+        assert status == 2
+        assert not out
+        assert "usage: oodgrid" in err
+
+
+def test_debug_shows_where_and_its_absence_does_not(oodgrid, tmp_path):
+    assert "Traceback" not in oodgrid("inspect", tmp_path / "none.h5")[2]
+    err = oodgrid("inspect", tmp_path / "none.h5", "--debug")[2]
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("oodgrid: error: ")
+
+
+def test_the_unexpected_is_one_line_too(oodgrid, monkeypatch):
+    def breaks(kind):
+        raise ZeroDivisionError("first\nsecond")
+
+    monkeypatch.setattr("oodgrid.registry.entries", breaks)
+    status, _, err = oodgrid("list", "scores")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "ZeroDivisionError: first second" in err
+    assert "--debug" in err
+
+
+def test_an_interrupt_is_130(oodgrid, monkeypatch):
+    def interrupted(kind):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oodgrid.registry.entries", interrupted)
+    status, _, err = oodgrid("list", "scores")
+    assert status == 130
+    assert err == "oodgrid: interrupted; what was finished is kept\n"
+
+
+def test_a_closed_pipe_is_no_mistake():
+    command = f"{sys.executable} -m oodgrid schema | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_a_failed_job_leaves_its_traceback_in_the_log(oodgrid, tmp_path):
+    log = tmp_path / "logs" / "job.log"
+    assert oodgrid("evaluate", "--config", tmp_path / "none.yaml", "--log", log)[0] == 1
+    text = log.read_text(encoding="utf-8")
+    assert text.startswith("oodgrid: error: cannot read config")
+    assert "Traceback" in text
+
+
+def test_version(oodgrid):
+    from oodgrid import __version__
+
+    assert oodgrid("--version") == (0, f"oodgrid {__version__}\n", "")
+
+
+# ------------------------------------------------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_has_an_example(oodgrid, verb):
+    status, out, _ = oodgrid(verb, "--help")
+    assert status == 0
+    assert f"example:\n  oodgrid {verb}" in out
+
+
+def test_the_verbs_are_these(oodgrid):
+    out = oodgrid("--help")[1]
+    for verb in VERBS:
+        assert f"\n    {verb} " in out
+    assert "snakemake --cores" in out
+
+
+# --------------------------------------------------------------------------------------------------- start-up
+
+
+def test_the_command_line_itself_imports_nothing_heavy():
+    code = (
+        "import sys; import oodgrid.cli as cli; cli._parser();"
+        "print([m for m in ('numpy', 'torch', 'open_clip', 'polars', 'pydantic', 'yaml', 'h5py') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_metrics_and_list_start_without_torch(tmp_path):
+    np.save(tmp_path / "s.npy", np.arange(10.0))
+    for arguments in (["metrics", "--id", tmp_path / "s.npy", "--ood", tmp_path / "s.npy"], ["list", "methods"]):
+        code = (
+            f"import sys; from oodgrid.cli import main; assert main({[str(a) for a in arguments]}) == 0;"
+            "print([m for m in ('torch', 'open_clip', 'torchvision', 'matplotlib') if m in sys.modules])"
+        )
+        assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "cpus", "used"),
+    [(None, 4, 4), ("2", 4, 2), ("64", 4, 4), ("0", 4, 4), ("many", 4, 4), ("-1", 4, 4), ("", 3, 3)],
+)
+def test_threads_are_capped_at_the_cpus(monkeypatch, given, cpus, used):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)), raising=False)
+    for variable in cli.THREAD_VARIABLES:
+        if given is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, given)
+    cli._cap_threads()
+    assert {os.environ[variable] for variable in cli.THREAD_VARIABLES} == {str(used)}
+
+
+def test_threads_are_capped_before_numpy_loads():
+    code = (
+        "import os, sys; from oodgrid import cli; cap = cli._cap_threads;"
+        "cli._cap_threads = lambda: (cap(), print('numpy' in sys.modules, os.environ['OMP_NUM_THREADS']));"
+        "cli.main(['list', 'scores'])"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "6400"}
+    out = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment)
+    assert out.splitlines()[0] == f"False {len(os.sched_getaffinity(0))}"
+
+
+# ------------------------------------------------------------------------------------------------------ verbs
+
+
+@pytest.mark.parametrize(
+    ("what", "some"),
+    [
+        ("scores", ["mcm", "T=1.0", "logits", "Ming"]),
+        ("methods", ["coop", "epochs", "text_tower", "Zhou"]),
+        ("datasets", ["concepts-unseen-shapes", "unseen_shapes"]),
+        ("backbones", ["clip-vit-b16", "ViT-B-16-quickgelu"]),
+    ],
+)
+def test_list(oodgrid, what, some):
+    status, out, _ = oodgrid("list", what)
+    assert status == 0
+    assert out.startswith("name ")
+    for part in some:
+        assert part in out
+
+
+def test_inspect(oodgrid, tmp_path, make_features):
+    store.write_features(tmp_path / "test.h5", make_features())
+    status, out, _ = oodgrid("inspect", tmp_path / "test.h5")
+    assert status == 0
+    assert "(6, 4)" in out
+
+
+def test_verify_names_the_damaged_ones_and_fails(oodgrid, tmp_path, make_features):
+    files = [tmp_path / f"{name}.h5" for name in "abc"]
+    for seed, file in enumerate(files):
+        store.write_features(file, make_features(seed=seed))
+    assert oodgrid("verify", *files)[0] == 0
+    data = bytearray(files[1].read_bytes())
+    data[data.index(make_features(seed=1).image_features.tobytes())] ^= 1
+    files[1].write_bytes(data)
+    status, out, err = oodgrid("verify", *files)
+    assert status == 1
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok", "DAMAGED", "ok"]
+    assert str(files[1]) in lines[1]
+    assert "1 of 3 files" in err
+
+
+def test_verify_counts_missing_files(oodgrid, tmp_path):
+    status, out, _ = oodgrid("verify", tmp_path / "none.h5")
+    assert status == 1
+    assert "none.h5 does not exist" in out
+
+
+def test_metrics_as_json(oodgrid, tmp_path):
+    np.save(tmp_path / "id.npy", np.arange(10.0) + 5)
+    np.save(tmp_path / "ood.npy", np.arange(10.0))
+    status, out, _ = oodgrid("metrics", "--id", tmp_path / "id.npy", "--ood", tmp_path / "ood.npy", "--json")
+    assert status == 0
+    row = json.loads(out)
+    expected = "n_id n_ood auroc auroc_lo auroc_hi fpr95_id_pos fpr95_id_pos_lo fpr95_id_pos_hi fpr95_ood_pos "
+    expected += "fpr95_ood_pos_lo fpr95_ood_pos_hi aupr_in aupr_out"
+    assert list(row) == expected.split()
+    pairs = np.subtract.outer(np.arange(10.0) + 5, np.arange(10.0))
+    assert row["auroc"] == np.mean((pairs > 0) + 0.5 * (pairs == 0))
+    assert (row["n_id"], row["n_ood"]) == (10, 10)
+
+
+def test_metrics_of_negated_scores_are_the_same(oodgrid, tmp_path):
+    for sign, folder in ((1, tmp_path / "a"), (-1, tmp_path / "b")):
+        folder.mkdir()
+        np.save(folder / "id.npy", sign * (np.arange(10.0) + 5))
+        np.save(folder / "ood.npy", sign * np.arange(10.0))
+
+    def of(folder, *more):
+        return oodgrid("metrics", "--id", folder / "id.npy", "--ood", folder / "ood.npy", "--json", *more)[1]
+
+    assert of(tmp_path / "a") == of(tmp_path / "b", "--negate")
+
+
+def test_schema(oodgrid):
+    from oodgrid.config import schema
+
+    assert json.loads(oodgrid("schema")[1]) == schema()
+
+
+def test_import_needs_names(oodgrid, tmp_path):
+    status, _, err = oodgrid("import", "npz", tmp_path / "x.npz", "--results", tmp_path)
+    assert status == 1
+    assert "--backbone NAME --dataset NAME" in err
+    status, _, err = oodgrid("import", "npz", "x.npz", "--backbone", "a/../b", "--dataset", "d")
+    assert status == 1
+    assert "'a/../b' is no name" in err
+
+
+def test_import_of_an_npz(oodgrid, tmp_path):
+    np.savez(tmp_path / "x.npz", image_features=np.ones((4, 3)), labels=np.arange(4))
+    where = ["--backbone", "b", "--dataset", "d", "--split", "val", "--results", tmp_path / "results"]
+    status, out, _ = oodgrid("import", "npz", tmp_path / "x.npz", *where)
+    assert status == 0
+    path = tmp_path / "results/features/b/d/val.h5"
+    assert out == f"wrote {path}\n"
+    assert store.read_features(path).labels.tolist() == [0, 1, 2, 3]
+
+
+def test_encode_of_what_the_experiment_does_not_have(oodgrid, write_yaml, experiment_of, tmp_path):
+    config = ["--config", write_yaml(experiment_of()), "--results", tmp_path]
+    for option in (["--dataset", "nois"], ["--backbone", "tin"]):
+        status, _, err = oodgrid("encode", "images", *option, *config)
+        assert status == 1
+        assert "did you mean" in err
+    for option in (["--id-dataset", "concept"], ["--method", "zeroshot"]):
+        status, _, err = oodgrid("adapt", "fit", *option, *config)
+        assert status == 1
+        assert "did you mean" in err

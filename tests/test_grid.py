@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from oodgrid import grid
+from oodgrid.config import parse
+from oodgrid.grid import Unit
+
+
+@pytest.fixture
+def experiment(experiment_of):
+    return parse(experiment_of(seeds=[7, 8], scores=["mcm", {"name": "mcm", "T": 0.5}, "knn"]))
+
+
+def test_scores_of_image_features_stand_under_any(experiment):
+    assert grid.methods(experiment) == ["zero_shot", "tip_adapter", "any"]
+    assert [score.listed("score") for score in grid.scores(experiment, "any")] == ["knn"]
+    assert [score.listed("score") for score in grid.scores(experiment, "zero_shot")] == ["mcm", "mcm@T=0.5"]
+
+
+def test_a_method_that_changes_features_has_its_own_feature_scores(experiment_of):
+    experiment = parse(experiment_of(methods=["clip_adapter"]))
+    assert [score.name for score in grid.scores(experiment, "clip_adapter")] == ["mcm", "knn"]
+
+
+def test_without_feature_scores_there_is_no_any(experiment_of):
+    assert grid.methods(parse(experiment_of(scores=["mcm"]))) == ["zero_shot", "tip_adapter"]
+
+
+def test_units_are_shots_times_seeds_and_one_where_nothing_is_learned(experiment):
+    assert grid.units(experiment, "zero_shot") == [Unit("zero_shot", 0, 0)]
+    expected = [(1, 7), (1, 8), (2, 7), (2, 8)]
+    assert [(unit.shots, unit.seed) for unit in grid.units(experiment, "tip_adapter")] == expected
+    assert [(unit.shots, unit.seed) for unit in grid.units(experiment, "any")] == expected
+
+
+def test_rows_are_every_combination_once(experiment):
+    rows = list(grid.rows(experiment))
+    keys = {tuple(row.values()) for row in rows}
+    # (1 zero-shot + 4 tip) x 2 mcm + 4 x knn under any, each against 2 OOD sets
+    assert len(rows) == len(keys) == ((1 + 4) * 2 + 4) * 2
+    assert ("tiny", "concepts", "any", 1, 7, "knn", "noise") in keys
+    assert ("tiny", "concepts", "zero_shot", 0, 0, "mcm@T=0.5", "concepts-unseen-shapes") in keys
+    assert not any(row["method"] == "zero_shot" and row["score"] == "knn" for row in rows)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+
+import pytest
+
+from oodgrid.identity import code_fingerprint, differences, digest
+
+PLAIN = """
+import math
+
+class A:
+    def area(self, r):
+        return math.pi * r**2
+
+def double(x):
+    return 2 * x
+"""
+
+
+@pytest.fixture
+def fingerprint(tmp_path, monkeypatch):
+    """A function from the sources of the modules of a package `house` to the fingerprint of one of them."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(sources, asked):
+        shutil.rmtree(tmp_path / "house", ignore_errors=True)
+        for name, text in sources.items():
+            file = tmp_path / "house" / f"{name.replace('.', '/')}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        for folder in [tmp_path / "house", *(tmp_path / "house").rglob("*/")]:
+            if folder.is_dir():
+                (folder / "__init__.py").touch()
+        for name in [name for name in sys.modules if name.split(".")[0] == "house"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        code_fingerprint.cache_clear()
+        return code_fingerprint(f"house.{asked}")
+
+    return make
+
+
+def one(fingerprint, text):
+    return fingerprint({"room.m": text}, "room.m")
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        '"""A docstring of the module."""' + PLAIN,
+        PLAIN.replace("class A:\n", 'class A:\n    """What A is."""\n\n'),
+        PLAIN.replace("r):\n", 'r):\n        """The area.\n\n        More.\n        """\n'),
+        PLAIN.replace("return 2 * x", "return 2 * x  # twice"),
+        "# a comment\n\n\n" + PLAIN,
+        PLAIN.replace("2 * x", "2*x").replace("\n\n", "\n\n\n"),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(fingerprint, edited):
+    assert edited != PLAIN
+    assert one(fingerprint, edited) == one(fingerprint, PLAIN)
+
+
+def test_a_function_of_a_docstring_alone_still_parses(fingerprint):
+    assert one(fingerprint, 'def f():\n    """Nothing."""\n') == one(fingerprint, "def f():\n    pass\n")
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        PLAIN.replace("2 * x", "3 * x"),
+        PLAIN.replace("double(x)", "double(x, y=0)"),
+        PLAIN.replace("def double(x):", "@staticmethod\ndef double(x):"),
+        PLAIN + "\nLIMIT = 1\n",
+        PLAIN.replace("return 2 * x", 'return "a string that is no docstring"'),
+    ],
+)
+def test_code_counts(fingerprint, edited):
+    assert edited != PLAIN
+    assert one(fingerprint, edited) != one(fingerprint, PLAIN)
+
+
+@pytest.mark.parametrize("how", ["from house.room.helper import f", "from house.room import helper"])
+def test_imports_within_the_room_are_followed_as_far_as_they_go(fingerprint, how):
+    def of(helper, far="LIMIT = 1"):
+        helper = f"from house.room.far import LIMIT\n{helper}"
+        return fingerprint({"room.m": how, "room.helper": helper, "room.far": far}, "room.m")
+
+    first = of("def f(): return 1")
+    assert of("def f(): return 1") == first
+    assert of("def f(): return 2") != first
+    assert of("def f(): return 1", "LIMIT = 2") != first
+
+
+def test_imports_from_elsewhere_are_not_followed(fingerprint):
+    def of(ground):
+        return fingerprint({"room.m": "from house.ground.store import read", "ground.store": ground}, "room.m")
+
+    assert of("def read(): return 1") == of("def read(): return 2")
+
+
+def test_circular_imports_end(fingerprint):
+    sources = {"room.m": "from house.room import n", "room.n": "from house.room import m"}
+    assert fingerprint(sources, "room.m") == fingerprint(sources, "room.m")
+
+
+def test_other_modules_of_the_room_do_not_count_unless_imported(fingerprint):
+    def of(text, other):
+        return fingerprint({"room.m": text, "room.other": other}, "room.m")
+
+    assert of("x = 1", "y = 1") == of("x = 1", "y = 2")
+
+
+def test_a_package_stands_for_every_module_below_it(fingerprint):
+    def of(text):
+        return fingerprint({"room.m": "x = 1", "room.deep.n": text}, "room")
+
+    assert of("y = 1") == of("y = 1")
+    assert of("y = 1") != of("y = 2")
+
+
+def test_digests_do_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
+    assert digest({"a": 1}) != digest({"a": "1"})
+
+
+def test_equal_identities_have_no_differences():
+    identity = {"backbone": {"model": "x", "size": 48}, "k": [1, 2]}
+    assert differences(identity, identity) == []
+
+
+def test_differences_name_the_field_and_both_values():
+    found = {"backbone": {"interpolation": "bicubic", "model": "x"}, "templates": ["a {}"]}
+    wanted = {"backbone": {"interpolation": "bilinear", "model": "x"}, "templates": ["the {}"]}
+    assert differences(found, wanted) == [
+        'backbone.interpolation is "bicubic" in the file and "bilinear" in the config',
+        'templates is ["a {}"] in the file and ["the {}"] in the config',
+    ]
+
+
+def test_what_the_file_alone_says_is_no_difference():
+    assert differences({"model": "x", "weights_sha256": "abc"}, {"model": "x"}) == []
+
+
+def test_a_field_that_the_file_lacks_is_one_unless_it_is_empty():
+    assert differences({}, {"model": "x"}) == ['model is null in the file and "x" in the config']
+    assert differences({}, {"interpolation": None}) == []
+
+
+def test_a_field_taken_out_of_the_config_is_one():
+    assert differences({"interpolation": "bilinear"}, {"interpolation": None}) == [
+        'interpolation is "bilinear" in the file and null in the config'
+    ]
+
+
+def test_another_kind_of_value_is_one():
+    assert len(differences({"folder": None}, {"folder": {"a": 1}})) == 1
+    assert len(differences({"folder": {"a": 1}}, {"folder": None})) == 1

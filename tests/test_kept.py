@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from oodgrid.kept import Kept
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return Kept(tmp_path / "results", "fit")
+
+
+def write(text):
+    return lambda path: path.write_text(text)
+
+
+def never(path):
+    raise AssertionError("made again")
+
+
+def test_work_is_done_once_and_found_again(kept):
+    first = kept.get({"shots": 1, "data": "abc"}, ".txt", write("one"))
+    again = kept.get({"data": "abc", "shots": 1}, ".txt", never)  # the order of the keys says nothing
+    assert first == again
+    assert first.read_text() == "one"
+
+
+def test_other_identities_are_other_work(kept):
+    files = {kept.get({"shots": k}, suffix, write(f"{k}{suffix}")) for k in (1, 2) for suffix in (".a", ".b")}
+    assert len(files) == 4
+    assert {file.read_text() for file in files} == {"1.a", "1.b", "2.a", "2.b"}
+
+
+def test_stages_do_not_share(kept, tmp_path):
+    other = Kept(tmp_path / "results", "apply")
+    assert kept.get({}, "", write("fit")) != other.get({}, "", write("apply"))
+
+
+def test_failed_work_leaves_nothing_and_is_done_anew(kept):
+    def fails(path):
+        path.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        kept.get({"k": 1}, ".txt", fails)
+    assert [path for path in kept.folder.rglob("*") if path.is_file()] == []
+    assert kept.get({"k": 1}, ".txt", write("whole")).read_text() == "whole"
+
+
+def test_names_in_manifests_survive_a_move_of_the_results(kept, tmp_path):
+    path = kept.get({"k": 1}, ".txt", write("x"))
+    name = kept.name(path)
+    assert name.startswith("kept/fit/")
+    (tmp_path / "results").rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / name).read_text() == "x"

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from oodgrid import grid, paths, plan, store
+from oodgrid.config import parse
+from oodgrid.errors import OodgridError
+
+OWN_BACKBONE = {"name": "b", "model": "ViT-B-32-quickgelu", "pretrained": "openai"}
+OWN = {"name": "own", "folder": "data/own", "splits": {"train": 2, "val": 1}, "ood": {"far": ["noise"]}}
+
+
+@pytest.fixture
+def own(experiment_of):
+    """An experiment on the user's own backbone and dataset, with parts of the two changed."""
+
+    def make(backbone=None, dataset=None, **changes):
+        sets = [{**OWN, **(dataset or {})}]
+        return parse(experiment_of(backbones=[{**OWN_BACKBONE, **(backbone or {})}], id_datasets=sets, **changes))
+
+    return make
+
+
+@pytest.fixture
+def imported(experiment_of):
+    def make(test="test", text="classnames", **changes):
+        described = {"name": "cache", "imported": {"tip_adapter": "caches/x", "test": test}, "text": text}
+        sets = [{**described, "ood": {"far": ["noise"]}, **changes}]
+        return parse(experiment_of(backbones=[OWN_BACKBONE], id_datasets=sets))
+
+    return make
+
+
+def names(files, root):
+    return [file.relative_to(root).as_posix() for file in files]
+
+
+def failure(action, *arguments):
+    with pytest.raises(OodgridError) as caught:
+        action(*arguments)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def encode(results, experiment, make_features):
+    """Leave the files that encoding would leave, with the identities that it would give them."""
+    for backbone in experiment.backbones:
+        made = {**backbone.identity, "weights_sha256": "abc"}
+        for dataset in experiment.datasets():
+            for split in dataset.split_names:
+                provenance = {"backbone": made, "dataset": dataset.identity, "split": split}
+                path = paths.features(results, backbone.name, dataset.name, split)
+                store.write_features(path, make_features(provenance=provenance))
+        for dataset in experiment.id_datasets:
+            text = {**dataset.text_identity, "classnames": ["a", "b"]}
+            values = make_features(n=2).image_features[None]
+            texts = store.Texts(values, ["a", "b"], dataset.templates[:1], {"backbone": made, "text": text})
+            store.write_texts(paths.texts(results, backbone.name, dataset.name), texts)
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def test_feature_files_are_every_split_once_and_texts_of_id_sets(tmp_path, own):
+    assert names(plan.feature_files(tmp_path, own()), tmp_path) == [
+        "features/b/own/train.h5",
+        "features/b/own/val.h5",
+        "features/b/own/test.h5",
+        "features/b/noise/test.h5",
+        "text/b/own.h5",
+    ]
+
+
+def test_visual_prototypes_need_no_texts(tmp_path, own):
+    experiment = own(dataset={"text": "visual_prototypes"})
+    assert not any("text/" in name for name in names(plan.feature_files(tmp_path, experiment), tmp_path))
+    assert plan.encoded_texts(experiment) == []
+
+
+def test_fitting_never_sees_a_test_file(tmp_path, own):
+    assert names(plan.fit_input(tmp_path, own(), "b", "own"), tmp_path) == [
+        "features/b/own/train.h5",
+        "features/b/own/val.h5",
+        "text/b/own.h5",
+    ]
+
+
+def test_applying_sees_every_test_file(tmp_path, own):
+    tests = ["features/b/own/test.h5", "features/b/noise/test.h5"]
+    assert names(plan.test_features(tmp_path, own(), "b", "own"), tmp_path) == tests
+    scored = names(plan.score_input(tmp_path, own(), "b", "own", "tip_adapter"), tmp_path)
+    assert scored == [*tests, "mini/adapted/b/own/tip_adapter/apply.json"]
+    by_any = names(plan.score_input(tmp_path, own(), "b", "own", "any"), tmp_path)
+    assert by_any == [*tests, "features/b/own/train.h5", "features/b/own/val.h5", "text/b/own.h5"]
+
+
+def test_score_files_are_one_a_method(tmp_path, own):
+    assert names(plan.score_files(tmp_path, own()), tmp_path) == [
+        f"mini/scores/b/own/{method}.parquet" for method in ("zero_shot", "tip_adapter", "any")
+    ]
+
+
+def test_the_report_holds_tables_figures_and_a_page(tmp_path, own):
+    files = names(plan.report_files(tmp_path, own()), tmp_path)
+    assert len(set(files)) == len(files) == len(plan.TABLES) + len(plan.FIGURES) * len(plan.FORMATS) + 1
+    assert "mini/tables/b/own/main.tex" in files
+    assert "mini/figures/b/own/roc.pdf" in files
+    assert "mini/report.html" in files
+    assert set(names(plan.figure_files(tmp_path, own()), tmp_path)) < set(files)
+
+
+def test_datasets_to_encode_by_their_splits(own, imported):
+    assert plan.encoded(own(), splits=3) == ["own"]
+    assert plan.encoded(own(), splits=1) == ["noise"]
+    assert plan.encoded_texts(own()) == ["own"]
+    assert plan.encoded(imported(), splits=3) == []
+    assert plan.encoded(imported(), splits=1) == ["noise"]
+    assert plan.encoded_texts(imported()) == []
+
+
+def test_imported_files_are_asked_for_where_they_are(tmp_path, imported, make_features):
+    experiment = imported()
+    files = plan.feature_files(tmp_path, experiment)
+    assert names(files, tmp_path) == ["features/b/cache/test.h5", "features/b/noise/test.h5"]
+    store.write_features(paths.features(tmp_path, "b", "cache", "train"), make_features())
+    assert names(plan.fit_input(tmp_path, experiment, "b", "cache"), tmp_path) == ["features/b/cache/train.h5"]
+
+
+@pytest.mark.parametrize("listed", [["a", "ab"], ["mcm@T=0.5", "mcm"], ["a.b"], ["a+b", "a"]])
+def test_either_matches_these_names_and_nothing_else(listed):
+    for name in listed:
+        assert re.fullmatch(plan.either(listed), name)
+    for name in ("", "b", "axb", "mcm@T=0x5", "aab", "a/ab"):
+        assert not re.fullmatch(plan.either(listed), name)
+
+
+def test_either_of_nothing_matches_nothing():
+    assert not re.fullmatch(plan.either([]), "")
+    assert not re.search(plan.either([]), "anything")
+
+
+# ------------------------------------------------------------------------------------- what makes a file anew
+
+
+def test_a_spec_says_what_a_job_depends_on_and_nothing_else(own):
+    where = {"backbone": "b", "id_dataset": "own", "method": "tip_adapter"}
+
+    def fit(**changes):
+        return plan.spec(own(**changes), ("method", "units"), **where)
+
+    def scored(**changes):
+        return plan.spec(own(**changes), ("method", "sets", "units", "scores"), **where)
+
+    more = {"ood": {"far": ["noise"], "near": ["digits"]}}
+    assert fit() == fit(dataset=more) == fit(scores=["msp"])
+    assert fit() != fit(shots=[1, 2, 4])
+    assert fit() != fit(seeds=[1, 2])
+    assert fit() == fit(methods=["tip_adapter", "coop"])
+    assert scored() != scored(dataset=more)
+    assert scored() != scored(scores=["mcm"])
+
+
+def test_a_spec_tells_variants_of_a_method_apart(own):
+    experiment = own(methods=["coop", {"name": "coop", "epochs": 3}])
+    specs = {plan.spec(experiment, ("method",), id_dataset="own", method=m) for m in ("coop", "coop@epochs=3")}
+    assert len(specs) == 2
+    assert plan.spec(experiment, ("method", "units"), id_dataset="own", method="any")
+
+
+def test_the_kind_of_a_pair_makes_the_metrics_anew(own):
+    far, near = own(), own(dataset={"ood": {"near": ["noise"]}})
+    assert plan.spec(far, ("pairs", "scores")) != plan.spec(near, ("pairs", "scores"))
+
+
+def test_fingerprints_of_parts_of_the_report_differ():
+    codes = {plan.report_code(part) for part in ("tables", "figures", "page")}
+    assert len(codes) == 3
+    assert plan.apply_code("coop") != plan.apply_code("zero_shot")
+
+
+# ------------------------------------------------------------------------------------------ before the first job
+
+
+def test_files_of_this_configuration_are_taken(tmp_path, own, make_features):
+    encode(tmp_path, own(), make_features)
+    plan.check_identities(tmp_path, own())
+    plan.check_identities(tmp_path, own(methods=["coop"], shots=[4]))
+    plan.check_identities(tmp_path / "empty", own())
+
+
+CHANGES = {
+    "interpolation": ({"backbone": {"interpolation": "bilinear"}}, "backbone.interpolation", "null", '"bilinear"'),
+    "weights": ({"backbone": {"pretrained": "mine.pt"}}, "backbone.pretrained", '"openai"', '"mine.pt"'),
+    "model": ({"backbone": {"model": "ViT-L-14-quickgelu"}}, "backbone.model", "ViT-B-32", "ViT-L-14"),
+    "folder": ({"dataset": {"folder": "data/new"}}, "dataset.folder", '"data/own"', '"data/new"'),
+    "shots to draw from": ({"dataset": {"splits": {"train": 9, "val": 1}}}, "dataset.splits.train", "2", "9"),
+    "seed of the splits": ({"dataset": {"splits": {"train": 2, "val": 1, "seed": 5}}}, "splits.seed", "0", "5"),
+    "class names": ({"dataset": {"classnames": ["x", "y"]}}, "classnames", "null", '["x", "y"]'),
+    "templates": ({"dataset": {"templates": ["the {}"]}}, "text.templates", "a photo of a {}.", "the {}"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_files_of_another_meaning_are_refused_with_field_and_values(tmp_path, own, make_features, case):
+    change, field, was, is_now = CHANGES[case]
+    encode(tmp_path, own(), make_features)
+    line = failure(plan.check_identities, tmp_path, own(**change))
+    for part in (field, was, is_now, "another name"):
+        assert part in line
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_and_so_is_the_way_back(tmp_path, own, make_features, case):
+    """Taking a line out of the config changes what its name means as much as writing it does."""
+    change, field, was, is_now = CHANGES[case]
+    encode(tmp_path, own(**change), make_features)
+    line = failure(plan.check_identities, tmp_path, own())
+    for part in (field, was, is_now):
+        assert part in line
+
+
+def test_a_damaged_file_is_named_before_any_job(tmp_path, own, make_features):
+    encode(tmp_path, own(), make_features)
+    bad = paths.features(tmp_path, "b", "noise", "test")
+    bad.write_bytes(b"half")
+    assert str(bad) in failure(plan.check_identities, tmp_path, own())
+
+
+def import_cache(results, make_features, test="test", backbone="b"):
+    provenance = {"backbone": {"name": backbone}, "imported": {"format": "tip-adapter", "test": test}}
+    store.write_features(paths.features(results, "b", "cache", "test"), make_features(provenance=provenance))
+
+
+def test_imported_files_are_taken(tmp_path, imported, make_features):
+    import_cache(tmp_path, make_features)
+    plan.check_identities(tmp_path, imported())
+    plan.check_imports(tmp_path, imported())
+
+
+def test_an_import_of_another_split_is_refused(tmp_path, imported, make_features):
+    import_cache(tmp_path, make_features)
+    line = failure(plan.check_identities, tmp_path, imported(test="val"))
+    assert 'imported.test is "test" in the file and "val" in the config' in line
+
+
+def test_an_import_under_another_backbone_is_refused(tmp_path, imported, make_features):
+    import_cache(tmp_path, make_features, backbone="other")
+    assert 'backbone.name is "other"' in failure(plan.check_identities, tmp_path, imported())
+
+
+def test_an_import_by_hand_is_taken_whatever_it_holds(tmp_path, experiment_of, make_features):
+    sets = [{"name": "cache", "imported": {}, "ood": {"far": ["noise"]}}]
+    provenance = {"backbone": {"name": "b"}, "imported": {"format": "npz"}}
+    store.write_features(paths.features(tmp_path, "b", "cache", "test"), make_features(provenance=provenance))
+    plan.check_identities(tmp_path, parse(experiment_of(backbones=[OWN_BACKBONE], id_datasets=sets)))
+
+
+def test_imported_texts_of_another_template_are_refused(tmp_path, imported, make_features):
+    provenance = {"backbone": {"name": "b"}, "imported": {}, "text": {"templates": ["a {}"], "classnames": ["x"]}}
+    values = make_features(n=1).image_features[None]
+    store.write_texts(paths.texts(tmp_path, "b", "cache"), store.Texts(values, ["x"], ["a {}"], provenance))
+    plan.check_identities(tmp_path, imported(templates=["a {}"]))
+    assert "text.templates" in failure(plan.check_identities, tmp_path, imported(templates=["the {}"]))
+
+
+def test_encoded_and_imported_do_not_stand_in_for_each_other(tmp_path, own, imported, make_features):
+    encode(tmp_path, own(dataset={"name": "cache"}), make_features)
+    assert "was encoded but the config wants it imported" in failure(plan.check_identities, tmp_path, imported())
+    import_cache(tmp_path / "other", make_features)
+    experiment = own(dataset={"name": "cache"})
+    assert "was imported but the config wants it encoded" in failure(
+        plan.check_identities, tmp_path / "other", experiment
+    )
+
+
+def test_a_missing_import_is_one_line_with_the_command(tmp_path, imported):
+    line = failure(plan.check_imports, tmp_path, imported())
+    assert "features/b/cache/test.h5" in line
+    assert "oodgrid import experiment" in line
+
+
+def test_a_report_from_cached_metrics_needs_no_import(tmp_path, imported):
+    paths.metrics(tmp_path, "mini").parent.mkdir()
+    paths.metrics(tmp_path, "mini").touch()
+    plan.check_imports(tmp_path, imported())
+
+
+def test_an_encoded_experiment_needs_no_import(tmp_path, own):
+    plan.check_imports(tmp_path, own())
+
+
+def test_the_configuration_of_the_jobs_is_untouched_where_it_is_equal(tmp_path, experiment_of):
+    raw = experiment_of(experiment="été")
+    plan.write_config(tmp_path, "mini", raw)
+    path = plan.config_path(tmp_path, "mini")
+    os.utime(path, (1, 1))
+    plan.write_config(tmp_path, "mini", raw)
+    assert path.stat().st_mtime == 1
+    plan.write_config(tmp_path, "mini", {**raw, "shots": [4]})
+    assert path.stat().st_mtime > 1
+
+
+def test_the_configuration_of_the_jobs_means_the_same(tmp_path, experiment_of):
+    from oodgrid.config import load
+
+    raw = experiment_of(scores=[{"name": "mcm", "T": 0.5}])
+    plan.write_config(tmp_path, "mini", raw)
+    assert load(plan.config_path(tmp_path, "mini")) == parse(raw)
+
+
+@pytest.mark.parametrize("cores", [None, 1, 2, 64])
+def test_threads_of_all_jobs_never_add_up_to_more_than_the_cpus(own, monkeypatch, cores):
+    for cpus in (1, 3, 16):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cpus: set(range(n)), raising=False)
+        threads = plan.threads(cores, own())
+        jobs = {"encode": 2, "adapt": 2, "score": len(grid.methods(own()))}
+        for stage, count in jobs.items():
+            assert 1 <= threads[stage] <= min(cpus, cores or cpus)
+            assert threads[stage] == 1 or threads[stage] * count <= min(cpus, cores or cpus)
+
+
+def test_a_single_job_may_use_every_cpu(own, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert plan.threads(8, own(methods=["coop"], scores=["mcm"])) == {"encode": 4, "adapt": 8, "score": 8}

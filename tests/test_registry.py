@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from oodgrid import registry
+from oodgrid.errors import OodgridError
+
+
+def entries():
+    return [(kind, name) for kind in registry.PACKAGES for name in registry.entries(kind)]
+
+
+def test_the_methods_and_scores_of_the_paper_are_there():
+    methods = {"zero_shot", "prototype", "linear_probe", "coop", "clip_adapter", "tip_adapter", "tip_adapter_f"}
+    assert methods <= set(registry.entries("method"))
+    assert {"mcm", "msp", "max_logit", "energy", "entropy", "mahalanobis", "knn"} <= set(registry.entries("score"))
+
+
+@pytest.mark.parametrize(("kind", "name"), entries())
+def test_every_entry_says_what_it_is_and_where_it_is_from(kind, name):
+    entry = registry.find(kind, name)
+    assert entry.name == name
+    assert entry.summary
+    assert entry.paper
+    assert entry.leaves in ({"prototypes", "features", "logits"} if kind == "method" else {""})
+
+
+@pytest.mark.parametrize(("kind", "name"), entries())
+def test_every_default_is_accepted_and_gives_the_plain_label(kind, name):
+    defaults = registry.find(kind, name).params
+    assert registry.check_params(kind, name, defaults) == defaults
+    assert registry.label(name, defaults, defaults) == name
+
+
+def test_an_unknown_name_is_asked_back():
+    with pytest.raises(OodgridError, match="did you mean 'tip_adapter'"):
+        registry.find("method", "tip_adaptor")
+    with pytest.raises(OodgridError, match="did you mean 'energy'"):
+        registry.find("score", "enrgy")
+
+
+def test_an_unknown_parameter_is_asked_back():
+    with pytest.raises(OodgridError, match="unknown parameter of method coop 'epoch': did you mean 'epochs'"):
+        registry.check_params("method", "coop", {"epoch": 3})
+    with pytest.raises(OodgridError, match="has no parameters"):
+        registry.check_params("score", "max_logit", {"T": 1})
+
+
+def test_a_parameter_of_another_type_is_refused_with_its_value():
+    with pytest.raises(OodgridError, match="score mcm: T = 'warm' does not fit"):
+        registry.check_params("score", "mcm", {"T": "warm"})
+
+
+def test_parameters_take_their_declared_types():
+    checked = registry.check_params("score", "mcm", {"T": 2})
+    assert checked == {"T": 2.0}
+    assert isinstance(checked["T"], float)
+
+
+@pytest.mark.parametrize(
+    ("params", "label"),
+    [
+        ({}, "mcm"),
+        ({"T": 1.0}, "mcm"),
+        ({"T": 0.5}, "mcm@T=0.5"),
+        ({"T": 100.0}, "mcm@T=100"),
+        ({"T": 1e-9}, "mcm@T=1e-09"),
+    ],
+)
+def test_labels_name_what_differs_from_the_defaults(params, label):
+    assert registry.label("mcm", params, {"T": 1.0}) == label
+
+
+def test_labels_of_several_parameters():
+    assert registry.label("m", {"b": 2, "a": 0.5}, {"a": 1.0, "b": 1}) == "m@b=2,a=0.5"
+
+
+def test_what_learns_and_what_looks_at_features():
+    assert registry.find("method", "coop").learns
+    assert not registry.find("method", "zero_shot").learns
+    assert registry.find("score", "knn").on_features
+    assert not registry.find("score", "mcm").on_features
+
+
+def test_a_method_must_be_a_dataclass():
+    with pytest.raises(TypeError, match="dataclass"):
+        registry.method(leaves="prototypes")(type("Plain", (), {}))
+
+
+def test_two_files_may_not_claim_one_name(monkeypatch):
+    registry.entries("score")
+    monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
+
+    def mcm(logits):
+        return logits
+
+    with pytest.raises(TypeError, match="two scores are called mcm"):
+        registry.score(needs=("logits",))(mcm)
+
+
+def test_the_fit_code_of_methods_differs_and_stays():
+    assert registry.fit_code("coop") == registry.fit_code("coop")
+    assert registry.fit_code("coop") != registry.fit_code("zero_shot")
+
+
+def test_looking_at_everything_imports_no_torch():
+    code = (
+        "import sys; from oodgrid import registry; [registry.entries(k) for k in registry.PACKAGES];"
+        "print([m for m in ('torch', 'open_clip', 'torchvision', 'matplotlib') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import polars as pl
+import pytest
+
+from oodgrid import store
+from oodgrid.errors import OodgridError
+
+
+def failure(action, *arguments):
+    """The one line that a call fails with."""
+    with pytest.raises(OodgridError) as caught:
+        action(*arguments)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def remade(path, change):
+    """Write an HDF5 file again with h5py, as another tool would: changed, whole, and without our seal."""
+    other = path.with_name("other.h5")
+    with h5py.File(path, "r") as old, h5py.File(other, "w") as new:
+        for name in old:
+            old.copy(name, new)
+        for name in set(old.attrs) - {"seal"}:
+            new.attrs[name] = old.attrs[name]
+        change(new)
+    other.replace(path)
+
+
+def same_features(one, other):
+    return (
+        np.array_equal(one.image_features, other.image_features)
+        and np.array_equal(one.labels, other.labels)
+        and np.array_equal(one.sha256, other.sha256)
+        and one.paths == other.paths
+        and one.provenance == other.provenance
+    )
+
+
+TEXTS = store.Texts(
+    np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    ["chat", "chien", "été"],
+    ["a {}.", "the {}."],
+    {"text": {"templates": ["a {}.", "the {}."]}, "normalised": False},
+)
+
+
+@pytest.fixture
+def one_of_each(tmp_path, make_features):
+    """One file of every kind, with its reader."""
+    store.write_features(tmp_path / "features.h5", make_features())
+    store.write_texts(tmp_path / "texts.h5", TEXTS)
+    store.write_arrays(tmp_path / "arrays.safetensors", {"weights": np.arange(6, dtype=np.float32)}, {"C": 2.5})
+    store.write_table(tmp_path / "table.parquet", pl.DataFrame({"a": [0.5, 1.5], "b": ["x", "é"]}), {"k": [1]})
+    return {
+        tmp_path / "features.h5": store.read_features,
+        tmp_path / "texts.h5": store.read_texts,
+        tmp_path / "arrays.safetensors": store.read_arrays,
+        tmp_path / "table.parquet": store.read_table,
+    }
+
+
+# ------------------------------------------------------------------------------------------------ round trips
+
+
+def test_features_come_back_exactly(tmp_path, make_features):
+    draws = np.array([1, 1, 2, 2, 2, 2], np.int32)
+    written = make_features(draws=draws)
+    store.write_features(tmp_path / "deep" / "f.h5", written)
+    read = store.read_features(tmp_path / "deep" / "f.h5")
+    assert same_features(read, written)
+    assert (read.image_features.dtype, read.labels.dtype) == (np.float32, np.int32)
+    np.testing.assert_array_equal(read.draws, draws)
+    assert not read.normalised
+    assert read.classnames == ["a", "b", "ç"]
+
+
+def test_features_without_draws_have_none(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    assert store.read_features(tmp_path / "f.h5").draws is None
+
+
+def test_float16_features_are_stored_as_float32_without_change(tmp_path, make_features):
+    half = make_features().image_features.astype(np.float16)
+    store.write_features(tmp_path / "f.h5", make_features(image_features=half))
+    np.testing.assert_array_equal(store.read_features(tmp_path / "f.h5").image_features, half.astype(np.float32))
+
+
+def test_texts_come_back_exactly(tmp_path):
+    store.write_texts(tmp_path / "t.h5", TEXTS)
+    read = store.read_texts(tmp_path / "t.h5")
+    np.testing.assert_array_equal(read.text_features, TEXTS.text_features)
+    assert (read.classnames, read.templates) == (TEXTS.classnames, TEXTS.templates)
+    assert read.provenance == TEXTS.provenance == store.read_provenance(tmp_path / "t.h5")
+
+
+def test_arrays_come_back_exactly(tmp_path):
+    arrays = {"w": np.arange(6, dtype=np.float64).reshape(2, 3).T, "n": np.array([], np.int32), "s": np.float32(2.0)}
+    store.write_arrays(tmp_path / "a.safetensors", arrays, {"C": 2.5, "notes": ["é"]})
+    read, info = store.read_arrays(tmp_path / "a.safetensors")
+    assert info == {"C": 2.5, "notes": ["é"]}
+    assert read.keys() == arrays.keys()
+    np.testing.assert_array_equal(read["w"], arrays["w"])
+    assert read["w"].dtype == np.float64
+    assert read["n"].shape == (0,)
+
+
+def test_tables_come_back_exactly(tmp_path):
+    table = pl.DataFrame({"score": [0.1, None, -1e-300], "name": ["ä", "", "b"]})
+    store.write_table(tmp_path / "t.parquet", table, {"units": [[1, 2]]})
+    read, metadata = store.read_table(tmp_path / "t.parquet")
+    assert read.equals(table)
+    assert metadata == {"units": [[1, 2]]}
+
+
+def test_tables_and_arrays_without_metadata(tmp_path):
+    store.write_table(tmp_path / "t.parquet", pl.DataFrame({"a": [1]}))
+    store.write_arrays(tmp_path / "a.safetensors", {"a": np.zeros(1)})
+    assert store.read_table(tmp_path / "t.parquet")[1] == store.read_arrays(tmp_path / "a.safetensors")[1] == {}
+
+
+def test_files_of_other_tools_can_be_read(tmp_path):
+    """No seal, no metadata of ours: that is no damage."""
+    from safetensors.numpy import save_file
+
+    pl.DataFrame({"a": [1.0]}).write_parquet(tmp_path / "t.parquet")
+    save_file({"a": np.ones(2)}, tmp_path / "a.safetensors")
+    assert store.read_table(tmp_path / "t.parquet")[0]["a"].to_list() == [1.0]
+    assert store.read_arrays(tmp_path / "a.safetensors")[0]["a"].tolist() == [1.0, 1.0]
+
+
+def test_manifests_come_back_exactly(tmp_path):
+    thing = {"files": [{"n": 1}], "é": None}
+    store.write_json(tmp_path / "m.json", thing)
+    assert store.read_json(tmp_path / "m.json") == thing
+
+
+def test_equal_data_have_equal_digests_and_other_data_others(tmp_path, make_features):
+    def digest_of(**changes):
+        store.write_features(tmp_path / "f.h5", make_features(**changes))
+        return store.read_features(tmp_path / "f.h5").digest
+
+    first = digest_of()
+    assert digest_of(provenance={"split": "train"}) == first  # of the data alone
+    assert digest_of(seed=1) != first
+    assert digest_of(labels=np.zeros(6, np.int32)) != first
+
+
+def test_the_same_arrays_make_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        store.write_arrays(tmp_path / name, {"b": np.ones(3), "a": np.zeros(2)}, {"x": 1, "y": 2})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_feature_file_says_when_and_with_what_it_was_made(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    with h5py.File(tmp_path / "f.h5") as file:
+        run = json.loads(file.attrs["run"])
+    assert {"created", "host", "python", "oodgrid"} <= set(run)
+
+
+# ------------------------------------------------------------------------------------- whole files or none
+
+
+def test_an_exception_leaves_the_old_file_and_no_debris(tmp_path):
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+
+    def fails():
+        with store.atomic(path) as beside:
+            beside.write_text("new, half")
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fails()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_stands_at_the_path_before_the_end(tmp_path):
+    path = tmp_path / "f.txt"
+    with store.atomic(path) as beside:
+        beside.write_text("whole")
+        assert not path.exists()
+        assert beside.parent == path.parent  # a rename within one file system is atomic
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_data_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
+    steps = []
+    replace, fsync = Path.replace, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("sync"), fsync(handle)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (steps.append("rename"), replace(self, to)))
+    store.write_json(tmp_path / "m.json", {})
+    assert steps == ["sync", "rename", "sync"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_permissions_follow_the_umask(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        store.write_json(tmp_path / "m.json", {})
+        assert os.umask(mask) == mask  # writing left it alone
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m.json").stat().st_mode & 0o777 == mode
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+import h5py, numpy as np
+from oodgrid import store
+
+create = h5py.Group.create_dataset
+def stall(self, name, data=None, **more):
+    made = create(self, name, data=data, **more)
+    self.file.flush()
+    if name == "labels":
+        Path(sys.argv[2]).touch()
+        time.sleep(60)
+    return made
+h5py.Group.create_dataset = stall
+features = store.Features(np.ones((3, 2)), np.zeros(3), ["a", "b", "c"], np.zeros((3, 32)), {})
+store.write_features(Path(sys.argv[1]), features)
+"""
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_killed_writer_leaves_the_old_file_or_none(tmp_path, make_features, old):
+    path, reached = tmp_path / "f.h5", tmp_path / "reached"
+    if old:
+        store.write_features(path, make_features())
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(reached)])
+    while not reached.exists():
+        assert child.poll() is None, "the writer ended before it could be killed"
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    if old:
+        assert same_features(store.read_features(path), make_features())
+    else:
+        assert "missing" in failure(store.read_features, path)
+    store.write_features(path, make_features(seed=5))  # what the kill left is in nobody's way
+    assert same_features(store.read_features(path), make_features(seed=5))
+
+
+# ------------------------------------------------------------------------------------------------------ damage
+
+
+def test_a_flipped_byte_in_any_array_is_found(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features(n=6, d=4))
+    good = (tmp_path / "f.h5").read_bytes()
+    needles = {
+        "features": make_features().image_features.tobytes(),
+        "labels": make_features().labels.tobytes(),
+        "sha256": make_features().sha256.tobytes(),
+        "paths": "été 3.jpg".encode(),
+        "provenance": b'"split": "test"',
+    }
+    for needle in needles.values():
+        assert good.count(needle) == 1
+        bad = bytearray(good)
+        bad[good.index(needle) + 2] ^= 1
+        (tmp_path / "f.h5").write_bytes(bad)
+        line = failure(store.read_features, tmp_path / "f.h5")
+        assert str(tmp_path / "f.h5") in line
+        assert "checksum" in line
+
+
+def test_any_flipped_byte_of_any_file_is_found(one_of_each):
+    """Libraries hang, abort or read on over some of these, so the whole file is checked before they see it."""
+    rng = np.random.default_rng(0)
+    for path, read in one_of_each.items():
+        good = path.read_bytes()
+        seal = range(good.rindex(store.SEAL.encode()), good.rindex(store.SEAL.encode()) + len(store.SEAL))
+        for place in rng.choice(len(good), 150, replace=len(good) < 150):
+            bad = bytearray(good)
+            bad[place] ^= 1 << rng.integers(8)
+            path.write_bytes(bad)
+            if place not in seal:  # there alone it hurts nothing
+                assert path.name in failure(read, path)
+        path.write_bytes(good)
+        read(path)
+
+
+def test_a_truncated_file_is_found(one_of_each):
+    for path, read in one_of_each.items():
+        good = path.read_bytes()
+        for size in (0, 1, 8, len(good) // 2, len(good) - 1):
+            path.write_bytes(good[:size])
+            assert path.name in failure(read, path)
+
+
+def test_swapped_data_behind_valid_hdf5_is_found_by_name(tmp_path, make_features):
+    """A file that another tool wrote again has no valid seal; without one the checksums of the arrays remain."""
+    store.write_features(tmp_path / "f.h5", make_features())
+
+    def swap(file):
+        file["labels"][0] = 2
+
+    remade(tmp_path / "f.h5", swap)
+    assert "/labels" in failure(store.read_features, tmp_path / "f.h5")
+
+
+def test_edited_hdf5_is_refused(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    with h5py.File(tmp_path / "f.h5", "r+") as file:
+        file["labels"][0] = 2
+    assert "checksum" in failure(store.read_features, tmp_path / "f.h5")
+
+
+@pytest.mark.parametrize("part", ["labels", "paths", "sha256"])
+def test_a_missing_array_is_one_line(tmp_path, make_features, part):
+    store.write_features(tmp_path / "f.h5", make_features())
+    remade(tmp_path / "f.h5", lambda file: file.__delitem__(part))
+    line = failure(store.read_features, tmp_path / "f.h5")
+    assert "damaged" in line
+    assert part in line
+
+
+@pytest.mark.parametrize("attribute", ["format", "complete", "provenance", "checksums"])
+def test_an_incomplete_file_is_one_line(tmp_path, make_features, attribute):
+    store.write_features(tmp_path / "f.h5", make_features())
+    remade(tmp_path / "f.h5", lambda file: file.attrs.__delitem__(attribute))
+    line = failure(store.read_features, tmp_path / "f.h5")
+    assert attribute in line or store.FORMAT in line
+
+
+def test_another_format_is_refused(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    remade(tmp_path / "f.h5", lambda file: file.attrs.__setitem__("format", "oodgrid-99"))
+    assert store.FORMAT in failure(store.read_features, tmp_path / "f.h5")
+    assert store.FORMAT in failure(store.read_provenance, tmp_path / "f.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_what_is_no_results_file_is_one_line(tmp_path, content):
+    readers = (store.read_features, store.read_texts, store.read_provenance, store.read_arrays, store.read_table)
+    for read in (*readers, store.read_json):
+        (tmp_path / "f").write_bytes(content)
+        assert str(tmp_path / "f") in failure(read, tmp_path / "f")
+
+
+def test_a_missing_file_says_that_it_is_missing(tmp_path):
+    for name in ("features", "texts", "provenance", "arrays", "table", "json"):
+        line = failure(getattr(store, f"read_{name}"), tmp_path / "none")
+        assert "missing" in line
+        assert "damaged" not in line
+
+
+def test_texts_are_no_features_and_features_no_texts(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    store.write_texts(tmp_path / "t.h5", TEXTS)
+    assert "holds no image_features" in failure(store.read_features, tmp_path / "t.h5")
+    assert "holds no text_features" in failure(store.read_texts, tmp_path / "f.h5")
+
+
+def test_reading_needs_no_lock_on_the_file(tmp_path, make_features):
+    """As on file systems without locks, and beside a process that holds one."""
+    store.write_features(tmp_path / "f.h5", make_features())
+    with (tmp_path / "f.h5").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):
+            h5py.File(tmp_path / "f.h5", "r", locking=True)
+        assert same_features(store.read_features(tmp_path / "f.h5"), make_features())
+
+
+# ------------------------------------------------------------------------------------- what may not be written
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_are_refused_with_row_and_path(tmp_path, make_features, value):
+    features = make_features()
+    features.image_features[[2, 4], 1] = value
+    line = failure(store.write_features, tmp_path / "test.h5", features)
+    assert "2 of 6" in line
+    assert "row 2" in line
+    assert features.paths[2] in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_texts_that_are_not_finite_are_refused_with_the_class(tmp_path):
+    values = TEXTS.text_features.copy()
+    values[1, 2, 0] = np.nan
+    texts = store.Texts(values, TEXTS.classnames, TEXTS.templates, {})
+    assert "été" in failure(store.write_texts, tmp_path / "t.h5", texts)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": np.zeros(5, np.int32)},
+        {"paths": ["only one"]},
+        {"sha256": np.zeros((7, 32), np.uint8)},
+        {"draws": np.zeros(2, np.int32)},
+    ],
+)
+def test_counts_that_do_not_match_are_refused(tmp_path, make_features, changes):
+    line = failure(store.write_features, tmp_path / "f.h5", make_features(**changes))
+    assert f"{len(next(iter(changes.values())))} {next(iter(changes))}" in line
+    assert "6 image_features" in line
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 2, 2)])
+def test_features_of_another_rank_are_refused(tmp_path, make_features, shape):
+    features = make_features(image_features=np.ones(shape))
+    assert str(shape) in failure(store.write_features, tmp_path / "f.h5", features)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4), (2, 4, 3)])
+def test_texts_of_another_shape_are_refused(tmp_path, shape):
+    texts = store.Texts(np.ones(shape), TEXTS.classnames, TEXTS.templates, {})
+    assert str(shape) in failure(store.write_texts, tmp_path / "t.h5", texts)
+
+
+def test_an_empty_set_is_one_line(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features(n=0))
+    assert "no sample" in failure(store.read_features, tmp_path / "f.h5")

@@ -1,0 +1,107 @@
+"""A clone of the project in a temporary folder, where whole runs may edit, break and kill what they like."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("src", "workflow", "profiles", "experiments", "Snakefile", "config.yaml")
+
+
+class Clone:
+    """The clone, with the commands that a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.env = {**os.environ, "PATH": path, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+
+    def start(self, *command: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *command: str, ok: bool = True) -> str:
+        process = self.start(*command)
+        output, _ = process.communicate(timeout=600)
+        assert (process.returncode == 0) == ok, f"{' '.join(command)} exited {process.returncode}:\n{output}"
+        return output
+
+    def snakemake(self, *arguments: str, ok: bool = True) -> str:
+        return self.run("snakemake", "--cores", "2", *arguments, ok=ok)
+
+    def write(self, experiment: dict, name: str = "config.yaml") -> None:
+        (self.folder / name).write_text(yaml.safe_dump(experiment), encoding="utf-8")
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        text = (self.folder / file).read_text(encoding="utf-8")
+        assert old in text
+        (self.folder / file).write_text(text.replace(old, new), encoding="utf-8")
+
+    def times(self, pattern: str) -> dict[str, int]:
+        results = self.folder / "results"
+        return {str(path.relative_to(results)): path.stat().st_mtime_ns for path in sorted(results.glob(pattern))}
+
+    def metrics(self, experiment: str = "mini") -> pl.DataFrame:
+        return pl.read_parquet(self.folder / "results" / experiment / "metrics.parquet")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=ignore)
+        else:
+            shutil.copy(source, folder / part)
+    return Clone(folder)
+
+
+@pytest.fixture
+def imported(clone: Clone) -> tuple[Clone, dict]:
+    """A clone with small imported features: everything but encoding, in seconds and without torch."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 16))
+    for split, count in (("train", 6), ("val", 3), ("test", 20)):
+        labels = np.repeat(np.arange(5), count)
+        _import(clone, "own", split, centres[labels] + rng.normal(size=(len(labels), 16)), labels)
+    for name in ("other", "another"):
+        _import(clone, name, "test", rng.normal(size=(60, 16)), np.full(60, -1))
+    experiment = {
+        "experiment": "mini",
+        "backbones": ["clip-vit-b32"],
+        "id_datasets": [
+            {
+                "name": "own",
+                "imported": {},
+                "text": "visual_prototypes",
+                "ood": {"near": [{"name": "other", "imported": {}}]},
+            }
+        ],
+        "methods": ["zero_shot", "prototype", "tip_adapter"],
+        "shots": [1, 2],
+        "seeds": [1],
+        "scores": ["mcm", "knn"],
+    }
+    clone.write(experiment)
+    return clone, experiment
+
+
+def _import(clone: Clone, name: str, split: str, features: np.ndarray, labels: np.ndarray) -> None:
+    file = clone.folder / f"{name}-{split}.npz"
+    np.savez(file, image_features=features.astype(np.float32), labels=labels)
+    names = ("--backbone", "clip-vit-b32", "--dataset", name, "--split", split)
+    clone.run("oodgrid", "import", "npz", str(file), *names)

@@ -1,0 +1,99 @@
+"""What runs again, and what does not, after an edit, an addition, an error or a fresh clone."""
+
+from __future__ import annotations
+
+import shutil
+
+import polars as pl
+
+
+def test_the_report_holds_every_row_and_a_second_run_does_nothing(imported):
+    clone, _ = imported
+    clone.snakemake()
+    rows = clone.metrics()
+    assert set(rows["method"]) == {"zero_shot", "prototype", "tip_adapter", "any"}
+    assert rows.filter(pl.col("method") == "zero_shot")["status"].to_list() == ["skipped"]
+    worked = rows.filter(pl.col("status") == "ok")
+    assert len(worked) == 6  # prototype, tip_adapter under mcm and any under knn, each with 1 and 2 shots
+    assert worked["auroc"].min() > 0.5
+    assert (clone.folder / "results/mini/report.html").exists()
+    assert "Nothing to be done" in clone.snakemake()
+
+
+def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(imported):
+    clone, experiment = imported
+    clone.snakemake("metrics")
+    fits, scores = clone.times("kept/fit/*/*"), clone.times("kept/score/*/*")
+    manifests = clone.times("mini/adapted/**/fit.json")
+
+    experiment["id_datasets"][0]["ood"]["far"] = [{"name": "another", "imported": {}}]
+    clone.write(experiment)
+    clone.snakemake("metrics")
+    assert clone.times("mini/adapted/**/fit.json") == manifests  # fitting never sees a test file
+    assert scores.items() <= clone.times("kept/score/*/*").items()
+    assert set(clone.metrics()["ood_dataset"]) == {"other", "another"}
+
+    experiment["seeds"], experiment["shots"] = [1, 2], [1, 2, 4]
+    clone.write(experiment)
+    clone.snakemake("metrics")
+    after = clone.times("kept/fit/*/*")
+    assert fits.items() <= after.items()
+    assert len(after) == len(fits) + 8  # two methods x (3 shots x 2 seeds - 2)
+
+
+def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(imported):
+    clone, _ = imported
+    clone.snakemake()
+    features, fits = clone.times("features/**/*.h5"), clone.times("mini/adapted/**/*.json")
+    metrics = clone.times("mini/metrics.parquet")
+
+    clone.edit("src/oodgrid/report/figures.py", "from __future__", "# A comment.\nfrom __future__")
+    assert "Nothing to be done" in clone.snakemake()  # words are not code
+    clone.edit("src/oodgrid/report/figures.py", "def write_figures", "CHANGED = True\n\n\ndef write_figures")
+    output = clone.snakemake()
+    assert clone.times("mini/metrics.parquet") == metrics
+    assert "3 of 3 steps" in output  # draw, page, all
+
+    clone.edit("src/oodgrid/score/scores/mcm.py", ".max(axis=1)", ".max(axis=1) * 2")
+    clone.snakemake()
+    assert clone.times("mini/metrics.parquet") != metrics
+    assert clone.times("mini/adapted/**/*.json") == fits
+    assert clone.times("features/**/*.h5") == features
+
+
+def test_a_fresh_clone_redraws_figures_from_the_two_committed_files(imported):
+    clone, _ = imported
+    clone.snakemake()
+    results = clone.folder / "results"
+    kept = {name: (results / "mini" / name).read_bytes() for name in ("metrics.parquet", "curves.parquet")}
+    shutil.rmtree(results)
+    shutil.rmtree(clone.folder / ".snakemake")
+    (results / "mini").mkdir(parents=True)
+    for name, content in kept.items():
+        (results / "mini" / name).write_bytes(content)
+    clone.snakemake("figures")
+    assert len(list(results.glob("mini/figures/**/*.png"))) == 4
+    assert not (results / "features").exists()
+
+
+def test_the_report_refuses_metrics_that_lack_what_the_config_wants(imported):
+    clone, _ = imported
+    clone.snakemake("metrics")
+    table = clone.folder / "results/mini/metrics.parquet"
+    content = table.read_bytes()
+    pl.read_parquet(table).filter(pl.col("shots") != 2).write_parquet(table)
+    output = clone.run("oodgrid", "report", "tables", ok=False)
+    assert "metrics.parquet lacks" in output
+    assert "shots 2" in output
+    table.write_bytes(content)
+    assert "wrote" in clone.run("oodgrid", "report")
+
+
+def test_moving_the_clone_reruns_nothing(imported, tmp_path):
+    clone, _ = imported
+    clone.snakemake()
+    moved = tmp_path / "moved"
+    clone.folder.rename(moved)
+    clone.folder = moved
+    clone.env["PYTHONPATH"] = str(moved / "src")
+    assert "Nothing to be done" in clone.snakemake()

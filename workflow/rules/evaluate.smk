@@ -1,0 +1,19 @@
+# Metrics with intervals, and the curves that figures draw. One job: it is quick, and everything meets here.
+
+
+rule evaluate:
+    input:
+        score_files(),
+    output:
+        f"results/{EXPERIMENT}/metrics.parquet",
+        f"results/{EXPERIMENT}/curves.parquet",
+    log:
+        f"results/{EXPERIMENT}/logs/evaluate.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        config=CONFIG,
+        spec=spec("pairs", "scores"),
+        code=code_fingerprint("oodgrid.evaluate"),
+    shell:
+        "python -m oodgrid evaluate --config {params.config} --log {log}"
