@@ -51,6 +51,8 @@ class Backbone(Strict):
     precision: Literal["fp32"] = Field("fp32", description="Arithmetic of the encoder.")
     interpolation: Literal["bicubic", "bilinear"] | None = Field(None, description="Default: the weights' own.")
     resize_mode: Literal["shortest", "longest", "squash"] | None = Field(None, description="Default: the weights' own.")
+    decode: Literal["reference", "fast"] = Field("reference", description="reference: Pillow, as in every peer's code.")
+    local_features: bool = Field(False, description="Keep a feature of every patch too (large: P times the size).")
 
     @model_validator(mode="after")
     def _refuse_the_quickgelu_trap(self) -> Backbone:

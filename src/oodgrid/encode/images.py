@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from oodgrid import backbones, paths, store
 from oodgrid.config import Backbone, Dataset
+from oodgrid.encode.decode import decode, source_sha256
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.plan import ENCODE_VERSION
 
@@ -69,8 +69,8 @@ def _batches(loaded: backbones.LoadedBackbone, images: ImageSet) -> Iterator[tup
     import torch
 
     def prepare(row: int) -> tuple[torch.Tensor, bytes]:
-        data, image = images.read(row)
-        return loaded.preprocess(image), hashlib.sha256(data).digest()
+        source = images.read(row)
+        return loaded.preprocess(decode(source, images.paths[row])), source_sha256(source)
 
     with ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS", 1))) as pool:
         starts = range(0, len(images), BATCH)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import random
 import struct
@@ -15,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from oodgrid.config import Dataset, expand
 from oodgrid.encode import concept_world
 from oodgrid.errors import OodgridError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+UNKNOWN_STAMP = (-1, -1)
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,15 @@ class ImageSet:
         paths: N stable names.
         labels: Shape (N,), int32; -1 where an image has no class.
         classnames: K names, or None where classes have no names.
-        read: Row number to source bytes and RGB image.
+        read: Row number to what is to be decoded: the bytes of an image file, or pixels (H, W) or (H, W, 3), uint8.
+        stamp: Row number to size in bytes and time of change in nanoseconds of what holds the image; -1 where unknown.
     """
 
     paths: list[str]
     labels: np.ndarray
     classnames: list[str] | None
-    read: Callable[[int], tuple[bytes, Image.Image]]
+    read: Callable[[int], bytes | np.ndarray]
+    stamp: Callable[[int], tuple[int, int]] = lambda row: UNKNOWN_STAMP
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -46,7 +48,13 @@ class ImageSet:
     def subset(self, rows: np.ndarray) -> ImageSet:
         """Return the images of these rows."""
         paths = [self.paths[row] for row in rows]
-        return replace(self, paths=paths, labels=self.labels[rows], read=lambda i: self.read(int(rows[i])))
+        return replace(
+            self,
+            paths=paths,
+            labels=self.labels[rows],
+            read=lambda row: self.read(int(rows[row])),
+            stamp=lambda row: self.stamp(int(rows[row])),
+        )
 
 
 def open_split(dataset: Dataset, split: str) -> ImageSet:
@@ -95,13 +103,8 @@ def _generated(dataset: Dataset) -> ImageSet:
 
 
 def _from_arrays(names: list[str], labels: np.ndarray, arrays: np.ndarray, classnames: list[str] | None) -> ImageSet:
-    """Wrap pixel arrays, shape (N, H, W) or (N, H, W, 3), uint8; their source bytes are the pixels."""
-    return ImageSet(
-        list(names),
-        np.asarray(labels, np.int32),
-        classnames,
-        lambda i: (arrays[i].tobytes(), Image.fromarray(arrays[i]).convert("RGB")),
-    )
+    """Wrap pixel arrays, shape (N, H, W) or (N, H, W, 3), uint8."""
+    return ImageSet(list(names), np.asarray(labels, np.int32), classnames, lambda row: arrays[row])
 
 
 # ----------------------------------------------------------------------------------------------- users' files
@@ -144,30 +147,18 @@ def _class_folders(names: list[str], where: str, read: Callable[[str], bytes]) -
     index = {name: label for label, name in enumerate(classes)}
     labels = np.asarray([index[folder] for folder in folders], dtype=np.int32)
 
-    def open_image(i: int) -> tuple[bytes, Image.Image]:
-        place = f"{where}: {paths[i]}"
+    def read_file(row: int) -> bytes:
         try:
-            data = read(paths[i])
+            return read(paths[row])
         except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: encrypted
-            raise OodgridError(f"{place} cannot be read: {error}") from error
-        return data, _decode(data, place)
+            raise OodgridError(f"{where}: {paths[row]} cannot be read: {error}") from error
 
-    return ImageSet(paths, labels, [PurePosixPath(name).name for name in classes], open_image)
+    return ImageSet(paths, labels, [PurePosixPath(name).name for name in classes], read_file)
 
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)  # hidden files and __MACOSX are what file managers and archivers leave beside images
     return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
-
-
-def _decode(data: bytes, place: str) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith("I;16"):  # Pillow would clip all that is brighter than 255 of 65535 to white
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return image.convert("RGB")
-    except Exception as error:  # Pillow's decoders fail on damage in many ways
-        raise OodgridError(f"{place} is a broken image ({error}): replace or remove it") from error
 
 
 def _idx(images: Path, labels: Path) -> ImageSet:
