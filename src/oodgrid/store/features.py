@@ -1,0 +1,302 @@
+"""What feature, text and view files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
+from oodgrid.store import hdf5
+
+LOCAL_ROWS = 256  # local features are read and checked in blocks of so many images
+FLOATS = (np.float16, np.float32)
+ARRAYS = ("image_features", "labels", "sha256", "paths", "draws", "stamps")
+
+
+@dataclass(frozen=True)
+class Features:
+    """One split of one dataset under one backbone.
+
+    Attributes:
+        image_features: Shape (N, D), float16 or float32, not normalised unless `provenance["normalised"]`; for
+            writing also `hdf5.Blocks`.
+        labels: Shape (N,), int32; -1 where an image has no class.
+        paths: N names.
+        sha256: Shape (N, 32), uint8: digests of the source bytes; zeros where an import does not know them.
+        draws: Shape (N,), int32: the shots of the fixed draw a row belongs to; None unless imported so.
+        stamps: Shape (N, 2), int64: size in bytes and time of change in nanoseconds of what held each image when it was
+            encoded, -1 where unknown; None for imports.
+        local_features: Shape (N, P, D), for writing only; read them with `read_local_features`.
+        provenance: What decides the numbers.
+        digest: Digest of the data, for finding work done on them.
+    """
+
+    image_features: np.ndarray
+    labels: np.ndarray
+    paths: Sequence[str]
+    sha256: np.ndarray
+    provenance: dict[str, Any]
+    draws: np.ndarray | None = None
+    digest: str = ""
+    stamps: np.ndarray | None = None
+    local_features: np.ndarray | hdf5.Blocks | None = None
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the norms of the features were lost before they came here."""
+        return bool(self.provenance.get("normalised"))
+
+    @property
+    def classnames(self) -> list[str] | None:
+        """Class names in the order of the labels, where they are known."""
+        return self.provenance.get("classnames")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text side of one class list under one backbone.
+
+    Attributes:
+        text_features: Shape (T, K, D), float16 or float32, one embedding a template and class, not normalised unless
+            `provenance["normalised"]`.
+        classnames: K names.
+        templates: T templates, with `{}` for the name.
+        provenance: What decides the numbers.
+        digest: Digest of the data.
+    """
+
+    text_features: np.ndarray
+    classnames: Sequence[str]
+    templates: Sequence[str]
+    provenance: dict[str, Any]
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Augmented views of those training images that the few-shot draws use.
+
+    Attributes:
+        index: Shape (M,), int64: rows of the split, rising.
+        image_features: Shape (M, V, D), float32, not normalised.
+        provenance: What decides the numbers.
+        local_features: Shape (M, V, P, D), where asked for.
+        digest: Digest of the data.
+    """
+
+    index: np.ndarray
+    image_features: np.ndarray
+    provenance: dict[str, Any]
+    local_features: np.ndarray | None = None
+    digest: str = ""
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Write a feature file.
+
+    Raises:
+        OodgridError: Shapes do not fit each other or a feature is not finite; nothing is written.
+    """
+    arrays = {
+        "image_features": _floats(features.image_features),
+        "labels": np.asarray(features.labels, dtype=np.int32),
+        "sha256": np.asarray(features.sha256, dtype=np.uint8),
+        "paths": features.paths,
+        **_optional(draws=(features.draws, np.int32), stamps=(features.stamps, np.int64)),
+    }
+    values = arrays["image_features"]
+    if len(values.shape) != 2:
+        raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
+    if features.local_features is not None:
+        arrays["local_features"], arrays["local_features_blocks"] = _local_blocks(features.local_features)
+    rows = {name: len(values) for name, values in arrays.items() if name != "local_features_blocks"}
+    if len(set(rows.values())) != 1:
+        raise OodgridError(f"{path.name}: counts do not match: {', '.join(f'{n} {name}' for name, n in rows.items())}")
+    if isinstance(values, np.ndarray):
+        check_finite(values, f"{path.parent.name}/{path.name}", features.paths)
+    hdf5.write(path, arrays, features.provenance)
+
+
+def read_features(path: Path) -> Features:
+    """Read a feature file without its local features, checking its checksums.
+
+    Raises:
+        OodgridError: The file is missing, damaged, holds no sample or holds features that are not finite.
+    """
+    found = hdf5.read(path, "image_features", leave=("local_features",))
+    labels, image_features = found.arrays["labels"], found.arrays["image_features"]
+    if not len(labels):
+        raise OodgridError(f"{path} holds no sample: give the dataset images, or take it out of the config")
+    if len(labels) != len(image_features):
+        raise OodgridError(f"{path}: {len(image_features)} features but {len(labels)} labels: make the file again")
+    if not found.sealed:  # what is as sealed was looked through when it was written
+        check_finite(image_features, str(path), found.arrays["paths"])
+    return Features(
+        image_features,
+        labels,
+        found.arrays["paths"],
+        found.arrays["sha256"],
+        found.provenance,
+        found.arrays.get("draws"),
+        _digest(found),
+        found.arrays.get("stamps"),
+    )
+
+
+def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the local features of a feature file, shape (rows, P, D), behind the row where each block begins.
+
+    At most `LOCAL_ROWS` images are in memory at a time; every block is checked.
+
+    Raises:
+        OodgridError: The file is missing or damaged, or holds no local features.
+    """
+    sums = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features")).arrays["local_features_blocks"]
+    with hdf5.open_file(path) as file:
+        for block, said in enumerate(sums):
+            row = block * LOCAL_ROWS
+            values = file["local_features"][row : row + LOCAL_ROWS]
+            if hdf5.checksum(values) != said.tobytes().hex():
+                raise hdf5.damaged(path, f"the checksum of /local_features does not match at row {row}")
+            yield row, values
+
+
+def write_texts(path: Path, texts: Texts) -> None:
+    """Write a text file.
+
+    Raises:
+        OodgridError: Shapes do not fit each other or an embedding is not finite; nothing is written.
+    """
+    values = _floats(texts.text_features)
+    if values.ndim != 3 or values.shape[:2] != (len(texts.templates), len(texts.classnames)):
+        raise OodgridError(
+            f"{path.name}: text features of shape {values.shape} do not fit "
+            f"{len(texts.templates)} templates and {len(texts.classnames)} class names"
+        )
+    check_finite(values.reshape(-1, values.shape[-1]), path.name, list(texts.classnames) * len(texts.templates))
+    arrays = {"text_features": values, "classnames": texts.classnames, "templates": texts.templates}
+    hdf5.write(path, arrays, texts.provenance)
+
+
+def read_texts(path: Path) -> Texts:
+    """Read a text file, checking its checksums.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    found = hdf5.read(path, "text_features")
+    names, templates = list(found.arrays["classnames"]), list(found.arrays["templates"])
+    return Texts(found.arrays["text_features"], names, templates, found.provenance, _digest(found))
+
+
+def write_views(path: Path, views: Views) -> None:
+    """Write a file of augmented views.
+
+    Raises:
+        OodgridError: Shapes do not fit each other or a feature is not finite; nothing is written.
+    """
+    values = _floats(views.image_features)
+    if values.ndim != 3 or len(values) != len(views.index):
+        raise OodgridError(f"{path.name}: views of shape {values.shape} do not fit an index of {len(views.index)} rows")
+    rows = [str(row) for row in views.index.tolist() for _ in range(values.shape[1])]
+    check_finite(values.reshape(-1, values.shape[-1]), path.name, rows)
+    arrays = {"index": np.asarray(views.index, dtype=np.int64), "image_features": values}
+    hdf5.write(path, arrays | _optional(local_features=(views.local_features, np.float32)), views.provenance)
+
+
+def read_views(path: Path) -> Views:
+    """Read a file of augmented views, checking its checksums.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    found = hdf5.read(path, "image_features")
+    if "index" not in found.arrays:
+        raise OodgridError(f"{path} holds no index: it is not the kind of file that is needed here")
+    arrays = found.arrays
+    return Views(
+        arrays["index"], arrays["image_features"], found.provenance, arrays.get("local_features"), _digest(found)
+    )
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return the identity of a feature, text or view file, checked, without reading its data.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    return read_attribute(path, "provenance")
+
+
+def read_attribute(path: Path, name: str) -> dict[str, Any]:
+    """Return the `provenance` (what decides the numbers) or the `run` (when, where) of a file.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    hdf5.check(path, leave=None)
+    with hdf5.open_file(path) as file:
+        return hdf5.attribute(path, file, name)
+
+
+def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:
+    """Raise if any row of `values`, shape (N, D), is not finite, naming the first one and how many there are."""
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise OodgridError(
+            f"{where}: {len(bad)} of {len(values)} feature rows are NaN or infinite, "
+            f"the first is row {bad[0]} ({names[bad[0]]}): encode or import them again"
+        )
+
+
+def _floats(values: np.ndarray | hdf5.Blocks) -> np.ndarray | hdf5.Blocks:
+    """Return float16 and float32 as they are and everything else as float32."""
+    if isinstance(values, hdf5.Blocks):
+        return values
+    values = np.asarray(values)
+    return np.ascontiguousarray(values, dtype=values.dtype if values.dtype in FLOATS else np.float32)
+
+
+def _optional(**arrays: tuple[np.ndarray | None, type]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(values, dtype) for name, (values, dtype) in arrays.items() if values is not None}
+
+
+def _local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Blocks]:
+    """Return local features, written in blocks of `LOCAL_ROWS`, and the checksums of those, known once they are."""
+    sums: list[bytes] = []
+
+    def blocks() -> Iterator[np.ndarray]:
+        given = values.blocks if isinstance(values, hdf5.Blocks) else [values]
+        for block in _recut(given, LOCAL_ROWS):
+            sums.append(bytes.fromhex(hdf5.checksum(block)))
+            yield block
+
+    count = -(-len(values) // LOCAL_ROWS)
+    made = (np.frombuffer(sums[row], np.uint8)[None] for row in range(count))
+    return (
+        hdf5.Blocks(values.shape, values.dtype, blocks()),
+        hdf5.Blocks((count, 16), np.dtype(np.uint8), made),
+    )
+
+
+def _recut(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in blocks of `rows`, the last one perhaps shorter."""
+    rest: list[np.ndarray] = []
+    held = 0
+    for block in blocks:
+        while held + len(block) >= rows:
+            yield np.concatenate([*rest, block[: rows - held]])
+            block, rest, held = block[rows - held :], [], 0
+        rest, held = [*rest, block], held + len(block)
+    if held:
+        yield np.concatenate(rest)
+
+
+def _digest(found: hdf5.Content) -> str:
+    """Return the digest of what a file holds, whenever its sources were last touched."""
+    return digest({name: text for name, text in found.checksums.items() if name != "stamps"})

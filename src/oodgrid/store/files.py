@@ -1,0 +1,109 @@
+"""Writing a file whole or not at all, and sealing it with a checksum of all its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import platform
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid import __version__
+from oodgrid.errors import OodgridError
+
+SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
+UNSEALED = SEAL + 64 * "0"
+# How libraries fail on files that are damaged or not ours; polars reports some damage as a Rust panic.
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it into place, else remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        _sync(beside)
+        beside.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are meant to be shared
+        beside.replace(path)
+        _sync(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def run_record() -> dict[str, str]:
+    """Return when, where and with what versions a file was made: what does not decide its numbers."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "oodgrid": __version__,
+        "numpy": np.__version__,
+    }
+
+
+def seal(path: Path) -> None:
+    """Write the digest of a finished file into the place that it holds for it."""
+    place, _, whole = _digests(path)
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(whole)
+
+
+def check(path: Path) -> None:
+    """Raise if a file is missing or not as sealed, before a library parses it: some hang or abort on damage."""
+    if not path.is_file():
+        raise missing(path)
+    place, said, whole = _digests(path)
+    if place and said != whole:
+        raise damaged(path, "its checksum does not match")
+
+
+def _digests(path: Path) -> tuple[int, bytes, bytes]:
+    """Return where the digest of a file stands, what stands there, and what should; place 0 where it has no seal."""
+    if not path.stat().st_size:
+        return 0, b"", b""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = data.rfind(SEAL.encode()) + len(SEAL)
+        if place < len(SEAL):
+            return 0, b"", b""
+        with memoryview(data) as view:
+            hasher = hashlib.sha256(view[:place])
+            hasher.update(64 * b"0")
+            hasher.update(view[place + 64 :])
+        return place, data[place : place + 64], hasher.hexdigest().encode()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def damaged(path: Path, why: str) -> OodgridError:
+    """Return the error that names a damaged file and the mend."""
+    said = " ".join(why.split())[:200]
+    return OodgridError(f"{path} is damaged: {said}. Delete it, and the next run makes it again")
+
+
+def missing(path: Path) -> OodgridError:
+    """Return the error that names a missing file and the mend."""
+    return OodgridError(f"{path} is missing: run snakemake, or oodgrid import where the features were imported")

@@ -1,0 +1,274 @@
+"""HDF5 files that know which of their bytes are damaged.
+
+The first 4,096 bytes, which HDF5 leaves to its user, hold the seal: a JSON text with the place and the XXH3-128
+checksum of the bytes of every array, and one checksum of all bytes between them. So a file is checked before the HDF5
+library, which may hang on damage, parses it, at the speed of memory, and damage is named by the array that it hit.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xxhash
+
+from oodgrid.errors import OodgridError
+from oodgrid.store.files import UNREADABLE, atomic, damaged, missing, run_record
+
+FORMAT = "oodgrid-1"
+USER_BLOCK = 4096
+SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
+HDF5_SIGNATURE = b"\x89HDF"
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """An array that is written block after block, so that it need never be in memory whole.
+
+    Attributes:
+        shape: Of the whole array.
+        dtype: Of its elements.
+        blocks: Its rows in order, in blocks of any size.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    blocks: Iterable[np.ndarray]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+class Names(Sequence):
+    """Texts as they lie in a file, fixed-width UTF-8, made Python strings only where somebody looks."""
+
+    def __init__(self, raw: np.ndarray) -> None:
+        self._raw = raw
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __getitem__(self, row: int | slice) -> Any:
+        found = self._raw[row]
+        return Names(found) if isinstance(row, slice) else found.decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("utf-8", "surrogateescape") for name in self._raw.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None
+
+
+Array = np.ndarray | Sequence[str] | Blocks
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        arrays: By name.
+        provenance: What decides the numbers.
+        checksums: Of the arrays, by name.
+        sealed: Whether its seal was there and matched; False where another tool wrote the file again.
+    """
+
+    arrays: dict[str, np.ndarray | Names]
+    provenance: dict[str, Any]
+    checksums: dict[str, str]
+    sealed: bool
+
+
+def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -> None:
+    """Write arrays and the identity that decides them, whole or not at all."""
+    with atomic(path) as beside:
+        with h5py.File(beside, "w", userblock_size=USER_BLOCK) as file:
+            checksums = {name: _put(file, name, values) for name, values in arrays.items()}
+            file.attrs["format"] = FORMAT
+            file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+            file.attrs["checksums"] = json.dumps(checksums)
+            file.attrs["run"] = json.dumps(run_record())
+            file.attrs["complete"] = True
+            places = {name: _place(file[name]) for name in arrays}
+        _write_seal(beside, places, checksums)
+
+
+def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
+    """Read a file whole, but for the arrays that are left out.
+
+    Args:
+        path: The file.
+        main: An array that it must hold.
+        leave: Arrays that are neither read nor checked.
+
+    Raises:
+        OodgridError: The file is missing, damaged or of another kind.
+    """
+    sealed = check(path, leave)
+    with open_file(path) as file:
+        checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
+        if main not in checksums:
+            raise OodgridError(f"{path} holds no {main}: it is not the kind of file that is needed here")
+        try:
+            arrays = {name: _get(file[name]) for name in checksums if name not in leave}
+        except UNREADABLE as error:
+            raise damaged(path, str(error)) from error
+    seen = sealed or {name: checksum(_raw(values)) for name, values in arrays.items()}
+    if wrong := [name for name, text in seen.items() if checksums.get(name) != text]:
+        raise damaged(path, f"the checksum of /{wrong[0]} does not match")
+    return Content(arrays, provenance, checksums, sealed is not None)
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open a file for reading without locks: files never change once in place, and NFS may have none.
+
+    Raises:
+        OodgridError: It is missing, no HDF5 file or not complete.
+    """
+    if not path.exists():
+        raise missing(path)
+    try:
+        file = h5py.File(path, "r", locking=False)
+        whole = file.attrs.get("format") == FORMAT and "complete" in file.attrs
+    except UNREADABLE as error:
+        raise damaged(path, "it is not a readable HDF5 file") from error
+    if not whole:
+        file.close()
+        raise damaged(path, f"it is no complete file of format {FORMAT}")
+    return file
+
+
+def attribute(path: Path, file: h5py.File, name: str) -> dict[str, Any]:
+    """Return a JSON attribute of an open file.
+
+    Raises:
+        OodgridError: It cannot be read.
+    """
+    try:
+        return json.loads(file.attrs[name])
+    except UNREADABLE as error:
+        raise damaged(path, f"its {name} cannot be read") from error
+
+
+def check(path: Path, leave: Collection[str] | None = ()) -> dict[str, str] | None:
+    """Compare the bytes of a file with its seal and return the checksums of its arrays; None where it has no seal.
+
+    Args:
+        path: The file.
+        leave: Arrays whose bytes are not looked at; None for all of them.
+
+    Raises:
+        OodgridError: It is missing or damaged, naming the array that was hit.
+    """
+    if not path.is_file():
+        raise missing(path)
+    with path.open("rb") as file:
+        head = file.read(USER_BLOCK)
+        if head.startswith(HDF5_SIGNATURE):
+            return None
+        rest, arrays = _parse_seal(path, head)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            for name, (start, stop, text) in arrays.items():
+                if leave is not None and name not in leave and checksum(view[start:stop]) != text:
+                    raise damaged(path, f"the checksum of /{name} does not match")
+            if _checksum_between(view, [(start, stop) for start, stop, _ in arrays.values()]) != rest:
+                raise damaged(path, "the checksum of its structure does not match")
+    return {name: text for name, (_, _, text) in arrays.items()}
+
+
+def checksum(values: np.ndarray | memoryview) -> str:
+    """Return the XXH3-128 of the bytes of an array, as 32 hexadecimal digits."""
+    if isinstance(values, np.ndarray):
+        values = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return xxhash.xxh3_128_hexdigest(values)
+
+
+# ------------------------------------------------------------------------------------------------------- parts
+
+
+def _put(file: h5py.File, name: str, values: Array) -> str:
+    """Write one array, contiguous, and return its checksum."""
+    if isinstance(values, Blocks):
+        return _put_blocks(file, name, values)
+    if not isinstance(values, np.ndarray):
+        raw = _encoded(values, name)
+        file.create_dataset(name, data=raw)
+        return checksum(raw)
+    file.create_dataset(name, data=np.ascontiguousarray(values))
+    return checksum(values)
+
+
+def _put_blocks(file: h5py.File, name: str, values: Blocks) -> str:
+    dataset = file.create_dataset(name, shape=values.shape, dtype=values.dtype)
+    hasher, row = xxhash.xxh3_128(), 0
+    for block in values.blocks:
+        block = np.ascontiguousarray(block, dtype=values.dtype)
+        dataset[row : row + len(block)] = block
+        hasher.update(memoryview(block).cast("B"))
+        row += len(block)
+    if row != len(values):
+        raise OodgridError(f"{name}: {row} rows came where {len(values)} were promised")
+    return hasher.hexdigest()
+
+
+def _encoded(names: Sequence[str], what: str) -> np.ndarray:
+    """Return texts as fixed-width bytes; HDF5 pads them with NUL, which therefore may not stand in one."""
+    if isinstance(names, Names):
+        return names._raw
+    found = [name.encode("utf-8", "surrogateescape") for name in names]
+    if strange := next((name for name in found if b"\0" in name), None):
+        raise OodgridError(f"{what}: the name {strange!r} holds a NUL character: rename it")
+    return np.array(found, dtype=h5py.string_dtype("utf-8", max([1, *map(len, found)])))
+
+
+def _get(item: h5py.Dataset) -> np.ndarray | Names:
+    return Names(item[:]) if h5py.check_string_dtype(item.dtype) else item[:]
+
+
+def _raw(values: np.ndarray | Names) -> np.ndarray:
+    return values._raw if isinstance(values, Names) else values
+
+
+def _place(item: h5py.Dataset) -> tuple[int, int]:
+    start = item.id.get_offset() or USER_BLOCK  # an empty array has no place
+    return start, start + item.nbytes
+
+
+def _write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[str, str]) -> None:
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            rest = _checksum_between(view, list(places.values()))
+        arrays = {name: [*places[name], checksums[name]] for name in places}
+        seal = json.dumps({"oodgrid": SEAL, "rest": rest, "arrays": arrays}).encode()
+        file.write(seal.ljust(USER_BLOCK - 1) + b"\n")
+
+
+def _parse_seal(path: Path, head: bytes) -> tuple[str, dict[str, tuple[int, int, str]]]:
+    """Return the checksum of the rest, and of every array its place and checksum."""
+    try:
+        seal = json.loads(head)
+        if seal["oodgrid"] != SEAL:
+            raise ValueError
+        return seal["rest"], {
+            name: (int(start), int(stop), text) for name, (start, stop, text) in seal["arrays"].items()
+        }
+    except UNREADABLE as error:
+        raise damaged(path, "it does not begin with a seal: no feature file, or its checksums are gone") from error
+
+
+def _checksum_between(view: memoryview, places: list[tuple[int, int]]) -> str:
+    """Return the checksum of all that lies behind the user block and in none of the places."""
+    hasher, here = xxhash.xxh3_128(), USER_BLOCK
+    for start, stop in sorted(places):
+        hasher.update(view[here:start])
+        here = max(here, stop)
+    hasher.update(view[here:])
+    return hasher.hexdigest()
