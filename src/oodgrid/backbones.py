@@ -40,6 +40,16 @@ class LoadedBackbone:
     identity: dict[str, Any]
     vocabulary: frozenset[int] | None
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a preprocessed image."""
+        size = self.identity["preprocessing"]["size"]
+        return (3, size, size) if isinstance(size, int) else (3, *size)
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return image features, shape (N, D), not normalised, of preprocessed images, shape (N, 3, H, W)."""
+        return self.model.encode_image(pixels, normalize=False).float()
+
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """Return token ids, shape (N, context length).
 

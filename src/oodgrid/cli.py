@@ -71,10 +71,14 @@ def _encode(options: argparse.Namespace) -> None:
         wanted = [d for d in experiment.datasets() if not d.imported]
         datasets = {d.name: d for d in _chosen(options.dataset, wanted, experiment.dataset)}
         if options.part == "images":
+            from oodgrid import store
+            from oodgrid.encode.chunks import Shard
             from oodgrid.encode.images import encode_images
 
             for dataset in datasets.values():
-                _say(*encode_images(options.results, backbone, dataset))
+                _say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
+            if options.manifest:
+                store.write_json(options.manifest, {"shard": options.shard, "datasets": list(datasets)})
         else:
             from oodgrid.encode.texts import encode_texts
 
@@ -175,12 +179,20 @@ def _verify(options: argparse.Namespace) -> None:
     for file in options.files:
         try:
             verify(file)
-            print(f"ok      {file}")
+            print(f"ok      {file}{_verified_sources(file, options)}")
         except OodgridError as error:
             bad += 1
-            print(f"DAMAGED {error}")
+            print(f"WRONG   {error}")
     if bad:
-        raise OodgridError(f"{bad} of {len(options.files)} files are damaged (named above)")
+        raise OodgridError(f"{bad} of {len(options.files)} files are not as they should be (named above)")
+
+
+def _verified_sources(file: Path, options: argparse.Namespace) -> str:
+    if not (options.sources or options.deep):
+        return ""
+    from oodgrid.encode.verifying import check_sources
+
+    return f": {check_sources(file, options.deep)}"
 
 
 def _schema(options: argparse.Namespace) -> None:
@@ -225,6 +237,8 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
     encode.add_argument("part", choices=("images", "texts"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
+    encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
+    encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
     adapt = _verb(verbs, "adapt", _adapt, "fit a method to the shots, then apply it to every set", staged,
                   "oodgrid adapt fit --method coop")  # fmt: skip
     adapt.add_argument("part", choices=("fit", "apply"))
@@ -269,9 +283,11 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     inspect = _verb(verbs, "inspect", _inspect, "what a results file holds and where it comes from", shared,
                     "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
     inspect.add_argument("file", type=Path)
-    verify = _verb(verbs, "verify", _verify, "check the checksums of results files", shared,
-                   "oodgrid verify results/features/tiny/*/*.h5")  # fmt: skip
+    verify = _verb(verbs, "verify", _verify, "check the checksums of results files, and the images behind them", shared,
+                   "oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
     verify.add_argument("files", type=Path, nargs="+")
+    verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
+    verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
     _verb(verbs, "schema", _schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", _unlock, "remove the lock of a killed snakemake, if none is running here", shared,
           "oodgrid unlock")  # fmt: skip

@@ -141,6 +141,8 @@ class Dataset(Strict):
         "classnames",
         description="visual_prototypes: the class means of the shots stand in place of the texts.",
     )
+    on_error: Literal["stop", "skip"] = Field("stop", description="At a broken image: stop, or leave it out, recorded.")
+    shards: int = Field(1, ge=1, description="Encode as so many jobs, for large sets; changes nothing in the result.")
     semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
     covariate_shift: int | None = Field(None, description="Where it is known: grade of covariate shift.")
 

@@ -46,6 +46,13 @@ def feature_files(results: Path, experiment: Experiment) -> list[Path]:
     return files
 
 
+def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
+    """Return the manifests of the shards in which a dataset is encoded; none where it is one job."""
+    count = experiment.dataset(dataset).shards
+    numbers = range(1, count + 1) if count > 1 else ()
+    return [paths.shard(results, backbone, dataset, number, count) for number in numbers]
+
+
 def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
     """Return what a fit may see: train, val and text; never a test file."""
     dataset = experiment.id_dataset(id_dataset)
@@ -169,26 +176,36 @@ def _choice(choice: Choice) -> list[Any]:
 
 
 def check_identities(results: Path, experiment: Experiment) -> None:
-    """Refuse cached files that are not what the configuration means under their names.
+    """Refuse cached files that are not what the configuration means under their names, or do not fit each other.
 
     Raises:
         OodgridError: A file has another identity, naming the fields and both values, or is damaged.
     """
     for backbone in experiment.backbones:
+        encoders: dict[Path, Any] = {}
         for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
-            for file in _split_files(results, backbone.name, dataset):
+            found = _identities(_split_files(results, backbone.name, dataset))
+            for file, provenance in found.items():
                 meant = {"imported": _test_split(dataset)} if dataset.imported else {"dataset": dataset.identity}
-                _check_identity(file, backbone, dataset, meant)
+                _check_identity(file, provenance, backbone, dataset, meant)
+                _check_complete(file, provenance, dataset)
+            _check_alike({file: provenance.get("classnames") for file, provenance in found.items()}, "classnames")
+            encoders |= {file: provenance["backbone"] for file, provenance in found.items() if not dataset.imported}
         for dataset in experiment.id_datasets:
-            for file in _text_files(results, backbone.name, dataset):
+            for file, provenance in _identities(_text_files(results, backbone.name, dataset)).items():
                 meant = {"templates": dataset.templates[:1]} if dataset.imported else dataset.text_identity
-                _check_identity(file, backbone, dataset, {"text": meant})
+                _check_identity(file, provenance, backbone, dataset, {"text": meant})
+                encoders |= {file: provenance["backbone"]} if not dataset.imported else {}
+        _check_alike(encoders, "backbone")
 
 
-def _check_identity(file: Path, backbone: Backbone, dataset: Dataset, meant: dict[str, Any]) -> None:
-    if not file.exists():
-        return
-    found = store.read_provenance(file)
+def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
+    return {file: store.read_provenance(file) for file in files if file.exists()}
+
+
+def _check_identity(
+    file: Path, found: dict[str, Any], backbone: Backbone, dataset: Dataset, meant: dict[str, Any]
+) -> None:
     if ("imported" in found) != (dataset.imported is not None):
         was, is_now = ("imported", "encoded") if "imported" in found else ("encoded", "imported")
         raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another dataset name, or delete it")
@@ -198,6 +215,24 @@ def _check_identity(file: Path, backbone: Backbone, dataset: Dataset, meant: dic
             f"{file} is not what the config means by its name: {'; '.join(lines)}. "
             "Give the changed entry another name, or delete the file"
         )
+
+
+def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None:
+    skipped = found.get("skipped", [])
+    if skipped and dataset.on_error == "stop":
+        raise OodgridError(
+            f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says on_error: stop. "
+            f"Write on_error: skip for {dataset.name}, or mend the images and delete the file"
+        )
+
+
+def _check_alike(parts: dict[Path, Any], what: str) -> None:
+    """Refuse files of which one says something else than the first: weights or classes changed between two runs."""
+    for file, found in parts.items():
+        first, wanted = next(iter(parts.items()))
+        if lines := differences(found, wanted, what):
+            said = "; ".join(lines).replace("in the config", f"in {first}")
+            raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
 
 
 def _test_split(dataset: Dataset) -> dict[str, str]:

@@ -9,10 +9,13 @@ from PIL import Image
 
 from oodgrid import backbones, plan, store
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode.images import BATCH, encode_images
+from oodgrid.encode import pipeline
+from oodgrid.encode.images import encode_images
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")
+
+BATCH = pipeline.BATCH["cpu"]
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_a_file_says_what_it_is(tmp_path, untrained):
         said = found.provenance
         assert len(found.labels) == count
         assert said["split"] == path.stem
-        assert said["dataset"] == world.identity
+        assert said["dataset"] == {"name": "world", **world.identity}
         assert said["encode_version"] == plan.ENCODE_VERSION
         assert said["normalised"] is False
         assert said["backbone"]["preprocessing"]["interpolation"] == "bilinear"

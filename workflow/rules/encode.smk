@@ -1,8 +1,31 @@
-# Images and texts through a backbone, once. Triggered by a hand-raised version only: a rerun would first delete what
-# took hours. A file whose identity is not what the config means is refused before any job starts (common.smk).
+# Images and texts through a backbone, once. Triggered by a hand-raised version only, and a rerun, which would first delete
+# what took hours, finds it again in results/kept. A file whose identity is not what the config means is refused before any
+# job starts (common.smk). A dataset with `shards: n` is encoded by n jobs; the job of the dataset then joins them.
+
+
+rule encode_shard:
+    output:
+        temp("results/features/{backbone}/{dataset}/shards/{shard}-of-{shards}.json"),
+    log:
+        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.{{shard}}-of-{{shards}}.log",
+    wildcard_constraints:
+        shard=r"\d+",
+        shards=r"\d+",
+    conda:
+        "../envs/torch.yaml"
+    threads: THREADS["encode"]
+    resources:
+        gpu=GPU,
+    params:
+        config=CONFIG,
+    shell:
+        "python -m oodgrid encode images --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.dataset} --shard {wildcards.shard}/{wildcards.shards} --manifest {output} --log {log}"
 
 
 rule encode_dataset:
+    input:
+        shards,
     output:
         "results/features/{backbone}/{dataset}/train.h5",
         "results/features/{backbone}/{dataset}/val.h5",
@@ -25,6 +48,8 @@ rule encode_dataset:
 
 
 rule encode_test_set:
+    input:
+        shards,
     output:
         "results/features/{backbone}/{dataset}/test.h5",
     log:

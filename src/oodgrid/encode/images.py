@@ -2,82 +2,51 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from oodgrid import backbones, paths, store
+from oodgrid import backbones, paths
+from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode.decode import decode, source_sha256
+from oodgrid.encode.chunks import WHOLE, Chunks, Shard
+from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_split
+from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
-if TYPE_CHECKING:
-    import torch
 
-BATCH = 64  # every batch is full (the last one padded), because another batch shape changes the last bits
+def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Shard = WHOLE) -> list[Path]:
+    """Encode every split of a dataset and return the files; of a shard, leave its finished chunks and return nothing.
 
-
-def encode_images(results: Path, backbone: Backbone, dataset: Dataset) -> list[Path]:
-    """Encode every split of a dataset and return the files.
+    What an earlier run finished is taken up again, be it a chunk or the whole file.
 
     Raises:
-        OodgridError: The source or the backbone cannot be read, or an image is broken; finished splits stay.
+        OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
     """
     loaded = backbones.load(backbone)
     written = []
     for split in dataset.split_names:
         images = open_split(dataset, split)
-        features, digests = _encode(loaded, images, f"encode {backbone.name}/{dataset.name}/{split}")
-        provenance = {
-            "encode_version": ENCODE_VERSION,
-            "backbone": loaded.identity,
-            "dataset": dataset.identity,
-            "split": split,
-            "classnames": images.classnames,
-            "normalised": False,
-        }
+        skip = dataset.on_error == "skip"
+        chunks = Chunks(results, identify(loaded, dataset, split, images), loaded, images, skip)
         path = paths.features(results, backbone.name, dataset.name, split)
-        store.write_features(path, store.Features(features, images.labels, images.paths, digests, provenance))
-        written.append(path)
+        title = f"encode {backbone.name}/{dataset.name}/{split}"
+        if shard == WHOLE:
+            chunks.finish(path, lambda chunks=chunks, title=title: encode_rows(chunks, WHOLE, title))
+            written.append(path)
+        else:
+            encode_rows(chunks, shard, f"{title} {shard}")
     return written
 
 
-def _encode(loaded: backbones.LoadedBackbone, images: ImageSet, title: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features, shape (N, D), float32, and the sha256 of the source bytes, shape (N, 32)."""
-    import torch
-
-    features, digests = [], []
-    with tqdm(total=len(images), desc=title, unit="img", delay=5) as progress, torch.inference_mode():
-        for tensors, hashes in _batches(loaded, images):
-            count = len(tensors)
-            padded = torch.cat([tensors, tensors[-1:].expand(BATCH - count, *tensors.shape[1:])])
-            embedded = loaded.model.encode_image(padded.to(loaded.device), normalize=False)
-            features.append(embedded[:count].float().cpu().numpy())
-            digests += hashes
-            progress.update(count)
-    return np.concatenate(features), np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
-
-
-def _batches(loaded: backbones.LoadedBackbone, images: ImageSet) -> Iterator[tuple[torch.Tensor, list[bytes]]]:
-    """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
-    import torch
-
-    def prepare(row: int) -> tuple[torch.Tensor, bytes]:
-        source = images.read(row)
-        return loaded.preprocess(decode(source, images.paths[row])), source_sha256(source)
-
-    with ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS", 1))) as pool:
-        starts = range(0, len(images), BATCH)
-        ahead = [pool.submit(prepare, row) for row in range(min(BATCH, len(images)))]
-        for start in starts:
-            current = ahead
-            following = range(start + BATCH, min(start + 2 * BATCH, len(images)))
-            ahead = [pool.submit(prepare, row) for row in following]
-            prepared = [future.result() for future in current]
-            yield torch.stack([tensor for tensor, _ in prepared]), [hashed for _, hashed in prepared]
+def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:
+    """Return everything that decides the numbers of a feature file, but for the bytes of the images themselves."""
+    return {
+        "encode_version": ENCODE_VERSION,
+        "backbone": loaded.identity,
+        "dataset": {"name": dataset.name, **dataset.identity},
+        "split": split,
+        "classnames": images.classnames,
+        "files_sha256": digest([images.paths, images.labels.tolist()]),
+        "normalised": False,
+    }

@@ -96,6 +96,17 @@ class Views:
     digest: str = ""
 
 
+@dataclass(frozen=True)
+class Sources:
+    """From what a feature file was made: its fields are those of `Features`."""
+
+    labels: np.ndarray
+    paths: Sequence[str]
+    sha256: np.ndarray
+    stamps: np.ndarray | None
+    provenance: dict[str, Any]
+
+
 def write_features(path: Path, features: Features) -> None:
     """Write a feature file.
 
@@ -146,6 +157,29 @@ def read_features(path: Path) -> Features:
         _digest(found),
         found.arrays.get("stamps"),
     )
+
+
+def read_sources(path: Path) -> Sources:
+    """Return from what a feature file was made, without reading a feature.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    found = hdf5.read(path, "image_features", leave=("image_features", "local_features"))
+    arrays = found.arrays
+    return Sources(arrays["labels"], arrays["paths"], arrays["sha256"], arrays.get("stamps"), found.provenance)
+
+
+def verify(path: Path) -> None:
+    """Compare every byte of a feature, text or view file with its checksum, local features too.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    if hdf5.check(path) is None:
+        with hdf5.open_file(path) as file:
+            names = list(hdf5.attribute(path, file, "checksums"))
+        hdf5.read(path, names[0])
 
 
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:

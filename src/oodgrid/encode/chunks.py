@@ -1,0 +1,203 @@
+"""What is finished of one split: chunks of rows while it is encoded, then the whole file.
+
+Both lie in results/kept/encode, found by what decides their content, where Snakemake, which deletes a job's outputs
+before it runs the job again, cannot reach them. The feature file is a second name (hard link) of the whole file there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oodgrid import store
+from oodgrid.backbones import LoadedBackbone
+from oodgrid.encode.sources import ImageSet
+from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
+
+ROWS = 2048  # of a chunk; a multiple of every batch size, so that chunks change nothing in the numbers
+LOCAL_ROWS = 256  # of a chunk with local features, which take some hundred times the room
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` (from 1) of `of` parts of a split; 1 of 1 is the whole."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Return the shard that is written as `2/8`."""
+        number, _, of = text.partition("/")
+        if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+            raise OodgridError(f"--shard {text} is not like 2/8: the second of eight parts")
+        return cls(int(number), int(of))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+WHOLE = Shard(1, 1)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Encoded rows `start` to `stop` of a split.
+
+    Attributes:
+        image_features: Shape (rows, D).
+        sha256: Shape (rows, 32), uint8.
+        stamps: Shape (rows, 2), int64.
+        usable: Shape (rows,), bool: False where an image was broken and skipped.
+        skipped: Path and reason of each of those.
+        local_features: Shape (rows, P, D), or None.
+    """
+
+    image_features: np.ndarray
+    sha256: np.ndarray
+    stamps: np.ndarray
+    usable: np.ndarray
+    skipped: list[list[str]]
+    local_features: np.ndarray | None = None
+
+
+class Chunks:
+    """The finished chunks of one split."""
+
+    def __init__(
+        self, results: Path, provenance: dict[str, Any], loaded: LoadedBackbone, images: ImageSet, skip: bool = False
+    ) -> None:
+        """Find them; with `skip`, broken images are left out and recorded, else no chunk may lack one."""
+        import torch
+
+        self.provenance, self.loaded, self.images, self.skip = provenance, loaded, images, skip
+        self.local = bool(loaded.identity.get("local_features"))
+        folder = results / "kept" / "encode" / digest(provenance)[:32]
+        self.whole = folder / "whole.h5"
+        # Chunks of another device or build would differ in the last bits from the others.
+        self.folder = folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]
+
+    def starts(self, shard: Shard) -> list[int]:
+        """Return the first rows of the chunks of a shard."""
+        rows = LOCAL_ROWS if self.local else ROWS
+        every = list(range(0, len(self.images), rows))
+        return every[len(every) * (shard.number - 1) // shard.of : len(every) * shard.number // shard.of]
+
+    def rows(self, start: int) -> range:
+        """Return the rows of the chunk that begins at `start`."""
+        rows = LOCAL_ROWS if self.local else ROWS
+        return range(start, min(start + rows, len(self.images)))
+
+    def pending(self, shard: Shard) -> list[int]:
+        """Return the first rows of the chunks that are missing, damaged, or made of images that have changed since."""
+        return [start for start in self.starts(shard) if not self._current(start)]
+
+    def write(self, start: int, chunk: Chunk) -> None:
+        """Keep a finished chunk."""
+        if chunk.local_features is not None:  # first, so that the other file vouches for both
+            store.write_arrays(self._path(start, ".local"), {"local_features": chunk.local_features})
+        arrays = {name: getattr(chunk, name) for name in ("image_features", "sha256", "stamps")}
+        arrays["usable"] = chunk.usable.astype(np.uint8)
+        store.write_arrays(self._path(start), arrays, {"skipped": chunk.skipped})
+
+    def finish(self, path: Path, encode: Callable[[], None]) -> None:
+        """Put the whole feature file at `path`, encoding what is not finished yet."""
+        if not self._whole_is_current():
+            encode()
+            try:
+                self._join()
+            except OodgridError:
+                if not self._whole_is_current():  # else another process joined the same chunks and took them away
+                    raise
+            shutil.rmtree(self.folder, ignore_errors=True)
+        _link(self.whole, path)
+
+    # --------------------------------------------------------------------------------------------------- parts
+
+    def _path(self, start: int, kind: str = "") -> Path:
+        return self.folder / f"{start:09}{kind}.safetensors"
+
+    def _read(self, start: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return store.read_arrays(self._path(start))
+
+    def _current(self, start: int) -> bool:
+        path, local = self._path(start), self._path(start, ".local")
+        if not path.exists() or (self.local and not local.exists()):
+            return False
+        try:
+            arrays, info = self._read(start)
+        except OodgridError:  # damaged
+            return False
+        allowed = self.skip or not info["skipped"]
+        return allowed and np.array_equal(arrays["stamps"], self._stamps(self.rows(start)))
+
+    def _stamps(self, rows: range) -> np.ndarray:
+        return np.array([self.images.stamp(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+
+    def _whole_is_current(self) -> bool:
+        """Say whether the whole file stands, undamaged, and its sources are as they were."""
+        try:
+            store.verify(self.whole)
+            found = store.read_sources(self.whole)
+        except OodgridError:
+            return False
+        skipped = {path for path, _ in found.provenance.get("skipped", [])}
+        if skipped and not self.skip:
+            return False
+        rows = [row for row, path in enumerate(self.images.paths) if path not in skipped]
+        return len(rows) == len(found.labels) and all(
+            tuple(stamp) == self.images.stamp(row) for row, stamp in zip(rows, found.stamps.tolist(), strict=True)
+        )
+
+    def _join(self) -> None:
+        """Write the whole file, never holding more than one chunk of features."""
+        usable, sha256, stamps, skipped = self._columns
+        rows = np.flatnonzero(usable)
+        if not len(rows):
+            raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
+        first = self._read(0)[0]["image_features"]
+        local = self._blocks("local_features", ".local") if self.local else None
+        if local is not None:
+            shape = store.read_arrays(self._path(0, ".local"))[0]["local_features"].shape[1:]
+            local = store.Blocks((len(rows), *shape), np.dtype(np.float32), local)
+        features = store.Features(
+            store.Blocks((len(rows), first.shape[1]), first.dtype, self._blocks("image_features")),
+            self.images.labels[rows],
+            [self.images.paths[row] for row in rows],
+            sha256[rows],
+            self.provenance | ({"skipped": skipped} if skipped else {}),
+            stamps=stamps[rows],
+            local_features=local,
+        )
+        store.write_features(self.whole, features)
+
+    @cached_property
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
+        """What stands beside the features in all chunks: usable, sha256, stamps, skipped."""
+        parts = [self._read(start) for start in self.starts(WHOLE)]
+        arrays = [np.concatenate([part[name] for part, _ in parts]) for name in ("usable", "sha256", "stamps")]
+        return arrays[0], arrays[1], arrays[2], [line for _, info in parts for line in info["skipped"]]
+
+    def _blocks(self, name: str, kind: str = "") -> Iterator[np.ndarray]:
+        usable = self._columns[0].astype(bool)
+        for start in self.starts(WHOLE):
+            values = store.read_arrays(self._path(start, kind))[0][name]
+            yield values[usable[start : start + len(values)]]
+
+
+def _link(kept: Path, path: Path) -> None:
+    """Give a kept file its second name, or a copy where the file system has no hard links."""
+    with store.atomic(path) as beside:
+        beside.unlink()
+        try:
+            os.link(kept, beside)
+        except OSError:
+            shutil.copyfile(kept, beside)

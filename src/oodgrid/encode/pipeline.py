@@ -1,0 +1,158 @@
+"""Images through the network, decoding ahead, chunk after chunk.
+
+Every batch has the full shape: short ones and skipped images are padded with zeros. A batch of another shape changes
+the last bits of its rows; so a chunk is the same whatever was done before it, and by whomever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from oodgrid.backbones import LoadedBackbone
+from oodgrid.encode.chunks import Chunk, Chunks, Shard
+from oodgrid.encode.decode import decode, source_sha256
+from oodgrid.encode.sources import ImageSet
+from oodgrid.errors import OodgridError
+from oodgrid.store import check_finite
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = {"cpu": 64, "cuda": 256}  # divisors of a chunk
+BATCHES_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image on its way to the network: preprocessed, or the reason why it is skipped."""
+
+    pixels: torch.Tensor | None
+    sha256: bytes
+    stamp: tuple[int, int]
+    reason: str = ""
+
+
+def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
+    """Encode and keep every chunk of a shard that is not finished yet.
+
+    Raises:
+        OodgridError: An image is broken and the dataset does not say `on_error: skip`; finished chunks stay.
+    """
+    starts = chunks.starts(shard)
+    pending = chunks.pending(shard)
+    done = sum(len(chunks.rows(start)) for start in set(starts) - set(pending))
+    total = sum(len(chunks.rows(start)) for start in starts)
+    size = BATCH[chunks.loaded.device.split(":")[0]]
+    batches = [(start, rows) for start in pending for rows in _cut(chunks.rows(start), size)]
+    with tqdm(total=total, initial=done, desc=title, unit="img", delay=5) as progress:
+        prepared = _prepare(chunks, [rows for _, rows in batches])
+        finished: list[tuple[list[Prepared], np.ndarray, np.ndarray | None]] = []
+        for (start, rows), result in zip(batches, _embed(chunks, prepared, size), strict=True):
+            finished.append(result)
+            progress.update(len(rows))
+            if rows.stop == chunks.rows(start).stop:
+                chunks.write(start, _chunk(chunks.images, chunks.rows(start), finished))
+                finished = []
+
+
+def _cut(rows: range, size: int) -> list[range]:
+    return [range(first, min(first + size, rows.stop)) for first in range(rows.start, rows.stop, size)]
+
+
+def _prepare(chunks: Chunks, batches: list[range]) -> Iterator[list[Prepared]]:
+    """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
+    one = _preparer(chunks)
+    threads = int(os.environ.get("OMP_NUM_THREADS", 1))
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[list[Future[Prepared]]] = deque()
+        try:
+            for rows in batches:
+                ahead.append([pool.submit(one, row) for row in rows])
+                if len(ahead) > BATCHES_AHEAD:
+                    yield [future.result() for future in ahead.popleft()]
+            while ahead:
+                yield [future.result() for future in ahead.popleft()]
+        finally:  # after an error, do not decode on
+            pool.shutdown(cancel_futures=True)
+
+
+def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
+    images, preprocess = chunks.images, chunks.loaded.preprocess
+
+    def prepare(row: int) -> Prepared:
+        stamp = images.stamp(row)  # before reading, so that a later change cannot hide
+        try:
+            source = images.read(row)
+            return Prepared(preprocess(decode(source, images.paths[row])), source_sha256(source), stamp)
+        except OodgridError as error:
+            if not chunks.skip:
+                raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error
+            return Prepared(None, bytes(32), stamp, str(error))
+
+    return prepare
+
+
+def _embed(
+    chunks: Chunks, batches: Iterator[list[Prepared]], size: int
+) -> Iterator[tuple[list[Prepared], np.ndarray, np.ndarray | None]]:
+    """Yield image features and, where asked for, local ones; one batch late, so that a GPU never waits for a copy."""
+    import torch
+
+    waiting = None
+    with torch.inference_mode():
+        for batch in batches:
+            launched = batch, _forward(chunks, _stack(batch, size, chunks.loaded))
+            if waiting:
+                yield _fetch(*waiting)
+            waiting = launched
+        if waiting:
+            yield _fetch(*waiting)
+
+
+def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:
+    """Return (size, 3, H, W), zeros where an image is skipped or the batch is short."""
+    import torch
+
+    pixels = {place: image.pixels for place, image in enumerate(batch) if image.pixels is not None}
+    example = next(iter(pixels.values()), torch.empty(loaded.input_shape))
+    whole = torch.zeros(size, *example.shape, dtype=example.dtype, pin_memory=loaded.device != "cpu")
+    for place, values in pixels.items():
+        whole[place] = values
+    return whole
+
+
+def _forward(chunks: Chunks, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return image features (N, D) and, where asked for, local features (N, P, D)."""
+    pixels = pixels.to(chunks.loaded.device, non_blocking=True)
+    return chunks.loaded.encode_image(pixels), None
+
+
+def _fetch(
+    batch: list[Prepared], embedded: tuple[torch.Tensor, torch.Tensor | None]
+) -> tuple[list[Prepared], np.ndarray, np.ndarray | None]:
+    count, (image, local) = len(batch), embedded
+    return batch, image[:count].cpu().numpy(), None if local is None else local[:count].cpu().numpy()
+
+
+def _chunk(images: ImageSet, rows: range, parts: list[tuple[list[Prepared], np.ndarray, np.ndarray | None]]) -> Chunk:
+    prepared = [image for batch, _, _ in parts for image in batch]
+    usable = np.array([image.pixels is not None for image in prepared])
+    features = np.concatenate([values for _, values, _ in parts])
+    names = [images.paths[row] for row in rows]
+    check_finite(np.where(usable[:, None], features, 0), "encoding", names)
+    return Chunk(
+        features,
+        np.frombuffer(b"".join(image.sha256 for image in prepared), np.uint8).reshape(-1, 32),
+        np.array([image.stamp for image in prepared], dtype=np.int64),
+        usable,
+        [[name, image.reason] for name, image in zip(names, prepared, strict=True) if image.reason],
+        None if parts[0][2] is None else np.concatenate([local for _, _, local in parts]),
+    )

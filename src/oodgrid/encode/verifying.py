@@ -1,0 +1,76 @@
+"""Whether the images behind a feature file are still those from which it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from oodgrid import store
+from oodgrid.config import Dataset
+from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.sources import ImageSet, open_split
+from oodgrid.errors import OodgridError
+
+
+def check_sources(path: Path, deep: bool = False) -> str:
+    """Compare the images of a feature file with what they were when it was made, and return what was compared.
+
+    Names, labels and class names always; sizes and times of change of the source files, or with `deep` the SHA-256 of
+    their bytes, whatever their times.
+
+    Raises:
+        OodgridError: They differ, naming the first one and how many there are; or the file was imported.
+    """
+    found = store.read_sources(path)
+    if "dataset" not in found.provenance:
+        raise OodgridError(f"{path} was imported or holds texts: there are no source images to compare with")
+    dataset = Dataset.model_validate(found.provenance["dataset"])
+    images = open_split(dataset, found.provenance["split"])
+    rows = _matching_rows(path, found, images)
+    if deep:
+        _compare(path, found, "content", [found.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)])
+        return f"{len(rows)} images have the SHA-256 they had"
+    if found.stamps is None or (found.stamps < 0).all():
+        return f"{len(rows)} images are listed as they were (their source has no sizes or times; --deep compares bytes)"
+    _compare(
+        path, found, "size or time", [tuple(found.stamps[k].tolist()) == images.stamp(row) for k, row in _bar(rows)]
+    )
+    return f"{len(rows)} images have the size and time they had"
+
+
+def _matching_rows(path: Path, found: store.Sources, images: ImageSet) -> list[int]:
+    """Return the row in the source of every row in the file, or raise if the lists differ."""
+    skipped = {name for name, _ in found.provenance.get("skipped", [])}
+    rows = [row for row, name in enumerate(images.paths) if name not in skipped]
+    was, now = set(found.paths), {images.paths[row] for row in rows}
+    for names, what in ((was - now, "gone"), (now - was, "new")):
+        if names:
+            raise _differs(path, f"{len(names)} of its images are {what}, the first: {min(names)}")
+    if list(found.paths) != [images.paths[row] for row in rows]:
+        raise _differs(path, "its images are listed in another order")
+    if images.classnames != found.provenance["classnames"]:
+        raise _differs(path, f"its classes were {found.provenance['classnames']} and are {images.classnames}")
+    _compare(path, found, "label", (found.labels == images.labels[rows]).tolist())
+    return rows
+
+
+def _compare(path: Path, found: store.Sources, what: str, same: list[bool]) -> None:
+    other = np.flatnonzero(~np.asarray(same, dtype=bool))
+    if len(other):
+        raise _differs(path, f"{len(other)} of its images have another {what}, the first: {found.paths[int(other[0])]}")
+
+
+def _sha256(images: ImageSet, row: int) -> bytes:
+    return source_sha256(images.read(row))
+
+
+def _bar(rows: list[int]) -> tqdm:
+    return tqdm(list(enumerate(rows)), desc="compare sources", unit="img", delay=5)
+
+
+def _differs(path: Path, how: str) -> OodgridError:
+    return OodgridError(
+        f"{path} is not what its sources are now: {how}. Delete it to encode them again, or restore them"
+    )
