@@ -173,26 +173,30 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from oodgrid.inspection import verify
-
     bad = 0
     for file in options.files:
-        try:
-            verify(file)
-            print(f"ok      {file}{_verified_sources(file, options)}")
-        except OodgridError as error:
-            bad += 1
-            print(f"WRONG   {error}")
+        state, said = _verified(file, options)
+        bad += state != "ok"
+        print(f"{state:8}{said}")
     if bad:
-        raise OodgridError(f"{bad} of {len(options.files)} files are not as they should be (named above)")
+        raise OodgridError(f"{bad} of {len(options.files)} files are damaged or out of date (named above)")
 
 
-def _verified_sources(file: Path, options: argparse.Namespace) -> str:
-    if not (options.sources or options.deep):
-        return ""
-    from oodgrid.encode.verifying import check_sources
+def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:
+    """Return the state of a file, and its name or what is wrong with it."""
+    from oodgrid.inspection import verify
 
-    return f": {check_sources(file, options.deep)}"
+    state = "DAMAGED"
+    try:
+        verify(file)
+        if not (options.sources or options.deep):
+            return "ok", str(file)
+        from oodgrid.encode.verifying import check_sources
+
+        state = "CHANGED"
+        return "ok", f"{file}: {check_sources(file, options.deep)}"
+    except OodgridError as error:
+        return state, str(error)
 
 
 def _schema(options: argparse.Namespace) -> None:

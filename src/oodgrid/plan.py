@@ -221,8 +221,8 @@ def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None
     skipped = found.get("skipped", [])
     if skipped and dataset.on_error == "stop":
         raise OodgridError(
-            f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says on_error: stop. "
-            f"Write on_error: skip for {dataset.name}, or mend the images and delete the file"
+            f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says "
+            f"on_error: stop. Write on_error: skip for {dataset.name}, or mend the images and delete the file"
         )
 
 
