@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import os
@@ -26,19 +27,29 @@ UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeE
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success sync it and rename it into place, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    beside = Path(name)
+    """Yield a temporary path beside `path`; on success sync it and rename it into place, else remove it.
+
+    Raises:
+        OodgridError: The disk is full; what stood at `path` before still does.
+    """
+    beside = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        beside = Path(name)
         yield beside
         _sync(beside)
         beside.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are meant to be shared
         beside.replace(path)
         _sync(path.parent)
+    except (OSError, RuntimeError) as error:  # HDF5 gives the reason in words alone
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise OodgridError(f"{path} cannot be written: the disk is full. Free some room and run again") from error
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        if beside:
+            beside.unlink(missing_ok=True)
 
 
 def run_record() -> dict[str, str]:

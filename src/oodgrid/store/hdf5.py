@@ -88,7 +88,11 @@ class Content:
 
 
 def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -> None:
-    """Write arrays and the identity that decides them, whole or not at all."""
+    """Write arrays and the identity that decides them, whole or not at all.
+
+    Raises:
+        OodgridError: The disk is full, or does not give back what was written.
+    """
     with atomic(path) as beside:
         with h5py.File(beside, "w", userblock_size=USER_BLOCK) as file:
             checksums = {name: _put(file, name, values) for name, values in arrays.items()}
@@ -99,6 +103,7 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
             file.attrs["complete"] = True
             places = {name: _place(file[name]) for name in arrays}
         _write_seal(beside, places, checksums)
+        check(beside)  # HDF5 does not report every failed write
 
 
 def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
@@ -212,7 +217,7 @@ def _put_blocks(file: h5py.File, name: str, values: Blocks) -> str:
     for block in values.blocks:
         block = np.ascontiguousarray(block, dtype=values.dtype)
         dataset[row : row + len(block)] = block
-        hasher.update(memoryview(block).cast("B"))
+        hasher.update(block.reshape(-1).view(np.uint8))
         row += len(block)
     if row != len(values):
         raise OodgridError(f"{name}: {row} rows came where {len(values)} were promised")
