@@ -12,6 +12,7 @@ import numpy as np
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
+from oodgrid.store.files import damaged
 
 LOCAL_ROWS = 256  # local features are read and checked in blocks of so many images
 FLOATS = (np.float16, np.float32)
@@ -176,7 +177,7 @@ def verify(path: Path) -> None:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    if hdf5.check(path) is None:
+    if not hdf5.check(path):
         with hdf5.open_file(path) as file:
             names = list(hdf5.attribute(path, file, "checksums"))
         hdf5.read(path, names[0])
@@ -196,7 +197,7 @@ def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
             row = block * LOCAL_ROWS
             values = file["local_features"][row : row + LOCAL_ROWS]
             if hdf5.checksum(values) != said.tobytes().hex():
-                raise hdf5.damaged(path, f"the checksum of /local_features does not match at row {row}")
+                raise damaged(path, f"the checksum of /local_features does not match at row {row}")
             yield row, values
 
 
@@ -273,7 +274,7 @@ def read_attribute(path: Path, name: str) -> dict[str, Any]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    hdf5.check(path, leave=None)
+    hdf5.check(path, data=False)
     with hdf5.open_file(path) as file:
         return hdf5.attribute(path, file, name)
 

@@ -8,11 +8,12 @@ library, which may hang on damage, parses it, at the speed of memory, and damage
 from __future__ import annotations
 
 import json
-import mmap
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -24,6 +25,7 @@ from oodgrid.store.files import UNREADABLE, atomic, damaged, missing, run_record
 FORMAT = "oodgrid-1"
 USER_BLOCK = 4096
 SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
+READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
 HDF5_SIGNATURE = b"\x89HDF"
 
 
@@ -117,19 +119,22 @@ def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
     Raises:
         OodgridError: The file is missing, damaged or of another kind.
     """
-    sealed = check(path, leave)
-    with open_file(path) as file:
-        checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
-        if main not in checksums:
-            raise OodgridError(f"{path} holds no {main}: it is not the kind of file that is needed here")
-        try:
-            arrays = {name: _get(file[name]) for name in checksums if name not in leave}
-        except UNREADABLE as error:
-            raise damaged(path, str(error)) from error
-    seen = sealed or {name: checksum(_raw(values)) for name, values in arrays.items()}
-    if wrong := [name for name, text in seen.items() if checksums.get(name) != text]:
-        raise damaged(path, f"the checksum of /{wrong[0]} does not match")
-    return Content(arrays, provenance, checksums, sealed is not None)
+    with _opened(path) as raw:
+        seal = _read_seal(path, raw)
+        if seal:
+            _check_rest(path, raw, seal)
+        with open_file(path) as file:
+            checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
+            if main not in checksums:
+                raise OodgridError(f"{path} holds no {main}: it is not the kind of file that is needed here")
+            try:
+                found = {name: _get(path, raw, file[name], seal) for name in checksums if name not in leave}
+            except UNREADABLE as error:
+                raise damaged(path, str(error)) from error
+    for name, (_, text) in found.items():
+        if text != checksums[name]:
+            raise damaged(path, f"the checksum of /{name} does not match")
+    return Content({name: values for name, (values, _) in found.items()}, provenance, checksums, seal is not None)
 
 
 def open_file(path: Path) -> h5py.File:
@@ -163,30 +168,27 @@ def attribute(path: Path, file: h5py.File, name: str) -> dict[str, Any]:
         raise damaged(path, f"its {name} cannot be read") from error
 
 
-def check(path: Path, leave: Collection[str] | None = ()) -> dict[str, str] | None:
-    """Compare the bytes of a file with its seal and return the checksums of its arrays; None where it has no seal.
+def check(path: Path, data: bool = True) -> bool:
+    """Compare the bytes of a file with its seal; return False where it has none, because another tool wrote it.
 
     Args:
         path: The file.
-        leave: Arrays whose bytes are not looked at; None for all of them.
+        data: Look at the bytes of the arrays too.
 
     Raises:
         OodgridError: It is missing or damaged, naming the array that was hit.
     """
-    if not path.is_file():
-        raise missing(path)
-    with path.open("rb") as file:
-        head = file.read(USER_BLOCK)
-        if head.startswith(HDF5_SIGNATURE):
-            return None
-        rest, arrays = _parse_seal(path, head)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            for name, (start, stop, text) in arrays.items():
-                if leave is not None and name not in leave and checksum(view[start:stop]) != text:
-                    raise damaged(path, f"the checksum of /{name} does not match")
-            if _checksum_between(view, [(start, stop) for start, stop, _ in arrays.values()]) != rest:
-                raise damaged(path, "the checksum of its structure does not match")
-    return {name: text for name, (_, _, text) in arrays.items()}
+    with _opened(path) as raw:
+        seal = _read_seal(path, raw)
+        if seal is None:
+            return False
+        _check_rest(path, raw, seal)
+        for name, (start, stop, text) in seal.arrays.items() if data else ():
+            hasher = xxhash.xxh3_128()
+            _hash_range(raw, start, stop, hasher)
+            if hasher.hexdigest() != text:
+                raise damaged(path, f"the checksum of /{name} does not match")
+    return True
 
 
 def checksum(values: np.ndarray | memoryview) -> str:
@@ -234,12 +236,27 @@ def _encoded(names: Sequence[str], what: str) -> np.ndarray:
     return np.array(found, dtype=h5py.string_dtype("utf-8", max([1, *map(len, found)])))
 
 
-def _get(item: h5py.Dataset) -> np.ndarray | Names:
-    return Names(item[:]) if h5py.check_string_dtype(item.dtype) else item[:]
+def _get(path: Path, raw: BinaryIO, item: h5py.Dataset, seal: Seal | None) -> tuple[np.ndarray | Names, str]:
+    """Return an array and the checksum of its bytes."""
+    if seal and item.nbytes:
+        values = np.empty(item.shape, item.dtype)
+        text = _fill(path, raw, _place(item)[0], values)
+    else:
+        values = item[:]
+        text = checksum(values)
+    return (Names(values) if h5py.check_string_dtype(item.dtype) else values), text
 
 
-def _raw(values: np.ndarray | Names) -> np.ndarray:
-    return values._raw if isinstance(values, Names) else values
+def _fill(path: Path, raw: BinaryIO, start: int, values: np.ndarray) -> str:
+    """Read an array from its place in the file, and return the checksum of its bytes, taken while they are in cache."""
+    view, hasher = memoryview(values.reshape(-1).view(np.uint8)), xxhash.xxh3_128()
+    raw.seek(start)
+    for first in range(0, len(view), READ):
+        block = view[first : first + READ]
+        if raw.readinto(block) != len(block):
+            raise damaged(path, "it ends before its arrays do")
+        hasher.update(block)
+    return hasher.hexdigest()
 
 
 def _place(item: h5py.Dataset) -> tuple[int, int]:
@@ -247,33 +264,62 @@ def _place(item: h5py.Dataset) -> tuple[int, int]:
     return start, start + item.nbytes
 
 
+@dataclass(frozen=True)
+class Seal:
+    """The checksum of what is no array, and of every array where it begins and ends and its checksum."""
+
+    rest: str
+    arrays: dict[str, tuple[int, int, str]]
+
+
 def _write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[str, str]) -> None:
     with path.open("r+b") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            rest = _checksum_between(view, list(places.values()))
-        arrays = {name: [*places[name], checksums[name]] for name in places}
-        seal = json.dumps({"oodgrid": SEAL, "rest": rest, "arrays": arrays}).encode()
+        arrays = {name: (*places[name], checksums[name]) for name in places}
+        seal = json.dumps({"oodgrid": SEAL, "rest": _checksum_of_rest(file, arrays), "arrays": arrays}).encode()
+        file.seek(0)
         file.write(seal.ljust(USER_BLOCK - 1) + b"\n")
 
 
-def _parse_seal(path: Path, head: bytes) -> tuple[str, dict[str, tuple[int, int, str]]]:
-    """Return the checksum of the rest, and of every array its place and checksum."""
+def _read_seal(path: Path, raw: BinaryIO) -> Seal | None:
+    head = raw.read(USER_BLOCK)
+    if head.startswith(HDF5_SIGNATURE):
+        return None
     try:
-        seal = json.loads(head)
-        if seal["oodgrid"] != SEAL:
+        found = json.loads(head)
+        if found["oodgrid"] != SEAL:
             raise ValueError
-        return seal["rest"], {
-            name: (int(start), int(stop), text) for name, (start, stop, text) in seal["arrays"].items()
-        }
+        return Seal(found["rest"], {name: (int(a), int(b), text) for name, (a, b, text) in found["arrays"].items()})
     except UNREADABLE as error:
         raise damaged(path, "it does not begin with a seal: no feature file, or its checksums are gone") from error
 
 
-def _checksum_between(view: memoryview, places: list[tuple[int, int]]) -> str:
-    """Return the checksum of all that lies behind the user block and in none of the places."""
-    hasher, here = xxhash.xxh3_128(), USER_BLOCK
-    for start, stop in sorted(places):
-        hasher.update(view[here:start])
+def _check_rest(path: Path, raw: BinaryIO, seal: Seal) -> None:
+    if _checksum_of_rest(raw, seal.arrays) != seal.rest:
+        raise damaged(path, "the checksum of its structure does not match")
+
+
+def _checksum_of_rest(raw: BinaryIO, arrays: dict[str, tuple[int, int, str]]) -> str:
+    """Return the checksum of all that lies behind the user block and in no array, and of where the arrays lie."""
+    hasher, here = xxhash.xxh3_128(json.dumps(arrays).encode()), USER_BLOCK
+    for start, stop in sorted((start, stop) for start, stop, _ in arrays.values()):
+        _hash_range(raw, here, start, hasher)
         here = max(here, stop)
-    hasher.update(view[here:])
+    _hash_range(raw, here, os.fstat(raw.fileno()).st_size, hasher)
     return hasher.hexdigest()
+
+
+def _hash_range(raw: BinaryIO, start: int, stop: int, hasher: xxhash.xxh3_128) -> None:
+    """Add the bytes of a file to a checksum. Read, not mapped: touching a mapped page that cannot be had kills us."""
+    raw.seek(start)
+    block = memoryview(bytearray(min(READ, max(0, stop - start))))
+    while start < stop and (count := raw.readinto(block[: min(READ, stop - start)])):
+        hasher.update(block[:count])
+        start += count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    if not path.is_file():
+        raise missing(path)
+    with path.open("rb", buffering=0) as raw:
+        yield raw
