@@ -114,11 +114,9 @@ def test_the_report_holds_tables_figures_and_a_page(tmp_path, own):
 
 
 def test_datasets_to_encode_by_their_splits(own, imported):
-    assert plan.encoded(own(), splits=3) == ["own"]
-    assert plan.encoded(own(), splits=1) == ["noise"]
+    assert plan.encoded(own()) == {("test",): ["noise"], ("train", "val", "test"): ["own"]}
     assert plan.encoded_texts(own()) == ["own"]
-    assert plan.encoded(imported(), splits=3) == []
-    assert plan.encoded(imported(), splits=1) == ["noise"]
+    assert plan.encoded(imported()) == {("test",): ["noise"]}
     assert plan.encoded_texts(imported()) == []
 
 

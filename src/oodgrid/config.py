@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from oodgrid.errors import OodgridError, unknown
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 KINDS = ("near", "far", "covariate")
+SPLITS = ("train", "val", "test")
 SHARED_FOLDERS = ("features", "text", "kept")
 ANY = "any"  # stands in place of a method for scores that do not depend on it
 
@@ -35,10 +36,16 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
+        known = cls.keys()
         for key in data if isinstance(data, dict) else ():
-            if key not in cls.model_fields:
-                raise unknown(f"config key of {_spaced(cls.__name__)}", str(key), cls.model_fields)
+            if key not in known:
+                raise unknown(f"config key of {_spaced(cls.__name__)}", str(key), known)
         return data
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """Return the keys that the configuration may have here."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
 
 
 class Backbone(Strict):
@@ -104,6 +111,77 @@ class Idx(Strict):
     labels: str
 
 
+class ListFile(Strict):
+    """A list of image files: CSV or Parquet with columns, or text with one `path label` a line."""
+
+    file: str
+    root: str | None = Field(None, description="Folder to which the paths belong. Default: that of the list.")
+    path: str = Field("path", description="Column of paths.")
+    label: str = Field("label", description="Column of labels: whole numbers or names; empty or -1 for no class.")
+    split: str | None = Field(None, description="Column that says train, val or test. Default: all is the test split.")
+
+    @property
+    def own_splits(self) -> tuple[str, ...]:
+        """The splits that it brings."""
+        return SPLITS if self.split else ()
+
+
+class Webdataset(Strict):
+    """Shards of WebDataset: tar files in which members of one key make a sample."""
+
+    shards: str | dict[Literal["train", "val", "test"], str] = Field(
+        description="As shards/{000..012}.tar, or one such pattern for each split."
+    )
+    label: str = Field("cls", description="Suffix of the member with the label: cls, txt, json.")
+    json_key: str = Field("label", description="Where the label is in .json members: its key.")
+
+    @property
+    def own_splits(self) -> tuple[str, ...]:
+        """The splits that it brings."""
+        return _in_order(self.shards) if isinstance(self.shards, dict) else ()
+
+
+class NumpyArrays(Strict):
+    """Images as an array (N, H, W) or (N, H, W, 3) of uint8: two .npy files, or an .npz with images and labels."""
+
+    images: str
+    labels: str | None = None
+
+
+class Torchvision(Strict):
+    """A dataset of torchvision that lies on this machine."""
+
+    dataset: str = Field(description="The name of the class, as DTD.")
+    root: str = Field(description="The folder that torchvision is to look in.")
+    download: bool = Field(False, description="Fetch it where it is not there.")
+    splits: list[Literal["train", "val", "test"]] = Field(["test"], min_length=1, description="Those it has.")
+    arguments: dict[Literal["train", "val", "test"], dict[str, Any]] = Field(
+        {}, description="What the class is told for a split beyond split= or train=."
+    )
+
+    @property
+    def own_splits(self) -> tuple[str, ...]:
+        """The splits that it brings."""
+        return _in_order(self.splits)
+
+
+class HuggingFace(Strict):
+    """A dataset of Hugging Face's library `datasets`: from its cache, a folder, or the hub where asked."""
+
+    dataset: str = Field(description="A name on the hub, or a folder.")
+    subset: str | None = Field(None, description="The configuration of it, where it has several.")
+    revision: str | None = Field(None, description="A commit, so that it stays what it is.")
+    image: str = Field("image", description="Column of images.")
+    label: str | None = Field("label", description="Column of labels; null for none.")
+    splits: dict[Literal["train", "val", "test"], str] = Field({"test": "test"}, description="Its names for ours.")
+    download: bool = Field(False, description="Fetch it where it is not there.")
+
+    @property
+    def own_splits(self) -> tuple[str, ...]:
+        """The splits that it brings."""
+        return _in_order(self.splits)
+
+
 class Imported(Strict):
     """Features that somebody else computed; `oodgrid import` brings them in."""
 
@@ -121,7 +199,19 @@ class Splits(Strict):
     seed: int = Field(0, ge=0)
 
 
-SOURCES = ("concept_world", "generated", "folder", "archive", "idx", "imported")
+SOURCES = (
+    "concept_world",
+    "generated",
+    "folder",
+    "list",
+    "archive",
+    "webdataset",
+    "idx",
+    "numpy",
+    "torchvision",
+    "hf",
+    "imported",
+)
 
 
 class Dataset(Strict):
@@ -131,8 +221,13 @@ class Dataset(Strict):
     concept_world: ConceptWorld | None = None
     generated: Generated | None = None
     folder: str | None = Field(None, description="A folder tree with one sub-folder a class.")
-    archive: str | None = Field(None, description="A zip file with one folder a class, read in place.")
+    list_: ListFile | None = Field(None, alias="list")
+    archive: str | None = Field(None, description="A zip or tar file with one folder a class, read in place.")
+    webdataset: Webdataset | None = None
     idx: Idx | None = None
+    numpy: NumpyArrays | None = None
+    torchvision: Torchvision | None = None
+    hf: HuggingFace | None = None
     imported: Imported | None = None
     splits: Splits | None = None
     classnames: list[str] | None = Field(None, min_length=1, description="Default: the names of the class folders.")
@@ -140,6 +235,9 @@ class Dataset(Strict):
     text: Literal["classnames", "visual_prototypes"] = Field(
         "classnames",
         description="visual_prototypes: the class means of the shots stand in place of the texts.",
+    )
+    exif_rotation: bool = Field(
+        False, description="Turn photographs upright as their EXIF says; published numbers are without."
     )
     on_error: Literal["stop", "skip"] = Field("stop", description="At a broken image: stop, or leave it out, recorded.")
     shards: int = Field(1, ge=1, description="Encode as so many jobs, for large sets; changes nothing in the result.")
@@ -150,17 +248,20 @@ class Dataset(Strict):
     @classmethod
     def _fill_from_catalogue(cls, data: Any) -> Any:
         named = isinstance(data, dict) and isinstance(data.get("name"), str)
-        if named and not set(SOURCES) & set(data) and set(data) <= set(cls.model_fields):
+        if named and not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
             return {**catalogue.entry("dataset", data["name"]), **data}
         return data  # with an unknown key _known_keys is to speak: it may be a source, misspelt
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
-        given = [source for source in SOURCES if getattr(self, source) is not None]
+        given = [source for source in SOURCES if self.source(source) is not None]
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
-        if self.splits and (self.concept_world or self.imported):
+        own = getattr(self.source(given[0]), "own_splits", ())
+        if own and "test" not in own:
+            raise OodgridError(f"dataset {self.name}: {given[0]} names the splits {', '.join(own)} but no test split")
+        if self.splits and (self.concept_world or self.imported or len(own) > 1):
             raise OodgridError(f"dataset {self.name}: splits are for a source without; {given[0]} has its own")
         wrong = [template for template in self.templates if "{}" not in template]
         if wrong:
@@ -170,13 +271,20 @@ class Dataset(Strict):
     @property
     def split_names(self) -> tuple[str, ...]:
         """The splits that encoding makes of it; an imported dataset has what its files hold."""
-        learnable = self.splits or (self.concept_world and self.concept_world.train)
-        return ("train", "val", "test") if learnable else ("test",)
+        if self.splits or (self.concept_world and self.concept_world.train):
+            return SPLITS
+        given = next(source for source in map(self.source, SOURCES) if source is not None)
+        return getattr(given, "own_splits", ()) or ("test",)
+
+    def source(self, name: str) -> Any:
+        """Return what the configuration says of a source, or None."""
+        return getattr(self, "list_" if name == "list" else name)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        return self.model_dump(include={*SOURCES, "splits", "classnames"})
+        included = {*SOURCES, "list_", "splits", "classnames", "exif_rotation"}
+        return self.model_dump(include=included, exclude_none=True, by_alias=True)
 
     @property
     def text_identity(self) -> dict[str, Any]:
@@ -420,6 +528,10 @@ def _named(things: Any, kind: str, name: str) -> Any:
     if name not in found:
         raise unknown(f"{kind} of this experiment", name, found)
     return found[name]
+
+
+def _in_order(splits: Iterable[str]) -> tuple[str, ...]:
+    return tuple(split for split in SPLITS if split in splits)
 
 
 def _plain(name: str) -> str:

@@ -106,9 +106,13 @@ def report_files(results: Path, experiment: Experiment) -> list[Path]:
     return [*table_files(results, experiment), *figure_files(results, experiment), page]
 
 
-def encoded(experiment: Experiment, splits: int) -> list[str]:
-    """Return the datasets that encoding makes, with three splits or with the test split alone."""
-    return sorted({d.name for d in experiment.datasets() if not d.imported and len(d.split_names) == splits})
+def encoded(experiment: Experiment) -> dict[tuple[str, ...], list[str]]:
+    """Return the datasets that encoding makes, by the splits that they have."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for dataset in experiment.datasets():
+        if not dataset.imported:
+            found.setdefault(dataset.split_names, set()).add(dataset.name)
+    return {splits: sorted(names) for splits, names in sorted(found.items())}
 
 
 def encoded_texts(experiment: Experiment) -> list[str]:

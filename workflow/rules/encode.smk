@@ -23,50 +23,34 @@ rule encode_shard:
         " --dataset {wildcards.dataset} --shard {wildcards.shard}/{wildcards.shards} --manifest {output} --log {log}"
 
 
-rule encode_dataset:
-    input:
-        shards,
-    output:
-        "results/features/{backbone}/{dataset}/train.h5",
-        "results/features/{backbone}/{dataset}/val.h5",
-        "results/features/{backbone}/{dataset}/test.h5",
-    log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.log",
-    wildcard_constraints:
-        dataset=plan.either(plan.encoded(experiment, splits=3)),
-    conda:
-        "../envs/torch.yaml"
-    threads: THREADS["encode"]
-    resources:
-        gpu=GPU,
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode images --config {params.config} --backbone {wildcards.backbone}"
-        " --dataset {wildcards.dataset} --log {log}"
+# One rule for each set of splits that a dataset can have: train, val and test, or the test split alone.
+for splits, datasets in plan.encoded(experiment).items():
 
-
-rule encode_test_set:
-    input:
-        shards,
-    output:
-        "results/features/{backbone}/{dataset}/test.h5",
-    log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.log",
-    wildcard_constraints:
-        dataset=plan.either(plan.encoded(experiment, splits=1)),
-    conda:
-        "../envs/torch.yaml"
-    threads: THREADS["encode"]
-    resources:
-        gpu=GPU,
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode images --config {params.config} --backbone {wildcards.backbone}"
-        " --dataset {wildcards.dataset} --log {log}"
+    rule:
+        name:
+            f"encode_{'_'.join(splits)}"
+        input:
+            shards,
+        output:
+            [
+                f"results/features/{{backbone}}/{{dataset}}/{split}.h5"
+                for split in splits
+            ],
+        log:
+            f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.log",
+        wildcard_constraints:
+            dataset=plan.either(datasets),
+        conda:
+            "../envs/torch.yaml"
+        threads: THREADS["encode"]
+        resources:
+            gpu=GPU,
+        params:
+            config=CONFIG,
+            version=plan.ENCODE_VERSION,
+        shell:
+            "python -m oodgrid encode images --config {params.config} --backbone {wildcards.backbone}"
+            " --dataset {wildcards.dataset} --log {log}"
 
 
 rule encode_texts:

@@ -86,12 +86,14 @@ def _prepare(chunks: Chunks, batches: list[range]) -> Iterator[list[Prepared]]:
 
 def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
     images, preprocess = chunks.images, chunks.loaded.preprocess
+    upright = bool(chunks.provenance["dataset"].get("exif_rotation"))
 
     def prepare(row: int) -> Prepared:
         stamp = images.stamp(row)  # before reading, so that a later change cannot hide
         try:
             source = images.read(row)
-            return Prepared(preprocess(decode(source, images.paths[row])), source_sha256(source), stamp)
+            picture = decode(source, images.place(row), upright)
+            return Prepared(preprocess(picture), source_sha256(source), stamp)
         except OodgridError as error:
             if not chunks.skip:
                 raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error

@@ -1,0 +1,179 @@
+"""Images in archives, read in place: zip and tar files and the shards of WebDataset. Nothing is ever unpacked.
+
+A compressed tar has no places to read from, so it is decompressed once into a nameless temporary file.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from oodgrid.config import Webdataset, expand
+from oodgrid.encode.sources.image_set import (
+    ImageSet,
+    classes_by_folder,
+    classes_by_value,
+    existing,
+    file_stamp,
+    is_image,
+)
+from oodgrid.errors import OodgridError
+
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+def archive(path: Path) -> ImageSet:
+    """Return the images of a zip or tar file, by the folder in which each lies.
+
+    Raises:
+        OodgridError: It is missing or not readable.
+    """
+    existing(path, "archive")
+    sizes, read = _zip(path) if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip" else _tar(path)
+    paths = sorted(filter(is_image, sizes))
+    labels, classnames = classes_by_folder(paths)
+    _, time = file_stamp(path)
+
+    def read_row(row: int) -> bytes:
+        return read(paths[row])
+
+    return ImageSet(paths, labels, classnames, read_row, lambda row: (sizes[paths[row]], time), str(path))
+
+
+def webdataset(source: Webdataset, split: str) -> ImageSet:
+    """Return the samples of a set of tar shards: members with one key, the part before the first dot, belong together.
+
+    Raises:
+        OodgridError: A shard is missing or not readable.
+    """
+    pattern = source.shards if isinstance(source.shards, str) else source.shards[split]
+    shards = brace_expand(str(expand(pattern)))
+    opened = [_tar(existing(Path(shard), "shard")) for shard in shards]
+    times = [file_stamp(Path(shard))[1] for shard in shards]
+    images: list[tuple[int, str]] = []
+    values: list[int | str | None] = []
+    for number, (sizes, read) in enumerate(opened):
+        labels = {_key(name): read for name in sizes if name.endswith(f".{source.label}")}
+        for name in filter(is_image, sizes):
+            images.append((number, name))
+            key = _key(name)
+            values.append(_label(read(f"{key}.{source.label}"), source) if key in labels else None)
+    found, classnames = classes_by_value(values, pattern)
+    paths = [f"{Path(shards[number]).name}/{name}" for number, name in images]
+
+    def read_row(row: int) -> bytes:
+        number, name = images[row]
+        return opened[number][1](name)
+
+    def stamp(row: int) -> tuple[int, int]:
+        number, name = images[row]
+        return opened[number][0][name], times[number]
+
+    return ImageSet(paths, found, classnames, read_row, stamp, pattern)
+
+
+def brace_expand(pattern: str) -> list[str]:
+    """Return the paths of a pattern such as `train-{000..012}.tar` or `{a,b}.tar`; leading zeros keep the width."""
+    parts = re.split(r"\{([^{}]*)\}", pattern)
+    choices = [_choices(part) if number % 2 else [part] for number, part in enumerate(parts)]
+    return ["".join(chosen) for chosen in product(*choices)]
+
+
+def _choices(inside: str) -> list[str]:
+    if numbers := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
+        first, last = numbers.groups()
+        return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    return inside.split(",")
+
+
+def _key(name: str) -> str:
+    path = PurePosixPath(name)
+    return (path.parent / path.name.split(".", 1)[0]).as_posix()
+
+
+def _label(data: bytes, source: Webdataset) -> int | str | None:
+    text = data.decode("utf-8", "replace").strip()
+    if source.label != "json":
+        return text
+    try:
+        return json.loads(text).get(source.json_key)
+    except (ValueError, AttributeError) as error:
+        raise OodgridError(f"{source.shards}: a .json member is no JSON object: {error}") from error
+
+
+def _zip(path: Path) -> tuple[dict[str, int], Callable[[str], bytes]]:
+    """Return the size of every member, and how to read one."""
+    try:
+        opened = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise OodgridError(f"archive {path} is not a readable zip file: {error}") from error
+
+    def read(name: str) -> bytes:
+        try:
+            return opened.read(name)
+        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: encrypted
+            raise OodgridError(f"{path}: {name} cannot be read: {error}") from error
+
+    return {info.filename: info.file_size for info in opened.infolist() if not info.is_dir()}, read
+
+
+def _tar(path: Path) -> tuple[dict[str, int], Callable[[str], bytes]]:
+    """Return the size of every member, and how to read one."""
+    try:
+        file = _plain(path)
+        with tarfile.open(fileobj=file, mode="r:") as opened:
+            members = _members(opened)
+    except UNREADABLE as error:
+        raise OodgridError(f"archive {path} is not a readable tar or zip file: {error}") from error
+
+    def read(name: str) -> bytes:
+        start, size = members[name]
+        data = os.pread(file.fileno(), size, start)  # at a place of its own, so that threads do not disturb each other
+        if len(data) != size:
+            raise OodgridError(f"{path}: {name} cannot be read: the archive is truncated")
+        return data
+
+    return {name: size for name, (_, size) in members.items()}, read
+
+
+def _members(opened: tarfile.TarFile) -> dict[str, tuple[int, int]]:
+    """Return where the bytes of every file begin and how many they are; links stand for the file that they name."""
+    places: dict[str, tuple[int, int]] = {}
+    links: dict[str, str] = {}
+    for member in opened:
+        name = PurePosixPath(member.name).as_posix()
+        if member.isreg() and not member.issparse():
+            places[name] = member.offset_data, member.size
+        elif member.islnk():
+            links[name] = PurePosixPath(member.linkname).as_posix()
+        elif member.issym():
+            links[name] = os.path.normpath(PurePosixPath(name).parent / member.linkname)
+    return places | {name: places[target] for name, target in links.items() if target in places}
+
+
+def _plain(path: Path) -> BinaryIO:
+    """Return an uncompressed tar, open for reading."""
+    file = path.open("rb")
+    opener = COMPRESSED.get(file.read(2))
+    file.seek(0)
+    if opener is None:
+        return file
+    plain = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the images are read)
+    with file, opener(file) as stream:
+        shutil.copyfileobj(stream, plain, 1 << 20)
+    plain.seek(0)
+    return plain

@@ -1,0 +1,108 @@
+"""Images that are arrays of pixels: Concept World, generated sets, NumPy files and the idx files of MNIST."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid.config import Dataset, NumpyArrays, expand
+from oodgrid.encode import concept_world
+from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp
+from oodgrid.errors import OodgridError
+
+
+def concepts(dataset: Dataset, split: str) -> ImageSet:
+    """Return one split of Concept World."""
+    world = dataset.concept_world
+    shift = {"blur": world.blur, "noise": world.noise, "contrast": world.contrast}
+    made = concept_world.concepts(world.group, split, getattr(world, split), **shift)
+    return from_arrays(made.names, made.labels, made.images, list(concept_world.GROUPS[world.group]))
+
+
+def generated(dataset: Dataset) -> ImageSet:
+    """Return a generated set without classes."""
+    kind, count = dataset.generated.kind, dataset.generated.images
+    made = concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count)
+    return from_arrays(made.names[:count], made.labels[:count], made.images[:count], None)
+
+
+def numpy_arrays(source: NumpyArrays) -> ImageSet:
+    """Return the images of a .npy file, which stays on disk, or of an .npz file.
+
+    Raises:
+        OodgridError: A file is missing, unreadable or of another shape or type.
+    """
+    file = existing(expand(source.images), "file")
+    pixels, labels = _load(file, "images"), None
+    if source.labels:
+        labels = _load(existing(expand(source.labels), "file"), "labels")
+    elif file.suffix == ".npz":
+        labels = _load(file, "labels")
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] not in (1, 3)):
+        raise OodgridError(
+            f"{file} holds {pixels.dtype} of shape {pixels.shape}: images must be uint8, (N, H, W) or (N, H, W, 3)"
+        )
+    pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
+    labels = np.full(len(pixels), -1) if labels is None else labels.reshape(-1)
+    if len(labels) != len(pixels) or labels.dtype.kind not in "iu":
+        raise OodgridError(f"{file}: {len(pixels)} images but {len(labels)} labels of type {labels.dtype}")
+    names = [f"{file.name}#{row}" for row in range(len(pixels))]
+    return from_arrays(names, labels, pixels, None, file)
+
+
+def idx(images: Path, labels: Path) -> ImageSet:
+    """Return the images of a pair of idx files.
+
+    Raises:
+        OodgridError: A file is missing or damaged, or the counts differ.
+    """
+    pixels, classes = _read_idx(images, 3), _read_idx(labels, 1).astype(np.int32)
+    if len(pixels) != len(classes):
+        raise OodgridError(f"{images.name} holds {len(pixels)} images but {labels.name} {len(classes)} labels")
+    names = [f"{images.name}#{row}" for row in range(len(pixels))]
+    return from_arrays(names, classes, pixels, [str(k) for k in range(int(classes.max(initial=-1)) + 1)], images)
+
+
+def from_arrays(
+    names: list[str], labels: np.ndarray, arrays: np.ndarray, classnames: list[str] | None, file: Path | None = None
+) -> ImageSet:
+    """Wrap pixel arrays, shape (N, H, W) or (N, H, W, 3), uint8, which may lie in a file."""
+    made = ImageSet(list(names), np.asarray(labels, np.int32), classnames, lambda row: np.asarray(arrays[row]))
+    if file is None:
+        return made
+    stamp = file_stamp(file)
+    return ImageSet(made.paths, made.labels, classnames, made.read, lambda row: stamp, str(file))
+
+
+def _load(file: Path, name: str) -> np.ndarray:
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as archive:
+                return archive[name]
+        return np.load(file, allow_pickle=False, mmap_mode="r")
+    except KeyError:
+        raise OodgridError(f"{file} holds no array '{name}': rename its arrays to images and labels") from None
+    except Exception as error:  # zip, zlib and npy readers each fail in their own ways
+        raise OodgridError(f"{file} is not a readable NumPy file without pickles: {error}") from error
+
+
+def _read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Read the idx format of MNIST: magic 0, 0, 8 (uint8), dimensions; big-endian sizes; data."""
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except FileNotFoundError:
+        raise OodgridError(f"idx file {path} does not exist: mend the path in the config") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise OodgridError(f"idx file {path} is not readable: {error}") from error
+    header = 4 + 4 * dimensions
+    if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
+        raise OodgridError(f"{path} is not an idx file of uint8 with {dimensions} dimensions")
+    shape = struct.unpack(f">{dimensions}I", data[4:header])
+    if len(data) - header != int(np.prod(shape)):
+        raise OodgridError(f"{path} is truncated: its header promises shape {shape}")
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)

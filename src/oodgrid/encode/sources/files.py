@@ -1,0 +1,94 @@
+"""Images that are files: in a folder a class, or named by a list."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oodgrid.config import ListFile, expand
+from oodgrid.encode.sources.image_set import (
+    ImageSet,
+    classes_by_folder,
+    classes_by_value,
+    existing,
+    file_stamp,
+    is_image,
+)
+from oodgrid.errors import OodgridError, unknown
+
+
+def folder(root: Path) -> ImageSet:
+    """Return the images below a folder, by the folder in which each lies.
+
+    Raises:
+        OodgridError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise OodgridError(f"folder {root} does not exist: mend the path in the config")
+    # os.walk and not rglob: class folders are often links into a larger set
+    found = [Path(place, name) for place, _, names in os.walk(root, followlinks=True) for name in names]
+    paths = sorted(filter(is_image, (path.relative_to(root).as_posix() for path in found)))
+    labels, classnames = classes_by_folder(paths)
+    return _files(root, paths, labels, classnames, str(root))
+
+
+def listed(source: ListFile, split: str) -> ImageSet:
+    """Return the images that a list names, of one split where it has a column of splits.
+
+    A text list has one `path label` a line, split at the last white space; a line may be a path alone.
+
+    Raises:
+        OodgridError: The list is missing or lacks a column.
+    """
+    file = existing(expand(source.file), "list")
+    root = expand(source.root) if source.root else file.parent
+    table = _read_text(file) if file.suffix == ".txt" else _read_table(file, source)
+    rows = range(len(table["path"]))
+    if source.split:
+        rows = [row for row in rows if str(table["split"][row]) == split]
+    # labels of the whole list, so that every split numbers the classes alike
+    labels, classnames = classes_by_value(table["label"], str(file))
+    paths = [str(table["path"][row]) for row in rows]
+    return _files(root, paths, labels[list(rows)], classnames, str(file))
+
+
+def _files(root: Path, paths: list[str], labels: np.ndarray, classnames: list[str] | None, where: str) -> ImageSet:
+    def read(row: int) -> bytes:
+        try:
+            return (root / paths[row]).read_bytes()
+        except OSError as error:
+            raise OodgridError(f"{where}: {paths[row]} cannot be read: {error.strerror}") from error
+
+    return ImageSet(paths, labels, classnames, read, lambda row: file_stamp(root / paths[row]), where)
+
+
+def _read_text(file: Path) -> dict[str, list[Any]]:
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OodgridError(f"list {file} cannot be read as UTF-8 text: {error}") from error
+    parts = [line if is_image(line) else line.rsplit(maxsplit=1) for line in lines]
+    return {
+        "path": [part if isinstance(part, str) else part[0] for part in parts],
+        "label": [None if isinstance(part, str) else part[-1] for part in parts],
+    }
+
+
+def _read_table(file: Path, source: ListFile) -> dict[str, list[Any]]:
+    import polars as pl
+
+    try:
+        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise OodgridError(f"list {file} cannot be read: {str(error).splitlines()[0]}") from error
+    wanted = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
+    for name, column in wanted.items():
+        if column not in table.columns and name != "label":
+            raise unknown(f"column of {file}", column, table.columns)
+    return {
+        name: table[column].to_list() if column in table.columns else [None] * len(table)
+        for name, column in wanted.items()
+    }

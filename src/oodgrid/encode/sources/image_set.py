@@ -1,0 +1,112 @@
+"""The images of one split, whatever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from oodgrid.errors import OodgridError
+
+UNKNOWN_STAMP = (-1, -1)
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split.
+
+    Attributes:
+        paths: N stable names.
+        labels: Shape (N,), int32; -1 where an image has no class.
+        classnames: K names, or None where classes have no names.
+        read: Row number to what is to be decoded: the bytes of an image file, or pixels (H, W) or (H, W, 3), uint8.
+            Any number of threads may call it.
+        stamp: Row number to size in bytes and time of change in nanoseconds of what holds the image; -1 where unknown.
+        where: The folder or archive in which the paths lie, for messages.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    classnames: list[str] | None
+    read: Callable[[int], bytes | np.ndarray]
+    stamp: Callable[[int], tuple[int, int]] = lambda row: UNKNOWN_STAMP
+    where: str = ""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def place(self, row: int) -> str:
+        """Return where an image lies, for messages."""
+        return f"{self.where}: {self.paths[row]}" if self.where else self.paths[row]
+
+    def subset(self, rows: np.ndarray) -> ImageSet:
+        """Return the images of these rows."""
+        return replace(
+            self,
+            paths=[self.paths[row] for row in rows],
+            labels=self.labels[rows],
+            read=lambda row: self.read(int(rows[row])),
+            stamp=lambda row: self.stamp(int(rows[row])),
+        )
+
+
+def is_image(name: str) -> bool:
+    """Say whether a file is an image by its name; hidden files and __MACOSX are what file managers leave behind."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Return labels (N,) and class names: the class of an image is the folder in which it lies.
+
+    A class is named by the last part of its folder, or by the whole of it where two folders end alike.
+    """
+    folders = [str(PurePosixPath(path).parent) for path in paths]
+    classes = sorted(set(folders))
+    index = {name: label for label, name in enumerate(classes)}
+    short = [PurePosixPath(name).name for name in classes]
+    names = short if len(set(short)) == len(short) else classes
+    return np.asarray([index[folder] for folder in folders], dtype=np.int32), names
+
+
+def classes_by_value(values: Sequence[int | str | None], where: str) -> tuple[np.ndarray, list[str] | None]:
+    """Return labels (N,) and class names of whole numbers, which are labels, or of names, which are sorted.
+
+    None, the empty text and negative numbers stand for no class.
+
+    Raises:
+        OodgridError: A label is neither.
+    """
+    if all(value is None or isinstance(value, int | np.integer) for value in values):
+        return np.asarray([-1 if value is None or value < 0 else int(value) for value in values], np.int32), None
+    if strange := next((v for v in values if v is not None and not isinstance(v, str)), None):
+        raise OodgridError(f"{where}: label {strange!r} is neither a whole number nor a name")
+    texts = [(value or "").strip() for value in values]
+    if all(text.lstrip("-").isdigit() for text in texts if text):
+        return classes_by_value([int(text) if text else None for text in texts], where)
+    names = sorted(set(texts) - {""})
+    index = {"": -1, **{name: label for label, name in enumerate(names)}}
+    return np.asarray([index[text] for text in texts], dtype=np.int32), names
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file, unknown where it is gone: reading it then says so."""
+    try:
+        found = path.stat()
+    except OSError:
+        return UNKNOWN_STAMP
+    return found.st_size, found.st_mtime_ns
+
+
+def existing(path: Path, what: str) -> Path:
+    """Return a path that is there.
+
+    Raises:
+        OodgridError: It is not.
+    """
+    if not path.exists():
+        raise OodgridError(f"{what} {path} does not exist: mend the path in the config")
+    return path

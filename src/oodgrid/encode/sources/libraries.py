@@ -1,0 +1,116 @@
+"""Images that other libraries know: torchvision's datasets and those of Hugging Face, by name.
+
+Neither downloads anything unless the configuration says `download: true`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oodgrid.config import HuggingFace, Torchvision, expand
+from oodgrid.encode.sources.image_set import ImageSet, classes_by_value
+from oodgrid.errors import OodgridError, unknown
+
+
+def torchvision(source: Torchvision, split: str) -> ImageSet:
+    """Return a dataset of torchvision; its source bytes are the decoded pixels.
+
+    Raises:
+        OodgridError: It is unknown, not there, or can be read by unpickling alone.
+    """
+    from torchvision import datasets
+
+    if source.dataset not in datasets.__all__:
+        raise unknown("torchvision dataset", source.dataset, datasets.__all__)
+    made = getattr(datasets, source.dataset)
+    if "pickle" in inspect.getsource(sys.modules[made.__module__]):
+        raise OodgridError(
+            f"torchvision unpickles the files of {source.dataset}, which can run code: use folder, numpy or hf instead"
+        )
+    root = expand(source.root)
+    arguments = {**_split_arguments(made, split), **(source.arguments.get(split) or {})}
+    if "download" in inspect.signature(made).parameters:
+        arguments["download"] = source.download
+    try:
+        found = made(str(root), **arguments)
+    except Exception as error:  # each dataset fails in its own way
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OodgridError(
+            f"torchvision dataset {source.dataset} in {root}: {said} (download: true fetches it)"
+        ) from error
+    labels, named = classes_by_value(_targets(found), source.dataset)
+    names = [str(name) for name in getattr(found, "classes", None) or named or ()] or None
+    paths = [f"{source.dataset}/{split}/{row:07}" for row in range(len(found))]
+    return ImageSet(paths, labels, names, lambda row: np.asarray(found[row][0].convert("RGB")), where=str(root))
+
+
+def hugging_face(source: HuggingFace, split: str) -> ImageSet:
+    """Return a dataset of Hugging Face's library `datasets`, from its cache, a folder, or the hub where asked.
+
+    Raises:
+        OodgridError: The library or the dataset is not there, or lacks a column.
+    """
+    found = _load_hugging_face(source, source.splits[split])
+    for column in (source.image, source.label):
+        if column and column not in found.column_names:
+            raise unknown(f"column of {source.dataset}", column, found.column_names)
+    values = found[source.label] if source.label else [None] * len(found)
+    labels, named = classes_by_value(list(values), source.dataset)
+    names = getattr(found.features.get(source.label), "names", None) or named
+    images = found.select_columns([source.image])
+
+    def read(row: int) -> bytes:
+        held = images[row][source.image]
+        return held["bytes"] if held["bytes"] is not None else Path(held["path"]).read_bytes()
+
+    paths = [f"{source.dataset}/{source.splits[split]}/{row:07}" for row in range(len(found))]
+    return ImageSet(paths, labels, names, read, where=source.dataset)
+
+
+def _split_arguments(made: type, split: str) -> dict[str, Any]:
+    """Return how a dataset of torchvision is told a split: most take `split`, those of MNIST's kind `train`."""
+    parameters = inspect.signature(made).parameters
+    if "split" in parameters:
+        return {"split": split}
+    return {"train": split == "train"} if "train" in parameters else {}
+
+
+def _targets(found: Any) -> list[Any]:
+    """Return the labels without decoding images where the dataset has them at hand."""
+    for name in ("targets", "_labels", "labels", "y"):
+        values = getattr(found, name, None)
+        if values is not None and len(values) == len(found):
+            return np.asarray(values).tolist()
+    if samples := getattr(found, "samples", None) or getattr(found, "_samples", None):
+        return [label for _, label in samples]
+    return [found[row][1] for row in tqdm(range(len(found)), desc="read labels", delay=5)]
+
+
+def _load_hugging_face(source: HuggingFace, split: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise OodgridError(
+            f"dataset {source.dataset} needs the library of Hugging Face: pip install 'oodgrid[hf]'"
+        ) from error
+    datasets.config.HF_DATASETS_OFFLINE = not source.download
+    datasets.config.HF_HUB_OFFLINE = not source.download
+    folder = expand(source.dataset)
+    try:
+        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+            whole = datasets.load_from_disk(str(folder))
+            found = whole[split] if isinstance(whole, datasets.DatasetDict) else whole
+        else:
+            found = datasets.load_dataset(source.dataset, source.subset, split=split, revision=source.revision)
+        return found.cast_column(source.image, datasets.Image(decode=False))
+    except Exception as error:  # the library and the hub fail in many ways
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OodgridError(
+            f"Hugging Face dataset {source.dataset}, split {split}: {said} (download: true fetches it)"
+        ) from error

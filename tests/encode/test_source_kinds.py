@@ -1,0 +1,424 @@
+"""Every kind of source gives the same pictures: lists, tars, WebDataset, arrays, the datasets of other libraries."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from oodgrid.config import Dataset
+from oodgrid.encode.decode import decode
+from oodgrid.encode.sources import open_split
+from oodgrid.encode.sources.archives import brace_expand
+from oodgrid.errors import OodgridError
+
+
+def jpeg(k):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(k).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+NAMES = {"sea lion/a b.JPG": 0, "sea lion/é.jpg": 1, "zebra/x.jpg": 2, "zebra/y.jpg": 3, "zebra/ö_Ω.jpeg": 4}
+FILES = {name: jpeg(k) for name, k in NAMES.items()}
+LABELS = [0, 0, 1, 1, 1]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name, data in FILES.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path / "tree"
+
+
+def opened(split="test", **fields):
+    return open_split(Dataset(name="own", **fields), split)
+
+
+def failure(**fields):
+    with pytest.raises(OodgridError) as caught:
+        images = opened(**fields)
+        for row in range(len(images)):
+            images.read(row)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def check(images, labels=LABELS, names=("sea lion", "zebra")):
+    assert [images.read(row) for row in range(len(images))] == list(FILES.values())
+    assert images.labels.tolist() == labels
+    assert images.labels.dtype == np.int32
+    assert images.classnames == (list(names) if names else None)
+
+
+def make_tar(path, files=FILES, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- folders
+
+
+def test_linked_files_and_folders(tree, tmp_path):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "zebra").symlink_to(tree / "zebra")
+    (tmp_path / "linked" / "lion").mkdir()
+    (tmp_path / "linked" / "lion" / "a.jpg").symlink_to(tree / "sea lion" / "a b.JPG")
+    images = opened(folder=str(tmp_path / "linked"))
+    assert images.classnames == ["lion", "zebra"]
+    assert images.read(0) == FILES["sea lion/a b.JPG"]
+    assert len(images) == 4
+
+
+def test_class_folders_with_one_last_name_are_two_classes(tmp_path):
+    for place in ("big/cat", "small/cat", "small/dog"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "x.png").write_bytes(jpeg(0))
+    assert opened(folder=str(tmp_path)).classnames == ["big/cat", "small/cat", "small/dog"]
+
+
+def test_stamps_tell_size_and_time(tree):
+    images = opened(folder=str(tree))
+    path = tree / images.paths[2]
+    assert images.stamp(2) == (path.stat().st_size, path.stat().st_mtime_ns)
+    path.unlink()
+    assert images.stamp(2) == (-1, -1)
+
+
+# ------------------------------------------------------------------------------------------------------ lists
+
+
+def test_a_text_list(tree, tmp_path):
+    lines = [f"{name} {label}" for name, label in zip(FILES, LABELS, strict=True)]
+    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n\n")
+    check(opened(list={"file": str(tmp_path / "list.txt"), "root": str(tree)}), names=None)
+
+
+def test_a_text_list_of_paths_alone(tree, tmp_path):
+    (tmp_path / "tree" / "list.txt").write_text("\n".join(FILES))
+    check(opened(list={"file": str(tmp_path / "tree" / "list.txt")}), labels=[-1] * 5, names=None)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_table(tree, tmp_path, kind, named):
+    labels = [("sea lion", "zebra")[label] for label in LABELS] if named else LABELS
+    table = pl.DataFrame({"file": list(FILES), "class": labels})
+    getattr(table, f"write_{kind}")(tmp_path / f"list.{kind}")
+    described = {"file": str(tmp_path / f"list.{kind}"), "root": str(tree), "path": "file", "label": "class"}
+    check(opened(list=described), names=("sea lion", "zebra") if named else None)
+
+
+def test_a_table_with_splits_numbers_classes_alike_in_all(tree, tmp_path):
+    splits = ["train", "test", "val", "train", "test"]
+    pl.DataFrame({"path": list(FILES), "label": ["a", "b", "c", "b", "c"], "set": splits}).write_csv(tmp_path / "l.csv")
+    dataset = Dataset(name="own", list={"file": str(tmp_path / "l.csv"), "root": str(tree), "split": "set"})
+    assert dataset.split_names == ("train", "val", "test")
+    assert [open_split(dataset, split).labels.tolist() for split in dataset.split_names] == [[0, 1], [2], [1, 2]]
+    assert open_split(dataset, "val").classnames == ["a", "b", "c"]
+
+
+def test_empty_labels_and_minus_one_are_no_class(tree, tmp_path):
+    pl.DataFrame({"path": list(FILES), "label": ["0", "-1", None, "1", ""]}).write_csv(tmp_path / "l.csv")
+    images = opened(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})
+    assert images.labels.tolist() == [0, -1, -1, 1, -1]
+
+
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [({"file": "none.csv"}, "does not exist"), ({"file": "l.csv", "path": "pth"}, "did you mean 'path'")],
+)
+def test_a_list_that_does_not_fit_is_one_line(tmp_path, tree, described, said):
+    pl.DataFrame({"path": ["x.jpg"]}).write_csv(tmp_path / "l.csv")
+    assert said in failure(list={**described, "file": str(tmp_path / described["file"])})
+
+
+def test_a_listed_image_that_is_gone_is_named(tmp_path):
+    (tmp_path / "l.txt").write_text("a/gone.jpg 0\n")
+    assert "a/gone.jpg cannot be read" in failure(list={"file": str(tmp_path / "l.txt")})
+
+
+# ----------------------------------------------------------------------------------------------------- archives
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_tars(tmp_path, mode):
+    suffix = mode.replace("w", ".tar").replace(":", ".")
+    images = opened(archive=str(make_tar(tmp_path / f"own{suffix}", mode=mode)))
+    check(images)
+    assert images.stamp(0) == (len(FILES["sea lion/a b.JPG"]), (tmp_path / f"own{suffix}").stat().st_mtime_ns)
+
+
+def test_links_within_a_tar_are_the_files_they_name(tmp_path):
+    with tarfile.open(tmp_path / "own.tar", "w") as archive:
+        info = tarfile.TarInfo("a/x.jpg")
+        info.size = len(jpeg(0))
+        archive.addfile(info, io.BytesIO(jpeg(0)))
+        for name, kind, target in (
+            ("b/hard.jpg", tarfile.LNKTYPE, "a/x.jpg"),
+            ("b/soft.jpg", tarfile.SYMTYPE, "../a/x.jpg"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+        outside = tarfile.TarInfo("b/outside.jpg")
+        outside.type, outside.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(outside)
+    images = opened(archive=str(tmp_path / "own.tar"))
+    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/soft.jpg"]
+    assert {images.read(row) for row in range(3)} == {jpeg(0)}
+
+
+@pytest.mark.parametrize("name", ["../../outside.jpg", "/absolute.jpg"])
+def test_no_archive_writes_anything_anywhere(tmp_path, name):
+    place = tmp_path / "deep" / "deeper"
+    place.mkdir(parents=True)
+    make_tar(place / "own.tar", {name: jpeg(0), "a/x.jpg": jpeg(1)})
+    with zipfile.ZipFile(place / "own.zip", "w") as archive:
+        archive.writestr(name, jpeg(0))
+        archive.writestr("a/x.jpg", jpeg(1))
+    for kind in ("tar", "zip"):
+        images = opened(archive=str(place / f"own.{kind}"))
+        for row in range(len(images)):
+            images.read(row)
+    assert {path.name for path in tmp_path.rglob("*")} == {"deep", "deeper", "own.tar", "own.zip"}
+
+
+def test_a_truncated_tar_is_one_line(tmp_path):
+    path = make_tar(tmp_path / "own.tar", {"a/x.jpg": bytes(100_000)})
+    path.write_bytes(path.read_bytes()[:30_000])
+    assert "own.tar" in failure(archive=str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar"), b"\x1f\x8bbroken"])
+def test_what_is_no_archive_is_one_line(tmp_path, content):
+    (tmp_path / "own.tar.gz").write_bytes(content)
+    assert "own.tar.gz is not a readable tar or zip" in failure(archive=str(tmp_path / "own.tar.gz"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_threads_read_what_one_reads(tmp_path, kind):
+    files = {f"a/{k:03}.jpg": jpeg(k) for k in range(60)}
+    path = tmp_path / f"own.{kind}"
+    if kind == "tar":
+        make_tar(path, files)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    images = opened(archive=str(path))
+    wrong = []
+
+    def read_all():
+        wrong.extend(row for row in range(60) if images.read(row) != files[images.paths[row]])
+
+    threads = [threading.Thread(target=read_all) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# --------------------------------------------------------------------------------------------------- WebDataset
+
+
+def shard(path, samples):
+    files = {}
+    for key, (image, label, suffix) in samples.items():
+        files[f"{key}.jpg"] = image
+        if label is not None:
+            files[f"{key}.{suffix}"] = label
+    return make_tar(path, files)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "labels", "names"),
+    [
+        ("cls", [b"3", b"0", b"1"], None),
+        ("txt", [b"zebra", b"ant\n", b"cat"], ["ant", "cat", "zebra"]),
+        ("json", [json.dumps({"label": k}).encode() for k in (3, 0, 1)], None),
+    ],
+)
+def test_shards(tmp_path, suffix, labels, names):
+    keys = ["000001", "sub/000002", "k.v"]  # the key ends at the first dot
+    samples = [{"000001": (jpeg(0), labels[0], suffix), "sub/000002": (jpeg(1), labels[1], suffix)}]
+    shard(tmp_path / "s-00.tar", samples[0])
+    shard(tmp_path / "s-01.tar", {"000003": (jpeg(2), labels[2], suffix)})
+    images = opened(webdataset={"shards": str(tmp_path / "s-{00..01}.tar"), "label": suffix})
+    assert images.paths == ["s-00.tar/000001.jpg", "s-00.tar/sub/000002.jpg", "s-01.tar/000003.jpg"]
+    assert [images.read(row) for row in range(3)] == [jpeg(0), jpeg(1), jpeg(2)]
+    assert images.labels.tolist() == ([3, 0, 1] if names is None else [2, 0, 1])
+    assert images.classnames == names
+    assert keys[0] in images.paths[0]
+
+
+def test_shards_by_split_and_samples_without_a_label(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        shard(tmp_path / f"{split}.tar", {f"{k}": (jpeg(k), None, "cls") for k in range(count)})
+    dataset = Dataset(name="w", webdataset={"shards": {s: str(tmp_path / f"{s}.tar") for s in ("test", "train")}})
+    assert dataset.split_names == ("train", "test")
+    assert [len(open_split(dataset, split)) for split in dataset.split_names] == [3, 2]
+    assert open_split(dataset, "test").labels.tolist() == [-1, -1]
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    shard(tmp_path / "s-0.tar", {"a": (jpeg(0), b"0", "cls")})
+    assert "s-1.tar does not exist" in failure(webdataset={"shards": str(tmp_path / "s-{0..1}.tar")})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("{a,b}.tar", ["a.tar", "b.tar"]),
+        ("s-{008..011}.tar", ["s-008.tar", "s-009.tar", "s-010.tar", "s-011.tar"]),
+        ("{x,y}/{0..1}", ["x/0", "x/1", "y/0", "y/1"]),
+    ],
+)
+def test_braces(pattern, paths):
+    assert brace_expand(pattern) == paths
+
+
+# ------------------------------------------------------------------------------------------------------- NumPy
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_numpy_files(tmp_path, kind):
+    if kind == "npz":
+        np.savez(tmp_path / "x.npz", images=PIXELS, labels=[1, 0, 1, -1])
+        described = {"images": str(tmp_path / "x.npz")}
+    else:
+        np.save(tmp_path / "x.npy", PIXELS)
+        np.save(tmp_path / "y.npy", np.array([1, 0, 1, -1]))
+        described = {"images": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")}
+    images = opened(numpy=described)
+    assert images.labels.tolist() == [1, 0, 1, -1]
+    for row in range(4):
+        np.testing.assert_array_equal(np.asarray(decode(images.read(row), "")), PIXELS[row])
+    assert images.stamp(0)[0] == (tmp_path / f"x.{kind}").stat().st_size
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (3, 6, 5, 1)])
+def test_grey_arrays(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.arange(90, dtype=np.uint8).reshape(shape))
+    images = opened(numpy={"images": str(tmp_path / "x.npy")})
+    assert decode(images.read(2), "").mode == "RGB"
+    assert images.labels.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((2, 3, 3), np.float32), "must be uint8"),
+        (np.zeros((2, 3, 3, 4), np.uint8), "must be uint8"),
+        (np.array([{}], dtype=object), "without pickles"),
+    ],
+)
+def test_other_arrays_are_one_line(tmp_path, array, said):
+    np.save(tmp_path / "x.npy", array, allow_pickle=True)
+    assert said in failure(numpy={"images": str(tmp_path / "x.npy")})
+
+
+# ---------------------------------------------------------------------------------------------- other libraries
+
+
+def test_a_dataset_of_torchvision(tmp_path):
+    datasets = pytest.importorskip("torchvision.datasets")
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    for part, count in (("train", 5), ("t10k", 3)):
+        head = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (count, 28, 28))
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + pixels[:count].tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+            bytes([0, 0, 8, 1]) + count.to_bytes(4, "big") + bytes(range(count))
+        )
+    described = {"dataset": "FashionMNIST", "root": str(tmp_path), "splits": ["train", "test"]}
+    dataset = Dataset(name="fashion", torchvision=described)
+    assert dataset.split_names == ("train", "test")
+    train, test = open_split(dataset, "train"), open_split(dataset, "test")
+    assert (len(train), len(test)) == (5, 3)
+    assert train.labels.tolist() == [0, 1, 2, 3, 4]
+    assert train.classnames == datasets.FashionMNIST.classes
+    np.testing.assert_array_equal(test.read(2), np.repeat(pixels[2][..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("CIFAR10", "unpickles"), ("CIFAR100", "unpickles"), ("FashonMNIST", "did you mean"), ("DTD", "download: true")],
+)
+def test_torchvision_without_pickles_and_without_network(tmp_path, name, said):
+    pytest.importorskip("torchvision")
+    assert said in failure(torchvision={"dataset": name, "root": str(tmp_path)})
+
+
+def test_a_dataset_of_hugging_face(tmp_path, tree):
+    library = pytest.importorskip("datasets", reason="pip install 'oodgrid[hf]'")
+    features = library.Features({"picture": library.Image(), "y": library.ClassLabel(names=["sea lion", "zebra"])})
+    rows = {"picture": [str(tree / name) for name in FILES], "y": LABELS}
+    whole = library.Dataset.from_dict(rows, features=features)
+    library.DatasetDict({"validation": whole, "train": whole.select([0, 3])}).save_to_disk(str(tmp_path / "hf"))
+    described = {"dataset": str(tmp_path / "hf"), "image": "picture", "label": "y"}
+    dataset = Dataset(name="own", hf={**described, "splits": {"train": "train", "test": "validation"}})
+    check(open_split(dataset, "test"))
+    assert open_split(dataset, "train").labels.tolist() == [0, 1]
+
+
+def test_hugging_face_without_network_is_one_line():
+    pytest.importorskip("datasets", reason="pip install 'oodgrid[hf]'")
+    assert "download: true" in failure(hf={"dataset": "nobody/nothing"})
+
+
+def test_without_the_library_the_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    assert "pip install 'oodgrid[hf]'" in failure(hf={"dataset": "x"})
+
+
+# ------------------------------------------------------------------------------------------------------- config
+
+
+def test_own_splits_need_a_test_split():
+    with pytest.raises(OodgridError, match="no test split"):
+        Dataset(name="x", hf={"dataset": "d", "splits": {"train": "train"}})
+
+
+def test_own_splits_are_not_drawn_again():
+    with pytest.raises(OodgridError, match="has its own"):
+        Dataset(name="x", list={"file": "l.csv", "split": "s"}, splits={"train": 1, "val": 1})
+
+
+# -------------------------------------------------------------------------------------------------------- EXIF
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied_only_where_asked(orientation):
+    """Peers' code does not look at EXIF, and so did no published number."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 8, 3), dtype=np.uint8))
+    picture.save(file, "PNG", exif=exif)
+    plain = np.asarray(decode(file.getvalue(), ""))
+    np.testing.assert_array_equal(plain, np.asarray(picture))
+    upright = np.asarray(decode(file.getvalue(), "", exif_rotation=True))
+    turns = {1: plain, 2: plain[:, ::-1], 3: plain[::-1, ::-1], 4: plain[::-1], 5: plain.swapaxes(0, 1),
+             6: np.rot90(plain, -1), 7: plain[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(plain)}  # fmt: skip
+    np.testing.assert_array_equal(upright, turns[orientation])
