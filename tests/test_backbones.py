@@ -13,6 +13,7 @@ from oodgrid import catalogue
 from oodgrid.backbones import load
 from oodgrid.config import Backbone
 from oodgrid.errors import OodgridError
+from oodgrid.identity import file_sha256
 
 torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
@@ -43,7 +44,8 @@ def test_weights_of_the_users_own_file(loaded, untrained):
 def test_a_path_with_variables(untrained, monkeypatch):
     monkeypatch.setenv("OODGRID_TEST_WEIGHTS", str(Path(untrained["pretrained"]).parent))
     found = load(Backbone(**{**untrained, "pretrained": "${OODGRID_TEST_WEIGHTS}/weights.pt"}))
-    assert found.identity["pretrained"] == "${OODGRID_TEST_WEIGHTS}/weights.pt"  # it may lie elsewhere tomorrow
+    assert found.identity == load(Backbone(**untrained)).identity  # files count by content, not by place
+    assert found.identity["pretrained_sha256"] == file_sha256(Path(untrained["pretrained"]))
 
 
 def test_the_identity_is_json_and_names_all_that_decides(loaded, untrained):
@@ -108,11 +110,11 @@ def test_weights_of_another_activation_are_refused_before_any_download(model, ta
 
 
 def test_the_right_pair_passes_the_check():
-    from oodgrid.backbones import _refuse_the_quickgelu_trap
+    from oodgrid.backbones.open_clip_models import refuse_the_quickgelu_trap
 
     for model, tag in (("ViT-B-16-quickgelu", "openai"), ("ViT-B-32", "laion2b_s34b_b79k")):
         assert open_clip.get_pretrained_cfg(model, tag)
-        _refuse_the_quickgelu_trap(open_clip, Backbone(name="b", model=model, pretrained=tag))
+        refuse_the_quickgelu_trap(open_clip, Backbone(name="b", model=model, pretrained=tag))
 
 
 def test_weights_that_are_not_there_are_one_line(untrained):
@@ -225,3 +227,192 @@ def test_the_shipped_backbone_knows_its_own_world_and_nothing_else():
     tiny.tokenize([f"a photo of a {colour} circle." for colour in ("red", "orange", "purple")])
     with pytest.raises(OodgridError, match="never saw the word"):
         tiny.tokenize(["a photo of a zebra."])
+
+
+# ---------------------------------------------------------------------------------------------- files of weights
+
+
+def state_of(untrained):
+    return torch.load(untrained["pretrained"], weights_only=True)
+
+
+def test_a_hash_is_checked_before_anything_is_read(untrained, tmp_path):
+    file = tmp_path / "w.pt"
+    file.write_bytes(b"not even a checkpoint")
+    line = failure(**{**untrained, "pretrained": str(file)}, sha256="0" * 64)
+    assert file_sha256(file) in line
+    assert "0" * 64 in line
+    right = file_sha256(Path(untrained["pretrained"]))
+    assert load(Backbone(**untrained, sha256=right)).identity == load(Backbone(**untrained)).identity
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda s: {"state_dict": s, "epoch": 3}, lambda s: {f"module.{k}": v for k, v in s.items()}]
+)
+def test_checkpoints_of_training_runs(loaded, untrained, tmp_path, wrap):
+    torch.save(wrap(state_of(untrained)), tmp_path / "w.pt")
+    other = load(Backbone(**{**untrained, "pretrained": str(tmp_path / "w.pt")}))
+    assert other.identity["weights_sha256"] == loaded.identity["weights_sha256"]
+
+
+def test_safetensors(loaded, untrained, tmp_path):
+    from safetensors.torch import save_file
+
+    save_file(state_of(untrained), tmp_path / "w.safetensors")
+    other = load(Backbone(**{**untrained, "pretrained": str(tmp_path / "w.safetensors")}))
+    assert other.identity["weights_sha256"] == loaded.identity["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("visual.proj"), "lacks 1 tensors, the first: visual.proj"),
+        (lambda s: s.update(more=torch.ones(1)), "has beyond the architecture 1 tensors, the first: more"),
+        (lambda s: s.update({"visual.proj": torch.ones(2, 2)}), "visual.proj is (2, 2) and should be (32, 16)"),
+    ],
+)
+def test_weights_of_another_architecture_are_named(untrained, tmp_path, change, said):
+    state = state_of(untrained)
+    change(state)
+    torch.save(state, tmp_path / "w.pt")
+    assert said in failure(**{**untrained, "pretrained": str(tmp_path / "w.pt")})
+
+
+def test_an_unknown_tag_is_asked_back():
+    assert "did you mean 'laion2b_s34b_b79k'" in failure(name="b", model="ViT-B-32", pretrained="laion2b_s34b_b79")
+
+
+def test_weights_swapped_under_the_same_path_are_another_identity(untrained, tmp_path):
+    file = tmp_path / "w.pt"
+    backbone = Backbone(**{**untrained, "pretrained": str(file)})
+    torch.save(state_of(untrained), file)
+    first = backbone.identity
+    torch.save({**state_of(untrained), "logit_scale": torch.tensor(1.0)}, file)
+    assert backbone.identity != first
+
+
+def test_random_weights_are_those_of_their_seed(untrained):
+    def sha(seed):
+        return load(Backbone(**{**untrained, "pretrained": "random", "seed": seed})).identity
+
+    assert sha(0) == sha(0)
+    assert sha(0)["weights_sha256"] != sha(1)["weights_sha256"]
+    assert sha(1)["seed"] == 1
+
+
+# ------------------------------------------------------------------------------------------------ preprocessing
+
+
+def test_another_resize_and_crop_as_openood_does(untrained):
+    from torchvision import transforms
+
+    other = load(Backbone(**untrained, resize=40, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    resized = transforms.Resize(40, interpolation=transforms.InterpolationMode.BICUBIC)(image)
+    cut = transforms.ToTensor()(transforms.CenterCrop(32)(resized))
+    torch.testing.assert_close(other.preprocess(image), (cut - 0.5) / 0.25)
+    assert other.identity["preprocessing"]["resize"] == 40
+
+
+# ---------------------------------------------------------------------------------------------------- precision
+
+
+@pytest.mark.parametrize("precision", ["bf16", "amp_bf16"])
+def test_less_precision_is_measured_against_fp32(untrained, precision):
+    less = load(Backbone(**untrained, precision=precision))
+    pixels = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(less.device)
+    with torch.inference_mode():
+        found = less.encode_image(pixels)
+        exact = load(Backbone(**untrained)).encode_image(pixels)
+        parity = less.parity(pixels)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, exact)
+    cosine = torch.nn.functional.cosine_similarity(found.double(), exact.double())
+    assert parity["cosine_min"] == pytest.approx(float(cosine.min()), abs=1e-12)
+    assert 0.99 < parity["cosine_min"] < 1
+    assert parity["images"] == 8
+
+
+def test_fp32_has_nothing_to_be_measured_against(loaded):
+    assert loaded.parity(torch.zeros(1, 3, 32, 32)) is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
+@pytest.mark.parametrize("precision", ["fp16", "amp_fp16"])
+def test_half_precision_needs_a_gpu(untrained, precision):
+    assert "needs a GPU" in failure(**untrained, precision=precision)
+
+
+# --------------------------------------------------------------------------------------------------------- timm
+
+TIMM = {"name": "t", "model": "timm/test_vit", "pretrained": "random"}
+
+
+def test_a_timm_model_is_an_image_only_backbone():
+    import timm
+
+    found = load(Backbone(**TIMM))
+    pixels = torch.randn(2, *found.input_shape, generator=torch.Generator().manual_seed(0)).to(found.device)
+    with torch.inference_mode():
+        features = found.encode_image(pixels)
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit", num_classes=0).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(features.cpu(), model(pixels.cpu()))
+    assert features.shape == (2, model.num_features)
+    for ask in (lambda: found.tokenize(["a"]), lambda: found.encode_text(torch.zeros(1, 77))):
+        with pytest.raises(OodgridError, match="visual_prototypes"):
+            ask()
+
+
+def test_timm_preprocessing_is_that_of_timm():
+    from timm.data import create_transform, resolve_model_data_config
+
+    found = load(Backbone(**TIMM))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 220, 3), dtype=np.uint8))
+    expected = create_transform(**resolve_model_data_config(found.model), is_training=False)(image)
+    torch.testing.assert_close(found.preprocess(image), expected)
+
+
+def test_a_timm_checkpoint_may_have_a_classifier(tmp_path):
+    import timm
+
+    torch.manual_seed(3)
+    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "w.pt")
+    found = load(Backbone(**{**TIMM, "pretrained": str(tmp_path / "w.pt")}))
+    assert found.model.state_dict().keys() == load(Backbone(**TIMM)).model.state_dict().keys()
+
+
+def test_an_unknown_timm_model_is_asked_back():
+    assert "did you mean" in failure(name="t", model="timm/vit_bse_patch16_224", pretrained="random")
+
+
+# ---------------------------------------------------------------------------------------------------- catalogue
+
+
+def test_every_backbone_of_the_catalogue_exists_with_the_right_activation():
+    from oodgrid.backbones.open_clip_models import refuse_the_quickgelu_trap
+
+    pairs = set(open_clip.list_pretrained())
+    for name, entry in catalogue.entries("backbone").items():
+        if entry["pretrained"].startswith(catalogue.PACKAGE):
+            continue
+        assert (entry["model"], entry["pretrained"]) in pairs, name
+        refuse_the_quickgelu_trap(open_clip, Backbone(name=name, **entry))
+
+
+def test_the_trap_is_known_for_every_tag_of_open_clip():
+    """By open_clip's own word, every tag fits the architecture it is listed under, but for those that only warn."""
+    from oodgrid.backbones.open_clip_models import refuse_the_quickgelu_trap
+
+    refused = set()
+    for model, tag in open_clip.list_pretrained():
+        try:
+            refuse_the_quickgelu_trap(open_clip, Backbone.model_construct(name="b", model=model, pretrained=tag))
+        except OodgridError:
+            refused.add((model, tag))
+    assert ("ViT-B-16", "openai") in refused
+    assert ("ViT-B-16-quickgelu", "openai") not in refused
+    for model, tag in refused:
+        has = open_clip.get_model_config(model).get("quick_gelu", False)
+        assert open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False) != has

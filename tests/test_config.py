@@ -91,7 +91,7 @@ BAD = {
     "a template without a place": (own(templates=["a photo of a dog"]), "'a photo of a dog'", "{}"),
     "no templates": (own(templates=[]), "templates", "at least 1"),
     "OpenAI's weights without QuickGELU": (backbone(model="ViT-B-16"), "QuickGELU", "model: ViT-B-16-quickgelu"),
-    "unknown precision": (backbone(precision="fp16"), "precision", "fp16"),
+    "unknown precision": (backbone(precision="fp8"), "precision", "fp8"),
     "unknown interpolation": (backbone(interpolation="nearest"), "interpolation", "nearest"),
     "recorded overlap": (
         {"id_datasets": [{"name": "imagenet", "folder": "i", "ood": {"far": [{"name": "fgvc", "folder": "f"}]}}]},

@@ -192,7 +192,7 @@ def test_files_of_this_configuration_are_taken(tmp_path, own, make_features):
 
 CHANGES = {
     "interpolation": ({"backbone": {"interpolation": "bilinear"}}, "backbone.interpolation", "null", '"bilinear"'),
-    "weights": ({"backbone": {"pretrained": "mine.pt"}}, "backbone.pretrained", '"openai"', '"mine.pt"'),
+    "weights": ({"backbone": {"pretrained": "mine.pt"}}, "backbone.pretrained", '"openai"', '"file"'),
     "model": ({"backbone": {"model": "ViT-L-14-quickgelu"}}, "backbone.model", "ViT-B-32", "ViT-L-14"),
     "folder": ({"dataset": {"folder": "data/new"}}, "dataset.folder", '"data/own"', '"data/new"'),
     "shots to draw from": ({"dataset": {"splits": {"train": 9, "val": 1}}}, "dataset.splits.train", "2", "9"),

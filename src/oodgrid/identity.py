@@ -16,6 +16,18 @@ def digest(thing: Any) -> str:
     return hashlib.sha256(json.dumps(thing, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Return the digest of the bytes of a file, computed once a process while size and time stay the same."""
+    found = path.stat()
+    return _file_sha256(path, found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _file_sha256(path: Path, size: int, time: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @cache
 def code_fingerprint(*modules: str) -> str:
     """Return a digest of what modules do, with all that they import of their own rooms and of the sampler.

@@ -93,8 +93,20 @@ class FitFiles:
 
     @cached_property
     def _tower(self) -> text_tower.TextTower:
-        """The text tower, loaded at most once for all fits."""
-        return text_tower.load(self.backbone)
+        """The text tower, loaded at most once for all fits.
+
+        Raises:
+            OodgridError: Its weights are not those that encoded the texts.
+        """
+        tower = text_tower.load(self.backbone)
+        was = self.texts and self.texts.provenance.get("backbone", {}).get("weights_sha256")
+        is_now = tower.loaded.identity["weights_sha256"]
+        if was and was != is_now:
+            raise OodgridError(
+                f"backbone {self.backbone.name} has weights {is_now} now but had {was} when {self.dataset.name} was "
+                "encoded: restore them, or give the new ones a backbone name of their own"
+            )
+        return tower
 
     def _classes(self) -> int:
         if self.texts is not None:

@@ -127,12 +127,12 @@ def _finished(block: torch.nn.Module, x: torch.Tensor, seen: torch.Tensor) -> to
 
 
 def load(backbone: Backbone) -> TextTower:
-    """Load the text tower of a backbone.
+    """Load the text tower of a backbone, in fp32 whatever the images were encoded in: prompts are trained through it.
 
     Raises:
         Skip: It is not a causal tower that is read at the end token.
     """
-    return TextTower(backbones.load(backbone))
+    return TextTower(backbones.load(backbone.model_copy(update={"precision": "fp32"})))
 
 
 def _is_clip_like(model: torch.nn.Module) -> bool:

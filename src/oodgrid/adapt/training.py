@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 WARM_UP_LR = 1e-5
 
 
-def device() -> str:
-    """Return "cuda" where there is one, else "cpu"."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def batches(count: int, size: int, generator: torch.Generator, drop_last: bool = True) -> Iterator[torch.Tensor]:
     """Yield shuffled rows of one epoch.
 

@@ -26,7 +26,7 @@ def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
     with torch.inference_mode():
         for template in dataset.templates:
             tokens = loaded.tokenize([template.replace("{}", name) for name in names]).to(loaded.device)
-            embedded.append(loaded.model.encode_text(tokens, normalize=False).float().cpu().numpy())
+            embedded.append(loaded.encode_text(tokens).cpu().numpy())
     provenance = {
         "encode_version": ENCODE_VERSION,
         "backbone": loaded.identity,

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide
-from oodgrid.adapt.training import batches, coop_learning_rate, device, step
+from oodgrid.adapt.training import batches, coop_learning_rate, step
+from oodgrid.devices import device
 from oodgrid.registry import method
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
 from oodgrid.adapt.methods.tip_adapter import PUBLISHED, TipAdapter, finish, tip_logits
-from oodgrid.adapt.training import batches, device, step
+from oodgrid.adapt.training import batches, step
+from oodgrid.devices import device
 from oodgrid.registry import method
 
 

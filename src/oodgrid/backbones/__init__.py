@@ -1,0 +1,174 @@
+"""Loading a backbone: architecture, weights, preprocessing and tokenizer, with the identity that they make."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from oodgrid import devices
+from oodgrid.backbones import open_clip_models, timm_models, weights
+from oodgrid.config import Backbone
+from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+__all__ = ["LoadedBackbone", "load"]
+
+PURE = {"fp16": "float16", "bf16": "bfloat16"}  # weights and arithmetic
+MIXED = {"amp_fp16": "float16", "amp_bf16": "bfloat16"}  # torch.autocast: weights stay fp32
+
+
+@dataclass(frozen=True)
+class LoadedBackbone:
+    """A backbone ready to encode.
+
+    Attributes:
+        name: Its name in the configuration.
+        model: The open_clip or timm model in eval mode, on `device`, without gradients.
+        preprocess: Image to tensor (3, H, W).
+        tokenizer: Texts to token ids; None for an image-only model.
+        device: "cpu", or a GPU as "cuda:0".
+        identity: Everything that decides its numbers, as JSON-able values.
+        vocabulary: Token ids whose embeddings were trained; None where all were.
+        reference: The same model in fp32, where `model` computes in less; else None.
+    """
+
+    name: str
+    model: torch.nn.Module
+    preprocess: Callable[[Image.Image], torch.Tensor]
+    tokenizer: Callable[[list[str]], torch.Tensor] | None
+    device: str
+    identity: dict[str, Any]
+    vocabulary: frozenset[int] | None = None
+    reference: torch.nn.Module | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a preprocessed image."""
+        size = self.identity["preprocessing"]["size"]
+        return (3, size, size) if isinstance(size, int) else (3, *size)
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return image features, shape (N, D), float32, not normalised, of preprocessed images, shape (N, 3, H, W)."""
+        return self._run(self.model, "image", pixels).float()
+
+    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return text features, shape (N, D), float32, not normalised, of token ids, shape (N, L).
+
+        Raises:
+            OodgridError: It is an image-only model.
+        """
+        if self.tokenizer is None:
+            raise OodgridError(
+                f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
+            )
+        return self._run(self.model, "text", tokens).float()
+
+    def parity(self, pixels: torch.Tensor) -> dict[str, float] | None:
+        """Return how far the features of some images are from those in fp32; None where they are in fp32."""
+        import torch
+
+        if self.reference is None:
+            return None
+        given = self.encode_image(pixels).double()
+        exact = self._run(self.reference, "image", pixels, "fp32").double()
+        cosine = torch.nn.functional.cosine_similarity(given, exact)
+        return {"images": len(given), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
+
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        """Return token ids, shape (N, context length).
+
+        Raises:
+            OodgridError: A text needs a token that this backbone never saw in training, or it takes no text.
+        """
+        if self.tokenizer is None:
+            raise OodgridError(
+                f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
+            )
+        tokens = self.tokenizer(texts)
+        if self.vocabulary is not None:
+            for text, row in zip(texts, tokens.tolist(), strict=True):
+                strange = [token for token in row if token and token not in self.vocabulary]
+                if strange:
+                    words = self.tokenizer.decode(strange).strip()
+                    raise OodgridError(
+                        f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use another "
+                        f"backbone, or text: visual_prototypes for this dataset"
+                    )
+        return tokens
+
+    def _run(
+        self, model: torch.nn.Module, kind: str, given: torch.Tensor, precision: str | None = None
+    ) -> torch.Tensor:
+        import torch
+
+        precision = precision or self.identity["precision"]
+        if precision in PURE and given.is_floating_point():
+            given = given.to(getattr(torch, PURE[precision]))
+        mixed = getattr(torch, MIXED.get(precision, "bfloat16"))
+        with torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
+            if not hasattr(model, "encode_image"):
+                return model(given)
+            return getattr(model, f"encode_{kind}")(given, normalize=False)
+
+
+def load(backbone: Backbone) -> LoadedBackbone:
+    """Load a backbone on the best device at hand.
+
+    Raises:
+        OodgridError: The architecture or the weights are unknown, missing or do not fit, or have another hash than
+            the configuration says.
+    """
+    import torch
+
+    device = devices.device()
+    if "fp16" in backbone.precision and device == "cpu":
+        raise OodgridError(f"backbone {backbone.name}: precision {backbone.precision} needs a GPU: write bf16 or fp32")
+    weights.check_hash(backbone)
+    torch.manual_seed(backbone.seed)  # decides weights that are `random`, and nothing else
+    tokenizer, vocabulary = None, None
+    if backbone.model.startswith(timm_models.PREFIX):
+        model, own = timm_models.build(backbone)
+        described = {"timm": dict(model.pretrained_cfg).get("architecture", backbone.model)}
+    else:
+        model, tokenizer, own, vocabulary = open_clip_models.build(backbone)
+        described = open_clip_models.architecture(backbone)
+    model = model.to(device).eval().requires_grad_(False)
+    preprocessing = {**own, **backbone.preprocessing}
+    identity = {
+        **backbone.identity,
+        "architecture_sha256": digest(described),
+        "activation": "QuickGELU" if described.get("quick_gelu") else "as the architecture says",
+        "preprocessing": preprocessing,
+        "weights_sha256": weights.state_sha256(model),
+    }
+    reference = None
+    if backbone.precision != "fp32":
+        reference, model = model, copy.deepcopy(model).to(getattr(torch, PURE.get(backbone.precision, "float32")))
+    preprocess = _transform(preprocessing)
+    return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, vocabulary, reference)
+
+
+def _transform(preprocessing: dict[str, Any]) -> Callable[[Image.Image], torch.Tensor]:
+    """Return open_clip's transform; with `resize`, the short side becomes that before the centre of `size` is cut."""
+    open_clip = open_clip_models.import_open_clip()
+    config = dict(preprocessing)
+    size, resize = config.pop("size"), config.pop("resize", None)
+    if resize is None:
+        return open_clip.image_transform(is_train=False, image_size=size, **config)
+    from torchvision import transforms
+
+    mode = transforms.InterpolationMode(config["interpolation"])
+    return transforms.Compose(
+        [
+            transforms.Resize(resize, interpolation=mode),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(config["mean"], config["std"]),
+        ]
+    )

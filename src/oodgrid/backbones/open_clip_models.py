@@ -1,0 +1,136 @@
+"""Models of open_clip: every architecture and tag, a checkpoint of one's own, and the weights that oodgrid ships."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oodgrid import catalogue
+from oodgrid.backbones.weights import fit_state, read_state
+from oodgrid.config import Backbone, expand
+from oodgrid.errors import OodgridError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build(backbone: Backbone) -> tuple[torch.nn.Module, Any, dict[str, Any], frozenset[int] | None]:
+    """Return the model, its tokenizer, its own preprocessing, and its vocabulary where that is limited.
+
+    Raises:
+        OodgridError: The architecture or the weights are unknown, missing or do not fit.
+    """
+    open_clip = import_open_clip()
+    if backbone.model_config_file:
+        _add_architecture(open_clip, backbone)
+    if backbone.model not in open_clip.list_models():
+        raise unknown("open_clip model", backbone.model, open_clip.list_models())
+    refuse_the_quickgelu_trap(open_clip, backbone)
+    model, vocabulary = _build(open_clip, backbone)
+    wanted = ("size", "mean", "std", "interpolation", "resize_mode")
+    preprocessing = {key: model.visual.preprocess_cfg[key] for key in wanted}
+    return model, open_clip.get_tokenizer(backbone.model), preprocessing, vocabulary
+
+
+def architecture(backbone: Backbone) -> dict[str, Any]:
+    """Return open_clip's own description of an architecture that `build` has built."""
+    return import_open_clip().get_model_config(backbone.model)
+
+
+def import_open_clip() -> Any:
+    """Return the module open_clip.
+
+    Raises:
+        OodgridError: torch and torchvision are builds that do not fit each other.
+    """
+    try:
+        import open_clip
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        raise OodgridError(
+            "torch and torchvision are builds that do not fit each other (operator torchvision::nms does not exist): "
+            "install both from one index, as with pip install -c constraints.txt torch torchvision"
+        ) from error
+    return open_clip
+
+
+def refuse_the_quickgelu_trap(open_clip: Any, backbone: Backbone) -> None:
+    """Refuse what open_clip only warns of: weights trained with another activation than the architecture has.
+
+    open_clip knows it of its tags; of a checkpoint of one's own nobody does.
+
+    Raises:
+        OodgridError: They were.
+    """
+    tag = open_clip.get_pretrained_cfg(backbone.model, backbone.pretrained)
+    has = open_clip.get_model_config(backbone.model).get("quick_gelu", False)
+    if tag and tag.get("quick_gelu", False) != has:
+        plain = backbone.model.removesuffix("-quickgelu")
+        raise OodgridError(
+            f"backbone {backbone.name}: '{backbone.pretrained}' was trained {'without' if has else 'with'} QuickGELU: "
+            f"write model: {plain if has else plain + '-quickgelu'}"
+        )
+
+
+def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozenset[int] | None]:
+    file = backbone.weights_file
+    packed = backbone.pretrained.startswith(catalogue.PACKAGE)
+    tag = backbone.pretrained if file is None and backbone.pretrained != "random" else None
+    try:
+        if tag is None:
+            logging.disable(logging.WARNING)  # open_clip warns that no weights were loaded: they are, just below
+        elif tag not in open_clip.list_pretrained_tags_by_model(backbone.model) and not tag.startswith("hf-hub:"):
+            raise unknown(f"tag of {backbone.model}", tag, open_clip.list_pretrained_tags_by_model(backbone.model))
+        model = open_clip.create_model(backbone.model, pretrained=tag)
+        if packed:
+            return model, _load_packed(model, file)
+        if file is not None:
+            if not file.is_file():
+                raise OodgridError(f"{file} does not exist")
+            fit_state(model, open_clip.factory.convert_state_dict(model, read_state(file)), file)
+        return model, None
+    except Exception as error:  # open_clip, torch, safetensors and the Hugging Face client fail in many ways
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        hint = "" if tag is None else ". Offline? Fill the Hugging Face cache on a machine with network"
+        raise OodgridError(
+            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {said}{hint}"
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _load_packed(model: torch.nn.Module, path: Path) -> frozenset[int]:
+    """Load weights whose token table holds the trained rows only, and return the ids of those rows."""
+    import torch
+
+    state = {
+        name: values.float() if values.is_floating_point() else values for name, values in read_state(path).items()
+    }
+    ids, rows = state.pop("token_embedding.ids").long(), state.pop("token_embedding.rows")
+    table = torch.zeros_like(model.token_embedding.weight)
+    table[ids] = rows
+    model.load_state_dict({**state, "token_embedding.weight": table})
+    return frozenset(ids.tolist())
+
+
+def _add_architecture(open_clip: Any, backbone: Backbone) -> None:
+    file = (
+        catalogue.packaged(backbone.model_config_file)
+        if backbone.model_config_file.startswith(catalogue.PACKAGE)
+        else expand(backbone.model_config_file)
+    )
+    if file.stem != backbone.model:
+        raise OodgridError(
+            f"backbone {backbone.name}: open_clip calls the architecture in {file.name} '{file.stem}': "
+            f"write model: {file.stem}"
+        )
+    try:
+        keys = set(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise OodgridError(f"backbone {backbone.name}: cannot read {file}: {error}") from error
+    if missing := {"embed_dim", "vision_cfg", "text_cfg"} - keys:
+        raise OodgridError(f"backbone {backbone.name}: {file} lacks {min(missing)}: it is no open_clip architecture")
+    open_clip.add_model_config(file)
