@@ -96,8 +96,11 @@ def test_features_without_draws_have_none(tmp_path, make_features):
 def test_half_and_single_precision_are_stored_as_they_are(tmp_path, make_features, given, stored):
     values = make_features().image_features.astype(given)
     store.write_features(tmp_path / "f.h5", make_features(image_features=values))
-    read = store.read_features(tmp_path / "f.h5").image_features
+    read = store.read_features(tmp_path / "f.h5", as_stored=True).image_features
     assert read.dtype == stored
+    np.testing.assert_array_equal(read, values)
+    read = store.read_features(tmp_path / "f.h5").image_features
+    assert read.dtype == np.float32
     np.testing.assert_array_equal(read, values)
 
 
@@ -435,3 +438,97 @@ def test_texts_of_another_shape_are_refused(tmp_path, shape):
 def test_an_empty_set_is_one_line(tmp_path, make_features):
     store.write_features(tmp_path / "f.h5", make_features(n=0))
     assert "no sample" in failure(store.read_features, tmp_path / "f.h5")
+
+
+# ------------------------------------------------------------------------------------- local features and views
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+@pytest.mark.parametrize("cut", [100, 256, 1000])
+def test_local_features_come_back_in_checked_blocks(tmp_path, make_features, n, cut):
+    values = np.random.default_rng(0).normal(size=(n, 3, 4)).astype(np.float32)
+    blocks = store.Blocks(values.shape, values.dtype, (values[k : k + cut] for k in range(0, n, cut)))
+    for given in (values, blocks):
+        store.write_features(tmp_path / "f.h5", make_features(n=n, local_features=given))
+        read = dict(store.read_local_features(tmp_path / "f.h5"))
+        assert list(read) == list(range(0, n, 256))
+        np.testing.assert_array_equal(np.concatenate(list(read.values())), values)
+    assert store.read_features(tmp_path / "f.h5").local_features is None
+    with h5py.File(tmp_path / "f.h5") as file:
+        np.testing.assert_array_equal(file["local_features"][:], values)
+
+
+def test_a_flipped_byte_in_local_features_is_found_where_they_are_read(tmp_path, make_features):
+    values = np.random.default_rng(0).normal(size=(600, 3, 4)).astype(np.float32)
+    store.write_features(tmp_path / "f.h5", make_features(n=600, local_features=values))
+    data = bytearray((tmp_path / "f.h5").read_bytes())
+    data[data.index(values[300].tobytes())] ^= 1
+    (tmp_path / "f.h5").write_bytes(data)
+    store.read_features(tmp_path / "f.h5")  # these are whole
+    assert "/local_features does not match at row 256" in failure(
+        lambda p: list(store.read_local_features(p)), tmp_path / "f.h5"
+    )
+    assert "/local_features" in failure(store.verify, tmp_path / "f.h5")
+
+
+def test_rows_that_were_promised_and_did_not_come_are_refused(tmp_path, make_features):
+    blocks = store.Blocks((6, 4), np.dtype(np.float32), iter([np.ones((5, 4), np.float32)]))
+    assert "5 rows came where 6" in failure(
+        store.write_features, tmp_path / "f.h5", make_features(image_features=blocks)
+    )
+    assert not list(tmp_path.iterdir())
+
+
+VIEWS = store.Views(np.array([2, 5]), np.arange(24, dtype=np.float32).reshape(2, 3, 4), {"views": {"family": "rrc08"}})
+
+
+def test_views_come_back_exactly(tmp_path):
+    store.write_views(tmp_path / "v.h5", VIEWS)
+    read = store.read_views(tmp_path / "v.h5")
+    np.testing.assert_array_equal(read.index, VIEWS.index)
+    np.testing.assert_array_equal(read.image_features, VIEWS.image_features)
+    assert read.provenance == VIEWS.provenance
+    assert read.local_features is None
+
+
+def test_views_that_do_not_fit_are_refused(tmp_path):
+    wrong = store.Views(np.array([1]), VIEWS.image_features, {})
+    assert "do not fit an index of 1" in failure(store.write_views, tmp_path / "v.h5", wrong)
+
+
+def test_features_are_no_views(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    assert "holds no index" in failure(store.read_views, tmp_path / "f.h5")
+
+
+# -------------------------------------------------------------------------------------------- sources and names
+
+
+def test_sources_are_read_without_the_features(tmp_path, make_features):
+    stamps = np.arange(12).reshape(6, 2)
+    store.write_features(tmp_path / "f.h5", make_features(stamps=stamps))
+    found = store.read_sources(tmp_path / "f.h5")
+    np.testing.assert_array_equal(found.stamps, stamps)
+    assert found.paths == make_features().paths
+
+
+def test_when_a_file_was_touched_does_not_change_its_digest(tmp_path, make_features):
+    digests = []
+    for time_ in (1, 2):
+        store.write_features(tmp_path / "f.h5", make_features(stamps=np.full((6, 2), time_)))
+        digests.append(store.read_features(tmp_path / "f.h5").digest)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("first", ["", "ä" * 300, os.fsdecode(b"\xff.jpg")])
+def test_names_of_any_kind(tmp_path, make_features, first):
+    names = [first, *"bcdef"]
+    store.write_features(tmp_path / "f.h5", make_features(paths=names))
+    found = store.read_features(tmp_path / "f.h5").paths
+    assert list(found) == names
+    assert found[0] == names[0]
+    assert found[1:3] == names[1:3]
+
+
+def test_a_name_with_nul_is_refused(tmp_path, make_features):
+    assert "NUL" in failure(store.write_features, tmp_path / "f.h5", make_features(paths=["a\0b", *"bcdef"]))

@@ -12,9 +12,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oodgrid import __version__
 from oodgrid.errors import OodgridError
+
+if TYPE_CHECKING:
+    from oodgrid.config import Backbone, Experiment
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -67,24 +71,39 @@ def _cap_threads() -> None:
 
 def _encode(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
+    encode = {"images": _encode_images, "texts": _encode_texts, "views": _encode_views}[options.part]
     for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
-        wanted = [d for d in experiment.datasets() if not d.imported]
-        datasets = {d.name: d for d in _chosen(options.dataset, wanted, experiment.dataset)}
-        if options.part == "images":
-            from oodgrid import store
-            from oodgrid.encode.chunks import Shard
-            from oodgrid.encode.images import encode_images
+        encode(options, experiment, backbone)
 
-            for dataset in datasets.values():
-                _say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
-            if options.manifest:
-                store.write_json(options.manifest, {"shard": options.shard, "datasets": list(datasets)})
-        else:
-            from oodgrid.encode.texts import encode_texts
 
-            named = {d.name for d in experiment.id_datasets if d.text == "classnames" and not d.imported}
-            for name in [options.dataset] if options.dataset else sorted(named):
-                _say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
+def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import store
+    from oodgrid.encode.chunks import Shard
+    from oodgrid.encode.images import encode_images
+
+    wanted = [d for d in experiment.datasets() if not d.imported]
+    datasets = {d.name: d for d in _chosen(options.dataset, wanted, experiment.dataset)}
+    for dataset in datasets.values():
+        _say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
+    if options.manifest:
+        store.write_json(options.manifest, {"shard": options.shard, "datasets": list(datasets)})
+
+
+def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid.encode.texts import encode_texts
+
+    named = {d.name for d in experiment.id_datasets if d.text == "classnames" and not d.imported}
+    for name in [options.dataset] if options.dataset else sorted(named):
+        _say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
+
+
+def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid.encode.views import encode_views
+
+    for dataset in _chosen(options.dataset, experiment.id_datasets, experiment.id_dataset):
+        for views in dataset.views:
+            if options.family in (None, views.family):
+                _say(encode_views(options.results, experiment, backbone, dataset, views))
 
 
 def _adapt(options: argparse.Namespace) -> None:
@@ -236,11 +255,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
-    encode = _verb(verbs, "encode", _encode, "images or texts through a backbone", staged,
+    encode = _verb(verbs, "encode", _encode, "images, texts or augmented views through a backbone", staged,
                    "oodgrid encode images --backbone tiny --dataset concepts")  # fmt: skip
-    encode.add_argument("part", choices=("images", "texts"))
+    encode.add_argument("part", choices=("images", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
+    encode.add_argument("--family", help="views: default: all of the dataset")
     encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
     encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
     adapt = _verb(verbs, "adapt", _adapt, "fit a method to the shots, then apply it to every set", staged,

@@ -238,6 +238,15 @@ class Splits(Strict):
     seed: int = Field(0, ge=0)
 
 
+class Views(Strict):
+    """Augmented views of the training images that the few-shot draws use; methods take them by `views: FAMILY`."""
+
+    family: Literal["rrc08", "rrc50"] = Field(description="Random resized crops of .08-1 or .5-1 of the area, flipped.")
+    count: int = Field(10, ge=1, description="Views an image.")
+    seed: int = Field(0, ge=0)
+    local_features: bool = Field(False, description="Local features of every view too.")
+
+
 SOURCES = (
     "concept_world",
     "generated",
@@ -275,6 +284,7 @@ class Dataset(Strict):
         "classnames",
         description="visual_prototypes: the class means of the shots stand in place of the texts.",
     )
+    views: list[Views] = Field([], description="Augmented views to encode, for methods with views: FAMILY.")
     exif_rotation: bool = Field(
         False, description="Turn photographs upright as their EXIF says; published numbers are without."
     )
@@ -430,6 +440,7 @@ class Experiment(Strict):
                 raise OodgridError(f"{what} {double} is listed twice: take one out")
         for id_dataset in self.id_datasets:
             self._check_pairs(id_dataset)
+            self._check_views(id_dataset)
         self._check_one_meaning()
         return self
 
@@ -459,6 +470,20 @@ class Experiment(Strict):
                 raise OodgridError(
                     f"OOD set {dataset.name} overlaps ID set {id_dataset.name}: {why}. Take it out, or write "
                     f"allow_overlap: true under {id_dataset.name} (tables will mark the pair)"
+                )
+
+    def _check_views(self, id_dataset: IdDataset) -> None:
+        families = [views.family for views in id_dataset.views]
+        if families and "train" not in id_dataset.split_names:
+            raise OodgridError(f"ID dataset {id_dataset.name} has no training split to make views of")
+        if len(set(families)) < len(families):
+            raise OodgridError(f"ID dataset {id_dataset.name} lists one family of views twice: take one out")
+        for method in self.methods:
+            wanted = method.params.get("views")
+            if wanted and wanted not in families and not id_dataset.imported:
+                raise OodgridError(
+                    f"method {method.listed('method')} wants views that ID dataset {id_dataset.name} does not have: "
+                    f"write views: [{{family: {wanted}}}] under it"
                 )
 
     def _check_one_meaning(self) -> None:

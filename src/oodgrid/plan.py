@@ -54,10 +54,17 @@ def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: s
 
 
 def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
-    """Return what a fit may see: train, val and text; never a test file."""
+    """Return what every fit may see: train, val and text; never a test file."""
     dataset = experiment.id_dataset(id_dataset)
     splits = [f for f in _split_files(results, backbone, dataset) if f.stem in ("train", "val")]
     return splits + _text_files(results, backbone, dataset)
+
+
+def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the augmented views that a method learns from, if it does."""
+    wanted = None if method == ANY else experiment.method(method).params.get("views")
+    there = [views.family for views in experiment.id_dataset(id_dataset).views]
+    return [paths.views(results, backbone, id_dataset, "train", wanted)] if wanted in there else []
 
 
 def test_features(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
@@ -115,6 +122,11 @@ def encoded(experiment: Experiment) -> dict[tuple[str, ...], list[str]]:
     return {splits: sorted(names) for splits, names in sorted(found.items())}
 
 
+def viewed(experiment: Experiment) -> list[str]:
+    """Return the ID datasets of which augmented views are encoded."""
+    return [d.name for d in experiment.id_datasets if d.views]
+
+
 def encoded_texts(experiment: Experiment) -> list[str]:
     """Return the ID datasets whose class names are encoded."""
     return [d.name for d in experiment.id_datasets if not d.imported and d.text == "classnames"]
@@ -155,6 +167,8 @@ def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
         "units": lambda: [[unit.shots, unit.seed] for unit in grid.units(experiment, method)],
         "sets": lambda: [ood.name for _, ood in dataset.pairs()],
         "scores": lambda: [_choice(score) for score in experiment.scores],
+        "draws": lambda: [experiment.shots, experiment.seeds],
+        "views": lambda: [views.model_dump() for views in dataset.views if views.family == names["family"]],
         "pairs": lambda: [[d.name, kind, ood.name] for d in experiment.id_datasets for kind, ood in d.pairs()],
     }
     return json.dumps({field: parts[field]() for field in fields}, sort_keys=True)

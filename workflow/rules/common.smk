@@ -56,7 +56,8 @@ def report_files():
 
 
 def fit_input(wildcards):
-    return plan.fit_input(RESULTS, experiment, wildcards.backbone, wildcards.id_dataset)
+    place = (RESULTS, experiment, wildcards.backbone, wildcards.id_dataset)
+    return plan.fit_input(*place) + plan.view_files(*place, wildcards.method)
 
 
 def test_features(wildcards):

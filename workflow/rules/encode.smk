@@ -70,3 +70,27 @@ rule encode_texts:
     shell:
         "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
         " --dataset {wildcards.id_dataset} --log {log}"
+
+
+# Augmented views of the training images that the few-shot draws use. Another shot count or seed adds its images only.
+rule encode_views:
+    input:
+        "results/features/{backbone}/{id_dataset}/train.h5",
+    output:
+        "results/features/{backbone}/{id_dataset}/train.views-{family}.h5",
+    log:
+        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}.log",
+    wildcard_constraints:
+        id_dataset=plan.either(plan.viewed(experiment)),
+    conda:
+        "../envs/torch.yaml"
+    threads: THREADS["encode"]
+    resources:
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        version=plan.ENCODE_VERSION,
+        spec=spec("draws", "views"),
+    shell:
+        "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.id_dataset} --family {wildcards.family} --log {log}"

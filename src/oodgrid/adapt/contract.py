@@ -52,6 +52,7 @@ class FitData:
         shots: Images a class; 0 for methods without.
         seed: Seed of everything random in the fit.
         normalised: Whether an import has lost the norms.
+        train_views: Shape (M, V, D): augmented views of the shots, where the method names a family of them.
     """
 
     text: TextSide
@@ -63,6 +64,7 @@ class FitData:
     shots: int
     seed: int
     normalised: bool = False
+    train_views: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

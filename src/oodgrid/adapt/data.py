@@ -18,11 +18,19 @@ from oodgrid.grid import Unit
 
 @dataclass(frozen=True)
 class FitFiles:
-    """The files from which one method of one (backbone, ID dataset) learns: train, val and text, never test."""
+    """The files from which one method of one (backbone, ID dataset) learns: train, val and text, never test.
+
+    Attributes:
+        results: The results folder.
+        backbone: The backbone.
+        dataset: The ID dataset.
+        family: Of the augmented views that the method takes, or None.
+    """
 
     results: Path
     backbone: Backbone
     dataset: IdDataset
+    family: str | None = None
 
     @cached_property
     def train(self) -> store.Features | None:
@@ -41,11 +49,19 @@ class FitFiles:
         wanted = self.dataset.text == "classnames"
         return store.read_texts(path) if wanted and (path.exists() or not self.dataset.imported) else None
 
+    @cached_property
+    def views(self) -> store.Views | None:
+        """The augmented views of the training images, or None where the method takes none."""
+        if self.family is None or self.dataset.imported:
+            return None
+        return store.read_views(paths.views(self.results, self.backbone.name, self.dataset.name, "train", self.family))
+
     @property
     def identity(self) -> dict[str, str | None]:
         """Digests of all that these files hold."""
         parts = {"train": self.train, "val": self.val, "texts": self.texts}
-        return {name: part.digest if part else None for name, part in parts.items()}
+        digests = {name: part.digest if part else None for name, part in parts.items()}
+        return digests | ({"views": self.views.digest} if self.views else {})
 
     def draw(self, unit: Unit) -> sampling.Draw:
         """Return the rows of train and val that a unit may use.
@@ -77,8 +93,27 @@ class FitFiles:
         val, val_labels = _rows(self.val, drawn.val)
         return FitData(
             self.text_side(train, train_labels), self._classes(), train, train_labels, val, val_labels,
-            unit.shots, unit.seed, bool(self.train and self.train.normalised),
+            unit.shots, unit.seed, bool(self.train and self.train.normalised), self._views(drawn.train),
         )  # fmt: skip
+
+    def _views(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the views of some training rows, shape (n, V, D).
+
+        Raises:
+            Skip: The features are imported: no image stands behind them.
+            OodgridError: The file lacks some of them.
+        """
+        if self.family is None:
+            return None
+        if self.views is None:
+            raise Skip(f"the features of {self.dataset.name} are imported: there are no views of their images")
+        place = np.searchsorted(self.views.index, rows)
+        if not np.isin(rows, self.views.index).all():
+            raise OodgridError(
+                f"the {self.family} views of {self.dataset.name} lack some of the images drawn: run snakemake, or "
+                f"oodgrid encode views --dataset {self.dataset.name}"
+            )
+        return self.views.image_features[place]
 
     def text_side(self, train: np.ndarray | None = None, train_labels: np.ndarray | None = None) -> TextSide:
         """Return the text side; where visual prototypes stand in, they are made of the shots."""

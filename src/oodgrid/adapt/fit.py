@@ -23,7 +23,9 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     choice = experiment.method(method)
     entry = registry.find("method", choice.name)
     made = entry.make(**choice.params)
-    files = FitFiles(results, experiment.backbone(backbone), experiment.id_dataset(id_dataset))
+    files = FitFiles(
+        results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(made, "views", None)
+    )
     kept = Kept(results, "fit")
     identity = {
         "method": choice.name,

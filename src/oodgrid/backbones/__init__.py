@@ -55,7 +55,13 @@ class LoadedBackbone:
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return image features, shape (N, D), float32, not normalised, of preprocessed images, shape (N, 3, H, W)."""
-        return self._run(self.model, "image", pixels).float()
+        return self._run(_encode_image, pixels).float()
+
+    def encode_with(
+        self, function: Callable[..., tuple[torch.Tensor, ...]], pixels: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what a function of model and preprocessed images gives, in this backbone's precision, as float32."""
+        return tuple(values.float() for values in self._run(function, pixels))
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return text features, shape (N, D), float32, not normalised, of token ids, shape (N, L).
@@ -67,7 +73,7 @@ class LoadedBackbone:
             raise OodgridError(
                 f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
             )
-        return self._run(self.model, "text", tokens).float()
+        return self._run(_encode_text, tokens).float()
 
     def parity(self, pixels: torch.Tensor) -> dict[str, float] | None:
         """Return how far the features of some images are from those in fp32; None where they are in fp32."""
@@ -76,7 +82,7 @@ class LoadedBackbone:
         if self.reference is None:
             return None
         given = self.encode_image(pixels).double()
-        exact = self._run(self.reference, "image", pixels, "fp32").double()
+        exact = _encode_image(self.reference, pixels).double()
         cosine = torch.nn.functional.cosine_similarity(given, exact)
         return {"images": len(given), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
 
@@ -102,19 +108,23 @@ class LoadedBackbone:
                     )
         return tokens
 
-    def _run(
-        self, model: torch.nn.Module, kind: str, given: torch.Tensor, precision: str | None = None
-    ) -> torch.Tensor:
+    def _run(self, function: Callable, given: torch.Tensor) -> Any:
         import torch
 
-        precision = precision or self.identity["precision"]
+        precision = self.identity["precision"]
         if precision in PURE and given.is_floating_point():
             given = given.to(getattr(torch, PURE[precision]))
         mixed = getattr(torch, MIXED.get(precision, "bfloat16"))
         with torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
-            if not hasattr(model, "encode_image"):
-                return model(given)
-            return getattr(model, f"encode_{kind}")(given, normalize=False)
+            return function(self.model, given)
+
+
+def _encode_image(model: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    return model.encode_image(pixels, normalize=False) if hasattr(model, "encode_image") else model(pixels)
+
+
+def _encode_text(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    return model.encode_text(tokens, normalize=False)
 
 
 def load(backbone: Backbone) -> LoadedBackbone:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
 
 ROWS = 2048  # of a chunk; a multiple of every batch size, so that chunks change nothing in the numbers
 LOCAL_ROWS = 256  # of a chunk with local features, which take some hundred times the room
@@ -59,6 +63,7 @@ class Chunk:
         usable: Shape (rows,), bool: False where an image was broken and skipped.
         skipped: Path and reason of each of those.
         local_features: Shape (rows, P, D), or None.
+        parity: How far features in less than fp32 are from those in it; of the first chunk only.
     """
 
     image_features: np.ndarray
@@ -67,19 +72,38 @@ class Chunk:
     usable: np.ndarray
     skipped: list[list[str]]
     local_features: np.ndarray | None = None
+    parity: dict[str, float] | None = None
 
 
 class Chunks:
     """The finished chunks of one split."""
 
     def __init__(
-        self, results: Path, provenance: dict[str, Any], loaded: LoadedBackbone, images: ImageSet, skip: bool = False
+        self,
+        results: Path,
+        provenance: dict[str, Any],
+        loaded: LoadedBackbone,
+        images: ImageSet,
+        *,
+        skip: bool = False,
+        local: bool = False,
+        transform: Callable[[int, Image.Image], torch.Tensor] | None = None,
     ) -> None:
-        """Find them; with `skip`, broken images are left out and recorded, else no chunk may lack one."""
+        """Find them.
+
+        Args:
+            results: The results folder.
+            provenance: What decides the numbers.
+            loaded: The backbone.
+            images: What is to be encoded.
+            skip: Leave broken images out and record them; else no chunk may lack one.
+            local: Keep local features too.
+            transform: Row and picture to network input; default: the preprocessing of the backbone.
+        """
         import torch
 
-        self.provenance, self.loaded, self.images, self.skip = provenance, loaded, images, skip
-        self.local = bool(loaded.identity.get("local_features"))
+        self.provenance, self.loaded, self.images, self.skip, self.local = provenance, loaded, images, skip, local
+        self.transform = transform or (lambda row, picture: loaded.preprocess(picture))
         folder = results / "kept" / "encode" / digest(provenance)[:32]
         self.whole = folder / "whole.h5"
         # Chunks of another device or build would differ in the last bits from the others.
@@ -106,7 +130,7 @@ class Chunks:
             store.write_arrays(self._path(start, ".local"), {"local_features": chunk.local_features})
         arrays = {name: getattr(chunk, name) for name in ("image_features", "sha256", "stamps")}
         arrays["usable"] = chunk.usable.astype(np.uint8)
-        store.write_arrays(self._path(start), arrays, {"skipped": chunk.skipped})
+        store.write_arrays(self._path(start), arrays, {"skipped": chunk.skipped, "parity": chunk.parity})
 
     def finish(self, path: Path, encode: Callable[[], None]) -> None:
         """Put the whole feature file at `path`, encoding what is not finished yet."""
@@ -119,6 +143,18 @@ class Chunks:
                     raise
             shutil.rmtree(self.folder, ignore_errors=True)
         _link(self.whole, path)
+
+    def in_memory(self, encode: Callable[[], None]) -> store.Features:
+        """Return everything at once, local features too, encoding what is not finished yet; nothing is kept."""
+        encode()
+        _, sha256, stamps, _ = self._columns
+        local = np.concatenate(list(self._blocks("local_features", ".local"))) if self.local else None
+        features = np.concatenate(list(self._blocks("image_features")))
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+        images = self.images
+        return store.Features(
+            features, images.labels, images.paths, sha256, self.provenance, stamps=stamps, local_features=local
+        )
 
     # --------------------------------------------------------------------------------------------------- parts
 
@@ -163,7 +199,9 @@ class Chunks:
         rows = np.flatnonzero(usable)
         if not len(rows):
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
-        first = self._read(0)[0]["image_features"]
+        arrays, info = self._read(0)
+        first = arrays["image_features"]
+        found = {"skipped": skipped, "parity": info["parity"]}  # of the images themselves; recorded where there is any
         local = self._blocks("local_features", ".local") if self.local else None
         if local is not None:
             shape = store.read_arrays(self._path(0, ".local"))[0]["local_features"].shape[1:]
@@ -173,7 +211,7 @@ class Chunks:
             self.images.labels[rows],
             [self.images.paths[row] for row in rows],
             sha256[rows],
-            self.provenance | ({"skipped": skipped} if skipped else {}),
+            self.provenance | {name: value for name, value in found.items() if value},
             stamps=stamps[rows],
             local_features=local,
         )

@@ -9,6 +9,7 @@ from oodgrid import backbones, paths
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Dataset
 from oodgrid.encode.chunks import WHOLE, Chunks, Shard
+from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.identity import digest
@@ -24,11 +25,16 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
     """
     loaded = backbones.load(backbone)
+    if backbone.local_features:
+        check_local_features(backbone.name, loaded.model)
     written = []
     for split in dataset.split_names:
         images = open_split(dataset, split)
-        skip = dataset.on_error == "skip"
-        chunks = Chunks(results, identify(loaded, dataset, split, images), loaded, images, skip)
+        about = identify(loaded, dataset, split, images)
+        if backbone.local_features:
+            about["local_features"] = DEFINITION
+        options = {"skip": dataset.on_error == "skip", "local": backbone.local_features}
+        chunks = Chunks(results, about, loaded, images, **options)
         path = paths.features(results, backbone.name, dataset.name, split)
         title = f"encode {backbone.name}/{dataset.name}/{split}"
         if shard == WHOLE:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard
 from oodgrid.encode.decode import decode, source_sha256
+from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
 from oodgrid.store import check_finite
@@ -40,6 +41,22 @@ class Prepared:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A batch that has passed the network, its features (size, D) and (size, P, D) on the device or fetched."""
+
+    prepared: list[Prepared]
+    image_features: torch.Tensor | np.ndarray
+    local_features: torch.Tensor | np.ndarray | None
+    parity: dict[str, float] | None
+
+    def fetched(self) -> Encoded:
+        """Return the batch on the host, without its padding."""
+        count, local = len(self.prepared), self.local_features
+        found = None if local is None else local[:count].cpu().numpy()
+        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), found, self.parity)
+
+
 def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
     """Encode and keep every chunk of a shard that is not finished yet.
 
@@ -54,9 +71,9 @@ def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
     batches = [(start, rows) for start in pending for rows in _cut(chunks.rows(start), size)]
     with tqdm(total=total, initial=done, desc=title, unit="img", delay=5) as progress:
         prepared = _prepare(chunks, [rows for _, rows in batches])
-        finished: list[tuple[list[Prepared], np.ndarray, np.ndarray | None]] = []
-        for (start, rows), result in zip(batches, _embed(chunks, prepared, size), strict=True):
-            finished.append(result)
+        finished: list[Encoded] = []
+        for (start, rows), batch in zip(batches, _embed(chunks, prepared, size), strict=True):
+            finished.append(batch)
             progress.update(len(rows))
             if rows.stop == chunks.rows(start).stop:
                 chunks.write(start, _chunk(chunks.images, chunks.rows(start), finished))
@@ -85,7 +102,7 @@ def _prepare(chunks: Chunks, batches: list[range]) -> Iterator[list[Prepared]]:
 
 
 def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
-    images, preprocess = chunks.images, chunks.loaded.preprocess
+    images = chunks.images
     upright = bool(chunks.provenance["dataset"].get("exif_rotation"))
 
     def prepare(row: int) -> Prepared:
@@ -93,7 +110,7 @@ def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
         try:
             source = images.read(row)
             picture = decode(source, images.place(row), upright)
-            return Prepared(preprocess(picture), source_sha256(source), stamp)
+            return Prepared(chunks.transform(row, picture), source_sha256(source), stamp)
         except OodgridError as error:
             if not chunks.skip:
                 raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error
@@ -102,21 +119,22 @@ def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
     return prepare
 
 
-def _embed(
-    chunks: Chunks, batches: Iterator[list[Prepared]], size: int
-) -> Iterator[tuple[list[Prepared], np.ndarray, np.ndarray | None]]:
-    """Yield image features and, where asked for, local ones; one batch late, so that a GPU never waits for a copy."""
+def _embed(chunks: Chunks, batches: Iterator[list[Prepared]], size: int) -> Iterator[Encoded]:
+    """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
     import torch
 
-    waiting = None
+    waiting, parity = None, None
     with torch.inference_mode():
-        for batch in batches:
-            launched = batch, _forward(chunks, _stack(batch, size, chunks.loaded))
+        for number, batch in enumerate(batches):
+            pixels = _stack(batch, size, chunks.loaded)
+            if number == 0:
+                parity = chunks.loaded.parity(pixels[: len(batch)].to(chunks.loaded.device))
+            launched = Encoded(batch, *_forward(chunks, pixels), parity if number == 0 else None)
             if waiting:
-                yield _fetch(*waiting)
+                yield waiting.fetched()
             waiting = launched
         if waiting:
-            yield _fetch(*waiting)
+            yield waiting.fetched()
 
 
 def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:
@@ -134,20 +152,15 @@ def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Te
 def _forward(chunks: Chunks, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return image features (N, D) and, where asked for, local features (N, P, D)."""
     pixels = pixels.to(chunks.loaded.device, non_blocking=True)
+    if chunks.local:
+        return chunks.loaded.encode_with(encode_with_local, pixels)
     return chunks.loaded.encode_image(pixels), None
 
 
-def _fetch(
-    batch: list[Prepared], embedded: tuple[torch.Tensor, torch.Tensor | None]
-) -> tuple[list[Prepared], np.ndarray, np.ndarray | None]:
-    count, (image, local) = len(batch), embedded
-    return batch, image[:count].cpu().numpy(), None if local is None else local[:count].cpu().numpy()
-
-
-def _chunk(images: ImageSet, rows: range, parts: list[tuple[list[Prepared], np.ndarray, np.ndarray | None]]) -> Chunk:
-    prepared = [image for batch, _, _ in parts for image in batch]
+def _chunk(images: ImageSet, rows: range, parts: list[Encoded]) -> Chunk:
+    prepared = [image for part in parts for image in part.prepared]
     usable = np.array([image.pixels is not None for image in prepared])
-    features = np.concatenate([values for _, values, _ in parts])
+    features = np.concatenate([part.image_features for part in parts])
     names = [images.paths[row] for row in rows]
     check_finite(np.where(usable[:, None], features, 0), "encoding", names)
     return Chunk(
@@ -156,5 +169,6 @@ def _chunk(images: ImageSet, rows: range, parts: list[tuple[list[Prepared], np.n
         np.array([image.stamp for image in prepared], dtype=np.int64),
         usable,
         [[name, image.reason] for name, image in zip(names, prepared, strict=True) if image.reason],
-        None if parts[0][2] is None else np.concatenate([local for _, _, local in parts]),
+        None if parts[0].local_features is None else np.concatenate([part.local_features for part in parts]),
+        parts[0].parity,
     )

@@ -134,8 +134,12 @@ def write_features(path: Path, features: Features) -> None:
     hdf5.write(path, arrays, features.provenance)
 
 
-def read_features(path: Path) -> Features:
+def read_features(path: Path, as_stored: bool = False) -> Features:
     """Read a feature file without its local features, checking its checksums.
+
+    Args:
+        path: The file.
+        as_stored: Leave float16 as it is; else it becomes float32, which changes no value.
 
     Raises:
         OodgridError: The file is missing, damaged, holds no sample or holds features that are not finite.
@@ -149,7 +153,7 @@ def read_features(path: Path) -> Features:
     if not found.sealed:  # what is as sealed was looked through when it was written
         check_finite(image_features, str(path), found.arrays["paths"])
     return Features(
-        image_features,
+        image_features if as_stored else image_features.astype(np.float32, copy=False),
         labels,
         found.arrays["paths"],
         found.arrays["sha256"],
@@ -218,15 +222,21 @@ def write_texts(path: Path, texts: Texts) -> None:
     hdf5.write(path, arrays, texts.provenance)
 
 
-def read_texts(path: Path) -> Texts:
+def read_texts(path: Path, as_stored: bool = False) -> Texts:
     """Read a text file, checking its checksums.
+
+    Args:
+        path: The file.
+        as_stored: Leave float16 as it is; else it becomes float32, which changes no value.
 
     Raises:
         OodgridError: The file is missing or damaged.
     """
     found = hdf5.read(path, "text_features")
     names, templates = list(found.arrays["classnames"]), list(found.arrays["templates"])
-    return Texts(found.arrays["text_features"], names, templates, found.provenance, _digest(found))
+    values = found.arrays["text_features"]
+    values = values if as_stored else values.astype(np.float32, copy=False)
+    return Texts(values, names, templates, found.provenance, _digest(found))
 
 
 def write_views(path: Path, views: Views) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide
-from oodgrid.adapt.training import batches, coop_learning_rate, step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, coop_learning_rate, step
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -32,14 +32,16 @@ class ClipAdapter:
     epoch counts, nothing is selected.
 
     Scale: cosines of the changed features.
-    Deviations: one centre view an image; Kaiming initialisation from the seed. Features whose norm an import
-    has lost are used at unit norm, and the fit says so in its notes.
+    Deviations: one of the cached `views` an image and epoch (its own: rrc08), or the centre view where none are
+    named; Kaiming initialisation from the seed. Features whose norm an import has lost are used at unit norm, and the
+    fit says so in its notes.
     """
 
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.2
     epochs: PositiveInt = 200
     lr: NonNegativeFloat = 0.002
     batch: PositiveInt = 32
+    views: Family = None
 
     def fit(self, data: FitData) -> Learned:
         """Train the two layers on the shots."""
@@ -48,13 +50,14 @@ class ClipAdapter:
         generator = torch.Generator().manual_seed(data.seed)
         weights = self._initial(data.train.shape[1], generator)
         optimiser = torch.optim.SGD(weights, lr=self.lr, momentum=0.9, weight_decay=5e-4)
-        x = torch.from_numpy(data.train).to(device())
+        features = TrainingFeatures(data, device())
         y = torch.from_numpy(data.train_labels).long().to(device())
         prototypes = torch.from_numpy(data.text.prototypes).to(device())
         losses = []
         for epoch in range(self.epochs):
             optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch, self.epochs, self.lr)
             total = []
+            x = features.epoch(generator)
             for rows in batches(len(x), self.batch, generator):
                 changed = self._change(x[rows], *weights)
                 logits = 100 * torch.nn.functional.normalize(changed, dim=-1) @ prototypes.T

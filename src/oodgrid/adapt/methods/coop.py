@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
-from oodgrid.adapt.training import batches, coop_learning_rate, step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, coop_learning_rate, step
 from oodgrid.registry import method
 
 EPOCHS = ((1, 50), (4, 100), (10**9, 200))  # up to so many shots: epochs of the published recipe
@@ -28,7 +28,8 @@ class CoOp:
     stepped by epoch; 50 epochs for 1 shot, 100 for 2 and 4, 200 from 8; the last step counts, nothing is selected.
 
     Scale: cosines (the training logits are s times them).
-    Deviations: one centre view an image in place of a fresh random crop every epoch; float32 throughout, where
+    Deviations: one of the cached `views` an image and epoch (CoOp's own: rrc08), or the centre view where none are
+    named, in place of a fresh random crop every epoch; float32 throughout, where
     the official float16 context has collapsed runs.
     """
 
@@ -36,6 +37,7 @@ class CoOp:
     epochs: PositiveInt | None = None
     lr: NonNegativeFloat = 0.002
     batch: PositiveInt = 32
+    views: Family = None
 
     def fit(self, data: FitData) -> Learned:
         """Train the context on the shots."""
@@ -47,13 +49,14 @@ class CoOp:
         context = (0.02 * torch.randn(self.context_tokens, tower.width, generator=generator)).to(tower.device)
         context.requires_grad_(True)
         optimiser = torch.optim.SGD([context], lr=self.lr, momentum=0.9, weight_decay=5e-4)
-        x = torch.from_numpy(normalise(data.train)).to(tower.device)
+        features = TrainingFeatures(data, tower.device, normalise)
         y = torch.from_numpy(data.train_labels).long().to(tower.device)
         epochs = self.epochs or next(count for shots, count in EPOCHS if data.shots <= shots)
         losses = []
         for epoch in range(epochs):
             optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch, epochs, self.lr)
             total = []
+            x = features.epoch(generator)
             for rows in batches(len(x), self.batch, generator):
                 logits = tower.logit_scale * x[rows] @ tower.encode(context, prompts).T
                 total.append(step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
+from oodgrid.adapt.training import Family, mean_view
 from oodgrid.registry import method
 
 PUBLISHED = (1.0, 1.17)  # beta, alpha: the official starting values for ImageNet
@@ -29,16 +30,18 @@ class TipAdapter:
     alpha), and are the published beta 1, alpha 1.17 where there is none.
 
     Scale: logits = cos + (alpha / 100) A, so that T = .01 gives the method's own softmax.
-    Deviations: the official code selects on the test set; keys are one centre view in place of the mean of ten
-    augmented views, unless the features were imported so.
+    Keys are the mean of the cached `views`, normalised after (the official code: ten of rrc50), or the centre view
+    where none are named.
+    Deviation: the official code selects on the test set.
     """
 
     alpha: NonNegativeFloat | None = None
     beta: NonNegativeFloat | None = None
+    views: Family = None
 
     def fit(self, data: FitData) -> Learned:
         """Store the shots and choose alpha and beta."""
-        keys = normalise(data.train)
+        keys = normalise(mean_view(data))
         arrays = {
             "keys": keys,
             "labels": data.train_labels.astype(np.int64),

@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
 from oodgrid.adapt.methods.tip_adapter import PUBLISHED, TipAdapter, finish, tip_logits
-from oodgrid.adapt.training import batches, step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, step
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -29,8 +29,9 @@ class TipAdapterF:
     there is none, the last epoch and the starting values count.
 
     Scale: logits = cos + (alpha / 100) A, as for Tip-Adapter.
-    Deviations: the official code selects on the test set and sees a fresh crop every epoch; here the trained
-    images are the keys' own centre views, so that every key matches its own image from the start.
+    Deviations: the official code selects on the test set and sees a fresh crop every epoch; here it is one of the
+    cached `views` (its own: rrc50), or the centre view, which is then the key itself, so that every key matches its
+    own image from the start.
     """
 
     alpha: NonNegativeFloat | None = None
@@ -38,13 +39,14 @@ class TipAdapterF:
     epochs: PositiveInt = 20
     lr: NonNegativeFloat = 0.001
     batch: PositiveInt = 256
+    views: Family = None
 
     def fit(self, data: FitData) -> Learned:
         """Train the keys, then choose epoch, alpha and beta."""
         beta = PUBLISHED[0] if self.beta is None else self.beta
         alpha = PUBLISHED[1] if self.alpha is None else self.alpha
         labels = data.train_labels.astype(np.int64)
-        arrays = {"keys": normalise(data.train), "labels": labels, "prototypes": data.text.prototypes}
+        arrays = {"keys": normalise(mean_view(data)), "labels": labels, "prototypes": data.text.prototypes}
         history, losses = self._train(arrays, data, beta, alpha)
         best, reached = len(history) - 1, []
         if len(data.val):
@@ -65,18 +67,19 @@ class TipAdapterF:
         import torch
 
         generator = torch.Generator().manual_seed(data.seed)
-        x, y, prototypes, keys = (
-            torch.from_numpy(a).to(device())
-            for a in (arrays["keys"], arrays["labels"], arrays["prototypes"], arrays["keys"].copy())
+        features = TrainingFeatures(data, device(), normalise)
+        y, prototypes, keys = (
+            torch.from_numpy(a).to(device()) for a in (arrays["labels"], arrays["prototypes"], arrays["keys"].copy())
         )
         keys.requires_grad_(True)
         one_hot = torch.nn.functional.one_hot(y, len(prototypes)).float()
         optimiser = torch.optim.AdamW([keys], lr=self.lr, eps=1e-4)
-        steps = self.epochs * sum(1 for _ in batches(len(x), self.batch, torch.Generator(), drop_last=False))
+        steps = self.epochs * sum(1 for _ in batches(len(y), self.batch, torch.Generator(), drop_last=False))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         history, losses = [arrays["keys"]], []
         for epoch in range(self.epochs):
             total = []
+            x = features.epoch(generator)
             for rows in batches(len(x), self.batch, generator, drop_last=False):
                 affinity = torch.exp(-beta * (1 - x[rows] @ keys.T)) @ one_hot
                 logits = 100 * x[rows] @ prototypes.T + alpha * affinity

@@ -1,0 +1,173 @@
+"""Augmented views of training images, any of which can be made again alone.
+
+A view is one random resized crop, flipped with probability one half. Two families are in use: area 0.08-1 of the image
+(CoOp, CoCoOp, LoCoOp, CLIP-Adapter through Dassl) and 0.5-1 (Tip-Adapter, APE).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from oodgrid import backbones, paths, sampling, store
+from oodgrid.backbones import LoadedBackbone
+from oodgrid.config import Backbone, Experiment, IdDataset, Views
+from oodgrid.encode.chunks import WHOLE, Chunks
+from oodgrid.encode.images import identify
+from oodgrid.encode.local_features import check_local_features
+from oodgrid.encode.pipeline import encode_rows
+from oodgrid.encode.sources import ImageSet, open_split
+from oodgrid.identity import digest
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+SCALES = {"rrc08": (0.08, 1.0), "rrc50": (0.5, 1.0)}
+LOG_RATIOS = (math.log(3 / 4), math.log(4 / 3))
+TRIES = 10
+
+
+class Crop(NamedTuple):
+    """A crop of an image, in pixels, and whether it is mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+
+def draw_crop(family: str, seed: int, path: str, view: int, width: int, height: int) -> Crop:
+    """Draw one view of an image of `width` x `height` pixels; it depends on the arguments and nothing else.
+
+    The distribution is that of torchvision's RandomResizedCrop (`get_params`): area uniform in the family's range and
+    ratio log-uniform in 3/4-4/3, ten tries, then the largest central crop whose ratio is in the range.
+    """
+    key = hashlib.sha256(f"{seed}/{family}/{path}/{view}".encode("utf-8", "surrogateescape")).digest()
+    draw = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64)))
+    low, high = SCALES[family]
+    for _ in range(TRIES):
+        area, ratio = width * height * draw.uniform(low, high), math.exp(draw.uniform(*LOG_RATIOS))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top, left = draw.integers(height - h + 1), draw.integers(width - w + 1)
+            return Crop(int(top), int(left), h, w, bool(draw.random() < 0.5))
+    h, w = height, width
+    if width / height < 3 / 4:
+        h = round(width / (3 / 4))
+    elif width / height > 4 / 3:
+        w = round(height * (4 / 3))
+    return Crop((height - h) // 2, (width - w) // 2, h, w, bool(draw.random() < 0.5))
+
+
+def make_view(image: Image.Image, crop: Crop, preprocessing: dict[str, Any]) -> torch.Tensor:
+    """Return a view, shape (3, S, S): cropped, resized to the backbone's size, mirrored, normalised."""
+    from torchvision import transforms
+    from torchvision.transforms import functional
+
+    size = preprocessing["size"]
+    mode = transforms.InterpolationMode(preprocessing["interpolation"])
+    square = [size, size] if isinstance(size, int) else list(size)
+    cut = functional.resized_crop(image, crop.top, crop.left, crop.height, crop.width, square, mode)
+    tensor = functional.to_tensor(functional.hflip(cut) if crop.flip else cut)
+    return functional.normalize(tensor, preprocessing["mean"], preprocessing["std"])
+
+
+def encode_views(results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset, views: Views) -> Path:
+    """Encode the views of every training image that a few-shot draw of the experiment uses, and return the file.
+
+    Images whose views an earlier run encoded are taken from there, whatever shots and seeds it was for.
+
+    Raises:
+        OodgridError: The training split is not encoded yet, or an image is broken.
+    """
+    train = store.read_features(paths.features(results, backbone.name, dataset.name, "train"))
+    wanted = _drawn_rows(results, experiment, backbone, dataset, train)
+    loaded = backbones.load(backbone)
+    if views.local_features:
+        check_local_features(backbone.name, loaded.model)
+    images = open_split(dataset, "train")
+    about = {**identify(loaded, dataset, "train", images), "views": views.model_dump()}
+    parts = Parts(results, about)
+    missing = np.setdiff1d(wanted, parts.index)
+    if len(missing):
+        position = {path: row for row, path in enumerate(images.paths)}
+        rows = np.array([position[train.paths[row]] for row in missing.tolist()])
+        parts.add(missing, _encode(results, loaded, images.subset(rows), about, views))
+    path = paths.views(results, backbone.name, dataset.name, "train", views.family)
+    store.write_views(path, parts.collect(wanted))
+    return path
+
+
+class Parts:
+    """Views that earlier runs left, in files of some images each."""
+
+    def __init__(self, results: Path, about: dict[str, Any]) -> None:
+        self.about, self.folder = about, results / "kept" / "views" / digest(about)[:32]
+        self.read = [store.read_views(path) for path in sorted(self.folder.glob("*.h5"))]
+
+    @property
+    def index(self) -> np.ndarray:
+        """The rows of the split that have views."""
+        return np.concatenate([np.empty(0, np.int64), *(part.index for part in self.read)])
+
+    def add(self, index: np.ndarray, part: store.Features) -> None:
+        """Keep the views of more images, given as consecutive rows."""
+        count = len(part.labels) // len(index)
+        values = part.image_features.reshape(len(index), count, -1)
+        local = None
+        if part.local_features is not None:
+            local = part.local_features.reshape(len(index), count, *part.local_features.shape[1:])
+        made = store.Views(index, values, self.about, local)
+        store.write_views(self.folder / f"{digest(index.tolist())[:32]}.h5", made)
+        self.read.append(made)
+
+    def collect(self, wanted: np.ndarray) -> store.Views:
+        """Return the views of some rows, in rising order."""
+        index = self.index
+        order = np.argsort(index, kind="stable")
+        rows = order[np.searchsorted(index[order], wanted)]
+        values = np.concatenate([part.image_features for part in self.read])[rows]
+        local = None
+        if self.about["views"]["local_features"]:
+            local = np.concatenate([part.local_features for part in self.read])[rows]
+        return store.Views(wanted, values, self.about, local)
+
+
+def _drawn_rows(
+    results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset, train: store.Features
+) -> np.ndarray:
+    val_file = paths.features(results, backbone.name, dataset.name, "val")
+    val_labels = store.read_features(val_file).labels if "val" in dataset.split_names else None
+    drawn: list[np.ndarray] = []
+    for shots in experiment.shots:
+        for seed in experiment.seeds:
+            try:
+                drawn.append(sampling.draw(train.labels, val_labels, shots, seed).train)
+            except sampling.NoDraw:  # the fit of this unit will say so
+                continue
+    return np.unique(np.concatenate([np.empty(0, np.int64), *drawn]))
+
+
+def _encode(
+    results: Path, loaded: LoadedBackbone, images: ImageSet, about: dict[str, Any], views: Views
+) -> store.Features:
+    """Return the features of all views, image after image."""
+    each = views.count
+    rows = np.repeat(np.arange(len(images)), each)
+    preprocessing = loaded.identity["preprocessing"]
+
+    def transform(row: int, image: Image.Image) -> torch.Tensor:
+        path, view = images.paths[row // each], row % each
+        return make_view(image, draw_crop(views.family, views.seed, path, view, *image.size), preprocessing)
+
+    repeated = images.subset(rows)
+    provenance = {**about, "images": digest(images.paths)}
+    chunks = Chunks(results, provenance, loaded, repeated, transform=transform, local=views.local_features)
+    title = f"encode {views.family} views of {about['dataset']['name']}"
+    return chunks.in_memory(lambda: encode_rows(chunks, WHOLE, title))

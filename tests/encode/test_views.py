@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+from oodgrid import backbones, paths, sampling, store
+from oodgrid.config import Backbone, parse
+from oodgrid.encode import views
+from oodgrid.encode.images import encode_images
+from oodgrid.encode.views import Crop, draw_crop, encode_views, make_view
+
+torch = pytest.importorskip("torch")
+transforms = pytest.importorskip("torchvision.transforms")
+
+
+@pytest.mark.parametrize("family", views.SCALES)
+@pytest.mark.parametrize(("width", "height"), [(500, 375), (224, 224), (90, 300)])
+def test_the_distribution_is_that_of_torchvision(family, width, height):
+    torch.manual_seed(0)
+    image = Image.new("RGB", (width, height))
+    theirs = np.array(
+        [transforms.RandomResizedCrop.get_params(image, views.SCALES[family], (3 / 4, 4 / 3)) for _ in range(3000)]
+    )
+    ours = np.array([draw_crop(family, 0, "a.jpg", view, width, height) for view in range(3000)])
+    for column in range(4):
+        assert stats.ks_2samp(theirs[:, column], ours[:, column]).pvalue > 1e-3
+    area = stats.ks_2samp(theirs[:, 2] * theirs[:, 3], ours[:, 2] * ours[:, 3])
+    assert area.pvalue > 1e-3
+    assert stats.binomtest(int(ours[:, 4].sum()), 3000).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (400, 1), (3, 2), (1000, 10)])
+def test_crops_lie_inside_images_of_any_shape(size):
+    for family in views.SCALES:
+        for view in range(200):
+            crop = draw_crop(family, 0, "x", view, *size)
+            assert crop.height >= 1
+            assert crop.width >= 1
+            assert 0 <= crop.top <= size[1] - crop.height
+            assert 0 <= crop.left <= size[0] - crop.width
+
+
+def test_too_long_images_get_torchvisions_central_crop():
+    torch.manual_seed(0)
+    for size in ((1000, 10), (10, 1000)):
+        theirs = transforms.RandomResizedCrop.get_params(Image.new("RGB", size), (0.9, 1.0), (3 / 4, 4 / 3))
+        assert draw_crop("rrc50", 0, "x", 0, *size)[:4] == tuple(theirs)
+
+
+def test_a_view_depends_on_its_own_key_alone():
+    def crop(**changes):
+        given = {"family": "rrc08", "seed": 1, "path": "a/b.jpg", "view": 3, **changes}
+        return draw_crop(**given, width=500, height=400)
+
+    first = crop()
+    crop(view=9)
+    assert crop() == first  # whatever was drawn in between
+    others = [crop(seed=2), crop(path="a/c.jpg"), crop(view=4), crop(family="rrc50")]
+    assert len({first, *others}) == 5
+    assert crop(path="été/Ω.jpg") != first
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_a_view_is_torchvisions_own_crop_resize_and_flip(flip, interpolation):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    cfg = {"size": 32, "interpolation": interpolation, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    made = make_view(image, Crop(5, 7, 30, 20, flip), cfg)
+    cut = image.crop((7, 5, 27, 35)).resize((32, 32), getattr(Image.Resampling, interpolation.upper()))
+    expected = np.asarray(cut, dtype=np.float64)[:, :: -1 if flip else 1] / 255
+    expected = (expected - cfg["mean"]) / cfg["std"]
+    np.testing.assert_allclose(made.numpy(), expected.transpose(2, 0, 1), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def setting(tmp_path, untrained):
+    for k in range(40):
+        path = tmp_path / "photos" / f"class {k % 2}" / f"{k:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+
+    def make(shots=(1, 2), seeds=(1,), count=3, **more):
+        return parse(
+            {
+                "experiment": "v",
+                "backbones": [untrained],
+                "id_datasets": [
+                    {
+                        "name": "photos",
+                        "folder": str(tmp_path / "photos"),
+                        "splits": {"train": 8, "val": 4},
+                        "views": [{"family": "rrc50", "count": count, **more}],
+                        "ood": {"far": ["noise"]},
+                    }
+                ],
+                "methods": ["zero_shot"],
+                "shots": list(shots),
+                "seeds": list(seeds),
+                "scores": ["mcm"],
+            }
+        )
+
+    encode_images(tmp_path, Backbone(**untrained), make().datasets().__next__())
+    return make
+
+
+def encode(tmp_path, experiment):
+    (backbone,), (dataset,) = experiment.backbones, experiment.id_datasets
+    return store.read_views(encode_views(tmp_path, experiment, backbone, dataset, dataset.views[0]))
+
+
+def test_the_images_of_all_draws_have_views(tmp_path, setting):
+    found = encode(tmp_path, setting(seeds=(1, 2)))
+    train, val = (store.read_features(paths.features(tmp_path, "untrained", "photos", s)) for s in ("train", "val"))
+    drawn = [sampling.draw(train.labels, val.labels, k, seed).train for k in (1, 2) for seed in (1, 2)]
+    assert found.index.tolist() == np.unique(np.concatenate(drawn)).tolist()
+    assert found.image_features.shape == (len(found.index), 3, 16)
+    assert found.provenance["views"] == {"family": "rrc50", "count": 3, "seed": 0, "local_features": False}
+
+
+def test_any_view_can_be_made_again_alone(tmp_path, setting, untrained):
+    found = encode(tmp_path, setting())
+    loaded = backbones.load(Backbone(**untrained))
+    train = store.read_features(paths.features(tmp_path, "untrained", "photos", "train"))
+    row = 1
+    name = train.paths[int(found.index[row])]
+    image = Image.open(tmp_path / "photos" / name).convert("RGB")
+    pixels = make_view(image, draw_crop("rrc50", 0, name, 2, *image.size), loaded.identity["preprocessing"])
+    with torch.inference_mode():
+        alone = loaded.encode_image(pixels[None].expand(64, -1, -1, -1))[0]
+    np.testing.assert_allclose(found.image_features[row, 2], alone.numpy(), atol=1e-6)
+
+
+def test_another_seed_encodes_its_own_images_only_and_changes_nothing(tmp_path, setting, monkeypatch):
+    one = encode(tmp_path, setting(seeds=(1,)))
+    encoded = []
+    rows = views.encode_rows
+    monkeypatch.setattr(views, "encode_rows", lambda chunks, *a: (encoded.append(len(chunks.images)), rows(chunks, *a)))
+    both = encode(tmp_path, setting(seeds=(1, 2)))
+    assert encoded == [3 * (len(both.index) - len(one.index))]
+    place = np.searchsorted(both.index, one.index)
+    np.testing.assert_array_equal(both.image_features[place], one.image_features)
+    fresh = tmp_path / "fresh"
+    encode_images(fresh, setting().backbones[0], setting().id_datasets[0])
+    np.testing.assert_array_equal(encode(fresh, setting(seeds=(1, 2))).image_features, both.image_features)
+    encoded.clear()
+    again = encode(tmp_path, setting(seeds=(2,)))
+    assert not encoded
+    assert set(again.index) <= set(both.index)
+
+
+def test_local_features_of_views(tmp_path, setting):
+    found = encode(tmp_path, setting(local_features=True, count=2))
+    assert found.local_features.shape == (len(found.index), 2, 16, 16)
+    plain = encode(tmp_path, setting(count=2))
+    np.testing.assert_array_equal(found.image_features, plain.image_features)
