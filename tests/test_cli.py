@@ -292,3 +292,17 @@ def test_encode_of_what_the_experiment_does_not_have(oodgrid, write_yaml, experi
         status, _, err = oodgrid("adapt", "fit", *option, *config)
         assert status == 1
         assert "did you mean" in err
+
+
+def test_out_and_in_again(oodgrid, tmp_path, make_features):
+    source = tmp_path / "given.h5"
+    store.write_features(source, make_features())
+    assert oodgrid("export", source, tmp_path / "out.npz")[0] == 0
+    assert oodgrid("export", source, tmp_path / "out.npz")[0] == 1
+    assert oodgrid("export", source, tmp_path / "out.npz", "--force")[0] == 0
+    given = ("--backbone", "b", "--dataset", "d", "--results", tmp_path / "results")
+    status, out, _ = oodgrid("import", "npz", tmp_path / "out.npz", *given)
+    assert status == 0
+    found = store.read_features(tmp_path / "results" / "features" / "b" / "d" / "test.h5")
+    assert str(tmp_path / "results") in out
+    assert found.digest == store.read_features(source).digest

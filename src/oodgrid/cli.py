@@ -161,8 +161,18 @@ def _import(options: argparse.Namespace) -> None:
         _say(*importing.import_tip_adapter(*where, options.source, options.test))
     elif options.format == "text":
         _say(importing.import_text(*where, options.source, options.classnames, options.template))
+    elif options.format == "npy":
+        _say(*importing.import_npy(*where, options.source, options.labels, options.paths, options.split))
+    elif options.format == "clip-retrieval":
+        _say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         _say(*importing.import_arrays(*where, options.source, options.split))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from oodgrid.encode.exporting import export
+
+    _say(export(options.file, options.out, options.force))
 
 
 def _metrics(options: argparse.Namespace) -> None:
@@ -275,23 +285,38 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
     report.add_argument("part", nargs="?", choices=("tables", "figures", "page"), help="default: all three")
 
 
+IMPORT_EXAMPLES = """\
+oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
+  oodgrid import npz food.npz --backbone clip-vit-b32 --dataset food --split test       (also safetensors, parquet)
+  oodgrid import npy food.npy --labels labels.txt --backbone clip-vit-b32 --dataset food
+  oodgrid import clip-retrieval FOLDER --label folder --backbone clip-vit-b32 --dataset food
+  oodgrid import text text_features.pt --backbone clip-vit-b32 --dataset imagenet --classnames names.txt
+  oodgrid import experiment experiments/clip-b32-features.yaml"""
+
+
 def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
-    verb = _verb(verbs, "import", _import, "bring in features that somebody else computed", shared,
-                 "oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd\n"
-                 "  oodgrid import npz food.npz --backbone clip-vit-b32 --dataset food --split test\n"
-                 "  oodgrid import text text_features.pt --backbone clip-vit-b32 --dataset imagenet "
-                 "--classnames names.txt\n"
-                 "  oodgrid import experiment experiments/clip-b32-features.yaml")  # fmt: skip
-    verb.add_argument("format", choices=("tip-adapter", "npz", "safetensors", "text", "experiment"))
-    verb.add_argument("source", type=Path, help="folder (tip-adapter), file, or experiment that describes its imports")
+    verb = _verb(verbs, "import", _import, "bring in features that somebody else computed", shared, IMPORT_EXAMPLES)
+    formats = ("tip-adapter", "npz", "npy", "safetensors", "parquet", "clip-retrieval", "text", "experiment")
+    verb.add_argument("format", choices=formats)
+    verb.add_argument("source", type=Path, help="folder (tip-adapter, clip-retrieval), file, or experiment")
     verb.add_argument("--backbone", help="name under which configs know the encoder")
     verb.add_argument("--dataset", help="name under which configs know the dataset")
-    verb.add_argument("--split", default="test", choices=("train", "val", "test"), help="of npz and safetensors")
+    verb.add_argument(
+        "--split", default="test", choices=("train", "val", "test"), help="what the rows are; default test"
+    )
     verb.add_argument(
         "--test", default="test", help="tip-adapter: what becomes the test split (test, val, keys_4shots)"
     )
-    verb.add_argument("--classnames", type=Path, help="text: JSON or text file with the names")
+    verb.add_argument("--labels", type=Path, metavar="FILE", help="npy: .npy, or text with one whole number a line")
+    verb.add_argument("--paths", type=Path, metavar="FILE", help="npy: text with the name of each image")
+    verb.add_argument("--label", metavar="COLUMN", help="clip-retrieval: column of labels, or folder")
+    verb.add_argument("--classnames", type=Path, metavar="FILE", help="text: JSON or text file with the names")
     verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
+    export = _verb(verbs, "export", _export, "write a feature or text file in another format", shared,
+                   "oodgrid export results/features/tiny/concepts/test.h5 concepts.npz")  # fmt: skip
+    export.add_argument("file", type=Path, help="a .h5 file of results")
+    export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
+    export.add_argument("--force", action="store_true", help="write over what is there")
 
 
 def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:

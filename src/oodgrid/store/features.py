@@ -182,9 +182,7 @@ def verify(path: Path) -> None:
         OodgridError: The file is missing or damaged.
     """
     if not hdf5.check(path):
-        with hdf5.open_file(path) as file:
-            names = list(hdf5.attribute(path, file, "checksums"))
-        hdf5.read(path, names[0])
+        hdf5.read(path, array_names(path)[0])
 
 
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -287,6 +285,15 @@ def read_attribute(path: Path, name: str) -> dict[str, Any]:
     hdf5.check(path, data=False)
     with hdf5.open_file(path) as file:
         return hdf5.attribute(path, file, name)
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays that a file holds.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    return list(read_attribute(path, "checksums"))
 
 
 def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:

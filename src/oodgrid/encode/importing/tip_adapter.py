@@ -1,0 +1,91 @@
+"""Caches in Tip-Adapter's format."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid import paths
+from oodgrid.encode.importing.reading import load_array
+from oodgrid.encode.importing.writing import write_split
+from oodgrid.errors import OodgridError
+
+
+def import_tip_adapter(
+    results: Path,
+    backbone: str,
+    dataset: str,
+    folder: Path,
+    test: str = "test",
+    classnames: list[str] | None = None,
+) -> list[Path]:
+    """Import a cache in Tip-Adapter's format and return the files written.
+
+    The format: `{test,val}_f.pt` (N, D) and `{test,val}_l.pt` (N,); `keys_{K}shots.pt` (D, C*K) with one-hot
+    `values_{K}shots.pt` (C*K, C). Keys become the train split, every shot count a fixed draw. Where values are
+    missing, keys are taken class by class, K rows each, as Tip-Adapter's code lists them.
+
+    Args:
+        results: The results folder.
+        backbone: The name under which configurations know the encoder of this cache.
+        dataset: The name under which configurations know the dataset.
+        folder: The cache.
+        test: What becomes the test split: "test", "val" or "keys_4shots".
+        classnames: K names, for checks and tables.
+
+    Raises:
+        OodgridError: A file is missing or unreadable, or counts do not match; nothing is written for that split.
+    """
+    if not folder.is_dir():
+        raise OodgridError(f"folder {folder} does not exist: give the folder that holds test_f.pt and keys_16shots.pt")
+    found = {"test": _tip_split(folder, test), "val": None, "train": None}
+    if test != "val" and (folder / "val_f.pt").exists():
+        found["val"] = _tip_split(folder, "val")
+    if not test.startswith("keys"):
+        found["train"] = _tip_keys(folder)
+    for split in [split for split, arrays in found.items() if arrays is None]:  # of an earlier import; it may overlap
+        paths.features(results, backbone, dataset, split).unlink(missing_ok=True)
+    source = {"format": "tip-adapter", "test": test}
+    return [
+        write_split(results, backbone, dataset, split, *arrays, source=source, classnames=classnames)
+        for split, arrays in found.items()
+        if arrays is not None
+    ]
+
+
+def _tip_split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, None]:
+    if keys := re.fullmatch(r"keys_(\d+)shots", name):
+        return (*_tip_shots(folder, int(keys[1])), None)
+    if name not in ("test", "val"):
+        raise OodgridError(f"test: {name} is none of test, val, keys_1shots, keys_2shots, …")
+    if not (folder / f"{name}_f.pt").exists():
+        there = sorted(p.name.removesuffix("_f.pt") for p in folder.glob("*_f.pt")) + sorted(
+            p.stem for p in folder.glob("keys_*shots.pt")
+        )
+        raise OodgridError(f"{folder} has no {name}_f.pt: choose another split with --test (there: {', '.join(there)})")
+    return load_array(folder / f"{name}_f.pt"), load_array(folder / f"{name}_l.pt"), None
+
+
+def _tip_keys(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    names = [re.fullmatch(r"keys_(\d+)shots", path.stem) for path in folder.glob("keys_*shots.pt")]
+    shots = sorted(int(name[1]) for name in names if name)
+    if not shots:
+        return None
+    parts = [_tip_shots(folder, k) for k in shots]
+    draws = np.repeat(shots, [len(labels) for _, labels in parts])
+    return np.concatenate([f for f, _ in parts]), np.concatenate([labels for _, labels in parts]), draws
+
+
+def _tip_shots(folder: Path, shots: int) -> tuple[np.ndarray, np.ndarray]:
+    keys = load_array(folder / f"keys_{shots}shots.pt").T
+    values = folder / f"values_{shots}shots.pt"
+    if values.exists():
+        one_hot = load_array(values)
+        if one_hot.ndim != 2 or len(one_hot) != len(keys):
+            raise OodgridError(f"{folder}: {len(keys)} keys but values of shape {one_hot.shape} of {shots} shots")
+        return keys, one_hot.argmax(axis=1)
+    if len(keys) % shots:
+        raise OodgridError(f"{values} is missing, and {len(keys)} keys are no multiple of {shots} shots")
+    return keys, np.arange(len(keys)) // shots
