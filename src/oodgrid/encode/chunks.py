@@ -18,13 +18,13 @@ import numpy as np
 
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
+from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
 ROWS = 2048  # of a chunk; a multiple of every batch size, so that chunks change nothing in the numbers
 LOCAL_ROWS = 256  # of a chunk with local features, which take some hundred times the room
@@ -87,7 +87,7 @@ class Chunks:
         *,
         skip: bool = False,
         local: bool = False,
-        transform: Callable[[int, Image.Image], torch.Tensor] | None = None,
+        prepare: Callable[[int, bytes | np.ndarray], torch.Tensor] | None = None,
     ) -> None:
         """Find them.
 
@@ -98,12 +98,12 @@ class Chunks:
             images: What is to be encoded.
             skip: Leave broken images out and record them; else no chunk may lack one.
             local: Keep local features too.
-            transform: Row and picture to network input; default: the preprocessing of the backbone.
+            prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
         """
         import torch
 
         self.provenance, self.loaded, self.images, self.skip, self.local = provenance, loaded, images, skip, local
-        self.transform = transform or (lambda row, picture: loaded.preprocess(picture))
+        self.prepare = prepare or self._preprocess()
         folder = results / "kept" / "encode" / digest(provenance)[:32]
         self.whole = folder / "whole.h5"
         # Chunks of another device or build would differ in the last bits from the others.
@@ -135,10 +135,10 @@ class Chunks:
     def finish(self, path: Path, encode: Callable[[], None]) -> None:
         """Put the whole feature file at `path`, encoding what is not finished yet."""
         if not self._whole_is_current():
-            encode()
             try:
+                encode()
                 self._join()
-            except OodgridError:
+            except (OodgridError, FileNotFoundError):
                 if not self._whole_is_current():  # else another process joined the same chunks and took them away
                     raise
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -157,6 +157,11 @@ class Chunks:
         )
 
     # --------------------------------------------------------------------------------------------------- parts
+
+    def _preprocess(self) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+        identity, upright = self.loaded.identity, bool(self.provenance["dataset"].get("exif_rotation"))
+        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright)
+        return lambda row, source: one(source, self.images.place(row))
 
     def _path(self, start: int, kind: str = "") -> Path:
         return self.folder / f"{start:09}{kind}.safetensors"

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard
-from oodgrid.encode.decode import decode, source_sha256
+from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
@@ -88,7 +88,7 @@ def _prepare(chunks: Chunks, batches: list[range]) -> Iterator[list[Prepared]]:
     """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
     one = _preparer(chunks)
     threads = int(os.environ.get("OMP_NUM_THREADS", 1))
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, initializer=_one_thread_each) as pool:
         ahead: deque[list[Future[Prepared]]] = deque()
         try:
             for rows in batches:
@@ -101,16 +101,21 @@ def _prepare(chunks: Chunks, batches: list[range]) -> Iterator[list[Prepared]]:
             pool.shutdown(cancel_futures=True)
 
 
+def _one_thread_each() -> None:
+    """Keep the arithmetic of a decoding thread in that thread."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
     images = chunks.images
-    upright = bool(chunks.provenance["dataset"].get("exif_rotation"))
 
     def prepare(row: int) -> Prepared:
         stamp = images.stamp(row)  # before reading, so that a later change cannot hide
         try:
             source = images.read(row)
-            picture = decode(source, images.place(row), upright)
-            return Prepared(chunks.transform(row, picture), source_sha256(source), stamp)
+            return Prepared(chunks.prepare(row, source), source_sha256(source), stamp)
         except OodgridError as error:
             if not chunks.skip:
                 raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error

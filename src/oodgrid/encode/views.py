@@ -17,6 +17,7 @@ from oodgrid import backbones, paths, sampling, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
 from oodgrid.encode.chunks import WHOLE, Chunks
+from oodgrid.encode.decode import decode
 from oodgrid.encode.images import identify
 from oodgrid.encode.local_features import check_local_features
 from oodgrid.encode.pipeline import encode_rows
@@ -162,12 +163,15 @@ def _encode(
     rows = np.repeat(np.arange(len(images)), each)
     preprocessing = loaded.identity["preprocessing"]
 
-    def transform(row: int, image: Image.Image) -> torch.Tensor:
+    upright = bool(about["dataset"]["exif_rotation"])
+
+    def prepare(row: int, source: bytes | np.ndarray) -> torch.Tensor:
         path, view = images.paths[row // each], row % each
+        image = decode(source, images.place(row // each), upright)
         return make_view(image, draw_crop(views.family, views.seed, path, view, *image.size), preprocessing)
 
     repeated = images.subset(rows)
     provenance = {**about, "images": digest(images.paths)}
-    chunks = Chunks(results, provenance, loaded, repeated, transform=transform, local=views.local_features)
+    chunks = Chunks(results, provenance, loaded, repeated, prepare=prepare, local=views.local_features)
     title = f"encode {views.family} views of {about['dataset']['name']}"
     return chunks.in_memory(lambda: encode_rows(chunks, WHOLE, title))

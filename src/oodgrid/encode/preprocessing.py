@@ -1,0 +1,100 @@
+"""From the source of an image to the input of the network: the reference path, and a faster one for JPEG files.
+
+`reference` is Pillow and open_clip's own transform, to the last bit what every peer computes. `fast` differs from it by
+one or two of 256 levels a pixel for JPEGs up to six times the network's size: libjpeg-turbo through torchvision,
+resized as uint8. Larger ones are decoded at a half, a quarter or an eighth (the DCT's own scaling), never below three
+times the size that is needed. Whatever else there is, as PNG or CMYK, takes the reference path. benchmarks/decode.py measures
+both.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from oodgrid.encode.decode import decode
+
+if TYPE_CHECKING:
+    import torch
+
+JPEG = b"\xff\xd8\xff"
+SPARE = 3  # scaled decoding keeps so many times the pixels a side that are needed; at 2, cosines fell to .96
+
+
+def preparer(
+    preprocess: Callable[[Image.Image], torch.Tensor],
+    preprocessing: dict[str, Any],
+    kind: str = "reference",
+    exif_rotation: bool = False,
+) -> Callable[[bytes | np.ndarray, str], torch.Tensor]:
+    """Return a function from an image's source and place to the network's input, shape (3, H, W), float32.
+
+    It raises OodgridError, naming the place, where the image is broken; any number of threads may call it.
+
+    Args:
+        preprocess: The backbone's own transform of a picture.
+        preprocessing: What it does: size, resize, interpolation, resize_mode, mean, std.
+        kind: "reference" or "fast".
+        exif_rotation: Turn pictures upright; these take the reference path.
+    """
+
+    def reference(source: bytes | np.ndarray, place: str) -> torch.Tensor:
+        return preprocess(decode(source, place, exif_rotation))
+
+    if kind == "reference" or exif_rotation or preprocessing["resize_mode"] == "longest":
+        return reference
+    finish = _finisher(preprocessing)
+
+    def fast(source: bytes | np.ndarray, place: str) -> torch.Tensor:
+        pixels = _decode_jpeg(source, _needed(preprocessing)) if isinstance(source, bytes) else None
+        return reference(source, place) if pixels is None else finish(pixels)
+
+    return fast
+
+
+def _needed(preprocessing: dict[str, Any]) -> int:
+    """Return how many pixels a side the resized image has at least."""
+    size = preprocessing["size"]
+    return preprocessing.get("resize") or (size if isinstance(size, int) else max(size))
+
+
+def _decode_jpeg(source: bytes, needed: int) -> torch.Tensor | None:
+    """Return the pixels, shape (3, H, W), uint8, of a JPEG file; None where the reference decoder is to have it."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    if not source.startswith(JPEG):
+        return None
+    try:
+        with Image.open(io.BytesIO(source)) as image:
+            if image.mode not in ("RGB", "L"):
+                return None
+            if min(image.size) >= 2 * SPARE * needed:
+                image.draft("RGB", (SPARE * needed, SPARE * needed))
+                return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        return decode_jpeg(torch.frombuffer(bytearray(source), dtype=torch.uint8), ImageReadMode.RGB)
+    except Exception:  # damaged, or beyond this decoder: the reference path reads it or says what is wrong
+        return None
+
+
+def _finisher(preprocessing: dict[str, Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what resizes, cuts the centre of, and normalises pixels of shape (3, H, W), uint8."""
+    import torch
+    from torchvision.transforms.v2 import functional
+
+    scale = 1 / (255 * torch.tensor(preprocessing["std"], dtype=torch.float64))[:, None, None]
+    shift = -(255 * torch.tensor(preprocessing["mean"], dtype=torch.float64))[:, None, None] * scale
+    scale, shift = scale.float(), shift.float()
+    size, mode = preprocessing["size"], functional.InterpolationMode(preprocessing["interpolation"])
+    square = [size, size] if isinstance(size, int) else list(size)
+    target = square if preprocessing["resize_mode"] == "squash" else [_needed(preprocessing)]
+
+    def finish(pixels: torch.Tensor) -> torch.Tensor:
+        resized = functional.resize(pixels, target, mode, antialias=True)
+        return torch.addcmul(shift, functional.center_crop(resized, square).float(), scale)
+
+    return finish
