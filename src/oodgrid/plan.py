@@ -213,7 +213,11 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             for file, provenance in _identities(_text_files(results, backbone.name, dataset)).items():
                 meant = {"templates": dataset.templates[:1]} if dataset.imported else dataset.text_identity
                 _check_identity(file, provenance, backbone, dataset, {"text": meant})
-                encoders |= {file: provenance["backbone"]} if not dataset.imported else {}
+                if not dataset.imported:
+                    encoders[file] = provenance["backbone"]
+                    images = _identities(_split_files(results, backbone.name, dataset))
+                    named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
+                    _check_alike({**named, file: provenance["text"]["classnames"]}, "classnames")
         _check_alike(encoders, "backbone")
 
 

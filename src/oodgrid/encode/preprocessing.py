@@ -3,8 +3,8 @@
 `reference` is Pillow and open_clip's own transform, to the last bit what every peer computes. `fast` differs from it by
 one or two of 256 levels a pixel for JPEGs up to six times the network's size: libjpeg-turbo through torchvision,
 resized as uint8. Larger ones are decoded at a half, a quarter or an eighth (the DCT's own scaling), never below three
-times the size that is needed. Whatever else there is, as PNG or CMYK, takes the reference path. benchmarks/decode.py measures
-both.
+times the size that is needed. Whatever else there is, as PNG or CMYK, takes the reference path. benchmarks/decode.py
+measures both.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
     constant = {"experiment": experiment.experiment}
     frame = pl.DataFrame([constant | row for row in rows], schema=METRICS)
     store.write_table(written[1], pl.DataFrame(curves, schema=CURVES))
-    store.write_table(written[0], frame, {"overlaps": experiment.overlaps()})
+    broken = {(t.names["backbone"], name, count) for t in tables for name, count in t.broken_images.items()}
+    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken)}
+    store.write_table(written[0], frame, about)
     return written
 
 
@@ -86,6 +88,7 @@ class _ScoreTable:
     def __post_init__(self) -> None:
         table, metadata = store.read_table(self.path)
         self.fits, self.params = metadata["units"], metadata["params"]
+        self.broken_images = metadata.get("broken_images", {})
         self.samples = table.partition_by("shots", "seed", "dataset", as_dict=True)
 
     def rows(self) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ CAPTIONS = {
 }
 
 
-def write_page(metrics: pl.DataFrame, out: Path, experiment: str, overlaps: set[tuple[str, str]]) -> None:
+def write_page(
+    metrics: pl.DataFrame,
+    out: Path,
+    experiment: str,
+    overlaps: set[tuple[str, str]],
+    broken_images: Sequence[tuple[str, str, int]] = (),
+) -> None:
     """Write `out`/report.html from the metrics and the figures that `figures.write_figures` left in `out`.
 
     Args:
@@ -31,6 +38,7 @@ def write_page(metrics: pl.DataFrame, out: Path, experiment: str, overlaps: set[
         out: The experiment's folder of results.
         experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
+        broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
 
     Raises:
         OodgridError: A figure is missing.
@@ -42,7 +50,7 @@ def write_page(metrics: pl.DataFrame, out: Path, experiment: str, overlaps: set[
     text = render.page(
         "page.html.j2",
         experiment=experiment,
-        facts=_facts(metrics),
+        facts=_facts(metrics, broken_images),
         conventions=tables.CONVENTIONS,
         sections=sections,
     )
@@ -73,10 +81,11 @@ def _data_uri(file: Path) -> str:
     return f"data:image/svg+xml;base64,{b64encode(file.read_bytes()).decode()}"
 
 
-def _facts(metrics: pl.DataFrame) -> dict[str, str]:
+def _facts(metrics: pl.DataFrame, broken_images: Sequence[tuple[str, str, int]]) -> dict[str, str]:
     """Return what the experiment spans, as words to read."""
     methods = [names.look(name).label for name in select.names(metrics, "method") if name != select.ANY]
     trained = metrics.filter(pl.col("shots") > 0)
+    left_out = [f"{count} of {dataset} ({backbone})" for backbone, dataset, count in broken_images]
     return {
         "Backbones": ", ".join(select.names(metrics, "backbone")),
         "ID datasets": ", ".join(select.names(metrics, "id_dataset")),
@@ -84,4 +93,5 @@ def _facts(metrics: pl.DataFrame) -> dict[str, str]:
         "Scores": ", ".join(map(names.score_label, select.names(metrics, "score"))),
         "Shots a class": ", ".join(map(str, sorted(trained["shots"].unique()))) or "none",
         "Seeds": ", ".join(map(str, sorted(trained["seed"].unique()))) or "none",
+        **({"Broken images left out": ", ".join(left_out)} if left_out else {}),
     }

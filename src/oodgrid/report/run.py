@@ -31,7 +31,7 @@ def report(results: Path, experiment: Experiment, part: str) -> None:
     elif part == "figures":
         write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
     else:
-        write_page(metrics, out, experiment.experiment, overlaps)
+        write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []))
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:

@@ -25,7 +25,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     """Score every sample of every set under every (shots, seed) of one method and write the table.
 
     Columns: dataset, shots, seed, index, path, label, prediction (null where there are no logits), and one float64
-    column a score. A score that was skipped is null; the table's metadata say why, fit by fit.
+    column a score. A score that was skipped is null; the table's metadata say why, fit by fit,
+    and how many broken images a set lacks.
 
     Raises:
         OodgridError: A file that is needed is missing or damaged, or class names of a pair overlap.
@@ -42,7 +43,10 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     table = pl.concat([empty, *tables])
     params = {name: registry.find("score", c.name).params | c.params for name, c in job.choices.items()}
     path = paths.scores(results, experiment.experiment, backbone, id_dataset, method)
-    store.write_table(path, table, {"units": records, "params": params})
+    broken = {
+        name: len(left_out) for name, features in sets.items() if (left_out := features.provenance.get("skipped"))
+    }
+    store.write_table(path, table, {"units": records, "params": params, "broken_images": broken})
     return path
 
 

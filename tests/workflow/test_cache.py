@@ -1,0 +1,190 @@
+"""The feature cache through the workflow: shards, views, broken images, and trying to make it lie."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from oodgrid import store
+
+pytest.importorskip("torch")
+
+
+def picture(seed):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def photos(clone):
+    """A clone with two class folders of images, and an experiment on them through the tiny CLIP."""
+    for k in range(160):
+        path = clone.folder / "photos" / ("red circle" if k % 2 else "blue square") / f"{k:03}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(k))
+    experiment = {
+        "experiment": "mini",
+        "backbones": ["tiny"],
+        "id_datasets": [
+            {
+                "name": "photos",
+                "folder": "photos",
+                "splits": {"train": 8, "val": 4},
+                "ood": {"far": [{"name": "noise", "generated": {"kind": "noise", "images": 90}}]},
+            }
+        ],
+        "methods": ["zero_shot", "tip_adapter"],
+        "shots": [2],
+        "seeds": [1],
+        "scores": ["mcm"],
+    }
+    clone.write(experiment)
+    return clone, experiment
+
+
+def digests(clone):
+    features = clone.folder / "results" / "features" / "tiny"
+    return {path.relative_to(features).as_posix(): store.read_features(path).digest
+            for path in features.glob("*/t*t.h5")}  # fmt: skip
+
+
+def wholes(clone):
+    """The kept files and what tells a file from one that was written anew."""
+    return {path: path.stat().st_ino for path in (clone.folder / "results/kept/encode").rglob("whole.h5")}
+
+
+def test_shards_change_nothing_and_changing_their_number_encodes_nothing(photos):
+    clone, experiment = photos
+    clone.snakemake("features")
+    whole = digests(clone)
+    assert set(whole) == {"photos/test.h5", "noise/test.h5"}
+    kept = wholes(clone)
+    experiment["id_datasets"][0]["shards"] = 3
+    clone.write(experiment)
+    clone.snakemake("features")
+    assert wholes(clone) == kept
+    clone.run("rm", "-r", "results", ".snakemake")
+    clone.snakemake("features")
+    assert digests(clone) == whole
+    assert not list((clone.folder / "results").rglob("*-of-3.json"))
+
+
+def test_views_flow_into_the_methods_that_name_them(photos):
+    clone, experiment = photos
+    experiment["id_datasets"][0]["views"] = [{"family": "rrc50", "count": 3}]
+    experiment["methods"] = ["tip_adapter", {"name": "tip_adapter", "views": "rrc50"}]
+    clone.write(experiment)
+    clone.snakemake("metrics")
+    views = store.read_views(clone.folder / "results/features/tiny/photos/train.views-rrc50.h5")
+    assert views.image_features.shape == (4, 3, 96)
+    rows = clone.metrics()
+    assert set(rows["method"]) == {"tip_adapter", "tip_adapter@views=rrc50"}
+    assert set(rows["status"]) == {"ok"}
+    assert rows["auroc"].n_unique() == 2
+    experiment["seeds"] = [1, 2]
+    clone.write(experiment)
+    clone.snakemake("metrics")
+    more = store.read_views(clone.folder / "results/features/tiny/photos/train.views-rrc50.h5")
+    rows = np.searchsorted(more.index, views.index)
+    np.testing.assert_array_equal(more.image_features[rows], views.image_features)
+    assert "Nothing to be done" in clone.snakemake("metrics")
+
+
+def test_broken_images_are_left_out_only_where_asked_and_the_report_says_so(photos):
+    clone, experiment = photos
+    broken = clone.folder / "photos" / "blue square" / "004.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    output = clone.snakemake(ok=False)
+    assert "004.jpg is a broken image" in output
+    assert "on_error: skip" in output
+    experiment["id_datasets"][0]["on_error"] = "skip"
+    clone.write(experiment)
+    clone.snakemake()
+    found = [store.read_provenance(path) for path in (clone.folder / "results/features/tiny/photos").glob("*.h5")]
+    assert [path for about in found for path, _ in about.get("skipped", [])] == ["blue square/004.jpg"]
+    assert "Broken images left out" in (clone.folder / "results/mini/report.html").read_text() or not any(
+        about.get("skipped") for about in found if about["split"] == "test"
+    )
+    experiment["id_datasets"][0]["on_error"] = "stop"
+    clone.write(experiment)
+    assert "lacks 1 broken images" in clone.snakemake(ok=False)
+
+
+def test_attempts_to_make_the_cache_lie(photos):
+    clone, experiment = photos
+    clone.snakemake("metrics")
+    files = [str(path.relative_to(clone.folder)) for path in (clone.folder / "results/features").rglob("*.h5")]
+    assert clone.run("oodgrid", "verify", *files, "--deep").count("ok ") == 4
+    dataset, backbone = experiment["id_datasets"][0], {"name": "tiny", **TINY}
+
+    for change, said in (
+        (
+            {"backbones": [{**backbone, "interpolation": "bilinear"}]},
+            'backbone.interpolation is null in the file and "bilinear"',
+        ),
+        ({"backbones": [{**backbone, "precision": "bf16"}]}, 'backbone.precision is "fp32" in the file and "bf16"'),
+        ({"id_datasets": [{**dataset, "exif_rotation": True}]}, "dataset.exif_rotation is false in the file and true"),
+        ({"id_datasets": [{**dataset, "classnames": ["a", "b"]}]}, "dataset.classnames is null in the file"),
+        ({"id_datasets": [{**dataset, "templates": ["a {}."]}]}, "text.templates"),
+    ):
+        clone.write(experiment | change)
+        assert said in clone.snakemake("metrics", ok=False)
+    clone.write(experiment)
+
+    image = clone.folder / "photos" / "blue square" / "000.jpg"
+    image.write_bytes(picture(999))
+    output = clone.run("oodgrid", "verify", *files, "--sources", ok=False)
+    assert "blue square/000.jpg" in output
+    assert output.count("CHANGED") == 1
+    (clone.folder / "photos" / "red circle").rename(clone.folder / "photos" / "green circle")
+    output = clone.run("oodgrid", "verify", *files, "--sources", ok=False)
+    assert "images are gone, the first: red circle/" in output
+    assert "Nothing to be done" in clone.snakemake("metrics")  # ordinary runs trust the file
+
+    (clone.folder / "results/features/tiny/photos/test.h5").unlink()
+    clone.snakemake("features")
+    assert "does not fit" in clone.snakemake("metrics", ok=False)  # the texts are of the classes before
+
+
+def test_weights_swapped_under_one_name_are_refused(photos, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from oodgrid import catalogue
+
+    clone, experiment = photos
+    state = load_file(catalogue.packaged(TINY["pretrained"]))
+    own = {"name": "own", "model": "oodgrid-tiny", "model_config_file": TINY["model_config_file"]}
+    table = torch.zeros(49408, state["token_embedding.rows"].shape[1])
+    table[state.pop("token_embedding.ids").long()] = state.pop("token_embedding.rows").float()
+    state = {name: values.float() for name, values in state.items()} | {"token_embedding.weight": table}
+    save_file(state, clone.folder / "w.safetensors")
+    experiment["backbones"] = [{**own, "pretrained": "w.safetensors"}]
+    clone.write(experiment)
+    clone.snakemake("features")
+    state["visual.proj"] = state["visual.proj"] * 1.001
+    save_file(state, clone.folder / "w.safetensors")
+    output = clone.snakemake("features", ok=False)
+    assert "backbone.pretrained_sha256 is" in output
+
+
+def test_a_timm_model_works_without_text(photos):
+    clone, experiment = photos
+    experiment["backbones"] = [{"name": "t", "model": "timm/test_vit", "pretrained": "random"}]
+    experiment["id_datasets"][0]["text"] = "visual_prototypes"
+    experiment["methods"] = ["prototype"]
+    clone.write(experiment)
+    clone.snakemake("metrics")
+    assert clone.metrics().filter(pl.col("status") == "ok").height == 1
+
+
+TINY = {
+    "model": "oodgrid-tiny",
+    "pretrained": "package:tiny_clip/weights.safetensors",
+    "model_config_file": "package:tiny_clip/oodgrid-tiny.json",
+}
