@@ -48,7 +48,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
         "draws": found.draws,
         "stamps": found.stamps,
     }
-    if "local_features" in store.array_names(file):
+    if "local_features" in store.array_shapes(file):
         arrays["local_features"] = np.concatenate([values for _, values in store.read_local_features(file)])
     return {k: v for k, v in arrays.items() if v is not None}, {"paths": list(found.paths)}, provenance
 
