@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
 import pytest
 
 from oodgrid import grid, paths, plan, store
