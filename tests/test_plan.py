@@ -363,6 +363,13 @@ def test_a_file_that_lacks_images_is_refused_unless_skipping_is_allowed(tmp_path
     plan.check_identities(tmp_path, own(dataset={"on_error": "skip"}))
 
 
+def test_means_of_the_config_are_those_of_the_file(tmp_path, own, make_features):
+    experiment = own(backbone={"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]})
+    encode(tmp_path, experiment, make_features)
+    plan.check_identities(tmp_path, experiment)
+    assert "backbone.mean" in failure(plan.check_identities, tmp_path, own())
+
+
 def test_views_of_another_backbone_are_refused(tmp_path, own, make_features):
     experiment = own(dataset={"views": [{"family": "rrc08"}]})
     encode(tmp_path, experiment, make_features)

@@ -70,7 +70,7 @@ class Backbone(Strict):
 
         Files count by their content and not by their place.
         """
-        found = self.model_dump(exclude={"name", "sha256", "seed", "model_config_file"})
+        found = self.model_dump(mode="json", exclude={"name", "sha256", "seed", "model_config_file"})
         if self.model_config_file:
             found["model_config_sha256"] = _content(self.model_config_file)
         if self.pretrained == "random":
