@@ -42,6 +42,8 @@ def whole_numbers(values: Any, where: str, what: str, least: int) -> np.ndarray:
     if values.size != max(values.shape, default=1):
         raise OodgridError(f"{where}: {what} of shape {values.shape}: there must be one a sample")
     values = values.reshape(-1)
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64)  # in which the limits below are exact
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or not np.array_equal(values, values.round()):
         raise OodgridError(f"{where}: {what} must be whole numbers" + (", the index of the class" * (what == "labels")))
     wrong = values[(values < least) | (values > np.iinfo(np.int32).max)]
