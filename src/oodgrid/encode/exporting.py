@@ -15,6 +15,8 @@ import numpy as np
 from oodgrid import store
 from oodgrid.errors import OodgridError
 
+ROWS = 16384  # of a Parquet file are compressed at a time, which bounds the memory that takes
+
 
 def export(file: Path, out: Path, force: bool = False) -> Path:
     """Write a feature or text file of results/ in another format, by the suffix of `out`, and return that file.
@@ -84,13 +86,13 @@ def _safetensors(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, lis
 
 
 def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
-    """Write one row an image, or one a template and class; half precision as single, which every reader knows."""
+    """Write one row an image, or one a template and class."""
     import polars as pl
 
     _check_table(arrays, texts)
     texts, arrays = dict(texts), dict(arrays)
     name = "image_features" if "image_features" in arrays else "text_features"
-    metadata = {"provenance": provenance, "dtype": str(arrays[name].dtype)}
+    metadata = {"provenance": provenance}
     apart = "templates" if name == "text_features" else "classnames"  # as many as there are rows of neither
     if apart in texts:
         metadata[apart] = json.dumps(texts.pop(apart))
@@ -98,7 +100,7 @@ def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[st
         texts["classnames"] = texts["classnames"] * len(arrays[name])
         arrays[name] = arrays[name].reshape(-1, arrays[name].shape[-1])
     table = pl.DataFrame({**texts, **{name: _column(name, values) for name, values in arrays.items()}})
-    table.write_parquet(path, metadata=metadata)
+    table.write_parquet(path, metadata=metadata, row_group_size=ROWS)
 
 
 def _check_table(arrays: Mapping[str, np.ndarray], texts: Mapping[str, list[str]]) -> None:
@@ -119,8 +121,4 @@ def _column(name: str, values: np.ndarray) -> Any:
 
     if name == "sha256":
         return pl.Series([row.tobytes() for row in values], dtype=pl.Binary)
-    if values.ndim == 1:
-        return pl.Series(values=values)
-    if values.dtype == np.float16:
-        values = values.astype(np.float32)
-    return pl.Series(values=values, dtype=pl.Array(pl.Int64 if name == "stamps" else pl.Float32, values.shape[1]))
+    return pl.Series(values=values)  # of two axes: a column of fixed-size lists

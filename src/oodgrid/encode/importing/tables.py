@@ -37,9 +37,6 @@ def read_parquet(file: Path) -> dict[str, Any]:
         raise OodgridError(f"{file}: its metadata lack {error}: text features need the templates, as JSON") from error
     except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic
         raise OodgridError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
-    for name in ("image_features", "text_features"):
-        if name in arrays and metadata.get("dtype") == "float16":  # not all readers of Parquet know half precision
-            arrays[name] = arrays[name].astype(np.float16)
     return arrays | ({"provenance": metadata["provenance"]} if "provenance" in metadata else {})
 
 
