@@ -180,6 +180,22 @@ def test_a_cache_of_tip_adapter_keeps_its_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+def test_a_real_cache_goes_out_and_in_to_the_bit(tmp_path, shared, kind):
+    import torch
+
+    cache = shared / "data" / "clip_vitb32_features" / "tip_adapter_caches" / "dtd"
+    for path in import_tip_adapter(tmp_path / "first", "b", "d", cache, "val"):
+        out = export(path, tmp_path / f"{path.stem}.{kind}")
+        (again,) = import_arrays(tmp_path / "second", "b", "d", out, path.stem)
+        first, second = (store.read_features(file, as_stored=True) for file in (path, again))
+        assert second.digest == first.digest
+        assert (second.normalised, second.classnames) == (first.normalised, first.classnames)
+        if path.stem == "test":
+            given_ = torch.load(cache / "val_f.pt", map_location="cpu", weights_only=True).numpy()
+            assert same(second.image_features, given_)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_what_other_programs_read(tmp_path, make_features, kind):
     """The files are plain ones of their kind."""
     store.write_features(tmp_path / "f.h5", make_features())
