@@ -79,6 +79,7 @@ def digests(values: Any, count: int, where: str) -> np.ndarray:
     """
     if values is None:
         return np.zeros((count, HASH), np.uint8)
+    values = np.asarray(values)
     if values.dtype != np.uint8 or values.shape != (count, HASH):
         raise OodgridError(
             f"{where}: sha256 is {values.dtype} of shape {values.shape}: it must be uint8, (samples, 32)"
