@@ -206,7 +206,7 @@ def test_inspect(oodgrid, tmp_path, make_features):
     store.write_features(tmp_path / "test.h5", make_features())
     status, out, _ = oodgrid("inspect", tmp_path / "test.h5")
     assert status == 0
-    assert "(6, 4)" in out
+    assert "6 x 4 float32" in out
 
 
 def test_verify_names_the_damaged_ones_and_fails(oodgrid, tmp_path, make_features):

@@ -23,8 +23,8 @@ def results(tmp_path, make_features):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("test.h5", ["image_features", "(6, 4)", "classes", "3", '"split": "test"']),
-        ("text.h5", ["text_features", "(1, 2, 4)", "classnames", "2", "the {}"]),
+        ("test.h5", ["image_features", "6 x 4 float32", "classes", "3", '"split": "test"']),
+        ("text.h5", ["text_features", "1 x 2 x 4 float32", "classnames", "2", "the {}"]),
         ("fit.safetensors", ["prototypes", "(2, 4)", '"C": 2.5']),
         ("metrics.parquet", ["rows", "2", "auroc", "Float64", "overlaps"]),
         ("apply.json", ['"units"']),
@@ -59,3 +59,26 @@ def test_what_is_no_results_file_is_one_line(results):
     (results / "broken.json").write_text('{"a": ')
     with pytest.raises(OodgridError, match=r"broken\.json is damaged"):
         verify(results / "broken.json")
+
+
+def test_views_and_local_features_are_described(tmp_path, make_features):
+    views = store.Views(np.array([3]), np.ones((1, 2, 4), np.float32), {"views": {"family": "rrc08"}})
+    store.write_views(tmp_path / "v.h5", views)
+    assert "1 x 2 x 4 float32" in describe(tmp_path / "v.h5")
+    verify(tmp_path / "v.h5")
+    store.write_features(tmp_path / "f.h5", make_features(local_features=np.zeros((6, 9, 4), np.float32)))
+    assert "6 x 9 x 4 float32" in describe(tmp_path / "f.h5")
+
+
+def test_long_lists_are_shortened(tmp_path, make_features):
+    names = [f"class {k}" for k in range(1000)]
+    store.write_features(tmp_path / "f.h5", make_features(provenance={"classnames": names}))
+    text = describe(tmp_path / "f.h5")
+    assert "class 4" in text
+    assert "class 5" not in text
+    assert "1000 in all" in text
+
+
+def test_when_and_where_a_file_was_made_is_shown(tmp_path, make_features):
+    store.write_features(tmp_path / "f.h5", make_features())
+    assert '"created"' in describe(tmp_path / "f.h5")

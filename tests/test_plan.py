@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
 import pytest
 
 from oodgrid import grid, paths, plan, store
@@ -324,3 +325,59 @@ def test_threads_of_all_jobs_never_add_up_to_more_than_the_cpus(own, monkeypatch
 def test_a_single_job_may_use_every_cpu(own, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert plan.threads(8, own(methods=["coop"], scores=["mcm"])) == {"encode": 4, "adapt": 8, "score": 8}
+
+
+# -------------------------------------------------------------------------------------- files that must fit each other
+
+
+def written(tmp_path, experiment, make_features, **changes):
+    """Encode, then write one of the files again with a changed provenance."""
+    encode(tmp_path, experiment, make_features)
+    path = paths.features(tmp_path, "b", "own", "val")
+    about = store.read_provenance(path)
+    for place, value in changes.items():
+        part = about
+        *outer, last = place.split("__")
+        for name in outer:
+            part = part.setdefault(name, {})
+        part[last] = value
+    store.write_features(path, make_features(provenance=about))
+
+
+def test_files_of_one_backbone_made_with_other_weights_are_refused(tmp_path, own, make_features):
+    written(tmp_path, own(), make_features, backbone__weights_sha256="def")
+    line = failure(plan.check_identities, tmp_path, own())
+    assert 'backbone.weights_sha256 is "def" in the file and "abc"' in line
+    assert "does not fit" in line
+
+
+def test_splits_of_other_classes_are_refused(tmp_path, own, make_features):
+    written(tmp_path, own(), make_features, classnames=["x", "y"])
+    assert "classnames" in failure(plan.check_identities, tmp_path, own())
+
+
+def test_a_file_that_lacks_images_is_refused_unless_skipping_is_allowed(tmp_path, own, make_features):
+    written(tmp_path, own(), make_features, skipped=[["a/broken.jpg", "why"]])
+    line = failure(plan.check_identities, tmp_path, own())
+    assert "lacks 1 broken images, the first a/broken.jpg" in line
+    plan.check_identities(tmp_path, own(dataset={"on_error": "skip"}))
+
+
+def test_means_of_the_config_are_those_of_the_file(tmp_path, own, make_features):
+    experiment = own(backbone={"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]})
+    encode(tmp_path, experiment, make_features)
+    plan.check_identities(tmp_path, experiment)
+    assert "backbone.mean" in failure(plan.check_identities, tmp_path, own())
+
+
+def test_views_of_another_backbone_are_refused(tmp_path, own, make_features):
+    experiment = own(dataset={"views": [{"family": "rrc08"}]})
+    encode(tmp_path, experiment, make_features)
+    about = store.read_provenance(paths.features(tmp_path, "b", "own", "train"))
+    place = paths.views(tmp_path, "b", "own", "train", "rrc08")
+    view = np.ones((1, 1, 4), np.float32)
+    store.write_views(place, store.Views(np.array([0]), view, about))
+    plan.check_identities(tmp_path, experiment)
+    about["backbone"]["interpolation"] = "bilinear"
+    store.write_views(place, store.Views(np.array([0]), view, about))
+    assert "backbone.interpolation" in failure(plan.check_identities, tmp_path, experiment)

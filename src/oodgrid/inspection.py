@@ -9,16 +9,18 @@ from typing import Any
 from oodgrid import store
 from oodgrid.errors import OodgridError
 
+MOST = 6  # entries of a list that a person is shown
+
 
 def describe(path: Path) -> str:
-    """Return what a results file holds, as text for a person.
+    """Return what a results file holds, as text for a person; long lists are shortened.
 
     Raises:
         OodgridError: It is missing, damaged or of no kind that oodgrid writes.
     """
     what = _read(path)
-    lines = [f"{path}"] + [f"  {name:16} {value}" for name, value in what["holds"].items()]
-    return "\n".join([*lines, json.dumps(what["about"], indent=2)])
+    lines = [f"{path}"] + [f"  {name:22} {value}" for name, value in what["holds"].items()]
+    return "\n".join([*lines, json.dumps(_shortened(what["about"]), indent=2, ensure_ascii=False)])
 
 
 def verify(path: Path) -> None:
@@ -28,6 +30,14 @@ def verify(path: Path) -> None:
         OodgridError: It is missing, damaged or of no kind that oodgrid writes.
     """
     _read(path)
+
+
+def _shortened(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _shortened(value) for key, value in thing.items()}
+    if isinstance(thing, list) and len(thing) > MOST:
+        return [*map(_shortened, thing[: MOST - 1]), f"… {len(thing)} in all"]
+    return [*map(_shortened, thing)] if isinstance(thing, list) else thing
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -40,14 +50,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _hdf5(path: Path) -> dict[str, Any]:
-    provenance = store.read_provenance(path)
-    if "text" in provenance:
-        texts = store.read_texts(path)
-        holds = {"text_features": texts.text_features.shape, "classnames": len(texts.classnames)}
-    else:
-        features = store.read_features(path)
-        holds = {"image_features": features.image_features.shape, "classes": len(set(features.labels.tolist()))}
-    return {"holds": {**holds, "checksums": "match"}, "about": provenance}
+    store.verify(path)
+    about = store.read_provenance(path)
+    read = store.read_texts if "text" in about else store.read_views if "views" in about else store.read_features
+    found = read(path)  # looks beyond checksums: counts, and values that another tool may have written
+    holds = {name: " x ".join(map(str, shape)) + f" {kind}" for name, (shape, kind) in store.array_shapes(path).items()}
+    if "labels" in holds:
+        holds["classes"] = len(set(found.labels.tolist()) - {-1})
+    return {"holds": {**holds, "checksums": "match"}, "about": {**about, "run": store.read_attribute(path, "run")}}
 
 
 def _safetensors(path: Path) -> dict[str, Any]:

@@ -210,6 +210,10 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             _check_alike({file: provenance.get("classnames") for file, provenance in found.items()}, "classnames")
             encoders |= {file: provenance["backbone"] for file, provenance in found.items() if not dataset.imported}
         for dataset in experiment.id_datasets:
+            families = [paths.views(results, backbone.name, dataset.name, "train", v.family) for v in dataset.views]
+            for file, provenance in _identities(families).items():
+                _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
+                encoders[file] = provenance["backbone"]
             for file, provenance in _identities(_text_files(results, backbone.name, dataset)).items():
                 meant = {"templates": dataset.templates[:1]} if dataset.imported else dataset.text_identity
                 _check_identity(file, provenance, backbone, dataset, {"text": meant})

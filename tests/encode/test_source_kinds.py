@@ -422,3 +422,22 @@ def test_exif_rotation_is_applied_only_where_asked(orientation):
     turns = {1: plain, 2: plain[:, ::-1], 3: plain[::-1, ::-1], 4: plain[::-1], 5: plain.swapaxes(0, 1),
              6: np.rot90(plain, -1), 7: plain[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(plain)}  # fmt: skip
     np.testing.assert_array_equal(upright, turns[orientation])
+
+
+# ------------------------------------------------------------------------------------------------ kinds of images
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP"])
+def test_of_several_frames_the_first_counts(kind):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ((250, 0, 0), (0, 250, 0))]
+    file = io.BytesIO()
+    more = {"lossless": True} if kind == "WEBP" else {}
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:], **more)
+    np.testing.assert_allclose(np.asarray(decode(file.getvalue(), ""))[0, 0], (250, 0, 0), atol=6)
+
+
+def test_transparency_is_dropped_and_not_painted():
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
+    Image.fromarray(pixels, "RGBA").save(file, "PNG")
+    np.testing.assert_array_equal(np.asarray(decode(file.getvalue(), "")), pixels[..., :3])

@@ -31,7 +31,7 @@ def build(backbone: Backbone) -> tuple[torch.nn.Module, Any, dict[str, Any], fro
     model, vocabulary = _build(open_clip, backbone)
     wanted = ("size", "mean", "std", "interpolation", "resize_mode")
     preprocessing = {key: model.visual.preprocess_cfg[key] for key in wanted}
-    return model, open_clip.get_tokenizer(backbone.model), preprocessing, vocabulary
+    return model, _tokenizer(open_clip, backbone), preprocessing, vocabulary
 
 
 def architecture(backbone: Backbone) -> dict[str, Any]:
@@ -100,6 +100,17 @@ def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozens
         ) from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _tokenizer(open_clip: Any, backbone: Backbone) -> Any:
+    try:
+        return open_clip.get_tokenizer(backbone.model)
+    except Exception as error:  # some live on the hub beside their weights
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise OodgridError(
+            f"backbone {backbone.name}: cannot load the tokenizer of {backbone.model}: {said}. "
+            "Offline? Fill the Hugging Face cache on a machine with network"
+        ) from error
 
 
 def _load_packed(model: torch.nn.Module, path: Path) -> frozenset[int]:

@@ -227,9 +227,13 @@ class Chunks:
     @cached_property
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
         """What stands beside the features in all chunks: usable, sha256, stamps, skipped."""
-        parts = [self._read(start) for start in self.starts(WHOLE)]
-        arrays = [np.concatenate([part[name] for part, _ in parts]) for name in ("usable", "sha256", "stamps")]
-        return arrays[0], arrays[1], arrays[2], [line for _, info in parts for line in info["skipped"]]
+        names, columns, skipped = ("usable", "sha256", "stamps"), [], []
+        for start in self.starts(WHOLE):
+            arrays, info = self._read(start)
+            columns.append([arrays[name] for name in names])  # and not the features: of all chunks they are too many
+            skipped += info["skipped"]
+        usable, sha256, stamps = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+        return usable, sha256, stamps, skipped
 
     def _blocks(self, name: str, kind: str = "") -> Iterator[np.ndarray]:
         usable = self._columns[0].astype(bool)

@@ -38,29 +38,27 @@ def export(file: Path, out: Path, force: bool = False) -> Path:
 
 def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict[str, Any]]:
     """Return the arrays of numbers, the lists of texts and the provenance of a file."""
-    names = store.array_names(file)
-    if "index" in names:
+    shapes = store.array_shapes(file)
+    if "index" in shapes:
         raise OodgridError(f"{file} holds augmented views: only feature and text files can be exported")
-    if "text_features" in names:
+    if "text_features" in shapes:
         texts = store.read_texts(file, as_stored=True)
         named = {"classnames": list(texts.classnames), "templates": list(texts.templates)}
         return {"text_features": texts.text_features}, named, texts.provenance
     found = store.read_features(file, as_stored=True)
     arrays = {name: getattr(found, name) for name in ("image_features", "labels", "sha256", "draws", "stamps")}
-    if "local_features" in names:
-        arrays["local_features"] = _local_features(file, len(found.labels))
+    if "local_features" in shapes:
+        arrays["local_features"] = _local_features(file, *shapes["local_features"])
     named = {"paths": list(found.paths)}
     if found.classnames is not None:
         named["classnames"] = list(found.classnames)
     return {name: values for name, values in arrays.items() if values is not None}, named, found.provenance
 
 
-def _local_features(file: Path, count: int) -> np.ndarray:
+def _local_features(file: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """Return local features, shape (N, P, D), filled block after block so that one copy of them is in memory."""
-    whole = None
+    whole = np.empty(shape, dtype)
     for row, values in store.read_local_features(file):
-        if whole is None:
-            whole = np.empty((count, *values.shape[1:]), values.dtype)
         whole[row : row + len(values)] = values
     return whole
 

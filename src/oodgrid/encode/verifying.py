@@ -23,7 +23,10 @@ def check_sources(path: Path, deep: bool = False) -> str:
     Raises:
         OodgridError: They differ, naming the first one and how many there are.
     """
-    if path.suffix != ".h5" or "files_sha256" not in store.read_provenance(path):
+    about = store.read_provenance(path) if path.suffix == ".h5" else {}
+    if "views" in about:
+        return "views of images of the training split: compare that one"
+    if "files_sha256" not in about:
         return "no images stand behind it"
     found = store.read_sources(path)
     dataset = Dataset.model_validate(found.provenance["dataset"])

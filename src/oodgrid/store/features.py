@@ -13,6 +13,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
 from oodgrid.store.files import damaged
+from oodgrid.store.seal import check, checksum
 
 LOCAL_ROWS = 256  # local features are read and checked in blocks of so many images
 FLOATS = (np.float16, np.float32)
@@ -181,8 +182,8 @@ def verify(path: Path) -> None:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    if not hdf5.check(path):
-        hdf5.read(path, array_names(path)[0])
+    if not check(path):
+        hdf5.read(path, next(iter(array_shapes(path))))
 
 
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -198,7 +199,7 @@ def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
         for block, said in enumerate(sums):
             row = block * LOCAL_ROWS
             values = file["local_features"][row : row + LOCAL_ROWS]
-            if hdf5.checksum(values) != said.tobytes().hex():
+            if checksum(values) != said.tobytes().hex():
                 raise damaged(path, f"the checksum of /local_features does not match at row {row}")
             yield row, values
 
@@ -282,18 +283,23 @@ def read_attribute(path: Path, name: str) -> dict[str, Any]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    hdf5.check(path, data=False)
+    check(path, data=False)
     with hdf5.open_file(path) as file:
         return hdf5.attribute(path, file, name)
 
 
-def array_names(path: Path) -> list[str]:
-    """Return the names of the arrays that a file holds.
+def array_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and the type of every array that a file holds.
 
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    return list(read_attribute(path, "checksums"))
+    names = read_attribute(path, "checksums")
+    with hdf5.open_file(path) as file:
+        return {
+            name: (file[name].shape, "text" if file[name].dtype.kind == "S" else str(file[name].dtype))
+            for name in names
+        }
 
 
 def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:
@@ -325,7 +331,7 @@ def _local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.B
     def blocks() -> Iterator[np.ndarray]:
         given = values.blocks if isinstance(values, hdf5.Blocks) else [values]
         for block in _recut(given, LOCAL_ROWS):
-            sums.append(bytes.fromhex(hdf5.checksum(block)))
+            sums.append(bytes.fromhex(checksum(block)))
             yield block
 
     count = -(-len(values) // LOCAL_ROWS)

@@ -1,16 +1,9 @@
-"""HDF5 files that know which of their bytes are damaged.
-
-The first 4,096 bytes, which HDF5 leaves to its user, hold the seal: a JSON text with the place and the XXH3-128
-checksum of the bytes of every array, and one checksum of all bytes between them. So a file is checked before the HDF5
-library, which may hang on damage, parses it, at the speed of memory, and damage is named by the array that it hit.
-"""
+"""Named arrays and the identity that decides them, in a sealed HDF5 file."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,12 +14,19 @@ import xxhash
 
 from oodgrid.errors import OodgridError
 from oodgrid.store.files import UNREADABLE, atomic, damaged, missing, run_record
+from oodgrid.store.seal import (
+    READ,
+    USER_BLOCK,
+    Seal,
+    check,
+    check_rest,
+    checksum,
+    opened,
+    read_seal,
+    write_seal,
+)
 
 FORMAT = "oodgrid-1"
-USER_BLOCK = 4096
-SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
-READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
-HDF5_SIGNATURE = b"\x89HDF"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
             file.attrs["run"] = json.dumps(run_record())
             file.attrs["complete"] = True
             places = {name: _place(file[name]) for name in arrays}
-        _write_seal(beside, places, checksums)
+        write_seal(beside, places, checksums)
         check(beside)  # HDF5 does not report every failed write
 
 
@@ -119,10 +119,10 @@ def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
     Raises:
         OodgridError: The file is missing, damaged or of another kind.
     """
-    with _opened(path) as raw:
-        seal = _read_seal(path, raw)
+    with opened(path) as raw:
+        seal = read_seal(path, raw)
         if seal:
-            _check_rest(path, raw, seal)
+            check_rest(path, raw, seal)
         with open_file(path) as file:
             checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
             if main not in checksums:
@@ -166,36 +166,6 @@ def attribute(path: Path, file: h5py.File, name: str) -> dict[str, Any]:
         return json.loads(file.attrs[name])
     except UNREADABLE as error:
         raise damaged(path, f"its {name} cannot be read") from error
-
-
-def check(path: Path, data: bool = True) -> bool:
-    """Compare the bytes of a file with its seal; return False where it has none, because another tool wrote it.
-
-    Args:
-        path: The file.
-        data: Look at the bytes of the arrays too.
-
-    Raises:
-        OodgridError: It is missing or damaged, naming the array that was hit.
-    """
-    with _opened(path) as raw:
-        seal = _read_seal(path, raw)
-        if seal is None:
-            return False
-        _check_rest(path, raw, seal)
-        for name, (start, stop, text) in seal.arrays.items() if data else ():
-            hasher = xxhash.xxh3_128()
-            _hash_range(raw, start, stop, hasher)
-            if hasher.hexdigest() != text:
-                raise damaged(path, f"the checksum of /{name} does not match")
-    return True
-
-
-def checksum(values: np.ndarray | memoryview) -> str:
-    """Return the XXH3-128 of the bytes of an array, as 32 hexadecimal digits."""
-    if isinstance(values, np.ndarray):
-        values = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    return xxhash.xxh3_128_hexdigest(values)
 
 
 # ------------------------------------------------------------------------------------------------------- parts
@@ -262,64 +232,3 @@ def _fill(path: Path, raw: BinaryIO, start: int, values: np.ndarray) -> str:
 def _place(item: h5py.Dataset) -> tuple[int, int]:
     start = item.id.get_offset() or USER_BLOCK  # an empty array has no place
     return start, start + item.nbytes
-
-
-@dataclass(frozen=True)
-class Seal:
-    """The checksum of what is no array, and of every array where it begins and ends and its checksum."""
-
-    rest: str
-    arrays: dict[str, tuple[int, int, str]]
-
-
-def _write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[str, str]) -> None:
-    with path.open("r+b") as file:
-        arrays = {name: (*places[name], checksums[name]) for name in places}
-        seal = json.dumps({"oodgrid": SEAL, "rest": _checksum_of_rest(file, arrays), "arrays": arrays}).encode()
-        file.seek(0)
-        file.write(seal.ljust(USER_BLOCK - 1) + b"\n")
-
-
-def _read_seal(path: Path, raw: BinaryIO) -> Seal | None:
-    head = raw.read(USER_BLOCK)
-    if head.startswith(HDF5_SIGNATURE):
-        return None
-    try:
-        found = json.loads(head)
-        if found["oodgrid"] != SEAL:
-            raise ValueError
-        return Seal(found["rest"], {name: (int(a), int(b), text) for name, (a, b, text) in found["arrays"].items()})
-    except UNREADABLE as error:
-        raise damaged(path, "it does not begin with a seal: no feature file, or its checksums are gone") from error
-
-
-def _check_rest(path: Path, raw: BinaryIO, seal: Seal) -> None:
-    if _checksum_of_rest(raw, seal.arrays) != seal.rest:
-        raise damaged(path, "the checksum of its structure does not match")
-
-
-def _checksum_of_rest(raw: BinaryIO, arrays: dict[str, tuple[int, int, str]]) -> str:
-    """Return the checksum of all that lies behind the user block and in no array, and of where the arrays lie."""
-    hasher, here = xxhash.xxh3_128(json.dumps(arrays).encode()), USER_BLOCK
-    for start, stop in sorted((start, stop) for start, stop, _ in arrays.values()):
-        _hash_range(raw, here, start, hasher)
-        here = max(here, stop)
-    _hash_range(raw, here, os.fstat(raw.fileno()).st_size, hasher)
-    return hasher.hexdigest()
-
-
-def _hash_range(raw: BinaryIO, start: int, stop: int, hasher: xxhash.xxh3_128) -> None:
-    """Add the bytes of a file to a checksum. Read, not mapped: touching a mapped page that cannot be had kills us."""
-    raw.seek(start)
-    block = memoryview(bytearray(min(READ, max(0, stop - start))))
-    while start < stop and (count := raw.readinto(block[: min(READ, stop - start)])):
-        hasher.update(block[:count])
-        start += count
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    if not path.is_file():
-        raise missing(path)
-    with path.open("rb", buffering=0) as raw:
-        yield raw

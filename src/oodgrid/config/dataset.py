@@ -1,0 +1,134 @@
+"""A dataset, as a user writes it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from oodgrid import catalogue
+from oodgrid.config.base import SPLITS, Slug, Strict
+from oodgrid.config.sources import (
+    ConceptWorld,
+    Generated,
+    HuggingFace,
+    Idx,
+    Imported,
+    ListFile,
+    NumpyArrays,
+    Torchvision,
+    Webdataset,
+)
+from oodgrid.errors import OodgridError
+
+
+class Splits(Strict):
+    """Seeded per-class splits of a set that comes without: the rest is the test split."""
+
+    train: int = Field(ge=1, description="Images a class.")
+    val: int = Field(ge=1, description="Images a class.")
+    seed: int = Field(0, ge=0)
+
+
+class Views(Strict):
+    """Augmented views of the training images that the few-shot draws use; methods take them by `views: FAMILY`."""
+
+    family: Literal["rrc08", "rrc50"] = Field(description="Random resized crops of .08-1 or .5-1 of the area, flipped.")
+    count: int = Field(10, ge=1, description="Views an image.")
+    seed: int = Field(0, ge=0)
+    local_features: bool = Field(False, description="Local features of every view too.")
+
+
+SOURCES = (
+    "concept_world",
+    "generated",
+    "folder",
+    "list",
+    "archive",
+    "webdataset",
+    "idx",
+    "numpy",
+    "torchvision",
+    "hf",
+    "imported",
+)
+
+
+class Dataset(Strict):
+    """A dataset: a name and exactly one source."""
+
+    name: Slug = Field(description="The name of this dataset in results/ and tables.")
+    concept_world: ConceptWorld | None = None
+    generated: Generated | None = None
+    folder: str | None = Field(None, description="A folder tree with one sub-folder a class.")
+    list_: ListFile | None = Field(None, alias="list")
+    archive: str | None = Field(None, description="A zip or tar file with one folder a class, read in place.")
+    webdataset: Webdataset | None = None
+    idx: Idx | None = None
+    numpy: NumpyArrays | None = None
+    torchvision: Torchvision | None = None
+    hf: HuggingFace | None = None
+    imported: Imported | None = None
+    splits: Splits | None = None
+    classnames: list[str] | None = Field(None, min_length=1, description="Default: the names of the class folders.")
+    templates: list[str] = Field(["a photo of a {}."], min_length=1, description="Prompts with {} for the name.")
+    text: Literal["classnames", "visual_prototypes"] = Field(
+        "classnames",
+        description="visual_prototypes: the class means of the shots stand in place of the texts.",
+    )
+    views: list[Views] = Field([], description="Augmented views to encode, for methods with views: FAMILY.")
+    exif_rotation: bool = Field(
+        False, description="Turn photographs upright as their EXIF says; published numbers are without."
+    )
+    on_error: Literal["stop", "skip"] = Field("stop", description="At a broken image: stop, or leave it out, recorded.")
+    shards: int = Field(1, ge=1, description="Encode as so many jobs, for large sets; changes nothing in the result.")
+    semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
+    covariate_shift: int | None = Field(None, description="Where it is known: grade of covariate shift.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_catalogue(cls, data: Any) -> Any:
+        named = isinstance(data, dict) and isinstance(data.get("name"), str)
+        if named and not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
+            return {**catalogue.entry("dataset", data["name"]), **data}
+        return data  # with an unknown key _known_keys is to speak: it may be a source, misspelt
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Dataset:
+        given = [source for source in SOURCES if self.source(source) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
+        own = getattr(self.source(given[0]), "own_splits", ())
+        if own and "test" not in own:
+            raise OodgridError(f"dataset {self.name}: {given[0]} names the splits {', '.join(own)} but no test split")
+        if self.splits and (self.concept_world or self.imported or len(own) > 1):
+            raise OodgridError(f"dataset {self.name}: splits are for a source without; {given[0]} has its own")
+        wrong = [template for template in self.templates if "{}" not in template]
+        if wrong:
+            raise OodgridError(f"dataset {self.name}: template {wrong[0]!r} lacks {{}}, the place of the class name")
+        return self
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that encoding makes of it; an imported dataset has what its files hold."""
+        if self.splits or (self.concept_world and self.concept_world.train):
+            return SPLITS
+        given = next(source for source in map(self.source, SOURCES) if source is not None)
+        return getattr(given, "own_splits", ()) or ("test",)
+
+    def source(self, name: str) -> Any:
+        """Return what the configuration says of a source, or None."""
+        return getattr(self, "list_" if name == "list" else name)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the images and labels, as far as the configuration says it."""
+        included = {*SOURCES, "list_", "splits", "classnames", "exif_rotation"}
+        found = self.model_dump(include=included, by_alias=True)
+        return {key: value for key, value in found.items() if value is not None or key not in SOURCES}
+
+    @property
+    def text_identity(self) -> dict[str, Any]:
+        """What decides the texts, as far as the configuration says it."""
+        return {"templates": self.templates, "given_classnames": self.classnames}

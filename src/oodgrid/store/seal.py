@@ -1,0 +1,133 @@
+"""The seal of an HDF5 file: which of its bytes are as they were written.
+
+The first 4,096 bytes, which HDF5 leaves to its user, hold a JSON text with the place and the XXH3-128 checksum of the
+bytes of every array, and one checksum of all bytes between them. So a file is checked before the HDF5 library, which
+may hang on damage, parses it, at the speed of memory, and damage is named by the array that it hit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import xxhash
+
+from oodgrid.store.files import UNREADABLE, damaged, missing
+
+USER_BLOCK = 4096
+SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
+READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
+HDF5_SIGNATURE = b"\x89HDF"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The checksum of what is no array, and of every array where it begins and ends and its checksum."""
+
+    rest: str
+    arrays: dict[str, tuple[int, int, str]]
+
+
+def check(path: Path, data: bool = True) -> bool:
+    """Compare the bytes of a file with its seal; return False where it has none, because another tool wrote it.
+
+    Args:
+        path: The file.
+        data: Look at the bytes of the arrays too.
+
+    Raises:
+        OodgridError: It is missing or damaged, naming the array that was hit.
+    """
+    with opened(path) as raw:
+        seal = read_seal(path, raw)
+        if seal is None:
+            return False
+        check_rest(path, raw, seal)
+        for name, (start, stop, text) in seal.arrays.items() if data else ():
+            hasher = xxhash.xxh3_128()
+            _hash_range(raw, start, stop, hasher)
+            if hasher.hexdigest() != text:
+                raise damaged(path, f"the checksum of /{name} does not match")
+    return True
+
+
+def checksum(values: np.ndarray | memoryview) -> str:
+    """Return the XXH3-128 of the bytes of an array, as 32 hexadecimal digits."""
+    if isinstance(values, np.ndarray):
+        values = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return xxhash.xxh3_128_hexdigest(values)
+
+
+def write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[str, str]) -> None:
+    """Write the seal of a finished file into the room that it left for it."""
+    with path.open("r+b") as file:
+        arrays = {name: (*places[name], checksums[name]) for name in places}
+        seal = json.dumps({"oodgrid": SEAL, "rest": _checksum_of_rest(file, arrays), "arrays": arrays}).encode()
+        file.seek(0)
+        file.write(seal.ljust(USER_BLOCK - 1) + b"\n")
+
+
+def read_seal(path: Path, raw: BinaryIO) -> Seal | None:
+    """Return the seal of an open file; None where it has none, because another tool wrote it.
+
+    Raises:
+        OodgridError: It cannot be read.
+    """
+    head = raw.read(USER_BLOCK)
+    if head.startswith(HDF5_SIGNATURE):
+        return None
+    try:
+        found = json.loads(head)
+        if found["oodgrid"] != SEAL:
+            raise ValueError
+        return Seal(found["rest"], {name: (int(a), int(b), text) for name, (a, b, text) in found["arrays"].items()})
+    except UNREADABLE as error:
+        raise damaged(path, "it does not begin with a seal: no feature file, or its checksums are gone") from error
+
+
+def check_rest(path: Path, raw: BinaryIO, seal: Seal) -> None:
+    """Compare what is no array with the seal.
+
+    Raises:
+        OodgridError: It differs.
+    """
+    if _checksum_of_rest(raw, seal.arrays) != seal.rest:
+        raise damaged(path, "the checksum of its structure does not match")
+
+
+def _checksum_of_rest(raw: BinaryIO, arrays: dict[str, tuple[int, int, str]]) -> str:
+    """Return the checksum of all that lies behind the user block and in no array, and of where the arrays lie."""
+    hasher, here = xxhash.xxh3_128(json.dumps(arrays).encode()), USER_BLOCK
+    for start, stop in sorted((start, stop) for start, stop, _ in arrays.values()):
+        _hash_range(raw, here, start, hasher)
+        here = max(here, stop)
+    _hash_range(raw, here, os.fstat(raw.fileno()).st_size, hasher)
+    return hasher.hexdigest()
+
+
+def _hash_range(raw: BinaryIO, start: int, stop: int, hasher: xxhash.xxh3_128) -> None:
+    """Add the bytes of a file to a checksum. Read, not mapped: touching a mapped page that cannot be had kills us."""
+    raw.seek(start)
+    block = memoryview(bytearray(min(READ, max(0, stop - start))))
+    while start < stop and (count := raw.readinto(block[: min(READ, stop - start)])):
+        hasher.update(block[:count])
+        start += count
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file open for reading.
+
+    Raises:
+        OodgridError: It is missing.
+    """
+    if not path.is_file():
+        raise missing(path)
+    with path.open("rb", buffering=0) as raw:
+        yield raw
