@@ -11,7 +11,7 @@ import pytest
 from oodgrid import cli, store
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
-VERBS += ("unlock",)
+VERBS += ("unlock", "export")
 
 
 @pytest.fixture(autouse=True)
@@ -292,6 +292,44 @@ def test_encode_of_what_the_experiment_does_not_have(oodgrid, write_yaml, experi
         status, _, err = oodgrid("adapt", "fit", *option, *config)
         assert status == 1
         assert "did you mean" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "owner"),
+    [("npz", "labels", "npy"), ("tip-adapter", "classnames", "text"), ("npy", "label", "clip-retrieval")],
+)
+def test_import_refuses_an_option_that_it_would_pass_over(oodgrid, tmp_path, kind, option, owner):
+    status, _, err = oodgrid(
+        "import", kind, tmp_path / "x", f"--{option}", "y", "--backbone", "b", "--dataset", "d", "--results", tmp_path
+    )
+    assert status == 1
+    assert err == f"oodgrid: error: --{option} is for oodgrid import {owner}, not for {kind}: take it out\n"
+
+
+def test_import_of_bare_arrays_and_of_a_folder_of_clip_retrieval(oodgrid, tmp_path):
+    values = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float16)
+    (tmp_path / "img_emb").mkdir()
+    np.save(tmp_path / "img_emb" / "img_emb_0.npy", values)
+    (tmp_path / "y.csv").write_text("path,label\na,2\nb,0\nc,1\nd,-1\n")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
+    more = {
+        "npy": (
+            tmp_path / "img_emb" / "img_emb_0.npy",
+            "--labels",
+            tmp_path / "y.csv",
+            "--paths",
+            tmp_path / "names.txt",
+        ),
+        "clip-retrieval": (tmp_path,),
+    }
+    for kind, given in more.items():
+        where = ("--backbone", "b", "--dataset", kind, "--results", tmp_path / "results")
+        status, _, err = oodgrid("import", kind, *given, *where)
+        assert (status, err) == (0, "")
+        found = store.read_features(tmp_path / f"results/features/b/{kind}/test.h5", as_stored=True)
+        assert found.image_features.tobytes() == values.tobytes()
+        assert found.labels.tolist() == ([2, 0, 1, -1] if kind == "npy" else [-1] * 4)
+        assert list(found.paths) == (list("abcd") if kind == "npy" else [f"{kind}/test/{row}" for row in range(4)])
 
 
 def test_out_and_in_again(oodgrid, tmp_path, make_features):

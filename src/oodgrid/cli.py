@@ -156,6 +156,7 @@ def _import(options: argparse.Namespace) -> None:
 
         _say(*importing.import_experiment(options.results, load(options.source)))
         return
+    _refuse_strange_options(options)
     where = (options.results, _slug(options.backbone), _slug(options.dataset))
     if options.format == "tip-adapter":
         _say(*importing.import_tip_adapter(*where, options.source, options.test))
@@ -167,6 +168,14 @@ def _import(options: argparse.Namespace) -> None:
         _say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         _say(*importing.import_arrays(*where, options.source, options.split))
+
+
+def _refuse_strange_options(options: argparse.Namespace) -> None:
+    """Refuse what a format would pass over in silence."""
+    owners = {"labels": "npy", "paths": "npy", "label": "clip-retrieval", "classnames": "text"}
+    for name, owner in owners.items():
+        if getattr(options, name) is not None and options.format != owner:
+            raise OodgridError(f"--{name} is for oodgrid import {owner}, not for {options.format}: take it out")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -293,6 +302,11 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import text text_features.pt --backbone clip-vit-b32 --dataset imagenet --classnames names.txt
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
+EXPORT_EXAMPLES = """\
+oodgrid export results/features/tiny/concepts/test.h5 concepts.npz
+  oodgrid export results/text/tiny/concepts.h5 texts.parquet --force
+  oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)"""
+
 
 def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
     verb = _verb(verbs, "import", _import, "bring in features that somebody else computed", shared, IMPORT_EXAMPLES)
@@ -307,13 +321,14 @@ def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPars
     verb.add_argument(
         "--test", default="test", help="tip-adapter: what becomes the test split (test, val, keys_4shots)"
     )
-    verb.add_argument("--labels", type=Path, metavar="FILE", help="npy: .npy, or text with one whole number a line")
+    verb.add_argument(
+        "--labels", type=Path, metavar="FILE", help="npy: .npy, .csv, or text with one whole number a line"
+    )
     verb.add_argument("--paths", type=Path, metavar="FILE", help="npy: text with the name of each image")
     verb.add_argument("--label", metavar="COLUMN", help="clip-retrieval: column of labels, or folder")
     verb.add_argument("--classnames", type=Path, metavar="FILE", help="text: JSON or text file with the names")
     verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
-    export = _verb(verbs, "export", _export, "write a feature or text file in another format", shared,
-                   "oodgrid export results/features/tiny/concepts/test.h5 concepts.npz")  # fmt: skip
+    export = _verb(verbs, "export", _export, "write a feature or text file in another format", shared, EXPORT_EXAMPLES)
     export.add_argument("file", type=Path, help="a .h5 file of results")
     export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
     export.add_argument("--force", action="store_true", help="write over what is there")

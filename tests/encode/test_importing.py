@@ -168,6 +168,25 @@ def test_values_that_do_not_fit_the_keys_are_one_line(tmp_path, cache, values):
     assert "3 keys but values of shape" in failure(tip, tmp_path, cache)
 
 
+def test_values_that_are_not_one_hot_are_one_line(tmp_path, cache):
+    torch.save(torch.tensor([[1, 0, 0], [0, 0, 0], [1, 1, 0]]), cache / "values_1shots.pt")
+    assert "values_1shots.pt: 2 rows are not one-hot, the first is row 1" in failure(tip, tmp_path, cache)
+
+
+def test_keys_that_do_not_fit_each_other_are_one_line(tmp_path, cache):
+    torch.save(torch.ones(D + 1, CLASSES), cache / "keys_1shots.pt")
+    assert "parts differ in dimensions, (8,), (9,)" in failure(tip, tmp_path, cache)
+    torch.save(torch.tensor(1.0), cache / "keys_1shots.pt")
+    assert "keys of 1 shots have 0 axes" in failure(tip, tmp_path, cache)
+
+
+def test_keys_of_no_shots_are_left(tmp_path, cache):
+    torch.save(torch.ones(D, CLASSES), cache / "keys_0shots.pt")
+    tip(tmp_path, cache)
+    assert set(read(tmp_path, "train").draws.tolist()) == {1, 2, 4}
+    assert "no multiple of 0 shots" in failure(tip, tmp_path, cache, "keys_0shots")
+
+
 def test_keys_without_values_must_be_a_multiple_of_the_shots(tmp_path, cache):
     (cache / "values_4shots.pt").unlink()
     torch.save(unit(11, 0).T.contiguous(), cache / "keys_4shots.pt")

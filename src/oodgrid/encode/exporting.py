@@ -6,7 +6,7 @@ Values keep every bit. What decided them travels along as the JSON text `provena
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
+
+ROWS = 16384  # of a Parquet file are compressed at a time, which bounds the memory that takes
 
 
 def export(file: Path, out: Path, force: bool = False) -> Path:
@@ -25,8 +27,9 @@ def export(file: Path, out: Path, force: bool = False) -> Path:
     writers: dict[str, Callable] = {".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
     if out.suffix not in writers:
         raise OodgridError(f"{out} is none of {', '.join(writers)}: the suffix says the format")
-    if out.exists() and not force:
-        raise OodgridError(f"{out} is there already: choose another name, or add --force")
+    if out.is_dir() or (out.exists() and not force):
+        mend = "choose another name" + ("" if out.is_dir() else ", or add --force")
+        raise OodgridError(f"{out} is there already: {mend}")
     arrays, texts, provenance = _read(file)
     with store.atomic(out) as beside:
         writers[out.suffix](beside, arrays, texts, json.dumps(provenance, sort_keys=True))
@@ -35,22 +38,29 @@ def export(file: Path, out: Path, force: bool = False) -> Path:
 
 def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict[str, Any]]:
     """Return the arrays of numbers, the lists of texts and the provenance of a file."""
-    provenance = store.read_provenance(file)
-    if "text" in provenance:
+    shapes = store.array_shapes(file)
+    if "index" in shapes:
+        raise OodgridError(f"{file} holds augmented views: only feature and text files can be exported")
+    if "text_features" in shapes:
         texts = store.read_texts(file, as_stored=True)
         named = {"classnames": list(texts.classnames), "templates": list(texts.templates)}
-        return {"text_features": texts.text_features}, named, provenance
+        return {"text_features": texts.text_features}, named, texts.provenance
     found = store.read_features(file, as_stored=True)
-    arrays = {
-        "image_features": found.image_features,
-        "labels": found.labels,
-        "sha256": found.sha256,
-        "draws": found.draws,
-        "stamps": found.stamps,
-    }
-    if "local_features" in store.array_shapes(file):
-        arrays["local_features"] = np.concatenate([values for _, values in store.read_local_features(file)])
-    return {k: v for k, v in arrays.items() if v is not None}, {"paths": list(found.paths)}, provenance
+    arrays = {name: getattr(found, name) for name in ("image_features", "labels", "sha256", "draws", "stamps")}
+    if "local_features" in shapes:
+        arrays["local_features"] = _local_features(file, *shapes["local_features"])
+    named = {"paths": list(found.paths)}
+    if found.classnames is not None:
+        named["classnames"] = list(found.classnames)
+    return {name: values for name, values in arrays.items() if values is not None}, named, found.provenance
+
+
+def _local_features(file: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return local features, shape (N, P, D), filled block after block so that one copy of them is in memory."""
+    whole = np.empty(shape, dtype)
+    for row, values in store.read_local_features(file):
+        whole[row : row + len(values)] = values
+    return whole
 
 
 def _npz(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
@@ -60,31 +70,53 @@ def _npz(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]],
 
 
 def _safetensors(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    metadata = {name: json.dumps(values) for name, values in texts.items()}
-    whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    save_file(whole, path, metadata={**metadata, "provenance": provenance})
+    metadata = {"provenance": provenance, **{name: json.dumps(values) for name, values in texts.items()}}
+    try:
+        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, path, metadata=metadata)
+    except SafetensorError as error:
+        if "header" not in str(error):
+            raise
+        size = sum(map(len, metadata.values())) >> 20
+        raise OodgridError(f"{size} MiB of names are more than a .safetensors file may hold: export to .npz") from error
 
 
 def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
     """Write one row an image, or one a template and class."""
     import polars as pl
 
+    _check_table(arrays, texts)
+    texts, arrays = dict(texts), dict(arrays)
+    name = "image_features" if "image_features" in arrays else "text_features"
+    metadata = {"provenance": provenance}
+    apart = "templates" if name == "text_features" else "classnames"  # as many as there are rows of neither
+    if apart in texts:
+        metadata[apart] = json.dumps(texts.pop(apart))
+    if name == "text_features":
+        texts["classnames"] = texts["classnames"] * len(arrays[name])
+        arrays[name] = arrays[name].reshape(-1, arrays[name].shape[-1])
+    table = pl.DataFrame({**texts, **{name: _column(name, values) for name, values in arrays.items()}})
+    table.write_parquet(path, metadata=metadata, row_group_size=ROWS)
+
+
+def _check_table(arrays: Mapping[str, np.ndarray], texts: Mapping[str, list[str]]) -> None:
+    """Refuse what Parquet cannot hold."""
     if "local_features" in arrays:
         raise OodgridError("local features do not fit into a table: export to .npz or .safetensors")
-    name = "image_features" if "image_features" in arrays else "text_features"
-    metadata = {"provenance": provenance, "dtype": str(arrays[name].dtype)}
-    if name == "text_features":
-        count = len(texts["templates"])
-        metadata["templates"] = json.dumps(texts["templates"])
-        texts = {"classnames": texts["classnames"] * count}
-        arrays = {name: arrays[name].reshape(-1, arrays[name].shape[-1])}
-    columns: dict[str, Any] = {**texts, **{k: v for k, v in arrays.items() if v.ndim == 1}}
-    if "sha256" in arrays:
-        columns["sha256"] = pl.Series([row.tobytes() for row in arrays["sha256"]], dtype=pl.Binary)
-    if "stamps" in arrays:
-        columns["stamps"] = pl.Series(values=arrays["stamps"], dtype=pl.Array(pl.Int64, 2))
-    values = arrays[name].astype(np.float32, copy=False)
-    columns[name] = pl.Series(values=values, dtype=pl.Array(pl.Float32, values.shape[1]))
-    pl.DataFrame(columns).write_parquet(path, metadata=metadata)
+    for name, values in texts.items():
+        if strange := next((text for text in values if not text.isascii() and _is_no_utf8(text)), None):
+            raise OodgridError(f"{name}: {strange!a} is no UTF-8, which Parquet needs: export to .npz")
+
+
+def _is_no_utf8(text: str) -> bool:
+    return text.encode("utf-8", "ignore").decode("utf-8") != text
+
+
+def _column(name: str, values: np.ndarray) -> Any:
+    import polars as pl
+
+    if name == "sha256":
+        return pl.Series([row.tobytes() for row in values], dtype=pl.Binary)
+    return pl.Series(values=values)  # of two axes: a column of fixed-size lists

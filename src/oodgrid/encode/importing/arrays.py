@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid import paths, store
-from oodgrid.encode.importing.reading import load_array, read_lines, read_npz, read_parquet, read_safetensors
-from oodgrid.encode.importing.writing import write_split
+from oodgrid.encode.importing import checks
+from oodgrid.encode.importing.reading import load_array, read_labels, read_lines, read_npz, read_safetensors
+from oodgrid.encode.importing.tables import read_parquet
+from oodgrid.encode.importing.writing import write_split, write_texts
 from oodgrid.errors import OodgridError
 
 READERS = {".npz": read_npz, ".safetensors": read_safetensors, ".parquet": read_parquet}
@@ -20,8 +21,8 @@ def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split:
     """Import one split, `image_features` (N, D) and `labels` (N,), or texts, `text_features` (T, K, D).
 
     Optional beside features: `paths` (N,), `sha256` (N, 32), `draws` (N,), the shots of the fixed draw of each row,
-    `local_features` (N, P, D), and `provenance`, as `oodgrid export` writes them. Beside texts: `classnames` and
-    `templates`.
+    `local_features` (N, P, D), `classnames` (K,) and `provenance`, as `oodgrid export` writes them. Beside texts:
+    `classnames` (K,) and `templates` (T,).
 
     Raises:
         OodgridError: The file or an array is missing or unreadable, or counts do not match.
@@ -30,70 +31,63 @@ def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split:
         raise OodgridError(f"{file} is none of {', '.join(READERS)}")
     arrays = READERS[file.suffix](file)
     original = _provenance(arrays, file)
-    source = {"format": file.suffix.removeprefix("."), **({"original": original} if original else {})}
+    source = {"format": file.suffix.removeprefix("."), **({} if original is None else {"original": original})}
+    where = (results, backbone, dataset)
     if "text_features" in arrays:
-        return [_write_texts(results, backbone, dataset, arrays, source, file)]
+        return [_write_texts(where, arrays, source, file)]
     if missing := {"image_features", "labels"} - set(arrays):
         raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no {min(missing)}: rename its arrays")
-    names = [str(name) for name in arrays["paths"]] if "paths" in arrays else None
+    names = {
+        "names": arrays.get("paths"),
+        "classnames": arrays.get("classnames", (original or {}).get("classnames")),
+    }
     more = {name: arrays[name] for name in ("sha256", "stamps", "local_features") if name in arrays}
     values = arrays["image_features"], arrays["labels"], arrays.get("draws")
-    classnames = (original or {}).get("classnames")
-    where = (results, backbone, dataset, split)
-    return [write_split(*where, *values, source=source, names=names, classnames=classnames, **more)]
+    return [write_split(*where, split, *values, source=source, **names, **more)]
 
 
 def import_npy(
     results: Path, backbone: str, dataset: str, file: Path, labels: Path | None, names: Path | None, split: str
 ) -> list[Path]:
-    """Import one split from a .npy file (N, D) with labels in .npy or in text, one a line; without, all are -1.
+    """Import one split from a .npy file (N, D), which is mapped and not read whole.
+
+    Args:
+        results: The results folder.
+        backbone: The name under which configurations know the encoder.
+        dataset: The name under which configurations know the dataset.
+        file: The features.
+        labels: .npy, .pt, text with one a line, or .csv; without, no image has a class.
+        names: Text with the name of each image, one a line.
+        split: train, val or test.
 
     Raises:
         OodgridError: A file is missing or unreadable, or counts do not match.
     """
     values = load_array(file)
-    if labels is None:
-        found = np.full(len(values), -1)
-    elif labels.suffix in (".npy", ".pt"):
-        found = load_array(labels)
-    else:
-        found = _whole_numbers(read_lines(labels), labels)
+    if values.ndim != 2:
+        raise OodgridError(f"{file} has shape {values.shape}: features must be (samples, dimensions)")
+    found = read_labels(labels) if labels else np.full(len(values), -1)
     listed = read_lines(names) if names else None
     if listed is not None and len(listed) != len(values):
         raise OodgridError(f"{file} holds {len(values)} features but {names} {len(listed)} names")
     return [write_split(results, backbone, dataset, split, values, found, source={"format": "npy"}, names=listed)]
 
 
-def _whole_numbers(lines: list[str], file: Path) -> np.ndarray:
-    try:
-        return np.array([int(line) for line in lines])
-    except ValueError as error:
-        raise OodgridError(f"{file}: {error}: one whole number a line is expected, the index of the class") from error
-
-
 def _provenance(arrays: dict[str, Any], file: Path) -> dict[str, Any] | None:
-    text = arrays.pop("provenance", None)
-    if text is None:
+    """Take out and return the provenance that `oodgrid export` left, if it did."""
+    if "provenance" not in arrays:
         return None
     try:
-        return json.loads(str(text))
+        found = json.loads(str(arrays.pop("provenance")))
     except ValueError as error:
         raise OodgridError(f"{file}: its provenance is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise OodgridError(f"{file}: its provenance is no JSON object: rename that array or metadata entry")
+    return found
 
 
-def _write_texts(
-    results: Path, backbone: str, dataset: str, arrays: dict[str, Any], source: dict[str, Any], file: Path
-) -> Path:
+def _write_texts(where: tuple[Path, str, str], arrays: dict[str, Any], source: dict[str, Any], file: Path) -> Path:
     if missing := {"classnames", "templates"} - set(arrays):
         raise OodgridError(f"{file} holds text_features but no {min(missing)}: add them")
-    names, templates = ([str(text) for text in arrays[name]] for name in ("classnames", "templates"))
-    original = source.get("original", {})
-    provenance = {
-        "imported": source,
-        "backbone": {"name": backbone},
-        "text": {"templates": templates, "classnames": names},
-        "normalised": bool(original.get("normalised")),
-    }
-    path = paths.texts(results, backbone, dataset)
-    store.write_texts(path, store.Texts(arrays["text_features"], names, templates, provenance))
-    return path
+    names, templates = (checks.texts(arrays[name], str(file), name) for name in ("classnames", "templates"))
+    return write_texts(*where, arrays["text_features"], names, templates, source)

@@ -1,24 +1,35 @@
-"""Folders as clip-retrieval leaves them: `img_emb/img_emb_0.npy` beside `metadata/metadata_0.parquet`, and so on."""
+"""Folders as clip-retrieval leaves them: `img_emb/img_emb_0.npy` beside `metadata/metadata_0.parquet`, and so on.
+
+Format: Beaumont, clip-retrieval (github.com/rom1504/clip-retrieval), clip_inference/writer.py. Embeddings are of unit
+norm, in float16; the numbers of the parts may have leading zeros; further columns hold what img2dataset knew.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.encode.sources.image_set import classes_by_folder, classes_by_value
 from oodgrid.errors import OodgridError
 
+if TYPE_CHECKING:
+    import polars as pl
+
 BY_FOLDER = "folder"
+NAMES = ("image_path", "key")  # the columns that may name an image, the best first
 
 
 def import_clip_retrieval(
     results: Path, backbone: str, dataset: str, folder: Path, split: str, label: str | None = None
 ) -> list[Path]:
-    """Import the image embeddings of a clip-retrieval folder as one split.
+    """Import the image embeddings of a clip-retrieval folder as one split; those of captions are left.
 
     Args:
         results: The results folder.
@@ -32,46 +43,72 @@ def import_clip_retrieval(
     Raises:
         OodgridError: A part is missing or unreadable, or counts do not match.
     """
-    parts = _parts(folder / "img_emb", "npy")
-    tables = _parts(folder / "metadata", "parquet")
+    parts, tables = _parts(folder / "img_emb", "npy"), _parts(folder / "metadata", "parquet")
     if not parts:
         raise OodgridError(f"{folder} holds no img_emb/img_emb_0.npy: give the output folder of clip-retrieval")
     if tables and tables.keys() != parts.keys():
         odd = min(tables.keys() ^ parts.keys())
         raise OodgridError(f"{folder}: part {odd} is there as embedding or as metadata, but not as both")
-    values = np.concatenate([load_array(parts[number]) for number in sorted(parts)])
-    metadata = _metadata([tables[number] for number in sorted(tables)])
-    names = metadata.get("image_path")
-    if names is not None and len(names) != len(values):
-        raise OodgridError(f"{folder}: {len(values)} embeddings but {len(names)} rows of metadata")
+    numbers = sorted(parts)
+    arrays = [load_array(parts[number]) for number in numbers]
+    metadata = _metadata([tables[number] for number in numbers if tables], label, arrays, folder)
+    values = checks.joined(arrays, str(folder))
     labels, classnames = _labels(metadata, label, len(values), folder)
-    more = {"source": {"format": "clip-retrieval"}, "names": names, "classnames": classnames}
+    more = {"source": {"format": "clip-retrieval"}, "names": _names(metadata), "classnames": classnames}
     return [write_split(results, backbone, dataset, split, values, labels, **more)]
 
 
 def _parts(folder: Path, suffix: str) -> dict[int, Path]:
-    found = {path: re.fullmatch(r"\D*(\d+)", path.stem) for path in folder.glob(f"*.{suffix}")}
-    return {int(number[1]): path for path, number in found.items() if number}
+    """Return the files whose names end in a number, by that number."""
+    found: dict[int, Path] = {}
+    for path in sorted(folder.glob(f"*.{suffix}")):
+        if match := re.fullmatch(r"(?:.*_)?(\d+)", path.stem):
+            if other := found.get(int(match[1])):
+                raise OodgridError(f"{folder}: {other.name} and {path.name} are both part {int(match[1])}: remove one")
+            found[int(match[1])] = path
+    return found
 
 
-def _metadata(tables: list[Path]) -> dict[str, list]:
+def _metadata(tables: list[Path], label: str | None, arrays: Sequence[np.ndarray], folder: Path) -> pl.DataFrame:
+    """Return what the parts say of names and labels, one row an embedding."""
+    import polars as pl
+
+    read = [_read_metadata(path, {*NAMES, label}) for path in tables]
+    for path, table, values in zip(tables, read, arrays, strict=bool(tables)):
+        if values.ndim != 2 or len(table) != len(values):
+            raise OodgridError(f"{path}: {len(table)} rows of metadata but embeddings of shape {values.shape}")
+    try:
+        return pl.concat(read, how="diagonal_relaxed") if read else pl.DataFrame()
+    except pl.exceptions.PolarsError as error:
+        raise OodgridError(f"{folder}/metadata: the parts differ: {str(error).splitlines()[0]}") from error
+
+
+def _read_metadata(path: Path, wanted: set[str | None]) -> pl.DataFrame:
     import polars as pl
 
     try:
-        whole = pl.concat([pl.read_parquet(path) for path in tables], how="diagonal") if tables else pl.DataFrame()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise OodgridError(f"{tables[0].parent}: metadata cannot be read: {str(error).splitlines()[0]}") from error
-    return {name: whole[name].to_list() for name in whole.columns}
+        there = pl.read_parquet_schema(path)
+        return pl.read_parquet(path, columns=[name for name in there if name in wanted] or [next(iter(there))])
+    except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic
+        raise OodgridError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
 
 
-def _labels(
-    metadata: dict[str, list], label: str | None, count: int, folder: Path
-) -> tuple[np.ndarray, list[str] | None]:
+def _names(metadata: pl.DataFrame) -> list[str] | None:
+    import polars as pl
+
+    column = next((name for name in NAMES if name in metadata.columns), None)
+    return None if column is None else metadata[column].cast(pl.String).fill_null("").to_list()
+
+
+def _labels(metadata: pl.DataFrame, label: str | None, count: int, folder: Path) -> tuple[Any, list[str] | None]:
     if label is None:
         return np.full(count, -1), None
-    column = "image_path" if label == BY_FOLDER else label
-    if column not in metadata:
-        raise OodgridError(f"{folder}: metadata has no column {column} (there: {', '.join(metadata) or 'none'})")
+    column = NAMES[0] if label == BY_FOLDER else label
+    if column not in metadata.columns:
+        raise OodgridError(f"{folder}: metadata has no column {column}: choose another with --label, or none")
     if label == BY_FOLDER:
-        return classes_by_folder(metadata["image_path"])
-    return classes_by_value(metadata[label], str(folder))
+        return classes_by_folder(_names(metadata))
+    values = metadata[label]
+    if values.dtype.is_numeric():  # whole numbers of which some are missing come as floats from pandas
+        return values.fill_nan(None).fill_null(-1).to_numpy(), None
+    return classes_by_value(values.to_list(), str(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,35 +11,47 @@ import numpy as np
 
 from oodgrid.errors import OodgridError
 
+TEXTS = ("paths", "classnames", "templates")  # what `oodgrid export` leaves as JSON in metadata
+LABEL_COLUMNS = {"label", "labels"}
+
 
 def existing(file: Path) -> Path:
-    """Return a path that is there.
+    """Return the path of a file that is there.
 
     Raises:
-        OodgridError: It is not.
+        OodgridError: It is not, or is a folder.
     """
-    if not file.exists():
-        raise OodgridError(f"file {file} does not exist: mend the path")
+    if not file.is_file():
+        what = "is a folder, not a file" if file.is_dir() else "does not exist"
+        raise OodgridError(f"file {file} {what}: mend the path")
     return file
 
 
 def load_array(file: Path) -> np.ndarray:
-    """Return the one array of a .pt or .npy file, without unpickling anything but tensors.
+    """Return the one array of a .npy file, mapped and not read, or of a .pt file; only tensors are unpickled.
 
     Raises:
         OodgridError: It is missing or holds anything else.
     """
+    existing(file)
     try:
-        if existing(file).suffix == ".npy":
-            return np.load(file, allow_pickle=False)
-        import torch
-
-        return _as_numpy(torch.load(file, map_location="cpu", weights_only=True).detach())
-    except OodgridError:
-        raise
+        return _load_npy(file) if file.suffix == ".npy" else _load_pt(file)
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise OodgridError(f"{file} holds no readable tensor ({type(error).__name__}: {reason[:100]})") from error
+
+
+def _load_npy(file: Path) -> np.ndarray:
+    found = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise TypeError("it is an .npz archive: rename it")
+    return found
+
+
+def _load_pt(file: Path) -> np.ndarray:
+    import torch
+
+    return _as_numpy(torch.load(file, map_location="cpu", weights_only=True).detach())
 
 
 def read_npz(file: Path) -> dict[str, Any]:
@@ -47,11 +60,10 @@ def read_npz(file: Path) -> dict[str, Any]:
     Raises:
         OodgridError: It is missing, unreadable or holds pickles.
     """
+    existing(file)
     try:
-        with np.load(existing(file), allow_pickle=False) as archive:
+        with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except OodgridError:
-        raise
     except Exception as error:  # zip, zlib and npy readers each fail in their own ways
         raise OodgridError(f"{file} is not a readable .npz file without pickles: {error}") from error
 
@@ -65,13 +77,12 @@ def read_safetensors(file: Path) -> dict[str, Any]:
     import torch  # noqa: F401 (before safetensors' reader for torch; numpy has no bfloat16)
     from safetensors import safe_open
 
+    existing(file)
     try:
-        with safe_open(existing(file), framework="pt") as opened:
+        with safe_open(file, framework="pt") as opened:
             arrays: dict[str, Any] = {name: _as_numpy(opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata() or {}
-        lists = {name: json.loads(metadata[name]) for name in ("paths", "classnames", "templates") if name in metadata}
-    except OodgridError:
-        raise
+        lists = {name: json.loads(metadata[name]) for name in TEXTS if name in metadata}
     except Exception as error:
         raise OodgridError(f"{file} is not a readable .safetensors file: {error}") from error
     return arrays | lists | ({"provenance": metadata["provenance"]} if "provenance" in metadata else {})
@@ -84,17 +95,30 @@ def _as_numpy(tensor: Any) -> np.ndarray:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
+def read_lines(file: Path) -> list[str]:
+    r"""Return the lines of a text file, as they are but for their ends, \n or \r\n.
+
+    Raises:
+        OodgridError: It is missing or no UTF-8 text.
+    """
+    try:
+        text = existing(file).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OodgridError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
 def read_names(file: Path) -> list[str]:
     """Return class names: a JSON list, a JSON object from index to name, or a text file with one a line.
 
     Raises:
         OodgridError: It is missing or holds anything else.
     """
-    text = existing(file).read_text(encoding="utf-8")
+    lines = read_lines(file)
     if file.suffix != ".json":
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [line.strip() for line in lines if line.strip()]
     try:
-        names = json.loads(text)
+        names = json.loads("\n".join(lines))
     except ValueError as error:
         raise OodgridError(f"{file} is not valid JSON: {error}") from error
     if isinstance(names, dict):
@@ -104,51 +128,27 @@ def read_names(file: Path) -> list[str]:
     return names
 
 
-def read_lines(file: Path) -> list[str]:
-    """Return the lines of a text file that are not empty.
+def read_labels(file: Path) -> np.ndarray:
+    """Return labels from .npy or .pt, from text with one a line, or from .csv: its only column, or the one named label.
 
     Raises:
-        OodgridError: It is missing or no UTF-8 text.
+        OodgridError: It is missing or holds anything but whole numbers.
     """
+    if file.suffix in (".npy", ".pt"):
+        return load_array(file)
+    lines = read_lines(file)
+    cells = _label_column(lines, file) if file.suffix == ".csv" else [line for line in lines if line.strip()]
     try:
-        return [line.strip() for line in existing(file).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise OodgridError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+        return np.array([int(cell) for cell in cells], dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise OodgridError(f"{file}: {error}: one whole number a line is expected, the index of the class") from error
 
 
-def read_parquet(file: Path) -> dict[str, Any]:
-    """Return the columns of a Parquet file as arrays, with the metadata that `oodgrid export` leaves.
-
-    Raises:
-        OodgridError: It is missing or unreadable.
-    """
-    import polars as pl
-
-    try:
-        table = pl.read_parquet(existing(file))
-        metadata = pl.read_parquet_metadata(file)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise OodgridError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
-    arrays: dict[str, Any] = {name: _column(table[name]) for name in table.columns}
-    for name in ("image_features", "text_features"):
-        if name in arrays and "dtype" in metadata:  # Parquet knows no half precision that all readers know
-            arrays[name] = arrays[name].astype(metadata["dtype"])
-    if "text_features" in arrays:
-        templates = json.loads(metadata["templates"])
-        arrays["text_features"] = arrays["text_features"].reshape(len(templates), -1, arrays["text_features"].shape[-1])
-        arrays |= {"templates": templates, "classnames": arrays["classnames"][: arrays["text_features"].shape[1]]}
-    if "provenance" in metadata:
-        arrays["provenance"] = metadata["provenance"]
-    return arrays
-
-
-def _column(column: Any) -> Any:
-    import polars as pl
-
-    if column.dtype == pl.Binary:
-        return np.frombuffer(b"".join(column.to_list()), np.uint8).reshape(len(column), -1)
-    if isinstance(column.dtype, pl.List):
-        widths = column.list.len().unique().to_list()
-        if len(widths) == 1:
-            return column.list.to_array(widths[0]).to_numpy()
-    return column.to_list() if column.dtype == pl.String else column.to_numpy()
+def _label_column(lines: list[str], file: Path) -> list[str]:
+    rows = [row for row in csv.reader(lines) if row]
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    place = next((column for column, name in enumerate(header) if name in LABEL_COLUMNS), None)
+    if place is None and any(len(row) > 1 for row in rows):
+        raise OodgridError(f"{file} has several columns: name the one of the labels 'label' in its first line")
+    column, body = (0, rows) if place is None else (place, rows[1:])
+    return ["".join(row[column : column + 1]) for row in body]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oodgrid import paths, store
 from oodgrid.encode.importing.reading import load_array, read_names
-from oodgrid.encode.importing.writing import is_normalised
+from oodgrid.encode.importing.writing import write_texts
 from oodgrid.errors import OodgridError
 
 
@@ -24,20 +23,10 @@ def import_text(results: Path, backbone: str, dataset: str, file: Path, classnam
     Raises:
         OodgridError: A file is missing or unreadable, or counts do not match.
     """
-    if "{}" not in template:
-        raise OodgridError(f"template {template!r} lacks {{}}, the place of the class name")
     values = load_array(file)
     if values.ndim != 2:
         raise OodgridError(f"{file} has shape {values.shape}: text features must be (classes, dimensions)")
     names = read_names(classnames) if classnames else [f"class {k}" for k in range(len(values))]
     if len(names) != len(values):
         raise OodgridError(f"{file} holds {len(values)} text features but {classnames} {len(names)} names")
-    provenance = {
-        "imported": {"format": "text"},
-        "backbone": {"name": backbone},
-        "text": {"templates": [template], "classnames": names},
-        "normalised": is_normalised(values),
-    }
-    path = paths.texts(results, backbone, dataset)
-    store.write_texts(path, store.Texts(values[None], names, [template], provenance))
-    return path
+    return write_texts(results, backbone, dataset, values[None], names, [template], {"format": "text"})

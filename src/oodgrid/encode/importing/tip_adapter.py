@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from oodgrid import paths
+from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.errors import OodgridError
@@ -70,22 +71,31 @@ def _tip_split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, None]:
 
 def _tip_keys(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     names = [re.fullmatch(r"keys_(\d+)shots", path.stem) for path in folder.glob("keys_*shots.pt")]
-    shots = sorted(int(name[1]) for name in names if name)
+    shots = sorted({int(name[1]) for name in names if name and int(name[1])})
     if not shots:
         return None
     parts = [_tip_shots(folder, k) for k in shots]
     draws = np.repeat(shots, [len(labels) for _, labels in parts])
-    return np.concatenate([f for f, _ in parts]), np.concatenate([labels for _, labels in parts]), draws
+    keys = checks.joined([keys for keys, _ in parts], f"keys in {folder}")
+    return keys, np.concatenate([labels for _, labels in parts]), draws
 
 
 def _tip_shots(folder: Path, shots: int) -> tuple[np.ndarray, np.ndarray]:
     keys = load_array(folder / f"keys_{shots}shots.pt").T
+    if keys.ndim != 2:
+        raise OodgridError(f"{folder}: keys of {shots} shots have {keys.ndim} axes: they must be (dimensions, samples)")
     values = folder / f"values_{shots}shots.pt"
     if values.exists():
-        one_hot = load_array(values)
-        if one_hot.ndim != 2 or len(one_hot) != len(keys):
-            raise OodgridError(f"{folder}: {len(keys)} keys but values of shape {one_hot.shape} of {shots} shots")
-        return keys, one_hot.argmax(axis=1)
-    if len(keys) % shots:
+        return keys, _classes(load_array(values), len(keys), values)
+    if shots == 0 or len(keys) % shots:
         raise OodgridError(f"{values} is missing, and {len(keys)} keys are no multiple of {shots} shots")
     return keys, np.arange(len(keys)) // shots
+
+
+def _classes(one_hot: np.ndarray, count: int, file: Path) -> np.ndarray:
+    """Return the class of each key, shape (count,), from one-hot values, shape (count, K)."""
+    if one_hot.ndim != 2 or len(one_hot) != count:
+        raise OodgridError(f"{file}: {count} keys but values of shape {one_hot.shape}")
+    if strange := np.flatnonzero((one_hot != 0).sum(axis=1) != 1).tolist():
+        raise OodgridError(f"{file}: {len(strange)} rows are not one-hot, the first is row {strange[0]}")
+    return one_hot.argmax(axis=1)

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from oodgrid import paths, store
+from oodgrid.encode.importing import checks
 from oodgrid.errors import OodgridError
-
-UNIT_NORM = 1e-2  # rows whose norms stay within this of 1 were normalised (float16 rounding stays well below)
-KEPT = (np.float16, np.float32)
 
 
 def write_split(
@@ -24,9 +22,9 @@ def write_split(
     draws: np.ndarray | None = None,
     *,
     source: dict[str, Any],
-    names: list[str] | None = None,
-    classnames: list[str] | None = None,
-    **more: np.ndarray,
+    names: Any = None,
+    classnames: Any = None,
+    **more: Any,
 ) -> Path:
     """Write one imported split, features (N, D) and labels (N,), and return the file.
 
@@ -41,42 +39,74 @@ def write_split(
         source: What the provenance is to say of where they come from.
         names: N names; default: their number.
         classnames: K names.
-        more: Further fields of `store.Features`.
+        more: `sha256`, `stamps` and `local_features` of `store.Features`, where they are known.
 
     Raises:
         OodgridError: Shapes, counts or labels do not fit; nothing is written.
     """
     where = f"{dataset}/{split}"
-    values, labels = np.asarray(values), _labels(labels, where)
+    values, was = checks.floats(values, where)
+    labels = checks.whole_numbers(labels, where, "labels", least=-1)
     if values.ndim != 2 or not len(values):
         raise OodgridError(f"{where}: features of shape {values.shape}; they must be (samples, dimensions), not empty")
     if len(labels) != len(values):
         raise OodgridError(f"{where}: {len(values)} features but {len(labels)} labels: the counts must match")
+    classnames = None if classnames is None else checks.texts(classnames, where, "classnames")
     if classnames and labels.max() >= len(classnames):
         raise OodgridError(f"{where}: label {labels.max()} but only {len(classnames)} classnames")
     provenance = {
-        "imported": source if values.dtype in KEPT else {**source, "dtype": str(values.dtype)},
+        "imported": {**source, "dtype": was} if was else source,
         "backbone": {"name": backbone},
         "split": split,
         "classnames": classnames,
-        "normalised": is_normalised(values),
+        "normalised": checks.normalised(values, source.get("original", {})),
         "fixed_draw": draws is not None,
     }
-    names = names or [f"{where}/{row}" for row in range(len(values))]
-    digests = more.pop("sha256", np.zeros((len(values), 32), np.uint8))
+    names = _names(names, len(values), where)
+    sha256 = checks.digests(more.get("sha256"), len(values), where)
+    draws = None if draws is None else checks.whole_numbers(draws, where, "draws", least=0)
     path = paths.features(results, backbone, dataset, split)
-    store.write_features(path, store.Features(values, labels, names, digests, provenance, draws, **more))
+    further = _further(more, values, where)
+    store.write_features(path, store.Features(values, labels, names, sha256, provenance, draws, **further))
     return path
 
 
-def is_normalised(values: np.ndarray) -> bool:
-    """Say whether rows, shape (N, D), have unit norm."""
-    norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
-    return bool(np.all(np.abs(norms - 1) < UNIT_NORM))
+def write_texts(
+    results: Path,
+    backbone: str,
+    dataset: str,
+    values: np.ndarray,
+    names: list[str],
+    templates: list[str],
+    source: dict[str, Any],
+) -> Path:
+    """Write imported text features, shape (T, K, D), of K names and T templates, and return the file.
+
+    Raises:
+        OodgridError: Shapes or counts do not fit, or a template has no place for the name; nothing is written.
+    """
+    values, was = checks.floats(values, dataset)
+    if wrong := next((template for template in templates if "{}" not in template), None):
+        raise OodgridError(f"template {wrong!r} lacks {{}}, the place of the class name")
+    provenance = {
+        "imported": {**source, "dtype": was} if was else source,
+        "backbone": {"name": backbone},
+        "text": {"templates": templates, "classnames": names},
+        "normalised": values.ndim == 3 and checks.normalised(values, source.get("original", {})),
+    }
+    path = paths.texts(results, backbone, dataset)
+    store.write_texts(path, store.Texts(values, names, templates, provenance))
+    return path
 
 
-def _labels(labels: np.ndarray, where: str) -> np.ndarray:
-    labels = np.asarray(labels).reshape(-1)
-    if labels.dtype.kind not in "iuf" or not np.array_equal(labels, labels.round()):
-        raise OodgridError(f"{where}: labels must be whole numbers, the index of the class")
-    return labels.astype(np.int32)
+def _names(names: Any, count: int, where: str) -> list[str]:
+    return [f"{where}/{row}" for row in range(count)] if names is None else checks.texts(names, where, "paths")
+
+
+def _further(more: dict[str, Any], values: np.ndarray, where: str) -> dict[str, np.ndarray]:
+    found = {}
+    if "stamps" in more:
+        found["stamps"] = checks.stamps(more["stamps"], len(values), where)
+    if "local_features" in more:
+        found["local_features"] = checks.local_features(more["local_features"], values, where)
+    return found
