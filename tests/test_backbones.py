@@ -291,6 +291,21 @@ def test_weights_swapped_under_the_same_path_are_another_identity(untrained, tmp
     assert backbone.identity != first
 
 
+def test_a_hash_of_what_is_no_file_is_refused():
+    with pytest.raises(OodgridError, match="sha256 is for a file of weights"):
+        Backbone(name="b", model="ViT-B-32", pretrained="laion2b_s34b_b79k", sha256="0" * 64)
+
+
+@pytest.mark.parametrize("weights", ["random", "file"])
+def test_another_size_builds_the_model_for_it(untrained, weights):
+    given = untrained if weights == "file" else {**untrained, "pretrained": "random"}
+    other = load(Backbone(**given, size=48))
+    assert other.input_shape == (3, 48, 48)
+    assert other.model.visual.positional_embedding.shape == (37, 32)
+    with torch.inference_mode():
+        assert other.encode_image(torch.zeros(1, *other.input_shape).to(other.device)).shape == (1, 16)
+
+
 def test_random_weights_are_those_of_their_seed(untrained):
     def sha(seed):
         return load(Backbone(**{**untrained, "pretrained": "random", "seed": seed})).identity
@@ -381,6 +396,10 @@ def test_a_timm_checkpoint_may_have_a_classifier(tmp_path):
     torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "w.pt")
     found = load(Backbone(**{**TIMM, "pretrained": str(tmp_path / "w.pt")}))
     assert found.model.state_dict().keys() == load(Backbone(**TIMM)).model.state_dict().keys()
+
+
+def test_a_timm_model_keeps_its_size():
+    assert "leave size out" in failure(**TIMM, size=48)
 
 
 def test_an_unknown_timm_model_is_asked_back():

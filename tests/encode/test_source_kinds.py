@@ -139,6 +139,36 @@ def test_empty_labels_and_minus_one_are_no_class(tree, tmp_path):
     assert images.labels.tolist() == [0, -1, -1, 1, -1]
 
 
+def test_numbers_of_a_table_of_floats_are_labels(tree, tmp_path):
+    pl.DataFrame({"path": list(FILES), "label": [0.0, 2.0, None, float("nan"), 1.0]}).write_parquet(
+        tmp_path / "l.parquet"
+    )
+    images = opened(list={"file": str(tmp_path / "l.parquet"), "root": str(tree)})
+    assert images.labels.tolist() == [0, 2, -1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([0.5, 1, 2, 3, 4], "neither a whole number nor a name"), ([2**31, 1, 2, 3, 4], "2147483648 is too large")],
+)
+def test_numbers_that_are_no_labels_are_one_line(tree, tmp_path, labels, said):
+    pl.DataFrame({"path": list(FILES), "label": labels}, strict=False).write_parquet(tmp_path / "l.parquet")
+    assert said in failure(list={"file": str(tmp_path / "l.parquet"), "root": str(tree)})
+
+
+def test_a_line_without_a_path_is_one_line(tmp_path):
+    pl.DataFrame({"path": ["a.jpg", None]}).write_parquet(tmp_path / "l.parquet")
+    assert "without a path" in failure(list={"file": str(tmp_path / "l.parquet")})
+
+
+def test_numbered_labels_may_lack_the_last_classes_and_named_ones_may_not(tree, tmp_path):
+    pl.DataFrame({"path": list(FILES), "label": LABELS}).write_csv(tmp_path / "l.csv")
+    numbered = {"list": {"file": str(tmp_path / "l.csv"), "root": str(tree)}}
+    assert opened(**numbered, classnames=["a", "b", "c"]).classnames == ["a", "b", "c"]
+    assert "1 classnames for 2 classes" in failure(**numbered, classnames=["a"])
+    assert "3 classnames for 2 classes" in failure(folder=str(tree), classnames=["a", "b", "c"])
+
+
 @pytest.mark.parametrize(
     ("described", "said"),
     [({"file": "none.csv"}, "does not exist"), ({"file": "l.csv", "path": "pth"}, "did you mean 'path'")],
@@ -322,6 +352,11 @@ def test_grey_arrays(tmp_path, shape):
     images = opened(numpy={"images": str(tmp_path / "x.npy")})
     assert decode(images.read(2), "").mode == "RGB"
     assert images.labels.tolist() == [-1, -1, -1]
+
+
+def test_labels_beyond_32_bits_are_one_line(tmp_path):
+    np.savez(tmp_path / "x.npz", images=PIXELS, labels=[0, 1, 2, 2**40])
+    assert "too large" in failure(numpy={"images": str(tmp_path / "x.npz")})
 
 
 @pytest.mark.parametrize(

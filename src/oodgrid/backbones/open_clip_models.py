@@ -84,13 +84,17 @@ def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozens
             logging.disable(logging.WARNING)  # open_clip warns that no weights were loaded: they are, just below
         elif tag not in open_clip.list_pretrained_tags_by_model(backbone.model) and not tag.startswith("hf-hub:"):
             raise unknown(f"tag of {backbone.model}", tag, open_clip.list_pretrained_tags_by_model(backbone.model))
-        model = open_clip.create_model(backbone.model, pretrained=tag)
+        # for another size open_clip resizes positional embeddings, those of a tag as it loads them
+        model = open_clip.create_model(backbone.model, pretrained=tag, force_image_size=backbone.size)
         if packed:
             return model, _load_packed(model, file)
         if file is not None:
             if not file.is_file():
                 raise OodgridError(f"{file} does not exist")
-            fit_state(model, open_clip.factory.convert_state_dict(model, read_state(file)), file)
+            state = open_clip.factory.convert_state_dict(model, read_state(file))
+            if backbone.size:
+                open_clip.model.resize_pos_embed(state, model)
+            fit_state(model, state, file)
         return model, None
     except Exception as error:  # open_clip, torch, safetensors and the Hugging Face client fail in many ways
         said = (str(error) or type(error).__name__).splitlines()[0]

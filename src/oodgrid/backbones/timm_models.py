@@ -45,7 +45,12 @@ def build(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
         heads = tuple(f"{part}." for part in ([head] if isinstance(head, str) else head))
         state = {k: v for k, v in read_state(file).items() if k in kept or not k.startswith(heads or ("\0",))}
         fit_state(model, state, file)
-    return model, _preprocessing(resolve_model_data_config(model))
+    own = _preprocessing(resolve_model_data_config(model))
+    if backbone.size not in (None, own["size"]):
+        raise OodgridError(
+            f"backbone {backbone.name}: {backbone.model} takes {own['size']} pixels a side: leave size out"
+        )
+    return model, own
 
 
 def _preprocessing(found: dict[str, Any]) -> dict[str, Any]:

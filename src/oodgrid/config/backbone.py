@@ -47,6 +47,8 @@ class Backbone(Strict):
                 f"backbone {self.name}: OpenAI's weights were trained with QuickGELU and lose 4 points of accuracy "
                 f"without it: write model: {self.model}-quickgelu"
             )
+        if self.sha256 and (self.weights_file is None or self.pretrained.startswith(catalogue.PACKAGE)):
+            raise OodgridError(f"backbone {self.name}: sha256 is for a file of weights, and {self.pretrained} is none")
         if self.resize and self.resize_mode not in (None, "shortest"):
             raise OodgridError(f"backbone {self.name}: resize is for resize_mode: shortest")
         return self

@@ -11,7 +11,7 @@ import numpy as np
 
 from oodgrid.config import Dataset, NumpyArrays, expand
 from oodgrid.encode import concept_world
-from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp
+from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp, whole_labels
 from oodgrid.errors import OodgridError
 
 
@@ -71,7 +71,8 @@ def from_arrays(
     names: list[str], labels: np.ndarray, arrays: np.ndarray, classnames: list[str] | None, file: Path | None = None
 ) -> ImageSet:
     """Wrap pixel arrays, shape (N, H, W) or (N, H, W, 3), uint8, which may lie in a file."""
-    made = ImageSet(list(names), np.asarray(labels, np.int32), classnames, lambda row: np.asarray(arrays[row]))
+    found = whole_labels(np.asarray(labels).tolist(), str(file))
+    made = ImageSet(list(names), found, classnames, lambda row: np.asarray(arrays[row]))
     if file is None:
         return made
     stamp = file_stamp(file)

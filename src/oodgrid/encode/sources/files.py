@@ -49,6 +49,8 @@ def listed(source: ListFile, split: str) -> ImageSet:
     rows = range(len(table["path"]))
     if source.split:
         rows = [row for row in rows if str(table["split"][row]) == split]
+    if None in table["path"] or "" in table["path"]:
+        raise OodgridError(f"list {file} has a line without a path: fill it in, or take the line out")
     # labels of the whole list, so that every split numbers the classes alike
     labels, classnames = classes_by_value(table["label"], str(file))
     paths = [str(table["path"][row]) for row in rows]

@@ -72,24 +72,42 @@ def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     return np.asarray([index[folder] for folder in folders], dtype=np.int32), names
 
 
-def classes_by_value(values: Sequence[int | str | None], where: str) -> tuple[np.ndarray, list[str] | None]:
+def classes_by_value(values: Sequence[int | float | str | None], where: str) -> tuple[np.ndarray, list[str] | None]:
     """Return labels (N,) and class names of whole numbers, which are labels, or of names, which are sorted.
 
-    None, the empty text and negative numbers stand for no class.
+    None, NaN, the empty text and negative numbers stand for no class; texts that are all whole numbers are numbers.
 
     Raises:
-        OodgridError: A label is neither.
+        OodgridError: A label is neither, or too large.
     """
-    if all(value is None or isinstance(value, int | np.integer) for value in values):
-        return np.asarray([-1 if value is None or value < 0 else int(value) for value in values], np.int32), None
-    if strange := next((v for v in values if v is not None and not isinstance(v, str)), None):
-        raise OodgridError(f"{where}: label {strange!r} is neither a whole number nor a name")
-    texts = [(value or "").strip() for value in values]
-    if all(text.lstrip("-").isdigit() for text in texts if text):
-        return classes_by_value([int(text) if text else None for text in texts], where)
+    texts = [_label_text(value, where) for value in values]
+    if all(text.removeprefix("-").isdecimal() for text in texts if text):
+        return whole_labels([int(text) if text else -1 for text in texts], where), None
     names = sorted(set(texts) - {""})
     index = {"": -1, **{name: label for label, name in enumerate(names)}}
     return np.asarray([index[text] for text in texts], dtype=np.int32), names
+
+
+def whole_labels(values: Sequence[int], where: str) -> np.ndarray:
+    """Return labels as int32, shape (N,), -1 for every negative one.
+
+    Raises:
+        OodgridError: One is too large.
+    """
+    found = np.maximum(np.asarray(values, dtype=object), -1)
+    if len(found) and max(found) > np.iinfo(np.int32).max:
+        raise OodgridError(f"{where}: label {max(found)} is too large: labels are the numbers of classes, from 0")
+    return found.astype(np.int32)
+
+
+def _label_text(value: int | float | str | None, where: str) -> str:
+    if value is None or value != value:  # NaN is how tables of floats say that there is none
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int | float | np.integer | np.floating) and value == int(value):
+        return str(int(value))
+    raise OodgridError(f"{where}: label {value!r} is neither a whole number nor a name")
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
