@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -122,7 +122,7 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
         OodgridError: The name or a parameter does not exist, or a value has the wrong type.
     """
     entry = find(kind, name)
-    types = inspect.get_annotations(entry.make, eval_str=True)
+    types = get_type_hints(entry.make, include_extras=True)
     checked = {}
     for key, value in params.items():
         if key not in entry.params:

@@ -23,10 +23,12 @@ class Draw:
     Attributes:
         train: Shape (M,), row numbers into the train split.
         val: Shape (V,), row numbers into the val split; empty where there is none.
+        val_from_train: Whether `val` are rows of the train split instead, none of them in `train`.
     """
 
     train: np.ndarray
     val: np.ndarray
+    val_from_train: bool = False
 
 
 def draw(
@@ -41,6 +43,9 @@ def draw(
     The order of the random calls is that of CoOp (Dassl's `generate_fewshot_dataset`): one stream of Python's
     `random`, classes in the order in which they first appear, first train and then val; a class with fewer
     images gives all it has. Draws of different shots are not nested.
+
+    Where there is no val split, as for ImageNet, whose val is its test set, the validation images are drawn from what
+    the shots leave of the train split, after them in the same stream.
 
     Args:
         train_labels: Shape (N,).
@@ -63,9 +68,13 @@ def draw(
         if not len(train):
             there = ", ".join(str(k) for k in sorted(set(fixed.tolist())))
             raise NoDraw(f"the imported training features hold no draw of {shots} shots (they hold: {there})")
-    empty = np.empty(0, dtype=np.int64)
-    val = empty if val_labels is None else _sample(val_labels, min(shots, VALIDATION_SHOTS), stream)
-    return Draw(train, val)
+    count = min(shots, VALIDATION_SHOTS)
+    if val_labels is not None:
+        return Draw(train, _sample(val_labels, count, stream))
+    if fixed is not None:  # draws that an import brought are all there is
+        return Draw(train, np.empty(0, dtype=np.int64))
+    rest = np.setdiff1d(np.arange(len(train_labels)), train)
+    return Draw(train, rest[_sample(train_labels[rest], count, stream)], val_from_train=True)
 
 
 def _sample(labels: np.ndarray, shots: int, stream: random.Random) -> np.ndarray:

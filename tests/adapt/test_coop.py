@@ -21,7 +21,7 @@ def method(**params):
 
 def embeddings_of(tower, context, names):
     """Return the normalised text embeddings of whole 77-token prompts, by the parts of open_clip's model."""
-    model, rows, ends = tower.model, [], []
+    model, rows, ends = tower.loaded.model, [], []
     for name in names:
         ids = tower.loaded.tokenizer([f"{name.replace('_', ' ')}."])[0]
         embedded = model.token_embedding(ids)
@@ -43,7 +43,7 @@ def plain_training(tower, data, start, epochs, lr):
     for epoch in range(epochs):
         rate = 1e-5 if epoch == 0 else lr * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
         optimiser.param_groups[0]["lr"] = rate
-        logits = tower.model.logit_scale.exp() * x @ embeddings_of(tower, context, data.text.classnames).T
+        logits = tower.loaded.model.logit_scale.exp() * x @ embeddings_of(tower, context, data.text.classnames).T
         loss = torch.nn.functional.cross_entropy(logits, y)
         losses.append(loss.item())
         optimiser.zero_grad()
@@ -98,9 +98,12 @@ def test_the_context_starts_as_the_published_noise(few_shot, tower):
 class OneLayerTower:
     """What CoOp needs of a text tower, small enough for the 200 epochs of the published recipe."""
 
-    width, logit_scale, device = 4, 100.0, "cpu"
+    width, logit_scale, device, note = 4, 100.0, "cpu", None
 
-    def prompts(self, names):
+    def at(self, precision):
+        return self
+
+    def prompts(self, names, position):
         return torch.eye(16)[: len(names)]
 
     def encode(self, context, prompts):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from oodgrid.adapt.contract import Diverged
-from oodgrid.adapt.training import batches, coop_learning_rate, step
+from oodgrid.adapt.training import batches, coop_learning_rate, take_step
 
 
 def generator(seed=0):
@@ -74,7 +74,7 @@ def test_every_epoch_has_an_order_of_its_own():
 def test_a_step_returns_the_loss_before_it():
     weight = torch.tensor([3.0], requires_grad=True)
     optimiser = torch.optim.SGD([weight], lr=0.1)
-    assert [step((weight**2).sum(), optimiser, 0) for _ in range(2)] == pytest.approx([9, 2.4**2])
+    assert [take_step((weight**2).sum(), optimiser, 0) for _ in range(2)] == pytest.approx([9, 2.4**2])
     assert weight.item() == pytest.approx(3 * 0.8**2)
 
 
@@ -82,5 +82,5 @@ def test_a_step_returns_the_loss_before_it():
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(value):
     weight = torch.tensor([3.0], requires_grad=True)
     with pytest.raises(Diverged, match=f"the loss became {value} in epoch 5"):
-        step((weight * value).sum(), torch.optim.SGD([weight], lr=0.1), 4)
+        take_step((weight * value).sum(), torch.optim.SGD([weight], lr=0.1), 4)
     assert weight.item() == 3

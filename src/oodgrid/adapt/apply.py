@@ -116,5 +116,7 @@ def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:
     arrays = {"prototypes": classifier.prototypes.astype(np.float32)}
     if classifier.bias is not None:
         arrays["bias"] = classifier.bias.astype(np.float32)
+    if classifier.negatives is not None:
+        arrays["negatives"] = classifier.negatives.astype(np.float32)
     check_finite(arrays, "of the fitted method")
     return arrays

@@ -32,11 +32,13 @@ class TextSide:
             there is neither.
         classnames: K names, or None where there are no texts.
         tower: Loads the text tower for prompts that are not plain text.
+        embeddings: Shape (T, K, D), float32, not normalised: of every template; None where there are no texts.
     """
 
     prototypes: np.ndarray | None
     classnames: list[str] | None
     tower: Callable[[], TextTower]
+    embeddings: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class FitData:
         seed: Seed of everything random in the fit.
         normalised: Whether an import has lost the norms.
         train_views: Shape (M, V, D): augmented views of the shots, where the method names a family of them.
+        train_local: Shape (M, V, P, D), in the precision of the file: local features of the views (V = 1: of the
+            images themselves, where the method names no family), where the method needs them.
     """
 
     text: TextSide
@@ -65,6 +69,7 @@ class FitData:
     seed: int
     normalised: bool = False
     train_views: np.ndarray | None = None
+    train_local: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,14 @@ class Classifier:
         bias: Shape (K,), or None.
         change: For methods that change features: (N, D) as cached to (N, D).
         logits: Only where neither is enough: features (N, D) as cached to logits (N, K).
+        negatives: Shape (K, n, D), unit norm: what each class is not, for scores that ask for it.
     """
 
     prototypes: np.ndarray
     bias: np.ndarray | None = None
     change: Callable[[np.ndarray], np.ndarray] | None = None
     logits: Callable[[np.ndarray], np.ndarray] | None = None
+    negatives: np.ndarray | None = None
 
 
 class Method(Protocol):

@@ -25,12 +25,14 @@ class FitFiles:
         backbone: The backbone.
         dataset: The ID dataset.
         family: Of the augmented views that the method takes, or None.
+        local: Whether the method takes local features.
     """
 
     results: Path
     backbone: Backbone
     dataset: IdDataset
     family: str | None = None
+    local: bool = False
 
     @cached_property
     def train(self) -> store.Features | None:
@@ -90,13 +92,37 @@ class FitFiles:
         self._check_widths()
         drawn = self.draw(unit)
         train, train_labels = _rows(self.train, drawn.train)
-        val, val_labels = _rows(self.val, drawn.val)
+        val, val_labels = _rows(self.train if drawn.val_from_train else self.val, drawn.val)
         return FitData(
             self.text_side(train, train_labels), self._classes(), train, train_labels, val, val_labels,
-            unit.shots, unit.seed, bool(self.train and self.train.normalised), self._views(drawn.train),
+            unit.shots, unit.seed, bool(self.train and self.train.normalised), self._of_views(drawn.train),
+            self._local(drawn.train) if self.local else None,
         )  # fmt: skip
 
-    def _views(self, rows: np.ndarray) -> np.ndarray | None:
+    def _local(self, rows: np.ndarray) -> np.ndarray:
+        """Return the local features of some training rows, shape (n, V, P, D); V = 1 where the method takes no views.
+
+        Raises:
+            Skip: There are none.
+        """
+        if self.family is not None:
+            self._of_views(rows)  # its refusals come first
+            if self.views.local_features is None:
+                raise Skip(
+                    f"the {self.family} views of {self.dataset.name} have no local features: write local_features: "
+                    "true under views and for the backbone"
+                )
+            return self.views.local_features[np.searchsorted(self.views.index, rows)]
+        path = paths.features(self.results, self.backbone.name, self.dataset.name, "train")
+        found = store.read_local_rows(path, rows)
+        if found is None:
+            raise Skip(
+                f"{self.backbone.name} gives no local features of {self.dataset.name}: write local_features: true for "
+                "the backbone"
+            )
+        return found[:, None]
+
+    def _of_views(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the views of some training rows, shape (n, V, D).
 
         Raises:
@@ -118,13 +144,14 @@ class FitFiles:
     def text_side(self, train: np.ndarray | None = None, train_labels: np.ndarray | None = None) -> TextSide:
         """Return the text side; where visual prototypes stand in, they are made of the shots."""
         names = self.texts.classnames if self.texts else None
-        if self.texts is not None:
-            prototypes = normalise(normalise(self.texts.text_features).mean(axis=0))
+        embeddings = self.texts.text_features if self.texts else None
+        if embeddings is not None:
+            prototypes = normalise(normalise(embeddings).mean(axis=0))
         elif self.dataset.text == "visual_prototypes" and train is not None and len(train):
             prototypes = class_means(train, train_labels, self._classes())
         else:
             prototypes = None
-        return TextSide(prototypes, names, lambda: self._tower)
+        return TextSide(prototypes, names, lambda: self._tower, embeddings)
 
     @cached_property
     def _tower(self) -> text_tower.TextTower:

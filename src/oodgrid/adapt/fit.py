@@ -24,8 +24,9 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     entry = registry.find("method", choice.name)
     made = entry.make(**choice.params)
     files = FitFiles(
-        results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(made, "views", None)
-    )
+        results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(made, "views", None),
+        "local_features" in entry.needs,
+    )  # fmt: skip
     kept = Kept(results, "fit")
     identity = {
         "method": choice.name,

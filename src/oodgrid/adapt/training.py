@@ -1,12 +1,14 @@
-"""What trained methods share: batches of a cached few-shot set and CoOp's learning-rate schedule."""
+"""What trained methods share: a few-shot set on the device, batches, and CoOp's loop and learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from oodgrid.adapt.contract import Diverged, FitData
 
@@ -30,6 +32,9 @@ class TrainingFeatures:
 
         views = [data.train] if data.train_views is None else np.moveaxis(data.train_views, 1, 0)
         self._views = torch.stack([torch.from_numpy(np.ascontiguousarray(prepare(view))) for view in views]).to(device)
+        local = data.train_local
+        self._local = None if local is None else torch.from_numpy(np.ascontiguousarray(local)).to(device)
+        self._chosen = torch.zeros(self._views.shape[1], dtype=torch.long, device=device)
 
     def epoch(self, generator: torch.Generator) -> torch.Tensor:
         """Return the features of one epoch, shape (n, D); without views always the same, and nothing is drawn."""
@@ -38,8 +43,16 @@ class TrainingFeatures:
         count, rows = self._views.shape[:2]
         if count == 1:
             return self._views[0]
-        chosen = torch.randint(count, (rows,), generator=generator).to(self._views.device)
-        return self._views[chosen, torch.arange(rows, device=self._views.device)]
+        self._chosen = torch.randint(count, (rows,), generator=generator).to(self._views.device)
+        return self._views[self._chosen, torch.arange(rows, device=self._views.device)]
+
+    def local(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the normalised local features, shape (b, P, D), float32, of the views that this epoch drew."""
+        import torch
+
+        rows = rows.to(self._local.device)
+        chosen = self._chosen[rows] if self._local.shape[1] > 1 else torch.zeros_like(rows)
+        return torch.nn.functional.normalize(self._local[rows, chosen].float(), dim=-1)
 
 
 def mean_view(data: FitData) -> np.ndarray:
@@ -70,16 +83,101 @@ def coop_learning_rate(epoch: int, epochs: int, lr: float) -> float:
     return WARM_UP_LR if epoch == 0 else lr * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
-def step(loss: torch.Tensor, optimiser: torch.optim.Optimizer, epoch: int) -> float:
+@dataclass(frozen=True)
+class Recipe:
+    """How CoOp and its successors descend: SGD with momentum and CoOp's schedule.
+
+    Attributes:
+        epochs: Passes over the shots.
+        lr: Highest learning rate.
+        batch: Images a step.
+        weight_decay: Of all parameters.
+        scaled: Whether losses are scaled while gradients are made, as float16 needs.
+        momentum: Of the descent.
+    """
+
+    epochs: int
+    lr: float
+    batch: int
+    weight_decay: float = 5e-4
+    scaled: bool = False
+    momentum: float = 0.9
+
+    def descend(
+        self,
+        parameters: list[torch.Tensor],
+        data: FitData,
+        features: TrainingFeatures,
+        generator: torch.Generator,
+        loss: Callable[[torch.Tensor, torch.Tensor], Any],
+        step: Callable[..., float] | None = None,
+        after_epoch: Callable[[int], None] = lambda epoch: None,
+    ) -> list[float]:
+        """Train parameters and return the mean loss of every epoch.
+
+        Args:
+            parameters: Leaves that want gradients, changed in place.
+            data: Whose shots.
+            features: Of these shots.
+            generator: Of views and order.
+            loss: Of the rows of a batch (b,) and their features (b, D).
+            step: In place of `step` below, for losses that are more than one number.
+            after_epoch: Called with the epoch's number, from 0.
+
+        Raises:
+            Diverged: A loss is not finite.
+        """
+        import torch
+
+        optimiser = torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=self.scaled)
+        losses = []
+        for epoch in tqdm(range(self.epochs), desc="train", unit="epoch", delay=5, leave=False):
+            optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch, self.epochs, self.lr)
+            x = features.epoch(generator)
+            total = [
+                (step or take_step)(loss(rows, x[rows.to(x.device)]), optimiser, epoch, scaler)
+                for rows in batches(len(data.train_labels), self.batch, generator)
+            ]
+            losses.append(sum(total) / len(total))
+            after_epoch(epoch)
+        return losses
+
+
+def take_step(
+    loss: torch.Tensor, optimiser: torch.optim.Optimizer, epoch: int, scaler: torch.amp.GradScaler | None = None
+) -> float:
     """Take one optimiser step and return the loss.
 
     Raises:
         Diverged: The loss is not finite.
     """
+    value = finite(loss, epoch)
+    optimiser.zero_grad(set_to_none=True)
+    if scaler is None:
+        loss.backward()
+        optimiser.step()
+    else:
+        scaler.scale(loss).backward()
+        scaler.step(optimiser)
+        scaler.update()
+    return value
+
+
+def finite(loss: torch.Tensor, epoch: int) -> float:
+    """Return a loss as a number.
+
+    Raises:
+        Diverged: It is not finite.
+    """
     value = float(loss.detach())
     if not math.isfinite(value):
         raise Diverged(f"the loss became {value} in epoch {epoch + 1}")
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
     return value
+
+
+def uniform(shape: tuple[int, ...], inputs: int, generator: torch.Generator) -> torch.Tensor:
+    """Return what torch's Linear begins with, for weights or bias: uniform within ±1/√inputs."""
+    import torch
+
+    return (2 * torch.rand(shape, generator=generator) - 1) * inputs**-0.5

@@ -194,14 +194,36 @@ def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     Raises:
         OodgridError: The file is missing or damaged, or holds no local features.
     """
+    yield from _checked_blocks(path)
+
+
+def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
     sums = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features")).arrays["local_features_blocks"]
     with hdf5.open_file(path) as file:
         for block, said in enumerate(sums):
+            if numbers is not None and block not in numbers:
+                continue
             row = block * LOCAL_ROWS
             values = file["local_features"][row : row + LOCAL_ROWS]
             if checksum(values) != said.tobytes().hex():
                 raise damaged(path, f"the checksum of /local_features does not match at row {row}")
             yield row, values
+
+
+def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
+    """Return the local features of some rows, shape (n, P, D), as stored; None where the file holds none.
+
+    Only the blocks that hold them are read, and checked.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    if "local_features" not in array_shapes(path):
+        return None
+    wanted: dict[int, np.ndarray] = {}
+    for start, values in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
+        wanted |= {row: values[row - start] for row in rows.tolist() if start <= row < start + len(values)}
+    return np.stack([wanted[row] for row in rows.tolist()])
 
 
 def write_texts(path: Path, texts: Texts) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide
-from oodgrid.adapt.training import Family, TrainingFeatures, batches, coop_learning_rate, step
+from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, uniform
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -49,20 +49,16 @@ class ClipAdapter:
 
         generator = torch.Generator().manual_seed(data.seed)
         weights = self._initial(data.train.shape[1], generator)
-        optimiser = torch.optim.SGD(weights, lr=self.lr, momentum=0.9, weight_decay=5e-4)
-        features = TrainingFeatures(data, device())
-        y = torch.from_numpy(data.train_labels).long().to(device())
-        prototypes = torch.from_numpy(data.text.prototypes).to(device())
-        losses = []
-        for epoch in range(self.epochs):
-            optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch, self.epochs, self.lr)
-            total = []
-            x = features.epoch(generator)
-            for rows in batches(len(x), self.batch, generator):
-                changed = self._change(x[rows], *weights)
-                logits = 100 * torch.nn.functional.normalize(changed, dim=-1) @ prototypes.T
-                total.append(step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))
-            losses.append(sum(total) / len(total))
+        y, prototypes = (
+            torch.from_numpy(a).to(device()) for a in (data.train_labels.astype(np.int64), data.text.prototypes)
+        )
+
+        def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            changed = torch.nn.functional.normalize(self._change(x, *weights), dim=-1)
+            return torch.nn.functional.cross_entropy(100 * changed @ prototypes.T, y[rows])
+
+        recipe = Recipe(self.epochs, self.lr, self.batch)
+        losses = recipe.descend(weights, data, TrainingFeatures(data, device()), generator, loss)
         first, second = (weight.detach().cpu().numpy() for weight in weights)
         notes = "unit-norm features: the import has lost the norms" if data.normalised else None
         arrays = {"first": first, "second": second, "prototypes": data.text.prototypes}
@@ -78,14 +74,11 @@ class ClipAdapter:
         return Classifier(learned["prototypes"], change=change)
 
     def _initial(self, width: int, generator: torch.Generator) -> list[torch.Tensor]:
-        import torch
-
         hidden = width // 4
         if not hidden:
             raise Skip(f"features of {width} dimensions are too small for a bottleneck of a quarter")
         shapes = ((hidden, width), (width, hidden))
-        bounds = [shape[1] ** -0.5 for shape in shapes]
-        drawn = [(2 * torch.rand(s, generator=generator) - 1) * b for s, b in zip(shapes, bounds, strict=True)]
+        drawn = [uniform(shape, shape[1], generator) for shape in shapes]
         return [weight.to(device()).requires_grad_(True) for weight in drawn]
 
     def _change(self, x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

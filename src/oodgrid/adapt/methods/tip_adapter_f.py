@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
 from oodgrid.adapt.methods.tip_adapter import PUBLISHED, TipAdapter, finish, tip_logits
-from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, take_step
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -83,7 +83,7 @@ class TipAdapterF:
             for rows in batches(len(x), self.batch, generator, drop_last=False):
                 affinity = torch.exp(-beta * (1 - x[rows] @ keys.T)) @ one_hot
                 logits = 100 * x[rows] @ prototypes.T + alpha * affinity
-                total.append(step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))
+                total.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))
                 schedule.step()
             losses.append(sum(total) / len(total))
             history.append(keys.detach().cpu().numpy().copy())

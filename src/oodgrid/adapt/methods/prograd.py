@@ -1,0 +1,81 @@
+"""ProGrad: CoOp whose gradient never works against zero-shot CLIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from oodgrid.adapt.contract import FitData
+from oodgrid.adapt.prompt_learning import Batch, PromptLearner
+from oodgrid.adapt.training import Recipe, TrainingFeatures, finite
+from oodgrid.registry import method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+
+@method(
+    leaves="prototypes",
+    needs=("text_tower", "shots"),
+    paper="Zhu et al. 2023 (ICCV), Prompt-aligned Gradient for Prompt Tuning, equations 3-6; "
+    "github.com/BeierZhu/Prompt-align",
+)
+@dataclass(frozen=True)
+class ProGrad(PromptLearner):
+    """ProGrad: where the gradient of the loss opposes that of agreement with zero-shot CLIP, its part along it goes.
+
+    a is the gradient of the cross entropy, b that of T² · KL(zero-shot ‖ learned) of the softmax of scaled logits at
+    temperature T. Where a · b < 0, the step descends on a - strength · (a · b / |b|²) b, else on a. Recipe: CoOp's.
+    `strength: 0` is CoOp.
+
+    Scale: cosines, as for CoOp. Deviations: those of CoOp; with `precision: fp16` gradients are not scaled, because
+    two of them are compared.
+    """
+
+    strength: NonNegativeFloat = 1.0
+    T: PositiveFloat = 1.0
+
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cross entropy and disagreement."""
+        teacher = (batch.scale * batch.x @ batch.zero_shot.T / self.T).softmax(dim=1)
+        disagreement = -(teacher * (batch.logits / self.T).log_softmax(dim=1)).sum(dim=1).mean() * self.T**2
+        return batch.cross_entropy, disagreement
+
+    def descend(
+        self,
+        recipe: Recipe,
+        parameters: list[torch.Tensor],
+        data: FitData,
+        features: TrainingFeatures,
+        generator: torch.Generator,
+        loss: Callable,
+    ) -> tuple[list[float], list[np.ndarray]]:
+        """Descend along the aligned gradient."""
+        losses = recipe.descend(parameters, data, features, generator, loss, step=self._step)
+        return losses, [parameter.detach().cpu().numpy() for parameter in parameters]
+
+    def _step(self, losses: tuple, optimiser: torch.optim.Optimizer, epoch: int, scaler: object) -> float:
+        (context,) = optimiser.param_groups[0]["params"]
+        value = finite(losses[0], epoch)
+        finite(losses[1], epoch)
+        context.grad = self.aligned(losses[0], losses[1], context)
+        optimiser.step()
+        return value
+
+    def aligned(self, wanted: torch.Tensor, agreement: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return the gradient on which to descend."""
+        import torch
+
+        (along,) = torch.autograd.grad(agreement, context, retain_graph=True)
+        (gradient,) = torch.autograd.grad(wanted, context)
+        size = along.norm()
+        if size == 0:  # nothing to be aligned with: zero-shot CLIP itself
+            return gradient
+        along = along / size
+        against = (gradient * along).sum().clamp(max=0)
+        return gradient - self.strength * against * along

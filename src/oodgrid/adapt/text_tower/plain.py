@@ -1,0 +1,101 @@
+"""The plain way through any text tower: whole prompts, all their tokens, for every class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from oodgrid.adapt.contract import Skip
+from oodgrid.adapt.text_tower.prompts import Position
+from oodgrid.adapt.text_tower.tower import TextTower
+
+if TYPE_CHECKING:
+    import torch
+
+PLACEHOLDERS = ("X", "~", "@", "&", "q")  # words, none of them in a class name, whose embeddings are replaced
+CLASSES = 32  # that pass at once; what their gradient needs is computed a second time
+
+
+@dataclass(frozen=True)
+class PlainPrompts:
+    """Class names, and where they stand among the context vectors."""
+
+    names: list[str]
+    position: Position
+
+    def __len__(self) -> int:
+        """Return the number of classes K."""
+        return len(self.names)
+
+    def texts(self, tokens: int, placeholder: str) -> list[str]:
+        """Return whole prompts with placeholders for the context vectors."""
+        before = {"end": tokens, "middle": tokens // 2, "front": 0}[self.position]
+        fronts, backs = [placeholder] * before, [placeholder] * (tokens - before)
+        return [" ".join([*fronts, name, *backs]) + "." for name in self.names]
+
+
+class PlainTower(TextTower):
+    """A frozen text tower of any kind that embeds tokens: SigLIP's, Hugging Face's, bidirectional ones.
+
+    The tower's own code runs, with the embeddings of placeholder words replaced by the context. As slow as the
+    methods' official code, which always goes this way.
+    """
+
+    note = "the plain text tower: it is not causal and read at the end token, so nothing can be left out"
+
+    def embed(self, text: str) -> torch.Tensor:
+        """Return the embeddings of the tokens of a text, without what the tokenizer puts around it, shape (L, W)."""
+        self.loaded.tokenize([text])  # words that the tower never saw are refused
+        for word in PLACEHOLDERS:
+            ids = self.loaded.tokenizer([f"{word} {text} {word}"])[0]
+            places = (ids == self._id(word)).nonzero().flatten().tolist()
+            if len(places) == 2:
+                return self.embedding.weight[ids[places[0] + 1 : places[1]]].float()
+        raise Skip(f"the tokenizer of {self.loaded.name} cannot embed {text!r} alone")
+
+    def prompts(self, names: list[str], position: Position = "end") -> PlainPrompts:
+        """Keep the names; underscores are spaces."""
+        plain = [name.replace("_", " ") for name in names]
+        self.loaded.tokenize(plain)  # words that the tower never saw are refused
+        return PlainPrompts(plain, position)
+
+    def encode(self, context: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
+        """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
+        checkpoint = self._torch.utils.checkpoint.checkpoint
+        tokens, marked = self._tokens(prompts, context.shape[-2])
+        contexts = context.expand(len(prompts), -1, -1)
+        parts = zip(tokens.split(CLASSES), marked.split(CLASSES), contexts.split(CLASSES), strict=True)
+        with self.computing():
+            made = [checkpoint(self._whole, *part, use_reentrant=False) for part in parts]
+        return self._torch.nn.functional.normalize(self._torch.cat(made).float(), dim=-1)
+
+    def encode_each(self, contexts: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
+        """Return normalised text embeddings, shape (B, K, D); see `TextTower.encode_each`."""
+        return self._torch.stack([self.encode(context, prompts) for context in contexts])
+
+    def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token ids, shape (K, L), and where context vectors stand in place of them, shape (K, L)."""
+        for word in PLACEHOLDERS:
+            tokens = self.loaded.tokenizer(prompts.texts(count, word)).to(self.device)
+            marked = tokens == self._id(word)
+            if bool((marked.sum(dim=1) == count).all()):
+                return tokens, marked
+        raise Skip(f"prompts of {count} context tokens and the class names do not fit the text tower")
+
+    def _whole(self, tokens: torch.Tensor, marked: torch.Tensor, contexts: torch.Tensor) -> torch.Tensor:
+        """Return embeddings, shape (k, D), not normalised, of token ids (k, L) with contexts (k, M, W) at the marks."""
+
+        def put(module: torch.nn.Module, given: tuple, embedded: torch.Tensor) -> torch.Tensor:
+            return embedded.masked_scatter(marked[..., None], contexts.to(embedded.dtype))
+
+        hook = self.embedding.register_forward_hook(put)
+        try:
+            return self.loaded.model.encode_text(tokens, normalize=False)
+        finally:
+            hook.remove()
+
+    def _id(self, word: str) -> int | None:
+        """Return the one token of a word; None where it has none of its own."""
+        twice, thrice = (self.loaded.tokenizer([" ".join([word] * count)])[0].tolist() for count in (2, 3))
+        found = [token for token in set(thrice) if twice.count(token) == 2 and thrice.count(token) == 3]
+        return found[0] if len(found) == 1 else None
