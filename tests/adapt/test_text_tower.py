@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from oodgrid import config
 from oodgrid.adapt import text_tower
 from oodgrid.adapt.contract import Skip
+from oodgrid.adapt.text_tower.plain import PlainTower
+from tests.adapt.plain import whole_prompts
 
 NAMES = ["fox", "sea otter", "three-toed sloth of the rain forest", "Labrador Retriever"]
 
@@ -134,3 +137,123 @@ def test_a_shorter_text_tower(tmp_path):
 
 def test_the_logit_scale_is_the_exponential_of_what_was_learned(tower):
     assert tower.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+
+
+SMALL_TEXT = {"context_length": 30, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+ARCHITECTURES = {
+    "quick-gelu": ({"quick_gelu": True}, {}, "CausalTower"),
+    "layer-scale": ({}, {"ls_init_value": 0.5}, "CausalTower"),
+    "custom-text-causal": ({"custom_text": True}, {}, "CausalTower"),
+    "projection-with-bias": ({"custom_text": True}, {"proj_bias": True}, "CausalTower"),
+    "no-projection": ({"custom_text": True}, {"proj_type": "none", "width": 8}, "CausalTower"),
+    "no-causal-mask": ({"custom_text": True}, {"no_causal_mask": True}, "PlainTower"),
+    "last-token": ({"custom_text": True}, {"no_causal_mask": True, "pool_type": "last"}, "PlainTower"),
+    "class-token": ({"custom_text": True}, {"embed_cls": True, "pool_type": "last"}, "PlainTower"),
+}
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request, tmp_path):
+    """Return the small tower of one kind, random but with tokens that differ, and the way it should take."""
+    import open_clip
+
+    model, text, way = ARCHITECTURES[request.param]
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    sizes = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": {**SMALL_TEXT, **text}, **model}
+    name = f"small-{request.param}"
+    (tmp_path / f"{name}.json").write_text(json.dumps(sizes))
+    open_clip.add_model_config(tmp_path / f"{name}.json")
+    entry = config.Backbone(
+        name="small", model=name, pretrained="random", model_config_file=str(tmp_path / f"{name}.json")
+    )
+    tower = text_tower.load(entry)
+    tower.part.token_embedding.weight.mul_(20)
+    tower.part.positional_embedding.mul_(20)
+    return tower, way
+
+
+def test_every_kind_of_tower_gives_what_its_own_code_gives(architecture):
+    """The fast way and the plain one: `encode_text` of the whole text, for a context that is text."""
+    tower, way = architecture
+    assert type(tower).__name__ == way
+    assert (tower.note is None) == (way == "CausalTower")
+    names = ["fox", "sea_otter", "three-toed sloth"]
+    expected = encoded_whole(tower, [f"a photo of a {name.replace('_', ' ')}." for name in names])
+    got = encoded(tower, tower.embed("a photo of a"), names)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize("specific", [False, True])
+def test_both_ways_agree_in_value_and_in_gradient(architecture, position, specific):
+    tower, _ = architecture
+    names = ["fox", "(bird of prey) kite", "St. Bernard"]
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn((3, 4, tower.width) if specific else (4, tower.width), generator=generator)
+    weights = torch.randn(3, 8, generator=generator)
+    results = []
+    for each in (tower, PlainTower(tower.loaded)):
+        context = start.clone().requires_grad_(True)
+        embeddings = each.encode(context, each.prompts(names, position))
+        (weights * embeddings).sum().backward()
+        results.append((embeddings.detach().numpy(), context.grad.numpy()))
+    (got, gradient), (expected, wanted) = results
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(gradient, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    assert np.abs(wanted).max() > 1e-4
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_names_that_end_in_a_parenthesis_are_cut_as_in_coop_s_code(tower, position):
+    """The tokenizer makes one token of ")."; the code counts the tokens of the name alone and gives it to the name."""
+    names = ["kite (bird of prey)", "fox"]
+    context = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        got = tower.encode(context, tower.prompts(names, position))
+        expected = whole_prompts(tower, context, names, position)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+
+
+def test_contexts_together_are_contexts_alone(architecture):
+    tower, _ = architecture
+    contexts = torch.randn(3, 2, tower.width, generator=torch.Generator().manual_seed(1)).requires_grad_(True)
+    prompts = tower.prompts(["fox", "sea otter"])
+    together = tower.encode_each(contexts, prompts)
+    alone = torch.stack([tower.encode(context, prompts) for context in contexts])
+    np.testing.assert_allclose(together.detach(), alone.detach(), rtol=0, atol=1e-6)
+    gradients = [torch.autograd.grad((x**2 * x).sum(), contexts)[0].numpy() for x in (together, alone)]
+    np.testing.assert_allclose(*gradients, rtol=0, atol=1e-5 * np.abs(gradients[1]).max())
+
+
+@pytest.mark.parametrize("room", [1, 9, 14])
+def test_little_room_changes_nothing(tower, room, monkeypatch):
+    """Classes, or images, that do not fit into memory together pass in parts whose activations are made twice."""
+    contexts = torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(2))
+    prompts = tower.prompts(NAMES)
+    results = []
+    for given in (10**6, room):
+        monkeypatch.setattr(tower, "_room", given)
+        leaf = contexts.clone().requires_grad_(True)
+        whole, each = tower.encode(leaf[0], prompts), tower.encode_each(leaf, prompts)
+        ((whole**3).sum() + (each**3).sum()).backward()
+        results.append([whole.detach().numpy(), each.detach().numpy(), leaf.grad.numpy()])
+    for roomy, narrow in zip(*results, strict=True):
+        np.testing.assert_allclose(narrow, roomy, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_less_precision_in_the_layers_alone(tower, precision):
+    context = tower.embed("a photo of a").clone().requires_grad_(True)
+    exact, rough = (t.encode(context, tower.prompts(NAMES)) for t in (tower, tower.at(precision)))
+    assert rough.dtype == torch.float32
+    assert 1e-6 < (exact - rough).abs().max().item() < 0.05
+    np.testing.assert_allclose(rough.norm(dim=1).detach(), 1, atol=1e-6)
+    rough.sum().backward()
+    assert context.grad.dtype == torch.float32
+    assert tower.precision == "fp32"
+
+
+def test_an_image_only_backbone_has_no_text_tower(tower):
+    with pytest.raises(Skip, match="backbone mini has no text tower"):
+        text_tower.of(replace(tower.loaded, tokenizer=None))

@@ -38,7 +38,8 @@ class PlainTower(TextTower):
     """A frozen text tower of any kind that embeds tokens: SigLIP's, Hugging Face's, bidirectional ones.
 
     The tower's own code runs, with the embeddings of placeholder words replaced by the context. As slow as the
-    methods' official code, which always goes this way.
+    methods' official code, which always goes this way. Where a name that ends in punctuation stands before the
+    context, the full stop is a token of its own here; CoOp's code keeps the two together.
     """
 
     note = "the plain text tower: it is not causal and read at the end token, so nothing can be left out"
