@@ -189,7 +189,7 @@ def test_threads_are_capped_before_numpy_loads():
     ("what", "some"),
     [
         ("scores", ["mcm", "T=1.0", "logits", "Ming"]),
-        ("methods", ["coop", "epochs", "text_tower", "Zhou"]),
+        ("methods", ["coop", "epochs", "text_tower", "Zhou", "maple: its prompts are in the image encoder"]),
         ("datasets", ["concepts-unseen-shapes", "unseen_shapes"]),
         ("backbones", ["clip-vit-b16", "ViT-B-16-quickgelu"]),
     ],
@@ -197,9 +197,20 @@ def test_threads_are_capped_before_numpy_loads():
 def test_list(oodgrid, what, some):
     status, out, _ = oodgrid("list", what)
     assert status == 0
-    assert out.startswith("name ")
+    assert max(map(len, out.splitlines())) <= 110 or what in ("datasets", "backbones")
     for part in some:
         assert part in out
+
+
+def test_a_method_that_cannot_run_on_a_cache_says_why(oodgrid, tmp_path):
+    config = tmp_path / "maple.yaml"
+    config.write_text(
+        "experiment: x\nbackbones: [tiny]\nid_datasets: [{name: concepts, ood: {far: [noise]}}]\n"
+        "methods: [maple]\nscores: [mcm]\n"
+    )
+    status, _, err = oodgrid("adapt", "fit", "--config", config)
+    assert status != 0
+    assert "method maple does not run on cached features: its prompts are in the image encoder too" in err
 
 
 def test_inspect(oodgrid, tmp_path, make_features):

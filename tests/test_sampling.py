@@ -64,7 +64,35 @@ def test_a_class_with_too_few_images_gives_all_it_has():
 def test_without_validation_the_training_draw_is_the_same():
     got = draw(TRAIN, None, 8, 2)
     assert got.train.tolist() == draw(TRAIN, VAL, 8, 2).train.tolist()
-    assert got.val.size == 0
+
+
+@pytest.mark.parametrize("shots", [1, 2, 8, 13])
+def test_without_validation_it_is_drawn_from_what_the_shots_leave(shots):
+    """As ImageNet, whose val is its test set: in the same stream, after the shots, never one of them."""
+    got = draw(TRAIN, None, shots, 2)
+    assert got.val_from_train
+    assert not set(got.val) & set(got.train)
+    assert Counter(TRAIN[got.val].tolist()) == dict.fromkeys(range(5), min(shots, 4))
+    random.seed(2)
+    rest = {label: [] for label in dict.fromkeys(TRAIN.tolist())}
+    for label in rest:
+        random.sample(np.flatnonzero(label == TRAIN).tolist(), shots)
+    for row, label in enumerate(TRAIN.tolist()):
+        if row not in set(got.train.tolist()):
+            rest[label].append(row)
+    order = dict.fromkeys(label for row, label in enumerate(TRAIN.tolist()) if row not in set(got.train.tolist()))
+    assert got.val.tolist() == [row for label in order for row in random.sample(rest[label], min(shots, 4))]
+
+
+def test_a_class_that_gives_all_it_has_to_the_shots_gives_none_to_validation():
+    labels = np.array([0, 0, 0, 1])
+    got = draw(labels, None, 2, 1)
+    assert labels[got.val].tolist() == [0]
+
+
+def test_draws_that_an_import_brought_leave_nothing_to_validate_on():
+    got = draw(np.array([0, 1, 0, 1]), None, 1, 1, fixed=np.array([1, 1, 2, 2]))
+    assert (got.val.size, got.val_from_train) == (0, False)
 
 
 def test_the_validation_draw_continues_the_stream_of_the_training_draw():

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -195,13 +197,25 @@ def _list(options: argparse.Namespace) -> None:
     from oodgrid import catalogue, registry
 
     kind = options.what.removesuffix("s")
-    if kind in registry.PACKAGES:
-        lines = [(e.name, ", ".join(e.needs) or "-", _params(e.params), e.summary, e.paper)
-                 for e in registry.entries(kind).values()]  # fmt: skip
-        _table(("name", "needs", "parameters", "what it is", "paper"), sorted(lines))
-    else:
+    if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(entry)) for name, entry in catalogue.entries(kind).items()]
         _table(("name", "entry"), lines)
+        return
+    for _, entry in sorted(registry.entries(kind).items()):
+        needs = f"needs: {', '.join(entry.needs) or 'nothing'}"
+        print(
+            entry.name, *_wrapped(entry.summary, needs, f"parameters: {_params(entry.params)}", entry.paper), sep="\n"
+        )
+    missing = registry.excluded(kind)
+    if missing:
+        print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")
+
+
+def _wrapped(*texts: str) -> list[str]:
+    """Return texts as lines that fit the terminal, below and right of what they belong to."""
+    width = max(60, shutil.get_terminal_size((110, 24)).columns - 1)
+    wrap = textwrap.TextWrapper(width, initial_indent="    ", subsequent_indent="      ")
+    return [line for text in texts for line in wrap.wrap(text)]
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -105,9 +105,16 @@ def find(kind: str, name: str) -> Entry:
         OodgridError: There is none; the message has a did-you-mean.
     """
     known = entries(kind)
+    if name in excluded(kind):
+        raise OodgridError(f"{kind} {name} does not run on cached features: {excluded(kind)[name]}")
     if name not in known:
         raise unknown(kind, name, known)
     return known[name]
+
+
+def excluded(kind: str) -> dict[str, str]:
+    """Return the names of known methods or scores that are not here, each with the reason."""
+    return getattr(importlib.import_module(PACKAGES[kind]), "EXCLUDED", {})
 
 
 def fit_code(name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from oodgrid import paths, registry, sampling, store
+from oodgrid import paths, plan, registry, sampling, store
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.contract import Learned
 from oodgrid.adapt.data import FitFiles
@@ -267,6 +269,54 @@ def test_a_fit_never_opens_a_test_file(mini, method, damage):
         path = paths.features(mini.results, "mini", name, "test")
         path.unlink() if damage == "missing" else path.write_bytes(b"no HDF5 file")
     assert run(mini, mini.experiment(method), method) == whole
+
+
+def test_only_an_option_named_leaky_lets_selection_see_the_test_set(mini):
+    """The whole test split then stands in for validation, and nothing else changes."""
+    honest = run(mini, mini.experiment("lp_plus_plus"), "lp_plus_plus")["fits"][0]
+    leaky = run(mini, mini.experiment("lp_plus_plus", leaky_selection_on_test=True), "lp_plus_plus")["fits"][0]
+    assert (honest["info"]["val_labels_used"], leaky["info"]["val_labels_used"]) == (8, 20)
+    assert honest["info"]["losses"] == leaky["info"]["losses"]
+    files = [path.name for path in plan.fit_input(mini.results, mini.experiment("coop"), "mini", "pets")]
+    assert files == ["train.h5", "val.h5", "pets.h5"]
+    experiment = mini.experiment("coop", leaky_selection_on_test=True)
+    files = [path.name for path in plan.fit_input(mini.results, experiment, "mini", "pets")]
+    assert files == ["train.h5", "test.h5", "pets.h5"]
+
+
+def test_validation_comes_from_the_train_split_where_there_is_no_other(mini):
+    imported = mini.experiment("lp_plus_plus", imported=True)
+    paths.features(mini.results, "mini", "pets", "val").unlink()
+    info = run(mini, imported, "lp_plus_plus")["fits"][0]["info"]
+    assert info["val_labels_used"] == 8
+    draw = FitFiles(mini.results, imported.backbones[0], imported.id_datasets[0]).draw(Unit("x", 2, 1))
+    assert draw.val_from_train
+    assert not set(draw.val) & set(draw.train)
+
+
+# ------------------------------------------------------------------------------------------- local features
+
+
+def test_local_features_of_the_shots_reach_the_method(mini):
+    rows = np.random.default_rng(0).normal(size=(40, 3, 16)).astype(np.float16)
+    path = paths.features(mini.results, "mini", "pets", "train")
+    store.write_features(path, replace(mini.read("pets", "train"), local_features=rows))
+    experiment = mini.experiment("locoop")
+    files = FitFiles(mini.results, experiment.backbones[0], experiment.id_datasets[0], None, True)
+    unit = Unit("locoop", 2, 1)
+    got = files.data(unit).train_local
+    assert got.shape == (8, 1, 3, 16)
+    np.testing.assert_array_equal(got[:, 0], rows[files.draw(unit).train])
+    params = {"epochs": 2, "context_tokens": 2}
+    experiment = mini.experiment({"name": "locoop", **params})
+    record = run(mini, experiment, experiment.methods[0].listed("method"))["fits"][0]
+    assert record["status"] == "ok"
+
+
+def test_without_local_features_a_method_that_needs_them_says_what_to_write(mini):
+    record = run(mini, mini.experiment("sct"), "sct")["fits"][0]
+    assert record["status"] == "skipped"
+    assert record["reason"] == "mini gives no local features of pets: write local_features: true for the backbone"
 
 
 # --------------------------------------------------------------------------------------------------- mistakes

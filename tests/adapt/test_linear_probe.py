@@ -65,7 +65,7 @@ def test_c_is_chosen_by_validation_accuracy_and_the_smaller_of_equals(few_shot):
     assert len(set(reached.values())) > 1, "the case must tell the candidates apart"
     best = min(C for C in reached if reached[C] == max(reached.values()))
     learned = probe().fit(data)
-    assert learned.info == {"C": best, "val_accuracy": pytest.approx(reached[best])}
+    assert learned.info == {"C": best, "val_accuracy": pytest.approx(reached[best]), "val_labels_used": 80}
 
 
 def test_the_largest_c_is_no_copy_of_the_one_before(few_shot, monkeypatch):
@@ -83,7 +83,7 @@ def test_the_largest_c_is_no_copy_of_the_one_before(few_shot, monkeypatch):
 def test_all_equal_on_validation_gives_the_smallest_c(few_shot):
     data = few_shot()
     easy = few_shot(val=data.train[::4], val_labels=data.train_labels[::4])
-    assert probe().fit(easy).info == {"C": 2.5, "val_accuracy": 1.0}
+    assert probe().fit(easy).info == {"C": 2.5, "val_accuracy": 1.0, "val_labels_used": 3}
 
 
 def test_without_validation_c_is_250(few_shot):

@@ -136,6 +136,26 @@ def test_full_holds_every_row_and_both_rates_in_percent(metrics):
     assert full.filter(pl.col("overlaps_id"))["ood_dataset"].unique().to_list() == ["textures"]
 
 
+def test_fits_below_zero_shot_are_named_and_marked(metrics_of):
+    made = metrics_of(methods=("zero_shot", "coop", "prototype"), shots=(1, 4), seeds=(1, 2))
+    low = (pl.col("method") == "coop") & (pl.col("seed") == 2)
+    made = made.with_columns(id_accuracy=pl.when(low).then(0.1234).otherwise("id_accuracy"))
+    rows = one(made)
+    note = tables.main(rows).notes[-1]
+    assert note.startswith("Below the ID accuracy of zero-shot (62.")
+    assert note.endswith("as a collapsed fit is: CoOp seed 2 (12.34).")
+    marked = tables.full(rows).filter(pl.col("below_zero_shot"))
+    assert set(marked.select("method", "shots", "seed").rows()) == {("coop", 1, 2), ("coop", 4, 2)}
+    assert len(marked) == len(made.filter(low))
+    assert len(tables.full(rows)) == len(made)
+
+
+def test_without_zero_shot_nothing_is_below_it(metrics_of):
+    rows = one(metrics_of(methods=("coop",)))
+    assert not tables.full(rows)["below_zero_shot"].any()
+    assert not any("Below" in note for note in tables.main(rows).notes)
+
+
 def test_skipped_unfolds_to_exactly_the_rows_without_numbers(metrics_of):
     def skip(method, shots, seed, score, ood):
         if method == "coop":

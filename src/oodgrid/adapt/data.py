@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,8 +41,8 @@ class FitFiles:
 
     @cached_property
     def val(self) -> store.Features | None:
-        """The val split, or None where the dataset has none."""
-        return self._split("val")
+        """The val split, or None where the dataset has none; the test split, where the config asks for that leak."""
+        return self._split("test" if self.dataset.leaky_selection_on_test else "val")
 
     @cached_property
     def texts(self) -> store.Texts | None:
@@ -78,9 +78,11 @@ class FitFiles:
             raise Skip(f"{self.dataset.name} has no training split")
         val_labels = None if self.val is None else self.val.labels
         try:
-            return sampling.draw(self.train.labels, val_labels, unit.shots, unit.seed, self.train.draws)
+            drawn = sampling.draw(self.train.labels, val_labels, unit.shots, unit.seed, self.train.draws)
         except sampling.NoDraw as none:
             raise Skip(str(none)) from None
+        leak = self.dataset.leaky_selection_on_test
+        return replace(drawn, val=np.arange(len(val_labels))) if leak else drawn
 
     def data(self, unit: Unit) -> FitData:
         """Return all that fitting one unit may see.

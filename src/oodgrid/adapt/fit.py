@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,17 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     fits = [_fit_one(made, entry, files, unit, kept, identity) for unit in units]
     path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
     store.write_json(path, {"method": choice.name, "params": choice.params, "fits": fits})
+    print(f"{title}: {_summary(fits)}")
     return path
+
+
+def _summary(fits: list[dict[str, Any]]) -> str:
+    """Return how many fits there are, how they went, and how many validation labels chose anything."""
+    states = Counter(record["status"] for record in fits)
+    labels = [record["info"].get("val_labels_used", 0) for record in fits if record["status"] == "ok"]
+    return (
+        f"{', '.join(f'{n} {state}' for state, n in states.items())}; validation labels used: {max(labels, default=0)}"
+    )
 
 
 def _fit_one(

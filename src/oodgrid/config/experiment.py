@@ -73,6 +73,10 @@ class IdDataset(Dataset):
 
     ood: Ood = Field(description="OOD sets by kind: near, far, covariate.")
     allow_overlap: bool = Field(False, description="Take OOD sets whose classes overlap; tables mark them.")
+    leaky_selection_on_test: bool = Field(
+        False,
+        description="Choose hyper-parameters on the whole test split, as some published numbers did; tables say so.",
+    )
 
     def pairs(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the kind and the dataset of every OOD set, in the order of the configuration."""

@@ -129,6 +129,8 @@ class _ScoreTable:
         status, reason = fit["status"], fit["reason"]
         if status == "ok" and score in fit["skipped"]:
             status, reason = "skipped", fit["skipped"][score]
+        if status == "ok" and fit["shots"] and self.id_dataset.leaky_selection_on_test:
+            reason = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
         return {"status": status, "reason": reason, "params": json.dumps(self.params[score])}
 
     def _values(self, fit: dict[str, Any], dataset: str, score: str) -> np.ndarray:

@@ -35,6 +35,17 @@ METHODS = {
     "linear_probe": Look("Linear probe", SKY, "^"),
     "coop": Look("CoOp", VERMILLION, "D"),
     "cocoop": Look("CoCoOp", ORANGE, "v"),
+    "kgcoop": Look("KgCoOp", VERMILLION, "s", "--"),
+    "prograd": Look("ProGrad", VERMILLION, "^", ":"),
+    "prompt_src": Look("PromptSRC (text)", ORANGE, "o", "--"),
+    "locoop": Look("LoCoOp", PURPLE, "D", "--"),
+    "sct": Look("SCT", PURPLE, "s", ":"),
+    "neg_prompt": Look("NegPrompt", BLACK, "v", "--"),
+    "lsn": Look("LSN", BLACK, "X", ":"),
+    "zs_lp": Look("ZS-LP", SKY, "s", "--"),
+    "clap": Look("CLAP", SKY, "o", ":"),
+    "lp_plus_plus": Look("LP++", SKY, "D", "-."),
+    "opsupcon": Look("OPSupCon (rec.)", GREEN, "X", "--"),
     "clip_adapter": Look("CLIP-Adapter", GREEN, "P"),
     "tip_adapter": Look("Tip-Adapter", PURPLE, "X"),
     "tip_adapter_f": Look("Tip-Adapter-F", BLUE, "*"),
@@ -51,6 +62,8 @@ SCORES = {
     "vim": "ViM",
     "gl_mcm": "GL-MCM",
     "neglabel": "NegLabel",
+    "neg_prompt": "NegPrompt",
+    "lsn": "LSN",
 }
 KINDS = {"near": "Near OOD", "far": "Far OOD", "covariate": "Covariate shift"}
 FPR_ID, FPR_OOD = "FPR95 (ID pos.)", "FPR95 (OOD pos.)"

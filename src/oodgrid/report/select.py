@@ -84,6 +84,17 @@ def id_accuracies(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def below_zero_shot(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the fits that classify ID worse than zero-shot does: columns method, shots, seed, id_accuracy.
+
+    Empty where the experiment has no zero_shot.
+    """
+    accuracies = id_accuracies(rows)
+    given = accuracies.filter(pl.col("method") == "zero_shot")["id_accuracy"]
+    floor = given[0] if len(given) else 0.0
+    return accuracies.filter(pl.col("id_accuracy") < floor)
+
+
 def kind_means(rows: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     """Average each metric over the near and over the far OOD sets, seed by seed.
 

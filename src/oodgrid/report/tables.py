@@ -61,7 +61,8 @@ def main(rows: pl.DataFrame, score: str | None = None) -> Table:
     columns += [column for kind in names.KINDS for column in _kind_columns(rows, kind)]
     frame = _frame(shown, stubs, columns, pl.concat([accuracy, sets, averages]))
     caption = _caption(f"Fine-tuning methods under the {names.score_label(score)} score", shown, [names.FPR_ID])
-    return Table(caption, stubs, columns, frame, _set_notes(rows) + _number_notes(shown, frame, columns))
+    notes = _set_notes(rows) + _number_notes(shown, frame, columns) + _collapse_notes(rows, largest)
+    return Table(caption, stubs, columns, frame, notes)
 
 
 def scores(rows: pl.DataFrame) -> Table:
@@ -82,7 +83,15 @@ def scores(rows: pl.DataFrame) -> Table:
 
 
 def full(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return every row of the pair, at all shots and seeds, fractions as percent and named so."""
+    """Return every row of the pair, at all shots and seeds, fractions as percent and named so.
+
+    `below_zero_shot` marks fits that classify ID worse than zero-shot does, as collapsed ones.
+    """
+    keys = ["method", "shots", "seed"]
+    below = select.below_zero_shot(rows).select(*keys, below_zero_shot=pl.lit(True))
+    rows = rows.join(below, on=keys, how="left", maintain_order="left").with_columns(
+        pl.col("below_zero_shot").fill_null(False)
+    )
     numbers = [name for name in rows.columns if name.startswith(("auroc", "fpr95", "aupr", "id_accuracy"))]
     as_percent = [(pl.col(name) * 100).alias(f"{name}_percent") for name in numbers]
     return rows.rename({"overlap": "overlaps_id"}).select(pl.exclude(numbers), *as_percent)
@@ -206,10 +215,25 @@ def _number_notes(shown: pl.DataFrame, frame: pl.DataFrame, columns: list[Column
     partly = (pl.col("status") == "ok").any().over("method", "score", "shots")
     missing = pl.col("status") != "ok"
     fewer, none = shown.filter(missing, partly), shown.filter(missing, ~partly)
-    notes = [f"Incomplete, means are over what worked: {_reasons(fewer, shown)}."] if len(fewer) else []
+    remarked = shown.filter(~missing, pl.col("reason").fill_null("") != "")
+    notes = [f"Mind: {_reasons(remarked, shown)}."] if len(remarked) else []
+    notes += [f"Incomplete, means are over what worked: {_reasons(fewer, shown)}."] if len(fewer) else []
     if any(frame[column.key].null_count() for column in columns):
         notes.append(f"-- no number. {_reasons(none, shown)}." if len(none) else "-- no number for every set and seed.")
     return notes
+
+
+def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame) -> list[str]:
+    """Return which of the fits shown classify ID worse than zero-shot does."""
+    below = select.below_zero_shot(rows).join(shown, on=["method", "shots", "seed"], how="semi", maintain_order="left")
+    if below.is_empty():
+        return []
+    floor = select.id_accuracies(rows).filter(pl.col("method") == "zero_shot")["id_accuracy"][0]
+    fits = [
+        f"{names.look(method).label} seed {seed} ({select.percent(accuracy)})"
+        for method, _, seed, accuracy in below.rows()
+    ]
+    return [f"Below the ID accuracy of zero-shot ({select.percent(floor)}), as a collapsed fit is: {', '.join(fits)}."]
 
 
 def _reasons(missing: pl.DataFrame, shown: pl.DataFrame) -> str:

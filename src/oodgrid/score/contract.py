@@ -3,6 +3,7 @@
 All scores: higher = more in-distribution. Arguments by the name under which a score declares them in `needs`:
 
 * `logits`: shape (N, K), float64, on the cosine scale.
+* `negative_logits`: shape (N, K, n), likewise: with what a method learned that each class is not.
 * `features`: shape (N, D), float64, L2-normalised.
 * `bank`: the labelled shots of the method, see `Bank`.
 """

@@ -41,7 +41,7 @@ class UnitFiles:
     def inputs(
         self, results: Path, name: str, features: store.Features, train: store.Features | None
     ) -> dict[str, Any]:
-        """Return what there is of `logits`, `features` and `bank` for one dataset."""
+        """Return what there is of `logits`, `negative_logits`, `features` and `bank` for one dataset."""
         given: dict[str, Any] = {}
         left = store.read_arrays(results / self.sets[name])[0] if name in self.sets else {}
         if self.leaves == "logits":
@@ -52,6 +52,9 @@ class UnitFiles:
             _check_width(given["features"], classifier["prototypes"], name, "prototypes")
             logits = given["features"] @ classifier["prototypes"].astype(np.float64).T
             given["logits"] = logits + classifier.get("bias", np.float32(0)).astype(np.float64)
+            if "negatives" in classifier:
+                negatives = classifier["negatives"].astype(np.float64)
+                given["negative_logits"] = np.einsum("nd,kjd->nkj", given["features"], negatives, optimize=True)
         if self.bank is not None:
             shots = store.read_arrays(results / self.bank)[0]
             given["bank"] = Bank(normalise(shots["features"]), shots["labels"], self.shots)

@@ -44,18 +44,18 @@ class LinearProbe:
             raise Skip("a class has no training sample")
         if self.C is not None or not len(val):
             chosen = self.C or DEFAULT_C
-            return self._learned(_probes(x, data.train_labels, (chosen,))[chosen], chosen, None)
+            return self._learned(_probes(x, data.train_labels, (chosen,))[chosen], chosen)
         probes = _probes(x, data.train_labels, GRID)
         accuracies = {c: accuracy(val @ w.T + b, data.val_labels) for c, (w, b) in probes.items()}
         chosen = max(GRID, key=lambda c: accuracies[c])  # max keeps the first of equals: the smaller C
-        return self._learned(probes[chosen], chosen, accuracies[chosen])
+        return self._learned(probes[chosen], chosen, val_accuracy=accuracies[chosen], val_labels_used=len(val))
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return the probe's logits divided by 100."""
         return Classifier(learned["weights"] / 100, learned["bias"] / 100)
 
-    def _learned(self, probe: tuple[np.ndarray, np.ndarray], c: float, val_accuracy: float | None) -> Learned:
-        return Learned({"weights": probe[0], "bias": probe[1]}, {"C": c, "val_accuracy": val_accuracy})
+    def _learned(self, probe: tuple[np.ndarray, np.ndarray], c: float, **chosen: float) -> Learned:
+        return Learned({"weights": probe[0], "bias": probe[1]}, {"C": c, "val_accuracy": None, **chosen})
 
 
 def _probes(x: np.ndarray, labels: np.ndarray, grid: tuple[float, ...]) -> dict[float, tuple[np.ndarray, np.ndarray]]:

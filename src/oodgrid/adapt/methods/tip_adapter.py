@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import NonNegativeFloat
+from scipy import sparse
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
 from oodgrid.adapt.training import Family, mean_view
@@ -78,8 +79,9 @@ def select(
     if not len(val):
         return float(betas[0]), float(alphas[0]), None
     text, best = val @ arrays["prototypes"].T, (-1.0, 0.0, 0.0)
+    similarity, one_hot = val @ arrays["keys"].T, _one_hot(arrays)
     for beta in betas:
-        affinity = _affinity(val, arrays, beta)
+        affinity = np.exp(-beta * (1 - similarity)) @ one_hot
         for alpha in alphas:
             reached = accuracy(text + alpha / 100 * affinity, labels)
             if reached > best[0]:
@@ -93,5 +95,12 @@ def tip_logits(x: np.ndarray, arrays: Arrays, beta: float, alpha: float) -> np.n
 
 
 def _affinity(x: np.ndarray, arrays: Arrays, beta: float) -> np.ndarray:
-    one_hot = np.eye(len(arrays["prototypes"]), dtype=np.float32)[arrays["labels"]]
-    return np.exp(-beta * (1 - x @ arrays["keys"].T)) @ one_hot
+    with np.errstate(over="ignore"):  # trained keys may explode; who asked finds out by the infinities
+        return np.exp(-beta * (1 - x @ arrays["keys"].T)) @ _one_hot(arrays)
+
+
+def _one_hot(arrays: Arrays) -> sparse.csr_matrix:
+    """Return the labels of the keys as indicators, shape (keys, K); sparse, for K is a thousand where it matters."""
+    labels = arrays["labels"]
+    ones = np.ones(len(labels), dtype=np.float32)
+    return sparse.csr_matrix((ones, (np.arange(len(labels)), labels)), shape=(len(labels), len(arrays["prototypes"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,23 +48,28 @@ class TipAdapterF:
         alpha = PUBLISHED[1] if self.alpha is None else self.alpha
         labels = data.train_labels.astype(np.int64)
         arrays = {"keys": normalise(mean_view(data)), "labels": labels, "prototypes": data.text.prototypes}
-        history, losses = self._train(arrays, data, beta, alpha)
-        best, reached = len(history) - 1, []
-        if len(data.val):
-            val = normalise(data.val)
-            candidates = [{**arrays, "keys": keys} for keys in history]
-            reached = [accuracy(tip_logits(val, kept, beta, alpha), data.val_labels) for kept in candidates]
-            best = int(np.argmax(reached))
-        learned = finish(TipAdapter(self.alpha, self.beta), {**arrays, "keys": history[best]}, data)
-        info = {**learned.info, "epoch": best, "losses": losses, "val_accuracies": reached}
+        val = normalise(data.val)
+        best, reached = {"keys": arrays["keys"], "epoch": 0}, []
+
+        def judge(epoch: int, keys: np.ndarray) -> None:
+            if len(val):
+                reached.append(accuracy(tip_logits(val, {**arrays, "keys": keys}, beta, alpha), data.val_labels))
+            if not len(val) or reached[-1] > max(reached[:-1], default=-1):
+                best.update(keys=keys, epoch=epoch)
+
+        losses = self._train(arrays, data, beta, alpha, judge)
+        learned = finish(TipAdapter(self.alpha, self.beta), {**arrays, "keys": best["keys"]}, data)
+        info = {**learned.info, "epoch": best["epoch"], "losses": losses, "val_accuracies": reached}
         return Learned(learned.arrays, info)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return Tip-Adapter's logits with the trained keys."""
         return TipAdapter().classifier(learned, text)
 
-    def _train(self, arrays: Arrays, data: FitData, beta: float, alpha: float) -> tuple[list[np.ndarray], list[float]]:
-        """Return the keys before training and after every epoch, and the mean loss of every epoch."""
+    def _train(
+        self, arrays: Arrays, data: FitData, beta: float, alpha: float, judge: Callable[[int, np.ndarray], None]
+    ) -> list[float]:
+        """Return the mean loss of every epoch; `judge` sees the keys before training and after every epoch."""
         import torch
 
         generator = torch.Generator().manual_seed(data.seed)
@@ -76,7 +82,8 @@ class TipAdapterF:
         optimiser = torch.optim.AdamW([keys], lr=self.lr, eps=1e-4)
         steps = self.epochs * sum(1 for _ in batches(len(y), self.batch, torch.Generator(), drop_last=False))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        history, losses = [arrays["keys"]], []
+        judge(0, arrays["keys"])
+        losses = []
         for epoch in range(self.epochs):
             total = []
             x = features.epoch(generator)
@@ -86,5 +93,5 @@ class TipAdapterF:
                 total.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))
                 schedule.step()
             losses.append(sum(total) / len(total))
-            history.append(keys.detach().cpu().numpy().copy())
-        return history, losses
+            judge(epoch + 1, keys.detach().cpu().numpy().copy())
+        return losses
