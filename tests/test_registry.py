@@ -78,6 +78,11 @@ def test_labels_of_several_parameters():
     assert registry.label("m", {"b": 2, "a": 0.5}, {"a": 1.0, "b": 1}) == "m@b=2,a=0.5"
 
 
+def test_labels_of_words_are_safe_for_shells_and_file_systems():
+    label = registry.label("coop", {"init": "a photo of a; rm -r /*"}, {"init": None})
+    assert label == "coop@init=a-photo-of-a-rm--r-"
+
+
 def test_what_learns_and_what_looks_at_features():
     assert registry.find("method", "coop").learns
     assert not registry.find("method", "zero_shot").learns

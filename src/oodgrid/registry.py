@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.identity import code_fingerprint
 
+UNSAFE = r"[^\w.+-]+"
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
 
@@ -142,9 +144,12 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
 
 
 def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Return the name under which a variant is listed, as `mcm@T=0.5`: what differs from the defaults."""
+    """Return the name under which a variant is listed, as `mcm@T=0.5`: what differs from the defaults.
+
+    It names files too: whatever a shell or a file system could mistake becomes a hyphen.
+    """
     changed = [
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={re.sub(UNSAFE, '-', str(value))}"
         for key, value in params.items()
         if value != defaults[key]
     ]
