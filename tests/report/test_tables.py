@@ -143,7 +143,7 @@ def test_fits_below_zero_shot_are_named_and_marked(metrics_of):
     rows = one(made)
     note = tables.main(rows).notes[-1]
     assert note.startswith("Below the ID accuracy of zero-shot (62.")
-    assert note.endswith("as a collapsed fit is: CoOp seed 2 (12.34).")
+    assert note.endswith("as a collapsed fit is: CoOp 1 of 2 seeds (lowest 12.34).")
     marked = tables.full(rows).filter(pl.col("below_zero_shot"))
     assert set(marked.select("method", "shots", "seed").rows()) == {("coop", 1, 2), ("coop", 4, 2)}
     assert len(marked) == len(made.filter(low))

@@ -229,11 +229,12 @@ def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame) -> list[str]:
     if below.is_empty():
         return []
     floor = select.id_accuracies(rows).filter(pl.col("method") == "zero_shot")["id_accuracy"][0]
-    fits = [
-        f"{names.look(method).label} seed {seed} ({select.percent(accuracy)})"
-        for method, _, seed, accuracy in below.rows()
-    ]
-    return [f"Below the ID accuracy of zero-shot ({select.percent(floor)}), as a collapsed fit is: {', '.join(fits)}."]
+    parts = []
+    for (method,), fits in below.group_by("method", maintain_order=True):
+        seeds = shown.filter(pl.col("method") == method)["seed"].n_unique()
+        lowest = select.percent(fits["id_accuracy"].min())
+        parts.append(f"{names.look(method).label} {len(fits)} of {seeds} seeds (lowest {lowest})")
+    return [f"Below the ID accuracy of zero-shot ({select.percent(floor)}), as a collapsed fit is: {', '.join(parts)}."]
 
 
 def _reasons(missing: pl.DataFrame, shown: pl.DataFrame) -> str:

@@ -18,6 +18,7 @@ from oodgrid.score.contract import Skip
 from oodgrid.score.inputs import UnitFiles, read_units
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
+WORDS = {"negative_logits": "negative prompts, as neg_prompt and lsn learn them"}  # of needs, in reasons
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
 
 
@@ -121,7 +122,7 @@ def compute(choice: Choice, inputs: dict[str, Any]) -> np.ndarray:
     entry = registry.find("score", choice.name)
     missing = [need for need in entry.needs if need not in inputs]
     if missing:
-        raise Skip(f"{choice.name} needs {', '.join(missing)}")
+        raise Skip(f"{choice.name} needs {', '.join(WORDS.get(need, need) for need in missing)}")
     given = [inputs[need] for need in entry.needs]
     values = np.asarray(entry.make(*given, **choice.params), dtype=np.float64)
     if values.shape != (len(given[0]),) or not np.isfinite(values).all():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from oodgrid.adapt.text_tower.prompts import Layout, Prompts
+    from oodgrid.backbones import LoadedBackbone
 
 ACTIVATIONS = 2 << 30  # bytes that one pass may keep for its gradient; more is computed twice, in parts
 SAVED = 16  # numbers a token, layer and unit of width that a pass keeps for its gradient (measured: 13 to 16)
@@ -27,6 +28,11 @@ class CausalTower(TextTower):
     stand in front and are the same for all classes, have the same hidden states for all: they pass the layers once,
     and only the names' tokens attend to them. And of the last layer only the end tokens are computed.
     """
+
+    def __init__(self, loaded: LoadedBackbone) -> None:
+        super().__init__(loaded)
+        for block in self.part.transformer.resblocks:
+            _fold_quick_gelu(block.mlp)
 
     def encode(self, context: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
@@ -80,8 +86,10 @@ class CausalTower(TextTower):
         groups = list(self._groups([layout.classes[row] for row in order]))
         again = torch.is_grad_enabled() and pool.requires_grad and (again or len(groups) > 1)
 
+        names = pool if layout.mixed else pool.detach()  # names alone need no gradient before they attend
+
         def run(given: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-            x = pool[:, tokens.rows] + self.part.positional_embedding[tokens.positions + given.shape[1]]
+            x = names[:, tokens.rows] + self.part.positional_embedding[tokens.positions + given.shape[1]]
             return self._names(tokens, x, self._fronts(given))
 
         twice = partial(torch.utils.checkpoint.checkpoint, run, use_reentrant=False)
@@ -145,22 +153,23 @@ class CausalTower(TextTower):
         """
         torch = self._torch
         queries = queries * queries.shape[-1] ** -0.5
-        shared = front[0].shape[2]
+        whole, shared = queries.shape[2] == keys.shape[2], front[0].shape[2]
+        sizes = [count * length for count, length in buckets]
+        asked = sizes if whole else [count for count, _ in buckets]
         of_front = queries @ front[0].transpose(-1, -2)
-        whole, made, start, asked = queries.shape[2] == keys.shape[2], [], 0, 0
-        for count, length in buckets:
-            own, asking = slice(start, start + count * length), length if whole else 1
-            ask = slice(asked, asked + count * asking)
-            query = queries[:, :, ask].unflatten(2, (count, asking))
-            weights = query @ keys[:, :, own].unflatten(2, (count, length)).transpose(-1, -2)
+        # `split` and not slices: the gradient of a slice is as large as what it was cut from
+        asking = (queries.split(asked, 2), of_front.split(asked, 2))
+        parts = zip(*asking, keys.split(sizes, 2), values.split(sizes, 2), strict=True)
+        made = []
+        for (count, _), each in zip(buckets, parts, strict=True):
+            query, before, key, value = (tensor.unflatten(2, (count, -1)) for tensor in each)
+            weights = query @ key.transpose(-1, -2)
             if whole:
-                later = torch.ones(length, length, dtype=torch.bool, device=self.device).triu(1)
+                later = torch.ones(weights.shape[-2:], dtype=torch.bool, device=self.device).triu(1)
                 weights = weights.masked_fill(later, -torch.inf)
-            weights = torch.cat([of_front[:, :, ask].unflatten(2, (count, asking)), weights], dim=-1).softmax(dim=-1)
-            weights = weights.to(values.dtype)
-            seen = weights[..., shared:] @ values[:, :, own].unflatten(2, (count, length))
-            made.append(seen.flatten(2, 3) + weights[..., :shared].flatten(2, 3) @ front[1])
-            start, asked = own.stop, ask.stop
+            weights = torch.cat([before, weights], dim=-1).softmax(dim=-1).to(value.dtype)
+            of_shared, of_own = weights.split([shared, weights.shape[-1] - shared], dim=-1)
+            made.append((of_own @ value).flatten(2, 3) + of_shared.flatten(2, 3) @ front[1])
         return torch.cat(made, dim=2)
 
 
@@ -191,6 +200,17 @@ class Tokens:
         positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
         ends = torch.tensor(lengths).cumsum(0).sub(1).to(device)
         return cls(rows, positions, ends, buckets)
+
+
+def _fold_quick_gelu(mlp: torch.nn.Module) -> None:
+    """Write x · sigmoid(1.702 x) as silu(1.702 x) / 1.702, the factors in the weights: one kernel in place of three."""
+    import torch
+
+    if type(mlp.gelu).__name__ == "QuickGELU":
+        mlp.c_fc.weight.mul_(1.702)
+        mlp.c_fc.bias.mul_(1.702)
+        mlp.c_proj.weight.div_(1.702)
+        mlp.gelu = torch.nn.SiLU()
 
 
 def _projected(block: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -46,7 +46,7 @@ class Prompts:
             classes.append(shared + own[:named] + vectors[before:] + own[named:])
             fixed += len(ids)
         front = [0] if specific else [0, *range(first, first + before)]
-        return Layout(front, classes)
+        return Layout(front, classes, mixed=specific or before < tokens)
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Layout:
     Attributes:
         front: What stands in front of all classes alike.
         classes: What follows for every class, up to the end token.
+        mixed: Whether context vectors are among what follows.
     """
 
     front: list[int]
     classes: list[list[int]]
+    mixed: bool
 
     @property
     def longest(self) -> int:
