@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 import yaml
 
+from oodgrid import registry
+
 METHODS = ["zero_shot", "prototype", "linear_probe", "clip_adapter", "tip_adapter", "tip_adapter_f"]
 
 
@@ -46,3 +48,22 @@ def test_the_default_experiment_tells_methods_apart(clone):
         assert accuracy[method, 1] < accuracy[method, 4] < accuracy[method, 16]
     assert max(accuracy[method, 16] for method in METHODS[1:]) > accuracy["zero_shot", 0]
     assert len({round(accuracy[method, 16], 3) for method in METHODS[1:]}) >= 4
+
+
+@pytest.mark.slow
+def test_every_method_runs_together(clone):
+    """experiments/all-methods.yaml with fewer shots and seeds: every method there is, and each does something."""
+    whole = yaml.safe_load((clone.folder / "experiments/all-methods.yaml").read_text(encoding="utf-8"))
+    listed = {method if isinstance(method, str) else method["name"] for method in whole["methods"]}
+    assert listed == set(registry.entries("method"))
+    whole["shots"], whole["seeds"] = [2], [1]
+    clone.write(whole)
+    clone.snakemake("metrics")
+    rows = clone.metrics("all-methods")
+    assert set(rows.filter(pl.col("status") != "ok")["score"]) == {"neg_prompt", "lsn"}
+    mcm = rows.filter(score="mcm", ood_dataset="digits")
+    assert len(mcm) == len(whole["methods"])
+    assert mcm["id_accuracy"].min() > 3 / 24, "chance is 1 of 24"
+    assert mcm["auroc"].n_unique() >= len(mcm) - 2  # gentle recipes may leave zero-shot as it is
+    with_negatives = rows.filter(score="lsn", status="ok")["method"].unique()
+    assert {name.partition("@")[0] for name in with_negatives} == {"neg_prompt", "lsn"}

@@ -132,7 +132,7 @@ class Recipe:
         optimiser = torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=self.scaled)
         losses = []
-        for epoch in tqdm(range(self.epochs), desc="train", unit="epoch", delay=5, leave=False):
+        for epoch in tqdm(range(self.epochs), desc="train", unit="epoch", delay=5, mininterval=2, leave=False):
             optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch, self.epochs, self.lr)
             x = features.epoch(generator)
             total = [

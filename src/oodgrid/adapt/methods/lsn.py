@@ -134,7 +134,7 @@ class _Training:
         epochs = max(count for _, count, _ in turns)
         schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count) for optimiser, count, _ in turns]
         losses: list[list[float]] = [[] for _ in turns]
-        for epoch in tqdm(range(epochs), desc="train", unit="epoch", delay=5, leave=False):
+        for epoch in tqdm(range(epochs), desc="train", unit="epoch", delay=5, mininterval=2, leave=False):
             for (optimiser, _, loss), schedule, found in zip(turns, schedules, losses, strict=True):
                 x = self.features.epoch(self.generator)
                 others = loss(None, None, None) if len(turns) > 1 else []
