@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -92,6 +94,26 @@ def test_class_folders_with_one_last_name_are_two_classes(tmp_path):
     assert opened(folder=str(tmp_path)).classnames == ["big/cat", "small/cat", "small/dog"]
 
 
+def test_links_that_lead_back_are_not_followed(tree):
+    (tree / "zebra" / "up").symlink_to("..")
+    (tree / "sea lion" / "root").symlink_to("/")
+    (tree / "zebra" / "across").symlink_to("../sea lion")  # into which it does not lie, and whose own link leads back
+    (tree / "sea lion" / "back").symlink_to("../zebra")
+    images = opened(folder=str(tree))
+    assert images.classnames == ["sea lion", "back", "zebra", "across"]
+    assert len(images) == 10
+
+
+def test_a_folder_that_cannot_be_read_is_named(tree, monkeypatch):
+    def scandir(path, real=os.scandir):
+        if str(path).endswith("zebra"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, as whom tests may run, can read everything
+    assert "zebra cannot be read: Permission denied" in failure(folder=str(tree))
+
+
 def test_stamps_tell_size_and_time(tree):
     images = opened(folder=str(tree))
     path = tree / images.paths[2]
@@ -112,6 +134,25 @@ def test_a_text_list(tree, tmp_path):
 def test_a_text_list_of_paths_alone(tree, tmp_path):
     (tmp_path / "tree" / "list.txt").write_text("\n".join(FILES))
     check(opened(list={"file": str(tmp_path / "tree" / "list.txt")}), labels=[-1] * 5, names=None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["../tree/zebra/x.jpg", "../.hidden/a b.png", "photo.heic", "a\u2028b.jpg"],
+    ids=["up", "hidden", "heic", "rare"],
+)
+def test_a_path_alone_is_never_its_own_label(tmp_path, line):
+    (tmp_path / "list.txt").write_text(f"{line}\n{line} 3\n", encoding="utf-8")
+    images = opened(list={"file": str(tmp_path / "list.txt")})
+    assert (images.paths, images.labels.tolist()) == ([line, line], [-1, 3])
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv"])
+def test_lists_as_windows_writes_them(tree, tmp_path, kind):
+    lines = [f"{name}{' ' if kind == 'txt' else ','}{label}" for name, label in zip(FILES, LABELS, strict=True)]
+    text = "\r\n".join([*(["path,label"] if kind == "csv" else []), *lines, ""])
+    (tmp_path / f"list.{kind}").write_bytes(text.encode("utf-8-sig"))
+    check(opened(list={"file": str(tmp_path / f"list.{kind}"), "root": str(tree)}), names=None)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -147,9 +188,20 @@ def test_numbers_of_a_table_of_floats_are_labels(tree, tmp_path):
     assert images.labels.tolist() == [0, 2, -1, -1, 1]
 
 
+def test_numbers_that_pandas_wrote_as_floats_are_labels(tree, tmp_path):
+    """As names they would be sorted as text, ten before two."""
+    pl.DataFrame({"path": list(FILES), "label": ["0.0", "10.0", None, "-1.0", "2.0"]}).write_csv(tmp_path / "l.csv")
+    images = opened(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})
+    assert (images.labels.tolist(), images.classnames) == ([0, 10, -1, -1, 2], None)
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
-    [([0.5, 1, 2, 3, 4], "neither a whole number nor a name"), ([2**31, 1, 2, 3, 4], "2147483648 is too large")],
+    [
+        ([0.5, 1, 2, 3, 4], "neither a whole number nor a name"),
+        ([float("inf"), 1, 2, 3, 4], "label inf is neither"),
+        ([2**31, 1, 2, 3, 4], "2147483648 is too large"),
+    ],
 )
 def test_numbers_that_are_no_labels_are_one_line(tree, tmp_path, labels, said):
     pl.DataFrame({"path": list(FILES), "label": labels}, strict=False).write_parquet(tmp_path / "l.parquet")
@@ -171,7 +223,11 @@ def test_numbered_labels_may_lack_the_last_classes_and_named_ones_may_not(tree, 
 
 @pytest.mark.parametrize(
     ("described", "said"),
-    [({"file": "none.csv"}, "does not exist"), ({"file": "l.csv", "path": "pth"}, "did you mean 'path'")],
+    [
+        ({"file": "none.csv"}, "does not exist"),
+        ({"file": "l.csv", "path": "pth"}, "did you mean 'path'"),
+        ({"file": "l.csv", "label": "class"}, "unknown column of"),
+    ],
 )
 def test_a_list_that_does_not_fit_is_one_line(tmp_path, tree, described, said):
     pl.DataFrame({"path": ["x.jpg"]}).write_csv(tmp_path / "l.csv")
