@@ -64,8 +64,12 @@ def check(images, labels=LABELS, names=("sea lion", "zebra")):
     assert images.classnames == (list(names) if names else None)
 
 
-def make_tar(path, files=FILES, mode="w"):
+def make_tar(path, files=FILES, mode="w", links=()):
     with tarfile.open(path, mode) as archive:
+        for name in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = links[name]
+            archive.addfile(info)
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -250,24 +254,29 @@ def test_tars(tmp_path, mode):
     assert images.stamp(0) == (len(FILES["sea lion/a b.JPG"]), (tmp_path / f"own{suffix}").stat().st_mtime_ns)
 
 
-def test_links_within_a_tar_are_the_files_they_name(tmp_path):
-    with tarfile.open(tmp_path / "own.tar", "w") as archive:
-        info = tarfile.TarInfo("a/x.jpg")
-        info.size = len(jpeg(0))
-        archive.addfile(info, io.BytesIO(jpeg(0)))
-        for name, kind, target in (
-            ("b/hard.jpg", tarfile.LNKTYPE, "a/x.jpg"),
-            ("b/soft.jpg", tarfile.SYMTYPE, "../a/x.jpg"),
-        ):
-            link = tarfile.TarInfo(name)
-            link.type, link.linkname = kind, target
-            archive.addfile(link)
-        outside = tarfile.TarInfo("b/outside.jpg")
-        outside.type, outside.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(outside)
-    images = opened(archive=str(tmp_path / "own.tar"))
-    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/soft.jpg"]
-    assert {images.read(row) for row in range(3)} == {jpeg(0)}
+def test_links_within_a_tar_are_what_they_name(tmp_path):
+    links = {
+        "b/hard.jpg": (tarfile.LNKTYPE, "a/x.jpg"),
+        "b/soft.jpg": (tarfile.SYMTYPE, "../a/x.jpg"),
+        "b/to a link.jpg": (tarfile.SYMTYPE, "soft.jpg"),
+        "c": (tarfile.SYMTYPE, "a"),
+        "elsewhere": (tarfile.SYMTYPE, "/etc"),
+    }
+    images = opened(archive=str(make_tar(tmp_path / "own.tar", {"a/x.jpg": jpeg(0)}, links=links)))
+    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/soft.jpg", "b/to a link.jpg", "c/x.jpg"]
+    assert {images.read(row) for row in range(5)} == {jpeg(0)}
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "nowhere.jpg", "lost.jpg"])
+def test_an_image_in_a_tar_that_is_a_link_to_nothing_is_named(tmp_path, target):
+    links = {"b/lost.jpg": (tarfile.SYMTYPE, target)}
+    path = make_tar(tmp_path / "own.tar", {"a/x.jpg": jpeg(0)}, links=links)
+    assert "b/lost.jpg cannot be read: it is a link" in failure(archive=str(path))
+
+
+def test_folders_above_an_archive_are_folders_as_any(tmp_path):
+    make_tar(tmp_path / "own.tar", {"../a/x.jpg": jpeg(0), "./b/y.jpg": jpeg(1), "b/.hidden/z.jpg": jpeg(2)})
+    assert opened(archive=str(tmp_path / "own.tar")).classnames == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["../../outside.jpg", "/absolute.jpg"])
@@ -361,6 +370,27 @@ def test_shards_by_split_and_samples_without_a_label(tmp_path):
     assert dataset.split_names == ("train", "test")
     assert [len(open_split(dataset, split)) for split in dataset.split_names] == [3, 2]
     assert open_split(dataset, "test").labels.tolist() == [-1, -1]
+
+
+def test_a_label_is_the_member_that_is_named_as_its_sample(tmp_path):
+    files = {"a.jpg": jpeg(0), "a.other.cls": b"7", "b.jpg": jpeg(1), "b.cls": b"1"}
+    images = opened(webdataset={"shards": str(make_tar(tmp_path / "0.tar", files))})
+    assert images.labels.tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("named", [{"label": "class"}, {"label": ".cls"}, {"label": "json", "json_key": "lbl"}])
+def test_labels_that_no_sample_has_are_one_line(tmp_path, named):
+    files = {"a.jpg": jpeg(0), "a.cls": b"7", "a.json": b'{"label": 7}'}
+    path = make_tar(tmp_path / "0.tar", files)
+    assert "no sample has a label" in failure(webdataset={"shards": str(path), **named})
+
+
+def test_shards_of_one_name_hold_images_of_two(tmp_path):
+    for place in ("x", "y"):
+        (tmp_path / place).mkdir()
+        make_tar(tmp_path / place / "0.tar", {"a.jpg": jpeg(0)})
+    images = opened(webdataset={"shards": str(tmp_path / "{x,y}" / "0.tar")})
+    assert images.paths == [f"{tmp_path}/x/0.tar/a.jpg", f"{tmp_path}/y/0.tar/a.jpg"]
 
 
 def test_a_missing_shard_is_named(tmp_path):
