@@ -440,6 +440,20 @@ def test_grey_arrays(tmp_path, shape):
     assert images.labels.tolist() == [-1, -1, -1]
 
 
+def test_an_npz_under_the_name_of_an_npy_is_one_line(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 3, 3), np.uint8))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    assert "it is an .npz file" in failure(numpy={"images": str(tmp_path / "x.npy")})
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (4, 1, 1), ()])
+def test_labels_of_other_shapes_are_one_line(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.zeros((4, 3, 3), np.uint8))
+    np.save(tmp_path / "y.npy", np.zeros(shape, int))
+    said = failure(numpy={"images": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")})
+    assert "4 images but labels of shape" in said
+
+
 def test_labels_beyond_32_bits_are_one_line(tmp_path):
     np.savez(tmp_path / "x.npz", images=PIXELS, labels=[0, 1, 2, 2**40])
     assert "too large" in failure(numpy={"images": str(tmp_path / "x.npz")})
@@ -451,6 +465,7 @@ def test_labels_beyond_32_bits_are_one_line(tmp_path):
         (np.zeros((2, 3, 3), np.float32), "must be uint8"),
         (np.zeros((2, 3, 3, 4), np.uint8), "must be uint8"),
         (np.array([{}], dtype=object), "without pickles"),
+        (np.zeros((2, 0, 3), np.uint8), "images without pixels"),
     ],
 )
 def test_other_arrays_are_one_line(tmp_path, array, said):
@@ -545,7 +560,35 @@ def test_exif_rotation_is_applied_only_where_asked(orientation):
     np.testing.assert_array_equal(upright, turns[orientation])
 
 
+def test_16_bit_images_are_turned_too():
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((16, 8), np.uint16)).save(file, "PNG", exif=exif)
+    assert decode(file.getvalue(), "", exif_rotation=True).size == (16, 8)
+
+
 # ------------------------------------------------------------------------------------------------ kinds of images
+
+
+def test_16_bits_of_a_pgm_keep_their_shades():
+    shades = np.linspace(0, 65535, 48).reshape(6, 8).astype(">u2")
+    found = np.asarray(decode(b"P5\n8 6\n65535\n" + shades.tobytes(), ""))
+    np.testing.assert_array_equal(found[..., 0], shades >> 8)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_whose_white_is_unknown_are_refused(kind):
+    """Pillow would make fractions of one black, and 32 bits white."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((6, 8), kind)).save(file, "TIFF")
+    with pytest.raises(OodgridError, match=r"here is a broken image .nothing says what is white"):
+        decode(file.getvalue(), "here")
+
+
+def test_what_is_said_of_a_broken_image_is_the_same_in_every_run():
+    """It is recorded in files that are to be the same to the bit."""
+    with pytest.raises(OodgridError, match=r"^here is a broken image .it is in no known format.: replace"):
+        decode(b"no image", "here")
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP"])

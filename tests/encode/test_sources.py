@@ -396,6 +396,11 @@ def test_a_wrong_number_of_class_names_is_one_line(source, given):
     assert f"{len(given)} classnames for 2 classes" in line
 
 
+def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source):
+    dataset = Dataset(name="own", **source({**FILES, "stray.png": picture()}))
+    assert "a class has no name" in failure(class_names, dataset)
+
+
 def test_a_source_without_class_names_is_one_line():
     dataset = Dataset(name="own", generated={"kind": "noise", "images": 3})
     assert "own has no class names: give classnames" in failure(class_names, dataset)

@@ -41,6 +41,11 @@ def class_names(dataset: Dataset) -> list[str]:
     names = dataset.classnames or open_split(dataset, "test").classnames
     if not names:
         raise OodgridError(f"dataset {dataset.name} has no class names: give classnames, or text: visual_prototypes")
+    if "" in names:
+        raise OodgridError(
+            f"dataset {dataset.name}: a class has no name, as that of images which lie beside the class folders: "
+            "move them into one, or give classnames"
+        )
     return list(names)
 
 
