@@ -259,6 +259,14 @@ def test_what_lacks_images_is_not_taken_for_whole(encode, folder):
     assert len(store.read_features(found).labels) == COUNT
 
 
+def test_a_skipped_image_that_is_mended_comes_in(encode, folder):
+    path, good = break_one(folder, 3)
+    encode(on_error="skip")[0].unlink()
+    mend(path, good)
+    (found,) = encode(on_error="skip")
+    assert len(store.read_features(found).labels) == COUNT
+
+
 # ------------------------------------------------------------------------------------------ several at a time
 
 

@@ -196,9 +196,21 @@ class Chunks:
         if skipped and not self.skip:
             return False
         rows = [row for row, path in enumerate(self.images.paths) if path not in skipped]
-        return len(rows) == len(found.labels) and all(
-            tuple(stamp) == self.images.stamp(row) for row, stamp in zip(rows, found.stamps.tolist(), strict=True)
+        left_out = [row for row, path in enumerate(self.images.paths) if path in skipped]
+        return (
+            len(rows) == len(found.labels)
+            and all(
+                tuple(stamp) == self.images.stamp(row) for row, stamp in zip(rows, found.stamps.tolist(), strict=True)
+            )
+            and all(map(self._still_broken, left_out))
         )
+
+    def _still_broken(self, row: int) -> bool:
+        try:
+            self.prepare(row, self.images.read(row))
+        except OodgridError:
+            return True
+        return False
 
     def _join(self) -> None:
         """Write the whole file, never holding more than one chunk of features."""
