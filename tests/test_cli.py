@@ -98,6 +98,16 @@ def test_an_interrupt_is_130(oodgrid, monkeypatch):
     assert err == "oodgrid: interrupted; what was finished is kept\n"
 
 
+def test_names_that_are_no_utf_8_can_be_said_everywhere(tmp_path):
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.h5")
+    log = tmp_path / "job.log"
+    done = fresh("verify", strange, "--log", log, PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 1
+    assert "\\udcff.h5 does not exist" in done.stdout
+    fresh("inspect", strange, "--log", log)
+    assert "\\udcff.h5 does not exist" in log.read_text(encoding="utf-8")
+
+
 def test_a_closed_pipe_is_no_mistake():
     command = f"{sys.executable} -m oodgrid schema | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
