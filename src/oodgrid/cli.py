@@ -71,7 +71,10 @@ def _cap_threads() -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
+    from oodgrid.plan import check_identities
+
     experiment = _experiment(options)
+    check_identities(options.results, experiment)  # another experiment may mean something else by the same name
     encode = {"images": _encode_images, "texts": _encode_texts, "views": _encode_views}[options.part]
     for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
         encode(options, experiment, backbone)
