@@ -497,6 +497,29 @@ def test_a_dataset_of_torchvision(tmp_path):
     np.testing.assert_array_equal(test.read(2), np.repeat(pixels[2][..., None], 3, axis=2))
 
 
+@pytest.fixture
+def imagenette(tmp_path):
+    """A dataset whose class names are tuples, as ImageNet's are, and one of whose two images is broken."""
+    pytest.importorskip("torchvision")
+    folder = tmp_path / "imagenette2" / "val" / "n01440764"
+    folder.mkdir(parents=True)
+    (tmp_path / "imagenette2" / "train").mkdir()
+    (folder / "a.JPEG").write_bytes(jpeg(0))
+    (folder / "b.JPEG").write_bytes(b"no image")
+    described = {"dataset": "Imagenette", "root": str(tmp_path), "arguments": {"test": {"split": "val"}}}
+    return opened(torchvision=described)
+
+
+def test_of_synonyms_the_first_is_the_name(imagenette):
+    assert imagenette.classnames == ["tench"]
+
+
+def test_a_broken_image_of_torchvision_is_named(imagenette):
+    assert imagenette.read(0).shape == (9, 7, 3)
+    with pytest.raises(OodgridError, match="Imagenette/test/0000001 is a broken image"):
+        imagenette.read(1)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("CIFAR10", "unpickles"), ("CIFAR100", "unpickles"), ("FashonMNIST", "did you mean"), ("DTD", "download: true")],

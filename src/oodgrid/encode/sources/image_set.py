@@ -103,7 +103,7 @@ def whole_labels(values: Sequence[int], where: str) -> np.ndarray:
 
 
 def _label_text(value: int | float | str | None, where: str) -> str:
-    if value is None or value != value:  # NaN is how tables of floats say that there is none
+    if value is None or (isinstance(value, float | np.floating) and value != value):  # NaN: tables of floats say so
         return ""
     if isinstance(value, str):
         text = value.strip()
