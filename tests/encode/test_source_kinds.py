@@ -178,6 +178,13 @@ def test_a_table_with_splits_numbers_classes_alike_in_all(tree, tmp_path):
     assert open_split(dataset, "val").classnames == ["a", "b", "c"]
 
 
+def test_a_split_may_lack_a_class_that_has_been_renamed(tree, tmp_path):
+    splits = ["train", "test", "val", "train", "test"]
+    pl.DataFrame({"path": list(FILES), "label": ["a", "b", "a", "b", "c"], "set": splits}).write_csv(tmp_path / "l.csv")
+    described = {"file": str(tmp_path / "l.csv"), "root": str(tree), "split": "set"}
+    assert opened("val", list=described, classnames=["x", "y", "z"]).classnames == ["x", "y", "z"]
+
+
 def test_empty_labels_and_minus_one_are_no_class(tree, tmp_path):
     pl.DataFrame({"path": list(FILES), "label": ["0", "-1", None, "1", ""]}).write_csv(tmp_path / "l.csv")
     images = opened(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})

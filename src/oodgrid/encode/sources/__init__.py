@@ -72,7 +72,7 @@ def _named(dataset: Dataset, images: ImageSet) -> ImageSet:
     if dataset.classnames is None:
         return images
     # where labels are numbers, a split may lack the last classes; where they are names, every name is there
-    found = int(images.labels.max()) + 1
+    found = len(images.classnames) if images.classnames else int(images.labels.max()) + 1
     if len(dataset.classnames) < found or (images.classnames and len(dataset.classnames) > found):
         raise OodgridError(
             f"dataset {dataset.name}: {len(dataset.classnames)} classnames for {found} classes of images"
