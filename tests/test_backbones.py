@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oodgrid import catalogue
+from oodgrid import backbones, catalogue
 from oodgrid.backbones import load
 from oodgrid.config import Backbone
 from oodgrid.errors import OodgridError
@@ -329,6 +329,10 @@ def test_another_resize_and_crop_as_openood_does(untrained):
     assert other.identity["preprocessing"]["resize"] == 40
 
 
+def test_a_resize_that_leaves_too_little_to_be_cut_is_refused(untrained):
+    assert "resize 20 is less than the 32 pixels" in failure(**untrained, resize=20)  # the rest would be black
+
+
 # ---------------------------------------------------------------------------------------------------- precision
 
 
@@ -387,6 +391,20 @@ def test_timm_preprocessing_is_that_of_timm():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 220, 3), dtype=np.uint8))
     expected = create_transform(**resolve_model_data_config(found.model), is_training=False)(image)
     torch.testing.assert_close(found.preprocess(image), expected)
+
+
+def test_timms_own_resize_gives_way_to_another_resize_mode():
+    loaded = load(Backbone(name="x", model="timm/resnet18", pretrained="random", resize_mode="squash"))
+    assert "resize" not in loaded.identity["preprocessing"]
+    image = Image.new("RGB", (600, 300))
+    image.paste((255, 255, 255), (0, 0, 60, 300))  # a centre cut would lose it
+    assert loaded.preprocess(image)[:, :, 0].min() > 1
+
+
+def test_resize_is_refused_where_the_weights_squash(untrained):
+    """As those of SigLIP do; it would be recorded as both."""
+    with pytest.raises(OodgridError, match="that of its weights is squash: write resize_mode: shortest too"):
+        backbones._preprocessing(Backbone(**untrained, resize=40), {"size": 32, "resize_mode": "squash"})
 
 
 def test_a_timm_checkpoint_may_have_a_classifier(tmp_path):

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from oodgrid import cli, store
+from oodgrid import cli, plan, store
+from oodgrid.config import parse
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
 VERBS += ("unlock", "export")
@@ -96,6 +97,16 @@ def test_an_interrupt_is_130(oodgrid, monkeypatch):
     status, _, err = oodgrid("list", "scores")
     assert status == 130
     assert err == "oodgrid: interrupted; what was finished is kept\n"
+
+
+def test_names_that_are_no_utf_8_can_be_said_everywhere(tmp_path):
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.h5")
+    log = tmp_path / "job.log"
+    done = fresh("verify", strange, "--log", log, PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 1
+    assert "\\udcff.h5 does not exist" in done.stdout
+    fresh("inspect", strange, "--log", log)
+    assert "\\udcff.h5 does not exist" in log.read_text(encoding="utf-8")
 
 
 def test_a_closed_pipe_is_no_mistake():
@@ -291,6 +302,19 @@ def test_import_of_an_npz(oodgrid, tmp_path):
     path = tmp_path / "results/features/b/d/val.h5"
     assert out == f"wrote {path}\n"
     assert store.read_features(path).labels.tolist() == [0, 1, 2, 3]
+
+
+def test_encode_does_not_overwrite_what_another_experiment_means_by_a_name(
+    oodgrid, write_yaml, experiment_of, make_features, tmp_path
+):
+    config = write_yaml(experiment_of())
+    (path, *_) = plan.feature_files(tmp_path, parse(experiment_of()))
+    store.write_features(path, make_features())
+    before = path.read_bytes()
+    status, _, err = oodgrid("encode", "images", "--config", config, "--results", tmp_path)
+    assert status == 1
+    assert "Give the changed entry another name, or delete the file" in err
+    assert path.read_bytes() == before
 
 
 def test_encode_of_what_the_experiment_does_not_have(oodgrid, write_yaml, experiment_of, tmp_path):

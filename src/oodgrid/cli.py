@@ -34,6 +34,7 @@ THREAD_VARIABLES = (
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: not every name of a file is UTF-8
     _cap_threads()
     try:
         options.run(options)
@@ -55,7 +56,7 @@ def _fail(options: argparse.Namespace, line: str) -> int:
         traceback.print_exc()
     if options.log:
         options.log.parent.mkdir(parents=True, exist_ok=True)
-        options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", encoding="utf-8")
+        options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", "utf-8", "backslashreplace")
     print(f"oodgrid: {' '.join(line.split())}", file=sys.stderr)
     return 1
 
@@ -72,7 +73,10 @@ def _cap_threads() -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
+    from oodgrid.plan import check_identities
+
     experiment = _experiment(options)
+    check_identities(options.results, experiment)  # another experiment may mean something else by the same name
     encode = {"images": _encode_images, "texts": _encode_texts, "views": _encode_views}[options.part]
     for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
         encode(options, experiment, backbone)

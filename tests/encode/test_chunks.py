@@ -196,6 +196,28 @@ def test_what_was_made_of_an_image_that_has_changed_since_is_made_again(encode, 
     assert same(encode()[0], encode("other")[0])
 
 
+@pytest.mark.parametrize("finished", ["chunk", "whole"])
+def test_so_is_what_was_made_of_a_source_without_times(tmp_path, untrained, finished):
+    """Such as a dataset of torchvision, of which nothing but the pixels tells that it is another."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 0, 1]))
+        (raw / f"{part}-images-idx3-ubyte").touch()
+
+    def encode(shade, results="results", shard=chunks.WHOLE):
+        head = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28])
+        (raw / "t10k-images-idx3-ubyte").write_bytes(head + bytes(784) + bytes([shade]) * 784)
+        dataset = Dataset(name="f", torchvision={"dataset": "FashionMNIST", "root": str(tmp_path)})
+        return encode_images(tmp_path / results, Backbone(**untrained), dataset, shard)
+
+    if finished == "chunk":
+        encode(10, shard=Shard(2, 2))
+    else:
+        encode(10)[0].unlink()
+    assert same(encode(200)[0], encode(200, "other")[0])
+
+
 def test_renamed_classes_are_another_split(encode, folder):
     (path,) = encode()
     path.unlink()
@@ -256,6 +278,14 @@ def test_what_lacks_images_is_not_taken_for_whole(encode, folder):
         encode()
     mend(path, good)
     (found,) = encode()
+    assert len(store.read_features(found).labels) == COUNT
+
+
+def test_a_skipped_image_that_is_mended_comes_in(encode, folder):
+    path, good = break_one(folder, 3)
+    encode(on_error="skip")[0].unlink()
+    mend(path, good)
+    (found,) = encode(on_error="skip")
     assert len(store.read_features(found).labels) == COUNT
 
 

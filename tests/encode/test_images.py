@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 
 import numpy as np
 import pytest
@@ -109,6 +110,23 @@ def test_interpolation_changes_the_numbers(tmp_path, untrained, folder):
         for kind in ("bicubic", "bilinear")
     ]
     assert not np.array_equal(*found)
+
+
+def test_splits_that_number_other_classes_are_refused(tmp_path, untrained):
+    """Of shards with named labels each split is numbered alone."""
+    pixels = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(pixels, "PNG")
+    for split, names in (("train", "abc"), ("test", "ac")):
+        with tarfile.open(tmp_path / f"{split}.tar", "w") as shard:
+            for name in names:
+                for suffix, data in (("png", pixels.getvalue()), ("cls", name.encode())):
+                    info = tarfile.TarInfo(f"{name}.{suffix}")
+                    info.size = len(data)
+                    shard.addfile(info, io.BytesIO(data))
+    shards = {split: str(tmp_path / f"{split}.tar") for split in ("train", "test")}
+    with pytest.raises(OodgridError, match=r"its splits train and test differ in the names of their classes .b."):
+        encode_images(tmp_path, Backbone(**untrained), Dataset(name="w", webdataset={"shards": shards}))
+    assert not (tmp_path / "features").exists()
 
 
 def test_a_broken_image_leaves_no_file(tmp_path, untrained, folder):

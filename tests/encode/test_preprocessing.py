@@ -132,3 +132,23 @@ def test_upright_pictures_take_the_reference_path(untrained):
     source = encoded(photograph(70, 50), exif=exif)
     found = preparer(loaded.preprocess, loaded.identity["preprocessing"], "fast", exif_rotation=True)(source, "")
     assert torch.equal(found, loaded.preprocess(decode(source, "", exif_rotation=True)))
+
+
+@pytest.mark.parametrize("size", [(400_000, 1), (1, 400_000)])
+def test_an_image_too_long_to_be_resized_is_named(both, size):
+    """Its other side would grow to the size of the network, and it would take all memory."""
+    long = encoded(Image.new("RGB", size), "PNG")
+    for one in both():
+        with pytest.raises(OodgridError, match=r"^x.png is too long to be resized .*: replace or remove it$"):
+            one(long, "x.png")
+    assert both(resize_mode="squash")[0](long, "x.png").shape == (3, 32, 32)
+
+
+def test_where_the_input_is_no_square_the_fast_path_is_the_reference(untrained):
+    loaded = backbones.load(Backbone(**untrained))
+    preprocessing = {**loaded.identity["preprocessing"], "size": (32, 48)}
+    transform = backbones._transform(preprocessing)
+    found = [
+        preparer(transform, preprocessing, kind)(encoded(photograph(90, 60)), "") for kind in ("reference", "fast")
+    ]
+    assert torch.equal(*found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -62,8 +64,12 @@ def check(images, labels=LABELS, names=("sea lion", "zebra")):
     assert images.classnames == (list(names) if names else None)
 
 
-def make_tar(path, files=FILES, mode="w"):
+def make_tar(path, files=FILES, mode="w", links=()):
     with tarfile.open(path, mode) as archive:
+        for name in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = links[name]
+            archive.addfile(info)
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -92,6 +98,26 @@ def test_class_folders_with_one_last_name_are_two_classes(tmp_path):
     assert opened(folder=str(tmp_path)).classnames == ["big/cat", "small/cat", "small/dog"]
 
 
+def test_links_that_lead_back_are_not_followed(tree):
+    (tree / "zebra" / "up").symlink_to("..")
+    (tree / "sea lion" / "root").symlink_to("/")
+    (tree / "zebra" / "across").symlink_to("../sea lion")  # into which it does not lie, and whose own link leads back
+    (tree / "sea lion" / "back").symlink_to("../zebra")
+    images = opened(folder=str(tree))
+    assert images.classnames == ["sea lion", "back", "zebra", "across"]
+    assert len(images) == 10
+
+
+def test_a_folder_that_cannot_be_read_is_named(tree, monkeypatch):
+    def scandir(path, real=os.scandir):
+        if str(path).endswith("zebra"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, as whom tests may run, can read everything
+    assert "zebra cannot be read: Permission denied" in failure(folder=str(tree))
+
+
 def test_stamps_tell_size_and_time(tree):
     images = opened(folder=str(tree))
     path = tree / images.paths[2]
@@ -114,6 +140,25 @@ def test_a_text_list_of_paths_alone(tree, tmp_path):
     check(opened(list={"file": str(tmp_path / "tree" / "list.txt")}), labels=[-1] * 5, names=None)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["../tree/zebra/x.jpg", "../.hidden/a b.png", "photo.heic", "a\u2028b.jpg"],
+    ids=["up", "hidden", "heic", "rare"],
+)
+def test_a_path_alone_is_never_its_own_label(tmp_path, line):
+    (tmp_path / "list.txt").write_text(f"{line}\n{line} 3\n", encoding="utf-8")
+    images = opened(list={"file": str(tmp_path / "list.txt")})
+    assert (images.paths, images.labels.tolist()) == ([line, line], [-1, 3])
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv"])
+def test_lists_as_windows_writes_them(tree, tmp_path, kind):
+    lines = [f"{name}{' ' if kind == 'txt' else ','}{label}" for name, label in zip(FILES, LABELS, strict=True)]
+    text = "\r\n".join([*(["path,label"] if kind == "csv" else []), *lines, ""])
+    (tmp_path / f"list.{kind}").write_bytes(text.encode("utf-8-sig"))
+    check(opened(list={"file": str(tmp_path / f"list.{kind}"), "root": str(tree)}), names=None)
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_table(tree, tmp_path, kind, named):
@@ -133,6 +178,13 @@ def test_a_table_with_splits_numbers_classes_alike_in_all(tree, tmp_path):
     assert open_split(dataset, "val").classnames == ["a", "b", "c"]
 
 
+def test_a_split_may_lack_a_class_that_has_been_renamed(tree, tmp_path):
+    splits = ["train", "test", "val", "train", "test"]
+    pl.DataFrame({"path": list(FILES), "label": ["a", "b", "a", "b", "c"], "set": splits}).write_csv(tmp_path / "l.csv")
+    described = {"file": str(tmp_path / "l.csv"), "root": str(tree), "split": "set"}
+    assert opened("val", list=described, classnames=["x", "y", "z"]).classnames == ["x", "y", "z"]
+
+
 def test_empty_labels_and_minus_one_are_no_class(tree, tmp_path):
     pl.DataFrame({"path": list(FILES), "label": ["0", "-1", None, "1", ""]}).write_csv(tmp_path / "l.csv")
     images = opened(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})
@@ -147,9 +199,20 @@ def test_numbers_of_a_table_of_floats_are_labels(tree, tmp_path):
     assert images.labels.tolist() == [0, 2, -1, -1, 1]
 
 
+def test_numbers_that_pandas_wrote_as_floats_are_labels(tree, tmp_path):
+    """As names they would be sorted as text, ten before two."""
+    pl.DataFrame({"path": list(FILES), "label": ["0.0", "10.0", None, "-1.0", "2.0"]}).write_csv(tmp_path / "l.csv")
+    images = opened(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})
+    assert (images.labels.tolist(), images.classnames) == ([0, 10, -1, -1, 2], None)
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
-    [([0.5, 1, 2, 3, 4], "neither a whole number nor a name"), ([2**31, 1, 2, 3, 4], "2147483648 is too large")],
+    [
+        ([0.5, 1, 2, 3, 4], "neither a whole number nor a name"),
+        ([float("inf"), 1, 2, 3, 4], "label inf is neither"),
+        ([2**31, 1, 2, 3, 4], "2147483648 is too large"),
+    ],
 )
 def test_numbers_that_are_no_labels_are_one_line(tree, tmp_path, labels, said):
     pl.DataFrame({"path": list(FILES), "label": labels}, strict=False).write_parquet(tmp_path / "l.parquet")
@@ -171,7 +234,11 @@ def test_numbered_labels_may_lack_the_last_classes_and_named_ones_may_not(tree, 
 
 @pytest.mark.parametrize(
     ("described", "said"),
-    [({"file": "none.csv"}, "does not exist"), ({"file": "l.csv", "path": "pth"}, "did you mean 'path'")],
+    [
+        ({"file": "none.csv"}, "does not exist"),
+        ({"file": "l.csv", "path": "pth"}, "did you mean 'path'"),
+        ({"file": "l.csv", "label": "class"}, "unknown column of"),
+    ],
 )
 def test_a_list_that_does_not_fit_is_one_line(tmp_path, tree, described, said):
     pl.DataFrame({"path": ["x.jpg"]}).write_csv(tmp_path / "l.csv")
@@ -194,24 +261,29 @@ def test_tars(tmp_path, mode):
     assert images.stamp(0) == (len(FILES["sea lion/a b.JPG"]), (tmp_path / f"own{suffix}").stat().st_mtime_ns)
 
 
-def test_links_within_a_tar_are_the_files_they_name(tmp_path):
-    with tarfile.open(tmp_path / "own.tar", "w") as archive:
-        info = tarfile.TarInfo("a/x.jpg")
-        info.size = len(jpeg(0))
-        archive.addfile(info, io.BytesIO(jpeg(0)))
-        for name, kind, target in (
-            ("b/hard.jpg", tarfile.LNKTYPE, "a/x.jpg"),
-            ("b/soft.jpg", tarfile.SYMTYPE, "../a/x.jpg"),
-        ):
-            link = tarfile.TarInfo(name)
-            link.type, link.linkname = kind, target
-            archive.addfile(link)
-        outside = tarfile.TarInfo("b/outside.jpg")
-        outside.type, outside.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(outside)
-    images = opened(archive=str(tmp_path / "own.tar"))
-    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/soft.jpg"]
-    assert {images.read(row) for row in range(3)} == {jpeg(0)}
+def test_links_within_a_tar_are_what_they_name(tmp_path):
+    links = {
+        "b/hard.jpg": (tarfile.LNKTYPE, "a/x.jpg"),
+        "b/soft.jpg": (tarfile.SYMTYPE, "../a/x.jpg"),
+        "b/to a link.jpg": (tarfile.SYMTYPE, "soft.jpg"),
+        "c": (tarfile.SYMTYPE, "a"),
+        "elsewhere": (tarfile.SYMTYPE, "/etc"),
+    }
+    images = opened(archive=str(make_tar(tmp_path / "own.tar", {"a/x.jpg": jpeg(0)}, links=links)))
+    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/soft.jpg", "b/to a link.jpg", "c/x.jpg"]
+    assert {images.read(row) for row in range(5)} == {jpeg(0)}
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "nowhere.jpg", "lost.jpg"])
+def test_an_image_in_a_tar_that_is_a_link_to_nothing_is_named(tmp_path, target):
+    links = {"b/lost.jpg": (tarfile.SYMTYPE, target)}
+    path = make_tar(tmp_path / "own.tar", {"a/x.jpg": jpeg(0)}, links=links)
+    assert "b/lost.jpg cannot be read: it is a link" in failure(archive=str(path))
+
+
+def test_folders_above_an_archive_are_folders_as_any(tmp_path):
+    make_tar(tmp_path / "own.tar", {"../a/x.jpg": jpeg(0), "./b/y.jpg": jpeg(1), "b/.hidden/z.jpg": jpeg(2)})
+    assert opened(archive=str(tmp_path / "own.tar")).classnames == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["../../outside.jpg", "/absolute.jpg"])
@@ -307,6 +379,27 @@ def test_shards_by_split_and_samples_without_a_label(tmp_path):
     assert open_split(dataset, "test").labels.tolist() == [-1, -1]
 
 
+def test_a_label_is_the_member_that_is_named_as_its_sample(tmp_path):
+    files = {"a.jpg": jpeg(0), "a.other.cls": b"7", "b.jpg": jpeg(1), "b.cls": b"1"}
+    images = opened(webdataset={"shards": str(make_tar(tmp_path / "0.tar", files))})
+    assert images.labels.tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("named", [{"label": "class"}, {"label": ".cls"}, {"label": "json", "json_key": "lbl"}])
+def test_labels_that_no_sample_has_are_one_line(tmp_path, named):
+    files = {"a.jpg": jpeg(0), "a.cls": b"7", "a.json": b'{"label": 7}'}
+    path = make_tar(tmp_path / "0.tar", files)
+    assert "no sample has a label" in failure(webdataset={"shards": str(path), **named})
+
+
+def test_shards_of_one_name_hold_images_of_two(tmp_path):
+    for place in ("x", "y"):
+        (tmp_path / place).mkdir()
+        make_tar(tmp_path / place / "0.tar", {"a.jpg": jpeg(0)})
+    images = opened(webdataset={"shards": str(tmp_path / "{x,y}" / "0.tar")})
+    assert images.paths == [f"{tmp_path}/x/0.tar/a.jpg", f"{tmp_path}/y/0.tar/a.jpg"]
+
+
 def test_a_missing_shard_is_named(tmp_path):
     shard(tmp_path / "s-0.tar", {"a": (jpeg(0), b"0", "cls")})
     assert "s-1.tar does not exist" in failure(webdataset={"shards": str(tmp_path / "s-{0..1}.tar")})
@@ -354,6 +447,20 @@ def test_grey_arrays(tmp_path, shape):
     assert images.labels.tolist() == [-1, -1, -1]
 
 
+def test_an_npz_under_the_name_of_an_npy_is_one_line(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 3, 3), np.uint8))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    assert "it is an .npz file" in failure(numpy={"images": str(tmp_path / "x.npy")})
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (4, 1, 1), ()])
+def test_labels_of_other_shapes_are_one_line(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.zeros((4, 3, 3), np.uint8))
+    np.save(tmp_path / "y.npy", np.zeros(shape, int))
+    said = failure(numpy={"images": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")})
+    assert "4 images but labels of shape" in said
+
+
 def test_labels_beyond_32_bits_are_one_line(tmp_path):
     np.savez(tmp_path / "x.npz", images=PIXELS, labels=[0, 1, 2, 2**40])
     assert "too large" in failure(numpy={"images": str(tmp_path / "x.npz")})
@@ -365,6 +472,7 @@ def test_labels_beyond_32_bits_are_one_line(tmp_path):
         (np.zeros((2, 3, 3), np.float32), "must be uint8"),
         (np.zeros((2, 3, 3, 4), np.uint8), "must be uint8"),
         (np.array([{}], dtype=object), "without pickles"),
+        (np.zeros((2, 0, 3), np.uint8), "images without pixels"),
     ],
 )
 def test_other_arrays_are_one_line(tmp_path, array, said):
@@ -394,6 +502,29 @@ def test_a_dataset_of_torchvision(tmp_path):
     assert train.labels.tolist() == [0, 1, 2, 3, 4]
     assert train.classnames == datasets.FashionMNIST.classes
     np.testing.assert_array_equal(test.read(2), np.repeat(pixels[2][..., None], 3, axis=2))
+
+
+@pytest.fixture
+def imagenette(tmp_path):
+    """A dataset whose class names are tuples, as ImageNet's are, and one of whose two images is broken."""
+    pytest.importorskip("torchvision")
+    folder = tmp_path / "imagenette2" / "val" / "n01440764"
+    folder.mkdir(parents=True)
+    (tmp_path / "imagenette2" / "train").mkdir()
+    (folder / "a.JPEG").write_bytes(jpeg(0))
+    (folder / "b.JPEG").write_bytes(b"no image")
+    described = {"dataset": "Imagenette", "root": str(tmp_path), "arguments": {"test": {"split": "val"}}}
+    return opened(torchvision=described)
+
+
+def test_of_synonyms_the_first_is_the_name(imagenette):
+    assert imagenette.classnames == ["tench"]
+
+
+def test_a_broken_image_of_torchvision_is_named(imagenette):
+    assert imagenette.read(0).shape == (9, 7, 3)
+    with pytest.raises(OodgridError, match="Imagenette/test/0000001 is a broken image"):
+        imagenette.read(1)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +590,35 @@ def test_exif_rotation_is_applied_only_where_asked(orientation):
     np.testing.assert_array_equal(upright, turns[orientation])
 
 
+def test_16_bit_images_are_turned_too():
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((16, 8), np.uint16)).save(file, "PNG", exif=exif)
+    assert decode(file.getvalue(), "", exif_rotation=True).size == (16, 8)
+
+
 # ------------------------------------------------------------------------------------------------ kinds of images
+
+
+def test_16_bits_of_a_pgm_keep_their_shades():
+    shades = np.linspace(0, 65535, 48).reshape(6, 8).astype(">u2")
+    found = np.asarray(decode(b"P5\n8 6\n65535\n" + shades.tobytes(), ""))
+    np.testing.assert_array_equal(found[..., 0], shades >> 8)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_whose_white_is_unknown_are_refused(kind):
+    """Pillow would make fractions of one black, and 32 bits white."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((6, 8), kind)).save(file, "TIFF")
+    with pytest.raises(OodgridError, match=r"here is a broken image .nothing says what is white"):
+        decode(file.getvalue(), "here")
+
+
+def test_what_is_said_of_a_broken_image_is_the_same_in_every_run():
+    """It is recorded in files that are to be the same to the bit."""
+    with pytest.raises(OodgridError, match=r"^here is a broken image .it is in no known format.: replace"):
+        decode(b"no image", "here")
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP"])

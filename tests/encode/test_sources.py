@@ -219,7 +219,7 @@ def test_a_truncated_zip_is_one_line(tmp_path):
     assert "a.zip is not a readable zip file" in failure(opened, archive=str(path))
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_flipped_byte_in_a_zip_is_named(tmp_path, compression):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", compression) as file:
@@ -229,6 +229,12 @@ def test_a_flipped_byte_in_a_zip_is_named(tmp_path, compression):
         data[place] ^= 0xFF
     path.write_bytes(data)
     assert "cat/0.bmp" in failure(opened(archive=str(path)).read, 0)
+
+
+def test_a_name_in_a_zip_that_is_no_utf_8_is_one_line(tmp_path):
+    path = archive(tmp_path / "a.zip", {"é/0.png": picture()})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
+    assert "a.zip is not a readable zip file" in failure(opened, archive=str(path))
 
 
 def test_an_encrypted_zip_is_one_line(tmp_path):
@@ -388,6 +394,11 @@ def test_class_names_can_be_given(source):
 def test_a_wrong_number_of_class_names_is_one_line(source, given):
     line = failure(opened, **source(FILES), classnames=given)
     assert f"{len(given)} classnames for 2 classes" in line
+
+
+def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source):
+    dataset = Dataset(name="own", **source({**FILES, "stray.png": picture()}))
+    assert "a class has no name" in failure(class_names, dataset)
 
 
 def test_a_source_without_class_names_is_one_line():

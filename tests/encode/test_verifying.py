@@ -82,11 +82,15 @@ def test_another_class_order(encoded, photos, tmp_path):
     assert "are gone" in failure(encoded)
 
 
-def test_skipped_images_are_not_missed(tmp_path, photos, untrained):
-    (photos / "class 0" / "0.png").write_bytes(b"broken")
+def test_skipped_images_are_not_missed_until_they_are_mended(tmp_path, photos, untrained):
+    broken = photos / "class 0" / "0.png"
+    sound = broken.read_bytes()
+    broken.write_bytes(b"broken")
     dataset = Dataset(name="photos", folder=str(photos), on_error="skip")
     (path,) = encode_images(tmp_path, Backbone(**untrained), dataset)
     assert "5 images" in check_sources(path, deep=True)
+    broken.write_bytes(sound)
+    assert "one is mended: class 0/0.png" in failure(path, deep=True)
 
 
 def test_sources_without_sizes_are_told_apart(tmp_path, untrained):

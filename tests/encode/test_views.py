@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +12,7 @@ from oodgrid.config import Backbone, parse
 from oodgrid.encode import views
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.views import Crop, draw_crop, encode_views, make_view
+from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")
 transforms = pytest.importorskip("torchvision.transforms")
@@ -152,6 +155,39 @@ def test_another_seed_encodes_its_own_images_only_and_changes_nothing(tmp_path, 
     again = encode(tmp_path, setting(seeds=(2,)))
     assert not encoded
     assert set(again.index) <= set(both.index)
+
+
+def repaint(path):
+    Image.fromarray(np.random.default_rng(99).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+
+
+def test_views_of_an_image_that_has_changed_are_made_again(tmp_path, setting, untrained):
+    before = encode(tmp_path, setting())
+    train = paths.features(tmp_path, "untrained", "photos", "train")
+    row = int(before.index[0])
+    repaint(tmp_path / "photos" / store.read_features(train).paths[row])
+    train.unlink()
+    encode_images(tmp_path, Backbone(**untrained), next(setting().datasets()))
+    after = encode(tmp_path, setting())
+    assert (before.image_features[0] != after.image_features[0]).any()
+    np.testing.assert_array_equal(before.image_features[1:], after.image_features[1:])
+
+
+def test_views_and_features_are_of_the_same_image(tmp_path, setting):
+    row = int(encode(tmp_path, setting()).index[0])
+    shutil.rmtree(tmp_path / "kept" / "views")
+    photo = (
+        tmp_path / "photos" / store.read_features(paths.features(tmp_path, "untrained", "photos", "train")).paths[row]
+    )
+    repaint(photo)
+    with pytest.raises(OodgridError, match=f"{photo.name} is not what it was when the training split was encoded"):
+        encode(tmp_path, setting())
+
+
+def test_a_training_image_that_is_gone_is_named(tmp_path, setting):
+    (tmp_path / "photos" / "class 0").rename(tmp_path / "photos" / "class 9")
+    with pytest.raises(OodgridError, match=r"class 0/.* is not what it was"):
+        encode(tmp_path, setting())
 
 
 def test_local_features_of_views(tmp_path, setting):

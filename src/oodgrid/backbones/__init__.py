@@ -149,7 +149,7 @@ def load(backbone: Backbone) -> LoadedBackbone:
         model, tokenizer, own, vocabulary = open_clip_models.build(backbone)
         described = open_clip_models.architecture(backbone)
     model = model.to(device).eval().requires_grad_(False)
-    preprocessing = {**own, **backbone.preprocessing}
+    preprocessing = _preprocessing(backbone, own)
     identity = {
         **backbone.identity,
         "architecture_sha256": digest(described),
@@ -162,6 +162,24 @@ def load(backbone: Backbone) -> LoadedBackbone:
         reference, model = model, copy.deepcopy(model).to(getattr(torch, PURE.get(backbone.precision, "float32")))
     preprocess = _transform(preprocessing)
     return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, vocabulary, reference)
+
+
+def _preprocessing(backbone: Backbone, own: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights' own preprocessing with what the configuration changes of it."""
+    found = {**own, **backbone.preprocessing}
+    if found["resize_mode"] != "shortest":
+        if backbone.resize:
+            raise OodgridError(
+                f"backbone {backbone.name}: resize is for resize_mode: shortest, and that of its weights is "
+                f"{found['resize_mode']}: write resize_mode: shortest too"
+            )
+        found.pop("resize", None)  # timm's own, of the short side
+    size = found["size"] if isinstance(found["size"], int) else max(found["size"])
+    if found.get("resize", size) < size:
+        raise OodgridError(
+            f"backbone {backbone.name}: resize {found['resize']} is less than the {size} pixels to be cut"
+        )
+    return found
 
 
 def _transform(preprocessing: dict[str, Any]) -> Callable[[Image.Image], torch.Tensor]:

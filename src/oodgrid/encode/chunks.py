@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,10 @@ import numpy as np
 
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
+from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet
+from oodgrid.encode.sources.image_set import UNKNOWN_STAMP
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
@@ -180,10 +182,16 @@ class Chunks:
         except OodgridError:  # damaged
             return False
         allowed = self.skip or not info["skipped"]
-        return allowed and np.array_equal(arrays["stamps"], self._stamps(self.rows(start)))
+        return allowed and self._unchanged(self.rows(start), arrays["stamps"], arrays["sha256"])
 
-    def _stamps(self, rows: range) -> np.ndarray:
-        return np.array([self.images.stamp(row) for row in rows], dtype=np.int64).reshape(-1, 2)
+    def _unchanged(self, rows: Sequence[int], stamps: np.ndarray, sha256: np.ndarray) -> bool:
+        """Say whether images are as they were: by size and time, or by their bytes where the source has none."""
+        now = [self.images.stamp(row) for row in rows]
+        return [tuple(stamp) for stamp in stamps.tolist()] == now and all(
+            source_sha256(self.images.read(row)) == was.tobytes()
+            for row, stamp, was in zip(rows, now, sha256, strict=True)
+            if stamp == UNKNOWN_STAMP and was.any()  # without a digest it was skipped
+        )
 
     def _whole_is_current(self) -> bool:
         """Say whether the whole file stands, undamaged, and its sources are as they were."""
@@ -196,9 +204,19 @@ class Chunks:
         if skipped and not self.skip:
             return False
         rows = [row for row, path in enumerate(self.images.paths) if path not in skipped]
-        return len(rows) == len(found.labels) and all(
-            tuple(stamp) == self.images.stamp(row) for row, stamp in zip(rows, found.stamps.tolist(), strict=True)
+        left_out = [row for row, path in enumerate(self.images.paths) if path in skipped]
+        return (
+            len(rows) == len(found.labels)
+            and self._unchanged(rows, found.stamps, found.sha256)
+            and all(map(self._still_broken, left_out))
         )
+
+    def _still_broken(self, row: int) -> bool:
+        try:
+            self.prepare(row, self.images.read(row))
+        except OodgridError:
+            return True
+        return False
 
     def _join(self) -> None:
         """Write the whole file, never holding more than one chunk of features."""

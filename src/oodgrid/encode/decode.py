@@ -6,7 +6,7 @@ import hashlib
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from oodgrid.errors import OodgridError
 
@@ -29,8 +29,17 @@ def decode(source: bytes | np.ndarray, place: str, exif_rotation: bool = False) 
         return Image.fromarray(source).convert("RGB")
     try:
         with Image.open(io.BytesIO(source)) as image:
-            if image.mode.startswith("I;16"):  # Pillow would clip all that is brighter than 255 of 65535 to white
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            return (ImageOps.exif_transpose(image) if exif_rotation else image).convert("RGB")
+            return _eight_bits(ImageOps.exif_transpose(image) if exif_rotation else image, image.format).convert("RGB")
+    except UnidentifiedImageError as error:  # whose own words hold an address in memory, another one in every run
+        raise OodgridError(f"{place} is a broken image (it is in no known format): replace or remove it") from error
     except Exception as error:  # Pillow's decoders fail on damage in many ways
         raise OodgridError(f"{place} is a broken image ({error}): replace or remove it") from error
+
+
+def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
+    """Return the upper eight of 16 bits: Pillow would clip all that is brighter than 255 of 65535 to white."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):  # both hold 16 bits as 32
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"nothing says what is white in pixels of mode {image.mode}: save it with 8 or 16 bits")
+    return image

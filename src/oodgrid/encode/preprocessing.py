@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from oodgrid.encode.decode import decode
+from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
     import torch
@@ -43,9 +44,14 @@ def preparer(
     """
 
     def reference(source: bytes | np.ndarray, place: str) -> torch.Tensor:
-        return preprocess(decode(source, place, exif_rotation))
+        image = decode(source, place, exif_rotation)
+        if preprocessing["resize_mode"] == "shortest":
+            _check_length(image, _needed(preprocessing), place)
+        return preprocess(image)
 
-    if kind == "reference" or exif_rotation or preprocessing["resize_mode"] == "longest":
+    # open_clip resizes by ways of its own where the longest side counts or the network's input is no square
+    size, special = preprocessing["size"], preprocessing["resize_mode"] == "longest"
+    if kind == "reference" or exif_rotation or special or not (isinstance(size, int) or size[0] == size[1]):
         return reference
     finish = _finisher(preprocessing)
 
@@ -54,6 +60,13 @@ def preparer(
         return reference(source, place) if pixels is None else finish(pixels)
 
     return fast
+
+
+def _check_length(image: Image.Image, needed: int, place: str) -> None:
+    """Refuse a line of pixels, whose long side grows with the short one beyond what Pillow opens of any picture."""
+    if needed**2 * max(image.size) / min(image.size) > 2 * Image.MAX_IMAGE_PIXELS:
+        size = "x".join(map(str, image.size))
+        raise OodgridError(f"{place} is too long to be resized ({size}): replace or remove it")
 
 
 def _needed(preprocessing: dict[str, Any]) -> int:

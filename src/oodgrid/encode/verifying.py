@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from oodgrid import store
 from oodgrid.config import Dataset
-from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.decode import decode, source_sha256
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 
@@ -33,6 +33,7 @@ def check_sources(path: Path, deep: bool = False) -> str:
     images = open_split(dataset, found.provenance["split"])
     rows = _matching_rows(path, found, images)
     if deep:
+        _check_skipped(path, found, dataset, images)
         _compare(path, found, "content", [found.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)])
         return f"{len(rows)} images have the SHA-256 they had"
     if found.stamps is None or (found.stamps < 0).all():
@@ -57,6 +58,17 @@ def _matching_rows(path: Path, found: store.Sources, images: ImageSet) -> list[i
         raise _differs(path, f"its classes were {found.provenance['classnames']} and are {images.classnames}")
     _compare(path, found, "label", (found.labels == images.labels[rows]).tolist())
     return rows
+
+
+def _check_skipped(path: Path, found: store.Sources, dataset: Dataset, images: ImageSet) -> None:
+    skipped = {name for name, _ in found.provenance.get("skipped", [])}
+    for row, name in enumerate(images.paths):
+        if name in skipped:
+            try:
+                decode(images.read(row), name, dataset.exif_rotation)
+            except OodgridError:
+                continue
+            raise _differs(path, f"of its images that were broken one is mended: {name}")
 
 
 def _compare(path: Path, found: store.Sources, what: str, same: list[bool]) -> None:

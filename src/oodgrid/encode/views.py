@@ -22,6 +22,7 @@ from oodgrid.encode.images import identify
 from oodgrid.encode.local_features import check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_split
+from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
     Images whose views an earlier run encoded are taken from there, whatever shots and seeds it was for.
 
     Raises:
-        OodgridError: The training split is not encoded yet, or an image is broken.
+        OodgridError: The training split is not encoded yet, or an image is broken or not the one encoded there.
     """
     train = store.read_features(paths.features(results, backbone.name, dataset.name, "train"))
     wanted = _drawn_rows(results, experiment, backbone, dataset, train)
@@ -94,23 +95,31 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
         check_local_features(backbone.name, loaded.model)
     images = open_split(dataset, "train")
     about = {**identify(loaded, dataset, "train", images), "views": views.model_dump()}
-    parts = Parts(results, about)
+    parts = Parts(results, about, train.sha256)
     missing = np.setdiff1d(wanted, parts.index)
     if len(missing):
         position = {path: row for row, path in enumerate(images.paths)}
-        rows = np.array([position[train.paths[row]] for row in missing.tolist()])
-        parts.add(missing, _encode(results, loaded, images.subset(rows), about, views))
+        names = [train.paths[row] for row in missing.tolist()]
+        if gone := next((name for name in names if name not in position), None):
+            raise _changed(dataset, gone)
+        made = _encode(results, loaded, images.subset(np.array([position[name] for name in names])), about, views)
+        other = (made.sha256[:: views.count] != train.sha256[missing]).any(axis=1)
+        if other.any():
+            raise _changed(dataset, names[int(other.argmax())])
+        parts.add(missing, made)
     path = paths.views(results, backbone.name, dataset.name, "train", views.family)
     store.write_views(path, parts.collect(wanted))
     return path
 
 
 class Parts:
-    """Views that earlier runs left, in files of some images each."""
+    """Views that earlier runs left, in files of some images each, named by the rows and the content of these."""
 
-    def __init__(self, results: Path, about: dict[str, Any]) -> None:
-        self.about, self.folder = about, results / "kept" / "views" / digest(about)[:32]
-        self.read = [store.read_views(path) for path in sorted(self.folder.glob("*.h5"))]
+    def __init__(self, results: Path, about: dict[str, Any], sha256: np.ndarray) -> None:
+        self.about, self.folder, self.sha256 = about, results / "kept" / "views" / digest(about)[:32], sha256
+        found = {path: store.read_views(path) for path in sorted(self.folder.glob("*.h5"))}
+        # another name: of images that have changed since, or stood in other rows while others were skipped
+        self.read = [part for path, part in found.items() if path.name == self._name(part.index)]
 
     @property
     def index(self) -> np.ndarray:
@@ -125,7 +134,7 @@ class Parts:
         if part.local_features is not None:
             local = part.local_features.reshape(len(index), count, *part.local_features.shape[1:])
         made = store.Views(index, values, self.about, local)
-        store.write_views(self.folder / f"{digest(index.tolist())[:32]}.h5", made)
+        store.write_views(self.folder / self._name(index), made)
         self.read.append(made)
 
     def collect(self, wanted: np.ndarray) -> store.Views:
@@ -138,6 +147,17 @@ class Parts:
         if self.about["views"]["local_features"]:
             local = np.concatenate([part.local_features for part in self.read])[rows]
         return store.Views(wanted, values, self.about, local)
+
+    def _name(self, index: np.ndarray) -> str:
+        content = self.sha256[index[index < len(self.sha256)]].tobytes().hex()
+        return f"{digest([index.tolist(), content])[:32]}.h5"
+
+
+def _changed(dataset: IdDataset, name: str) -> OodgridError:
+    return OodgridError(
+        f"dataset {dataset.name}: {name} is not what it was when the training split was encoded: restore it, or delete "
+        "the features of the training split to encode them again"
+    )
 
 
 def _drawn_rows(

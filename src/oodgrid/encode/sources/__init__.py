@@ -41,6 +41,11 @@ def class_names(dataset: Dataset) -> list[str]:
     names = dataset.classnames or open_split(dataset, "test").classnames
     if not names:
         raise OodgridError(f"dataset {dataset.name} has no class names: give classnames, or text: visual_prototypes")
+    if "" in names:
+        raise OodgridError(
+            f"dataset {dataset.name}: a class has no name, as that of images which lie beside the class folders: "
+            "move them into one, or give classnames"
+        )
     return list(names)
 
 
@@ -67,7 +72,7 @@ def _named(dataset: Dataset, images: ImageSet) -> ImageSet:
     if dataset.classnames is None:
         return images
     # where labels are numbers, a split may lack the last classes; where they are names, every name is there
-    found = int(images.labels.max()) + 1
+    found = len(images.classnames) if images.classnames else int(images.labels.max()) + 1
     if len(dataset.classnames) < found or (images.classnames and len(dataset.classnames) > found):
         raise OodgridError(
             f"dataset {dataset.name}: {len(dataset.classnames)} classnames for {found} classes of images"

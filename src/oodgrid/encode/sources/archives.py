@@ -34,6 +34,9 @@ from oodgrid.errors import OodgridError
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+GONE = -1, 0
+# RuntimeError: encrypted, or compressed in a way that Python does not know; ValueError: a name that is no UTF-8
+UNREADABLE_ZIP = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 
 
 def archive(path: Path) -> ImageSet:
@@ -67,13 +70,17 @@ def webdataset(source: Webdataset, split: str) -> ImageSet:
     images: list[tuple[int, str]] = []
     values: list[int | str | None] = []
     for number, (sizes, read) in enumerate(opened):
-        labels = {_key(name): read for name in sizes if name.endswith(f".{source.label}")}
+        labels = {key for key in map(_key, sizes) if f"{key}.{source.label}" in sizes}
         for name in filter(is_image, sizes):
             images.append((number, name))
             key = _key(name)
             values.append(_label(read(f"{key}.{source.label}"), source) if key in labels else None)
+    if source.label != "cls" and values and all(value is None for value in values):
+        raise OodgridError(f"{pattern}: no sample has a label in a member .{source.label}: mend label or json_key")
     found, classnames = classes_by_value(values, pattern)
-    paths = [f"{Path(shards[number]).name}/{name}" for number, name in images]
+    names = [Path(shard).name for shard in shards]
+    names = names if len(set(names)) == len(names) else shards  # two images never have one name
+    paths = [f"{names[number]}/{name}" for number, name in images]
 
     def read_row(row: int) -> bytes:
         number, name = images[row]
@@ -119,13 +126,13 @@ def _zip(path: Path) -> tuple[dict[str, int], Callable[[str], bytes]]:
     """Return the size of every member, and how to read one."""
     try:
         opened = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except UNREADABLE_ZIP as error:
         raise OodgridError(f"archive {path} is not a readable zip file: {error}") from error
 
     def read(name: str) -> bytes:
         try:
             return opened.read(name)
-        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:  # RuntimeError: encrypted
+        except UNREADABLE_ZIP as error:
             raise OodgridError(f"{path}: {name} cannot be read: {error}") from error
 
     return {info.filename: info.file_size for info in opened.infolist() if not info.is_dir()}, read
@@ -142,6 +149,8 @@ def _tar(path: Path) -> tuple[dict[str, int], Callable[[str], bytes]]:
 
     def read(name: str) -> bytes:
         start, size = members[name]
+        if start < 0:
+            raise OodgridError(f"{path}: {name} cannot be read: it is a link to what the archive does not hold")
         data = os.pread(file.fileno(), size, start)  # at a place of its own, so that threads do not disturb each other
         if len(data) != size:
             raise OodgridError(f"{path}: {name} cannot be read: the archive is truncated")
@@ -151,7 +160,7 @@ def _tar(path: Path) -> tuple[dict[str, int], Callable[[str], bytes]]:
 
 
 def _members(opened: tarfile.TarFile) -> dict[str, tuple[int, int]]:
-    """Return where the bytes of every file begin and how many they are; links stand for the file that they name."""
+    """Return where the bytes of every file begin and how many they are; links stand for what they name."""
     places: dict[str, tuple[int, int]] = {}
     links: dict[str, str] = {}
     for member in opened:
@@ -162,7 +171,27 @@ def _members(opened: tarfile.TarFile) -> dict[str, tuple[int, int]]:
             links[name] = PurePosixPath(member.linkname).as_posix()
         elif member.issym():
             links[name] = os.path.normpath(PurePosixPath(name).parent / member.linkname)
-    return places | {name: places[target] for name, target in links.items() if target in places}
+    return places | _linked(places, links)
+
+
+def _linked(places: dict[str, tuple[int, int]], links: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """Return the same of files behind links, to files and to folders; -1, 0 of images that are not there."""
+    found: dict[str, tuple[int, int]] = {}
+    for link in links:
+        target = _end(link, links)
+        if target in places or is_image(link):
+            found[link] = places.get(target, GONE)
+        else:
+            inside = [name for name in places if name.startswith(f"{target}/")]
+            found |= {link + name.removeprefix(target): places[name] for name in inside}
+    return found
+
+
+def _end(name: str, links: dict[str, str]) -> str:
+    """Return what a link leads to, over as many others as a kernel would follow."""
+    for _ in range(40):
+        name = links.get(name, name)
+    return name
 
 
 def _plain(path: Path) -> BinaryIO:

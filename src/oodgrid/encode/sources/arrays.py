@@ -46,10 +46,13 @@ def numpy_arrays(source: NumpyArrays) -> ImageSet:
         raise OodgridError(
             f"{file} holds {pixels.dtype} of shape {pixels.shape}: images must be uint8, (N, H, W) or (N, H, W, 3)"
         )
+    if 0 in pixels.shape[1:]:
+        raise OodgridError(f"{file} holds images without pixels, shape {pixels.shape}: make it again")
     pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
-    labels = np.full(len(pixels), -1) if labels is None else labels.reshape(-1)
-    if len(labels) != len(pixels) or labels.dtype.kind not in "iu":
-        raise OodgridError(f"{file}: {len(pixels)} images but {len(labels)} labels of type {labels.dtype}")
+    labels = np.full(len(pixels), -1) if labels is None else labels
+    if labels.shape not in ((len(pixels),), (len(pixels), 1)) or labels.dtype.kind not in "iu":
+        raise OodgridError(f"{file}: {len(pixels)} images but labels of shape {labels.shape} and type {labels.dtype}")
+    labels = labels.reshape(-1)
     names = [f"{file.name}#{row}" for row in range(len(pixels))]
     return from_arrays(names, labels, pixels, None, file)
 
@@ -84,7 +87,10 @@ def _load(file: Path, name: str) -> np.ndarray:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as archive:
                 return archive[name]
-        return np.load(file, allow_pickle=False, mmap_mode="r")
+        found = np.load(file, allow_pickle=False, mmap_mode="r")
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it is an .npz file: name it so")
+        return found
     except KeyError:
         raise OodgridError(f"{file} holds no array '{name}': rename its arrays to images and labels") from None
     except Exception as error:  # zip, zlib and npy readers each fail in their own ways

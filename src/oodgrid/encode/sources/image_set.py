@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -56,7 +57,8 @@ class ImageSet:
 def is_image(name: str) -> bool:
     """Say whether a file is an image by its name; hidden files and __MACOSX are what file managers leave behind."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
+    return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -101,11 +103,12 @@ def whole_labels(values: Sequence[int], where: str) -> np.ndarray:
 
 
 def _label_text(value: int | float | str | None, where: str) -> str:
-    if value is None or value != value:  # NaN is how tables of floats say that there is none
+    if value is None or (isinstance(value, float | np.floating) and value != value):  # NaN: tables of floats say so
         return ""
     if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, int | float | np.integer | np.floating) and value == int(value):
+        text = value.strip()
+        return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0*", text) else text  # so tools write labels with gaps
+    if isinstance(value, int | np.integer) or (isinstance(value, float | np.floating) and value.is_integer()):
         return str(int(value))
     raise OodgridError(f"{where}: label {value!r} is neither a whole number nor a name")
 

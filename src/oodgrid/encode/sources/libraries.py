@@ -45,9 +45,18 @@ def torchvision(source: Torchvision, split: str) -> ImageSet:
             f"torchvision dataset {source.dataset} in {root}: {said} (download: true fetches it)"
         ) from error
     labels, named = classes_by_value(_targets(found), source.dataset)
-    names = [str(name) for name in getattr(found, "classes", None) or named or ()] or None
+    # ImageNet's names are tuples of synonyms, of which the first is the usual one
+    classes = getattr(found, "classes", None) or named or ()
+    names = [str(name[0] if isinstance(name, tuple) else name) for name in classes] or None
     paths = [f"{source.dataset}/{split}/{row:07}" for row in range(len(found))]
-    return ImageSet(paths, labels, names, lambda row: np.asarray(found[row][0].convert("RGB")), where=str(root))
+
+    def read(row: int) -> np.ndarray:
+        try:
+            return np.asarray(found[row][0].convert("RGB"))
+        except Exception as error:  # files are opened and decoded only here, and fail in as many ways
+            raise OodgridError(f"{root}: {paths[row]} is a broken image ({error}): replace or remove it") from error
+
+    return ImageSet(paths, labels, names, read, where=str(root))
 
 
 def hugging_face(source: HuggingFace, split: str) -> ImageSet:
@@ -67,7 +76,10 @@ def hugging_face(source: HuggingFace, split: str) -> ImageSet:
 
     def read(row: int) -> bytes:
         held = images[row][source.image]
-        return held["bytes"] if held["bytes"] is not None else Path(held["path"]).read_bytes()
+        try:
+            return held["bytes"] if held["bytes"] is not None else Path(held["path"]).read_bytes()
+        except (OSError, TypeError) as error:  # the row holds no image, or the place of a file that is gone
+            raise OodgridError(f"{paths[row]} cannot be read: {error}") from error
 
     paths = [f"{source.dataset}/{source.splits[split]}/{row:07}" for row in range(len(found))]
     return ImageSet(paths, labels, names, read, where=source.dataset)
