@@ -17,7 +17,7 @@ from oodgrid.config import ANY, Backbone, Choice, Dataset, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint, differences, digest
 
-ENCODE_VERSION = 1  # raise by hand when encoding itself changes its numbers: every feature file is then made again
+ENCODE_VERSION = 2  # raise by hand when encoding itself changes its numbers: every feature file is then made again
 TABLES = (
     "main.tex",
     "main.csv",
