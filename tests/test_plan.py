@@ -94,7 +94,8 @@ def test_applying_sees_every_test_file(tmp_path, own):
     tests = ["features/b/own/test.h5", "features/b/noise/test.h5"]
     assert names(plan.test_features(tmp_path, own(), "b", "own"), tmp_path) == tests
     scored = names(plan.score_input(tmp_path, own(), "b", "own", "tip_adapter"), tmp_path)
-    assert scored == [*tests, "mini/adapted/b/own/tip_adapter/apply.json"]
+    labelled = ["features/b/own/train.h5", "features/b/own/val.h5"]
+    assert scored == [*tests, *labelled, "mini/adapted/b/own/tip_adapter/apply.json"]
     by_any = names(plan.score_input(tmp_path, own(), "b", "own", "any"), tmp_path)
     assert by_any == [*tests, "features/b/own/train.h5", "features/b/own/val.h5", "text/b/own.h5"]
 

@@ -76,11 +76,11 @@ def test_features(results: Path, experiment: Experiment, backbone: str, id_datas
 
 
 def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
-    """Return what a score job reads: features, and what apply left or, for `any`, the training features."""
-    tests = test_features(results, experiment, backbone, id_dataset)
-    if method == ANY:
-        return tests + fit_input(results, experiment, backbone, id_dataset)
-    return [*tests, paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
+    """Return what a score job reads: features, the splits with the shots, and what apply left."""
+    dataset = experiment.id_dataset(id_dataset)
+    labelled = [f for f in _split_files(results, backbone, dataset) if f.stem in ("train", "val")]
+    applied = [] if method == ANY else [paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
+    return test_features(results, experiment, backbone, id_dataset) + labelled + applied
 
 
 def score_files(results: Path, experiment: Experiment) -> list[Path]:

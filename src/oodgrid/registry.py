@@ -56,7 +56,7 @@ class Entry:
     @property
     def on_features(self) -> bool:
         """Whether this is a score of image features, which does not depend on a method that leaves them alone."""
-        return "features" in self.needs
+        return "features" in self.needs and not {"logits", "head", "negative_logits"} & set(self.needs)
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}

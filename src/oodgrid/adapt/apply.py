@@ -77,8 +77,8 @@ class _Application:
                 name: self._part(record, features.digest, lambda n=name, f=features: self._set(classifier(), n, f))
                 for name, features in self.features.items()
             }
-        if self.leaves == "features":
-            parts["bank"] = self._part(record, "bank", lambda: self._bank(classifier(), record))
+        for what in {"prototypes": (), "features": ("bank", "val"), "logits": ("val",)}[self.leaves]:
+            parts[what] = self._part(record, what, lambda what=what: self._labelled(classifier(), record, what))
         return parts
 
     def _classifier(self, record: dict[str, Any]) -> Classifier:
@@ -105,11 +105,14 @@ class _Application:
         check_finite(made, "of the fitted method")
         return made
 
-    def _bank(self, classifier: Classifier, record: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Return the changed shots, the bank of scores that compare with labelled features."""
-        rows = self.files.draw(Unit("", record["shots"], record["seed"])).train
-        made = self._made(classifier, self.files.train.image_features[rows])
-        return {**made, "labels": self.files.train.labels[rows]}
+    def _labelled(self, classifier: Classifier, record: dict[str, Any], what: str) -> dict[str, np.ndarray]:
+        """Return what becomes of the shots ("bank") or of the validation images ("val"), for scores that learn."""
+        drawn = self.files.draw(Unit("", record["shots"], record["seed"]))
+        rows = drawn.train if what == "bank" else drawn.val
+        split = self.files.train if what == "bank" or drawn.val_from_train else self.files.val
+        if not len(rows):
+            return {"labels": np.empty(0, np.int32)}
+        return {**self._made(classifier, split.image_features[rows]), "labels": split.labels[rows]}
 
 
 def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:

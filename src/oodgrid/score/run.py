@@ -15,7 +15,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.score.contract import Skip
-from oodgrid.score.inputs import UnitFiles, read_units
+from oodgrid.score.inputs import Labelled, UnitFiles, UnitInputs, read_units
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 WORDS = {"negative_logits": "negative prompts, as neg_prompt and lsn learn them"}  # of needs, in reasons
@@ -36,8 +36,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     names = [id_dataset, *(ood.name for _, ood in dataset.pairs())]
     sets = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
     _check_class_names(dataset, sets)
-    units, train = read_units(results, experiment, backbone, id_dataset, method)
-    job = _Job(results, sets, train, {c.listed("score"): c for c in grid.scores(experiment, method)})
+    units, labelled = read_units(results, experiment, backbone, id_dataset, method)
+    job = _Job(results, sets, labelled, {c.listed("score"): c for c in grid.scores(experiment, method)})
     records = [job.run(unit) for unit in tqdm(units, desc=f"score {method} on {id_dataset} ({backbone})", delay=5)]
     tables = [job.table(record) for record in records if record["status"] == "ok"]
     empty = pl.DataFrame(schema={**KEYS, **SAMPLE, **dict.fromkeys(job.choices, pl.Float64)})
@@ -55,9 +55,9 @@ class _Job:
     """What all fits of one method share: the feature files, the scores, and where parts are kept."""
 
     def __init__(
-        self, results: Path, sets: dict[str, store.Features], train: store.Features | None, choices: dict[str, Choice]
+        self, results: Path, sets: dict[str, store.Features], labelled: Labelled, choices: dict[str, Choice]
     ) -> None:
-        self.results, self.sets, self.train, self.choices = results, sets, train, choices
+        self.results, self.sets, self.labelled, self.choices = results, sets, labelled, choices
         self.kept = Kept(results, "score")
         self.code = code_fingerprint("oodgrid.score", "oodgrid.sampling")
 
@@ -66,7 +66,8 @@ class _Job:
         record = {"shots": unit.shots, "seed": unit.seed, "status": unit.status, "reason": unit.reason}
         if unit.status != "ok":
             return record
-        parts = {name: self._part(unit, name) for name in self.sets}
+        whole = UnitInputs(self.results, unit, self.labelled)
+        parts = {name: self._part(whole, name) for name in self.sets}
         skipped: dict[str, str] = {}
         for part in parts.values():
             skipped |= store.read_table(self.results / part)[1]["skipped"]
@@ -84,19 +85,21 @@ class _Job:
         ]
         return pl.concat(parts)
 
-    def _part(self, unit: UnitFiles, name: str) -> str:
+    def _part(self, unit: UnitInputs, name: str) -> str:
+        files = unit.files
+        left = [files.classifier, files.bank, files.val, files.sets.get(name)]
         identity = {
-            "unit": [unit.shots, unit.seed, unit.classifier, unit.bank, unit.rows, unit.sets.get(name)],
+            "unit": [files.shots, files.seed, *left],
             "features": self.sets[name].digest,
-            "bank": self.train.digest if self.train else None,
+            "labelled": self.labelled.digests if files.shots else None,
             "scores": [[listed, choice.name, choice.params] for listed, choice in self.choices.items()],
             "code": self.code,
         }
         return self.kept.name(self.kept.get(identity, ".parquet", lambda path: self._write(unit, name, path)))
 
-    def _write(self, unit: UnitFiles, name: str, path: Path) -> None:
+    def _write(self, unit: UnitInputs, name: str, path: Path) -> None:
         features = self.sets[name]
-        inputs = unit.inputs(self.results, name, features, self.train)
+        inputs = unit.inputs(name, features)
         values, skipped = {}, {}
         for listed, choice in self.choices.items():
             try:
