@@ -13,7 +13,7 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,6 +21,9 @@ from oodgrid.errors import OodgridError, unknown
 from oodgrid.identity import code_fingerprint
 
 UNSAFE = r"[^\w.+-]+"
+LABEL_LIST = "label list"
+LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
+OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
 
@@ -37,6 +40,9 @@ class Entry:
         leaves: What a method leaves for the scores, "prototypes", "features" or "logits"; "" for a score.
         paper: Where the formula stands.
         summary: The first line of the docstring.
+        family: Of a score: "logits", "features", "activations" or "vision-language".
+        transductive: Whether a score of a sample depends on the samples before it.
+        adapted: What of a score was made for other networks, and how it is used here; "" where nothing was.
     """
 
     kind: str
@@ -47,6 +53,9 @@ class Entry:
     leaves: str
     paper: str
     summary: str
+    family: str = ""
+    transductive: bool = False
+    adapted: str = ""
 
     @property
     def learns(self) -> bool:
@@ -56,7 +65,13 @@ class Entry:
     @property
     def on_features(self) -> bool:
         """Whether this is a score of image features, which does not depend on a method that leaves them alone."""
-        return "features" in self.needs and not {"logits", "head", "negative_logits"} & set(self.needs)
+        return "features" in self.needs and not OF_METHOD & set(self.needs)
+
+    @property
+    def label_lists(self) -> tuple[str, ...]:
+        """The parameters that name a list of labels, whose texts the score is given."""
+        hints = get_type_hints(self.make, include_extras=True)
+        return tuple(name for name in self.params if LABEL_LIST in getattr(hints.get(name), "__metadata__", ()))
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
@@ -78,15 +93,17 @@ def method(*, leaves: str, needs: tuple[str, ...] = (), paper: str = "") -> Call
     return register
 
 
-def score(*, needs: tuple[str, ...], paper: str = "") -> Callable[[Callable], Callable]:
+def score(
+    *, needs: tuple[str, ...], paper: str = "", family: str = "", transductive: bool = False, adapted: str = ""
+) -> Callable[[Callable], Callable]:
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
     It returns one float64 a sample, shape (N,), higher = more in-distribution. The name under which it is
-    listed is the name of the function.
+    listed is the name of the function. What may be needed: `oodgrid.score.contract`; the other arguments: `Entry`.
     """
 
     def register(function: Callable) -> Callable:
-        _add("score", function.__name__, function, needs, "", paper)
+        _add("score", function.__name__, function, needs, "", paper, family, transductive, adapted)
         return function
 
     return register
@@ -156,11 +173,11 @@ def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
     return f"{name}@{','.join(changed)}" if changed else name
 
 
-def _add(kind: str, name: str, make: Callable, needs: tuple[str, ...], leaves: str, paper: str) -> None:
+def _add(kind: str, name: str, make: Callable, needs: tuple[str, ...], leaves: str, paper: str, *more: Any) -> None:
     if name in _ENTRIES[kind] and _ENTRIES[kind][name].make.__module__ != make.__module__:
         raise TypeError(f"two {kind}s are called {name}")
     summary = (inspect.getdoc(make) or "").split("\n", 1)[0]
-    _ENTRIES[kind][name] = Entry(kind, name, make, needs, _defaults(make), leaves, paper, summary)
+    _ENTRIES[kind][name] = Entry(kind, name, make, needs, _defaults(make), leaves, paper, summary, *more)
 
 
 def _defaults(make: Callable) -> dict[str, Any]:

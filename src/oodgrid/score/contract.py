@@ -4,12 +4,21 @@ All scores: higher = more in-distribution. Arguments by the name under which a s
 
 * `logits`: shape (N, K), float64, on the cosine scale.
 * `negative_logits`: shape (N, K, n), likewise: with what a method learned that each class is not.
+* `local_logits`: shape (N, P, K), likewise: of every patch of the image.
 * `features`: shape (N, D), float64, L2-normalised.
 * `head`: what makes logits of features, see `Head`.
 * `bank`: the labelled shots of the method, see `Bank`.
 * `val`: the few-shot validation samples, likewise.
+* `class_texts`: shape (K, D), float64, L2-normalised: the class names under the templates of the ID set, whatever the
+  method learned.
+* `prompt_variants`: shape (V, K, D), likewise: the prompts of the classes with their words shuffled, V times.
 
-A score of `features` that asks neither for logits nor for a head does not depend on the method, and stands under `any`.
+A parameter of the type `LabelList` is named in the configuration, and given to the score as `Labels`.
+
+A score that asks for no logits and no head does not depend on the method, and stands under `any`.
+
+Samples come in blocks of rows. A score looks at each sample alone, so that blocks change nothing; a transductive one,
+which does not, is given a whole stream at once and says so when it registers. No array can be written to.
 """
 
 from __future__ import annotations
@@ -19,7 +28,23 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import logsumexp, softmax
 
+from oodgrid.registry import LabelList
+from oodgrid.score.sharing import shared
+
+__all__ = [
+    "Bank",
+    "Head",
+    "LabelList",
+    "Labels",
+    "Skip",
+    "by_rows",
+    "log_normaliser",
+    "normalise",
+    "probabilities",
+    "similarities",
+]
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
 
 
@@ -27,7 +52,7 @@ class Skip(Exception):
     """A score that makes no sense here; its message is the reason that the results show."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """A linear classifier on normalised features.
 
@@ -44,7 +69,22 @@ class Head:
         return features @ self.weights.T + self.bias
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A list of labels that are not the classes, as texts.
+
+    Attributes:
+        features: Shape (M, D), float64, L2-normalised: the mean over the templates of the embeddings.
+        names: M labels, without their template.
+        kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
+    """
+
+    features: np.ndarray
+    names: list[str]
+    kinds: list[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Bank:
     """Labelled samples; what scores estimate from them is computed once, whoever asks.
 
@@ -107,3 +147,21 @@ def by_rows(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray, 
     """Apply a function of (n, D) that returns (n,) to blocks of rows, so that its temporaries stay small."""
     blocks = [function(features[start : start + rows]) for start in range(0, len(features), rows)]
     return np.concatenate(blocks) if blocks else np.empty(0)
+
+
+@shared
+def probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
+    """Return softmax(s / T) over the last axis, the shape of the logits."""
+    return softmax(logits / T, axis=-1)
+
+
+@shared
+def log_normaliser(logits: np.ndarray, *, T: float) -> np.ndarray:
+    """Return T logsumexp(s / T) over the last axis, shape (N,) of logits (N, K)."""
+    return T * logsumexp(logits / T, axis=-1)
+
+
+@shared
+def similarities(features: np.ndarray, bank: Bank) -> np.ndarray:
+    """Return the cosines of every sample with every sample of the bank, shape (N, M)."""
+    return features @ bank.features.T

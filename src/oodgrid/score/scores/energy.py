@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import logsumexp
 
 from oodgrid.registry import score
+from oodgrid.score.contract import log_normaliser
 
 
-@score(needs=("logits",), paper="Liu et al. 2020 (NeurIPS), equation 4; github.com/wetliu/energy_ood")
+@score(needs=("logits",), family="logits", paper="Liu et al. 2020 (NeurIPS), equation 4; github.com/wetliu/energy_ood")
 def energy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     """Energy: T logsumexp(s / T), the negative free energy (higher = ID).
 
@@ -22,4 +22,4 @@ def energy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     Returns:
         Shape (N,), between max_k s_k and max_k s_k + T log K.
     """
-    return T * logsumexp(logits / T, axis=1)
+    return log_normaliser(logits, T=T)

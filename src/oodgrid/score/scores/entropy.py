@@ -9,7 +9,11 @@ from scipy.special import log_softmax
 from oodgrid.registry import score
 
 
-@score(needs=("logits",), paper="Hendrycks & Gimpel 2017 (ICLR); as a CLIP baseline: Ming et al. 2022, MCM's code")
+@score(
+    needs=("logits",),
+    family="logits",
+    paper="Hendrycks & Gimpel 2017 (ICLR); as a CLIP baseline: Ming et al. 2022, MCM's code",
+)
 def entropy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     """Negative entropy: sum_k p_k log p_k of p = softmax(s / T).
 

@@ -9,7 +9,11 @@ from oodgrid.registry import score
 from oodgrid.score.contract import Bank, by_rows
 
 
-@score(needs=("features", "bank"), paper="Sun et al. 2022 (ICML), equation 3; github.com/deeplearning-wisc/knn-ood")
+@score(
+    needs=("features", "bank"),
+    family="features",
+    paper="Sun et al. 2022 (ICML), equation 3; github.com/deeplearning-wisc/knn-ood",
+)
 def knn(features: np.ndarray, bank: Bank, *, k: PositiveInt | None = None) -> np.ndarray:
     """Deep nearest neighbours: minus the Euclidean distance to the k-th nearest bank feature, all normalised.
 

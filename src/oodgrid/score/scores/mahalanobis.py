@@ -11,6 +11,7 @@ from oodgrid.score.contract import Bank, Skip, by_rows
 
 @score(
     needs=("features", "bank"),
+    family="features",
     paper="Lee et al. 2018 (NeurIPS), equations 1-2; covariance: Ledoit & Wolf 2004 (J. Multivariate Analysis)",
 )
 def mahalanobis(features: np.ndarray, bank: Bank) -> np.ndarray:

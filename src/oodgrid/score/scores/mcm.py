@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import softmax
 
 from oodgrid.registry import score
+from oodgrid.score.contract import probabilities
 
 
-@score(needs=("logits",), paper="Ming et al. 2022 (NeurIPS), equation 3; github.com/deeplearning-wisc/MCM")
+@score(
+    needs=("logits",),
+    family="vision-language",
+    paper="Ming et al. 2022 (NeurIPS), equation 3; github.com/deeplearning-wisc/MCM",
+)
 def mcm(logits: np.ndarray, *, T: PositiveFloat = 1.0) -> np.ndarray:
     """Maximum concept matching: max_k softmax(s / T)_k of cosines s; published default T = 1.
 
@@ -20,4 +24,4 @@ def mcm(logits: np.ndarray, *, T: PositiveFloat = 1.0) -> np.ndarray:
     Returns:
         Shape (N,), in [1/K, 1].
     """
-    return softmax(logits / T, axis=1).max(axis=1)
+    return probabilities(logits, T=T).max(axis=1)

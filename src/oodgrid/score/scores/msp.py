@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import softmax
 
 from oodgrid.registry import score
+from oodgrid.score.contract import probabilities
 
 
-@score(needs=("logits",), paper="Hendrycks & Gimpel 2017 (ICLR), section 2")
+@score(needs=("logits",), family="logits", paper="Hendrycks & Gimpel 2017 (ICLR), section 2")
 def msp(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     """Maximum softmax probability: max_k softmax(s / T)_k; T = .01 is the classifier's own softmax.
 
@@ -22,4 +22,4 @@ def msp(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     Returns:
         Shape (N,), in [1/K, 1].
     """
-    return softmax(logits / T, axis=1).max(axis=1)
+    return probabilities(logits, T=T).max(axis=1)

@@ -11,6 +11,7 @@ from oodgrid.registry import score
 
 @score(
     needs=("logits", "negative_logits"),
+    family="vision-language",
     paper="Li et al. 2024 (CVPR), equation 8; github.com/mala-lab/NegPrompt (open_score msp)",
 )
 def neg_prompt(logits: np.ndarray, negative_logits: np.ndarray, *, T: PositiveFloat = 1.0) -> np.ndarray:
