@@ -102,7 +102,7 @@ def test_two_files_may_not_claim_one_name(monkeypatch):
     def mcm(logits):
         return logits
 
-    with pytest.raises(TypeError, match="two scores are called mcm"):
+    with pytest.raises(OodgridError, match="two scores are called mcm"):
         registry.score(needs=("logits",))(mcm)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from oodgrid import registry
@@ -45,6 +45,25 @@ def scores(experiment: Experiment, method: str) -> list[Choice]:
 def on_features(score: Choice) -> bool:
     """Return whether a score looks at features rather than at logits."""
     return registry.find("score", score.name).on_features
+
+
+def has_streams(experiment: Experiment) -> bool:
+    """Return whether some score is transductive, and so has a table of its own."""
+    return any(transductive(score) for score in experiment.scores)
+
+
+def transductive(score: Choice) -> bool:
+    """Return whether a score of a sample depends on the samples before it."""
+    return registry.find("score", score.name).transductive
+
+
+def label_lists(scores: Iterable[Choice]) -> list[str]:
+    """Return the lists of labels that some scores name."""
+    named = []
+    for score in scores:
+        entry = registry.find("score", score.name)
+        named += [score.params.get(parameter, entry.params[parameter]) for parameter in entry.label_lists]
+    return list(dict.fromkeys(name for name in named if name is not None))
 
 
 def rows(experiment: Experiment) -> Iterator[dict[str, str | int]]:

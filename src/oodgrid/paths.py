@@ -28,6 +28,16 @@ def texts(results: Path, backbone: str, dataset: str) -> Path:
     return results / "text" / backbone / f"{dataset}.h5"
 
 
+def label_texts(results: Path, backbone: str, labels: str) -> Path:
+    """Return the text file of one list of labels; shared by all experiments."""
+    return results / "text" / backbone / "labels" / f"{labels}.h5"
+
+
+def prompt_variants(results: Path, backbone: str, dataset: str) -> Path:
+    """Return the text file of the prompts of one class list with their words shuffled; shared by all experiments."""
+    return results / "text" / backbone / f"{dataset}.shuffled.h5"
+
+
 def fitted(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the manifest of what was learned."""
     return results / experiment / "adapted" / backbone / id_dataset / method / "fit.json"
@@ -41,6 +51,11 @@ def applied(results: Path, experiment: str, backbone: str, id_dataset: str, meth
 def scores(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the table with one row a sample and one column a score."""
     return results / experiment / "scores" / backbone / id_dataset / f"{method}.parquet"
+
+
+def streams(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
+    """Return the table of the transductive scores, one row a sample of every stream."""
+    return results / experiment / "scores" / backbone / id_dataset / f"{method}.streams.parquet"
 
 
 def metrics(results: Path, experiment: str) -> Path:

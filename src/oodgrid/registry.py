@@ -2,7 +2,7 @@
 
 The registry knows no method and no score by name. It imports every module of the package where a kind
 lives, as a plug-in host does, and the decorators below fill it. Those modules must be cheap to import
-(numpy at most), because validating a configuration imports them all.
+(numpy at most), because validating a configuration imports them all. `oodgrid.plugins` brings others.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from oodgrid import plugins
 from oodgrid.errors import OodgridError, unknown
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import code_fingerprint, file_sha256
 
 UNSAFE = r"[^\w.+-]+"
 LABEL_LIST = "label list"
 LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}
+NEEDS = (*sorted(OF_METHOD), "features", "bank", "val", "class_texts", "prompt_variants")  # of scores
+BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
 
@@ -68,10 +72,21 @@ class Entry:
         return "features" in self.needs and not OF_METHOD & set(self.needs)
 
     @property
+    def plugin(self) -> Path | None:
+        """The file that it comes from, where that is none of the package's own."""
+        file = inspect.getsourcefile(self.make)
+        return None if file is None or self.make.__module__.startswith("oodgrid.") else Path(file)
+
+    @property
     def label_lists(self) -> tuple[str, ...]:
         """The parameters that name a list of labels, whose texts the score is given."""
         hints = get_type_hints(self.make, include_extras=True)
         return tuple(name for name in self.params if LABEL_LIST in getattr(hints.get(name), "__metadata__", ()))
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """The types of the parameters."""
+        return get_type_hints(self.make, include_extras=True) | {"bank": BANK}
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
@@ -114,6 +129,7 @@ def entries(kind: str) -> dict[str, Entry]:
     package = importlib.import_module(PACKAGES[kind])
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
+    plugins.load_installed()
     return _ENTRIES[kind]
 
 
@@ -141,6 +157,12 @@ def fit_code(name: str) -> str:
     return code_fingerprint("oodgrid.adapt.fit", find("method", name).make.__module__)
 
 
+def score_code(names: Iterable[str]) -> str:
+    """Return the fingerprint of the code that decides these scores."""
+    files = sorted({file for name in names if (file := find("score", name).plugin)})
+    return code_fingerprint("oodgrid.score", "oodgrid.sampling") + "".join(file_sha256(file)[:16] for file in files)
+
+
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters converted to their declared types.
 
@@ -148,8 +170,7 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
         OodgridError: The name or a parameter does not exist, or a value has the wrong type.
     """
     entry = find(kind, name)
-    types = get_type_hints(entry.make, include_extras=True)
-    checked = {}
+    types, checked = entry.types, {}
     for key, value in params.items():
         if key not in entry.params:
             raise unknown(f"parameter of {kind} {name}", key, entry.params or ["none: it has no parameters"])
@@ -175,9 +196,33 @@ def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
 
 def _add(kind: str, name: str, make: Callable, needs: tuple[str, ...], leaves: str, paper: str, *more: Any) -> None:
     if name in _ENTRIES[kind] and _ENTRIES[kind][name].make.__module__ != make.__module__:
-        raise TypeError(f"two {kind}s are called {name}")
+        raise OodgridError(f"two {kind}s are called {name}: give one another name")
+    if kind == "score":
+        _check_signature(name, make, needs, *more)
     summary = (inspect.getdoc(make) or "").split("\n", 1)[0]
-    _ENTRIES[kind][name] = Entry(kind, name, make, needs, _defaults(make), leaves, paper, summary, *more)
+    params = _defaults(make) | ({"bank": "shots"} if kind == "score" and "bank" in needs else {})
+    _ENTRIES[kind][name] = Entry(kind, name, make, needs, params, leaves, paper, summary, *more)
+
+
+def _check_signature(name: str, make: Callable, needs: tuple[str, ...], *more: Any) -> None:
+    """Raise OodgridError where a score's function does not take what it declares."""
+    if not isinstance(needs, tuple) or not needs:
+        raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
+    for need in needs:
+        if need not in NEEDS:
+            raise unknown(f"need of score {name}", str(need), NEEDS)
+    parameters = list(inspect.signature(make).parameters.values())
+    given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if len(given) != len(needs):
+        raise OodgridError(
+            f"score {name} needs {', '.join(needs)} but takes {len(given)} arguments before its parameters: one for "
+            "each need, in that order; parameters come after *"
+        )
+    without = [p.name for p in parameters[len(given) :] if p.default is inspect.Parameter.empty]
+    if without:
+        raise OodgridError(f"score {name}: parameter {without[0]} has no default")
+    if any(more[1:2]) and "order" not in (p.name for p in parameters):
+        raise OodgridError(f"score {name} is transductive: it needs a parameter order, the seed of the stream's order")
 
 
 def _defaults(make: Callable) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import pytest
 from oodgrid import paths, registry, sampling, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
+from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Skip
-from oodgrid.score.run import compute, score
+from oodgrid.score.run import score
 
 SETS = {"pets": 10, "noise": 5, "cars": 7}  # the ID set, then near, then far, as the experiment lists them
 LOGIT_SCORES = ["mcm", "mcm@T=0.5", "max_logit"]
@@ -85,7 +86,7 @@ def test_metadata_of_a_method(mini):
 def test_any_holds_the_feature_scores_of_the_cached_shots(mini):
     table, metadata = run(mini, "any")
     assert table.columns == [*SAMPLE, *FEATURE_SCORES]
-    assert metadata["params"] == {"mahalanobis": {}, "knn@k=1": {"k": 1}}
+    assert metadata["params"] == {"mahalanobis": {"bank": "shots"}, "knn@k=1": {"k": 1, "bank": "shots"}}
     assert table["prediction"].null_count() == len(table)
     train = mini.read("pets", "train")
     rows = sampling.draw(train.labels, None, 2, 1).train
@@ -369,5 +370,7 @@ def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
 
     broken = replace(registry.find("score", "mcm"), make=lambda logits: np.array(values))
     monkeypatch.setitem(registry.entries("score"), "mcm", broken)
-    with pytest.raises(OodgridError, match=rf"score mcm gave {fault}.*one finite number a sample, \(2,\)"):
+    with pytest.raises(
+        OodgridError, match=rf"score mcm in .*test_run.py gave {fault}.*one finite number a sample, \(2,\)"
+    ):
         compute(Choice(name="mcm"), {"logits": np.zeros((2, 3))})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from oodgrid import catalogue, registry
+from oodgrid import catalogue, plugins, registry
 from oodgrid.config.backbone import Backbone
-from oodgrid.config.base import Slug, Strict
+from oodgrid.config.base import Slug, Strict, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.errors import OodgridError, unknown
 
@@ -32,6 +33,14 @@ class Choice(BaseModel):
     def listed(self, kind: str) -> str:
         """Return the name under which results list it, as `mcm@T=0.5`."""
         return registry.label(self.name, self.params, registry.find(kind, self.name).params)
+
+
+def _spread(given: Any) -> list[Any]:
+    """Return a score once for each value, where a parameter is given as a list of them: {name: mcm, T: [0.5, 1]}."""
+    lists = (
+        {key: values for key, values in given.items() if isinstance(values, list)} if isinstance(given, dict) else {}
+    )
+    return [given | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [given]
 
 
 def _from_catalogue(kind: str) -> Any:
@@ -102,12 +111,26 @@ class Experiment(Strict):
     """The grid: every backbone x ID set x method x shots x seed, under every score, against every OOD set."""
 
     experiment: Slug = Field(description="Results go to results/<experiment>/.")
+    plugins: list[str] = Field([], description="Python files with scores or methods of your own.")
     backbones: list[BackboneEntry] = Field(min_length=1, description="Names from the catalogue, or entries.")
     id_datasets: list[IdDataset] = Field(min_length=1)
     methods: list[MethodChoice] = Field(min_length=1, description="oodgrid list methods")
     shots: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 16], min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
     scores: list[ScoreChoice] = Field(min_length=1, description="oodgrid list scores")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _load_plugins(cls, data: Any) -> Any:
+        named = data.get("plugins") if isinstance(data, dict) else None
+        for file in named if isinstance(named, list) else ():
+            plugins.load(expand(str(file)))
+        return data
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _one_score_a_value(cls, given: Any) -> Any:
+        return [each for score in given for each in _spread(score)] if isinstance(given, list) else given
 
     @model_validator(mode="after")
     def _sound(self) -> Experiment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,11 @@ from oodgrid import paths, sampling, store
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.grid import units
-from oodgrid.score.contract import Bank, Head, normalise
+from oodgrid.score.contract import Bank, Head, Labels, normalise
+from oodgrid.score.sharing import frozen
+
+ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
+LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,7 @@ class Labelled:
         """Digests of both."""
         return [part.digest if part else None for part in (self.train, self.val)]
 
-    def draw(
-        self, shots: int, seed: int
-    ) -> tuple[tuple[store.Features, np.ndarray], tuple[store.Features, np.ndarray]]:
+    def draw(self, shots: int, seed: int) -> tuple[Rows, Rows]:
         """Return the split and the rows of the shots, and of the validation images (maybe none).
 
         Raises:
@@ -70,6 +73,30 @@ class Labelled:
         return (self.train, drawn.train), (self.train if drawn.val_from_train or not self.val else self.val, drawn.val)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """The texts that scores may ask for, the same for all fits.
+
+    Attributes:
+        by_need: "class_texts" (K, D) and "prompt_variants" (V, K, D), as far as they are there; float64, unit norm.
+        lists: Lists of labels by their names in the configuration.
+        digests: Of the files behind all that.
+    """
+
+    by_need: dict[str, np.ndarray]
+    lists: dict[str, Labels]
+    digests: list[str]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one set: features as cached, and where their local features are."""
+
+    name: str
+    features: store.Features
+    file: Path
+
+
 class UnitInputs:
     """One fit with everything that its scores may ask for; what all sets share is made once.
 
@@ -77,25 +104,88 @@ class UnitInputs:
         files: What apply left.
     """
 
-    def __init__(self, results: Path, files: UnitFiles, labelled: Labelled) -> None:
-        self.results, self.files, self.labelled = results, files, labelled
+    def __init__(self, results: Path, files: UnitFiles, labelled: Labelled, texts: Texts) -> None:
+        self.results, self.files, self.labelled, self.texts = results, files, labelled, texts
 
-    def inputs(self, name: str, features: store.Features) -> dict[str, Any]:
-        """Return what there is, by the names of `oodgrid.score.contract`, for one dataset."""
-        left = self._left(self.files.sets.get(name))
-        given: dict[str, Any] = {"features": normalise(left.get("features", features.image_features))}
+    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Yield what there is, by the names of `oodgrid.score.contract`, for the samples in blocks of rows.
+
+        Args:
+            samples: One set.
+            needs: What the scores that are to be computed ask for: local logits are made for these only.
+        """
+        if "local_logits" in needs and self._head is not None and self._local_shape(samples):
+            yield from self._local_blocks(samples)
+            return
+        features, logits = self._left_of(samples)
+        for start in range(0, max(len(features), 1), ROWS):
+            part = slice(start, start + ROWS)
+            yield self._given(samples.name, features[part], None if logits is None else logits[part], needs)
+
+    def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
+        """Return what there is for the samples of several sets at once, in this order."""
+        names = " and ".join(part.name for part in parts)
+        left = [self._left_of(part) for part in parts]
+        features = np.concatenate([features for features, _ in left])[order]
+        logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
+        return self._given(names, features, logits, needs)
+
+    def lacking(self, need: str, score: str) -> str:
+        """Return why something that a score needs is not there."""
+        shots = f"the shots of a fit, and {score} is asked of a method that has none: write bank: train, or ask another"
+        return {
+            "bank": shots if not self.files.shots else "labelled shots, and there are none",
+            "val": "validation images of a fit with shots, and there are none",
+            "train": "the train split as cached, and there is none or the method changes it",
+            "head": "a linear head on the features, and the method leaves logits only",
+            "negative_logits": "negative prompts, as neg_prompt and lsn learn them",
+            "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
+            "leaves prototypes",
+            "class_texts": "texts of the class names, and there are none",
+            "prompt_variants": "shuffled prompts of the class names, and there are none",
+        }.get(need, f"{need}, and the method leaves none")
+
+    def _left_of(self, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features as the method leaves them, shape (N, D), and logits where those are what it leaves."""
+        left = self._left(self.files.sets.get(samples.name))
+        return left.get("features", samples.features.image_features), left.get("logits")
+
+    def _given(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> dict[str, Any]:
+        given: dict[str, Any] = {"features": normalise(features)}
         width = given["features"].shape[1]
-        if "logits" in left:
-            given["logits"] = left["logits"].astype(np.float64)
+        if logits is not None:
+            given["logits"] = logits.astype(np.float64)
         elif self._head is not None:
             self._check_width(width, self._head.weights.shape[1], name, "prototypes")
             given |= {"head": self._head, "logits": self._head.logits(given["features"])}
-        if self._negatives is not None:
+        if self._negatives is not None and "negative_logits" in needs:
             given["negative_logits"] = np.einsum("nd,kjd->nkj", given["features"], self._negatives, optimize=True)
-        for need, samples in self._samples.items():
-            self._check_width(width, samples.features.shape[1], name, "training features")
-            given[need] = samples
+        for need, found in self._samples.items():
+            self._check_width(width, found.features.shape[1], name, "training features")
+            given[need] = found
+        if "train" in needs and self._train is not None:
+            self._check_width(width, self._train.features.shape[1], name, "training features")
+            given["train"] = self._train
+        given |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
+        for values in given.values():
+            frozen(values)
         return given
+
+    def _local_blocks(self, samples: Samples) -> Iterator[dict[str, Any]]:
+        _, patches, _ = self._local_shape(samples)
+        rows = max(1, LOCAL_NUMBERS // (patches * len(self._head.weights)))
+        for first, local in store.read_local_features(samples.file):
+            for start in range(0, len(local), rows):
+                block = local[start : start + rows]
+                features = samples.features.image_features[first + start : first + start + len(block)]
+                local_logits = self._head.logits(normalise(block))
+                yield self._given(samples.name, features, None, ()) | {"local_logits": frozen(local_logits)}
+
+    def _local_shape(self, samples: Samples) -> tuple[int, ...] | None:
+        found = store.array_shapes(samples.file).get("local_features")
+        return found[0] if found and self.files.leaves == "prototypes" else None
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
@@ -106,7 +196,8 @@ class UnitInputs:
         if "prototypes" not in self._classifier or self.files.leaves == "logits":
             return None
         weights = self._classifier["prototypes"].astype(np.float64)
-        return Head(weights, self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64))
+        bias = self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64)
+        return Head(frozen(weights), frozen(bias))
 
     @cached_property
     def _negatives(self) -> np.ndarray | None:
@@ -124,13 +215,23 @@ class UnitInputs:
             return {}
         return {need: self._bank(need, *rows) for need, rows in drawn.items() if len(rows[1])}
 
+    @cached_property
+    def _train(self) -> Bank | None:
+        """The whole train split, where the method leaves features as they are."""
+        train = self.labelled.train
+        if train is None or self.files.leaves == "features":
+            return None
+        features = frozen(normalise(train.image_features))
+        logits = self._head.logits(features) if self._head is not None else None
+        return Bank(features, train.labels, int(np.unique(train.labels, return_counts=True)[1].min()), logits)
+
     def _bank(self, need: str, split: store.Features, rows: np.ndarray) -> Bank:
         left = self._left(getattr(self.files, need))
-        features = normalise(left.get("features", split.image_features[rows]))
+        features = frozen(normalise(left.get("features", split.image_features[rows])))
         logits = left.get("logits")
         if logits is None and self._head is not None:
             logits = self._head.logits(features)
-        logits = None if logits is None else logits.astype(np.float64)
+        logits = None if logits is None else frozen(logits.astype(np.float64))
         return Bank(features, left.get("labels", split.labels[rows]), self.files.shots, logits)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
@@ -155,6 +256,48 @@ def read_units(
         return [_any(labelled, unit.shots, unit.seed) for unit in units(experiment, ANY)], labelled
     manifest = store.read_json(paths.applied(results, experiment.experiment, backbone, id_dataset, method))
     return [UnitFiles(**unit, leaves=manifest["leaves"]) for unit in manifest["units"]], labelled
+
+
+def read_texts(
+    results: Path, backbone: str, dataset: IdDataset, needs: Collection[str], lists: Collection[str]
+) -> Texts:
+    """Return the texts for which scores ask.
+
+    Args:
+        results: The results folder.
+        backbone: Name.
+        dataset: The ID set.
+        needs: What the scores need.
+        lists: The names of the lists of labels.
+
+    Raises:
+        OodgridError: The file of a list is missing or damaged.
+    """
+    by_need, labels, digests = {}, {}, []
+    for need, path in _text_files(results, backbone, dataset).items():
+        if need in needs and path.exists():
+            found = store.read_texts(path)
+            each = normalise(found.text_features)
+            by_need[need] = frozen(normalise(each.mean(axis=0)) if need == "class_texts" else each)
+            digests.append(found.digest)
+    for name in lists:
+        found = store.read_texts(paths.label_texts(results, backbone, name))
+        labels[name] = _labels(found)
+        digests.append(found.digest)
+    return Texts(by_need, labels, digests)
+
+
+def _text_files(results: Path, backbone: str, dataset: IdDataset) -> dict[str, Path]:
+    files = {"prompt_variants": paths.prompt_variants(results, backbone, dataset.name)}
+    return files | (
+        {"class_texts": paths.texts(results, backbone, dataset.name)} if dataset.text == "classnames" else {}
+    )
+
+
+def _labels(found: store.Texts) -> Labels:
+    kinds = found.provenance.get("text", {}).get("kinds") or [""] * len(found.classnames)
+    embeddings = found.text_features.astype(np.float64).mean(axis=0)
+    return Labels(frozen(normalise(embeddings)), found.classnames, list(kinds))
 
 
 def _any(labelled: Labelled, shots: int, seed: int) -> UnitFiles:

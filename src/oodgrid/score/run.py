@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,135 +14,184 @@ from tqdm import tqdm
 from oodgrid import grid, paths, registry, store
 from oodgrid.config import Choice, Experiment, IdDataset
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
-from oodgrid.score.contract import Skip
-from oodgrid.score.inputs import Labelled, UnitFiles, UnitInputs, read_units
+from oodgrid.score.checks import check_plugins
+from oodgrid.score.compute import Column, needed
+from oodgrid.score.inputs import Labelled, Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
-WORDS = {"negative_logits": "negative prompts, as neg_prompt and lsn learn them"}  # of needs, in reasons
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
 
 
 def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
-    """Score every sample of every set under every (shots, seed) of one method and write the table.
+    """Score every sample of every set under every (shots, seed) of one method, write the table and return its path.
 
     Columns: dataset, shots, seed, index, path, label, prediction (null where there are no logits), and one float64
     column a score. A score that was skipped is null; the table's metadata say why, fit by fit,
-    and how many broken images a set lacks.
+    and how many broken images a set lacks. Transductive scores go to a table beside it, `paths.streams`, with
+    `ood_dataset`, and the place of every sample in the stream of each order, before their columns.
 
     Raises:
-        OodgridError: A file that is needed is missing or damaged, or class names of a pair overlap.
+        OodgridError: A file that is needed is missing or damaged, class names of a pair overlap, or a score of the
+            user's own is none.
     """
     dataset = experiment.id_dataset(id_dataset)
-    names = [id_dataset, *(ood.name for _, ood in dataset.pairs())]
-    sets = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
-    _check_class_names(dataset, sets)
-    units, labelled = read_units(results, experiment, backbone, id_dataset, method)
-    job = _Job(results, sets, labelled, {c.listed("score"): c for c in grid.scores(experiment, method)})
-    records = [job.run(unit) for unit in tqdm(units, desc=f"score {method} on {id_dataset} ({backbone})", delay=5)]
-    tables = [job.table(record) for record in records if record["status"] == "ok"]
-    empty = pl.DataFrame(schema={**KEYS, **SAMPLE, **dict.fromkeys(job.choices, pl.Float64)})
-    table = pl.concat([empty, *tables])
-    params = {name: registry.find("score", c.name).params | c.params for name, c in job.choices.items()}
-    path = paths.scores(results, experiment.experiment, backbone, id_dataset, method)
-    broken = {
-        name: len(left_out) for name, features in sets.items() if (left_out := features.provenance.get("skipped"))
+    files = {
+        name: paths.features(results, backbone, name, "test")
+        for name in (id_dataset, *(ood.name for _, ood in dataset.pairs()))
     }
-    store.write_table(path, table, {"units": records, "params": params, "broken_images": broken})
-    return path
+    sets = {name: Samples(name, store.read_features(file), file) for name, file in files.items()}
+    _check_class_names(dataset, sets)
+    choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
+    check_plugins(choices.values())
+    units, labelled = read_units(results, experiment, backbone, id_dataset, method)
+    texts = read_texts(results, backbone, dataset, needed(choices.values()), grid.label_lists(choices.values()))
+    job = _Job(results, sets, labelled, texts, choices)
+    title = f"score {method} on {id_dataset} ({backbone})"
+    records = [job.run(unit) for unit in tqdm(units, desc=title, unit="fit", delay=5)]
+    place = (results, experiment.experiment, backbone, id_dataset, method)
+    if grid.has_streams(experiment):
+        job.write(records, True, paths.streams(*place))
+    return job.write(records, False, paths.scores(*place))
 
 
+@dataclass
 class _Job:
-    """What all fits of one method share: the feature files, the scores, and where parts are kept."""
+    """What all fits of one method share: the feature files, the texts, the scores, and where parts are kept."""
 
-    def __init__(
-        self, results: Path, sets: dict[str, store.Features], labelled: Labelled, choices: dict[str, Choice]
-    ) -> None:
-        self.results, self.sets, self.labelled, self.choices = results, sets, labelled, choices
-        self.kept = Kept(results, "score")
-        self.code = code_fingerprint("oodgrid.score", "oodgrid.sampling")
+    results: Path
+    sets: dict[str, Samples]
+    labelled: Labelled
+    texts: Texts
+    choices: dict[str, Choice]
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(self.results, "score")
+        self.code = registry.score_code(choice.name for choice in self.choices.values())
+        transductive = {n: c for n, c in self.choices.items() if registry.find("score", c.name).transductive}
+        self.scores = {False: {n: c for n, c in self.choices.items() if n not in transductive}, True: transductive}
 
     def run(self, unit: UnitFiles) -> dict[str, Any]:
-        """Return the record of one fit, scoring the sets that are not there yet."""
+        """Return the record of one fit, scoring the sets and streams that are not there yet."""
         record = {"shots": unit.shots, "seed": unit.seed, "status": unit.status, "reason": unit.reason}
         if unit.status != "ok":
             return record
-        whole = UnitInputs(self.results, unit, self.labelled)
-        parts = {name: self._part(whole, name) for name in self.sets}
-        skipped: dict[str, str] = {}
-        for part in parts.values():
-            skipped |= store.read_table(self.results / part)[1]["skipped"]
-        return {**record, "parts": parts, "skipped": skipped}
+        whole = UnitInputs(self.results, unit, self.labelled, self.texts)
+        own, *oods = self.sets
+        parts = {name: self._part(unit, [name], lambda path, n=name: self._score(whole, n, path)) for name in self.sets}
+        streams = {
+            ood: self._part(unit, [own, ood], lambda path, n=ood: self._score_stream(whole, own, n, path))
+            for ood in (oods if self.scores[True] else ())
+        }
+        return {**record, "parts": parts, "streams": streams}
 
-    def table(self, record: dict[str, Any]) -> pl.DataFrame:
-        """Return the samples of one fit, all sets under each other."""
-        keys = {"shots": record["shots"], "seed": record["seed"]}
-        parts = [
-            store.read_table(self.results / part)[0].select(
-                *(pl.lit(value, dtype=KEYS[key]).alias(key) for key, value in {"dataset": name, **keys}.items()),
-                pl.all(),
-            )
-            for name, part in record["parts"].items()
-        ]
-        return pl.concat(parts)
+    def write(self, records: list[dict[str, Any]], transductive: bool, path: Path) -> Path:
+        """Write one table from the parts: of the scores that look at each sample alone, or of the transductive ones."""
+        which = "streams" if transductive else "parts"
+        fits, tables = [], []
+        for record in records:
+            fit = {key: value for key, value in record.items() if key not in ("parts", "streams")}
+            if record["status"] == "ok":
+                fit |= {"parts": record[which], "skipped": {}}
+                for name, part in record[which].items():
+                    table, about = store.read_table(self.results / part)
+                    fit["skipped"] |= about["skipped"]
+                    tables.append(_keyed(table, record, name, transductive))
+            fits.append(fit)
+        choices = self.scores[transductive]
+        places = {f"place@order={order}": pl.Int32 for order in _orders(choices)}
+        columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
+        empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
+        params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
+        broken = {n: len(skipped) for n, s in self.sets.items() if (skipped := s.features.provenance.get("skipped"))}
+        about = {"units": fits, "params": params, "broken_images": broken}
+        store.write_table(path, pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about)
+        return path
 
-    def _part(self, unit: UnitInputs, name: str) -> str:
-        files = unit.files
-        left = [files.classifier, files.bank, files.val, files.sets.get(name)]
+    def _part(self, unit: UnitFiles, names: list[str], make: Callable[[Path], None]) -> str:
+        left = [unit.classifier, unit.bank, unit.val, *(unit.sets.get(name) for name in names)]
         identity = {
-            "unit": [files.shots, files.seed, *left],
-            "features": self.sets[name].digest,
-            "labelled": self.labelled.digests if files.shots else None,
-            "scores": [[listed, choice.name, choice.params] for listed, choice in self.choices.items()],
+            "unit": [unit.shots, unit.seed, *left],
+            "features": [self.sets[name].features.digest for name in names],
+            "labelled": self.labelled.digests if unit.shots or "train" in needed(self.choices.values()) else None,
+            "texts": self.texts.digests,
+            "scores": [[n, c.name, c.params] for n, c in self.scores[len(names) > 1].items()],
             "code": self.code,
         }
-        return self.kept.name(self.kept.get(identity, ".parquet", lambda path: self._write(unit, name, path)))
+        return self.kept.name(self.kept.get(identity, ".parquet", make))
 
-    def _write(self, unit: UnitInputs, name: str, path: Path) -> None:
-        features = self.sets[name]
-        inputs = unit.inputs(name, features)
-        values, skipped = {}, {}
-        for listed, choice in self.choices.items():
-            try:
-                values[listed] = compute(choice, inputs)
-            except Skip as skip:
-                values[listed], skipped[listed] = None, str(skip)
-        prediction = inputs["logits"].argmax(axis=1) if "logits" in inputs else None
-        samples = [np.arange(len(features.labels)), features.paths, features.labels, prediction]
-        table = pl.DataFrame(
-            {**dict(zip(SAMPLE, samples, strict=True)), **values},
-            schema_overrides={**SAMPLE, **dict.fromkeys(values, pl.Float64)},
-        )
-        store.write_table(path, table, {"skipped": skipped})
+    def _score(self, unit: UnitInputs, name: str, path: Path) -> None:
+        """Score the samples of one set, block by block: first what needs no local features, then what does."""
+        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in self.scores[False].items()}
+        predictions: list[np.ndarray] = []
+        for local in (False, True):
+            those = [column for column in columns.values() if ("local_logits" in column.needs) == local]
+            if local and not those:
+                break
+            for block in unit.blocks(self.sets[name], {need for column in those for need in column.needs}):
+                for column in those:
+                    column.add(block)
+                if not local and "logits" in block:
+                    predictions.append(block["logits"].argmax(axis=1))
+        table = _samples(self.sets[name].features, np.concatenate(predictions) if predictions else None)
+        _write_part(path, table, columns)
 
-
-def compute(choice: Choice, inputs: dict[str, Any]) -> np.ndarray:
-    """Return one score of N samples, shape (N,), float64.
-
-    Raises:
-        Skip: What the score needs is not there, or makes no sense.
-        OodgridError: The score gave another shape or values that are not finite.
-    """
-    entry = registry.find("score", choice.name)
-    missing = [need for need in entry.needs if need not in inputs]
-    if missing:
-        raise Skip(f"{choice.name} needs {', '.join(WORDS.get(need, need) for need in missing)}")
-    given = [inputs[need] for need in entry.needs]
-    values = np.asarray(entry.make(*given, **choice.params), dtype=np.float64)
-    if values.shape != (len(given[0]),) or not np.isfinite(values).all():
-        raise OodgridError(
-            f"score {choice.listed('score')} gave shape {values.shape} with {np.sum(~np.isfinite(values))} values that "
-            f"are not finite; one finite number a sample, ({len(given[0])},), is needed"
-        )
-    return values
+    def _score_stream(self, unit: UnitInputs, own: str, ood: str, path: Path) -> None:
+        """Score ID and OOD samples in one stream, once for every order in which some score wants them."""
+        choices = self.scores[True]
+        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in choices.items()}
+        parts = [self.sets[own], self.sets[ood]]
+        table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
+        for order, names in _orders(choices).items():
+            stream = np.random.default_rng(order).permutation(len(table))
+            given = unit.stream(parts, stream, {need for name in names for need in columns[name].needs})
+            place = np.argsort(stream)
+            for name in names:
+                columns[name].add(given, place)
+            found = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
+            if "logits" in given:
+                found["prediction"] = pl.Series(given["logits"].argmax(axis=1)[place], dtype=pl.Int32)
+            table = table.with_columns(**found)
+        _write_part(path, table, columns)
 
 
-def _check_class_names(dataset: IdDataset, sets: dict[str, store.Features]) -> None:
+def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
+    """Return the seeds of the orders of streams, each with the scores that want it; none for other scores."""
+    found: dict[int, list[str]] = {}
+    for name, choice in choices.items():
+        entry = registry.find("score", choice.name)
+        if entry.transductive:
+            found.setdefault(choice.params.get("order", entry.params["order"]), []).append(name)
+    return found
+
+
+def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:
+    columns = [np.arange(len(features.labels)), features.paths, features.labels, prediction]
+    return pl.DataFrame(dict(zip(SAMPLE, columns, strict=True)), schema_overrides=SAMPLE)
+
+
+def _write_part(path: Path, table: pl.DataFrame, columns: dict[str, Column]) -> None:
+    table = table.with_columns(pl.lit(None, pl.Float64).alias(n) for n, c in columns.items() if c.skipped)
+    values = {name: column.values() for name, column in columns.items() if not column.skipped}
+    store.write_table(
+        path,
+        table.with_columns(**values),
+        {"skipped": {name: column.skipped for name, column in columns.items() if column.skipped}},
+    )
+
+
+def _keyed(table: pl.DataFrame, record: dict[str, Any], name: str, transductive: bool) -> pl.DataFrame:
+    """Return the samples of a part, with the columns that tell it from others."""
+    keys = {"shots": record["shots"], "seed": record["seed"], ("ood_dataset" if transductive else "dataset"): name}
+    types = {**KEYS, "ood_dataset": pl.String}
+    return table.with_columns(pl.lit(value, dtype=types[key]).alias(key) for key, value in keys.items())
+
+
+def _check_class_names(dataset: IdDataset, sets: dict[str, Samples]) -> None:
     """Refuse pairs whose class names, known only from the files, overlap."""
-    own = {_plain(name) for name in sets[dataset.name].classnames or ()}
+    own = {_plain(name) for name in sets[dataset.name].features.classnames or ()}
     for kind, ood in dataset.pairs():
-        shared = own & {_plain(name) for name in sets[ood.name].classnames or ()}
+        shared = own & {_plain(name) for name in sets[ood.name].features.classnames or ()}
         if shared and kind != "covariate" and not dataset.allow_overlap:
             raise OodgridError(
                 f"OOD set {ood.name} overlaps ID set {dataset.name}: they share {len(shared)} class names, as "

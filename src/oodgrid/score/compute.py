@@ -1,0 +1,108 @@
+"""One score of many samples, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from oodgrid import registry
+from oodgrid.config import Choice
+from oodgrid.errors import OodgridError
+from oodgrid.plugins import described, line_of
+from oodgrid.score.contract import Labels, Skip
+from oodgrid.score.sharing import frozen
+
+
+def needed(choices: Iterable[Choice]) -> set[str]:
+    """Return all that some scores need, by the names of `oodgrid.score.contract`."""
+    return {need for choice in choices for need in needs_of(choice)}
+
+
+def needs_of(choice: Choice) -> list[str]:
+    """Return what a score needs, in the order of its arguments; `bank: train` asks for the whole train split."""
+    needs = registry.find("score", choice.name).needs
+    train = choice.params.get("bank") == "train"
+    return ["train" if need == "bank" and train else need for need in needs]
+
+
+def compute(
+    choice: Choice,
+    inputs: dict[str, Any],
+    lists: dict[str, Labels] | None = None,
+    lacking: Callable[[str, str], str] = lambda need, score: "which is not there",
+) -> np.ndarray:
+    """Return one score of N samples, shape (N,), float64.
+
+    Args:
+        choice: The score with its parameters.
+        inputs: What there is, by the names of `oodgrid.score.contract`.
+        lists: Lists of labels, by name.
+        lacking: Says of a need why it is not there.
+
+    Raises:
+        Skip: What the score needs is not there, or makes no sense.
+        OodgridError: The score gave another shape or values that are not finite; or one of the user's own failed.
+    """
+    entry, needs = registry.find("score", choice.name), needs_of(choice)
+    for need in needs:
+        if need not in inputs:
+            raise Skip(f"{choice.name} needs {need}: {lacking(need, choice.name)}")
+    params = dict(choice.params)
+    if "bank" in entry.needs:
+        params.pop("bank", None)  # it has chosen between bank and train
+    for name in entry.label_lists:
+        listed = params.get(name, entry.params[name])
+        params[name] = None if listed is None else (lists or {})[listed]
+    values = _call(entry, [inputs[need] for need in needs], params)
+    count = len(inputs["features"] if "features" in inputs else inputs[needs[0]])
+    if values.shape != (count,) or not np.isfinite(values).all():
+        raise OodgridError(
+            f"score {choice.listed('score')}{_where(entry)} gave shape {values.shape} with "
+            f"{np.sum(~np.isfinite(values))} values that are not finite; one finite number a sample, ({count},), is "
+            "needed"
+        )
+    return values
+
+
+def _call(entry: registry.Entry, given: list[Any], params: dict[str, Any]) -> np.ndarray:
+    try:
+        return np.asarray(entry.make(*given, **params), dtype=np.float64)
+    except (Skip, OodgridError):
+        raise
+    except Exception as error:
+        if entry.plugin is None:
+            raise
+        line = line_of(error, entry.plugin)
+        raise OodgridError(f"score {entry.name} in {entry.plugin}{line} failed: {described(error)}") from error
+
+
+def _where(entry: registry.Entry) -> str:
+    return f" in {entry.plugin}" if entry.plugin else ""
+
+
+class Column:
+    """One score, of the blocks that were added; once a block is skipped it has no values.
+
+    Attributes:
+        needs: What it needs.
+        skipped: Why there are no values, or None.
+    """
+
+    def __init__(self, choice: Choice, lacking: Callable[[str, str], str], lists: dict[str, Labels]) -> None:
+        self.choice, self.needs, self.skipped = choice, needs_of(choice), None
+        self._lacking, self._lists, self._found = lacking, lists, []
+
+    def add(self, inputs: dict[str, Any], order: np.ndarray | None = None) -> None:
+        """Score one more block of samples; a stream's values are put back into this order."""
+        if self.skipped is None:
+            try:
+                values = compute(self.choice, inputs, self._lists, self._lacking)
+                self._found.append(values if order is None else values[order])
+            except Skip as skip:
+                self.skipped = str(skip)
+
+    def values(self) -> np.ndarray:
+        """Return the values of all blocks, shape (N,)."""
+        return frozen(np.concatenate(self._found))
