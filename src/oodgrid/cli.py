@@ -20,6 +20,7 @@ from oodgrid import __version__
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
+    from oodgrid.registry import Entry
     from oodgrid.config import Backbone, Experiment
 
 THREAD_VARIABLES = (
@@ -205,14 +206,23 @@ def _list(options: argparse.Namespace) -> None:
         lines = [(name, json.dumps(entry)) for name, entry in catalogue.entries(kind).items()]
         _table(("name", "entry"), lines)
         return
-    for _, entry in sorted(registry.entries(kind).items()):
-        needs = f"needs: {', '.join(entry.needs) or 'nothing'}"
-        print(
-            entry.name, *_wrapped(entry.summary, needs, f"parameters: {_params(entry.params)}", entry.paper), sep="\n"
-        )
+    for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
+        print(entry.name, *_wrapped(*_described(entry)), sep="\n")
     missing = registry.excluded(kind)
     if missing:
         print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")
+
+
+def _described(entry: Entry) -> list[str]:
+    """Return what a person wants to know of a method or score, line by line."""
+    kind = [f"family: {entry.family}" if entry.family else "", "transductive" if entry.transductive else ""]
+    return [
+        entry.summary,
+        f"needs: {', '.join(entry.needs) or 'nothing'}",
+        f"parameters: {_params(entry.params)}",
+        *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
+        entry.paper,
+    ]
 
 
 def _wrapped(*texts: str) -> list[str]:

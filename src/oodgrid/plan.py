@@ -29,6 +29,7 @@ TABLES = (
     "skipped.csv",
     "skipped.md",
 )
+STREAM_TABLES = ("streams.tex", "streams.csv", "streams.md")  # where a score is transductive
 FIGURES = ("roc", "histograms", "shots", "scores")
 FORMATS = ("pdf", "svg", "png")
 
@@ -85,8 +86,10 @@ def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset
 
 def score_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every score table."""
+    kinds = [paths.scores, paths.streams] if grid.has_streams(experiment) else [paths.scores]
     return [
-        paths.scores(results, experiment.experiment, backbone.name, dataset.name, method)
+        path(results, experiment.experiment, backbone.name, dataset.name, method)
+        for path in kinds
         for backbone in experiment.backbones
         for dataset in experiment.id_datasets
         for method in grid.methods(experiment)
@@ -95,7 +98,8 @@ def score_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def table_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every table of the report."""
-    return [folder / name for folder in _pair_folders(results, experiment, "tables") for name in TABLES]
+    names = TABLES + (STREAM_TABLES if grid.has_streams(experiment) else ())
+    return [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
 
 
 def figure_files(results: Path, experiment: Experiment) -> list[Path]:

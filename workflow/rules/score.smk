@@ -1,11 +1,16 @@
-# Every score of every sample. The method `any` holds the scores of image features that no method changes.
+# Every score of every sample. The method `any` holds the scores of image features that no method changes. Transductive
+# scores, which depend on the samples before, have a table of their own.
+SCORE_TABLES = [
+    f"results/{EXPERIMENT}/scores/{{backbone}}/{{id_dataset}}/{{method}}{kind}.parquet"
+    for kind in (("", ".streams") if grid.has_streams(experiment) else ("",))
+]
 
 
 rule score:
     input:
         score_input,
     output:
-        f"results/{EXPERIMENT}/scores/{{backbone}}/{{id_dataset}}/{{method}}.parquet",
+        SCORE_TABLES,
     log:
         f"results/{EXPERIMENT}/logs/score/{{backbone}}/{{id_dataset}}/{{method}}.log",
     conda:
@@ -14,7 +19,7 @@ rule score:
     params:
         config=CONFIG,
         spec=spec("method", "sets", "units", "scores"),
-        code=code_fingerprint("oodgrid.score", "oodgrid.sampling"),
+        code=registry.score_code(score.name for score in experiment.scores),
     shell:
         "python -m oodgrid score --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"

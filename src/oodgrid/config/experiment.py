@@ -140,6 +140,10 @@ class Experiment(Strict):
             double = next((name for name in names if names.count(name) > 1), None)
             if double is not None:
                 raise OodgridError(f"{what} {double} is listed twice: take one out")
+        if all(registry.find("score", score.name).transductive for score in self.scores):
+            raise OodgridError(
+                "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
+            )
         for id_dataset in self.id_datasets:
             self._check_pairs(id_dataset)
             self._check_views(id_dataset)

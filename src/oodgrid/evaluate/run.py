@@ -59,7 +59,8 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
     frame = pl.DataFrame([constant | row for row in rows], schema=METRICS)
     store.write_table(written[1], pl.DataFrame(curves, schema=CURVES))
     broken = {(t.names["backbone"], name, count) for t in tables for name, count in t.broken_images.items()}
-    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken)}
+    transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
+    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken), "transductive": transductive}
     store.write_table(written[0], frame, about)
     return written
 
@@ -73,6 +74,9 @@ def _tables(results: Path, experiment: Experiment) -> Iterator[_ScoreTable]:
                 path = paths.scores(results, experiment.experiment, backbone.name, id_dataset.name, method)
                 names = {"backbone": backbone.name, "id_dataset": id_dataset.name, "method": method}
                 yield _ScoreTable(path, names, id_dataset, kept, code)
+                if grid.has_streams(experiment):
+                    path = paths.streams(results, experiment.experiment, backbone.name, id_dataset.name, method)
+                    yield _StreamTable(path, names, id_dataset, kept, code)
 
 
 @dataclass
@@ -85,15 +89,20 @@ class _ScoreTable:
     kept: Kept
     code: str
 
+    by = ("dataset",)
+
     def __post_init__(self) -> None:
         table, metadata = store.read_table(self.path)
         self.fits, self.params = metadata["units"], metadata["params"]
         self.broken_images = metadata.get("broken_images", {})
-        self.samples = table.partition_by("shots", "seed", "dataset", as_dict=True)
+        self.samples = {
+            unit: _partition(samples, self.by)
+            for unit, samples in table.partition_by("shots", "seed", as_dict=True).items()
+        }
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield every row of metrics.parquet, in the order fit, score, OOD set."""
-        for fit in self.fits:
+        for fit in self.fits if self.params else ():
             results = {} if fit["status"] != "ok" else {name: self._pair(fit, name) for _, name in self._oods()}
             accuracy = self._accuracy(fit) if fit["status"] == "ok" else None
             for score in self.params:
@@ -117,7 +126,7 @@ class _ScoreTable:
                 continue
             for kind, name in self._oods():
                 key = self._key(shown, score) | {"ood_dataset": name, "ood_kind": kind}
-                yield key | _curves(self._values(shown, self.id_dataset.name, score), self._values(shown, name, score))
+                yield key | _curves(*self._values(shown, name, score))
 
     def _oods(self) -> list[tuple[str, str]]:
         return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
@@ -133,17 +142,24 @@ class _ScoreTable:
             reason = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
         return {"status": status, "reason": reason, "params": json.dumps(self.params[score])}
 
-    def _values(self, fit: dict[str, Any], dataset: str, score: str) -> np.ndarray:
-        return self.samples[fit["shots"], fit["seed"], dataset][score].to_numpy()
+    def _values(self, fit: dict[str, Any], ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores of the ID samples and of those of an OOD set."""
+        of_fit = self.samples[fit["shots"], fit["seed"]]
+        own, other = (of_fit[name][score].to_numpy() for name in (self.id_dataset.name, ood))
+        return own, other
 
     def _accuracy(self, fit: dict[str, Any]) -> float | None:
-        samples = self.samples[fit["shots"], fit["seed"], self.id_dataset.name]
+        samples = self.samples[fit["shots"], fit["seed"]][self.id_dataset.name]
         return (samples["prediction"] == samples["label"]).mean()
+
+    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
+        """Return the kept files that hold the scores of a pair of sets."""
+        return [fit["parts"][self.id_dataset.name], fit["parts"][ood]]
 
     def _pair(self, fit: dict[str, Any], ood: str) -> dict[str, dict[str, float]]:
         """Return the metrics of every score on one pair of sets; kept, because intervals take time."""
         scores = [score for score in self.params if score not in fit["skipped"]]
-        parts = [fit["parts"][self.id_dataset.name], fit["parts"][ood]]
+        parts = self._parts(fit, ood)
 
         def compute(path: Path) -> None:
             values = {score: self._compare(fit, ood, score) for score in scores}
@@ -152,8 +168,36 @@ class _ScoreTable:
         return store.read_json(self.kept.get({"parts": parts, "scores": scores, "code": self.code}, ".json", compute))
 
     def _compare(self, fit: dict[str, Any], ood: str, score: str) -> dict[str, float]:
-        counts = count_scores(self._values(fit, self.id_dataset.name, score), self._values(fit, ood, score))
+        counts = count_scores(*self._values(fit, ood, score))
         return metrics_from_counts(counts) | intervals(counts)
+
+
+class _StreamTable(_ScoreTable):
+    """The same of transductive scores: a stream holds the ID samples and those of one OOD set."""
+
+    by = ("ood_dataset", "dataset")
+
+    def curves(self) -> Iterator[dict[str, Any]]:
+        """Yield nothing: no figure puts them beside scores of single samples."""
+        return iter(())
+
+    def _values(self, fit: dict[str, Any], ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
+        of_fit = self.samples[fit["shots"], fit["seed"]]
+        own, other = (of_fit[ood, name][score].to_numpy() for name in (self.id_dataset.name, ood))
+        return own, other
+
+    def _accuracy(self, fit: dict[str, Any]) -> float | None:
+        samples = self.samples[fit["shots"], fit["seed"]][self._oods()[0][1], self.id_dataset.name]
+        return (samples["prediction"] == samples["label"]).mean()
+
+    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
+        return [fit["parts"][ood]]
+
+
+def _partition(table: pl.DataFrame, by: tuple[str, ...]) -> dict[Any, pl.DataFrame]:
+    """Return the samples by the values of some columns; by the value itself where it is one column."""
+    found = table.partition_by(*by, as_dict=True)
+    return {key[0]: samples for key, samples in found.items()} if len(by) == 1 else found
 
 
 def _curves(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, Any]:

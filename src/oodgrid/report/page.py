@@ -30,6 +30,7 @@ def write_page(
     experiment: str,
     overlaps: set[tuple[str, str]],
     broken_images: Sequence[tuple[str, str, int]] = (),
+    transductive: Sequence[str] = (),
 ) -> None:
     """Write `out`/report.html from the metrics and the figures that `figures.write_figures` left in `out`.
 
@@ -39,12 +40,17 @@ def write_page(
         experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
+        transductive: The scores whose values depend on other samples: they have a table of their own.
 
     Raises:
         OodgridError: A figure is missing.
     """
     sections = [
-        _section(select.one_pair(metrics, backbone, id_dataset, overlaps), out / "figures" / backbone / id_dataset)
+        _section(
+            select.one_pair(metrics, backbone, id_dataset, overlaps),
+            out / "figures" / backbone / id_dataset,
+            transductive,
+        )
         for backbone, id_dataset in tqdm(select.pairs(metrics), desc="page", unit="pair", delay=5)
     ]
     text = render.page(
@@ -58,10 +64,12 @@ def write_page(
         beside.write_text(text, encoding="utf-8")
 
 
-def _section(rows: pl.DataFrame, figures: Path) -> dict[str, Any]:
+def _section(every: pl.DataFrame, figures: Path, transductive: Sequence[str]) -> dict[str, Any]:
     """Return what the template shows of one pair."""
-    backbone, id_dataset = rows["backbone"][0], rows["id_dataset"][0]
+    backbone, id_dataset = every["backbone"][0], every["id_dataset"][0]
+    rows, of_streams = select.without(every, transductive), select.only(every, transductive)
     main, scores = tables.main(rows), tables.scores(rows)
+    streams = tables.streams(of_streams) if len(of_streams) else None
     return {
         "anchor": f"{backbone}/{id_dataset}",
         "backbone": backbone,
@@ -70,8 +78,10 @@ def _section(rows: pl.DataFrame, figures: Path) -> dict[str, Any]:
         "main": Markup(render.html(main)),
         "main_caption": main.caption[-2:],
         "scores": Markup(render.html(scores)),
+        "streams": streams and Markup(render.html(streams)),
+        "streams_caption": streams and streams.caption[:2],
         "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
-        "skipped": tables.skipped(rows),
+        "skipped": tables.skipped(every),
     }
 
 

@@ -11,6 +11,7 @@ from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.report.figures import write_figures
 from oodgrid.report.page import write_page
+from oodgrid.report.select import without
 from oodgrid.report.tables import write_tables
 
 PARTS = ("tables", "figures", "page")
@@ -25,13 +26,14 @@ def report(results: Path, experiment: Experiment, part: str) -> None:
     metrics, metadata = store.read_table(paths.metrics(results, experiment.experiment))
     check_complete(metrics, experiment)
     overlaps = {(one, other) for one, other in metadata["overlaps"]}
-    out = results / experiment.experiment
+    out, transductive = results / experiment.experiment, metadata.get("transductive", [])
     if part == "tables":
-        write_tables(metrics, out, overlaps)
+        write_tables(metrics, out, overlaps, transductive)
     elif part == "figures":
+        metrics = without(metrics, transductive)
         write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
     else:
-        write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []))
+        write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:

@@ -34,6 +34,23 @@ def one_pair(frame: pl.DataFrame, backbone: str, id_dataset: str, overlaps: set[
     return rows.with_columns(overlap=pl.col("ood_dataset").is_in(overlapping))
 
 
+def only(rows: pl.DataFrame, scores: Sequence[str]) -> pl.DataFrame:
+    """Return the rows of some scores."""
+    return rows.filter(pl.col("score").is_in(list(scores)))
+
+
+def without(rows: pl.DataFrame, scores: Sequence[str]) -> pl.DataFrame:
+    """Return the rows of all scores but some."""
+    return rows.filter(~pl.col("score").is_in(list(scores)))
+
+
+def orders_as_seeds(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of transductive scores under one name for all orders of the stream, which become seeds."""
+    name, order = pl.col("score"), pl.col("params").str.json_path_match("$.order").cast(pl.Int64)
+    plain = name.str.replace(r"@order=\d+,", "@").str.replace(r"[@,]order=\d+", "")
+    return rows.with_columns(score=plain, seed=pl.col("seed") * 10**6 + order)
+
+
 def names(frame: pl.DataFrame, column: str) -> list[str]:
     """Return the different values of a column, in order."""
     return frame[column].unique(maintain_order=True).to_list()

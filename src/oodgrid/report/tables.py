@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -20,21 +21,26 @@ CONVENTIONS = {
 }
 
 
-def write_tables(metrics: pl.DataFrame, out: Path, overlaps: set[tuple[str, str]]) -> None:
+def write_tables(
+    metrics: pl.DataFrame, out: Path, overlaps: set[tuple[str, str]], transductive: Sequence[str] = ()
+) -> None:
     """Write the tables of every (backbone, id_dataset) to `out`/tables/<backbone>/<id_dataset>/.
 
     Args:
         metrics: The rows of metrics.parquet.
         out: The experiment's folder of results.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: marked, and in no average.
+        transductive: The scores whose values depend on other samples: they have a table of their own.
     """
     for backbone, id_dataset in tqdm(select.pairs(metrics), desc="tables", unit="pair", delay=5):
-        rows = select.one_pair(metrics, backbone, id_dataset, overlaps)
-        files = {"full.csv": full(rows).write_csv()}
-        for name, table in {"main": main(rows), "scores": scores(rows)}.items():
+        every = select.one_pair(metrics, backbone, id_dataset, overlaps)
+        rows, of_streams = select.without(every, transductive), select.only(every, transductive)
+        files = {"full.csv": full(every).write_csv()}
+        laid_out = {"main": main(rows), "scores": scores(rows)}
+        for name, table in (laid_out | ({"streams": streams(of_streams)} if len(of_streams) else {})).items():
             for suffix, typeset in {"tex": render.latex, "md": render.markdown, "csv": render.csv}.items():
                 files[f"{name}.{suffix}"] = typeset(table)
-        missing = skipped(rows)
+        missing = skipped(every)
         files["skipped.csv"] = missing.write_csv()
         files["skipped.md"] = render.markdown_list(missing) if len(missing) else "Nothing was skipped.\n"
         for name, text in files.items():
@@ -80,6 +86,18 @@ def scores(rows: pl.DataFrame) -> Table:
     notes = [] if columns else ["This pair has no near or far OOD set that could be averaged."]
     notes += _left_out(rows) + _number_notes(shown, frame, columns)
     return Table(_caption(what, shown, [names.FPR_ID, names.FPR_OOD]), stubs, columns, frame, notes)
+
+
+def streams(rows: pl.DataFrame) -> Table:
+    """Lay out the table of transductive scores: as the scores table; orders of the stream count as seeds do."""
+    table = scores(select.orders_as_seeds(rows))
+    first, *rest = table.caption
+    about = [
+        "Transductive scores: the value of a sample depends on those before it in a stream of ID and OOD samples, so "
+        f"no number here compares with a score of single samples. {first}",
+        "± is over seeds and over the orders of the stream that were run.",
+    ]
+    return replace(table, caption=about + rest)
 
 
 def full(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,132 @@
+"""What a score must be, tried on samples that are easy to tell apart: every score here, and faulty ones of a user."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oodgrid import plugins, registry
+from oodgrid.config import Choice, parse
+from oodgrid.errors import OodgridError
+from oodgrid.score.checks import auroc, check, check_plugins, example
+from oodgrid.score.contract import Skip
+
+SKIPPED: set[str] = set()  # scores that make no sense on the example
+
+
+@pytest.mark.parametrize("name", registry.entries("score"))
+def test_every_score_is_higher_for_id_and_looks_at_each_sample_alone(name):
+    try:
+        check(Choice(name=name))
+    except Skip:
+        assert name in SKIPPED
+    else:
+        assert name not in SKIPPED
+
+
+def test_the_area_is_that_of_pairs():
+    values = np.array([3.0, 1.0, 2.0, 2.0])
+    pairs = [(a > b) + 0.5 * (a == b) for a in values[:2] for b in values[2:]]
+    assert auroc(values) == np.mean(pairs)
+
+
+def test_the_example_is_as_the_contract_says():
+    given = example()
+    for need in ("features", "class_texts", "prompt_variants"):
+        np.testing.assert_allclose(np.linalg.norm(given[need], axis=-1), 1)
+    np.testing.assert_allclose(given["logits"], given["features"] @ given["head"].weights.T)
+    assert set(given) == {*registry.NEEDS, "train"}
+
+
+PLUGIN = """
+import numpy as np
+from oodgrid.registry import score
+
+
+@score(needs=("logits",))
+def {name}(logits, *, T: float = 1.0):
+    {body}
+"""
+
+GOOD = "return logits.max(axis=1) / T"
+FAULTS = {
+    "negated": ("return -logits.max(axis=1)", "may want a minus sign"),
+    "by_batch": ("return logits.max(axis=1) - logits.max()", "another value beside other samples than alone"),
+    "whole": ("return logits", "gave shape .48, 3."),
+    "endless": ("return logits.max(axis=1) / 0", "are not finite"),
+    "failing": ("return logits.maximum(axis=1)", "line 8 failed: AttributeError"),
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(name, body):
+        file = tmp_path / f"{name}_file.py"
+        file.write_text(PLUGIN.format(name=name, body=body))
+        return file
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Take the scores of a test out of the registry again."""
+    before = dict(registry.entries("score"))
+    yield
+    registry.entries("score").clear()
+    registry.entries("score").update(before)
+
+
+def test_a_good_score_of_one_s_own_is_a_score_like_any_other(written, experiment_of):
+    file = written("my_own", GOOD)
+    experiment = parse(experiment_of(plugins=[str(file)], scores=["mcm", {"name": "my_own", "T": 2}]))
+    assert [each.listed("score") for each in experiment.scores] == ["mcm", "my_own@T=2"]
+    check_plugins(experiment.scores)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_one_is_one_line_that_names_file_and_fault(written, fault):
+    body, said = FAULTS[fault]
+    file = written(fault, body)
+    plugins.load(file)
+    with pytest.raises(OodgridError, match=said) as error:
+        check_plugins([Choice(name=fault)])
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+LOADING = {
+    "def broken(:": "line 1: SyntaxError",
+    "import nothing_of_that_name": "line 1: ModuleNotFoundError",
+    "from oodgrid.registry import score\n@score(needs=('logit',))\ndef a(logits): ...": "did you mean 'logits'",
+    "from oodgrid.registry import score\n@score(needs=('logits', 'head'))\ndef b(logits): ...": "takes 1 arguments",
+    "from oodgrid.registry import score\n@score(needs=('logits',))\ndef c(logits, *, T): ...": "T has no default",
+    "from oodgrid.registry import score\n@score(needs='logits')\ndef d(logits): ...": "needs is a tuple",
+    "from oodgrid.registry import score\n@score(needs=('logits',))\ndef mcm(logits): ...": "two scores are called mcm",
+    "from oodgrid.registry import score\n@score(needs=('logits',), transductive=True)\ndef e(logits): ...": "order",
+}
+
+
+@pytest.mark.parametrize("text", LOADING)
+def test_a_file_that_does_not_load_is_one_line(tmp_path, text, experiment_of):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(OodgridError, match=LOADING[text]) as error:
+        parse(experiment_of(plugins=[str(file)]))
+    assert str(error.value).startswith(f"plugin {file}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(experiment_of):
+    with pytest.raises(OodgridError, match=r"plugin nowhere\.py: no such file"):
+        parse(experiment_of(plugins=["nowhere.py"]))
+
+
+def test_another_text_of_the_file_is_another_code(written):
+    plugins.load(written("my_code", GOOD))
+    before = registry.score_code(["mcm", "my_code"])
+    assert before.startswith(registry.score_code(["mcm"]))
+    file = written("my_code", "return 2 * logits.max(axis=1)")
+    plugins.load(file)
+    assert registry.score_code(["mcm", "my_code"]) != before

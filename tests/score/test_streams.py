@@ -1,0 +1,91 @@
+"""Transductive scores: whole streams in seeded orders, in a table of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from oodgrid import paths, registry, store
+from oodgrid.evaluate.run import evaluate
+from oodgrid.registry import score as register
+from oodgrid.score.run import score
+
+STREAM = "streaming_mean"
+
+
+def streaming_mean(logits, *, order: int = 0, scale: float = 1.0):
+    """MaxLogit over the mean so far: a score of the order."""
+    best = logits.max(axis=1)
+    return scale * (best - np.cumsum(best) / np.arange(1, len(best) + 1))
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    register(needs=("logits",), paper="none", transductive=True)(streaming_mean)
+    yield
+    del registry.entries("score")[STREAM]
+
+
+SCORES = ["mcm", STREAM, {"name": STREAM, "order": [1, 2]}]
+LABELS = [STREAM, f"{STREAM}@order=1", f"{STREAM}@order=2"]
+
+
+@pytest.fixture
+def tables(mini):
+    fit = mini.prototypes()
+    mini.applied("prototype", "prototypes", [fit.unit])
+    experiment = mini.experiment(scores=SCORES)
+    path = score(mini.results, experiment, "mini", "pets", "prototype")
+    streams = paths.streams(mini.results, "mini", "mini", "pets", "prototype")
+    return fit, experiment, store.read_table(path), store.read_table(streams)
+
+
+def test_the_two_tables_share_no_score(tables):
+    _, _, (single, about), (streams, about_streams) = tables
+    assert list(about["params"]) == ["mcm"]
+    assert list(about_streams["params"]) == LABELS
+    assert not set(LABELS) & set(single.columns)
+    assert "mcm" not in streams.columns
+
+
+def test_values_are_those_of_the_stream_in_its_order_put_back_in_place(mini, tables):
+    fit, _, _, (streams, _) = tables
+    for ood, count in {"noise": 5, "cars": 7}.items():
+        features = np.concatenate([mini.read(name).image_features for name in ("pets", ood)]).astype(np.float64)
+        logits = features / np.linalg.norm(features, axis=1, keepdims=True) @ fit.values.T
+        got = streams.filter(pl.col("ood_dataset") == ood)
+        assert got["dataset"].to_list() == ["pets"] * 10 + [ood] * count
+        assert got["index"].to_list() == [*range(10), *range(count)]
+        assert got["prediction"].to_list() == logits.argmax(axis=1).tolist()
+        for order, label in enumerate(LABELS):
+            stream = np.random.default_rng(order).permutation(10 + count)
+            assert got[f"place@order={order}"].to_numpy()[stream].tolist() == list(range(10 + count))
+            np.testing.assert_allclose(got[label].to_numpy()[stream], streaming_mean(logits[stream]), atol=1e-12)
+
+
+def test_metrics_have_a_row_for_every_order_and_say_which_scores_are_transductive(mini, tables):
+    _, experiment, _, (streams, _) = tables
+    metrics, about = store.read_table(evaluate(mini.results, experiment)[0])
+    assert about["transductive"] == LABELS
+    assert metrics.group_by("score", maintain_order=True).len().rows() == [(s, 2) for s in ("mcm", *LABELS)]
+    assert set(metrics["status"]) == {"ok"}
+    assert metrics["id_accuracy"].n_unique() == 1
+    got = streams.filter(pl.col("ood_dataset") == "cars")
+    ours, others = (got.filter(pl.col("dataset") == name)[LABELS[1]].to_numpy() for name in ("pets", "cars"))
+    area = np.mean([(a > b) + 0.5 * (a == b) for a in ours for b in others])
+    row = metrics.filter(pl.col("score") == LABELS[1], pl.col("ood_dataset") == "cars")
+    assert row["auroc"][0] == pytest.approx(area, abs=1e-12)
+    curves, _ = store.read_table(paths.curves(mini.results, "mini"))
+    assert set(curves["score"]) == {"mcm"}
+
+
+def test_a_method_without_logits_skips_them_with_a_reason(mini):
+    scores = ["mcm", "knn", STREAM]
+    for method in ("prototype", "any"):
+        mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+        score(mini.results, mini.experiment(scores=scores), "mini", "pets", method)
+    metrics, _ = store.read_table(evaluate(mini.results, mini.experiment(scores=scores))[0])
+    assert metrics.select("method", "score").unique(maintain_order=True).rows() == [
+        ("prototype", "mcm"), ("prototype", STREAM), ("any", "knn"),
+    ]  # fmt: skip
