@@ -20,8 +20,8 @@ from oodgrid import __version__
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
-    from oodgrid.registry import Entry
     from oodgrid.config import Backbone, Experiment
+    from oodgrid.registry import Entry
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
