@@ -365,7 +365,9 @@ def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPars
 def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
     metrics = _verb(verbs, "metrics", _metrics, "metrics of anybody's own scores, higher = in-distribution", shared,
                     "oodgrid metrics --id id.csv --ood ood.csv --negate")  # fmt: skip
-    metrics.add_argument("--id", required=True, type=Path, metavar="FILE", help=".npy, .csv, .csv.gz or .parquet")
+    metrics.add_argument("--id", required=True, type=Path, metavar="FILE",
+                         help=".npy, .csv, .csv.gz or .parquet; of a table in results/*/scores, one set and fit: "
+                         "FILE@dataset=NAME,shots=N,seed=N")  # fmt: skip
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
     metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")

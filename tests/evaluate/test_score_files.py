@@ -14,6 +14,39 @@ from oodgrid.evaluate.metrics import count_scores, detection_metrics
 SCORES = np.array([0.25, -1.5, 3e-300, 1e300, 0.1])
 
 
+@pytest.fixture
+def stage_table(tmp_path):
+    """A table as the stage score leaves it: two sets under two fits."""
+    rows = [(name, 1, seed, i, f"{i}.png", 0, 0, 10.0 * seed + i + (name == "cars"))
+            for seed in (1, 2) for name in ("pets", "cars") for i in range(3)]  # fmt: skip
+    columns = ["dataset", "shots", "seed", "index", "path", "label", "prediction", "mcm@T=0.5"]
+    path = tmp_path / "coop@epochs=2.parquet"
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
+    return path
+
+
+def test_rows_of_a_table_of_the_stage_score(stage_table):
+    assert score_files.read_scores(f"{stage_table}@dataset=cars,seed=2", "mcm@T=0.5").tolist() == [21, 22, 23]
+    assert score_files.read_scores(f"{stage_table}@shots=1,dataset=pets,seed=1").tolist() == [10, 11, 12]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (
+            "",
+            "several sets or fits .dataset: pets, cars; seed: 1, 2.: choose one, as coop@epochs=2",
+        ),
+        ("@dataset=pets", "several sets or fits .seed: 1, 2."),
+        ("@dataset=planes", "no row has dataset=planes"),
+        ("@datset=pets", "did you mean 'dataset'"),
+    ],
+)
+def test_a_table_of_the_stage_score_is_never_taken_for_one_set(stage_table, where, said):
+    with pytest.raises(OodgridError, match=said):
+        score_files.read_scores(f"{stage_table}{where}")
+
+
 def write(path, content):
     if isinstance(content, str):
         content = content.encode()

@@ -1,12 +1,14 @@
 """Metrics of anybody's own scores, from two files: what `oodgrid metrics --id FILE --ood FILE` runs.
 
 A score file is a one-dimensional .npy array, or one numeric column of a .csv, .csv.gz or .parquet file. A .csv
-may have a header line or not. Every fault in a file is one line that names the file and the first bad place.
+may have a header line or not. Of a table that the stage score left, `FILE@dataset=concepts,shots=16,seed=1` names the
+samples of one set and fit. Every fault in a file is one line that names the file and the first bad place.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 
+KEYS = ("dataset", "shots", "seed", "ood_dataset")  # of the tables of the stage score: they tell sets and fits apart
+NOT_SCORES = (*KEYS, "index", "path", "label", "prediction")
 SUFFIXES = (".npy", ".csv", ".csv.gz", ".parquet")
 ROW_COLUMNS = (
     "n_id",
@@ -57,7 +61,7 @@ def read_scores(path: str | Path, column: str | None = None) -> NDArray[np.float
     """Read the scores of one set from a file, shape (N,).
 
     Args:
-        path: A .npy, .csv, .csv.gz or .parquet file.
+        path: A .npy, .csv, .csv.gz or .parquet file; for the last, `FILE@column=value,…` takes some rows.
         column: The column to take; needed where the file has several, ignored where one column has no name.
 
     Raises:
@@ -65,18 +69,26 @@ def read_scores(path: str | Path, column: str | None = None) -> NDArray[np.float
             finite numbers, or if the column is unknown or left open. The message names the file and the first
             bad row.
     """
-    path = Path(path)
-    readers = {".npy": _read_npy, ".csv": _read_csv, ".csv.gz": _read_csv, ".parquet": _read_parquet}
+    path, where = _split_off_rows(path)
+    readers = {".npy": _read_npy, ".csv": _read_csv, ".csv.gz": _read_csv}
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise OodgridError(f"{path}: cannot tell its kind; score files end in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise OodgridError(f"{path}: no such file")
     try:
-        return readers[suffix](path, column)
+        return _read_parquet(path, column, where) if suffix == ".parquet" else readers[suffix](path, column)
     except _UNREADABLE as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise OodgridError(f"{path}: cannot be read, is it complete? ({detail})") from error
+
+
+def _split_off_rows(path: str | Path) -> tuple[Path, dict[str, str]]:
+    """Return the file, and the values that columns must have in the rows to take."""
+    match = re.fullmatch(r"(.+\.parquet)@(\w+=[^,=]+(?:,\w+=[^,=]+)*)", str(path), re.IGNORECASE)
+    if match is None or Path(path).is_file():
+        return Path(path), {}
+    return Path(match[1]), dict(each.split("=") for each in match[2].split(","))
 
 
 def _read_npy(path: Path, column: str | None) -> NDArray[np.float64]:
@@ -118,14 +130,38 @@ def _to_float(cells: pl.Series) -> pl.Series:
     return cells.cast(pl.Float64, strict=False)
 
 
-def _read_parquet(path: Path, column: str | None) -> NDArray[np.float64]:
-    """Read one numeric column of a .parquet file, without loading the others."""
-    names = pl.scan_parquet(path, glob=False).collect_schema().names()
-    position = _choose(names, column, path)
-    chosen = pl.read_parquet(path, columns=[position], glob=False).to_series()
+def _read_parquet(path: Path, column: str | None, where: dict[str, str]) -> NDArray[np.float64]:
+    """Read one numeric column of some rows of a .parquet file, without loading the others."""
+    lazy = pl.scan_parquet(path, glob=False)
+    names = lazy.collect_schema().names()
+    choices = [name for name in names if "dataset" not in names or name not in NOT_SCORES]
+    name = choices[_choose(choices, column, path)]
+    for key in where:
+        if key not in names:
+            raise OodgridError(f"{path}: {unknown('column', key, names)}")
+    conditions = [pl.col(key).cast(pl.String) == value for key, value in where.items()]
+    keys = [key for key in KEYS if key in names]
+    taken = lazy.filter(*conditions).select(*dict.fromkeys([*keys, name])).collect()
+    if where and taken.is_empty():
+        raise OodgridError(f"{path}: no row has {', '.join(f'{key}={value}' for key, value in where.items())}")
+    _check_one_set(path, taken, keys)
+    chosen = taken[name]
     if not chosen.dtype.is_numeric():
-        raise OodgridError(f"{path}: column '{names[position]}' has type {chosen.dtype}; scores must be numbers")
+        raise OodgridError(f"{path}: column '{name}' has type {chosen.dtype}; scores must be numbers")
     return _finite(chosen.cast(pl.Float64).fill_null(np.nan).to_numpy(), path, "row", 1)
+
+
+def _check_one_set(path: Path, taken: pl.DataFrame, keys: list[str]) -> None:
+    """Refuse to take samples of several sets or fits for one."""
+    if "dataset" not in keys:
+        return
+    several = [key for key in keys if taken[key].n_unique() > 1]
+    if several:
+        first = ",".join(f"{key}={taken[key][0]}" for key in keys)
+        found = "; ".join(
+            f"{key}: {', '.join(map(str, taken[key].unique(maintain_order=True)[:8]))}" for key in several
+        )
+        raise OodgridError(f"{path}: holds several sets or fits ({found}): choose one, as {path.name}@{first}")
 
 
 def _choose(names: list[str], column: str | None, path: Path) -> int:
