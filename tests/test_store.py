@@ -64,11 +64,13 @@ def one_of_each(tmp_path, make_features):
     store.write_texts(tmp_path / "texts.h5", TEXTS)
     store.write_arrays(tmp_path / "arrays.safetensors", {"weights": np.arange(6, dtype=np.float32)}, {"C": 2.5})
     store.write_table(tmp_path / "table.parquet", pl.DataFrame({"a": [0.5, 1.5], "b": ["x", "é"]}), {"k": [1]})
+    store.write_json(tmp_path / "numbers.json", {"mcm": {"auroc": 0.8501633986928104}, "é": [1, None]})
     return {
         tmp_path / "features.h5": store.read_features,
         tmp_path / "texts.h5": store.read_texts,
         tmp_path / "arrays.safetensors": store.read_arrays,
         tmp_path / "table.parquet": store.read_table,
+        tmp_path / "numbers.json": store.read_json,
     }
 
 

@@ -129,9 +129,12 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _for_each_table(options: argparse.Namespace, methods: list[str], step: Callable[..., Path]) -> None:
+    from oodgrid.plan import check_inputs
+
     experiment = _experiment(options)
     for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
         for dataset in _chosen(options.id_dataset, experiment.id_datasets, experiment.id_dataset):
+            check_inputs(options.results, experiment, backbone.name, dataset.name)
             for method in [options.method] if options.method else methods:
                 _say(step(options.results, experiment, backbone.name, dataset.name, method))
 

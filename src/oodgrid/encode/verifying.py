@@ -12,6 +12,7 @@ from oodgrid.config import Dataset
 from oodgrid.encode.decode import decode, source_sha256
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
+from oodgrid.plan import ENCODE_VERSION
 
 
 def check_sources(path: Path, deep: bool = False) -> str:
@@ -28,6 +29,8 @@ def check_sources(path: Path, deep: bool = False) -> str:
         return "views of images of the training split: compare that one"
     if "files_sha256" not in about:
         return "no images stand behind it"
+    if about.get("encode_version", ENCODE_VERSION) != ENCODE_VERSION:
+        raise _differs(path, f"its encoding is of version {about['encode_version']}, and now of {ENCODE_VERSION}")
     found = store.read_sources(path)
     dataset = Dataset.model_validate(found.provenance["dataset"])
     images = open_split(dataset, found.provenance["split"])

@@ -70,13 +70,18 @@ def seal(path: Path) -> None:
         file.write(whole)
 
 
-def check(path: Path) -> None:
-    """Raise if a file is missing or not as sealed, before a library parses it: some hang or abort on damage."""
+def check(path: Path) -> bool:
+    """Compare a file with its seal, before a library parses it: some hang or abort on damage; False without one.
+
+    Raises:
+        OodgridError: It is missing or not as sealed.
+    """
     if not path.is_file():
         raise missing(path)
     place, said, whole = _digests(path)
     if place and said != whole:
         raise damaged(path, "its checksum does not match")
+    return bool(place)
 
 
 def _digests(path: Path) -> tuple[int, bytes, bytes]:
@@ -108,9 +113,16 @@ def _umask() -> int:
 def damaged(path: Path, why: str) -> OodgridError:
     """Return the error that names a damaged file and the mend."""
     said = " ".join(why.split())[:200]
-    return OodgridError(f"{path} is damaged: {said}. Delete it, and the next run makes it again")
+    return OodgridError(f"{path} is damaged: {said}. {_remake(path) or 'Delete it, and the next run makes it again'}")
 
 
 def missing(path: Path) -> OodgridError:
     """Return the error that names a missing file and the mend."""
-    return OodgridError(f"{path} is missing: run snakemake, or oodgrid import where the features were imported")
+    mend = _remake(path) or "run snakemake, or oodgrid import where the features were imported"
+    return OodgridError(f"{path} is missing: {mend}")
+
+
+def _remake(path: Path) -> str | None:
+    """Return the mend of a kept file that a manifest names: Snakemake, which knows the manifest alone, sees no loss."""
+    stage = next((part for part in ("fit", "apply") if f"/kept/{part}/" in path.as_posix()), None)
+    return stage and f"snakemake --forcerun {stage} makes it again"
