@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -80,6 +82,15 @@ def test_metadata_of_a_method(mini):
     }  # fmt: skip
     assert list(unit["parts"]) == list(SETS)
     assert all((mini.results / part).is_file() for part in unit["parts"].values())
+
+
+def test_names_that_are_no_utf_8_are_told_apart(mini):
+    features = mini.read("pets")
+    names = [f"caf\udce9/{row}.png" for row in range(len(features.labels))]
+    store.write_features(paths.features(mini.results, "mini", "pets", "test"), replace(features, paths=names))
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    found = run(mini)[0].filter(pl.col("dataset") == "pets")["path"]
+    assert found.to_list() == [rf"caf\xe9/{row}.png" for row in range(len(names))]
 
 
 def test_any_holds_the_feature_scores_of_the_cached_shots(mini):

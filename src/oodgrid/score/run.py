@@ -26,8 +26,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     """Score every sample of every set under every (shots, seed) of one method and write the table.
 
     Columns: dataset, shots, seed, index, path, label, prediction (null where there are no logits), and one float64
-    column a score. A score that was skipped is null; the table's metadata say why, fit by fit,
-    and how many broken images a set lacks.
+    column a score. Bytes of a path that are no UTF-8 stand there as \\xff. A score that was skipped is null; the table's
+    metadata say why, fit by fit, and how many broken images a set lacks.
 
     Raises:
         OodgridError: A file that is needed is missing or damaged, or class names of a pair overlap.
@@ -107,7 +107,8 @@ class _Job:
             except Skip as skip:
                 values[listed], skipped[listed] = None, str(skip)
         prediction = inputs["logits"].argmax(axis=1) if "logits" in inputs else None
-        samples = [np.arange(len(features.labels)), features.paths, features.labels, prediction]
+        names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in features.paths]
+        samples = [np.arange(len(features.labels)), names, features.labels, prediction]
         table = pl.DataFrame(
             {**dict(zip(SAMPLE, samples, strict=True)), **values},
             schema_overrides={**SAMPLE, **dict.fromkeys(values, pl.Float64)},
