@@ -25,8 +25,8 @@ SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction":
 def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
     """Score every sample of every set under every (shots, seed) of one method and write the table.
 
-    Columns: dataset, shots, seed, index, path, label, prediction (null where there are no logits), and one float64
-    column a score. Bytes of a path that are no UTF-8 stand there as \\xff. A score that was skipped is null; the table's
+    Columns: dataset, shots, seed, index, path (with hexadecimal numbers for bytes that are no UTF-8), label, prediction
+    (null where there are no logits), and one float64 column a score. A score that was skipped is null; the table's
     metadata say why, fit by fit, and how many broken images a set lacks.
 
     Raises:

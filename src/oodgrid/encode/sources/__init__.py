@@ -54,7 +54,7 @@ def class_names(dataset: Dataset) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-    """Say whether every character is one: the bytes of a folder's name need not be UTF-8, and a tokenizer drops them."""
+    """Say whether a name is text throughout: folders may have bytes in theirs that are not, which a tokenizer drops."""
     return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
