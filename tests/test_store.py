@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -195,6 +196,20 @@ def test_an_exception_leaves_the_old_file_and_no_debris(tmp_path):
         fails()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_nothing_can_be_written_is_one_line(tmp_path):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    path = tmp_path / "results" / "features" / "m.json"
+    assert failure(store.write_json, path, {}).startswith(f"{path} cannot be written: Not a directory")
+
+
+def test_a_quota_is_named(tmp_path):
+    def fails():
+        with store.atomic(tmp_path / "m.json"):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    assert "m.json cannot be written: the disk quota is used up" in failure(fails)
 
 
 def test_nothing_stands_at_the_path_before_the_end(tmp_path):

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,9 @@ def _fail(options: argparse.Namespace, line: str) -> int:
     if options.debug:
         traceback.print_exc()
     if options.log:
-        options.log.parent.mkdir(parents=True, exist_ok=True)
-        options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", "utf-8", "backslashreplace")
+        with suppress(OSError):  # where nothing can be written, that is what the line says
+            options.log.parent.mkdir(parents=True, exist_ok=True)
+            options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", "utf-8", "backslashreplace")
     print(f"oodgrid: {' '.join(line.split())}", file=sys.stderr)
     return 1
 
