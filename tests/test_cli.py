@@ -115,6 +115,13 @@ def test_a_closed_pipe_is_no_mistake():
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
+def test_a_log_that_cannot_be_written_hides_no_error(oodgrid, tmp_path):
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    done = oodgrid("evaluate", "--config", tmp_path / "none.yaml", "--log", tmp_path / "logs" / "job.log")
+    assert done[0] == 1
+    assert "none.yaml" in done[2]
+
+
 def test_a_failed_job_leaves_its_traceback_in_the_log(oodgrid, tmp_path):
     log = tmp_path / "logs" / "job.log"
     assert oodgrid("evaluate", "--config", tmp_path / "none.yaml", "--log", log)[0] == 1

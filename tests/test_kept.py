@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from oodgrid import store
+from oodgrid.errors import OodgridError
 from oodgrid.kept import Kept
 
 
@@ -11,7 +13,11 @@ def kept(tmp_path):
 
 
 def write(text):
-    return lambda path: path.write_text(text)
+    return lambda path: store.write_json(path, {"text": text})
+
+
+def text(path):
+    return store.read_json(path)["text"]
 
 
 def never(path):
@@ -22,13 +28,13 @@ def test_work_is_done_once_and_found_again(kept):
     first = kept.get({"shots": 1, "data": "abc"}, ".txt", write("one"))
     again = kept.get({"data": "abc", "shots": 1}, ".txt", never)  # the order of the keys says nothing
     assert first == again
-    assert first.read_text() == "one"
+    assert text(first) == "one"
 
 
 def test_other_identities_are_other_work(kept):
     files = {kept.get({"shots": k}, suffix, write(f"{k}{suffix}")) for k in (1, 2) for suffix in (".a", ".b")}
     assert len(files) == 4
-    assert {file.read_text() for file in files} == {"1.a", "1.b", "2.a", "2.b"}
+    assert {text(file) for file in files} == {"1.a", "1.b", "2.a", "2.b"}
 
 
 def test_stages_do_not_share(kept, tmp_path):
@@ -44,7 +50,27 @@ def test_failed_work_leaves_nothing_and_is_done_anew(kept):
     with pytest.raises(RuntimeError):
         kept.get({"k": 1}, ".txt", fails)
     assert [path for path in kept.folder.rglob("*") if path.is_file()] == []
-    assert kept.get({"k": 1}, ".txt", write("whole")).read_text() == "whole"
+    assert text(kept.get({"k": 1}, ".txt", write("whole"))) == "whole"
+
+
+def test_damaged_work_is_done_anew(kept):
+    path = kept.get({"k": 1}, ".json", lambda path: store.write_json(path, {"auroc": 0.75}))
+    good = path.read_bytes()
+    for bad in (good.replace(b"0.75", b"0.95"), good[:-20], b""):
+        path.write_bytes(bad)
+        assert kept.get({"k": 1}, ".json", lambda path: store.write_json(path, {"auroc": 0.75})) == path
+        assert store.read_json(path) == {"auroc": 0.75}
+    assert kept.get({"k": 1}, ".json", never) == path
+
+
+@pytest.mark.parametrize("stage", ["fit", "apply"])
+def test_who_reads_damaged_work_is_told_what_makes_it_again(tmp_path, stage):
+    path = Kept(tmp_path, stage).get({}, ".json", lambda path: store.write_json(path, {}))
+    path.write_bytes(path.read_bytes()[:-5])
+    for said in ("damaged", "missing"):
+        with pytest.raises(OodgridError, match=f"is {said}.*snakemake --forcerun {stage} makes it again"):
+            store.read_json(path)
+        path.unlink(missing_ok=True)
 
 
 def test_names_in_manifests_survive_a_move_of_the_results(kept, tmp_path):
@@ -52,4 +78,4 @@ def test_names_in_manifests_survive_a_move_of_the_results(kept, tmp_path):
     name = kept.name(path)
     assert name.startswith("kept/fit/")
     (tmp_path / "results").rename(tmp_path / "moved")
-    assert (tmp_path / "moved" / name).read_text() == "x"
+    assert text(tmp_path / "moved" / name) == "x"

@@ -382,3 +382,35 @@ def test_views_of_another_backbone_are_refused(tmp_path, own, make_features):
     about["backbone"]["interpolation"] = "bilinear"
     store.write_views(place, store.Views(np.array([0]), view, about))
     assert "backbone.interpolation" in failure(plan.check_identities, tmp_path, experiment)
+
+
+# ---------------------------------------------------------------------------------------- what a job is about to read
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_job_refuses_files_of_another_meaning_too(tmp_path, own, make_features, case):
+    change, field, _, _ = CHANGES[case]
+    encode(tmp_path, own(), make_features)
+    plan.check_inputs(tmp_path, own(), "b", "own")
+    assert field in failure(plan.check_inputs, tmp_path, own(**change), "b", "own")
+
+
+def test_a_job_refuses_files_of_an_earlier_encoding(tmp_path, own, make_features):
+    written(tmp_path, own(), make_features, encode_version=1)
+    plan.check_identities(tmp_path, own())  # Snakemake makes it again, where it knows of it
+    line = failure(plan.check_inputs, tmp_path, own(), "b", "own")
+    assert f"version 1 and that of this oodgrid is {plan.ENCODE_VERSION}" in line
+    assert "val.h5 is out of date" in line
+
+
+@pytest.mark.parametrize("change", [{"count": 3}, {"seed": 7}, {"local_features": True}])
+def test_a_job_refuses_views_of_another_kind(tmp_path, own, make_features, change):
+    experiment = own(dataset={"views": [{"family": "rrc08"}]})
+    encode(tmp_path, experiment, make_features)
+    about = store.read_provenance(paths.features(tmp_path, "b", "own", "train"))
+    about["views"] = experiment.id_datasets[0].views[0].model_dump()
+    place = paths.views(tmp_path, "b", "own", "train", "rrc08")
+    store.write_views(place, store.Views(np.array([0]), np.ones((1, 10, 4), np.float32), about))
+    plan.check_inputs(tmp_path, experiment, "b", "own")
+    other = own(dataset={"views": [{"family": "rrc08", **change}]})
+    assert f"views.{next(iter(change))} is" in failure(plan.check_inputs, tmp_path, other, "b", "own")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -64,11 +65,13 @@ def one_of_each(tmp_path, make_features):
     store.write_texts(tmp_path / "texts.h5", TEXTS)
     store.write_arrays(tmp_path / "arrays.safetensors", {"weights": np.arange(6, dtype=np.float32)}, {"C": 2.5})
     store.write_table(tmp_path / "table.parquet", pl.DataFrame({"a": [0.5, 1.5], "b": ["x", "é"]}), {"k": [1]})
+    store.write_json(tmp_path / "numbers.json", {"mcm": {"auroc": 0.8501633986928104}, "é": [1, None]})
     return {
         tmp_path / "features.h5": store.read_features,
         tmp_path / "texts.h5": store.read_texts,
         tmp_path / "arrays.safetensors": store.read_arrays,
         tmp_path / "table.parquet": store.read_table,
+        tmp_path / "numbers.json": store.read_json,
     }
 
 
@@ -193,6 +196,20 @@ def test_an_exception_leaves_the_old_file_and_no_debris(tmp_path):
         fails()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_nothing_can_be_written_is_one_line(tmp_path):
+    (tmp_path / "results").write_text("a file where the folder should be")
+    path = tmp_path / "results" / "features" / "m.json"
+    assert failure(store.write_json, path, {}).startswith(f"{path} cannot be written: Not a directory")
+
+
+def test_a_quota_is_named(tmp_path):
+    def fails():
+        with store.atomic(tmp_path / "m.json"):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    assert "m.json cannot be written: the disk quota is used up" in failure(fails)
 
 
 def test_nothing_stands_at_the_path_before_the_end(tmp_path):

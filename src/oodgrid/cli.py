@@ -13,6 +13,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,9 @@ def _fail(options: argparse.Namespace, line: str) -> int:
     if options.debug:
         traceback.print_exc()
     if options.log:
-        options.log.parent.mkdir(parents=True, exist_ok=True)
-        options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", "utf-8", "backslashreplace")
+        with suppress(OSError):  # where nothing can be written, that is what the line says
+            options.log.parent.mkdir(parents=True, exist_ok=True)
+            options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", "utf-8", "backslashreplace")
     print(f"oodgrid: {' '.join(line.split())}", file=sys.stderr)
     return 1
 
@@ -130,9 +132,12 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _for_each_table(options: argparse.Namespace, methods: list[str], step: Callable[..., Path]) -> None:
+    from oodgrid.plan import check_inputs
+
     experiment = _experiment(options)
     for backbone in _chosen(options.backbone, experiment.backbones, experiment.backbone):
         for dataset in _chosen(options.id_dataset, experiment.id_datasets, experiment.id_dataset):
+            check_inputs(options.results, experiment, backbone.name, dataset.name)
             for method in [options.method] if options.method else methods:
                 _say(step(options.results, experiment, backbone.name, dataset.name, method))
 

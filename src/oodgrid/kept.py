@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
-from oodgrid.store import atomic
+from oodgrid.store import atomic, check
 
 
 class Kept:
@@ -23,10 +24,10 @@ class Kept:
         self.folder = results / "kept" / stage
 
     def get(self, identity: dict[str, Any], suffix: str, make: Callable[[Path], None]) -> Path:
-        """Return the file of this identity, calling `make(path)` to write it where it is not there yet."""
+        """Return the file of this identity, calling `make(path)` to write it where it is missing or damaged."""
         key = digest(identity)
         path = self.folder / key[:2] / f"{key}{suffix}"
-        if not path.exists():
+        if not _is_whole(path):
             with atomic(path) as beside:
                 make(beside)
         return path
@@ -34,3 +35,10 @@ class Kept:
     def name(self, path: Path) -> str:
         """Return how manifests name a kept file: relative to the results folder, which may move."""
         return path.relative_to(self.results).as_posix()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return check(path)
+    except OodgridError:
+        return False

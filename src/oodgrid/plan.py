@@ -198,6 +198,29 @@ def _choice(choice: Choice) -> list[Any]:
 # ----------------------------------------------------------------------------------------- before the first job
 
 
+def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
+    """Refuse what a job of adapt or score would read, where `check_identities` would refuse it, or it is out of date.
+
+    Out of date are files of an earlier encoding and views of another count or seed. Snakemake makes them again, but of
+    results that were moved, or are read by `oodgrid` alone, it knows nothing.
+
+    Raises:
+        OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
+    """
+    chosen = {"backbones": [experiment.backbone(backbone)], "id_datasets": [experiment.id_dataset(id_dataset)]}
+    experiment = experiment.model_copy(update=chosen)
+    check_identities(results, experiment)
+    dataset = experiment.id_datasets[0]
+    views = {paths.views(results, backbone, id_dataset, "train", v.family): v.model_dump() for v in dataset.views}
+    for file, found in _identities([*feature_files(results, experiment), *views]).items():
+        if (version := found.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
+            lines = [f"its encoding is of version {version} and that of this oodgrid is {ENCODE_VERSION}"]
+        else:
+            lines = differences(found.get("views"), views[file], "views") if file in views else []
+        if lines:
+            raise OodgridError(f"{file} is out of date: {'; '.join(lines)}. Delete it, and the next run makes it again")
+
+
 def check_identities(results: Path, experiment: Experiment) -> None:
     """Refuse cached files that are not what the configuration means under their names, or do not fit each other.
 

@@ -323,14 +323,14 @@ def test_without_local_features_a_method_that_needs_them_says_what_to_write(mini
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: b"", lambda data: b"\xff" * 200])
-def test_a_kept_fit_that_is_damaged_is_named_in_one_line_and_comes_back_once_deleted(mini, damage):
+def test_a_kept_fit_that_is_damaged_or_gone_comes_back(mini, damage):
     experiment = mini.experiment("linear_probe")
     whole = run(mini, experiment, "linear_probe")
     file = mini.results / whole["fits"][0]["file"]
     data = file.read_bytes()
     file.write_bytes(damage(data))
-    with pytest.raises(OodgridError, match=f"^{file} is damaged: [^\n]+$"):
-        run(mini, experiment, "linear_probe")
+    assert run(mini, experiment, "linear_probe") == whole
+    assert file.read_bytes() == data
     file.unlink()
     assert run(mini, experiment, "linear_probe") == whole
     assert file.read_bytes() == data

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from oodgrid import store
+from oodgrid.errors import OodgridError
 
 pytest.importorskip("torch")
 
@@ -197,6 +198,15 @@ def test_a_full_disk_leaves_the_old_file_or_none(small_disk, make_features, free
     else:
         assert store.read_features(path).image_features.shape == (1000, 64)
     assert {file.name for file in small_disk.iterdir()} == {"f.h5", "ballast"}
+
+
+def test_a_disk_that_is_read_only_is_one_line(small_disk, make_features):
+    store.write_features(small_disk / "f.h5", make_features())
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for path in (small_disk / "f.h5", small_disk / "new" / "f.h5"):
+        with pytest.raises(OodgridError, match=f"^{path} cannot be written: its disk is mounted read-only"):
+            store.write_features(path, make_features(seed=1))
+    assert store.read_features(small_disk / "f.h5").digest
 
 
 @pytest.mark.slow

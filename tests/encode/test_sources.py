@@ -401,6 +401,16 @@ def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source)
     assert "a class has no name" in failure(class_names, dataset)
 
 
+def test_a_class_whose_name_is_no_text_is_one_line(tmp_path):
+    for name in ("caf\udce9", "tea"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "a.png")
+    with pytest.raises(OodgridError, match="is no UTF-8 text: rename it, or give classnames"):
+        class_names(Dataset(name="x", folder=str(tmp_path)))
+    given = Dataset(name="x", folder=str(tmp_path), classnames=["coffee", "tea"])
+    assert class_names(given) == ["coffee", "tea"]
+
+
 def test_a_source_without_class_names_is_one_line():
     dataset = Dataset(name="own", generated={"kind": "noise", "images": 3})
     assert "own has no class names: give classnames" in failure(class_names, dataset)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,21 @@ def test_skipped_images_are_not_missed_until_they_are_mended(tmp_path, photos, u
     assert "5 images" in check_sources(path, deep=True)
     broken.write_bytes(sound)
     assert "one is mended: class 0/0.png" in failure(path, deep=True)
+    assert "one is mended: class 0/0.png" in failure(path)
+
+
+def test_an_image_too_long_to_be_resized_is_as_broken_as_before(tmp_path, photos, untrained):
+    Image.new("RGB", (180_000, 1)).save(photos / "class 0" / "line.png")
+    dataset = Dataset(name="photos", folder=str(photos), on_error="skip")
+    (path,) = encode_images(tmp_path, Backbone(**untrained), dataset)
+    assert [name for name, _ in store.read_provenance(path)["skipped"]] == ["class 0/line.png"]
+    assert "6 images" in check_sources(path, deep=True)
+
+
+def test_a_file_of_an_earlier_encoding(encoded):
+    found = store.read_features(encoded)
+    store.write_features(encoded, replace(found, provenance={**found.provenance, "encode_version": 1}))
+    assert "its encoding is of version 1" in failure(encoded)
 
 
 def test_sources_without_sizes_are_told_apart(tmp_path, untrained):

@@ -41,6 +41,24 @@ def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(imported):
     assert len(after) == len(fits) + 8  # two methods x (3 shots x 2 seeds - 2)
 
 
+def test_damaged_kept_work_never_reaches_a_table_and_comes_back_as_the_error_says(imported):
+    clone, experiment = imported
+    clone.snakemake("metrics")
+    whole = clone.metrics()
+    for file in (clone.folder / "results/kept").rglob("*.*"):
+        data = file.read_bytes()
+        file.write_bytes(data[:-10] + bytes([data[-10] ^ 1]) + data[-9:])
+    experiment["scores"] = ["mcm", "knn", "energy"]  # needs what apply left, and metrics of what is new
+    clone.write(experiment)
+    output = clone.snakemake("metrics", ok=False)
+    assert "is damaged: its checksum does not match. snakemake --forcerun apply makes it again" in output
+    output = clone.snakemake("metrics", "--forcerun", "apply", ok=False)
+    assert "is damaged: its checksum does not match. snakemake --forcerun fit makes it again" in output
+    clone.snakemake("metrics", "--forcerun", "fit")
+    same = clone.metrics().filter(pl.col("score") != "energy")
+    assert same.equals(whole.filter(pl.col("score") != "energy"))
+
+
 def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(imported):
     clone, _ = imported
     clone.snakemake()

@@ -9,16 +9,18 @@ from tqdm import tqdm
 
 from oodgrid import store
 from oodgrid.config import Dataset
-from oodgrid.encode.decode import decode, source_sha256
+from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
+from oodgrid.plan import ENCODE_VERSION
 
 
 def check_sources(path: Path, deep: bool = False) -> str:
     """Compare the images of a feature file with what they were when it was made, and return what was compared.
 
-    Names, labels and class names always; sizes and times of change of the source files, or with `deep` the SHA-256 of
-    their bytes, whatever their times.
+    Names, labels, class names, and whether images that were skipped are still broken, always; sizes and times of change
+    of the source files, or with `deep` the SHA-256 of their bytes, whatever their times.
 
     Raises:
         OodgridError: They differ, naming the first one and how many there are.
@@ -28,12 +30,14 @@ def check_sources(path: Path, deep: bool = False) -> str:
         return "views of images of the training split: compare that one"
     if "files_sha256" not in about:
         return "no images stand behind it"
+    if about.get("encode_version", ENCODE_VERSION) != ENCODE_VERSION:
+        raise _differs(path, f"its encoding is of version {about['encode_version']}, and now of {ENCODE_VERSION}")
     found = store.read_sources(path)
     dataset = Dataset.model_validate(found.provenance["dataset"])
     images = open_split(dataset, found.provenance["split"])
     rows = _matching_rows(path, found, images)
+    _check_skipped(path, found, dataset, images)
     if deep:
-        _check_skipped(path, found, dataset, images)
         _compare(path, found, "content", [found.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)])
         return f"{len(rows)} images have the SHA-256 they had"
     if found.stamps is None or (found.stamps < 0).all():
@@ -62,10 +66,12 @@ def _matching_rows(path: Path, found: store.Sources, images: ImageSet) -> list[i
 
 def _check_skipped(path: Path, found: store.Sources, dataset: Dataset, images: ImageSet) -> None:
     skipped = {name for name, _ in found.provenance.get("skipped", [])}
+    preprocessing = found.provenance["backbone"]["preprocessing"]
+    prepare = preparer(lambda image: image, preprocessing, exif_rotation=dataset.exif_rotation)
     for row, name in enumerate(images.paths):
         if name in skipped:
             try:
-                decode(images.read(row), name, dataset.exif_rotation)
+                prepare(images.read(row), name)
             except OodgridError:
                 continue
             raise _differs(path, f"of its images that were broken one is mended: {name}")

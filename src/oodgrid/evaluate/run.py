@@ -162,8 +162,7 @@ class _ScoreTable:
         parts = self._parts(fit, ood)
 
         def compute(path: Path) -> None:
-            values = {score: self._compare(fit, ood, score) for score in scores}
-            path.write_text(json.dumps(values), encoding="utf-8")
+            store.write_json(path, {score: self._compare(fit, ood, score) for score in scores})
 
         return store.read_json(self.kept.get({"parts": parts, "scores": scores, "code": self.code}, ".json", compute))
 

@@ -26,9 +26,9 @@ SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction":
 def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
     """Score every sample of every set under every (shots, seed) of one method, write the table and return its path.
 
-    Columns: dataset, shots, seed, index, path, label, prediction (null where there are no logits), and one float64
-    column a score. A score that was skipped is null; the table's metadata say why, fit by fit,
-    and how many broken images a set lacks. Transductive scores go to a table beside it, `paths.streams`, with
+    Columns: dataset, shots, seed, index, path (with hexadecimal numbers for bytes that are no UTF-8), label, prediction
+    (null where there are no logits), and one float64 column a score. A score that was skipped is null; the table's
+    metadata say why, fit by fit, and how many broken images a set lacks. Transductive scores go to a table beside it, `paths.streams`, with
     `ood_dataset`, and the place of every sample in the stream of each order, before their columns.
 
     Raises:
@@ -166,7 +166,8 @@ def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
 
 
 def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:
-    columns = [np.arange(len(features.labels)), features.paths, features.labels, prediction]
+    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in features.paths]
+    columns = [np.arange(len(features.labels)), names, features.labels, prediction]
     return pl.DataFrame(dict(zip(SAMPLE, columns, strict=True)), schema_overrides=SAMPLE)
 
 

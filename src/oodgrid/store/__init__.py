@@ -24,7 +24,7 @@ from oodgrid.store.features import (
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, check, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
@@ -39,6 +39,7 @@ __all__ = [
     "Views",
     "array_shapes",
     "atomic",
+    "check",
     "check_finite",
     "read_arrays",
     "read_attribute",

@@ -20,6 +20,11 @@ from oodgrid.errors import OodgridError
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full. Free some room and run again",
+    errno.EDQUOT: "the disk quota is used up. Free some room and run again",
+    errno.EROFS: "its disk is mounted read-only. Write elsewhere, or mount it anew",
+}
 # How libraries fail on files that are damaged or not ours; polars reports some damage as a Rust panic.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError)
 
@@ -29,26 +34,36 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it into place, else remove it.
 
     Raises:
-        OodgridError: The disk is full; what stood at `path` before still does.
+        OodgridError: The disk is full, or nothing may be written there; what stood at `path` before still does.
     """
     beside = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        beside = Path(name)
+        beside = _beside(path)
         yield beside
         _sync(beside)
         beside.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are meant to be shared
         beside.replace(path)
         _sync(path.parent)
     except (OSError, RuntimeError) as error:  # HDF5 gives the reason in words alone
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise OodgridError(f"{path} cannot be written: the disk is full. Free some room and run again") from error
+        for number, mend in NO_ROOM.items():
+            if os.strerror(number) in str(error):
+                raise OodgridError(f"{path} cannot be written: {mend}") from error
         raise
     finally:
         if beside:
             beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise OodgridError(f"{path} cannot be written: {error.strerror}: {error.filename}") from error
+    os.close(handle)
+    return Path(name)
 
 
 def run_record() -> dict[str, str]:
@@ -70,13 +85,18 @@ def seal(path: Path) -> None:
         file.write(whole)
 
 
-def check(path: Path) -> None:
-    """Raise if a file is missing or not as sealed, before a library parses it: some hang or abort on damage."""
+def check(path: Path) -> bool:
+    """Compare a file with its seal, before a library parses it: some hang or abort on damage; False without one.
+
+    Raises:
+        OodgridError: It is missing or not as sealed.
+    """
     if not path.is_file():
         raise missing(path)
     place, said, whole = _digests(path)
     if place and said != whole:
         raise damaged(path, "its checksum does not match")
+    return bool(place)
 
 
 def _digests(path: Path) -> tuple[int, bytes, bytes]:
@@ -108,9 +128,16 @@ def _umask() -> int:
 def damaged(path: Path, why: str) -> OodgridError:
     """Return the error that names a damaged file and the mend."""
     said = " ".join(why.split())[:200]
-    return OodgridError(f"{path} is damaged: {said}. Delete it, and the next run makes it again")
+    return OodgridError(f"{path} is damaged: {said}. {_remake(path) or 'Delete it, and the next run makes it again'}")
 
 
 def missing(path: Path) -> OodgridError:
     """Return the error that names a missing file and the mend."""
-    return OodgridError(f"{path} is missing: run snakemake, or oodgrid import where the features were imported")
+    mend = _remake(path) or "run snakemake, or oodgrid import where the features were imported"
+    return OodgridError(f"{path} is missing: {mend}")
+
+
+def _remake(path: Path) -> str | None:
+    """Return the mend of a kept file that a manifest names: Snakemake, which knows the manifest alone, sees no loss."""
+    stage = next((part for part in ("fit", "apply") if f"/kept/{part}/" in path.as_posix()), None)
+    return stage and f"snakemake --forcerun {stage} makes it again"

@@ -41,22 +41,23 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise damaged(path, str(error)) from error
 
 
-def write_json(path: Path, thing: Any) -> None:
-    """Write a manifest."""
+def write_json(path: Path, thing: dict[str, Any]) -> None:
+    """Write a manifest, or a record of numbers."""
     with atomic(path) as beside:
-        beside.write_text(json.dumps(thing, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps({**thing, "seal": UNSEALED}, indent=1) + "\n", encoding="utf-8")
+        seal(beside)
 
 
-def read_json(path: Path) -> Any:
-    """Read a manifest.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
 
     Raises:
         OodgridError: The file is missing or damaged.
     """
     check(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return _without_seal(json.loads(path.read_text(encoding="utf-8")))
+    except UNREADABLE as error:
         raise damaged(path, str(error)) from error
 
 
@@ -87,5 +88,8 @@ def _sealed(metadata: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _unsealed(found: dict[str, str] | None) -> dict[str, Any]:
-    metadata = json.loads((found or {}).get("oodgrid", "{}"))
-    return {name: value for name, value in metadata.items() if name != "seal"}
+    return _without_seal(json.loads((found or {}).get("oodgrid", "{}")))
+
+
+def _without_seal(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != "seal"}

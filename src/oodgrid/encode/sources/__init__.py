@@ -46,7 +46,16 @@ def class_names(dataset: Dataset) -> list[str]:
             f"dataset {dataset.name}: a class has no name, as that of images which lie beside the class folders: "
             "move them into one, or give classnames"
         )
+    if strange := next((name for name in names if not _is_text(name)), None):
+        raise OodgridError(
+            f"dataset {dataset.name}: the class {strange!r} is no UTF-8 text: rename it, or give classnames"
+        )
     return list(names)
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a name is text throughout: folders may have bytes in theirs that are not, which a tokenizer drops."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
