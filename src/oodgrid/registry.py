@@ -99,7 +99,8 @@ def score(
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
     It returns one float64 a sample, shape (N,), higher = more in-distribution. The name under which it is
-    listed is the name of the function. What may be needed: `oodgrid.score.contract`; the other arguments: `Entry`.
+    listed is the name of the function. What may be needed: `oodgrid.score.contract`; of a need written "val|bank" the
+    score is given the first that there is. The other arguments: `Entry`.
     """
 
     def register(function: Callable) -> Callable:

@@ -123,10 +123,10 @@ def compute(choice: Choice, inputs: dict[str, Any]) -> np.ndarray:
         OodgridError: The score gave another shape or values that are not finite.
     """
     entry = registry.find("score", choice.name)
-    missing = [need for need in entry.needs if need not in inputs]
+    given = [next((inputs[name] for name in need.split("|") if name in inputs), None) for need in entry.needs]
+    missing = [need for need, found in zip(entry.needs, given, strict=True) if found is None]
     if missing:
-        raise Skip(f"{choice.name} needs {', '.join(WORDS.get(need, need) for need in missing)}")
-    given = [inputs[need] for need in entry.needs]
+        raise Skip(f"{choice.name} needs {', '.join(WORDS.get(need, need.replace('|', ' or ')) for need in missing)}")
     values = np.asarray(entry.make(*given, **choice.params), dtype=np.float64)
     if values.shape != (len(given[0]),) or not np.isfinite(values).all():
         raise OodgridError(
