@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -72,6 +72,11 @@ class Entry:
         return "features" in self.needs and not OF_METHOD & set(self.needs)
 
     @property
+    def uses_bank(self) -> bool:
+        """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
+        return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
+
+    @property
     def plugin(self) -> Path | None:
         """The file that it comes from, where that is none of the package's own."""
         file = inspect.getsourcefile(self.make)
@@ -114,7 +119,8 @@ def score(
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
     It returns one float64 a sample, shape (N,), higher = more in-distribution. The name under which it is
-    listed is the name of the function. What may be needed: `oodgrid.score.contract`; the other arguments: `Entry`.
+    listed is the name of the function. What may be needed: `oodgrid.score.contract`; of a need written "val|bank" the
+    score is given the first that there is. The other arguments: `Entry`.
     """
 
     def register(function: Callable) -> Callable:
@@ -200,8 +206,9 @@ def _add(kind: str, name: str, make: Callable, needs: tuple[str, ...], leaves: s
     if kind == "score":
         _check_signature(name, make, needs, *more)
     summary = (inspect.getdoc(make) or "").split("\n", 1)[0]
-    params = _defaults(make) | ({"bank": "shots"} if kind == "score" and "bank" in needs else {})
-    _ENTRIES[kind][name] = Entry(kind, name, make, needs, params, leaves, paper, summary, *more)
+    entry = Entry(kind, name, make, needs, _defaults(make), leaves, paper, summary, *more)
+    bank = {"bank": "shots"} if entry.uses_bank else {}
+    _ENTRIES[kind][name] = replace(entry, params=entry.params | bank)
 
 
 def _check_signature(name: str, make: Callable, needs: tuple[str, ...], *more: Any) -> None:
@@ -209,8 +216,9 @@ def _check_signature(name: str, make: Callable, needs: tuple[str, ...], *more: A
     if not isinstance(needs, tuple) or not needs:
         raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
     for need in needs:
-        if need not in NEEDS:
-            raise unknown(f"need of score {name}", str(need), NEEDS)
+        for each in str(need).split("|"):
+            if each not in NEEDS:
+                raise unknown(f"need of score {name}", each, NEEDS)
     parameters = list(inspect.signature(make).parameters.values())
     given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     if len(given) != len(needs):

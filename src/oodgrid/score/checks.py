@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from scipy.linalg import hadamard
 from scipy.stats import rankdata
 
 from oodgrid import registry
@@ -66,7 +67,9 @@ def check(choice: Choice) -> None:
 def example() -> dict[str, Any]:
     """Return everything that a score can need: 24 samples near class centres, then 24 that look away."""
     rng = np.random.default_rng(0)
-    centres = normalise(np.eye(WIDTH)[:CLASSES] + 0.2)
+    centres = normalise(
+        hadamard(WIDTH)[1 : 1 + CLASSES] + 0.3
+    )  # every dimension is active, as some scores expect of ID
     labels = np.arange(SAMPLES) % CLASSES
     near = centres[labels] + 0.08 * rng.normal(size=(SAMPLES, WIDTH))
     away = rng.normal(size=(SAMPLES, WIDTH)) - centres.sum(axis=0)
@@ -93,7 +96,7 @@ def example() -> dict[str, Any]:
 
 
 def _labels() -> Labels:
-    away = normalise(np.eye(WIDTH)[CLASSES:] - 0.2)
+    away = normalise(hadamard(WIDTH)[1 + CLASSES :] - 0.3)
     return Labels(frozen(away), [f"label {i}" for i in range(len(away))], [""] * len(away))
 
 

@@ -17,14 +17,14 @@ from oodgrid.score.sharing import frozen
 
 def needed(choices: Iterable[Choice]) -> set[str]:
     """Return all that some scores need, by the names of `oodgrid.score.contract`."""
-    return {need for choice in choices for need in needs_of(choice)}
+    return {name for choice in choices for need in needs_of(choice) for name in need.split("|")}
 
 
 def needs_of(choice: Choice) -> list[str]:
     """Return what a score needs, in the order of its arguments; `bank: train` asks for the whole train split."""
-    needs = registry.find("score", choice.name).needs
-    train = choice.params.get("bank") == "train"
-    return ["train" if need == "bank" and train else need for need in needs]
+    entry = registry.find("score", choice.name)
+    train = entry.uses_bank and choice.params.get("bank") == "train"
+    return ["train" if train and "bank" in need.split("|") else need for need in entry.needs]
 
 
 def compute(
@@ -46,17 +46,21 @@ def compute(
         OodgridError: The score gave another shape or values that are not finite; or one of the user's own failed.
     """
     entry, needs = registry.find("score", choice.name), needs_of(choice)
+    given = []
     for need in needs:
-        if need not in inputs:
-            raise Skip(f"{choice.name} needs {need}: {lacking(need, choice.name)}")
+        there = [name for name in need.split("|") if name in inputs]
+        if not there:
+            said = need.replace("|", " or ")
+            raise Skip(f"{choice.name} needs {said}: {lacking(need.split('|')[-1], choice.name)}")
+        given.append(inputs[there[0]])
     params = dict(choice.params)
-    if "bank" in entry.needs:
+    if entry.uses_bank:
         params.pop("bank", None)  # it has chosen between bank and train
     for name in entry.label_lists:
         listed = params.get(name, entry.params[name])
         params[name] = None if listed is None else (lists or {})[listed]
-    values = _call(entry, [inputs[need] for need in needs], params)
-    count = len(inputs["features"] if "features" in inputs else inputs[needs[0]])
+    values = _call(entry, given, params)
+    count = len(inputs["features"] if "features" in inputs else given[0])
     if values.shape != (count,) or not np.isfinite(values).all():
         raise OodgridError(
             f"score {choice.listed('score')}{_where(entry)} gave shape {values.shape} with "

@@ -8,7 +8,7 @@ All scores: higher = more in-distribution. Arguments by the name under which a s
 * `features`: shape (N, D), float64, L2-normalised.
 * `head`: what makes logits of features, see `Head`.
 * `bank`: the labelled shots of the method, see `Bank`.
-* `val`: the few-shot validation samples, likewise.
+* `val`: the few-shot validation samples, likewise; `val|bank`: these, or the shots where there are none.
 * `class_texts`: shape (K, D), float64, L2-normalised: the class names under the templates of the ID set, whatever the
   method learned.
 * `prompt_variants`: shape (V, K, D), likewise: the prompts of the classes with their words shuffled, V times.
@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from oodgrid.registry import LabelList
 from oodgrid.score.sharing import shared
@@ -41,8 +40,10 @@ __all__ = [
     "Skip",
     "by_rows",
     "log_normaliser",
+    "log_probabilities",
     "normalise",
     "probabilities",
+    "ranked",
     "similarities",
 ]
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
@@ -152,13 +153,37 @@ def by_rows(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray, 
 @shared
 def probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return softmax(s / T) over the last axis, the shape of the logits."""
-    return softmax(logits / T, axis=-1)
+    powers = _powers(logits, T)
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
+
+
+@shared
+def log_probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
+    """Return log softmax(s / T) over the last axis, the shape of the logits; finite where the probability is 0."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted /= T
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
 
 
 @shared
 def log_normaliser(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return T logsumexp(s / T) over the last axis, shape (N,) of logits (N, K)."""
-    return T * logsumexp(logits / T, axis=-1)
+    return logits.max(axis=-1) + T * np.log(_powers(logits, T).sum(axis=-1))
+
+
+def _powers(logits: np.ndarray, T: float) -> np.ndarray:
+    """Return exp((s - max s) / T): passes over memory are what a softmax costs, and scipy's makes several more."""
+    powers = logits - logits.max(axis=-1, keepdims=True)
+    powers /= T
+    return np.exp(powers, out=powers)
+
+
+@shared
+def ranked(logits: np.ndarray) -> np.ndarray:
+    """Return the logits of every sample in ascending order, shape (N, K)."""
+    return np.sort(logits, axis=-1)
 
 
 @shared

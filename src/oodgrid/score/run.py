@@ -28,8 +28,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
 
     Columns: dataset, shots, seed, index, path (with hexadecimal numbers for bytes that are no UTF-8), label, prediction
     (null where there are no logits), and one float64 column a score. A score that was skipped is null; the table's
-    metadata say why, fit by fit, and how many broken images a set lacks. Transductive scores go to a table beside it, `paths.streams`, with
-    `ood_dataset`, and the place of every sample in the stream of each order, before their columns.
+    metadata say why, fit by fit, and how many broken images a set lacks. Transductive scores go to a table beside it,
+    `paths.streams`, with `ood_dataset` and the place of every sample in the stream of each order before their columns.
 
     Raises:
         OodgridError: A file that is needed is missing or damaged, class names of a pair overlap, or a score of the

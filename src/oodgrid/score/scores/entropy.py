@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import log_softmax
 
 from oodgrid.registry import score
+from oodgrid.score.contract import log_probabilities, probabilities
 
 
 @score(
@@ -26,5 +26,4 @@ def entropy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     Returns:
         Shape (N,), in [-log K, 0].
     """
-    log_p = log_softmax(logits / T, axis=1)
-    return (np.exp(log_p) * log_p).sum(axis=1)
+    return (probabilities(logits, T=T) * log_probabilities(logits, T=T)).sum(axis=1)

@@ -1,0 +1,49 @@
+"""KL-matching: distance to the typical prediction of a class."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import PositiveFloat
+
+from oodgrid.registry import score
+from oodgrid.score.contract import Bank, log_probabilities, probabilities
+from oodgrid.score.sharing import shared
+
+
+@score(
+    needs=("logits", "val"),
+    family="logits",
+    paper="Hendrycks et al. 2022 (ICML), Scaling OOD detection, KL matching; github.com/hendrycks/anomaly-seg",
+)
+def kl_matching(logits: np.ndarray, val: Bank, *, T: PositiveFloat = 0.01) -> np.ndarray:
+    """KL-matching: -min_c KL(p || d_c), d_c the mean p of the validation samples that are predicted as c.
+
+    p = softmax(s / T). No label of the validation samples is used; a class that is never predicted has no d_c.
+    Logarithms of d_c are taken before chances can underflow, so that the divergence is always finite.
+
+    Args:
+        logits: Shape (N, K), on the cosine scale.
+        val: Validation samples with logits.
+        T: Temperature on cosines; .01 is the classifier's own softmax.
+
+    Returns:
+        Shape (N,), at most 0.
+
+    Raises:
+        Skip: The method leaves no logits of the validation samples.
+    """
+    p = probabilities(logits, T=T)
+    negative_entropy = (p * log_probabilities(logits, T=T)).sum(axis=1)
+    cross_entropy = -(p @ log_typical(val, T=T).T)
+    return -(negative_entropy + cross_entropy.min(axis=1)).clip(min=0)  # rounding may leave -1e-15 of a distance 0
+
+
+@shared
+def log_typical(val: Bank, *, T: float) -> np.ndarray:
+    """Return log d_c for each of the C classes that are predicted, shape (C, K)."""
+    logits = val.own_logits()
+    predicted = logits.argmax(axis=1)
+    order = np.argsort(predicted, kind="stable")
+    _, starts, counts = np.unique(predicted[order], return_index=True, return_counts=True)
+    sums = np.logaddexp.reduceat(log_probabilities(logits, T=T)[order], starts, axis=0)
+    return sums - np.log(counts)[:, None]
