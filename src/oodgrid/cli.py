@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that `oodgrid metrics` starts withou
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oodgrid import __version__
 from oodgrid.errors import OodgridError
@@ -99,11 +100,21 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
-    from oodgrid.encode.texts import encode_texts
+    from oodgrid import plan
+    from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts
 
-    named = {d.name for d in experiment.id_datasets if d.text == "classnames" and not d.imported}
-    for name in [options.dataset] if options.dataset else sorted(named):
-        _say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
+    classes = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
+    lists = [options.label_list] if options.label_list else plan.encoded_lists(experiment)
+    everything = not (options.dataset or options.label_list or options.shuffled)
+    if everything or (options.dataset and not options.shuffled):
+        for name in classes:
+            _say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
+    if options.shuffled or (everything and plan.shuffles(experiment)):
+        for name in classes:
+            _say(encode_shuffled(options.results, backbone, experiment.id_dataset(name)))
+    if everything or options.label_list:
+        for name in lists:
+            _say(encode_labels(options.results, experiment, backbone, experiment.label_list(name)))
 
 
 def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
@@ -169,11 +180,13 @@ def _import(options: argparse.Namespace) -> None:
         _say(*importing.import_experiment(options.results, load(options.source)))
         return
     _refuse_strange_options(options)
-    where = (options.results, _slug(options.backbone), _slug(options.dataset))
+    name = options.dataset if options.label_list is None else options.label_list
+    where = (options.results, _slug(options.backbone), _slug(name))
     if options.format == "tip-adapter":
         _say(*importing.import_tip_adapter(*where, options.source, options.test))
     elif options.format == "text":
-        _say(importing.import_text(*where, options.source, options.classnames, options.template))
+        of_labels = options.label_list is not None
+        _say(importing.import_text(*where, options.source, options.classnames, options.template, of_labels))
     elif options.format == "npy":
         _say(*importing.import_npy(*where, options.source, options.labels, options.paths, options.split))
     elif options.format == "clip-retrieval":
@@ -184,10 +197,13 @@ def _import(options: argparse.Namespace) -> None:
 
 def _refuse_strange_options(options: argparse.Namespace) -> None:
     """Refuse what a format would pass over in silence."""
-    owners = {"labels": "npy", "paths": "npy", "label": "clip-retrieval", "classnames": "text"}
+    owners = {"labels": "npy", "paths": "npy", "label": "clip-retrieval", "classnames": "text", "label_list": "text"}
     for name, owner in owners.items():
         if getattr(options, name) is not None and options.format != owner:
-            raise OodgridError(f"--{name} is for oodgrid import {owner}, not for {options.format}: take it out")
+            said = name.replace("_", "-")
+            raise OodgridError(f"--{said} is for oodgrid import {owner}, not for {options.format}: take it out")
+    if options.dataset and options.label_list:
+        raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -208,7 +224,7 @@ def _list(options: argparse.Namespace) -> None:
 
     kind = options.what.removesuffix("s")
     if kind not in registry.PACKAGES:
-        lines = [(name, json.dumps(entry)) for name, entry in catalogue.entries(kind).items()]
+        lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
         _table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
@@ -228,6 +244,13 @@ def _described(entry: Entry) -> list[str]:
         *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
         entry.paper,
     ]
+
+
+def _brief(thing: Any) -> Any:
+    """Return an entry of the catalogue with its longer lists cut."""
+    if isinstance(thing, dict):
+        return {key: _brief(value) for key, value in thing.items()}
+    return [*thing[:3], f"… {len(thing)} in all"] if isinstance(thing, list) and len(thing) > 5 else thing
 
 
 def _wrapped(*texts: str) -> list[str]:
@@ -312,6 +335,8 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
     encode.add_argument("part", choices=("images", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
+    encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
+    encode.add_argument("--shuffled", action="store_true", help="texts: the class names in shuffled prompts only")
     encode.add_argument("--family", help="views: default: all of the dataset")
     encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
     encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
@@ -333,6 +358,7 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import npy food.npy --labels labels.txt --backbone clip-vit-b32 --dataset food
   oodgrid import clip-retrieval FOLDER --label folder --backbone clip-vit-b32 --dataset food
   oodgrid import text text_features.pt --backbone clip-vit-b32 --dataset imagenet --classnames names.txt
+  oodgrid import text nouns.npy --backbone clip-vit-b32 --label-list nouns --classnames nouns.csv --template "the {}"
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
 EXPORT_EXAMPLES = """\
@@ -359,6 +385,7 @@ def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPars
     )
     verb.add_argument("--paths", type=Path, metavar="FILE", help="npy: text with the name of each image")
     verb.add_argument("--label", metavar="COLUMN", help="clip-retrieval: column of labels, or folder")
+    verb.add_argument("--label-list", metavar="NAME", help="text, in place of --dataset: labels for a score")
     verb.add_argument("--classnames", type=Path, metavar="FILE", help="text: JSON or text file with the names")
     verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
     export = _verb(verbs, "export", _export, "write a feature or text file in another format", shared, EXPORT_EXAMPLES)
@@ -378,7 +405,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", _list, "what exists", shared, "oodgrid list scores")
-    listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones"))
+    listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
     inspect = _verb(verbs, "inspect", _inspect, "what a results file holds and where it comes from", shared,
                     "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
     inspect.add_argument("file", type=Path)
@@ -443,7 +470,8 @@ def _say(*paths: Path) -> None:
 
 
 def _params(params: dict) -> str:
-    return ", ".join(f"{name}={value}" for name, value in params.items()) or "-"
+    said = [name if value is inspect.Parameter.empty else f"{name}={value}" for name, value in params.items()]
+    return ", ".join(said) or "-"
 
 
 def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:

@@ -28,14 +28,14 @@ def texts(results: Path, backbone: str, dataset: str) -> Path:
     return results / "text" / backbone / f"{dataset}.h5"
 
 
-def label_texts(results: Path, backbone: str, labels: str) -> Path:
-    """Return the text file of one list of labels; shared by all experiments."""
-    return results / "text" / backbone / "labels" / f"{labels}.h5"
-
-
-def prompt_variants(results: Path, backbone: str, dataset: str) -> Path:
-    """Return the text file of the prompts of one class list with their words shuffled; shared by all experiments."""
+def shuffled_texts(results: Path, backbone: str, dataset: str) -> Path:
+    """Return the text file of one class list under prompts with their words shuffled; shared by all experiments."""
     return results / "text" / backbone / f"{dataset}.shuffled.h5"
+
+
+def label_texts(results: Path, backbone: str, label_list: str) -> Path:
+    """Return the text file of one list of labels that are not the classes; shared by all experiments."""
+    return results / "text" / backbone / "labels" / f"{label_list}.h5"
 
 
 def fitted(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:

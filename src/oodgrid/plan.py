@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from oodgrid import grid, paths, registry, store
-from oodgrid.config import ANY, Backbone, Choice, Dataset, Experiment, IdDataset
+from oodgrid.config import ANY, Backbone, Choice, Dataset, Experiment, IdDataset, LabelList
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint, differences, digest
 
@@ -44,6 +44,8 @@ def feature_files(results: Path, experiment: Experiment) -> list[Path]:
             files += _split_files(results, backbone.name, dataset)
         for dataset in experiment.id_datasets:
             files += _text_files(results, backbone.name, dataset)
+            files += _shuffled_files(results, backbone.name, dataset, experiment.scores)
+        files += _label_files(results, backbone.name, experiment.wanted_lists())
     return files
 
 
@@ -77,11 +79,12 @@ def test_features(results: Path, experiment: Experiment, backbone: str, id_datas
 
 
 def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
-    """Return what a score job reads: features, the splits with the shots, and what apply left."""
+    """Return what a score job reads: features, the splits with the shots, what apply left, and texts."""
     dataset = experiment.id_dataset(id_dataset)
     labelled = [f for f in _split_files(results, backbone, dataset) if f.stem in ("train", "val")]
     applied = [] if method == ANY else [paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
-    return test_features(results, experiment, backbone, id_dataset) + labelled + applied
+    texts = _score_texts(results, experiment, backbone, dataset, grid.scores(experiment, method))
+    return test_features(results, experiment, backbone, id_dataset) + labelled + applied + texts
 
 
 def score_files(results: Path, experiment: Experiment) -> list[Path]:
@@ -137,6 +140,16 @@ def encoded_texts(experiment: Experiment) -> list[str]:
     return [d.name for d in experiment.id_datasets if not d.imported and d.text == "classnames"]
 
 
+def shuffles(experiment: Experiment) -> bool:
+    """Return whether a score asks for prompts with their words shuffled."""
+    return _needed("prompt_variants", experiment.scores)
+
+
+def encoded_lists(experiment: Experiment) -> list[str]:
+    """Return the label lists that are encoded."""
+    return [labels.name for labels in experiment.wanted_lists() if not labels.imported]
+
+
 def either(names: Iterable[str]) -> str:
     """Return a wildcard constraint that matches these names and nothing else."""
     return "|".join(sorted(map(re.escape, set(names)))) or "(?!)"
@@ -158,6 +171,28 @@ def _text_files(results: Path, backbone: str, dataset: IdDataset) -> list[Path]:
     file = paths.texts(results, backbone, dataset.name)
     wanted = dataset.text == "classnames" and (not dataset.imported or file.exists())
     return [file] if wanted else []
+
+
+def _shuffled_files(results: Path, backbone: str, dataset: IdDataset, scores: list[Choice]) -> list[Path]:
+    """Return the prompts with their words shuffled, where a score asks for them; nothing makes them of an import."""
+    wanted = dataset.text == "classnames" and not dataset.imported and _needed("prompt_variants", scores)
+    return [paths.shuffled_texts(results, backbone, dataset.name)] if wanted else []
+
+
+def _label_files(results: Path, backbone: str, lists: list[LabelList]) -> list[Path]:
+    return [paths.label_texts(results, backbone, labels.name) for labels in lists]
+
+
+def _score_texts(
+    results: Path, experiment: Experiment, backbone: str, dataset: IdDataset, scores: list[Choice]
+) -> list[Path]:
+    classes = _text_files(results, backbone, dataset) if _needed("class_texts", scores) else []
+    shuffled = _shuffled_files(results, backbone, dataset, scores)
+    return classes + shuffled + _label_files(results, backbone, experiment.wanted_lists(scores))
+
+
+def _needed(need: str, scores: list[Choice]) -> bool:
+    return any(need in registry.find("score", score.name).needs for score in scores)
 
 
 # ------------------------------------------------------------------------------------- what makes a file anew
@@ -242,15 +277,39 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             for file, provenance in _identities(families).items():
                 _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
                 encoders[file] = provenance["backbone"]
-            for file, provenance in _identities(_text_files(results, backbone.name, dataset)).items():
-                meant = {"templates": dataset.templates[:1]} if dataset.imported else dataset.text_identity
-                _check_identity(file, provenance, backbone, dataset, {"text": meant})
-                if not dataset.imported:
-                    encoders[file] = provenance["backbone"]
-                    images = _identities(_split_files(results, backbone.name, dataset))
-                    named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
-                    _check_alike({**named, file: provenance["text"]["classnames"]}, "classnames")
+            encoders |= _check_texts(results, experiment, backbone, dataset)
+        encoders |= _check_label_texts(results, experiment, backbone)
         _check_alike(encoders, "backbone")
+
+
+def _check_texts(results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset) -> dict[Path, Any]:
+    """Check the texts of the classes, and return by what backbone those were made that were encoded."""
+    shuffled = _shuffled_files(results, backbone.name, dataset, experiment.scores)
+    found = _identities(_text_files(results, backbone.name, dataset) + shuffled)
+    for file, provenance in found.items():
+        meant = dataset.shuffled_identity if file in shuffled else dataset.text_identity
+        meant = {"templates": dataset.templates[:1]} if dataset.imported else meant
+        _check_identity(file, provenance, backbone, dataset, {"text": meant})
+        if not dataset.imported:
+            images = _identities(_split_files(results, backbone.name, dataset))
+            named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
+            _check_alike({**named, file: provenance["text"]["classnames"]}, "classnames")
+    return {} if dataset.imported else {file: provenance["backbone"] for file, provenance in found.items()}
+
+
+def _check_label_texts(results: Path, experiment: Experiment, backbone: Backbone) -> dict[Path, Any]:
+    """Check the texts of label lists, and return by what backbone those were made that were encoded."""
+    encoders = {}
+    for labels in experiment.wanted_lists():
+        for file, provenance in _identities(_label_files(results, backbone.name, [labels])).items():
+            _check_identity(file, provenance, backbone, labels, {"text": labels.identity})
+            if not labels.imported:
+                encoders[file] = provenance["backbone"]
+            if labels.drop_classes_of:
+                texts = _identities([paths.texts(results, backbone.name, labels.drop_classes_of)])
+                classes = {path: digest(about["text"]["classnames"]) for path, about in texts.items()}
+                _check_alike({**classes, file: provenance["text"]["classes_sha256"]}, "classes_sha256")
+    return encoders
 
 
 def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
@@ -258,12 +317,13 @@ def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def _check_identity(
-    file: Path, found: dict[str, Any], backbone: Backbone, dataset: Dataset, meant: dict[str, Any]
+    file: Path, found: dict[str, Any], backbone: Backbone, entry: Dataset | LabelList, meant: dict[str, Any]
 ) -> None:
-    if ("imported" in found) != (dataset.imported is not None):
+    if ("imported" in found) != (entry.imported is not None):
         was, is_now = ("imported", "encoded") if "imported" in found else ("encoded", "imported")
-        raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another dataset name, or delete it")
-    encoder = {"name": backbone.name} if dataset.imported else backbone.identity
+        what = "label list" if isinstance(entry, LabelList) else "dataset"
+        raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another {what} name, or delete it")
+    encoder = {"name": backbone.name} if entry.imported else backbone.identity
     if lines := differences(found, {"backbone": encoder, **meant}):
         raise OodgridError(
             f"{file} is not what the config means by its name: {'; '.join(lines)}. "
@@ -295,10 +355,10 @@ def _test_split(dataset: Dataset) -> dict[str, str]:
 
 
 def check_imports(results: Path, experiment: Experiment) -> None:
-    """Say in one line which imports are missing, unless there are metrics from which to report.
+    """Say in one line which imports and label lists are missing, unless there are metrics from which to report.
 
     Raises:
-        OodgridError: A test split is not there.
+        OodgridError: A test split or a list is not there.
     """
     if paths.metrics(results, experiment.experiment).exists():
         return
@@ -310,6 +370,20 @@ def check_imports(results: Path, experiment: Experiment) -> None:
                     f"{file} is missing: the features of {dataset.name} are imported. "
                     "Run oodgrid import experiment CONFIG first"
                 )
+        for labels in experiment.wanted_lists():
+            _check_label_list(labels, paths.label_texts(results, backbone.name, labels.name))
+
+
+def _check_label_list(labels: LabelList, file: Path) -> None:
+    if file.exists():
+        return
+    if labels.imported:
+        raise OodgridError(
+            f"{file} is missing: the texts of label list {labels.name} are imported. Run oodgrid import experiment "
+            f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {labels.name}"
+        )
+    if gone := next((source for source in labels.source_files if not source.exists()), None):
+        raise OodgridError(f"label list {labels.name}: {gone} does not exist: mend the path")
 
 
 def config_path(results: Path, experiment: str) -> Path:

@@ -32,6 +32,7 @@ wildcard_constraints:
     backbone=plan.either(b.name for b in experiment.backbones),
     dataset=plan.either(d.name for d in experiment.datasets()),
     id_dataset=plan.either(d.name for d in experiment.id_datasets),
+    label_list=plan.either(plan.encoded_lists(experiment)),
     method=plan.either(grid.methods(experiment)),
 
 

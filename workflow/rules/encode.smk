@@ -72,6 +72,45 @@ rule encode_texts:
         " --dataset {wildcards.id_dataset} --log {log}"
 
 
+# The words of the prompts shuffled, for scores that want variants of them.
+rule encode_shuffled:
+    output:
+        "results/text/{backbone}/{id_dataset}.shuffled.h5",
+    log:
+        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.shuffled.log",
+    wildcard_constraints:
+        id_dataset=plan.either(plan.encoded_texts(experiment)),
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        version=plan.ENCODE_VERSION,
+    shell:
+        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.id_dataset} --shuffled --log {log}"
+
+
+# Labels that are not the classes, for scores that are given a list of them.
+rule encode_labels:
+    output:
+        "results/text/{backbone}/labels/{label_list}.h5",
+    log:
+        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/labels/{{label_list}}.log",
+    conda:
+        "../envs/torch.yaml"
+    threads: THREADS["encode"]
+    resources:
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        version=plan.ENCODE_VERSION,
+    shell:
+        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
+        " --label-list {wildcards.label_list} --log {log}"
+
+
 # Augmented views of the training images that the few-shot draws use. Another shot count or seed adds its images only.
 rule encode_views:
     input:

@@ -1,4 +1,4 @@
-"""What can be named in a configuration without being described: datasets, backbones and known overlaps.
+"""What can be named in a configuration without being described: datasets, backbones, label lists, known overlaps.
 
 The entries are data files beside this module; the models in `oodgrid.config` say what they may hold.
 """
@@ -20,7 +20,7 @@ PACKAGE = "package:"  # stands before the name of a file in this folder
 
 @cache
 def entries(kind: str) -> dict[str, dict[str, Any]]:
-    """Return all entries of a kind, "dataset" or "backbone", by name."""
+    """Return all entries of a kind, "dataset", "backbone" or "label_list", by name."""
     return yaml.safe_load((FOLDER / f"{kind}s.yaml").read_text(encoding="utf-8"))
 
 
@@ -32,7 +32,7 @@ def entry(kind: str, name: str) -> dict[str, Any]:
     """
     known = entries(kind)
     if name not in known:
-        raise unknown(kind, name, known)
+        raise unknown(kind.replace("_", " "), name, known)
     return known[name]
 
 

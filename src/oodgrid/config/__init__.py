@@ -15,14 +15,16 @@ from pydantic import ValidationError
 
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand
-from oodgrid.config.dataset import Dataset, Views
+from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
+from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
 from oodgrid.errors import OodgridError
 
 __all__ = [
     "ANY",
     "KINDS",
+    "SHUFFLED_PROMPTS",
     "SLUG",
     "SPLITS",
     "Backbone",
@@ -31,6 +33,9 @@ __all__ = [
     "Experiment",
     "HuggingFace",
     "IdDataset",
+    "ImportedTexts",
+    "LabelList",
+    "Lexicographer",
     "ListFile",
     "NumpyArrays",
     "Torchvision",

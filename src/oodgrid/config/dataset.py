@@ -39,6 +39,7 @@ class Views(Strict):
     local_features: bool = Field(False, description="Local features of every view too.")
 
 
+SHUFFLED_PROMPTS = 10  # of every class; TAG's published number
 SOURCES = (
     "concept_world",
     "generated",
@@ -132,3 +133,8 @@ class Dataset(Strict):
     def text_identity(self) -> dict[str, Any]:
         """What decides the texts, as far as the configuration says it."""
         return {"templates": self.templates, "given_classnames": self.classnames}
+
+    @property
+    def shuffled_identity(self) -> dict[str, Any]:
+        """What decides the prompts with their words shuffled, as far as the configuration says it."""
+        return {**self.text_identity, "templates": self.templates[:1], "shuffled": SHUFFLED_PROMPTS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from oodgrid import catalogue, plugins, registry
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import Slug, Strict, expand
 from oodgrid.config.dataset import Dataset
+from oodgrid.config.label_list import LabelList
 from oodgrid.errors import OodgridError, unknown
 
 KINDS = ("near", "far", "covariate")
@@ -118,6 +119,7 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 16], min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
     scores: list[ScoreChoice] = Field(min_length=1, description="oodgrid list scores")
+    label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
 
     @model_validator(mode="before")
     @classmethod
@@ -148,6 +150,7 @@ class Experiment(Strict):
             self._check_pairs(id_dataset)
             self._check_views(id_dataset)
         self._check_one_meaning()
+        self._check_lists()
         return self
 
     def _names(self) -> dict[str, list[Any]]:
@@ -156,6 +159,7 @@ class Experiment(Strict):
             "ID dataset": [dataset.name for dataset in self.id_datasets],
             "method": [method.listed("method") for method in self.methods],
             "score": [score.listed("score") for score in self.scores],
+            "label list": [labels.name for labels in self.label_lists],
             "shots": self.shots,
             "seed": self.seeds,
         }
@@ -199,6 +203,22 @@ class Experiment(Strict):
             if first.identity != dataset.identity:
                 raise OodgridError(f"dataset {dataset.name} is described in two ways: give one another name")
 
+    def _check_lists(self) -> None:
+        for score in self.scores:
+            for parameter, name in self.lists_of(score).items():
+                if not isinstance(name, str):
+                    raise OodgridError(
+                        f"score {score.name} needs a list of labels: write {{name: {score.name}, {parameter}: NAME}} "
+                        "with the name of an entry under label_lists:, or of oodgrid list label_lists"
+                    )
+                try:
+                    self.label_list(name)
+                except OodgridError as error:
+                    raise OodgridError(f"score {score.name}, {parameter}: {error}") from None
+        for labels in self.label_lists:
+            if labels.drop_classes_of:
+                self.id_dataset(labels.drop_classes_of)
+
     def datasets(self) -> Iterator[Dataset]:
         """Yield every dataset that is named, ID sets first; a name may come more than once."""
         yield from self.id_datasets
@@ -223,6 +243,26 @@ class Experiment(Strict):
         if label not in listed:
             raise unknown("method of this experiment", label, listed)
         return listed[label]
+
+    def lists_of(self, score: Choice) -> dict[str, str]:
+        """Return the names of the label lists that a score is given, by its parameters."""
+        entry = registry.find("score", score.name)
+        return {parameter: (entry.params | score.params)[parameter] for parameter in entry.label_lists}
+
+    def label_list(self, name: str) -> LabelList:
+        """Return the label list of that name: one of the experiment's own, or else of the catalogue."""
+        own = {labels.name: labels for labels in self.label_lists}
+        known = catalogue.entries("label_list")
+        if name not in own and name not in known:
+            raise unknown("label list", name, {*own, *known})
+        return own[name] if name in own else LabelList(name=name)
+
+    def wanted_lists(self, scores: Iterable[Choice] | None = None) -> list[LabelList]:
+        """Return the label lists that some scores (default: all) are given, each once."""
+        names = [
+            name for score in (self.scores if scores is None else scores) for name in self.lists_of(score).values()
+        ]
+        return [self.label_list(name) for name in dict.fromkeys(names)]
 
     def overlaps(self) -> list[tuple[str, str]]:
         """Return the (ID set, OOD set) pairs that were taken in spite of overlapping classes."""

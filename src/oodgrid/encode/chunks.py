@@ -146,7 +146,7 @@ class Chunks:
                 if not self._whole_is_current():  # else another process joined the same chunks and took them away
                     raise
             shutil.rmtree(self.folder, ignore_errors=True)
-        _link(self.whole, path)
+        link(self.whole, path)
 
     def in_memory(self, encode: Callable[[], None]) -> store.Features:
         """Return everything at once, local features too, encoding what is not finished yet; nothing is kept."""
@@ -260,7 +260,7 @@ class Chunks:
             yield values[usable[start : start + len(values)]]
 
 
-def _link(kept: Path, path: Path) -> None:
+def link(kept: Path, path: Path) -> None:
     """Give a kept file its second name, or a copy where the file system has no hard links."""
     with store.atomic(path) as beside:
         beside.unlink()

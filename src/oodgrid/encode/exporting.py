@@ -44,6 +44,8 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
     if "text_features" in shapes:
         texts = store.read_texts(file, as_stored=True)
         named = {"classnames": list(texts.classnames), "templates": list(texts.templates)}
+        if texts.kinds is not None:
+            named["kinds"] = list(texts.kinds)
         return {"text_features": texts.text_features}, named, texts.provenance
     found = store.read_features(file, as_stored=True)
     arrays = {name: getattr(found, name) for name in ("image_features", "labels", "sha256", "draws", "stamps")}
@@ -95,7 +97,7 @@ def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[st
     if apart in texts:
         metadata[apart] = json.dumps(texts.pop(apart))
     if name == "text_features":
-        texts["classnames"] = texts["classnames"] * len(arrays[name])
+        texts = {column: names * len(arrays[name]) for column, names in texts.items()}
         arrays[name] = arrays[name].reshape(-1, arrays[name].shape[-1])
     table = pl.DataFrame({**texts, **{name: _column(name, values) for name, values in arrays.items()}})
     table.write_parquet(path, metadata=metadata, row_group_size=ROWS)

@@ -1,15 +1,29 @@
-"""The text side of encode: one class list under its templates through one backbone."""
+"""The text side of encode: class names under their templates, lists of labels, prompts with their words shuffled."""
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from oodgrid import backbones, paths, store
-from oodgrid.config import Backbone, Dataset
+from oodgrid.backbones import LoadedBackbone
+from oodgrid.config import SHUFFLED_PROMPTS, Backbone, Dataset, Experiment, LabelList
+from oodgrid.encode.chunks import link
+from oodgrid.encode.labels import prompts, read_labels
 from oodgrid.encode.sources import class_names
+from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
+
+BATCH = {"cpu": 64, "cuda": 1024}  # texts; divisors of a chunk
+ROWS = 4096  # of a chunk
 
 
 def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
@@ -27,12 +41,127 @@ def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
         for template in dataset.templates:
             tokens = loaded.tokenize([template.replace("{}", name) for name in names]).to(loaded.device)
             embedded.append(loaded.encode_text(tokens).cpu().numpy())
-    provenance = {
-        "encode_version": ENCODE_VERSION,
-        "backbone": loaded.identity,
-        "text": {**dataset.text_identity, "classnames": names},
-        "normalised": False,
-    }
+    text = {**dataset.text_identity, "classnames": names}
     path = paths.texts(results, backbone.name, dataset.name)
-    store.write_texts(path, store.Texts(np.stack(embedded), names, dataset.templates, provenance))
+    store.write_texts(path, store.Texts(np.stack(embedded), names, dataset.templates, _provenance(loaded, text)))
     return path
+
+
+def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, labels: LabelList) -> Path:
+    """Encode every label of a list in every template of its kind, not averaged and not normalised, and return the file.
+
+    Texts go in batches, and finished chunks of them are kept: a run that was killed goes on there. One template of
+    the whole list is in memory at a time.
+
+    Raises:
+        OodgridError: The list cannot be read, or the backbone does not know a word.
+    """
+    classes = _classes(results, experiment, backbone, labels.drop_classes_of) if labels.drop_classes_of else []
+    table = read_labels(labels, classes)
+    made = prompts(labels, table)
+    loaded = backbones.load(backbone)
+    text = {**labels.identity, "label_list": labels.name, "texts_sha256": made.sha256, "count": len(table.names)}
+    if labels.drop_classes_of:
+        text["classes_sha256"] = digest(classes)
+    path = paths.label_texts(results, backbone.name, labels.name)
+    about = store.Texts(np.empty(0), table.names, made.templates, _provenance(loaded, text), kinds=table.kinds)
+    _encode(results, path, loaded, made.texts, about)
+    return path
+
+
+def encode_shuffled(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
+    """Encode every class name in ten prompts whose words are shuffled, shape (10, K, D), and return the file.
+
+    Raises:
+        OodgridError: The dataset has no class names, or the backbone does not know a word.
+    """
+    names = class_names(dataset)
+    loaded = backbones.load(backbone)
+    template, variants = dataset.templates[0], range(SHUFFLED_PROMPTS)
+    texts = [[shuffled(template, name, variant) for name in names] for variant in variants]
+    text = {**dataset.shuffled_identity, "classnames": names}
+    said = [f"{template} shuffled, variant {variant + 1}" for variant in variants]
+    path = paths.shuffled_texts(results, backbone.name, dataset.name)
+    _encode(results, path, loaded, texts, store.Texts(np.empty(0), names, said, _provenance(loaded, text)))
+    return path
+
+
+def shuffled(template: str, name: str, variant: int) -> str:
+    """Return a prompt with its words in an order that depends on the arguments and nothing else.
+
+    The name stays together, and a full stop at the end is left out, as in TAG (Liu & Zach, ECCV 2024;
+    github.com/XixiLiu95/TAG), which shuffles the words of "a photo of a NAME" for every class anew.
+    """
+    key = hashlib.sha256(f"{variant}/{template}/{name}".encode("utf-8", "surrogateescape")).digest()
+    words = template.removesuffix(".").split()
+    order = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64))).permutation(len(words))
+    return " ".join(words[place].replace("{}", name) for place in order)
+
+
+def _classes(results: Path, experiment: Experiment, backbone: Backbone, name: str) -> list[str]:
+    """Return the class names of an ID dataset: from its images, or of an imported one from its texts."""
+    dataset = experiment.id_dataset(name)
+    if dataset.imported and dataset.classnames is None:
+        return list(store.read_texts(paths.texts(results, backbone.name, name)).classnames)
+    return class_names(dataset)
+
+
+def _provenance(loaded: LoadedBackbone, text: dict[str, Any]) -> dict[str, Any]:
+    return {"encode_version": ENCODE_VERSION, "backbone": loaded.identity, "text": text, "normalised": False}
+
+
+def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: list[list[str]], about: store.Texts) -> None:
+    """Write a text file of T times K texts, of which `about` says all but the features.
+
+    It lies in results/kept/encode like a feature file, where a rerun of Snakemake finds it again.
+    """
+    import torch
+
+    folder = results / "kept" / "encode" / digest(about.provenance)[:32]
+    whole, parts = folder / "whole.h5", folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]
+    try:
+        store.verify(whole)
+    except OodgridError:
+        with tqdm(total=sum(map(len, texts)), desc=f"encode {loaded.name}/{path.stem}", unit="text", delay=5) as bar:
+            first = _chunk(parts, loaded, texts[0][:ROWS])
+            shape = (len(texts), len(texts[0]), first.shape[1])
+            features = store.Blocks(shape, first.dtype, _by_template(parts, loaded, texts, bar))
+            store.write_texts(whole, replace(about, text_features=features))
+        shutil.rmtree(parts, ignore_errors=True)
+    link(whole, path)
+
+
+def _by_template(parts: Path, loaded: LoadedBackbone, texts: list[list[str]], bar: tqdm) -> Iterator[np.ndarray]:
+    """Yield the embeddings of one template after another, shape (1, K, D)."""
+    for one in texts:
+        chunks = []
+        for start in range(0, len(one), ROWS):
+            chunks.append(_chunk(parts, loaded, one[start : start + ROWS]))
+            bar.update(len(chunks[-1]))
+        whole = np.concatenate(chunks)
+        store.check_finite(whole, "encoding", one)
+        yield whole[None]
+
+
+def _chunk(parts: Path, loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndarray:
+    """Return the embeddings of some texts, shape (n, D), and keep them; taken from there where they are whole."""
+    path = parts / f"{digest(texts)[:32]}.safetensors"
+    try:
+        return store.read_arrays(path)[0]["text_features"]
+    except OodgridError:  # not there yet, or damaged
+        found = _embed(loaded, texts)
+        store.write_arrays(path, {"text_features": found})
+        return found
+
+
+def _embed(loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndarray:
+    """Return embeddings, shape (n, D), of texts in batches of one size: a short one is filled with its last text."""
+    import torch
+
+    size, found = BATCH[loaded.device.split(":")[0]], []
+    with torch.inference_mode():
+        for start in range(0, len(texts), size):
+            batch = list(texts[start : start + size])
+            tokens = loaded.tokenize(batch + batch[-1:] * (size - len(batch)))
+            found.append(loaded.encode_text(tokens.to(loaded.device))[: len(batch)].cpu().numpy())
+    return np.concatenate(found)

@@ -288,7 +288,7 @@ def read_texts(
 
 
 def _text_files(results: Path, backbone: str, dataset: IdDataset) -> dict[str, Path]:
-    files = {"prompt_variants": paths.prompt_variants(results, backbone, dataset.name)}
+    files = {"prompt_variants": paths.shuffled_texts(results, backbone, dataset.name)}
     return files | (
         {"class_texts": paths.texts(results, backbone, dataset.name)} if dataset.text == "classnames" else {}
     )

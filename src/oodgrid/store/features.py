@@ -65,18 +65,20 @@ class Texts:
 
     Attributes:
         text_features: Shape (T, K, D), float16 or float32, one embedding a template and class, not normalised unless
-            `provenance["normalised"]`.
-        classnames: K names.
+            `provenance["normalised"]`; for writing also `hdf5.Blocks`.
+        classnames: K names; of a list of labels that are not the classes, those.
         templates: T templates, with `{}` for the name.
         provenance: What decides the numbers.
         digest: Digest of the data.
+        kinds: Of a list of labels: K words as "noun" and "adjective", "" where nothing is said; else None.
     """
 
-    text_features: np.ndarray
+    text_features: np.ndarray | hdf5.Blocks
     classnames: Sequence[str]
     templates: Sequence[str]
     provenance: dict[str, Any]
     digest: str = ""
+    kinds: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -233,14 +235,17 @@ def write_texts(path: Path, texts: Texts) -> None:
         OodgridError: Shapes do not fit each other or an embedding is not finite; nothing is written.
     """
     values = _floats(texts.text_features)
-    if values.ndim != 3 or values.shape[:2] != (len(texts.templates), len(texts.classnames)):
+    if len(values.shape) != 3 or values.shape[:2] != (len(texts.templates), len(texts.classnames)):
         raise OodgridError(
             f"{path.name}: text features of shape {values.shape} do not fit "
             f"{len(texts.templates)} templates and {len(texts.classnames)} class names"
         )
-    check_finite(values.reshape(-1, values.shape[-1]), path.name, list(texts.classnames) * len(texts.templates))
+    if texts.kinds is not None and len(texts.kinds) != len(texts.classnames):
+        raise OodgridError(f"{path.name}: {len(texts.classnames)} labels but {len(texts.kinds)} kinds")
+    if isinstance(values, np.ndarray):
+        check_finite(values.reshape(-1, values.shape[-1]), path.name, list(texts.classnames) * len(texts.templates))
     arrays = {"text_features": values, "classnames": texts.classnames, "templates": texts.templates}
-    hdf5.write(path, arrays, texts.provenance)
+    hdf5.write(path, arrays | ({} if texts.kinds is None else {"kinds": texts.kinds}), texts.provenance)
 
 
 def read_texts(path: Path, as_stored: bool = False) -> Texts:
@@ -257,7 +262,8 @@ def read_texts(path: Path, as_stored: bool = False) -> Texts:
     names, templates = list(found.arrays["classnames"]), list(found.arrays["templates"])
     values = found.arrays["text_features"]
     values = values if as_stored else values.astype(np.float32, copy=False)
-    return Texts(values, names, templates, found.provenance, _digest(found))
+    kinds = list(found.arrays["kinds"]) if "kinds" in found.arrays else None
+    return Texts(values, names, templates, found.provenance, _digest(found), kinds)
 
 
 def write_views(path: Path, views: Views) -> None:

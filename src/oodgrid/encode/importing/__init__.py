@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oodgrid.config import Dataset, Experiment, expand
+from oodgrid.config import Dataset, Experiment, LabelList, expand
 from oodgrid.encode.importing.arrays import import_arrays, import_npy
 from oodgrid.encode.importing.clip_retrieval import import_clip_retrieval
 from oodgrid.encode.importing.text import import_text
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
-    """Import every dataset that the experiment describes with `imported:`, under every backbone of it.
+    """Import every dataset and label list that the experiment describes with `imported:`, under every backbone of it.
 
     Raises:
         OodgridError: It names none, or one of them cannot be read; those before it stay.
@@ -36,9 +36,17 @@ def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
     for dataset in {dataset.name: dataset for dataset in experiment.datasets() if dataset.imported}.values():
         for backbone in experiment.backbones:
             written += _import_described(results, backbone.name, dataset)
+    for labels in experiment.wanted_lists():
+        for backbone in experiment.backbones if labels.imported and labels.imported.text else ():
+            written.append(_import_labels(results, backbone.name, labels))
     if not written:
         raise OodgridError(f"experiment {experiment.experiment} imports nothing: no dataset of it has imported:")
     return written
+
+
+def _import_labels(results: Path, backbone: str, labels: LabelList) -> Path:
+    names = expand(labels.imported.labels) if labels.imported.labels else None
+    return import_text(results, backbone, labels.name, expand(labels.imported.text), names, labels.templates[0], True)
 
 
 def _import_described(results: Path, backbone: str, dataset: Dataset) -> list[Path]:

@@ -9,22 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.encode.lines import existing, read_lines
 from oodgrid.errors import OodgridError
 
 TEXTS = ("paths", "classnames", "templates")  # what `oodgrid export` leaves as JSON in metadata
 LABEL_COLUMNS = {"label", "labels"}
-
-
-def existing(file: Path) -> Path:
-    """Return the path of a file that is there.
-
-    Raises:
-        OodgridError: It is not, or is a folder.
-    """
-    if not file.is_file():
-        what = "is a folder, not a file" if file.is_dir() else "does not exist"
-        raise OodgridError(f"file {file} {what}: mend the path")
-    return file
 
 
 def load_array(file: Path) -> np.ndarray:
@@ -93,19 +82,6 @@ def _as_numpy(tensor: Any) -> np.ndarray:
     import torch
 
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-def read_lines(file: Path) -> list[str]:
-    r"""Return the lines of a text file, as they are but for their ends, \n or \r\n.
-
-    Raises:
-        OodgridError: It is missing or no UTF-8 text.
-    """
-    try:
-        text = existing(file).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise OodgridError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def read_names(file: Path) -> list[str]:

@@ -79,8 +79,11 @@ def write_texts(
     names: list[str],
     templates: list[str],
     source: dict[str, Any],
+    kinds: list[str] | None = None,
 ) -> Path:
     """Write imported text features, shape (T, K, D), of K names and T templates, and return the file.
+
+    With K `kinds` they are those of a label list, of which `dataset` is the name.
 
     Raises:
         OodgridError: Shapes or counts do not fit, or a template has no place for the name; nothing is written.
@@ -94,8 +97,8 @@ def write_texts(
         "text": {"templates": templates, "classnames": names},
         "normalised": values.ndim == 3 and checks.normalised(values, source.get("original", {})),
     }
-    path = paths.texts(results, backbone, dataset)
-    store.write_texts(path, store.Texts(values, names, templates, provenance))
+    path = (paths.texts if kinds is None else paths.label_texts)(results, backbone, dataset)
+    store.write_texts(path, store.Texts(values, names, templates, provenance, kinds=kinds))
     return path
 
 

@@ -1,0 +1,92 @@
+"""Labels from a file: text with one a line, CSV or Parquet with columns, or JSON as EOE keeps what a model answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oodgrid.encode.lines import existing, read_lines
+from oodgrid.errors import OodgridError
+
+COLUMNS = ("label", "kind", "template")
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels with what is known of them.
+
+    Attributes:
+        names: M labels.
+        kinds: M words as "noun"; "" where nothing is said.
+        templates: M templates of their own, "" where a label has none; None where no label has.
+    """
+
+    names: list[str]
+    kinds: list[str]
+    templates: list[str] | None = None
+
+    def rows(self, rows: Sequence[int]) -> LabelTable:
+        """Return some of the labels."""
+        own = None if self.templates is None else [self.templates[row] for row in rows]
+        return LabelTable([self.names[row] for row in rows], [self.kinds[row] for row in rows], own)
+
+    def stripped(self, lower: bool = False) -> LabelTable:
+        """Return the labels without white space around them, in lower case where asked for."""
+        names = [name.strip().lower() if lower else name.strip() for name in self.names]
+        return LabelTable(names, self.kinds, self.templates)
+
+    def distinct(self) -> LabelTable:
+        """Return every label once, where it comes first, whatever its kind: two kinds of one word are one label."""
+        first: dict[tuple[str, str], int] = {}
+        for row, name in enumerate(self.names):
+            first.setdefault((name, self.templates[row] if self.templates else ""), row)
+        return self.rows(list(first.values()))
+
+
+def read_table(file: Path) -> LabelTable:
+    """Return the labels of a file: .txt, .csv or .parquet with columns label, kind, template, or .json.
+
+    Raises:
+        OodgridError: It is missing, unreadable or holds something else.
+    """
+    existing(file)
+    if file.suffix in (".csv", ".parquet"):
+        return _columns(file)
+    names = _json(file) if file.suffix == ".json" else [line for line in read_lines(file) if line.strip()]
+    return LabelTable(names, [""] * len(names))
+
+
+def _columns(file: Path) -> LabelTable:
+    import polars as pl
+
+    try:
+        table = pl.read_csv(file, infer_schema=False) if file.suffix == ".csv" else pl.read_parquet(file)
+        found = table.select(pl.col(name).cast(pl.String).fill_null("") for name in COLUMNS if name in table.columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise OodgridError(f"{file} is no readable table: {str(error).splitlines()[0][:150]}") from error
+    if "label" not in found.columns:
+        raise OodgridError(f"{file} has no column 'label', but {', '.join(table.columns)[:100]}")
+    given = {name: found[name].to_list() for name in found.columns}
+    if wrong := next((text for text in given.get("template", ()) if text and "{}" not in text), None):
+        raise OodgridError(f"{file}: template {wrong!r} lacks {{}}, the place of the label")
+    return LabelTable(given["label"], given.get("kind") or [""] * len(found), given.get("template"))
+
+
+def _json(file: Path) -> list[str]:
+    """Return the labels of a list, or of an object whose values are lists: by topic or class, as EOE's are.
+
+    Of objects in a list the `name` counts, as in the categories of COCO and LVIS.
+    """
+    try:
+        found: Any = json.loads("\n".join(read_lines(file)))
+    except ValueError as error:
+        raise OodgridError(f"{file} is not valid JSON: {error}") from error
+    if isinstance(found, list):
+        found = [thing.get("name") if isinstance(thing, dict) else thing for thing in found]
+    lists = list(found.values()) if isinstance(found, dict) else [found]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
+        raise OodgridError(f"{file} must hold a list of labels, or an object with a list of labels for every key")
+    return [name for names in lists for name in names if name.strip()]
