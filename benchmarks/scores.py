@@ -1,0 +1,292 @@
+"""All scores in one pass over 50,000 ID and 40,000 OOD samples, and each beside pytorch-ood's way on the same arrays.
+
+512 dimensions, 1000 classes, 16 shots a class; generated unit features around class centres. Three figures:
+
+* the stage itself (`oodgrid score`), from feature files to the table of scores: time, share of each score, peak memory;
+* the matrix products that cannot be avoided, in the same precision (float64) and blocks, and the ratio to them;
+* each score, fitted and computed on 10,000 of the samples, beside pytorch-ood 0.4, in float64 where it allows (some of
+  its detectors cast to float32); both sides in one process, on the same threads.
+
+Prints tables; writes benchmarks/scores.json. Takes about ten minutes on two cores.
+
+    python benchmarks/scores.py [--samples 90000] [--peers 10000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe
+from pytorch_ood import detector
+
+from oodgrid import config, grid, paths, registry, store
+from oodgrid.config import Choice
+from oodgrid.score import compute as computing
+from oodgrid.score.contract import Bank, Head, normalise
+from oodgrid.score.inputs import ROWS
+from oodgrid.score.run import score
+from oodgrid.score.sharing import frozen
+
+ROOT = Path(__file__).parents[1]
+WIDTH, CLASSES, SHOTS, VAL = 512, 1000, 16, 4
+FAMILIES = ("logits", "features", "activations")
+KEPT_APART = {"weiper", "weiper_kld"}  # a hundred perturbed heads: shown, but by themselves
+
+
+def main() -> None:
+    """Measure, print and write down."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--samples", type=int, default=90_000)
+    parser.add_argument("--peers", type=int, default=10_000)
+    options = parser.parse_args()
+    data = made(options.samples)
+    result = {"machine": describe(), "threads": torch.get_num_threads(), "samples": options.samples, "width": WIDTH}
+    result |= {"classes": CLASSES, "bank": SHOTS * CLASSES, "stage": stage(data), "products": products(data["test"])}
+    few = {**data, "test": data["test"][:: len(data["test"]) // options.peers][: options.peers]}
+    result |= {"peer_samples": len(few["test"]), "peers": peers(few)}
+    show(result)
+    (ROOT / "benchmarks" / "scores.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def made(samples: int) -> dict[str, np.ndarray]:
+    """Return float32 features around class centres (ID), wider ones (OOD), text prototypes and a head's labels."""
+    rng = np.random.default_rng(0)
+    centres = normalise(rng.normal(size=(CLASSES, WIDTH)))
+
+    def around(labels: np.ndarray, noise: float) -> np.ndarray:
+        scattered = centres[labels] + noise / WIDTH**0.5 * rng.normal(size=(len(labels), WIDTH))
+        return scattered.astype(np.float32)
+
+    own = samples * 5 // 9
+    labels = np.arange(own) % CLASSES
+    return {
+        "test": np.concatenate([around(labels, 1.5), around(rng.integers(CLASSES, size=samples - own), 4.0)]),
+        "labels": labels.astype(np.int32),
+        "train": around(np.repeat(np.arange(CLASSES), SHOTS), 1.5),
+        "train_labels": np.repeat(np.arange(CLASSES), SHOTS).astype(np.int32),
+        "val": around(np.repeat(np.arange(CLASSES), VAL), 1.5),
+        "val_labels": np.repeat(np.arange(CLASSES), VAL).astype(np.int32),
+        "prototypes": normalise(centres + 0.5 / WIDTH**0.5 * rng.normal(size=centres.shape)).astype(np.float32),
+    }
+
+
+def chosen() -> list[str]:
+    """Return the scores that need logits, features and labelled samples only."""
+    given = {"logits", "features", "head", "bank", "val", "val|bank"}
+    every = registry.entries("score").values()
+    return [e.name for e in every if set(e.needs) <= given and not e.transductive and not e.label_lists]
+
+
+# ------------------------------------------------------------------------------------------------- the stage
+
+
+def stage(data: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Run the stage from files to tables, and return its seconds by score."""
+    seconds: dict[str, float] = {}
+    call = computing._call
+
+    def timed(entry: registry.Entry, given: list[Any], params: dict[str, Any]) -> np.ndarray:
+        start = time.perf_counter()
+        try:
+            return call(entry, given, params)
+        finally:
+            seconds[entry.name] = seconds.get(entry.name, 0.0) + time.perf_counter() - start
+
+    computing._call = timed
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        experiment = written(results, data)
+        start = time.perf_counter()
+        for method in grid.methods(experiment):
+            score(results, experiment, "made", "id", method)
+        total = time.perf_counter() - start
+    computing._call = call
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    families = {name: registry.find("score", name).family for name in seconds}
+    return {"total": total, "scores": seconds, "families": families, "peak_mb": peak}
+
+
+def written(results: Path, data: dict[str, np.ndarray]) -> config.Experiment:
+    """Write the files that encode and adapt leave, and return the experiment of which they are."""
+    own = len(data["labels"])
+    splits = {
+        ("id", "test"): (data["test"][:own], data["labels"]),
+        ("ood", "test"): (data["test"][own:], np.full(len(data["test"]) - own, -1, np.int32)),
+        ("id", "train"): (data["train"], data["train_labels"]),
+        ("id", "val"): (data["val"], data["val_labels"]),
+    }
+    for (name, split), (values, labels) in splits.items():
+        names = [f"{name}/{split}/{row}.jpg" for row in range(len(labels))]
+        features = store.Features(values, labels, names, np.zeros((len(labels), 32), np.uint8), {})
+        store.write_features(paths.features(results, "made", name, split), features)
+    store.write_arrays(results / "kept" / "classifier.safetensors", {"prototypes": data["prototypes"]})
+    unit = {"shots": SHOTS, "seed": 1, "status": "ok", "reason": None, "classifier": "kept/classifier.safetensors"}
+    path = paths.applied(results, "made", "made", "id", "prototype")
+    store.write_json(path, {"method": "prototype", "leaves": "prototypes", "units": [unit]})
+    ood = {"far": [{"name": "ood", "imported": {}}]}
+    return config.parse(
+        {
+            "experiment": "made",
+            "backbones": [{"name": "made", "model": "none", "pretrained": "none"}],
+            "id_datasets": [{"name": "id", "imported": {}, "ood": ood}],
+            "methods": ["prototype"],
+            "shots": [SHOTS],
+            "seeds": [1],
+            "scores": chosen(),
+        }
+    )
+
+
+def products(features: np.ndarray) -> dict[str, float]:
+    """Return seconds of the matrix products that no way around can save, in float64 and blocks of the stage."""
+    rng = np.random.default_rng(1)
+    shapes = {
+        "features x classes (logits)": CLASSES,
+        "features x bank (knn, nnguide, relation)": SHOTS * CLASSES,
+        "features x dimensions (whitening, principal space)": WIDTH,
+        "whitened x class means (mahalanobis, relative_mahalanobis)": CLASSES,
+        "shaped features x classes (react, dice)": CLASSES,
+    }
+    seconds = {}
+    blocks = [normalise(features[start : start + ROWS]) for start in range(0, len(features), ROWS)]
+    for name, width in shapes.items():
+        other = rng.normal(size=(WIDTH, width))
+        start = time.perf_counter()
+        for block in blocks:
+            block @ other
+        seconds[name] = time.perf_counter() - start
+    return seconds
+
+
+# ------------------------------------------------------------------------------------------------- the peers
+
+
+def peers(data: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the seconds of each score that pytorch-ood has too, ours and theirs, fit and prediction together."""
+    torch.set_default_dtype(torch.float64)
+    x, train, val = (frozen(normalise(data[name])) for name in ("test", "train", "val"))
+    head = Head(frozen(data["prototypes"].astype(np.float64)), frozen(np.zeros(CLASSES)))
+    rows = []
+    for name, way in ways(data).items():
+        theirs = quickest(lambda way=way: way(torch.from_numpy(x.copy())))
+        ours = quickest(lambda name=name: here(name, x, train, val, data, head))
+        rows.append({"score": name, "ours": ours, "pytorch_ood": theirs, "ratio": theirs / ours})
+    torch.set_default_dtype(torch.float32)
+    return rows
+
+
+def here(name: str, x: np.ndarray, train: np.ndarray, val: np.ndarray, data: dict, head: Head) -> np.ndarray:
+    """Compute one score by itself, in the blocks of the stage, with a bank that nobody has used before."""
+    given: dict[str, Any] = {"head": head}
+    for need, values in {"bank": train, "val": val}.items():
+        labels = data["train_labels" if need == "bank" else "val_labels"]
+        given[need] = Bank(values, labels, SHOTS, frozen(head.logits(values)))
+    choice, found = Choice(name=name), []
+    needs = registry.find("score", name).needs
+    for start in range(0, len(x), ROWS):
+        block = frozen(x[start : start + ROWS].copy())
+        logits = {"logits": frozen(head.logits(block))} if "logits" in needs else {}
+        found.append(computing.compute(choice, {**given, "features": block, **logits}))
+    return np.concatenate(found)
+
+
+def quickest(way: Callable[[], Any], repeats: int = 2) -> float:
+    """Return the fewest seconds of some runs; one run where it takes longer than a quarter of a minute."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        way()
+        times.append(time.perf_counter() - start)
+        if times[-1] > 15:
+            break
+    return min(times)
+
+
+def ways(data: dict[str, np.ndarray]) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Return pytorch-ood's way to each score: from features, as ours, so that logits are part of both."""
+    weight = torch.from_numpy(data["prototypes"].astype(np.float64)) * 100  # CLIP's scaled logits
+    bias = torch.zeros(CLASSES)
+    train, labels = torch.from_numpy(normalise(data["train"])), torch.from_numpy(data["train_labels"].astype(np.int64))
+    val = torch.from_numpy(normalise(data["val"]))
+    linear = torch.nn.Linear(WIDTH, CLASSES)
+    linear.load_state_dict({"weight": weight, "bias": bias})
+    linear.requires_grad_(False)
+
+    def on_logits(made: Any, fit: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: (made().fit_logits(linear(val)) if fit else made()).predict_logits(linear(x))
+
+    def on_features(made: Callable) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: made().fit_features(train, labels).predict_features(x)
+
+    def on_maps(made: Callable) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            detector_ = made()
+            if detector_.requires_fit:
+                detector_.fit_feature_maps(val, torch.zeros(len(val), dtype=torch.int64))
+            return detector_.predict_feature_maps(x)
+
+        return run
+
+    def pooled(maps: torch.Tensor) -> torch.Tensor:
+        return linear(maps.flatten(1))
+
+    def as_maps(made: Callable) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: made().predict_feature_maps(x[:, :, None, None])
+
+    d = detector
+    found = {
+        "msp": on_logits(lambda: d.MaxSoftmax(None)),
+        "mcm": on_logits(lambda: d.MaxSoftmax(None, t=100.0)),
+        "max_logit": on_logits(lambda: d.MaxLogit(None)),
+        "energy": on_logits(lambda: d.EnergyBased(None)),
+        "entropy": on_logits(lambda: d.Entropy(None)),
+        "gen": on_logits(lambda: d.GEN(None, M=100)),
+        "kl_matching": on_logits(lambda: d.KLMatching(None), fit=True),
+        "mahalanobis": on_features(lambda: d.Mahalanobis(None)),
+        "relative_mahalanobis": on_features(lambda: d.RMD(None)),
+        "knn": on_features(lambda: d.KNN(None, k=10)),
+        "vim": on_features(lambda: d.ViM(None, 256, weight, bias)),
+        "she": on_features(lambda: d.SHE(None, linear)),
+        "nnguide": on_features(lambda: d.NNGuide(None, linear, k=10)),
+        "nci": on_features(lambda: d.NCI(None, linear, alpha=1e-4)),
+        "dice": on_features(lambda: d.DICE(None, weight, bias, 0.9)),
+        "react": on_maps(lambda: d.ReAct(None, linear)),
+        "vra": on_maps(lambda: d.VRA(None, linear)),
+        "ash_s": as_maps(lambda: d.ASH(None, pooled, "ash-s", 0.9)),
+        "ash_b": as_maps(lambda: d.ASH(None, pooled, "ash-b", 0.9)),
+        "ash_p": as_maps(lambda: d.ASH(None, pooled, "ash-p", 0.9)),
+        "scale": as_maps(lambda: d.SCALE(None, pooled, 0.85)),
+    }
+    known = registry.entries("score")
+    return {name: way for name, way in found.items() if name in known}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables."""
+    one = result["stage"]
+    print(f"{'score':24}{'family':>14}{'seconds':>9}{'share':>8}")
+    for name, seconds in sorted(one["scores"].items(), key=lambda item: -item[1]):
+        print(f"{name:24}{one['families'][name]:>14}{seconds:9.2f}{100 * seconds / one['total']:7.1f}%")
+    print(f"{'the stage, files to tables':38}{one['total']:9.2f}   peak {one['peak_mb']:.0f} MB")
+    for name, seconds in result["products"].items():
+        print(f"{name:62}{seconds:7.2f}")
+    unavoidable = sum(result["products"].values())
+    both = sum(s for name, s in one["scores"].items() if one["families"][name] in ("logits", "features"))
+    print(f"logit and feature families {both:.1f} s, products {unavoidable:.1f} s: ratio {both / unavoidable:.2f}")
+    print(f"\n{'score':24}{'ours':>9}{'pytorch-ood':>13}{'ratio':>8}   {result['peer_samples']} samples")
+    for row in sorted(result["peers"], key=lambda row: row["ratio"]):
+        print(f"{row['score']:24}{row['ours']:9.3f}{row['pytorch_ood']:13.3f}{row['ratio']:8.1f}")
+    print(f"median ratio {np.median([row['ratio'] for row in result['peers']]):.1f}")
+
+
+if __name__ == "__main__":
+    main()
