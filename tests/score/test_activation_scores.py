@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from oodgrid import registry
+from oodgrid import registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
+from oodgrid.score import run
 from oodgrid.score.contract import Bank, Head, Skip, normalise
 from oodgrid.score.perturbation import counts, densities, moving_mean
-from oodgrid.score.run import compute
 from oodgrid.score.scores.dice import sparse_weights
 from oodgrid.score.scores.react import ceiling
 from oodgrid.score.scores.vra import bounds
@@ -426,13 +426,13 @@ def test_react_and_vra_within_bounds_that_hold_all_samples_are_energy():
 def test_react_takes_the_validation_samples_or_else_the_shots():
     inputs = {need: getattr(RANDOM, need) for need in ("features", "head", "bank", "val")}
     choice = Choice(name="react")
-    np.testing.assert_array_equal(compute(choice, inputs), score("react", RANDOM))
+    np.testing.assert_array_equal(run.compute(choice, inputs), score("react", RANDOM))
     without = {need: given for need, given in inputs.items() if need != "val"}
-    np.testing.assert_array_equal(compute(choice, without), score("react", replace(RANDOM, val=RANDOM.bank)))
-    assert not np.array_equal(compute(choice, without), compute(choice, inputs))
+    np.testing.assert_array_equal(run.compute(choice, without), score("react", replace(RANDOM, val=RANDOM.bank)))
+    assert not np.array_equal(run.compute(choice, without), run.compute(choice, inputs))
     del without["bank"]
     with pytest.raises(Skip, match="react needs val or bank"):
-        compute(choice, without)
+        run.compute(choice, without)
 
 
 def test_vra_by_hand():
@@ -651,6 +651,59 @@ def test_the_moving_mean_is_that_of_torch():
         torch.nn.init.constant_(layer.weight, 1 / window)
         expected = layer(torch.from_numpy(q)[:, None])[:, 0].detach().numpy()
         np.testing.assert_allclose(q @ moving_mean(80, window).T, expected, rtol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------ as a stage
+
+
+def stage(mini, method):
+    path = run.score(mini.results, mini.experiment([*ALL, "msp"], methods=[method]), "mini", "pets", method)
+    return store.read_table(path)
+
+
+def test_all_run_where_a_method_leaves_prototypes(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    table, metadata = stage(mini, "prototype")
+    assert metadata["units"][0]["skipped"] == {}
+    assert all(table[name].null_count() == 0 and table[name].n_unique() > 10 for name in ALL)
+
+
+def test_all_are_skipped_with_the_reason_where_a_method_leaves_logits_alone(mini):
+    sizes = {"pets": 10, "noise": 5, "cars": 7}
+    sets = {name: mini.kept(f"logits-{name}", logits=np.ones((n, 3), np.float32)) for name, n in sizes.items()}
+    mini.applied("tip_adapter", "logits", [{**mini.prototypes().unit, "sets": sets}])
+    table, metadata = stage(mini, "tip_adapter")
+    assert metadata["units"][0]["skipped"] == {name: f"{name} needs head" for name in ALL}
+    assert all(table[name].null_count() == len(table) for name in ALL)
+    assert table["msp"].null_count() == 0
+
+
+# -------------------------------------------------------------------------------------------- real CLIP features
+
+
+@pytest.fixture(scope="module")
+def real(shared):
+    """Two validation images of DTD under the 1000 classes of ImageNet, one ImageNet shot a class: all ViT-B/32."""
+    torch = pytest.importorskip("torch")
+    folder = shared / "data" / "clip_vitb32_features"
+
+    def read(name):
+        return torch.load(folder / name, map_location="cpu", weights_only=True).float().numpy()
+
+    bank = Bank(normalise(read("tip_adapter_caches/imagenet/keys_1shots.pt").T), np.arange(1000), 1)
+    head = Head(normalise(read("imagenet_text/text_features2.pt")), np.zeros(1000))
+    return World(normalise(read("tip_adapter_caches/dtd/val_f.pt"))[[0, 700]], head, bank, bank)
+
+
+@pytest.mark.parametrize("name", [*SHAPED, "gradnorm"])
+def test_real_features_against_the_formula(real, name):
+    np.testing.assert_allclose(score(name, real), NAIVE[name](real), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", WEIPERS)
+def test_real_features_under_one_perturbed_head_against_the_formula(real, name):
+    few_shots = replace(real, bank=Bank(real.bank.features[:2], np.arange(2), 1))
+    np.testing.assert_allclose(score(name, few_shots, repeats=1), NAIVE[name](few_shots, repeats=1), rtol=1e-10)
 
 
 # ---------------------------------------------------------------------------------------------------- pytorch-ood

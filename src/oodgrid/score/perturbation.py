@@ -59,7 +59,9 @@ def _density(blocks: Callable[[], Iterable[np.ndarray]], bins: int) -> Density:
 
 def counts(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
     """Return how many of a row's values (n, V) lie in each bin of equal width, shape (n, bins); others are left out."""
-    places = (values - low) * (bins / (high - low)) + 1  # bin 0 takes what lies below, bin bins + 1 what lies above
+    places = values - low  # in place from here on: these are the many values of all heads
+    places *= bins / (high - low)
+    places += 1  # bin 0 takes what lies below, bin bins + 1 what lies above
     index = np.clip(places, 0, bins + 1, out=places).astype(np.int64)
     index += np.arange(len(values))[:, None] * (bins + 2)
     found = np.bincount(index.ravel(), minlength=len(values) * (bins + 2))
