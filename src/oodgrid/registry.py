@@ -39,7 +39,7 @@ class Entry:
         kind: "method" or "score".
         name: The field's own name, in snake_case; for a method the name of its file.
         make: The method's dataclass, or the score's function.
-        needs: What it cannot do without, as "shots", "text", "text_tower" or "logits", "bank".
+        needs: What it cannot do without, as "shots", "text", "text_tower" or "logits", "bank", "val|bank".
         params: Parameter names with their defaults.
         leaves: What a method leaves for the scores, "prototypes", "features" or "logits"; "" for a score.
         paper: Where the formula stands.

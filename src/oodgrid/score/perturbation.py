@@ -9,7 +9,7 @@ import numpy as np
 from oodgrid.score.contract import Bank, Head
 from oodgrid.score.sharing import shared
 
-__all__ = ["counts", "densities", "divergence", "perturbed_logits"]
+__all__ = ["counts", "densities", "divergence", "moving_mean", "perturbed_logits"]
 
 Density = tuple[float, float, np.ndarray]  # from, to, and the share of values in each bin between, shape (bins,)
 ROWS = 1024  # samples at a time, so that their logits under one head stay small
@@ -59,7 +59,9 @@ def _density(blocks: Callable[[], Iterable[np.ndarray]], bins: int) -> Density:
 
 def counts(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
     """Return how many of a row's values (n, V) lie in each bin of equal width, shape (n, bins); others are left out."""
-    places = (values - low) * (bins / (high - low)) + 1  # bin 0 takes what lies below, bin bins + 1 what lies above
+    places = values - low  # in place from here on: these are the many values of all heads
+    places *= bins / (high - low)
+    places += 1  # bin 0 takes what lies below, bin bins + 1 what lies above
     index = np.clip(places, 0, bins + 1, out=places).astype(np.int64)
     index += np.arange(len(values))[:, None] * (bins + 2)
     found = np.bincount(index.ravel(), minlength=len(values) * (bins + 2))
@@ -72,13 +74,13 @@ def divergence(known: np.ndarray, density: np.ndarray, window: int, floor: float
     The floor is added to every bin of both, which are then normalised.
     """
     p = known + floor
-    q = density @ _uniform_kernel(len(known), window).T + floor
+    q = density @ moving_mean(len(known), window).T + floor
     p /= p.sum()
     q /= q.sum(axis=1, keepdims=True)
     return ((p - q) * (np.log(p) - np.log(q))).sum(axis=1)
 
 
-def _uniform_kernel(bins: int, window: int) -> np.ndarray:
+def moving_mean(bins: int, window: int) -> np.ndarray:
     """Return the matrix of a moving mean, shape (bins, bins): the first and last bin go on beyond the ends.
 
     A window of even width reaches one bin further up than down, as in torch's convolution with padding "same".
