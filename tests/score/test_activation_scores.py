@@ -12,6 +12,7 @@ from oodgrid import registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.score import run
+from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Head, Skip, normalise
 from oodgrid.score.perturbation import counts, densities, moving_mean
 from oodgrid.score.scores.dice import sparse_weights
@@ -426,13 +427,13 @@ def test_react_and_vra_within_bounds_that_hold_all_samples_are_energy():
 def test_react_takes_the_validation_samples_or_else_the_shots():
     inputs = {need: getattr(RANDOM, need) for need in ("features", "head", "bank", "val")}
     choice = Choice(name="react")
-    np.testing.assert_array_equal(run.compute(choice, inputs), score("react", RANDOM))
+    np.testing.assert_array_equal(compute(choice, inputs), score("react", RANDOM))
     without = {need: given for need, given in inputs.items() if need != "val"}
-    np.testing.assert_array_equal(run.compute(choice, without), score("react", replace(RANDOM, val=RANDOM.bank)))
-    assert not np.array_equal(run.compute(choice, without), run.compute(choice, inputs))
+    np.testing.assert_array_equal(compute(choice, without), score("react", replace(RANDOM, val=RANDOM.bank)))
+    assert not np.array_equal(compute(choice, without), compute(choice, inputs))
     del without["bank"]
     with pytest.raises(Skip, match="react needs val or bank"):
-        run.compute(choice, without)
+        compute(choice, without)
 
 
 def test_vra_by_hand():
