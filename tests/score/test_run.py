@@ -85,7 +85,7 @@ def test_metadata_of_a_method(mini):
 def test_any_holds_the_feature_scores_of_the_cached_shots(mini):
     table, metadata = run(mini, "any")
     assert table.columns == [*SAMPLE, *FEATURE_SCORES]
-    assert metadata["params"] == {"mahalanobis": {}, "knn@k=1": {"k": 1}}
+    assert metadata["params"] == {"mahalanobis": {"covariance": "ledoit_wolf"}, "knn@k=1": {"k": 1}}
     assert table["prediction"].null_count() == len(table)
     train = mini.read("pets", "train")
     rows = sampling.draw(train.labels, None, 2, 1).train
