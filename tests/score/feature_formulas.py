@@ -95,9 +95,18 @@ def single_gaussian(world, i, covariance="ledoit_wolf"):
     return None if inverse is None else -float(off @ inverse @ off)
 
 
-def relative_mahalanobis(world, i, covariance="ledoit_wolf"):
-    near = mahalanobis(world, i, covariance)
-    return None if near is None else near - single_gaussian(world, i, covariance)
+def relative_mahalanobis(world, i, covariance="total"):
+    if covariance != "total":
+        near = mahalanobis(world, i, covariance)
+        return None if near is None else near - single_gaussian(world, i, covariance)
+    near = mahalanobis(world, i)
+    if near is None:
+        return None
+    bank, mean = world.bank, mean_of(world.bank.features)
+    means, residuals = class_residuals(bank)
+    between = sum(np.outer(means[y] - mean, means[y] - mean) for y in bank.labels.tolist()) / len(bank.labels)
+    off = world.features[i] - mean
+    return near + float(off @ np.linalg.inv(ledoit_wolf(residuals) + between) @ off)
 
 
 # ------------------------------------------------------------------------------------------------- neighbours

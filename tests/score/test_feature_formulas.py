@@ -101,7 +101,7 @@ def test_every_score_against_its_formula(name, kind):
 
 PARAMS = {
     "mahalanobis": [{"covariance": "empirical"}],
-    "relative_mahalanobis": [{"covariance": "empirical"}],
+    "relative_mahalanobis": [{"covariance": "empirical"}, {"covariance": "ledoit_wolf"}],
     "single_gaussian": [{"covariance": "empirical"}],
     "knn": [{"k": k} for k in (1, 3, 20, 21)],
     "nnguide": [{"k": 1}, {"k": 20}, {"k": 500}, {"T": 1.0}],

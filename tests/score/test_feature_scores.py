@@ -89,10 +89,8 @@ def test_gaussians_agree_with_scikit_learn(covariance, estimator, shots, width):
     near = -np.min([fitted(estimator, residuals).mahalanobis(queries - mean) for mean in means.values()], axis=0)
     centre = bank.features.mean(axis=0)
     whole = -fitted(estimator, bank.features - centre).mahalanobis(queries - centre)
-    got = [
-        score(name, queries, bank, covariance=covariance)
-        for name in ("mahalanobis", "single_gaussian", "relative_mahalanobis")
-    ]
+    names = ("mahalanobis", "single_gaussian", "relative_mahalanobis")
+    got = [score(name, queries, bank, covariance=covariance) for name in names]
     for values, expected in zip(got, (near, whole, near - whole), strict=True):
         np.testing.assert_allclose(values, expected, rtol=1e-8, atol=1e-8)
 
@@ -135,6 +133,26 @@ def test_mahalanobis_does_not_see_the_names_of_the_classes():
     bank = bank_of()
     renamed = Bank(bank.features, np.array([900, 3, 17, 5, 0])[bank.labels], 4)
     np.testing.assert_allclose(score("mahalanobis", QUERIES, renamed), score("mahalanobis", QUERIES, bank), rtol=1e-10)
+
+
+def test_the_total_covariance_is_the_empirical_one_where_nothing_is_shrunk():
+    """With many shots Ledoit-Wolf shrinks hardly, and both forms of RMD near each other."""
+    bank = bank_of(shots=4000, classes=3)
+    published = score("relative_mahalanobis", QUERIES, bank, covariance="empirical")
+    np.testing.assert_allclose(score("relative_mahalanobis", QUERIES, bank), published, rtol=0.03, atol=0.3)
+
+
+def test_relative_mahalanobis_is_blind_to_directions_of_which_the_shots_say_nothing():
+    """With covariances shrunk each for itself, the farther along them the higher the score, or the lower."""
+    bank = bank_of(shots=3, classes=4, width=20)
+    unseen = np.linalg.svd(bank.features)[2][-1]
+    moved = sample(3, 10, 20) + np.linspace(0, 2, 10)[:, None] * unseen
+    seen = moved - np.outer(moved @ unseen, unseen)
+    np.testing.assert_allclose(
+        score("relative_mahalanobis", moved, bank), score("relative_mahalanobis", seen, bank), rtol=1e-9
+    )
+    each = score("relative_mahalanobis", moved, bank, covariance="ledoit_wolf")
+    assert np.abs(each - score("relative_mahalanobis", seen, bank, covariance="ledoit_wolf")).max() > 1
 
 
 def test_single_gaussian_does_not_see_labels():

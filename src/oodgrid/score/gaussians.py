@@ -25,24 +25,27 @@ def nearest_class(features: np.ndarray, bank: Bank, *, covariance: Covariance) -
     Raises:
         Skip: No class has two shots that differ, or S is singular though shrunk.
     """
-    factor = whitening(bank, tied=True, covariance=covariance)
     means, halves = _whitened_means(bank, covariance=covariance)
     # Where S is the identity the distance is Euclidean. The product finds the nearest mean; its distance is then taken
     # of the difference, which loses no digits near a mean.
-    points = (features - bank.centre) @ factor
-    nearest = (halves - points @ means.T).argmin(axis=1)
-    points -= means[nearest]
+    points = (features - bank.centre) @ whitening(bank, tied=True, covariance=covariance)
+    points -= means[(halves - points @ means.T).argmin(axis=1)]
     return np.einsum("nd,nd->n", points, points)
 
 
 @shared
-def whole_bank(features: np.ndarray, bank: Bank, *, covariance: Covariance) -> np.ndarray:
+def whole_bank(features: np.ndarray, bank: Bank, *, covariance: Covariance | Literal["total"]) -> np.ndarray:
     """Return (x - mu)ᵀ S⁻¹ (x - mu), shape (N,): mean and covariance of the bank without its classes.
 
+    "total" is the shrunk covariance within the classes plus that of their means: the law by which the empirical
+    covariance of the bank is made of its parts.
+
     Raises:
-        Skip: The bank has no two samples that differ, or S is singular though shrunk.
+        Skip: The bank has no two samples that differ, or of one class for "total"; or S is singular though shrunk.
     """
-    points = (features - bank.centre) @ whitening(bank, tied=False, covariance=covariance)
+    total = covariance == "total"
+    factor = _whitening_in_total(bank) if total else whitening(bank, tied=False, covariance=covariance)
+    points = (features - bank.centre) @ factor
     return np.einsum("nd,nd->n", points, points)
 
 
@@ -58,6 +61,16 @@ def whitening(bank: Bank, *, tied: bool, covariance: Covariance) -> np.ndarray:
     if covariance == "ledoit_wolf" and not kept.all():  # deviations that are all plus or minus one vector
         raise Skip("the covariance of these shots is singular")
     return vectors[:, kept] / np.sqrt(variances[kept])
+
+
+@shared
+def _whitening_in_total(bank: Bank) -> np.ndarray:
+    """Return such a factor, shape (D, D), for the shrunk covariance within the classes plus that of their means."""
+    _, within, vectors = _axes(bank, tied=True)
+    _, index = bank.classes
+    between = (bank.means - bank.centre) * np.sqrt(np.bincount(index) / len(index))[:, None]
+    variances, vectors = eigh((vectors * within) @ vectors.T + between.T @ between, driver="evd")
+    return vectors / np.sqrt(variances)
 
 
 @shared
