@@ -1,4 +1,4 @@
-"""Scores of features against their formulas in loops, and against scikit-learn."""
+"""Mahalanobis, KNN and what scores of features are made of: edge cases, and scikit-learn's same quantities."""
 
 from __future__ import annotations
 
@@ -7,47 +7,25 @@ import math
 import numpy as np
 import pytest
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf
+from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
 from oodgrid import registry
-from oodgrid.errors import OodgridError
-from oodgrid.score.contract import Bank, Skip, by_rows, normalise
+from oodgrid.score.contract import Bank, Skip, by_rows, group_means, normalise
+from oodgrid.score.fitted import principal_dim
+from tests.score import feature_world
+from tests.score.feature_formulas import class_residuals
+from tests.score.feature_world import bank_of, sample, world
+
+QUERIES = sample(0, 30)
 
 
 def score(name, features, bank, **params):
     return registry.find("score", name).make(features, bank, **params)
 
 
-def sample(seed, count, width=8):
-    return normalise(np.random.default_rng(seed).normal(size=(count, width)) + 0.5)
-
-
-def bank_of(shots=4, classes=5, width=8, seed=7):
-    """Shots scattered around class centres, their rows in no order of classes."""
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.repeat(np.arange(classes), shots))
-    centres = rng.normal(size=(classes, width))
-    return Bank(normalise(centres[labels] + 0.4 * rng.normal(size=(len(labels), width))), labels, shots)
-
-
-QUERIES = sample(0, 30)
-
-
 # ------------------------------------------------------------------------------------------------------- knn
-
-
-def naive_knn(x, bank, k):
-    distances = sorted(math.dist(x, row) for row in bank.features.tolist())
-    return -distances[k - 1]
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 19, 20])
-def test_knn_against_the_formula(k):
-    bank = bank_of()
-    expected = [naive_knn(x, bank, k) for x in QUERIES.tolist()]
-    got = score("knn", QUERIES, bank, k=k)
-    assert got.dtype == np.float64
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(("shots", "k"), [(1, 1), (4, 4), (10, 10), (16, 10)])
@@ -63,17 +41,18 @@ def test_knn_agrees_with_scikit_learn():
     np.testing.assert_allclose(score("knn", QUERIES, bank, k=7), -distances[:, -1], rtol=0, atol=1e-12)
 
 
-def test_knn_of_a_k_beyond_the_bank_is_the_farthest_neighbour():
-    bank = bank_of(shots=1, classes=3)
-    np.testing.assert_allclose(
-        score("knn", QUERIES, bank, k=50), [naive_knn(x, bank, 3) for x in QUERIES.tolist()], atol=1e-13
-    )
-
-
 def test_knn_of_a_bank_row_itself_is_exactly_zero_alone_or_not():
     bank = bank_of()
     np.testing.assert_array_equal(score("knn", bank.features, bank, k=1), np.zeros(20))
     assert score("knn", bank.features[3:4], bank, k=1)[0] == 0
+
+
+def test_knn_keeps_all_digits_of_a_twin():
+    """2 - 2 cos has no digit of a distance of 1e-9."""
+    bank = bank_of()
+    twins = bank.features.copy()
+    twins[:, 0] += 1e-9
+    np.testing.assert_allclose(score("knn", twins, bank, k=1), np.full(20, -1e-9), rtol=1e-6)
 
 
 def test_knn_counts_a_duplicated_row_as_two_neighbours():
@@ -94,67 +73,60 @@ def test_knn_is_near_two_for_opposite_directions():
     np.testing.assert_allclose(score("knn", np.array([[-1.0, 0.0], [0.0, 1.0]]), bank), [-2, -math.sqrt(2)])
 
 
-@pytest.mark.parametrize("k", [0, -3])
-def test_knn_refuses_a_k_below_one(k):
-    with pytest.raises(OodgridError, match=f"score knn: k = {k} does not fit: Input should be greater than 0"):
-        registry.check_params("score", "knn", {"k": k})
+# ------------------------------------------------------------------------------------------------- Gaussians
 
 
-# ----------------------------------------------------------------------------------------------- mahalanobis
+def fitted(estimator, deviations):
+    return estimator(assume_centered=True).fit(deviations)
 
 
-def naive_ledoit_wolf(residuals):
-    """The shrunk covariance of Ledoit & Wolf 2004, section 3, for residuals whose mean is zero by construction."""
-    count, width = residuals.shape
-    empirical = sum(np.outer(r, r) for r in residuals) / count
-    target = np.trace(empirical) / width * np.eye(width)
-    spread = np.sum((empirical - target) ** 2)
-    error = sum(np.sum((np.outer(r, r) - empirical) ** 2) for r in residuals) / count**2
-    share = min(error, spread) / spread
-    return share * target + (1 - share) * empirical
-
-
-def residuals_of(bank):
-    means = {c: bank.features[bank.labels == c].mean(axis=0) for c in set(bank.labels.tolist())}
-    return means, np.array([x - means[c] for x, c in zip(bank.features, bank.labels.tolist(), strict=True)])
-
-
-def naive_mahalanobis(features, bank, covariance=naive_ledoit_wolf):
-    means, residuals = residuals_of(bank)
-    inverse = np.linalg.inv(covariance(residuals))
-    return [-min(float((x - mean) @ inverse @ (x - mean)) for mean in means.values()) for x in features]
-
-
-@pytest.mark.parametrize(("shots", "classes"), [(2, 5), (4, 5), (16, 3), (3, 2)])
-def test_mahalanobis_against_the_formula(shots, classes):
-    bank = bank_of(shots, classes)
-    got = score("mahalanobis", QUERIES, bank)
-    assert got.dtype == np.float64
-    assert got.max() < 0
-    np.testing.assert_allclose(got, naive_mahalanobis(QUERIES, bank), rtol=1e-8)
-
-
-def test_mahalanobis_agrees_with_scikit_learn():
-    bank = bank_of(shots=6)
-    means, residuals = residuals_of(bank)
-    fitted = LedoitWolf(assume_centered=True).fit(residuals)
-    expected = -np.min([fitted.mahalanobis(QUERIES - mean) for mean in means.values()], axis=0)
-    np.testing.assert_allclose(score("mahalanobis", QUERIES, bank), expected, rtol=1e-9)
+@pytest.mark.parametrize(("covariance", "estimator"), [("ledoit_wolf", LedoitWolf), ("empirical", EmpiricalCovariance)])
+@pytest.mark.parametrize(("shots", "width"), [(6, 8), (3, 20)])
+def test_gaussians_agree_with_scikit_learn(covariance, estimator, shots, width):
+    """The second bank has fewer samples than dimensions."""
+    bank, queries = bank_of(shots=shots, width=width), sample(0, 30, width)
+    means, residuals = class_residuals(bank)
+    near = -np.min([fitted(estimator, residuals).mahalanobis(queries - mean) for mean in means.values()], axis=0)
+    centre = bank.features.mean(axis=0)
+    whole = -fitted(estimator, bank.features - centre).mahalanobis(queries - centre)
+    names = ("mahalanobis", "single_gaussian", "relative_mahalanobis")
+    got = [score(name, queries, bank, covariance=covariance) for name in names]
+    for values, expected in zip(got, (near, whole, near - whole), strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_mahalanobis_nears_the_published_estimator_with_many_shots():
     """Ledoit-Wolf shrinks less the more shots there are; the empirical covariance is what Lee et al. take."""
     bank = bank_of(shots=3000, classes=3)
-    means, residuals = residuals_of(bank)
-    fitted = EmpiricalCovariance(assume_centered=True).fit(residuals)
-    expected = -np.min([fitted.mahalanobis(QUERIES - mean) for mean in means.values()], axis=0)
-    np.testing.assert_allclose(score("mahalanobis", QUERIES, bank), expected, rtol=0.03)
+    published = score("mahalanobis", QUERIES, bank, covariance="empirical")
+    np.testing.assert_allclose(score("mahalanobis", QUERIES, bank), published, rtol=0.03)
+    few = bank_of(shots=3, classes=3)
+    assert not np.allclose(
+        score("mahalanobis", QUERIES, few), score("mahalanobis", QUERIES, few, covariance="empirical")
+    )
 
 
-def test_mahalanobis_is_zero_at_a_class_mean():
+@pytest.mark.parametrize("covariance", ["ledoit_wolf", "empirical"])
+def test_mahalanobis_is_zero_at_a_class_mean(covariance):
+    """To the square of the rounding, and not to the rounding of a squared norm."""
     bank = bank_of()
-    means, _ = residuals_of(bank)
-    np.testing.assert_allclose(score("mahalanobis", np.array(list(means.values())), bank), 0, atol=1e-9)
+    means, _ = class_residuals(bank)
+    np.testing.assert_allclose(
+        score("mahalanobis", np.array(list(means.values())), bank, covariance=covariance), 0, atol=1e-25
+    )
+
+
+@pytest.mark.parametrize("covariance", ["ledoit_wolf", "empirical"])
+def test_a_covariance_of_a_thin_direction_keeps_its_digits(covariance):
+    """One direction varies a thousand times less than the others: rounding must not spread there."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(4000, 4)) * np.array([1, 1, 1, 1e-3]) + 5
+    bank = Bank(values, np.repeat(np.arange(4), 1000), 1000)
+    queries = values[:5] + np.array([0, 0, 0, 0.01])
+    means, residuals = class_residuals(bank)
+    estimator = fitted(LedoitWolf if covariance == "ledoit_wolf" else EmpiricalCovariance, residuals)
+    expected = -np.min([estimator.mahalanobis(queries - mean) for mean in means.values()], axis=0)
+    np.testing.assert_allclose(score("mahalanobis", queries, bank, covariance=covariance), expected, rtol=1e-8)
 
 
 def test_mahalanobis_does_not_see_the_names_of_the_classes():
@@ -163,23 +135,45 @@ def test_mahalanobis_does_not_see_the_names_of_the_classes():
     np.testing.assert_allclose(score("mahalanobis", QUERIES, renamed), score("mahalanobis", QUERIES, bank), rtol=1e-10)
 
 
-def test_mahalanobis_with_a_constant_feature():
-    rng = np.random.default_rng(1)
-    values = rng.normal(size=(20, 5))
-    values[:, 2] = 0.3
-    bank = Bank(values, np.repeat(np.arange(5), 4), 4)
-    queries = rng.normal(size=(9, 5))
-    np.testing.assert_allclose(score("mahalanobis", queries, bank), naive_mahalanobis(queries, bank), rtol=1e-8)
+def test_the_total_covariance_is_the_empirical_one_where_nothing_is_shrunk():
+    """With many shots Ledoit-Wolf shrinks hardly, and both forms of RMD near each other."""
+    bank = bank_of(shots=4000, classes=3)
+    published = score("relative_mahalanobis", QUERIES, bank, covariance="empirical")
+    np.testing.assert_allclose(score("relative_mahalanobis", QUERIES, bank), published, rtol=0.03, atol=0.3)
 
 
-def test_mahalanobis_with_a_class_of_one_shot_among_others():
-    bank = Bank(sample(4, 9), np.array([0, 0, 0, 1, 1, 1, 1, 1, 2]), 5)
-    np.testing.assert_allclose(score("mahalanobis", QUERIES, bank), naive_mahalanobis(QUERIES, bank), rtol=1e-8)
+def test_relative_mahalanobis_is_blind_to_directions_of_which_the_shots_say_nothing():
+    """With covariances shrunk each for itself, the farther along them the higher the score, or the lower."""
+    bank = bank_of(shots=3, classes=4, width=20)
+    unseen = np.linalg.svd(bank.features)[2][-1]
+    moved = sample(3, 10, 20) + np.linspace(0, 2, 10)[:, None] * unseen
+    seen = moved - np.outer(moved @ unseen, unseen)
+    np.testing.assert_allclose(
+        score("relative_mahalanobis", moved, bank), score("relative_mahalanobis", seen, bank), rtol=1e-9
+    )
+    each = score("relative_mahalanobis", moved, bank, covariance="ledoit_wolf")
+    assert np.abs(each - score("relative_mahalanobis", seen, bank, covariance="ledoit_wolf")).max() > 1
 
 
-def test_mahalanobis_needs_two_shots():
+def test_single_gaussian_does_not_see_labels():
+    bank = bank_of()
+    other = Bank(bank.features, np.zeros(20, int), 20)
+    np.testing.assert_array_equal(score("single_gaussian", QUERIES, other), score("single_gaussian", QUERIES, bank))
+
+
+def test_single_gaussian_of_standardised_features_is_the_same():
+    """SSD's code standardises first; a full covariance undoes that."""
+    bank = bank_of(shots=8)
+    scaler = StandardScaler().fit(bank.features)
+    standard = Bank(scaler.transform(bank.features), bank.labels, 8)
+    got = score("single_gaussian", scaler.transform(QUERIES), standard, covariance="empirical")
+    np.testing.assert_allclose(got, score("single_gaussian", QUERIES, bank, covariance="empirical"), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis"])
+def test_a_tied_covariance_needs_two_shots(name):
     with pytest.raises(Skip, match="at least 2 shots a class"):
-        score("mahalanobis", QUERIES, bank_of(shots=1))
+        score(name, QUERIES, bank_of(shots=1))
 
 
 def test_mahalanobis_of_shots_that_are_all_one_image_is_skipped_like_one_shot():
@@ -195,44 +189,77 @@ def test_mahalanobis_of_a_covariance_that_cannot_be_shrunk_is_skipped():
     bank = Bank(np.array([centre + step, centre - step, -centre + step, -centre - step]), np.array([0, 0, 1, 1]), 2)
     with pytest.raises(Skip, match="singular"):
         score("mahalanobis", QUERIES, bank)
+    published = score("mahalanobis", QUERIES, bank, covariance="empirical")
+    np.testing.assert_allclose(published, -((QUERIES[:, 3] / 0.25) ** 2), rtol=1e-9)
 
 
-# ------------------------------------------------------------------------------------------------------ both
+def test_single_gaussian_needs_two_samples_that_differ():
+    bank = Bank(np.repeat(sample(5, 1), 3, axis=0), np.arange(3), 1)
+    with pytest.raises(Skip, match="at least 2 samples that differ"):
+        score("single_gaussian", QUERIES, bank)
 
 
-@pytest.mark.parametrize("name", ["knn", "mahalanobis"])
-def test_one_sample_at_a_time_gives_the_same(name):
-    bank = bank_of()
-    queries = np.concatenate([QUERIES, bank.features])
-    alone = np.concatenate([score(name, x[None], bank) for x in queries])
-    np.testing.assert_allclose(alone, score(name, queries, bank), rtol=1e-12, atol=1e-12)
+# ------------------------------------------------------------------------------------------------ subspaces
 
 
-@pytest.mark.parametrize("name", ["knn", "mahalanobis"])
-def test_the_order_of_samples_and_of_the_bank_does_not_matter(name):
-    bank, rng = bank_of(), np.random.default_rng(2)
-    rows, others = rng.permutation(30), rng.permutation(20)
-    shuffled = Bank(bank.features[others], bank.labels[others], bank.shots)
-    np.testing.assert_allclose(
-        score(name, QUERIES[rows], shuffled), score(name, QUERIES, bank)[rows], rtol=1e-10, atol=1e-12
-    )
+def test_neco_agrees_with_scikit_learn():
+    made = world(shots=12, width=20)
+    scaler = StandardScaler().fit(made.bank.features)
+    axes = PCA(n_components=5).fit(scaler.transform(made.bank.features))
+    standard = scaler.transform(made.features)
+    ratio = np.linalg.norm(axes.transform(standard), axis=1) / np.linalg.norm(standard, axis=1)
+    np.testing.assert_allclose(feature_world.score("neco", made, dim=5), ratio * made.logits.max(axis=1), rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["knn", "mahalanobis"])
-def test_far_from_the_bank_scores_lower_than_near_it(name):
-    bank = bank_of(shots=8)
-    near, far = score(name, np.stack([residuals_of(bank)[0][0], -bank.features.mean(axis=0)]), bank)
-    assert near > far
+def test_residual_agrees_with_the_reconstruction_of_scikit_learn():
+    """PCA of a bank with every sample's negative beside it is about 0."""
+    bank = bank_of(shots=12)
+    axes = PCA(n_components=3).fit(np.concatenate([bank.features, -bank.features]))
+    outside = QUERIES - axes.inverse_transform(axes.transform(QUERIES))
+    np.testing.assert_allclose(score("residual", QUERIES, bank, dim=3), -np.linalg.norm(outside, axis=1), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["knn", "mahalanobis"])
-def test_more_samples_than_a_block_of_rows(name):
-    queries = sample(1, 4100)
-    picked = [0, 4095, 4096, 4099]
-    bank = bank_of()
-    np.testing.assert_allclose(
-        score(name, queries, bank)[picked], score(name, queries[picked], bank), rtol=1e-12, atol=1e-12
-    )
+@pytest.mark.parametrize(
+    ("width", "rank", "dim"),
+    [(2048, 2048, 1000), (1024, 1024, 512), (768, 768, 512), (512, 512, 256), (512, 100, 50), (768, 3, 2), (512, 1, 1)],
+)
+def test_default_dimension_of_the_principal_space(width, rank, dim):
+    """Published by width; a bank that spans less has the same share of what it spans."""
+    assert principal_dim(width, rank) == dim
+
+
+@pytest.mark.parametrize(("shots", "dim"), [(30, 64), (10, 25), (2, 5)])
+def test_the_default_dimension_counts_what_the_bank_spans(shots, dim):
+    bank = bank_of(shots=shots, width=128)
+    queries = sample(2, 3, 128)
+    np.testing.assert_array_equal(score("residual", queries, bank), score("residual", queries, bank, dim=dim))
+
+
+def test_vim_of_a_principal_space_that_holds_the_bank_is_skipped_and_residual_is_not():
+    made = world(shots=1, classes=4, width=16)
+    assert feature_world.score("residual", made, dim=4).max() < -0.01
+    with pytest.raises(Skip, match="no residuals"):
+        feature_world.score("vim", made, dim=4)
+    for name in ("residual", "vim"):
+        with pytest.raises(Skip, match="principal space of 5 dimensions, of 4"):
+            feature_world.score(name, made, dim=5)
+
+
+# -------------------------------------------------------------------------------------------------- contract
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 0, 2, 2, 2], [2, 2, 2, 2, 2, 2], [3, 0, 3, 0, 3, 0]])
+def test_means_of_groups(groups):
+    values = sample(4, 6)
+    got = group_means(values, np.array(groups), 4)
+    for group in range(4):
+        rows = [value for value, of in zip(values, groups, strict=True) if of == group]
+        np.testing.assert_allclose(got[group], np.mean(rows, axis=0) if rows else np.zeros(8), rtol=1e-15, atol=1e-16)
+
+
+def test_the_mean_of_one_sample_is_that_sample():
+    bank = Bank(sample(6, 5), np.array([4, 2, 9, 0, 1]), 1)
+    np.testing.assert_array_equal(bank.means, bank.features[[3, 4, 1, 0, 2]])
 
 
 def test_by_rows_joins_blocks_in_order():

@@ -97,7 +97,8 @@ def test_names_that_are_no_utf_8_are_told_apart(mini):
 def test_any_holds_the_feature_scores_of_the_cached_shots(mini):
     table, metadata = run(mini, "any")
     assert table.columns == [*SAMPLE, *FEATURE_SCORES]
-    assert metadata["params"] == {"mahalanobis": {"bank": "shots"}, "knn@k=1": {"k": 1, "bank": "shots"}}
+    mahalanobis = {"covariance": "ledoit_wolf", "bank": "shots"}
+    assert metadata["params"] == {"mahalanobis": mahalanobis, "knn@k=1": {"k": 1, "bank": "shots"}}
     assert table["prediction"].null_count() == len(table)
     train = mini.read("pets", "train")
     rows = sampling.draw(train.labels, None, 2, 1).train

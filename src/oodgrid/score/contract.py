@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from oodgrid.registry import LabelList
 from oodgrid.score.sharing import shared
@@ -39,6 +40,7 @@ __all__ = [
     "Labels",
     "Skip",
     "by_rows",
+    "group_means",
     "log_normaliser",
     "log_probabilities",
     "normalise",
@@ -110,9 +112,12 @@ class Bank:
     def means(self) -> np.ndarray:
         """Class means of the features, shape (C, D), not normalised."""
         classes, index = self.classes
-        sums = np.zeros((len(classes), self.features.shape[1]))
-        np.add.at(sums, index, self.features)
-        return sums / np.bincount(index)[:, None]
+        return group_means(self.features, index, len(classes))
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """Mean of all features, shape (D,)."""
+        return self.features.mean(axis=0)
 
     @cached_property
     def residuals(self) -> np.ndarray:
@@ -144,10 +149,15 @@ def normalise(features: np.ndarray) -> np.ndarray:
     return values / np.where(norms == 0, 1, norms)
 
 
-def by_rows(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray, rows: int = 4096) -> np.ndarray:
-    """Apply a function of (n, D) that returns (n,) to blocks of rows, so that its temporaries stay small."""
-    blocks = [function(features[start : start + rows]) for start in range(0, len(features), rows)]
-    return np.concatenate(blocks) if blocks else np.empty(0)
+def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """Return the mean of the rows of each group, shape (count, D), of values (M, D); zeros for a group without rows."""
+    members = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(count, len(groups)))
+    return members @ values / np.maximum(np.bincount(groups, minlength=count), 1)[:, None]
+
+
+def by_rows(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray, rows: int = 128) -> np.ndarray:
+    """Apply a function of (n, M) that returns (n,) to blocks of rows, so that its temporaries stay small."""
+    return np.concatenate([function(values[start : start + rows]) for start in range(0, max(len(values), 1), rows)])
 
 
 @shared
