@@ -253,3 +253,20 @@ def test_real_shares_against_softmaxes_in_torch(shared, real, ood):
         images.numpy(), (positive / 100).numpy(), real[1], labels=labels, keep=0.3, groups=10
     )
     np.testing.assert_allclose(got, torch.stack(shares).mean(dim=0).numpy(), rtol=1e-10)
+
+
+def test_real_negatives_tell_dogs_from_the_rest_far_better_than_mcm(shared, real):
+    """Labels of everyday things are what the rest of ImageNet shows: negative for 118 breeds of dogs."""
+    import torch
+    from sklearn.metrics import roc_auc_score
+
+    path = shared / "data" / "clip_vitb32_features" / "tip_adapter_caches" / "imagenet" / "keys_4shots.pt"
+    images = normalise(torch.load(path, map_location="cpu", weights_only=True).float().numpy().T)
+    dogs = np.arange(151, 269)
+    truth = np.isin(np.repeat(np.arange(1000), 4), dogs)
+    labels, class_texts = real[0], real[1][dogs]
+    logits = images @ class_texts.T
+    mcm = registry.find("score", "mcm").make(logits)
+    neglabel = registry.find("score", "neglabel").make(images, logits, class_texts, labels=labels)
+    assert roc_auc_score(truth, mcm) < 0.85
+    assert roc_auc_score(truth, neglabel) > 0.98

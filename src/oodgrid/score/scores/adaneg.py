@@ -52,6 +52,9 @@ def adaneg(
     memory there. Where a method learned another classifier than `class_texts`, S_0, predictions and entropies are the
     method's, and the classes' memories begin with `class_texts`.
 
+    Samples lie nearer to samples than to texts, so that what is remembered prevails: where hardly any sample was taken
+    for a negative label, S is 1 but for rounding, and S_0 alone ranks.
+
     Args:
         features: Shape (N, D), normalised: the whole stream.
         logits: Shape (N, K), on the cosine scale, likewise.
