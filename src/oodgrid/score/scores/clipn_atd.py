@@ -15,7 +15,9 @@ from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",
 )
-def clipn_atd(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T: PositiveFloat = 0.01) -> np.ndarray:
+def clipn_atd(
+    features: np.ndarray, logits: np.ndarray, *, labels: LabelList = None, T: PositiveFloat = 0.01
+) -> np.ndarray:
     """CLIPN, agreeing to differ: sum_k p_k yes_k of p = softmax(s / T) and yes_k = sigmoid((s_k - n_k) / T).
 
     n_k is the cosine with the "no" text of class k. CLIPN's come from a text tower of its own, taught to say no; those

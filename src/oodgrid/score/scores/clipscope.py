@@ -23,7 +23,7 @@ def clipscope(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList,
+    labels: LabelList = None,
     T: PositiveFloat = 0.01,
     rank: PositiveInt = 50,
     each: PositiveInt = 5000,

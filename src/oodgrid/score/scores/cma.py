@@ -20,7 +20,7 @@ def cma(
     features: np.ndarray,
     logits: np.ndarray,
     *,
-    agents: LabelList,
+    agents: LabelList = "cma-agents",
     ratio: PositiveFloat = 1.0,
     T: PositiveFloat = 1.0,
 ) -> np.ndarray:
@@ -31,7 +31,7 @@ def cma(
     Args:
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
-        agents: The prompts; where there are more than enough, the first ones.
+        agents: The prompts, by default the published five; where there are more than enough, the first ones.
         ratio: Agents a class.
         T: Temperature on cosines.
 

@@ -18,7 +18,7 @@ def eoe(
     features: np.ndarray,
     logits: np.ndarray,
     *,
-    labels: LabelList,
+    labels: LabelList = None,
     beta: NonNegativeFloat = 0.25,
     T: PositiveFloat = 1.0,
 ) -> np.ndarray:

@@ -21,7 +21,7 @@ def neglabel(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList,
+    labels: LabelList = None,
     T: PositiveFloat = 0.01,
     groups: PositiveInt = 100,
     seed: Seed = 0,
