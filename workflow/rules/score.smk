@@ -13,7 +13,7 @@ rule score:
     threads: THREADS["score"]
     params:
         config=CONFIG,
-        spec=spec("method", "sets", "units", "scores"),
+        spec=spec("method", "sets", "units", "scores", "encoded"),
         code=code_fingerprint("oodgrid.score", "oodgrid.sampling"),
     shell:
         "python -m oodgrid score --config {params.config} --backbone {wildcards.backbone}"
