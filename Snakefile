@@ -34,6 +34,7 @@ rule all:
     default_target: True
     input:
         report_files(),
+        encoded_files(),
 
 
 rule features:
@@ -44,11 +45,13 @@ rule features:
 rule scores:
     input:
         score_files(),
+        encoded_files(),
 
 
 rule metrics:
     input:
         f"results/{EXPERIMENT}/metrics.parquet",
+        encoded_files(),
 
 
 rule figures:

@@ -76,6 +76,18 @@ def test_feature_files_are_every_split_once_and_texts_of_id_sets(tmp_path, own):
     ]
 
 
+def test_encoded_files_are_those_that_encoding_makes_and_no_imports(tmp_path, own, imported):
+    experiment = own(
+        dataset={"views": [{"family": "rrc08"}, {"family": "rrc50"}]}, methods=[{"name": "coop", "views": "rrc50"}]
+    )
+    own_files = set(plan.feature_files(tmp_path, experiment))
+    assert set(plan.encoded_files(tmp_path, experiment)) == own_files | {
+        paths.views(tmp_path, "b", "own", "train", "rrc50")
+    }
+    left = set(plan.feature_files(tmp_path, imported())) - set(plan.encoded_files(tmp_path, imported()))
+    assert left == {paths.features(tmp_path, "b", "cache", "test")}
+
+
 def test_visual_prototypes_need_no_texts(tmp_path, own):
     experiment = own(dataset={"text": "visual_prototypes"})
     assert not any("text/" in name for name in names(plan.feature_files(tmp_path, experiment), tmp_path))
@@ -162,6 +174,15 @@ def test_a_spec_says_what_a_job_depends_on_and_nothing_else(own):
     assert fit() == fit(methods=["tip_adapter", "coop"])
     assert scored() != scored(dataset=more)
     assert scored() != scored(scores=["mcm"])
+
+
+def test_what_encoding_means_makes_scores_anew(own):
+    def encoded(**changes):
+        return plan.spec(own(**changes), ("encoded",), backbone="b", id_dataset="own", method="coop")
+
+    assert encoded() == encoded(shots=[4], methods=["coop"])
+    for change, *_ in CHANGES.values():
+        assert encoded(**change) != encoded()
 
 
 def test_a_spec_tells_variants_of_a_method_apart(own):

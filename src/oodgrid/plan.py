@@ -49,6 +49,23 @@ def feature_files(results: Path, experiment: Experiment) -> list[Path]:
     return files
 
 
+def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return every file that encoding makes, with the views that methods learn from.
+
+    Whoever deletes one, as `verify` advises where images changed, wants it made again, and all that follows from it:
+    Snakemake takes no notice of a file that is missing behind results which are there.
+    """
+    files: set[Path] = set()
+    for backbone in experiment.backbones:
+        for dataset in experiment.datasets():
+            files.update(() if dataset.imported else _split_files(results, backbone.name, dataset))
+        for dataset in experiment.id_datasets:
+            files.update(() if dataset.imported else _text_files(results, backbone.name, dataset))
+            for method in grid.methods(experiment):
+                files.update(view_files(results, experiment, backbone.name, dataset.name, method))
+    return sorted(files)
+
+
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
     """Return the manifests of the shards in which a dataset is encoded; none where it is one job."""
     count = experiment.dataset(dataset).shards
@@ -207,11 +224,19 @@ def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
         "units": lambda: [[unit.shots, unit.seed] for unit in grid.units(experiment, method)],
         "sets": lambda: [ood.name for _, ood in dataset.pairs()],
         "scores": lambda: [_choice(score) for score in experiment.scores],
+        "encoded": lambda: _encoded_identities(experiment, experiment.backbone(names["backbone"]), dataset),
         "draws": lambda: [experiment.shots, experiment.seeds],
         "views": lambda: [views.model_dump() for views in dataset.views if views.family == names["family"]],
         "pairs": lambda: [[d.name, kind, ood.name] for d in experiment.id_datasets for kind, ood in d.pairs()],
     }
     return json.dumps({field: parts[field]() for field in fields}, sort_keys=True)
+
+
+def _encoded_identities(experiment: Experiment, backbone: Backbone, dataset: IdDataset) -> list[Any]:
+    """Return what the config says of all that encoding makes for one ID dataset; nothing of what is imported."""
+    sets = {d.name: d for d in (dataset, *(ood for _, ood in dataset.pairs())) if not d.imported}
+    texts = [] if dataset.imported else [dataset.text_identity]
+    return [backbone.identity, {name: d.identity for name, d in sets.items()}, texts] if sets else []
 
 
 def apply_code(method: str) -> str:

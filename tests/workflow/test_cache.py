@@ -151,6 +151,29 @@ def test_attempts_to_make_the_cache_lie(photos):
     assert "does not fit" in clone.snakemake("metrics", ok=False)  # the texts are of the classes before
 
 
+def test_whoever_deletes_what_is_out_of_date_is_served_nothing_stale(photos):
+    """Snakemake alone takes no notice of a file that is missing behind results which are there."""
+    clone, experiment = photos
+    clone.snakemake("metrics")
+    before = clone.metrics()["auroc"].to_list()
+    for path in sorted((clone.folder / "photos").rglob("*.jpg")):
+        path.write_bytes(picture(1000 + int(path.stem)))
+    features = clone.folder / "results/features/tiny/photos"
+    output = clone.run("oodgrid", "verify", str(features / "test.h5"), "--sources", ok=False)
+    assert "Delete it to encode them again" in output
+    (features / "test.h5").unlink()
+    clone.snakemake("metrics")
+    new_images = clone.metrics()["auroc"].to_list()
+    assert all(one != other for one, other in zip(before, new_images, strict=True))
+
+    clone.write({**experiment, "backbones": [{"name": "tiny", **TINY, "interpolation": "bilinear"}]})
+    assert "delete the file" in clone.snakemake("metrics", ok=False)
+    clone.run("rm", "-r", "results/features/tiny", "results/text/tiny")
+    clone.snakemake("results/mini/metrics.parquet")  # also by a target that does not ask for features
+    assert all(one != other for one, other in zip(new_images, clone.metrics()["auroc"].to_list(), strict=True))
+    assert "Nothing to be done" in clone.snakemake("metrics")
+
+
 def test_weights_swapped_under_one_name_are_refused(photos, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file

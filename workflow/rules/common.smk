@@ -40,6 +40,10 @@ def feature_files():
     return plan.feature_files(RESULTS, experiment)
 
 
+def encoded_files():
+    return plan.encoded_files(RESULTS, experiment)
+
+
 def shards(wildcards):
     return plan.shard_files(RESULTS, experiment, wildcards.backbone, wildcards.dataset)
 

@@ -18,7 +18,7 @@ rule score:
     threads: THREADS["score"]
     params:
         config=CONFIG,
-        spec=spec("method", "sets", "units", "scores"),
+        spec=spec("method", "sets", "units", "scores", "encoded"),
         code=registry.score_code(score.name for score in experiment.scores),
     shell:
         "python -m oodgrid score --config {params.config} --backbone {wildcards.backbone}"
