@@ -211,6 +211,9 @@ def test_nonsense_is_one_line(model, endpoint):
         ('```json\n["oak", "elm"]\n```', ["oak", "elm"]),
         ("7-segment display\n3D printer\nt-shirt", ["7-segment display", "3D printer", "t-shirt"]),
         ("one two three four five six seven eight nine", []),
+        ("Sorry, I can not help you, I am a parrot, and busy.", []),
+        ("I can not help with that.", []),
+        ("oak.\nsea of clouds.", ["oak", "sea of clouds"]),
         ("", []),
     ],
 )
