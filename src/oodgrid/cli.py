@@ -206,6 +206,50 @@ def _refuse_strange_options(options: argparse.Namespace) -> None:
         raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
 
 
+def _labels_wordnet(options: argparse.Namespace) -> None:
+    from oodgrid.config import Lexicographer
+    from oodgrid.encode.labels.tables import write_table
+    from oodgrid.encode.labels.wordnet import read_lexicographer
+
+    source = Lexicographer(
+        folder=str(options.folder),
+        lexnames=options.lexnames or None,
+        without=options.without,
+        pool=options.pool,
+        seed=options.seed,
+    )
+    _say(write_table(options.out, read_lexicographer(source), options.force))
+
+
+def _labels_ask(options: argparse.Namespace) -> None:
+    from oodgrid.encode.labels.asking import Endpoint, ask
+    from oodgrid.encode.labels.tables import refuse_to_overwrite, write_answers
+
+    refuse_to_overwrite(options.out, options.force, ".json")
+    key = os.environ.get(options.key_env or "")
+    if options.key_env and not key:
+        raise OodgridError(f"the environment variable {options.key_env} is not set: export {options.key_env}=…")
+    endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
+    found = ask(endpoint, options.kind, _classes(options), options.count)
+    _say(write_answers(options.out, found))
+    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {options.results / 'kept' / 'labels'}")
+
+
+def _classes(options: argparse.Namespace) -> list[str]:
+    """Return the classes of which outliers are asked for: of an ID dataset of an experiment, or from a file."""
+    from oodgrid.config import load
+    from oodgrid.encode.labels.tables import read_classes
+    from oodgrid.encode.texts import classes_of
+
+    if options.classes.suffix not in (".yaml", ".yml"):
+        return read_classes(options.classes)
+    experiment = load(options.classes)
+    names = [options.dataset] if options.dataset else [dataset.name for dataset in experiment.id_datasets]
+    if len(names) > 1:
+        raise OodgridError(f"{options.classes} has several ID datasets: choose one by --dataset, of {', '.join(names)}")
+    return classes_of(options.results, experiment, experiment.backbones[0].name, names[0])
+
+
 def _export(options: argparse.Namespace) -> None:
     from oodgrid.encode.exporting import export
 
@@ -325,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_stages(verbs, staged)
     _add_import(verbs, shared)
+    _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
     return parser
 
@@ -392,6 +437,38 @@ def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPars
     export.add_argument("file", type=Path, help="a .h5 file of results")
     export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
     export.add_argument("--force", action="store_true", help="write over what is there")
+
+
+WORDNET_EXAMPLE = """\
+oodgrid labels wordnet nouns.csv --folder /usr/share/wordnet --without noun.animal noun.food adj.all adj.pert adj.ppl"""
+
+ASK_EXAMPLE = """\
+oodgrid labels ask far.json --endpoint https://api.openai.com/v1 --model gpt-4o-mini --key-env OPENAI_API_KEY
+      --classes config.yaml --kind far"""
+
+
+def _add_labels(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    labels = verbs.add_parser("labels", help="write a list of labels for scores", description="Write a list of labels.")
+    parts = labels.add_subparsers(required=True, metavar="FROM")
+    wordnet = _verb(parts, "wordnet", _labels_wordnet, "nouns and adjectives of WordNet", shared, WORDNET_EXAMPLE)
+    wordnet.add_argument("--folder", required=True, type=Path, help="with data.noun and data.adj, or with word lists")
+    wordnet.add_argument("--lexnames", nargs="+", metavar="NAME", help="as noun.act; default: all, by alphabet")
+    wordnet.add_argument("--without", nargs="+", default=[], metavar="NAME", help="to leave out")
+    wordnet.add_argument("--pool", choices=("csp",), help="csp: adjectives with a superclass each")
+    wordnet.add_argument("--seed", type=int, default=0, help="of the draw of superclasses")
+    ask = _verb(parts, "ask", _labels_ask, "outliers asked from a language model, once (uses the network)", shared,
+                ASK_EXAMPLE)  # fmt: skip
+    ask.add_argument("--endpoint", required=True, metavar="URL", help="OpenAI-compatible, as https://api.openai.com/v1")
+    ask.add_argument("--model", required=True)
+    ask.add_argument("--classes", required=True, type=Path, metavar="FILE", help="experiment, or file with the names")
+    ask.add_argument("--dataset", help="of an experiment with several ID datasets: this one")
+    ask.add_argument("--kind", required=True, choices=("far", "near", "fine_grained"))
+    ask.add_argument("--count", type=int, help="labels; near: of every class. Default: 500; near: 3")
+    ask.add_argument("--key-env", metavar="VAR", help="environment variable with the key, which is written nowhere")
+    ask.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer; default: 120")
+    for verb in (wordnet, ask):
+        verb.add_argument("out", type=Path, help=".json" if verb is ask else ".csv")
+        verb.add_argument("--force", action="store_true", help="write over what is there")
 
 
 def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:

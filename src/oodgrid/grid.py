@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oodgrid import registry
@@ -55,15 +55,6 @@ def has_streams(experiment: Experiment) -> bool:
 def transductive(score: Choice) -> bool:
     """Return whether a score of a sample depends on the samples before it."""
     return registry.find("score", score.name).transductive
-
-
-def label_lists(scores: Iterable[Choice]) -> list[str]:
-    """Return the lists of labels that some scores name."""
-    named = []
-    for score in scores:
-        entry = registry.find("score", score.name)
-        named += [score.params.get(parameter, entry.params[parameter]) for parameter in entry.label_lists]
-    return list(dict.fromkeys(name for name in named if name is not None))
 
 
 def rows(experiment: Experiment) -> Iterator[dict[str, str | int]]:

@@ -103,8 +103,8 @@ class LoadedBackbone:
                 if strange:
                     words = self.tokenizer.decode(strange).strip()
                     raise OodgridError(
-                        f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use another "
-                        f"backbone, or text: visual_prototypes for this dataset"
+                        f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use other words "
+                        f"or another backbone, or text: visual_prototypes for this dataset"
                     )
         return tokens
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from oodgrid.errors import OodgridError
@@ -30,3 +31,23 @@ def read_lines(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise OodgridError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def read_names(file: Path) -> list[str]:
+    """Return class names: a JSON list, a JSON object from index to name, or a text file with one a line.
+
+    Raises:
+        OodgridError: It is missing or holds anything else.
+    """
+    lines = read_lines(file)
+    if file.suffix != ".json":
+        return [line.strip() for line in lines if line.strip()]
+    try:
+        names = json.loads("\n".join(lines))
+    except ValueError as error:
+        raise OodgridError(f"{file} is not valid JSON: {error}") from error
+    if isinstance(names, dict):
+        names = [names.get(str(k)) for k in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise OodgridError(f'{file} must hold a list of names, or an object from "0", "1", … to names')
+    return names

@@ -56,7 +56,7 @@ def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, lab
     Raises:
         OodgridError: The list cannot be read, or the backbone does not know a word.
     """
-    classes = _classes(results, experiment, backbone, labels.drop_classes_of) if labels.drop_classes_of else []
+    classes = classes_of(results, experiment, backbone.name, labels.drop_classes_of) if labels.drop_classes_of else []
     table = read_labels(labels, classes)
     made = prompts(labels, table)
     loaded = backbones.load(backbone)
@@ -98,11 +98,15 @@ def shuffled(template: str, name: str, variant: int) -> str:
     return " ".join(words[place].replace("{}", name) for place in order)
 
 
-def _classes(results: Path, experiment: Experiment, backbone: Backbone, name: str) -> list[str]:
-    """Return the class names of an ID dataset: from its images, or of an imported one from its texts."""
+def classes_of(results: Path, experiment: Experiment, backbone: str, name: str) -> list[str]:
+    """Return the class names of an ID dataset: from its images, or of an imported one from its texts.
+
+    Raises:
+        OodgridError: It has no class names.
+    """
     dataset = experiment.id_dataset(name)
     if dataset.imported and dataset.classnames is None:
-        return list(store.read_texts(paths.texts(results, backbone.name, name)).classnames)
+        return list(store.read_texts(paths.texts(results, backbone, name)).classnames)
     return class_names(dataset)
 
 

@@ -45,7 +45,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
     check_plugins(choices.values())
     units, labelled = read_units(results, experiment, backbone, id_dataset, method)
-    texts = read_texts(results, backbone, dataset, needed(choices.values()), grid.label_lists(choices.values()))
+    lists = [labels.name for labels in experiment.wanted_lists(choices.values())]
+    texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
     job = _Job(results, sets, labelled, texts, choices)
     title = f"score {method} on {id_dataset} ({backbone})"
     records = [job.run(unit) for unit in tqdm(units, desc=title, unit="fit", delay=5)]

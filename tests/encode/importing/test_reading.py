@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oodgrid.encode import lines
 from oodgrid.encode.importing import reading
 
 IN_PLACE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,7 +34,7 @@ def test_the_last_line_may_lack_its_end(tmp_path):
 
 def test_lines_in_another_encoding_are_refused(tmp_path, failure):
     assert "x.txt is not UTF-8 text (byte 1)" in failure(reading.read_lines, written(tmp_path, "x.txt", b"a\xe9"))
-    assert "is not UTF-8" in failure(reading.read_names, written(tmp_path, "x.json", b'["\xe9"]'))
+    assert "is not UTF-8" in failure(lines.read_names, written(tmp_path, "x.json", b'["\xe9"]'))
 
 
 @pytest.mark.parametrize(

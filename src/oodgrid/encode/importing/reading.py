@@ -84,26 +84,6 @@ def _as_numpy(tensor: Any) -> np.ndarray:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def read_names(file: Path) -> list[str]:
-    """Return class names: a JSON list, a JSON object from index to name, or a text file with one a line.
-
-    Raises:
-        OodgridError: It is missing or holds anything else.
-    """
-    lines = read_lines(file)
-    if file.suffix != ".json":
-        return [line.strip() for line in lines if line.strip()]
-    try:
-        names = json.loads("\n".join(lines))
-    except ValueError as error:
-        raise OodgridError(f"{file} is not valid JSON: {error}") from error
-    if isinstance(names, dict):
-        names = [names.get(str(k)) for k in range(len(names))]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise OodgridError(f'{file} must hold a list of names, or an object from "0", "1", … to names')
-    return names
-
-
 def read_labels(file: Path) -> np.ndarray:
     """Return labels from .npy or .pt, from text with one a line, or from .csv: its only column, or the one named label.
 

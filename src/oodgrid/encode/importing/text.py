@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oodgrid.encode.importing.reading import load_array, read_names
+from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_texts
 from oodgrid.encode.labels.tables import LabelTable, read_table
+from oodgrid.encode.lines import read_names
 from oodgrid.errors import OodgridError
 
 

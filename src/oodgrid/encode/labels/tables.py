@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oodgrid.encode.lines import existing, read_lines
+from oodgrid import store
+from oodgrid.encode.lines import existing, read_lines, read_names
 from oodgrid.errors import OodgridError
 
 COLUMNS = ("label", "kind", "template")
@@ -57,6 +58,44 @@ def read_table(file: Path) -> LabelTable:
         return _columns(file)
     names = _json(file) if file.suffix == ".json" else [line for line in read_lines(file) if line.strip()]
     return LabelTable(names, [""] * len(names))
+
+
+def read_classes(file: Path) -> list[str]:
+    """Return class names from a file: as `file:` of a label list takes them, or a JSON object from index to name.
+
+    Raises:
+        OodgridError: It is missing, unreadable or holds something else.
+    """
+    return read_names(file) if file.suffix == ".json" else read_table(file).names
+
+
+def write_table(out: Path, table: LabelTable, force: bool = False) -> Path:
+    """Write labels and their kinds as CSV and return the file.
+
+    Raises:
+        OodgridError: It is no .csv, or there already.
+    """
+    import polars as pl
+
+    refuse_to_overwrite(out, force, ".csv")
+    with store.atomic(out) as beside:
+        pl.DataFrame({"label": table.names, "kind": table.kinds}).write_csv(beside)
+    return out
+
+
+def write_answers(out: Path, answers: dict[str, list[str]]) -> Path:
+    """Write labels by topic or class as JSON and return the file."""
+    with store.atomic(out) as beside:
+        beside.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return out
+
+
+def refuse_to_overwrite(out: Path, force: bool, suffix: str) -> None:
+    """Raise if a file has another suffix, or is there and shall not be written over."""
+    if out.suffix != suffix:
+        raise OodgridError(f"{out} is no {suffix}: name it so, for label lists to read it")
+    if out.exists() and not force:
+        raise OodgridError(f"{out} is there already: choose another name, or add --force")
 
 
 def _columns(file: Path) -> LabelTable:

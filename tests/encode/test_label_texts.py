@@ -1,0 +1,243 @@
+"""Label lists and shuffled prompts through a backbone: the texts of the model itself, in batches, kept and checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oodgrid import backbones, paths, plan, store
+from oodgrid.config import Backbone, Dataset, LabelList, parse
+from oodgrid.encode import texts
+from oodgrid.encode.importing import import_experiment, import_text
+from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts, shuffled
+from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
+
+torch = pytest.importorskip("torch")
+
+LIST = {
+    "name": "far",
+    "labels": {"noun": ["tree", "cat", "été"], "adjective": ["red"]},
+    "templates": {"noun": ["a {}.", "the {}"], "adjective": ["a {} photo"]},
+}
+
+
+@pytest.fixture
+def backbone(untrained):
+    return Backbone(**untrained)
+
+
+@pytest.fixture
+def encoded(tmp_path, backbone, experiment_of):
+    def make(**changes):
+        entry = {**LIST, **changes}
+        sets = [{"name": "pets", "folder": "nowhere", "classnames": ["Cat", "dog"], "ood": {"far": ["noise"]}}]
+        experiment = parse(experiment_of(id_datasets=sets, label_lists=[entry]))
+        path = encode_labels(tmp_path, experiment, backbone, experiment.label_list("far"))
+        assert path == tmp_path / "text/untrained/labels/far.h5"
+        return store.read_texts(path)
+
+    return make
+
+
+def expected(backbone, prompts):
+    """Return the embeddings of prompts, passed one by one."""
+    loaded = backbones.load(backbone)
+    with torch.inference_mode():
+        found = [loaded.model.encode_text(loaded.tokenizer([p]).to(loaded.device), normalize=False) for p in prompts]
+    return torch.cat(found).cpu().numpy()
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_labels_are_encoded_in_every_template_of_their_kind(encoded, backbone):
+    found = encoded()
+    assert found.text_features.shape == (2, 4, 16)
+    assert (found.classnames, found.kinds) == (["tree", "cat", "été", "red"], ["noun"] * 3 + ["adjective"])
+    close(found.text_features[0], expected(backbone, ["a tree.", "a cat.", "a été.", "a red photo"]))
+    close(found.text_features[1], expected(backbone, ["the tree", "the cat", "the été", "a red photo"]))
+    assert not np.allclose(np.linalg.norm(found.text_features, axis=2), 1)
+
+
+def test_a_file_says_what_it_is(encoded):
+    said = encoded().provenance
+    labels = LabelList(**LIST)
+    prompts = [["a tree.", "a cat.", "a été.", "a red photo"], ["the tree", "the cat", "the été", "a red photo"]]
+    assert said["text"] == {**labels.identity, "label_list": "far", "count": 4, "texts_sha256": digest(prompts)}
+    assert (said["encode_version"], said["normalised"]) == (plan.ENCODE_VERSION, False)
+    assert said["backbone"]["model"] == "test-tiny"
+
+
+def test_classes_of_an_id_set_are_dropped(encoded):
+    found = encoded(drop_classes_of="pets")
+    assert found.classnames == ["tree", "été", "red"]
+    assert found.provenance["text"]["classes_sha256"] == digest(["Cat", "dog"])
+
+
+def test_classes_of_an_imported_set_are_those_of_its_texts(tmp_path, backbone, experiment_of):
+    np.save(tmp_path / "t.npy", np.ones((2, 16), np.float32))
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    import_text(tmp_path, "untrained", "pets", tmp_path / "t.npy", tmp_path / "names.txt", "{}")
+    sets = [{"name": "pets", "imported": {}, "ood": {"far": ["noise"]}}]
+    experiment = parse(experiment_of(id_datasets=sets, label_lists=[{**LIST, "drop_classes_of": "pets"}]))
+    path = encode_labels(tmp_path, experiment, backbone, experiment.label_list("far"))
+    assert store.read_texts(path).classnames == ["tree", "été", "red"]
+
+
+def test_batches_and_chunks_change_nothing(encoded, monkeypatch, tmp_path):
+    words = [f"word {k}" for k in range(23)]
+    whole = encoded(labels=words, templates=["a {}", "the {}"])
+    monkeypatch.setattr(texts, "ROWS", 8)
+    monkeypatch.setattr(texts, "BATCH", {"cpu": 4, "cuda": 4})
+    (tmp_path / "text/untrained/labels/far.h5").unlink()
+    for kept in (tmp_path / "kept").rglob("*.h5"):
+        kept.unlink()
+    parts = encoded(labels=words, templates=["a {}", "the {}"])
+    close(parts.text_features, whole.text_features)
+    assert parts.classnames == whole.classnames
+
+
+def test_a_text_has_the_same_bits_wherever_it_stands_in_a_batch_of_one_size(encoded, monkeypatch):
+    alone = encoded(labels=["tree"], templates=["a {}"])
+    among = encoded(labels=["cat", "dog", "tree"], templates=["a {}"])
+    np.testing.assert_array_equal(alone.text_features[0, 0], among.text_features[0, 2])
+
+
+def test_a_run_that_was_broken_off_goes_on_with_its_last_chunk(encoded, monkeypatch):
+    monkeypatch.setattr(texts, "ROWS", 4)
+    words = [f"word {k}" for k in range(12)]
+    embed, seen = texts._embed, []
+
+    def breaking(loaded, given):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(list(given))
+        return embed(loaded, given)
+
+    monkeypatch.setattr(texts, "_embed", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        encoded(labels=words, templates=["a {}"])
+    monkeypatch.setattr(texts, "_embed", lambda loaded, given: seen.append(list(given)) or embed(loaded, given))
+    found = encoded(labels=words, templates=["a {}"])
+    assert seen == [[f"a {word}" for word in words[start : start + 4]] for start in (0, 4, 8)]
+    monkeypatch.setattr(texts, "_embed", embed)
+    close(found.text_features, encoded(labels=words, templates=["a {}"]).text_features)
+
+
+def test_a_file_that_was_deleted_is_had_back_without_encoding(encoded, tmp_path, monkeypatch):
+    first = encoded()
+    assert not list((tmp_path / "kept").rglob("*.safetensors"))  # chunks go once they are joined
+    (tmp_path / "text/untrained/labels/far.h5").unlink()
+    monkeypatch.setattr(texts, "_embed", None)
+    again = encoded()
+    np.testing.assert_array_equal(first.text_features, again.text_features)
+
+
+def test_a_label_that_the_backbone_cannot_embed_is_one_line(encoded, monkeypatch):
+    embed = texts._embed
+    monkeypatch.setattr(texts, "_embed", lambda *given: embed(*given) * np.float32(np.nan))
+    with pytest.raises(OodgridError, match=r"encoding: 4 of 4 feature rows are NaN .* row 0 \(a tree\.\)"):
+        encoded()
+
+
+def test_a_word_that_a_small_vocabulary_lacks_is_named(tmp_path, experiment_of):
+    experiment = parse(experiment_of(label_lists=[{**LIST, "labels": ["zebra"], "templates": ["a {}."]}]))
+    with pytest.raises(OodgridError, match=r"never saw the word 'zebra' of 'a zebra\."):
+        encode_labels(tmp_path, experiment, experiment.backbones[0], experiment.label_list("far"))
+
+
+@pytest.mark.parametrize("name", ["concept-words", "concept-agents"])
+def test_the_demos_lists_are_in_words_of_the_tiny_clip(tmp_path, experiment_of, name):
+    experiment = parse(experiment_of())
+    found = store.read_texts(encode_labels(tmp_path, experiment, experiment.backbones[0], experiment.label_list(name)))
+    assert found.text_features.shape[0] == 1
+    from oodgrid.encode.concept_world import GROUPS
+
+    assert not set(found.classnames) & set(GROUPS["id"])
+
+
+# ---------------------------------------------------------------------------------------------- shuffled prompts
+
+
+def test_shuffling_keeps_the_words_and_the_name_together():
+    for variant in range(10):
+        words = shuffled("a photo of a {}.", "sea lion", variant)
+        assert "sea lion" in words
+        assert sorted(words.replace("sea lion", "NAME").split()) == ["NAME", "a", "a", "of", "photo"]
+
+
+def test_every_class_and_variant_has_an_order_of_its_own_and_keeps_it():
+    orders = {
+        (name, variant): shuffled("a photo of a {}.", name, variant).replace(name, "{}")
+        for name in ("cat", "dog", "elk")
+        for variant in range(10)
+    }
+    assert len(set(orders.values())) > 15  # of 60 that there are
+    by_class = [tuple(orders[name, variant] for variant in range(10)) for name in ("cat", "dog", "elk")]
+    assert len(set(by_class)) == 3
+    assert shuffled("a photo of a {}.", "cat", 0) == "photo of a cat a"
+
+
+def test_orders_are_drawn_evenly():
+    first = [shuffled("b {} c", f"n{k}", 0).split()[0] for k in range(3000)]
+    counts = [sum(word == w for word in first) for w in ("b", "c")]
+    counts.append(3000 - sum(counts))
+    assert max(abs(count - 1000) for count in counts) < 120  # 4.6 standard deviations
+
+
+def test_shuffled_prompts_are_encoded_for_every_class(tmp_path, backbone):
+    dataset = Dataset(name="d", folder="nowhere", classnames=["cat", "sea lion"], templates=["a photo of a {}.", "{}"])
+    path = encode_shuffled(tmp_path, backbone, dataset)
+    assert path == tmp_path / "text/untrained/d.shuffled.h5"
+    found = store.read_texts(path)
+    assert found.text_features.shape == (10, 2, 16)
+    for variant in (0, 9):
+        texts = [shuffled("a photo of a {}.", name, variant) for name in dataset.classnames]
+        close(found.text_features[variant], expected(backbone, texts))
+    assert found.kinds is None
+    assert found.provenance["text"] == {**dataset.shuffled_identity, "classnames": ["cat", "sea lion"]}
+    plain = store.read_texts(encode_texts(tmp_path, backbone, dataset))
+    assert not np.allclose(plain.text_features[0], found.text_features[0], atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------- imports
+
+
+def test_texts_of_a_list_can_be_imported(tmp_path):
+    values = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    np.save(tmp_path / "t.npy", values)
+    (tmp_path / "l.csv").write_text("label,kind\ntree,noun\ntree,noun\nred,adjective\n")
+    path = import_text(tmp_path, "b", "far", tmp_path / "t.npy", tmp_path / "l.csv", "the {}", of_labels=True)
+    assert path == paths.label_texts(tmp_path, "b", "far")
+    found = store.read_texts(path)
+    assert (found.classnames, found.kinds) == (["tree", "tree", "red"], ["noun", "noun", "adjective"])
+    np.testing.assert_array_equal(found.text_features[0], values)
+    assert found.provenance["normalised"] is False
+
+
+def test_names_of_an_imported_list_may_be_unknown(tmp_path):
+    np.save(tmp_path / "t.npy", np.eye(3, dtype=np.float32))
+    path = import_text(tmp_path, "b", "far", tmp_path / "t.npy", None, "the {}", of_labels=True)
+    assert store.read_texts(path).classnames == ["label 0", "label 1", "label 2"]
+    (tmp_path / "l.txt").write_text("a\nb\n")
+    with pytest.raises(OodgridError, match=r"holds 3 text features but .* 2 names"):
+        import_text(tmp_path, "b", "far", tmp_path / "t.npy", tmp_path / "l.txt", "the {}", of_labels=True)
+
+
+def test_an_experiment_imports_the_lists_that_its_scores_name(tmp_path, shared, experiment_of, monkeypatch):
+    detic = shared / "data" / "clip_vitb32_features" / "detic_text"
+    entry = {
+        "name": "lvis", "templates": ["a {}"],
+        "imported": {
+            "text": str(detic / "lvis_v1_clip_a+cname.npy"), "labels": str(detic / "lvis_v1_train_cat_info.json"),
+        },
+    }  # fmt: skip
+    experiment = parse(experiment_of(label_lists=[entry]))
+    monkeypatch.setattr(type(experiment), "wanted_lists", lambda self, scores=None: [self.label_list("lvis")])
+    (path,) = import_experiment(tmp_path, experiment)
+    found = store.read_texts(path)
+    assert found.text_features.shape == (1, 1203, 512)
+    assert found.classnames[:2] == ["aerosol_can", "air_conditioner"]
+    plan.check_identities(tmp_path, experiment)
