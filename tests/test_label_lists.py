@@ -23,7 +23,9 @@ def scores(monkeypatch):
     monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
 
     @registry.score(needs=("logits", "class_texts"))
-    def outlying(logits: np.ndarray, class_texts: np.ndarray, *, outliers: Named, beta: float = 0.25) -> np.ndarray:
+    def outlying(
+        logits: np.ndarray, class_texts: np.ndarray, *, outliers: Named = None, beta: float = 0.25
+    ) -> np.ndarray:
         """Of outliers."""
         return logits
 

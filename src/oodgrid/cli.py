@@ -6,7 +6,6 @@ Heavy imports stand inside the commands, so that `oodgrid metrics` starts withou
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import shutil
@@ -284,7 +283,7 @@ def _described(entry: Entry) -> list[str]:
     return [
         entry.summary,
         f"needs: {', '.join(entry.needs) or 'nothing'}",
-        f"parameters: {_params(entry.params)}",
+        f"parameters: {_params(entry)}",
         *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
         entry.paper,
     ]
@@ -546,8 +545,10 @@ def _say(*paths: Path) -> None:
         print(f"wrote {path}")
 
 
-def _params(params: dict) -> str:
-    said = [name if value is inspect.Parameter.empty else f"{name}={value}" for name, value in params.items()]
+def _params(entry: Entry) -> str:
+    """Return the parameters with their defaults; a list of labels that must be named has none."""
+    needed = [name for name in entry.label_lists if entry.params[name] is None]
+    said = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
     return ", ".join(said) or "-"
 
 

@@ -11,7 +11,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.score.checks import auroc, check, check_plugins, example
 from oodgrid.score.contract import Skip
 
-SKIPPED: set[str] = set()  # scores that make no sense on the example
+SKIPPED = {"clipn_atd", "clipn_ctw"}  # they want one "no" text a class
 
 
 @pytest.mark.parametrize("name", registry.entries("score"))

@@ -47,8 +47,8 @@ def check(choice: Choice) -> None:
         OodgridError: As `check_plugins`.
     """
     name, entry = choice.listed("score"), registry.find("score", choice.name)
-    inputs = example()
-    lists = dict.fromkeys((choice.params.get(p, entry.params[p]) for p in entry.label_lists), _labels())
+    inputs, lists = example(), {"away": _labels()}
+    choice = Choice(name=choice.name, **choice.params | dict.fromkeys(entry.label_lists, "away"))
     values = compute(choice, inputs, lists)
     if not entry.transductive:
         alone = [compute(choice, rows(inputs, np.array([row])), lists)[0] for row in range(len(values))]
@@ -96,7 +96,8 @@ def example() -> dict[str, Any]:
 
 
 def _labels() -> Labels:
-    away = normalise(hadamard(WIDTH)[1 + CLASSES :] - 0.3)
+    rng = np.random.default_rng(1)
+    away = normalise(np.repeat(hadamard(WIDTH)[1 + CLASSES :] - 0.3, 10, axis=0) + 0.3 * rng.normal(size=(40, WIDTH)))
     return Labels(frozen(away), [f"label {i}" for i in range(len(away))], [""] * len(away))
 
 

@@ -33,5 +33,5 @@ def id_share(logits: np.ndarray, others: np.ndarray, *, groups: int, T: float) -
     others /= T
     with np.errstate(over="ignore"):
         np.exp(others, out=others)
-        sums = others.reshape(len(others), groups, -1).sum(axis=2)
+        sums = others.reshape(len(others), groups, others.shape[1] // groups).sum(axis=2)
         return (1 / (1 + sums / classes)).mean(axis=1)
