@@ -369,7 +369,7 @@ def test_what_apply_left_anew_is_scored_anew(mini, part):
 
 
 def test_compute_skips_a_score_whose_needs_are_not_there():
-    with pytest.raises(Skip, match="knn needs bank"):
+    with pytest.raises(Skip, match="it needs bank"):
         compute(Choice(name="knn"), {"logits": np.zeros((2, 3)), "features": np.zeros((2, 3))})
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from oodgrid.report import canvas, names, select
 
 FIGURES = ("roc", "histograms", "shots", "scores")
+MANY_SCORES = 12  # more than so many names above columns run into each other
 ID_COLOUR, OOD_COLOUR = names.BLUE, names.ORANGE
 Pair = tuple[str, str]  # a method and a score
 ACCURACY = "ID accuracy, %"
@@ -259,26 +260,32 @@ def _accuracy_against_auroc(frames: dict[str, pl.DataFrame]) -> Figure:
 
 @canvas.styled
 def scores(rows: pl.DataFrame) -> Figure:
-    """Draw mean AUROC over near and over far OOD: a row a method at its largest shots, a column a score."""
+    """Draw mean AUROC over near and over far OOD: methods, at their largest shots, against scores.
+
+    A row is a method; with many scores it is a score, for names read better beside a row than above a column.
+    """
     means = select.kind_means(select.at_largest_shots(rows), ["auroc"])
     means = select.over_seeds(means, ["method", "score", "ood_kind"], "auroc").drop_nulls("mean")
     kinds = [kind for kind in select.AVERAGED if kind in means["ood_kind"]]
     if not kinds:
         return canvas.sentence(f"No comparison of scores: {NOTHING}")
-    methods, columns = select.names(rows, "method"), select.names(rows, "score")
-    stacked = len(columns) > 8
+    methods, scored = select.names(rows, "method"), select.names(rows, "score")
+    turned = len(scored) > MANY_SCORES
+    lines, columns = (scored, methods) if turned else (methods, scored)
+    stacked = len(columns) > 8 and not turned
     shape = (len(kinds), 1) if stacked else (1, len(kinds))
     narrow = len(kinds) == 1 and len(columns) < 6
-    figure, panels = canvas.blank(*shape, 0.35 + 0.2 * len(methods), narrow=narrow)
+    figure, panels = canvas.blank(*shape, 0.35 + (0.15 if turned else 0.2) * len(lines), narrow=narrow)
+    labels = {**{m: names.look(m).label for m in methods}, **{score: names.score_label(score) for score in scored}}
     run = set(rows.select("method", "score").rows())
     for number, (axes, kind) in enumerate(zip(panels.flat, kinds, strict=True)):
         found = select.of_kind(means, kind).select("method", "score", "mean").rows()
         values = {(method, score): 100 * mean for method, score, mean in found}
-        _heat_map(axes, values, [[(method, score) for score in columns] for method in methods], run)
-        shown = [names.look(method).label if stacked or not number else "" for method in methods]
-        axes.set_yticks(range(len(methods)), labels=shown)
-        turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        axes.set_xticks(range(len(columns)), labels=[names.score_label(score) for score in columns], **turned)
+        cells = [[(column, line) if turned else (line, column) for column in columns] for line in lines]
+        _heat_map(axes, values, cells, run)
+        axes.set_yticks(range(len(lines)), labels=[labels[n] if stacked or not number else "" for n in lines])
+        slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(columns)), labels=[labels[name] for name in columns], **slanted)
         axes.set_title(f"{names.KINDS[kind]}: mean AUROC, %")
     return figure
 

@@ -91,13 +91,13 @@ def scores(rows: pl.DataFrame) -> Table:
 def streams(rows: pl.DataFrame) -> Table:
     """Lay out the table of transductive scores: as the scores table; orders of the stream count as seeds do."""
     table = scores(select.orders_as_seeds(rows))
-    first, *rest = table.caption
+    first, *others = table.caption
     about = [
         "Transductive scores: the value of a sample depends on those before it in a stream of ID and OOD samples, so "
         f"no number here compares with a score of single samples. {first}",
-        "± is over seeds and over the orders of the stream that were run.",
+        "Mean ± sample standard deviation over seeds and over the orders of the stream that were run.",
     ]
-    return replace(table, caption=about + rest)
+    return replace(table, caption=about + [line for line in others if not line.startswith("Shots: ")])
 
 
 def full(rows: pl.DataFrame) -> pl.DataFrame:

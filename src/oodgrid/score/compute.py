@@ -31,7 +31,7 @@ def compute(
     choice: Choice,
     inputs: dict[str, Any],
     lists: dict[str, Labels] | None = None,
-    lacking: Callable[[str, str], str] = lambda need, score: "which is not there",
+    lacking: Callable[[str], str] = lambda need: "which is not there",
 ) -> np.ndarray:
     """Return one score of N samples, shape (N,), float64.
 
@@ -50,8 +50,7 @@ def compute(
     for need in needs:
         there = [name for name in need.split("|") if name in inputs]
         if not there:
-            said = need.replace("|", " or ")
-            raise Skip(f"{choice.name} needs {said}: {lacking(need.split('|')[-1], choice.name)}")
+            raise Skip(f"it needs {need.replace('|', ' or ')}: {lacking(need.split('|')[-1])}")
         given.append(inputs[there[0]])
     params = dict(choice.params)
     if entry.uses_bank:
@@ -94,7 +93,7 @@ class Column:
         skipped: Why there are no values, or None.
     """
 
-    def __init__(self, choice: Choice, lacking: Callable[[str, str], str], lists: dict[str, Labels]) -> None:
+    def __init__(self, choice: Choice, lacking: Callable[[str], str], lists: dict[str, Labels]) -> None:
         self.choice, self.needs, self.skipped = choice, needs_of(choice), None
         self._lacking, self._lists, self._found = lacking, lists, []
 

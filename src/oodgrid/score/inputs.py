@@ -130,11 +130,10 @@ class UnitInputs:
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
         return self._given(names, features, logits, needs)
 
-    def lacking(self, need: str, score: str) -> str:
+    def lacking(self, need: str) -> str:
         """Return why something that a score needs is not there."""
-        shots = f"the shots of a fit, and {score} is asked of a method that has none: write bank: train, or ask another"
         return {
-            "bank": shots if not self.files.shots else "labelled shots, and there are none",
+            "bank": "the shots of a fit, and there are none; with bank: train it takes the whole train split",
             "val": "validation images of a fit with shots, and there are none",
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
