@@ -44,7 +44,7 @@ def whole_bank(features: np.ndarray, bank: Bank, *, covariance: Covariance | Lit
         Skip: The bank has no two samples that differ, or of one class for "total"; or S is singular though shrunk.
     """
     total = covariance == "total"
-    factor = _whitening_in_total(bank) if total else whitening(bank, tied=False, covariance=covariance)
+    factor = _total_whitening(bank) if total else whitening(bank, tied=False, covariance=covariance)
     points = (features - bank.centre) @ factor
     return np.einsum("nd,nd->n", points, points)
 
@@ -64,13 +64,13 @@ def whitening(bank: Bank, *, tied: bool, covariance: Covariance) -> np.ndarray:
 
 
 @shared
-def _whitening_in_total(bank: Bank) -> np.ndarray:
+def _total_whitening(bank: Bank) -> np.ndarray:
     """Return such a factor, shape (D, D), for the shrunk covariance within the classes plus that of their means."""
-    _, within, vectors = _axes(bank, tied=True)
+    inverse_root = whitening(bank, tied=True, covariance="ledoit_wolf")
     _, index = bank.classes
-    between = (bank.means - bank.centre) * np.sqrt(np.bincount(index) / len(index))[:, None]
-    variances, vectors = eigh((vectors * within) @ vectors.T + between.T @ between, driver="evd")
-    return vectors / np.sqrt(variances)
+    between = (bank.means - bank.centre) * np.sqrt(np.bincount(index) / len(index))[:, None] @ inverse_root
+    ratios, vectors = eigh(between.T @ between, driver="evd")  # S_0 = S + B is 1 + B where S is the identity
+    return inverse_root @ vectors / np.sqrt(1 + ratios)
 
 
 @shared
