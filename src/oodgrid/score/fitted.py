@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
 
 from oodgrid.score.contract import Bank, Head, Skip, by_rows, group_means, log_normaliser, probabilities
 from oodgrid.score.sharing import shared
@@ -60,6 +59,8 @@ def inverse_boundary_gaps(head: Head) -> np.ndarray:
     Raises:
         Skip: A class has no boundary with any other.
     """
+    from scipy.spatial.distance import pdist, squareform
+
     gaps = squareform(pdist(head.weights))
     apart = gaps > ALIKE * np.linalg.norm(head.weights, axis=1).max()
     if not apart.any(axis=1).all():

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import eigh
 
 from oodgrid.score.contract import ROUNDING, Bank, Skip
 from oodgrid.score.sharing import shared
+from oodgrid.score.subspaces import eigen
 
 Covariance = Literal["ledoit_wolf", "empirical"]
 
@@ -69,7 +69,7 @@ def _total_whitening(bank: Bank) -> np.ndarray:
     inverse_root = whitening(bank, tied=True, covariance="ledoit_wolf")
     _, index = bank.classes
     between = (bank.means - bank.centre) * np.sqrt(np.bincount(index) / len(index))[:, None] @ inverse_root
-    ratios, vectors = eigh(between.T @ between, driver="evd")  # S_0 = S + B is 1 + B where S is the identity
+    ratios, vectors = eigen(between.T @ between)  # S_0 = S + B is 1 + B where S is the identity
     return inverse_root @ vectors / np.sqrt(1 + ratios)
 
 
@@ -78,7 +78,7 @@ def _axes(bank: Bank, *, tied: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """Return variances along the axes of S, empirical and shrunk, shape (D,) each, rising; and the axes as columns."""
     deviations = bank.residuals if tied else _deviations(bank)
     covariance = deviations.T @ deviations / len(deviations)
-    variances, vectors = eigh(covariance, driver="evd")
+    variances, vectors = eigen(covariance)
     fourth = np.mean(np.einsum("md,md->m", deviations, deviations) ** 2)
     error = (fourth - np.sum(covariance**2)) / len(deviations)  # mean over i of ||d_i d_iᵀ - S||², over M
     mean = variances.mean()

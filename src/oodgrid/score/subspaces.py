@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import eigh, lstsq
 
 from oodgrid.score.contract import ROUNDING, Bank, Head, Skip
 from oodgrid.score.sharing import shared
 
 
+def eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues of a symmetric matrix, rising, shape (D,), and the eigenvectors as columns, (D, D)."""
+    from scipy.linalg import eigh
+
+    return eigh(matrix, driver="evd")
+
+
 @shared
 def origin(head: Head) -> np.ndarray:
     """Return u = -W⁺ b, shape (D,): where the logits are nearest to zero, of all such points that of least norm."""
+    from scipy.linalg import lstsq
+
     return lstsq(head.weights, -head.bias)[0]
 
 
@@ -34,7 +42,7 @@ def complement(bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
         Skip: The bank does not determine so many eigenvectors, or they leave nothing out.
     """
     values = bank.features - origin(*head) if head else bank.features
-    variances, vectors = eigh(values.T @ values, driver="evd")
+    variances, vectors = eigen(values.T @ values)
     width, rank = len(variances), np.sum(variances > variances[-1] * len(variances) * np.finfo(float).eps)
     kept = principal_dim(width, rank) if dim is None else dim
     if not 0 < kept <= min(rank, width - 1):
@@ -75,7 +83,7 @@ def principal_projection(bank: Bank, *, dim: int | None) -> tuple[np.ndarray, np
     spread = deviations.std(axis=0)
     scale = np.where(spread < ROUNDING, 1, spread)
     deviations /= scale
-    variances, vectors = eigh(deviations.T @ deviations, driver="evd")
+    variances, vectors = eigen(deviations.T @ deviations)
     rank = np.sum(variances > max(variances[-1], ROUNDING) * len(variances) * np.finfo(float).eps)
     kept = min(100, len(variances) // 2, rank) if dim is None else dim
     if not 0 < kept <= rank:
