@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from oodgrid import registry
 from oodgrid.score.contract import Bank, Skip, by_rows, group_means, normalise
-from oodgrid.score.fitted import principal_dim
+from oodgrid.score.subspaces import principal_dim
 from tests.score import feature_world
 from tests.score.feature_formulas import class_residuals
 from tests.score.feature_world import bank_of, sample, world

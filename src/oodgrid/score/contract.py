@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from oodgrid.registry import LabelList
 from oodgrid.score.sharing import shared
@@ -151,6 +150,8 @@ def normalise(features: np.ndarray) -> np.ndarray:
 
 def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     """Return the mean of the rows of each group, shape (count, D), of values (M, D); zeros for a group without rows."""
+    from scipy.sparse import csr_array  # late, as all of scipy: validating a configuration imports every score
+
     members = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(count, len(groups)))
     return members @ values / np.maximum(np.bincount(groups, minlength=count), 1)[:, None]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import eigh
 
 from oodgrid.score.contract import ROUNDING, Bank, Skip
 from oodgrid.score.sharing import shared
+from oodgrid.score.subspaces import eigen
 
 Covariance = Literal["ledoit_wolf", "empirical"]
 
@@ -44,7 +44,7 @@ def whole_bank(features: np.ndarray, bank: Bank, *, covariance: Covariance | Lit
         Skip: The bank has no two samples that differ, or of one class for "total"; or S is singular though shrunk.
     """
     total = covariance == "total"
-    factor = _whitening_in_total(bank) if total else whitening(bank, tied=False, covariance=covariance)
+    factor = _total_whitening(bank) if total else whitening(bank, tied=False, covariance=covariance)
     points = (features - bank.centre) @ factor
     return np.einsum("nd,nd->n", points, points)
 
@@ -64,13 +64,13 @@ def whitening(bank: Bank, *, tied: bool, covariance: Covariance) -> np.ndarray:
 
 
 @shared
-def _whitening_in_total(bank: Bank) -> np.ndarray:
+def _total_whitening(bank: Bank) -> np.ndarray:
     """Return such a factor, shape (D, D), for the shrunk covariance within the classes plus that of their means."""
-    _, within, vectors = _axes(bank, tied=True)
+    inverse_root = whitening(bank, tied=True, covariance="ledoit_wolf")
     _, index = bank.classes
-    between = (bank.means - bank.centre) * np.sqrt(np.bincount(index) / len(index))[:, None]
-    variances, vectors = eigh((vectors * within) @ vectors.T + between.T @ between, driver="evd")
-    return vectors / np.sqrt(variances)
+    between = (bank.means - bank.centre) * np.sqrt(np.bincount(index) / len(index))[:, None] @ inverse_root
+    ratios, vectors = eigen(between.T @ between)  # S_0 = S + B is 1 + B where S is the identity
+    return inverse_root @ vectors / np.sqrt(1 + ratios)
 
 
 @shared
@@ -78,7 +78,7 @@ def _axes(bank: Bank, *, tied: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray
     """Return variances along the axes of S, empirical and shrunk, shape (D,) each, rising; and the axes as columns."""
     deviations = bank.residuals if tied else _deviations(bank)
     covariance = deviations.T @ deviations / len(deviations)
-    variances, vectors = eigh(covariance, driver="evd")
+    variances, vectors = eigen(covariance)
     fourth = np.mean(np.einsum("md,md->m", deviations, deviations) ** 2)
     error = (fourth - np.sum(covariance**2)) / len(deviations)  # mean over i of ||d_i d_iᵀ - S||², over M
     mean = variances.mean()

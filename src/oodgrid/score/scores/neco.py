@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 
 from oodgrid.registry import score
 from oodgrid.score.contract import ROUNDING, Bank
-from oodgrid.score.fitted import principal_projection
+from oodgrid.score.subspaces import principal_projection
 
 
 @score(

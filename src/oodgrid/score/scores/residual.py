@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Bank
-from oodgrid.score.fitted import residual_norms
+from oodgrid.score.subspaces import residual_norms
 
 
 @score(

@@ -7,7 +7,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Bank, Head, log_normaliser
-from oodgrid.score.fitted import residual_norms, virtual_weight
+from oodgrid.score.subspaces import residual_norms, virtual_weight
 
 
 @score(
