@@ -7,7 +7,7 @@ import pytest
 
 from oodgrid import backbones, paths, plan, store
 from oodgrid.config import Backbone, Dataset, LabelList, parse
-from oodgrid.encode import texts
+from oodgrid.encode import embedding, texts
 from oodgrid.encode.importing import import_experiment, import_text
 from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts, shuffled
 from oodgrid.errors import OodgridError
@@ -90,7 +90,7 @@ def test_batches_and_chunks_change_nothing(encoded, monkeypatch, tmp_path):
     words = [f"word {k}" for k in range(23)]
     whole = encoded(labels=words, templates=["a {}", "the {}"])
     monkeypatch.setattr(texts, "ROWS", 8)
-    monkeypatch.setattr(texts, "BATCH", {"cpu": 4, "cuda": 4})
+    monkeypatch.setattr(embedding, "BATCH", {"cpu": 4, "cuda": 4})
     (tmp_path / "text/untrained/labels/far.h5").unlink()
     for kept in (tmp_path / "kept").rglob("*.h5"):
         kept.unlink()
@@ -108,7 +108,7 @@ def test_a_text_has_the_same_bits_wherever_it_stands_in_a_batch_of_one_size(enco
 def test_a_run_that_was_broken_off_goes_on_with_its_last_chunk(encoded, monkeypatch):
     monkeypatch.setattr(texts, "ROWS", 4)
     words = [f"word {k}" for k in range(12)]
-    embed, seen = texts._embed, []
+    embed, seen = texts.embed, []
 
     def breaking(loaded, given):
         if len(seen) == 2:
@@ -116,13 +116,13 @@ def test_a_run_that_was_broken_off_goes_on_with_its_last_chunk(encoded, monkeypa
         seen.append(list(given))
         return embed(loaded, given)
 
-    monkeypatch.setattr(texts, "_embed", breaking)
+    monkeypatch.setattr(texts, "embed", breaking)
     with pytest.raises(KeyboardInterrupt):
         encoded(labels=words, templates=["a {}"])
-    monkeypatch.setattr(texts, "_embed", lambda loaded, given: seen.append(list(given)) or embed(loaded, given))
+    monkeypatch.setattr(texts, "embed", lambda loaded, given: seen.append(list(given)) or embed(loaded, given))
     found = encoded(labels=words, templates=["a {}"])
     assert seen == [[f"a {word}" for word in words[start : start + 4]] for start in (0, 4, 8)]
-    monkeypatch.setattr(texts, "_embed", embed)
+    monkeypatch.setattr(texts, "embed", embed)
     close(found.text_features, encoded(labels=words, templates=["a {}"]).text_features)
 
 
@@ -130,14 +130,14 @@ def test_a_file_that_was_deleted_is_had_back_without_encoding(encoded, tmp_path,
     first = encoded()
     assert not list((tmp_path / "kept").rglob("*.safetensors"))  # chunks go once they are joined
     (tmp_path / "text/untrained/labels/far.h5").unlink()
-    monkeypatch.setattr(texts, "_embed", None)
+    monkeypatch.setattr(texts, "embed", None)
     again = encoded()
     np.testing.assert_array_equal(first.text_features, again.text_features)
 
 
 def test_a_label_that_the_backbone_cannot_embed_is_one_line(encoded, monkeypatch):
-    embed = texts._embed
-    monkeypatch.setattr(texts, "_embed", lambda *given: embed(*given) * np.float32(np.nan))
+    embed = texts.embed
+    monkeypatch.setattr(texts, "embed", lambda *given: embed(*given) * np.float32(np.nan))
     with pytest.raises(OodgridError, match=r"encoding: 4 of 4 feature rows are NaN .* row 0 \(a tree\.\)"):
         encoded()
 
