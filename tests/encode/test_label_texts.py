@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
-from oodgrid import backbones, paths, plan, store
+from oodgrid import backbones, paths, plan, registry, store
+from oodgrid.cli import main
 from oodgrid.config import Backbone, Dataset, LabelList, parse
 from oodgrid.encode import embedding, texts
+from oodgrid.encode.exporting import export
 from oodgrid.encode.importing import import_experiment, import_text
 from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts, shuffled
 from oodgrid.errors import OodgridError
@@ -241,3 +244,59 @@ def test_an_experiment_imports_the_lists_that_its_scores_name(tmp_path, shared, 
     assert found.text_features.shape == (1, 1203, 512)
     assert found.classnames[:2] == ["aerosol_can", "air_conditioner"]
     plan.check_identities(tmp_path, experiment)
+
+
+# ------------------------------------------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys, experiment_of, write_yaml):
+    """`oodgrid encode texts` for an experiment with scores that are given a list and shuffled prompts."""
+    registry.entries("score")
+    monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
+
+    @registry.score(needs=("features", "prompt_variants"))
+    def textual(features: np.ndarray, variants: np.ndarray, *, agents: registry.LabelList = "concept-agents"):
+        """Of texts."""
+        return features
+
+    config = write_yaml(experiment_of(scores=["textual"]))
+
+    def call(*options):
+        status = main(["encode", "texts", "--config", str(config), "--results", str(tmp_path / "r"), *options])
+        written = [line.removeprefix(f"wrote {tmp_path}/r/text/tiny/") for line in capsys.readouterr().out.splitlines()]
+        return status, written
+
+    return call
+
+
+def test_encode_texts_makes_all_that_the_experiment_needs_or_one_of_them(command):
+    assert command() == (0, ["concepts.h5", "concepts.shuffled.h5", "labels/concept-agents.h5"])
+    assert command("--dataset", "concepts") == (0, ["concepts.h5"])
+    assert command("--dataset", "concepts", "--shuffled") == (0, ["concepts.shuffled.h5"])
+    assert command("--shuffled") == (0, ["concepts.shuffled.h5"])
+    assert command("--label-list", "concept-words") == (0, ["labels/concept-words.h5"])
+
+
+def test_the_command_line_imports_a_list(tmp_path, capsys):
+    np.save(tmp_path / "t.npy", np.eye(2, dtype=np.float32))
+    where = ["--backbone", "b", "--results", str(tmp_path / "r")]
+    assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "far", "--template", "{}"]) == 0
+    assert (tmp_path / "r/text/b/labels/far.h5").exists()
+    assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "far", "--dataset", "d"]) == 1
+    assert "of classes or of a list, not of both" in capsys.readouterr().err
+    assert main(["import", "npy", str(tmp_path / "t.npy"), *where, "--label-list", "far"]) == 1
+    assert "--label-list is for oodgrid import text, not for npy" in capsys.readouterr().err
+    assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "no name"]) == 1
+    assert "'no name' is no name" in capsys.readouterr().err
+
+
+def test_a_list_is_exported_with_its_kinds(encoded, tmp_path):
+    encoded()
+    file = tmp_path / "text/untrained/labels/far.h5"
+    with np.load(export(file, tmp_path / "far.npz")) as found:
+        assert found["kinds"].tolist() == ["noun"] * 3 + ["adjective"]
+        assert found["text_features"].shape == (2, 4, 16)
+    table = pl.read_parquet(export(file, tmp_path / "far.parquet"))
+    assert table["classnames"].to_list() == ["tree", "cat", "été", "red"] * 2
+    assert table["kinds"].to_list() == (["noun"] * 3 + ["adjective"]) * 2
