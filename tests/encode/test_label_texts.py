@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
-from oodgrid import backbones, paths, plan, store
+from oodgrid import backbones, paths, plan, registry, store
+from oodgrid.cli import main
 from oodgrid.config import Backbone, Dataset, LabelList, parse
-from oodgrid.encode import texts
+from oodgrid.encode import embedding, texts
+from oodgrid.encode.exporting import export
 from oodgrid.encode.importing import import_experiment, import_text
 from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts, shuffled
 from oodgrid.errors import OodgridError
@@ -90,7 +93,7 @@ def test_batches_and_chunks_change_nothing(encoded, monkeypatch, tmp_path):
     words = [f"word {k}" for k in range(23)]
     whole = encoded(labels=words, templates=["a {}", "the {}"])
     monkeypatch.setattr(texts, "ROWS", 8)
-    monkeypatch.setattr(texts, "BATCH", {"cpu": 4, "cuda": 4})
+    monkeypatch.setattr(embedding, "BATCH", {"cpu": 4, "cuda": 4})
     (tmp_path / "text/untrained/labels/far.h5").unlink()
     for kept in (tmp_path / "kept").rglob("*.h5"):
         kept.unlink()
@@ -108,7 +111,7 @@ def test_a_text_has_the_same_bits_wherever_it_stands_in_a_batch_of_one_size(enco
 def test_a_run_that_was_broken_off_goes_on_with_its_last_chunk(encoded, monkeypatch):
     monkeypatch.setattr(texts, "ROWS", 4)
     words = [f"word {k}" for k in range(12)]
-    embed, seen = texts._embed, []
+    embed, seen = texts.embed, []
 
     def breaking(loaded, given):
         if len(seen) == 2:
@@ -116,13 +119,13 @@ def test_a_run_that_was_broken_off_goes_on_with_its_last_chunk(encoded, monkeypa
         seen.append(list(given))
         return embed(loaded, given)
 
-    monkeypatch.setattr(texts, "_embed", breaking)
+    monkeypatch.setattr(texts, "embed", breaking)
     with pytest.raises(KeyboardInterrupt):
         encoded(labels=words, templates=["a {}"])
-    monkeypatch.setattr(texts, "_embed", lambda loaded, given: seen.append(list(given)) or embed(loaded, given))
+    monkeypatch.setattr(texts, "embed", lambda loaded, given: seen.append(list(given)) or embed(loaded, given))
     found = encoded(labels=words, templates=["a {}"])
     assert seen == [[f"a {word}" for word in words[start : start + 4]] for start in (0, 4, 8)]
-    monkeypatch.setattr(texts, "_embed", embed)
+    monkeypatch.setattr(texts, "embed", embed)
     close(found.text_features, encoded(labels=words, templates=["a {}"]).text_features)
 
 
@@ -130,14 +133,14 @@ def test_a_file_that_was_deleted_is_had_back_without_encoding(encoded, tmp_path,
     first = encoded()
     assert not list((tmp_path / "kept").rglob("*.safetensors"))  # chunks go once they are joined
     (tmp_path / "text/untrained/labels/far.h5").unlink()
-    monkeypatch.setattr(texts, "_embed", None)
+    monkeypatch.setattr(texts, "embed", None)
     again = encoded()
     np.testing.assert_array_equal(first.text_features, again.text_features)
 
 
 def test_a_label_that_the_backbone_cannot_embed_is_one_line(encoded, monkeypatch):
-    embed = texts._embed
-    monkeypatch.setattr(texts, "_embed", lambda *given: embed(*given) * np.float32(np.nan))
+    embed = texts.embed
+    monkeypatch.setattr(texts, "embed", lambda *given: embed(*given) * np.float32(np.nan))
     with pytest.raises(OodgridError, match=r"encoding: 4 of 4 feature rows are NaN .* row 0 \(a tree\.\)"):
         encoded()
 
@@ -241,3 +244,59 @@ def test_an_experiment_imports_the_lists_that_its_scores_name(tmp_path, shared, 
     assert found.text_features.shape == (1, 1203, 512)
     assert found.classnames[:2] == ["aerosol_can", "air_conditioner"]
     plan.check_identities(tmp_path, experiment)
+
+
+# ------------------------------------------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys, experiment_of, write_yaml):
+    """`oodgrid encode texts` for an experiment with scores that are given a list and shuffled prompts."""
+    registry.entries("score")
+    monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
+
+    @registry.score(needs=("features", "prompt_variants"))
+    def textual(features: np.ndarray, variants: np.ndarray, *, agents: registry.LabelList = "concept-agents"):
+        """Of texts."""
+        return features
+
+    config = write_yaml(experiment_of(scores=["textual"]))
+
+    def call(*options):
+        status = main(["encode", "texts", "--config", str(config), "--results", str(tmp_path / "r"), *options])
+        written = [line.removeprefix(f"wrote {tmp_path}/r/text/tiny/") for line in capsys.readouterr().out.splitlines()]
+        return status, written
+
+    return call
+
+
+def test_encode_texts_makes_all_that_the_experiment_needs_or_one_of_them(command):
+    assert command() == (0, ["concepts.h5", "concepts.shuffled.h5", "labels/concept-agents.h5"])
+    assert command("--dataset", "concepts") == (0, ["concepts.h5"])
+    assert command("--dataset", "concepts", "--shuffled") == (0, ["concepts.shuffled.h5"])
+    assert command("--shuffled") == (0, ["concepts.shuffled.h5"])
+    assert command("--label-list", "concept-words") == (0, ["labels/concept-words.h5"])
+
+
+def test_the_command_line_imports_a_list(tmp_path, capsys):
+    np.save(tmp_path / "t.npy", np.eye(2, dtype=np.float32))
+    where = ["--backbone", "b", "--results", str(tmp_path / "r")]
+    assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "far", "--template", "{}"]) == 0
+    assert (tmp_path / "r/text/b/labels/far.h5").exists()
+    assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "far", "--dataset", "d"]) == 1
+    assert "of classes or of a list, not of both" in capsys.readouterr().err
+    assert main(["import", "npy", str(tmp_path / "t.npy"), *where, "--label-list", "far"]) == 1
+    assert "--label-list is for oodgrid import text, not for npy" in capsys.readouterr().err
+    assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "no name"]) == 1
+    assert "'no name' is no name" in capsys.readouterr().err
+
+
+def test_a_list_is_exported_with_its_kinds(encoded, tmp_path):
+    encoded()
+    file = tmp_path / "text/untrained/labels/far.h5"
+    with np.load(export(file, tmp_path / "far.npz")) as found:
+        assert found["kinds"].tolist() == ["noun"] * 3 + ["adjective"]
+        assert found["text_features"].shape == (2, 4, 16)
+    table = pl.read_parquet(export(file, tmp_path / "far.parquet"))
+    assert table["classnames"].to_list() == ["tree", "cat", "été", "red"] * 2
+    assert table["kinds"].to_list() == (["noun"] * 3 + ["adjective"]) * 2

@@ -16,14 +16,14 @@ from oodgrid import backbones, paths, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import SHUFFLED_PROMPTS, Backbone, Dataset, Experiment, LabelList
 from oodgrid.encode.chunks import link
+from oodgrid.encode.embedding import embed
 from oodgrid.encode.labels import prompts, read_labels
 from oodgrid.encode.sources import class_names
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
-BATCH = {"cpu": 64, "cuda": 1024}  # texts; divisors of a chunk
-ROWS = 4096  # of a chunk
+ROWS = 4096  # texts of a chunk; the last batch of a chunk may be short
 
 
 def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
@@ -153,19 +153,6 @@ def _chunk(parts: Path, loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndar
     try:
         return store.read_arrays(path)[0]["text_features"]
     except OodgridError:  # not there yet, or damaged
-        found = _embed(loaded, texts)
+        found = embed(loaded, texts)
         store.write_arrays(path, {"text_features": found})
         return found
-
-
-def _embed(loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndarray:
-    """Return embeddings, shape (n, D), of texts in batches of one size: a short one is filled with its last text."""
-    import torch
-
-    size, found = BATCH[loaded.device.split(":")[0]], []
-    with torch.inference_mode():
-        for start in range(0, len(texts), size):
-            batch = list(texts[start : start + size])
-            tokens = loaded.tokenize(batch + batch[-1:] * (size - len(batch)))
-            found.append(loaded.encode_text(tokens.to(loaded.device))[: len(batch)].cpu().numpy())
-    return np.concatenate(found)
