@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
 
+WIDTH = 120
 MOST = 6  # entries of a list that a person is shown
 
 
@@ -20,7 +22,8 @@ def describe(path: Path) -> str:
     """
     what = _read(path)
     lines = [f"{path}"] + [f"  {name:22} {value}" for name, value in what["holds"].items()]
-    return "\n".join([*lines, json.dumps(_shortened(what["about"]), indent=2, ensure_ascii=False)])
+    about = yaml.safe_dump(_shortened(what["about"]), default_flow_style=None, allow_unicode=True, width=WIDTH)
+    return "\n".join([*lines, *(f"  {line}" for line in about.splitlines())])
 
 
 def verify(path: Path) -> None:

@@ -186,6 +186,19 @@ def test_a_damaged_chunk_is_made_again(encode, tmp_path, encoded_rows):
     assert same(encode()[0], encode("other")[0])
 
 
+def test_so_is_one_whose_local_features_are_damaged(tmp_path, folder, untrained, monkeypatch):
+    monkeypatch.setattr(chunks, "LOCAL_ROWS", BATCH)
+    backbone, dataset = Backbone(**untrained, local_features=True), Dataset(name="photos", folder=str(folder))
+    encode_images(tmp_path / "a", backbone, dataset, Shard(1, 2))
+    first = min((tmp_path / "a" / "kept").rglob("*.local.safetensors"))
+    data = bytearray(first.read_bytes())
+    data[-20] ^= 4
+    first.write_bytes(data)
+    (one,), (other,) = (encode_images(tmp_path / name, backbone, dataset) for name in ("a", "b"))
+    assert same(one, other)
+    assert store.read_attribute(one, "checksums") == store.read_attribute(other, "checksums")
+
+
 @pytest.mark.parametrize("finished", ["chunk", "whole"])
 def test_what_was_made_of_an_image_that_has_changed_since_is_made_again(encode, folder, finished):
     if finished == "chunk":

@@ -157,6 +157,17 @@ def test_another_seed_encodes_its_own_images_only_and_changes_nothing(tmp_path, 
     assert set(again.index) <= set(both.index)
 
 
+def test_damaged_views_of_an_earlier_run_are_made_again(tmp_path, setting):
+    before = encode(tmp_path, setting(seeds=(1,)))
+    (kept,) = (tmp_path / "kept" / "views").rglob("*.h5")
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 1
+    kept.write_bytes(data)
+    after = encode(tmp_path, setting(seeds=(1,)))
+    np.testing.assert_array_equal(before.image_features, after.image_features)
+    assert store.read_views(kept).digest
+
+
 def repaint(path):
     Image.fromarray(np.random.default_rng(99).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
 

@@ -174,12 +174,11 @@ class Chunks:
         return store.read_arrays(self._path(start))
 
     def _current(self, start: int) -> bool:
-        path, local = self._path(start), self._path(start, ".local")
-        if not path.exists() or (self.local and not local.exists()):
-            return False
         try:
             arrays, info = self._read(start)
-        except OodgridError:  # damaged
+            if self.local:
+                store.check(self._path(start, ".local"))
+        except OodgridError:  # missing or damaged
             return False
         allowed = self.skip or not info["skipped"]
         return allowed and self._unchanged(self.rows(start), arrays["stamps"], arrays["sha256"])

@@ -117,9 +117,7 @@ class Parts:
 
     def __init__(self, results: Path, about: dict[str, Any], sha256: np.ndarray) -> None:
         self.about, self.folder, self.sha256 = about, results / "kept" / "views" / digest(about)[:32], sha256
-        found = {path: store.read_views(path) for path in sorted(self.folder.glob("*.h5"))}
-        # another name: of images that have changed since, or stood in other rows while others were skipped
-        self.read = [part for path, part in found.items() if path.name == self._name(part.index)]
+        self.read = [part for path in sorted(self.folder.glob("*.h5")) if (part := self._part(path))]
 
     @property
     def index(self) -> np.ndarray:
@@ -147,6 +145,17 @@ class Parts:
         if self.about["views"]["local_features"]:
             local = np.concatenate([part.local_features for part in self.read])[rows]
         return store.Views(wanted, values, self.about, local)
+
+    def _part(self, path: Path) -> store.Views | None:
+        """Return the views of a file, unless it is damaged, which makes them again, or its name is another now.
+
+        So it is of images that have changed since, or stood in other rows while others were skipped.
+        """
+        try:
+            part = store.read_views(path)
+        except OodgridError:
+            return None
+        return part if path.name == self._name(part.index) else None
 
     def _name(self, index: np.ndarray) -> str:
         content = self.sha256[index[index < len(self.sha256)]].tobytes().hex()

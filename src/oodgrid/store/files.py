@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from oodgrid.errors import OodgridError
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
+MAKERS = ("torch", "open_clip", "timm", "PIL")  # where a file was made with them, their versions are recorded
 NO_ROOM = {
     errno.ENOSPC: "the disk is full. Free some room and run again",
     errno.EDQUOT: "the disk quota is used up. Free some room and run again",
@@ -74,6 +76,7 @@ def run_record() -> dict[str, str]:
         "python": platform.python_version(),
         "oodgrid": __version__,
         "numpy": np.__version__,
+        **{name: sys.modules[name].__version__ for name in MAKERS if name in sys.modules},
     }
 
 
