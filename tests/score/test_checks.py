@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -116,6 +119,16 @@ def test_a_file_that_does_not_load_is_one_line(tmp_path, text, experiment_of):
         parse(experiment_of(plugins=[str(file)]))
     assert str(error.value).startswith(f"plugin {file}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("document", "name"), [("README.md", "margin"), ("docs/scores.md", "surprise")])
+def test_the_example_of_the_documents_works_as_printed(tmp_path, document, name):
+    text = (Path(__file__).parents[2] / document).read_text(encoding="utf-8")
+    [example] = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if f"def {name}(" in block]
+    file = tmp_path / "mine.py"
+    file.write_text(example, encoding="utf-8")
+    plugins.load(file)
+    check_plugins([Choice(name=name)])
 
 
 def test_a_missing_file_is_named(experiment_of):
