@@ -12,7 +12,7 @@ from oodgrid import cli, plan, store
 from oodgrid.config import parse
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
-VERBS += ("unlock", "export")
+VERBS += ("unlock", "export", "labels wordnet", "labels ask")
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ def test_version(oodgrid):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_every_verb_has_an_example(oodgrid, verb):
-    status, out, _ = oodgrid(verb, "--help")
+    status, out, _ = oodgrid(*verb.split(), "--help")
     assert status == 0
     assert f"example:\n  oodgrid {verb}" in out
 
@@ -149,7 +149,7 @@ def test_help_of_every_verb_has_an_example(oodgrid, verb):
 def test_the_verbs_are_these(oodgrid):
     out = oodgrid("--help")[1]
     for verb in VERBS:
-        assert f"\n    {verb} " in out
+        assert f"\n    {verb.split()[0]} " in out
     assert "snakemake --cores" in out
 
 
