@@ -15,6 +15,7 @@ Prints tables; writes benchmarks/scores.json. Takes about ten minutes on two cor
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import resource
 import tempfile
@@ -220,12 +221,17 @@ def ways(data: dict[str, np.ndarray]) -> dict[str, Callable[[torch.Tensor], torc
     linear = torch.nn.Linear(WIDTH, CLASSES)
     linear.load_state_dict({"weight": weight, "bias": bias})
     linear.requires_grad_(False)
+    single = copy.deepcopy(linear).float()  # for detectors that cast to float32 whatever they are given
 
     def on_logits(made: Any, fit: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda x: (made().fit_logits(linear(val)) if fit else made()).predict_logits(linear(x))
 
-    def on_features(made: Callable) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda x: made().fit_features(train, labels).predict_features(x)
+    def on_features(made: Callable, single: bool = False) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            given, bank = (x.float(), train.float()) if single else (x, train)
+            return made().fit_features(bank, labels).predict_features(given)
+
+        return run
 
     def on_maps(made: Callable) -> Callable[[torch.Tensor], torch.Tensor]:
         def run(x: torch.Tensor) -> torch.Tensor:
@@ -254,11 +260,11 @@ def ways(data: dict[str, np.ndarray]) -> dict[str, Callable[[torch.Tensor], torc
         "mahalanobis": on_features(lambda: d.Mahalanobis(None)),
         "relative_mahalanobis": on_features(lambda: d.RMD(None)),
         "knn": on_features(lambda: d.KNN(None, k=10)),
-        "vim": on_features(lambda: d.ViM(None, 256, weight, bias)),
+        "vim": on_features(lambda: d.ViM(None, 256, weight.float(), bias.float()), single=True),
         "she": on_features(lambda: d.SHE(None, linear)),
-        "nnguide": on_features(lambda: d.NNGuide(None, linear, k=10)),
-        "nci": on_features(lambda: d.NCI(None, linear, alpha=1e-4)),
-        "dice": on_features(lambda: d.DICE(None, weight, bias, 0.9)),
+        "nnguide": on_features(lambda: d.NNGuide(None, single, k=10), single=True),
+        "nci": on_features(lambda: d.NCI(None, single, alpha=1e-4), single=True),
+        "dice": on_features(lambda: d.DICE(None, weight.float(), bias.float(), 0.9), single=True),
         "react": on_maps(lambda: d.ReAct(None, linear)),
         "vra": on_maps(lambda: d.VRA(None, linear)),
         "ash_s": as_maps(lambda: d.ASH(None, pooled, "ash-s", 0.9)),

@@ -12,7 +12,7 @@ from oodgrid import paths, registry, sampling, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.score.compute import compute
-from oodgrid.score.contract import Bank, Skip
+from oodgrid.score.contract import Bank, Head, Skip
 from oodgrid.score.run import score
 
 SETS = {"pets": 10, "noise": 5, "cars": 7}  # the ID set, then near, then far, as the experiment lists them
@@ -128,6 +128,31 @@ def test_any_without_a_training_split_is_skipped_with_the_reason(mini):
     assert table.is_empty()
     assert table.columns == [*SAMPLE, *FEATURE_SCORES]
     assert metadata["units"] == [{"shots": 2, "seed": 1, "status": "skipped", "reason": "pets has no training split"}]
+
+
+def test_a_score_of_any_that_compares_with_no_shots_does_not_miss_them(mini):
+    paths.features(mini.results, "mini", "pets", "train").unlink()
+    table, metadata = run(mini, "any", scores=["mcm", "knn", {"name": "knn", "bank": "train"}, "tag"])
+    [unit] = metadata["units"]
+    assert unit["status"] == "ok"
+    assert unit["skipped"]["knn"] == "it needs bank: pets has no training split"
+    assert "train split" in unit["skipped"]["knn@bank=train"]
+    assert "prompt_variants" in unit["skipped"]["tag"]
+    assert len(table) == 22
+
+
+def test_the_whole_train_split_as_the_bank(mini):
+    mini.applied("zero_shot", "prototypes", [{**mini.prototypes().unit, "shots": 0, "seed": 0}])
+    scores = ["mcm", {"name": "vim", "bank": "train"}, "vim"]
+    table, metadata = run(mini, "zero_shot", methods=["zero_shot"], scores=scores)
+    assert list(metadata["units"][0]["skipped"]) == ["vim"]
+    train = mini.read("pets", "train")
+    x = unit_norm(train.image_features)
+    head = Head(mini.prototypes().values, np.zeros(3))
+    bank = Bank(x, train.labels, 8, head.logits(x))
+    samples = unit_norm(mini.read("cars").image_features)
+    wanted = call("vim", samples, head.logits(samples), head, bank)
+    np.testing.assert_allclose(rows_of(table, "cars")["vim@bank=train"], wanted, rtol=1e-9)
 
 
 def test_mahalanobis_of_one_shot_is_null_with_its_reason(mini):

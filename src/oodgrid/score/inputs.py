@@ -106,6 +106,7 @@ class UnitInputs:
 
     def __init__(self, results: Path, files: UnitFiles, labelled: Labelled, texts: Texts) -> None:
         self.results, self.files, self.labelled, self.texts = results, files, labelled, texts
+        self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
         """Yield what there is, by the names of `oodgrid.score.contract`, for the samples in blocks of rows.
@@ -133,7 +134,7 @@ class UnitInputs:
     def lacking(self, need: str) -> str:
         """Return why something that a score needs is not there."""
         return {
-            "bank": "the shots of a fit, and there are none; with bank: train it takes the whole train split",
+            "bank": self._no_draw or "the shots of a fit, and there are none; bank: train takes the whole train split",
             "val": "validation images of a fit with shots, and there are none",
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
@@ -210,7 +211,8 @@ class UnitInputs:
             return {}
         try:
             drawn = dict(zip(("bank", "val"), self.labelled.draw(self.files.shots, self.files.seed), strict=True))
-        except sampling.NoDraw:
+        except sampling.NoDraw as none:
+            self._no_draw = str(none)
             return {}
         return {need: self._bank(need, *rows) for need, rows in drawn.items() if len(rows[1])}
 
@@ -246,13 +248,17 @@ class UnitInputs:
 
 
 def read_units(
-    results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str
+    results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str, draws: bool = True
 ) -> tuple[list[UnitFiles], Labelled]:
-    """Return every fit of one method, and the splits from which its shots and validation images come."""
+    """Return every fit of one method, and the splits from which its shots and validation images come.
+
+    A fit of `any` whose shots cannot be drawn is skipped as a whole if all scores need `draws` of shots.
+    """
     dataset = experiment.id_dataset(id_dataset)
     labelled = Labelled(dataset.name, *(_split(results, backbone, dataset, split) for split in ("train", "val")))
     if method == ANY:
-        return [_any(labelled, unit.shots, unit.seed) for unit in units(experiment, ANY)], labelled
+        grid = units(experiment, ANY)
+        return [_any(labelled, u.shots, u.seed) if draws else UnitFiles(u.shots, u.seed, "ok") for u in grid], labelled
     manifest = store.read_json(paths.applied(results, experiment.experiment, backbone, id_dataset, method))
     return [UnitFiles(**unit, leaves=manifest["leaves"]) for unit in manifest["units"]], labelled
 

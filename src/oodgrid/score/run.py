@@ -16,7 +16,7 @@ from oodgrid.config import Choice, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.kept import Kept
 from oodgrid.score.checks import check_plugins
-from oodgrid.score.compute import Column, needed
+from oodgrid.score.compute import Column, needed, needs_of
 from oodgrid.score.inputs import Labelled, Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
@@ -44,7 +44,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     _check_class_names(dataset, sets)
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
     check_plugins(choices.values())
-    units, labelled = read_units(results, experiment, backbone, id_dataset, method)
+    draws = all("bank" in needs_of(choice) for choice in choices.values())
+    units, labelled = read_units(results, experiment, backbone, id_dataset, method, draws)
     lists = [labels.name for labels in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
     job = _Job(results, sets, labelled, texts, choices)
