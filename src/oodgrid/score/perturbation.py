@@ -9,10 +9,11 @@ import numpy as np
 from oodgrid.score.contract import Bank, Head
 from oodgrid.score.sharing import shared
 
-__all__ = ["counts", "densities", "divergence", "moving_mean", "perturbed_logits"]
+__all__ = ["counts", "densities", "divergence", "largest_probability", "moving_mean", "perturbed_logits"]
 
 Density = tuple[float, float, np.ndarray]  # from, to, and the share of values in each bin between, shape (bins,)
 ROWS = 1024  # samples at a time, so that their logits under one head stay small
+REMEMBERED = 2**30  # bytes
 MARGIN = 1e-8  # around the values of the shots: the extreme ones stay inside, however their products are rounded
 
 
@@ -22,16 +23,37 @@ def perturbed_logits(
     """Yield rows and their logits W_r x + b, shape (n, K): every row once with every head r.
 
     W_rk = W_k + delta ||W_k|| e / ||e|| with Gaussian e. Only the perturbation is multiplied, and added to the logits.
-    Draws depend on seed and r alone. They are made anew in each call: those of 100 heads of 1000 classes and 512
-    dimensions would fill 400 MB.
+    Draws depend on seed and r alone. They are remembered up to a gigabyte (100 heads of 1000 classes and 512 dimensions
+    fill 400 MB), and beyond made anew for every block of samples.
     """
-    lengths = delta * np.linalg.norm(head.weights, axis=1, keepdims=True)
+    few = repeats * head.weights.nbytes <= REMEMBERED
+    known = _all_steps(head, delta=delta, repeats=repeats, seed=seed) if few else None
     for repeat in range(repeats):
-        steps = np.random.default_rng([seed, repeat]).standard_normal(head.weights.shape)
-        steps *= lengths / np.linalg.norm(steps, axis=1, keepdims=True)
+        steps = _steps(head, delta, seed, repeat) if known is None else known[repeat]
         for start in range(0, len(features), ROWS):
             rows = slice(start, start + ROWS)
-            yield rows, logits[rows] + features[rows] @ steps.T
+            block = features[rows] @ steps.T
+            block += logits[rows]
+            yield rows, block
+
+
+@shared
+def _all_steps(head: Head, *, delta: float, repeats: int, seed: int) -> np.ndarray:
+    return np.stack([_steps(head, delta, seed, repeat) for repeat in range(repeats)])
+
+
+def _steps(head: Head, delta: float, seed: int, repeat: int) -> np.ndarray:
+    """Return what perturbation r adds to the weights, shape (K, D)."""
+    steps = np.random.default_rng([seed, repeat]).standard_normal(head.weights.shape)
+    steps *= delta * np.linalg.norm(head.weights, axis=1, keepdims=True) / np.linalg.norm(steps, axis=1, keepdims=True)
+    return steps
+
+
+def largest_probability(logits: np.ndarray, T: float) -> np.ndarray:
+    """Return max_k softmax(s / T)_k, shape (n,), of logits (n, K), overwriting them: they are of one head of many."""
+    logits -= logits.max(axis=1, keepdims=True)
+    logits /= T
+    return 1 / np.exp(logits, out=logits).sum(axis=1)
 
 
 @shared

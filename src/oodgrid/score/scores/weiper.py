@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Head, probabilities
-from oodgrid.score.perturbation import perturbed_logits
+from oodgrid.score.contract import Head
+from oodgrid.score.perturbation import largest_probability, perturbed_logits
 
 
 @score(
@@ -44,5 +44,5 @@ def weiper(
     """
     total = np.zeros(len(features))
     for rows, block in perturbed_logits(features, logits, head, delta=delta, repeats=repeats, seed=seed):
-        total[rows] += probabilities(block, T=T).max(axis=1)
+        total[rows] += largest_probability(block, T)
     return total / repeats

@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, Head, probabilities
-from oodgrid.score.perturbation import counts, densities, divergence, perturbed_logits
+from oodgrid.score.contract import Bank, Head
+from oodgrid.score.perturbation import counts, densities, divergence, largest_probability, perturbed_logits
 
 FLOOR, FLOOR_PERTURBED = 0.01, 0.025  # added to every bin; constants of the authors' code
 
@@ -65,8 +65,8 @@ def weiper_kld(
     (low, high, latent), (low_w, high_w, perturbed) = densities(head, bank, bins=bins, **draws)
     msp, found = np.zeros(len(features)), np.zeros((len(features), bins))
     for rows, block in perturbed_logits(features, logits, head, **draws):
-        msp[rows] += probabilities(block, T=T).max(axis=1) / repeats
         found[rows] += counts(block, low_w, high_w, bins)
+        msp[rows] += largest_probability(block, T) / repeats
     own = counts(features, low, high, bins) / features.shape[1]
     kld = divergence(latent, own, smoothing, FLOOR)
     kld_w = divergence(perturbed, found / (repeats * logits.shape[1]), smoothing_perturbed, FLOOR_PERTURBED)
