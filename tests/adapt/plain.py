@@ -37,7 +37,7 @@ def unit(values):
     return torch.from_numpy(values / np.linalg.norm(values, axis=-1, keepdims=True))
 
 
-def descend(data, parameters, gradients, epochs, lr, batch, generator, momentum=0.9, decay=5e-4):
+def descend(data, parameters, gradients, epochs, lr, batch, generator, momentum=0.9, decay=5e-4, warm_up=True):
     """SGD written out: velocity and weight decay by hand, CoOp's rates, Dassl's batches; returns mean losses.
 
     `gradients(rows, views)` returns a loss and one gradient a parameter, for rows of the shots in the views that the
@@ -47,7 +47,8 @@ def descend(data, parameters, gradients, epochs, lr, batch, generator, momentum=
     views = 1 if data.train_views is None else data.train_views.shape[1]
     velocities, losses = [None] * len(parameters), []
     for epoch in range(epochs):
-        rate = 1e-5 if epoch == 0 else lr * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+        late = epoch - 1 if warm_up else epoch
+        rate = 1e-5 if late < 0 else lr * (1 + math.cos(math.pi * late / epochs)) / 2
         chosen = torch.randint(views, (count,), generator=generator) if views > 1 else torch.zeros(count).long()
         order = torch.randperm(count, generator=generator)
         stop = count if count < batch else count - count % batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,15 @@ def test_zs_lp_that_does_not_move_is_zero_shot(shots):
     """One epoch at the warm-up rate of 1e-5 is all that lr 0 leaves."""
     got = method("zs_lp", epochs=1, lr=0).fit(shots).arrays["prototypes"]
     np.testing.assert_allclose(got, unit(shots.text.embeddings.mean(axis=0)).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["zs_lp", "clap"])
+def test_text_embeddings_that_have_lost_their_norms_are_noted(shots, few_shot, name):
+    """At unit norm the same rate turns a prototype a hundred times as far as at norm 10."""
+    text = replace(shots.text, embeddings=normalise(shots.text.embeddings))
+    lost = few_shot(shots=4, classes=3, spread=2.0, text=text)
+    assert method(name, epochs=1).fit(lost).info["notes"].startswith("unit-norm text embeddings")
+    assert method(name, epochs=1).fit(shots).info["notes"] is None
 
 
 def lp_plus_plus(shots, epochs):

@@ -87,10 +87,10 @@ def test_without_validation_the_published_values_stand_in(few_shot):
         assert (info["beta"], info["alpha"], info["val_accuracy"], info["val_labels_used"]) == (*pair, None, 0)
 
 
-def test_beta_and_alpha_are_chosen_on_validation_the_smallest_of_equals(few_shot, monkeypatch):
-    betas, alphas = [0.5, 3.0, 6.0], [0.5, 40.0, 400.0]
-    monkeypatch.setattr(tip_adapter, "BETAS", np.array(betas))
-    monkeypatch.setattr(tip_adapter, "ALPHAS", np.array(alphas))
+@pytest.mark.parametrize("name", ["tip_adapter", "tip_adapter_f"])
+def test_beta_and_alpha_are_chosen_on_validation_the_smallest_of_equals(few_shot, monkeypatch, name):
+    betas, alphas = [0.1, 3.05, 6.0], [0.1, 200.05, 400.0]
+    monkeypatch.setattr(tip_adapter, "STEPS", (3, 3))
     data = few_shot(classes=4, val_shots=10, spread=1.2)
     reached = {
         (beta, alpha): share_right(naive_of(data, data.val, beta, alpha), data.val_labels)
@@ -99,9 +99,10 @@ def test_beta_and_alpha_are_chosen_on_validation_the_smallest_of_equals(few_shot
     }
     best = min(pair for pair in reached if reached[pair] == max(reached.values()))
     assert len(set(reached.values())) > 2, "the case must tell the candidates apart"
-    assert best != (0.5, 0.5)
-    info = method().fit(data).info
-    assert (info["beta"], info["alpha"]) == best
+    assert best not in [(0.1, 0.1), (6.0, 400.0)]
+    still = {"lr": 0.0, "epochs": 1} if name == "tip_adapter_f" else {}
+    info = method(name, beta_to=6.0, alpha_to=400.0, **still).fit(data).info
+    assert (info["beta"], info["alpha"]) == pytest.approx(best)
     assert info["val_accuracy"] == pytest.approx(reached[best])
     assert info["val_labels_used"] == 40
 
@@ -110,13 +111,14 @@ def test_a_given_value_is_kept_while_the_other_is_chosen(few_shot):
     data = few_shot(classes=4, val_shots=10, spread=1.2)
     info = method(alpha=2.5).fit(data).info
     assert info["alpha"] == 2.5
-    assert info["beta"] in tip_adapter.BETAS
+    assert info["beta"] in np.linspace(0.1, 7, 40)
     assert method(alpha=2.5, beta=0.0).fit(data).info["beta"] == 0
 
 
 def test_the_grid_is_the_published_range_for_imagenet():
-    assert (tip_adapter.BETAS[0], tip_adapter.BETAS[-1]) == (0.1, 7)
-    assert (tip_adapter.ALPHAS[0], tip_adapter.ALPHAS[-1], len(tip_adapter.ALPHAS)) == (0.1, 3, 20)
+    assert (tip_adapter.LOWEST, tip_adapter.STEPS) == (0.1, (40, 20))
+    for name in ("tip_adapter", "tip_adapter_f"):
+        assert (method(name).beta_to, method(name).alpha_to) == (7, 3)
 
 
 # ---------------------------------------------------------------------------------------------- tip_adapter_f

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oodgrid import paths, registry, store
-from oodgrid.adapt.contract import Classifier, Diverged, Method, check_finite
+from oodgrid.adapt.contract import Classifier, Diverged, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
@@ -63,6 +63,8 @@ class _Application:
             return unit
         try:
             return {**unit, **self._parts(record)}
+        except Skip as skip:
+            return {**unit, "status": "skipped", "reason": str(skip)}
         except Diverged as failure:
             return {**unit, "status": "failed", "reason": str(failure)}
 
@@ -96,23 +98,53 @@ class _Application:
                 f"{name} has features of {found} dimensions but the prototypes have {wanted}: "
                 "they come from different backbones; import or encode them again under one"
             )
+        if classifier.local_logits is not None:
+            return self._of_patches(classifier, features.image_features, store.read_local_features(self._file(name)))
         return self._made(classifier, features.image_features)
 
     def _made(self, classifier: Classifier, features: np.ndarray) -> dict[str, np.ndarray]:
         make = classifier.change or classifier.logits
-        parts = [make(features[start : start + BATCH]) for start in range(0, len(features), BATCH)]
+        return self._joined([make(features[start : start + BATCH]) for start in range(0, len(features), BATCH)])
+
+    def _of_patches(
+        self, classifier: Classifier, features: np.ndarray, blocks: Iterator[tuple[int, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Return what becomes of features and of the local features that come in blocks, each behind its first row."""
+        return self._joined(
+            [classifier.local_logits(features[start : start + len(local)], local) for start, local in blocks]
+        )
+
+    def _joined(self, parts: list[np.ndarray]) -> dict[str, np.ndarray]:
         made = {self.leaves: np.concatenate(parts).astype(np.float32)}
         check_finite(made, "of the fitted method")
         return made
+
+    def _file(self, name: str, split: str = "test") -> Path:
+        """Return the feature file of a split that must hold local features.
+
+        Raises:
+            Skip: It holds none.
+        """
+        path = paths.features(self.files.results, self.files.backbone.name, name, split)
+        if "local_features" not in store.array_shapes(path):
+            raise Skip(f"there are no local features of {name}: write local_features: true for the backbone")
+        return path
 
     def _labelled(self, classifier: Classifier, record: dict[str, Any], what: str) -> dict[str, np.ndarray]:
         """Return what becomes of the shots ("bank") or of the validation images ("val"), for scores that learn."""
         drawn = self.files.draw(Unit("", record["shots"], record["seed"]))
         rows = drawn.train if what == "bank" else drawn.val
-        split = self.files.train if what == "bank" or drawn.val_from_train else self.files.val
+        of_train = what == "bank" or drawn.val_from_train
+        split = self.files.train if of_train else self.files.val
         if not len(rows):
             return {"labels": np.empty(0, np.int32)}
-        return {**self._made(classifier, split.image_features[rows]), "labels": split.labels[rows]}
+        features = split.image_features[rows]
+        if classifier.local_logits is None:
+            made = self._made(classifier, features)
+        else:
+            path = self._file(self.files.dataset.name, "train" if of_train else self.files.val_split)
+            made = self._of_patches(classifier, features, iter([(0, store.read_local_rows(path, rows))]))
+        return {**made, "labels": split.labels[rows]}
 
 
 def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:

@@ -94,6 +94,8 @@ class Classifier:
         bias: Shape (K,), or None.
         change: For methods that change features: (N, D) as cached to (N, D).
         logits: Only where neither is enough: features (N, D) as cached to logits (N, K).
+        local_logits: Where the patches of an image count too: features (N, D) and local features (N, P, D) as cached to
+            logits (N, K).
         negatives: Shape (K, n, D), unit norm: what each class is not, for scores that ask for it.
     """
 
@@ -101,6 +103,7 @@ class Classifier:
     bias: np.ndarray | None = None
     change: Callable[[np.ndarray], np.ndarray] | None = None
     logits: Callable[[np.ndarray], np.ndarray] | None = None
+    local_logits: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     negatives: np.ndarray | None = None
 
 

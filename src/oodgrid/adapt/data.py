@@ -42,7 +42,12 @@ class FitFiles:
     @cached_property
     def val(self) -> store.Features | None:
         """The val split, or None where the dataset has none; the test split, where the config asks for that leak."""
-        return self._split("test" if self.dataset.leaky_selection_on_test else "val")
+        return self._split(self.val_split)
+
+    @property
+    def val_split(self) -> str:
+        """The name of the split on which methods select."""
+        return "test" if self.dataset.leaky_selection_on_test else "val"
 
     @cached_property
     def texts(self) -> store.Texts | None:

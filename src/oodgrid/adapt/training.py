@@ -94,6 +94,7 @@ class Recipe:
         weight_decay: Of all parameters.
         scaled: Whether losses are scaled while gradients are made, as float16 needs.
         momentum: Of the descent.
+        warm_up: Whether there is an epoch at 1e-5 first.
     """
 
     epochs: int
@@ -102,6 +103,7 @@ class Recipe:
     weight_decay: float = 5e-4
     scaled: bool = False
     momentum: float = 0.9
+    warm_up: bool = True
 
     def descend(
         self,
@@ -133,7 +135,7 @@ class Recipe:
         scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=self.scaled)
         losses = []
         for epoch in tqdm(range(self.epochs), desc="train", unit="epoch", delay=5, mininterval=2, leave=False):
-            optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch, self.epochs, self.lr)
+            optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch + (not self.warm_up), self.epochs, self.lr)
             x = features.epoch(generator)
             total = [
                 (step or take_step)(loss(rows, x[rows.to(x.device)]), optimiser, epoch, scaler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 from scipy import sparse
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
@@ -13,8 +13,7 @@ from oodgrid.adapt.training import Family, mean_view
 from oodgrid.registry import method
 
 PUBLISHED = (1.0, 1.17)  # beta, alpha: the official starting values for ImageNet
-BETAS = np.linspace(0.1, 7, 40)  # the official range for ImageNet, in 40 steps where the code takes 200
-ALPHAS = np.linspace(0.1, 3, 20)
+LOWEST, STEPS = 0.1, (40, 20)  # of the search over beta and alpha; the code takes 200 and 20 steps
 
 
 @method(
@@ -27,17 +26,21 @@ class TipAdapter:
     """Tip-Adapter: 100 x · t_k + alpha A_k(x), with A(x) = exp(-beta (1 - x Kᵀ)) L; nothing is trained.
 
     K are the normalised shots, L their one-hot labels, x the normalised feature. alpha and beta, where not
-    given, are chosen by accuracy on the few-shot validation set over a grid (ties: the smallest beta, then
-    alpha), and are the published beta 1, alpha 1.17 where there is none.
+    given, are chosen by accuracy on the few-shot validation set over a grid from 0.1 to `beta_to` and `alpha_to` (ties:
+    the smallest beta, then alpha), and are the published beta 1, alpha 1.17 where there is none.
 
     Scale: logits = cos + (alpha / 100) A, so that T = .01 gives the method's own softmax.
     Keys are the mean of the cached `views`, normalised after (the official code: ten of rrc50), or the centre view
     where none are named.
-    Deviation: the official code selects on the test set.
+    Deviations: the official code selects on the test set, in 200 steps of beta where these are 40, and up to (beta,
+    alpha) = (7, 3) for ImageNet and pets, as here for all sets, but (12, 5) for Caltech-101, (10, 10) for food and
+    (20, 10) for cars.
     """
 
     alpha: NonNegativeFloat | None = None
     beta: NonNegativeFloat | None = None
+    beta_to: PositiveFloat = 7.0
+    alpha_to: PositiveFloat = 3.0
     views: Family = None
 
     def fit(self, data: FitData) -> Learned:
@@ -62,8 +65,8 @@ class TipAdapter:
 
 def finish(method: TipAdapter, arrays: Arrays, data: FitData) -> Learned:
     """Choose alpha and beta for the given cache and return what the fit leaves."""
-    betas = BETAS if method.beta is None else [method.beta]
-    alphas = ALPHAS if method.alpha is None else [method.alpha]
+    betas = np.linspace(LOWEST, method.beta_to, STEPS[0]) if method.beta is None else [method.beta]
+    alphas = np.linspace(LOWEST, method.alpha_to, STEPS[1]) if method.alpha is None else [method.alpha]
     if not len(data.val) and len(betas) * len(alphas) > 1:
         betas = [PUBLISHED[0]] if method.beta is None else betas
         alphas = [PUBLISHED[1]] if method.alpha is None else alphas

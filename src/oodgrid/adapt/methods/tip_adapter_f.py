@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
 from oodgrid.adapt.methods.tip_adapter import PUBLISHED, TipAdapter, finish, tip_logits
@@ -27,16 +27,18 @@ class TipAdapterF:
     Loss: cross entropy of 100 x · t_k + alpha A_k(x) at the starting beta and alpha (1, 1.17). Recipe of the
     code of record: AdamW 0.001, eps 1e-4, 20 epochs, batches of 256, cosine stepped by batch. The epoch (ties:
     the earlier; epoch 0 is Tip-Adapter) and then alpha and beta are chosen on the few-shot validation set; where
-    there is none, the last epoch and the starting values count.
+    there is none, the last epoch and the starting values count. `beta_to` and `alpha_to` as for Tip-Adapter.
 
     Scale: logits = cos + (alpha / 100) A, as for Tip-Adapter.
-    Deviations: the official code selects on the test set and sees a fresh crop every epoch; here it is one of the
-    cached `views` (its own: rrc50), or the centre view, which is then the key itself, so that every key matches its
-    own image from the start.
+    Deviations: the official code selects on the test set, starts at (1, 3) for Caltech-101 and cars, and sees a fresh
+    crop every epoch; here it is one of the cached `views` (its own: rrc50), or the centre view, which is then the key
+    itself, so that every key matches its own image from the start.
     """
 
     alpha: NonNegativeFloat | None = None
     beta: NonNegativeFloat | None = None
+    beta_to: PositiveFloat = 7.0
+    alpha_to: PositiveFloat = 3.0
     epochs: PositiveInt = 20
     lr: NonNegativeFloat = 0.001
     batch: PositiveInt = 256
@@ -58,7 +60,8 @@ class TipAdapterF:
                 best.update(keys=keys, epoch=epoch)
 
         losses = self._train(arrays, data, beta, alpha, judge)
-        learned = finish(TipAdapter(self.alpha, self.beta), {**arrays, "keys": best["keys"]}, data)
+        chosen = TipAdapter(self.alpha, self.beta, self.beta_to, self.alpha_to)
+        learned = finish(chosen, {**arrays, "keys": best["keys"]}, data)
         info = {**learned.info, "epoch": best["epoch"], "losses": losses, "val_accuracies": reached}
         return Learned(learned.arrays, info)
 
