@@ -1,0 +1,218 @@
+"""The verbs beside the stages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oodgrid.cli.common import say, slug
+from oodgrid.errors import OodgridError
+
+if TYPE_CHECKING:
+    from oodgrid.registry import Entry
+
+
+def run_import(options: argparse.Namespace) -> None:
+    """Bring in features or texts that somebody else computed."""
+    from oodgrid.encode import importing
+
+    if options.format == "experiment":
+        from oodgrid.config import load
+
+        say(*importing.import_experiment(options.results, load(options.source)))
+        return
+    _refuse_strange_options(options)
+    name = options.dataset if options.label_list is None else options.label_list
+    where = (options.results, slug(options.backbone), slug(name))
+    if options.format == "tip-adapter":
+        say(*importing.import_tip_adapter(*where, options.source, options.test))
+    elif options.format == "text":
+        of_labels = options.label_list is not None
+        say(importing.import_text(*where, options.source, options.classnames, options.template, of_labels))
+    elif options.format == "npy":
+        say(*importing.import_npy(*where, options.source, options.labels, options.paths, options.split))
+    elif options.format == "clip-retrieval":
+        say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
+    else:
+        say(*importing.import_arrays(*where, options.source, options.split))
+
+
+def _refuse_strange_options(options: argparse.Namespace) -> None:
+    """Refuse what a format would pass over in silence."""
+    owners = {"labels": "npy", "paths": "npy", "label": "clip-retrieval", "classnames": "text", "label_list": "text"}
+    for name, owner in owners.items():
+        if getattr(options, name) is not None and options.format != owner:
+            said = name.replace("_", "-")
+            raise OodgridError(f"--{said} is for oodgrid import {owner}, not for {options.format}: take it out")
+    if options.dataset and options.label_list:
+        raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
+
+
+def run_labels_wordnet(options: argparse.Namespace) -> None:
+    """Write WordNet's words as a label list."""
+    from oodgrid.config import Lexicographer
+    from oodgrid.encode.labels.tables import write_table
+    from oodgrid.encode.labels.wordnet import read_lexicographer
+
+    source = Lexicographer(
+        folder=str(options.folder),
+        lexnames=options.lexnames or None,
+        without=options.without,
+        pool=options.pool,
+        seed=options.seed,
+    )
+    say(write_table(options.out, read_lexicographer(source), options.force))
+
+
+def run_labels_ask(options: argparse.Namespace) -> None:
+    """Write the labels that a language model envisions."""
+    from oodgrid.encode.labels.asking import Endpoint, ask
+    from oodgrid.encode.labels.tables import refuse_to_overwrite, write_answers
+
+    refuse_to_overwrite(options.out, options.force, ".json")
+    key = os.environ.get(options.key_env or "")
+    if options.key_env and not key:
+        raise OodgridError(f"the environment variable {options.key_env} is not set: export {options.key_env}=…")
+    endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
+    found = ask(endpoint, options.kind, _classes(options), options.count)
+    say(write_answers(options.out, found))
+    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {options.results / 'kept' / 'labels'}")
+
+
+def _classes(options: argparse.Namespace) -> list[str]:
+    """Return the classes of which outliers are asked for: of an ID dataset of an experiment, or from a file."""
+    from oodgrid.config import load
+    from oodgrid.encode.labels.tables import read_classes
+    from oodgrid.encode.texts import classes_of
+
+    if options.classes.suffix not in (".yaml", ".yml"):
+        return read_classes(options.classes)
+    experiment = load(options.classes)
+    names = [options.dataset] if options.dataset else [dataset.name for dataset in experiment.id_datasets]
+    if len(names) > 1:
+        raise OodgridError(f"{options.classes} has several ID datasets: choose one by --dataset, of {', '.join(names)}")
+    return classes_of(options.results, experiment, experiment.backbones[0].name, names[0])
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Write a feature or text file in another format."""
+    from oodgrid.encode.exporting import export
+
+    say(export(options.file, options.out, options.force))
+
+
+def run_metrics(options: argparse.Namespace) -> None:
+    """Print metrics of anybody's own scores."""
+    from oodgrid.evaluate.score_files import compare_files, format_table
+
+    row = compare_files(options.id, options.ood, options.score, options.negate)
+    print(json.dumps(row, indent=1) if options.json else format_table(row, options.negate))
+
+
+def run_list(options: argparse.Namespace) -> None:
+    """Print what exists."""
+    from oodgrid import catalogue, registry
+
+    kind = options.what.removesuffix("s")
+    if kind not in registry.PACKAGES:
+        lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
+        _table(("name", "entry"), lines)
+        return
+    for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
+        print(entry.name, *_wrapped(*_described(entry)), sep="\n")
+    missing = registry.excluded(kind)
+    if missing:
+        print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")
+
+
+def _described(entry: Entry) -> list[str]:
+    """Return what a person wants to know of a method or score, line by line."""
+    kind = [f"family: {entry.family}" if entry.family else "", "transductive" if entry.transductive else ""]
+    return [
+        entry.summary,
+        f"needs: {', '.join(entry.needs) or 'nothing'}",
+        f"parameters: {_params(entry)}",
+        *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
+        entry.paper,
+    ]
+
+
+def _brief(thing: Any) -> Any:
+    """Return an entry of the catalogue with its longer lists cut."""
+    if isinstance(thing, dict):
+        return {key: _brief(value) for key, value in thing.items()}
+    return [*thing[:3], f"… {len(thing)} in all"] if isinstance(thing, list) and len(thing) > 5 else thing
+
+
+def _wrapped(*texts: str) -> list[str]:
+    """Return texts as lines that fit the terminal, below and right of what they belong to."""
+    width = max(60, shutil.get_terminal_size((110, 24)).columns - 1)
+    wrap = textwrap.TextWrapper(width, initial_indent="    ", subsequent_indent="      ")
+    return [line for text in texts for line in wrap.wrap(text)]
+
+
+def run_inspect(options: argparse.Namespace) -> None:
+    """Print what a results file holds and where it comes from."""
+    from oodgrid.inspection import describe
+
+    print(describe(options.file))
+
+
+def run_verify(options: argparse.Namespace) -> None:
+    """Check results files, and say of each what was found."""
+    bad = 0
+    for file in options.files:
+        state, said = _verified(file, options)
+        bad += state != "ok"
+        print(f"{state:8}{said}")
+    if bad:
+        raise OodgridError(f"{bad} of {len(options.files)} files are damaged or out of date (named above)")
+
+
+def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:
+    """Return the state of a file, and its name or what is wrong with it."""
+    from oodgrid.inspection import verify
+
+    state = "DAMAGED"
+    try:
+        verify(file)
+        if not (options.sources or options.deep):
+            return "ok", str(file)
+        from oodgrid.encode.verifying import check_sources
+
+        state = "CHANGED"
+        return "ok", f"{file}: {check_sources(file, options.deep)}"
+    except OodgridError as error:
+        return state, str(error)
+
+
+def run_schema(options: argparse.Namespace) -> None:
+    """Print the JSON schema of an experiment file."""
+    from oodgrid.config import schema
+
+    print(json.dumps(schema(), indent=1))
+
+
+def run_unlock(options: argparse.Namespace) -> None:
+    """Remove the lock of a killed snakemake."""
+    from oodgrid.unlock import remove_stale_lock
+
+    remove_stale_lock(Path.cwd())
+
+
+def _params(entry: Entry) -> str:
+    """Return the parameters with their defaults; a list of labels that must be named has none."""
+    needed = [name for name in entry.label_lists if entry.params[name] is None]
+    said = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
+    return ", ".join(said) or "-"
+
+
+def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in [header, *lines]) for i in range(len(header))]
+    for row in [header, *lines]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

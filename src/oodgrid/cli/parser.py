@@ -1,0 +1,189 @@
+"""Verbs, their options and help texts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from oodgrid import __version__
+from oodgrid.cli.helpers import (
+    run_export,
+    run_import,
+    run_inspect,
+    run_labels_ask,
+    run_labels_wordnet,
+    run_list,
+    run_metrics,
+    run_schema,
+    run_unlock,
+    run_verify,
+)
+from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, run_score
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; `options.run` is what to do."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    shared.add_argument("--log", type=Path, metavar="FILE", help="on failure, write the traceback here")
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    staged = argparse.ArgumentParser(add_help=False, parents=[shared])
+    staged.add_argument("--config", type=Path, default=Path("config.yaml"), metavar="FILE", help="default: config.yaml")
+
+    parser = argparse.ArgumentParser(
+        prog="oodgrid",
+        description="OOD detection with fine-tuned vision-language models, on cached features.",
+        epilog="The whole way through: snakemake --cores 8. Help on one verb: oodgrid VERB --help",
+    )
+    parser.add_argument("--version", action="version", version=f"oodgrid {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_stages(verbs, staged)
+    _add_import(verbs, shared)
+    _add_labels(verbs, shared)
+    _add_helpers(verbs, shared)
+    return parser
+
+
+def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
+    encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
+                   "oodgrid encode images --backbone tiny --dataset concepts")  # fmt: skip
+    encode.add_argument("part", choices=("images", "texts", "views"))
+    encode.add_argument("--backbone", help="default: all of the experiment")
+    encode.add_argument("--dataset", help="default: all of the experiment")
+    encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
+    encode.add_argument("--shuffled", action="store_true", help="texts: the class names in shuffled prompts only")
+    encode.add_argument("--family", help="views: default: all of the dataset")
+    encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
+    encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
+    adapt = _verb(verbs, "adapt", run_adapt, "fit a method to the shots, then apply it to every set", staged,
+                  "oodgrid adapt fit --method coop")  # fmt: skip
+    adapt.add_argument("part", choices=("fit", "apply"))
+    score = _verb(verbs, "score", run_score, "every score of every sample", staged, "oodgrid score --method coop")
+    for verb in (adapt, score):
+        for name in ("backbone", "id-dataset", "method"):
+            verb.add_argument(f"--{name}", help="default: all of the experiment")
+    _verb(verbs, "evaluate", run_evaluate, "metrics and curves of every score", staged, "oodgrid evaluate")
+    report = _verb(verbs, "report", run_report, "tables, figures and a page", staged, "oodgrid report figures")
+    report.add_argument("part", nargs="?", choices=("tables", "figures", "page"), help="default: all three")
+
+
+IMPORT_EXAMPLES = """\
+oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
+  oodgrid import npz food.npz --backbone clip-vit-b32 --dataset food --split test       (also safetensors, parquet)
+  oodgrid import npy food.npy --labels labels.txt --backbone clip-vit-b32 --dataset food
+  oodgrid import clip-retrieval FOLDER --label folder --backbone clip-vit-b32 --dataset food
+  oodgrid import text text_features.pt --backbone clip-vit-b32 --dataset imagenet --classnames names.txt
+  oodgrid import text nouns.npy --backbone clip-vit-b32 --label-list nouns --classnames nouns.csv --template "the {}"
+  oodgrid import experiment experiments/clip-b32-features.yaml"""
+
+EXPORT_EXAMPLES = """\
+oodgrid export results/features/tiny/concepts/test.h5 concepts.npz
+  oodgrid export results/text/tiny/concepts.h5 texts.parquet --force
+  oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)"""
+
+
+def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    verb = _verb(verbs, "import", run_import, "bring in features that somebody else computed", shared, IMPORT_EXAMPLES)
+    formats = ("tip-adapter", "npz", "npy", "safetensors", "parquet", "clip-retrieval", "text", "experiment")
+    verb.add_argument("format", choices=formats)
+    verb.add_argument("source", type=Path, help="folder (tip-adapter, clip-retrieval), file, or experiment")
+    verb.add_argument("--backbone", help="name under which configs know the encoder")
+    verb.add_argument("--dataset", help="name under which configs know the dataset")
+    verb.add_argument(
+        "--split", default="test", choices=("train", "val", "test"), help="what the rows are; default test"
+    )
+    verb.add_argument(
+        "--test", default="test", help="tip-adapter: what becomes the test split (test, val, keys_4shots)"
+    )
+    verb.add_argument(
+        "--labels", type=Path, metavar="FILE", help="npy: .npy, .csv, or text with one whole number a line"
+    )
+    verb.add_argument("--paths", type=Path, metavar="FILE", help="npy: text with the name of each image")
+    verb.add_argument("--label", metavar="COLUMN", help="clip-retrieval: column of labels, or folder")
+    verb.add_argument("--label-list", metavar="NAME", help="text, in place of --dataset: labels for a score")
+    verb.add_argument("--classnames", type=Path, metavar="FILE", help="text: JSON or text file with the names")
+    verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
+    export = _verb(
+        verbs, "export", run_export, "write a feature or text file in another format", shared, EXPORT_EXAMPLES
+    )
+    export.add_argument("file", type=Path, help="a .h5 file of results")
+    export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
+    export.add_argument("--force", action="store_true", help="write over what is there")
+
+
+WORDNET_EXAMPLE = """\
+oodgrid labels wordnet nouns.csv --folder /usr/share/wordnet --without noun.animal noun.food adj.all adj.pert adj.ppl"""
+
+ASK_EXAMPLE = """\
+oodgrid labels ask far.json --endpoint https://api.openai.com/v1 --model gpt-4o-mini --key-env OPENAI_API_KEY
+      --classes config.yaml --kind far"""
+
+
+def _add_labels(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    labels = verbs.add_parser("labels", help="write a list of labels for scores", description="Write a list of labels.")
+    parts = labels.add_subparsers(required=True, metavar="FROM")
+    wordnet = _verb(parts, "wordnet", run_labels_wordnet, "nouns and adjectives of WordNet", shared, WORDNET_EXAMPLE)
+    wordnet.add_argument("--folder", required=True, type=Path, help="with data.noun and data.adj, or with word lists")
+    wordnet.add_argument("--lexnames", nargs="+", metavar="NAME", help="as noun.act; default: all, by alphabet")
+    wordnet.add_argument("--without", nargs="+", default=[], metavar="NAME", help="to leave out")
+    wordnet.add_argument("--pool", choices=("csp",), help="csp: adjectives with a superclass each")
+    wordnet.add_argument("--seed", type=int, default=0, help="of the draw of superclasses")
+    ask = _verb(parts, "ask", run_labels_ask, "outliers asked from a language model, once (uses the network)", shared,
+                ASK_EXAMPLE)  # fmt: skip
+    ask.add_argument("--endpoint", required=True, metavar="URL", help="OpenAI-compatible, as https://api.openai.com/v1")
+    ask.add_argument("--model", required=True)
+    ask.add_argument("--classes", required=True, type=Path, metavar="FILE", help="experiment, or file with the names")
+    ask.add_argument("--dataset", help="of an experiment with several ID datasets: this one")
+    ask.add_argument("--kind", required=True, choices=("far", "near", "fine_grained"))
+    ask.add_argument("--count", type=int, help="labels; near: of every class. Default: 500; near: 3")
+    ask.add_argument("--key-env", metavar="VAR", help="environment variable with the key, which is written nowhere")
+    ask.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer; default: 120")
+    for verb in (wordnet, ask):
+        verb.add_argument("out", type=Path, help=".json" if verb is ask else ".csv")
+        verb.add_argument("--force", action="store_true", help="write over what is there")
+
+
+def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    metrics = _verb(verbs, "metrics", run_metrics, "metrics of anybody's own scores, higher = in-distribution", shared,
+                    "oodgrid metrics --id id.csv --ood ood.csv --negate")  # fmt: skip
+    metrics.add_argument("--id", required=True, type=Path, metavar="FILE",
+                         help=".npy, .csv, .csv.gz or .parquet; of a table in results/*/scores, one set and fit: "
+                         "FILE@dataset=NAME,shots=N,seed=N")  # fmt: skip
+    metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
+    metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
+    metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
+    metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
+    listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
+    listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
+    inspect = _verb(verbs, "inspect", run_inspect, "what a results file holds and where it comes from", shared,
+                    "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
+    inspect.add_argument("file", type=Path)
+    verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
+                   "oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
+    verify.add_argument("files", type=Path, nargs="+")
+    verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
+    verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
+    _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
+    _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,
+          "oodgrid unlock")  # fmt: skip
+
+
+def _verb(
+    verbs: argparse._SubParsersAction,
+    name: str,
+    run: Callable,
+    what: str,
+    parent: argparse.ArgumentParser,
+    example: str,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        parents=[parent],
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.set_defaults(run=run)
+    return verb

@@ -1,0 +1,110 @@
+"""The five stages, each for all of an experiment or for one part of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oodgrid.cli.common import chosen, experiment_of, say
+
+if TYPE_CHECKING:
+    from oodgrid.config import Backbone, Experiment
+
+
+def run_encode(options: argparse.Namespace) -> None:
+    """Encode images, texts or augmented views."""
+    from oodgrid.plan import check_identities
+
+    experiment = experiment_of(options)
+    check_identities(options.results, experiment)  # another experiment may mean something else by the same name
+    encode = {"images": _encode_images, "texts": _encode_texts, "views": _encode_views}[options.part]
+    for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
+        encode(options, experiment, backbone)
+
+
+def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import store
+    from oodgrid.encode.chunks import Shard
+    from oodgrid.encode.images import encode_images
+
+    wanted = [d for d in experiment.datasets() if not d.imported]
+    datasets = {d.name: d for d in chosen(options.dataset, wanted, experiment.dataset)}
+    for dataset in datasets.values():
+        say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
+    if options.manifest:
+        store.write_json(options.manifest, {"shard": options.shard, "datasets": list(datasets)})
+
+
+def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import plan
+    from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts
+
+    classes = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
+    lists = [options.label_list] if options.label_list else plan.encoded_lists(experiment)
+    everything = not (options.dataset or options.label_list or options.shuffled)
+    if everything or (options.dataset and not options.shuffled):
+        for name in classes:
+            say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
+    if options.shuffled or (everything and plan.shuffles(experiment)):
+        for name in classes:
+            say(encode_shuffled(options.results, backbone, experiment.id_dataset(name)))
+    if everything or options.label_list:
+        for name in lists:
+            say(encode_labels(options.results, experiment, backbone, experiment.label_list(name)))
+
+
+def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid.encode.views import encode_views
+
+    for dataset in chosen(options.dataset, experiment.id_datasets, experiment.id_dataset):
+        for views in dataset.views:
+            if options.family in (None, views.family):
+                say(encode_views(options.results, experiment, backbone, dataset, views))
+
+
+def run_adapt(options: argparse.Namespace) -> None:
+    """Fit methods, or apply what was fitted."""
+    from oodgrid.adapt.apply import apply
+    from oodgrid.adapt.fit import fit
+
+    step = {"fit": fit, "apply": apply}[options.part]
+    methods = [method.listed("method") for method in experiment_of(options).methods]
+    _for_each_table(options, methods, step)
+
+
+def run_score(options: argparse.Namespace) -> None:
+    """Compute every score of every sample."""
+    from oodgrid import grid
+    from oodgrid.score.run import score
+
+    _for_each_table(options, grid.methods(experiment_of(options)), score)
+
+
+def _for_each_table(options: argparse.Namespace, methods: list[str], step: Callable[..., Path]) -> None:
+    from oodgrid.plan import check_inputs
+
+    experiment = experiment_of(options)
+    for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
+        for dataset in chosen(options.id_dataset, experiment.id_datasets, experiment.id_dataset):
+            check_inputs(options.results, experiment, backbone.name, dataset.name)
+            for method in [options.method] if options.method else methods:
+                say(step(options.results, experiment, backbone.name, dataset.name, method))
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Compute metrics and curves."""
+    from oodgrid.evaluate.run import evaluate
+
+    say(*evaluate(options.results, experiment_of(options)))
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Write tables, figures and the page."""
+    from oodgrid.report.run import PARTS, report
+
+    experiment = experiment_of(options)
+    for part in [options.part] if options.part else PARTS:
+        report(options.results, experiment, part)
+    say(options.results / experiment.experiment / "report.html")

@@ -1,0 +1,166 @@
+"""What is refused before the first job: files that are missing, or not what the configuration means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from oodgrid import paths, store
+from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
+from oodgrid.errors import OodgridError
+from oodgrid.identity import differences, digest
+from oodgrid.plan.files import feature_files, label_files, shuffled_files, split_files, text_files
+from oodgrid.plan.triggers import ENCODE_VERSION
+
+
+def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
+    """Refuse what a job of adapt or score would read, where `check_identities` would refuse it, or it is out of date.
+
+    Out of date are files of an earlier encoding and views of another count or seed. Snakemake makes them again, but of
+    results that were moved, or are read by `oodgrid` alone, it knows nothing.
+
+    Raises:
+        OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
+    """
+    chosen = {"backbones": [experiment.backbone(backbone)], "id_datasets": [experiment.id_dataset(id_dataset)]}
+    experiment = experiment.model_copy(update=chosen)
+    check_identities(results, experiment)
+    dataset = experiment.id_datasets[0]
+    views = {paths.views(results, backbone, id_dataset, "train", v.family): v.model_dump() for v in dataset.views}
+    for file, found in _identities([*feature_files(results, experiment), *views]).items():
+        if (version := found.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
+            lines = [f"its encoding is of version {version} and that of this oodgrid is {ENCODE_VERSION}"]
+        else:
+            lines = differences(found.get("views"), views[file], "views") if file in views else []
+        if lines:
+            raise OodgridError(f"{file} is out of date: {'; '.join(lines)}. Delete it, and the next run makes it again")
+
+
+def check_identities(results: Path, experiment: Experiment) -> None:
+    """Refuse cached files that are not what the configuration means under their names, or do not fit each other.
+
+    Raises:
+        OodgridError: A file has another identity, naming the fields and both values, or is damaged.
+    """
+    for backbone in experiment.backbones:
+        encoders: dict[Path, Any] = {}
+        for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+            found = _identities(split_files(results, backbone.name, dataset))
+            for file, provenance in found.items():
+                meant = {"imported": _test_split(dataset)} if dataset.imported else {"dataset": dataset.identity}
+                _check_identity(file, provenance, backbone, dataset, meant)
+                _check_complete(file, provenance, dataset)
+            _check_alike({file: provenance.get("classnames") for file, provenance in found.items()}, "classnames")
+            encoders |= {file: provenance["backbone"] for file, provenance in found.items() if not dataset.imported}
+        for dataset in experiment.id_datasets:
+            families = [paths.views(results, backbone.name, dataset.name, "train", v.family) for v in dataset.views]
+            for file, provenance in _identities(families).items():
+                _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
+                encoders[file] = provenance["backbone"]
+            encoders |= _check_texts(results, experiment, backbone, dataset)
+        encoders |= _check_label_texts(results, experiment, backbone)
+        _check_alike(encoders, "backbone")
+
+
+def _check_texts(results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset) -> dict[Path, Any]:
+    """Check the texts of the classes, and return by what backbone those were made that were encoded."""
+    shuffled = shuffled_files(results, backbone.name, dataset, experiment.scores)
+    found = _identities(text_files(results, backbone.name, dataset) + shuffled)
+    for file, provenance in found.items():
+        meant = dataset.shuffled_identity if file in shuffled else dataset.text_identity
+        meant = {"templates": dataset.templates[:1]} if dataset.imported else meant
+        _check_identity(file, provenance, backbone, dataset, {"text": meant})
+        if not dataset.imported:
+            images = _identities(split_files(results, backbone.name, dataset))
+            named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
+            _check_alike({**named, file: provenance["text"]["classnames"]}, "classnames")
+    return {} if dataset.imported else {file: provenance["backbone"] for file, provenance in found.items()}
+
+
+def _check_label_texts(results: Path, experiment: Experiment, backbone: Backbone) -> dict[Path, Any]:
+    """Check the texts of label lists, and return by what backbone those were made that were encoded."""
+    encoders = {}
+    for labels in experiment.wanted_lists():
+        for file, provenance in _identities(label_files(results, backbone.name, [labels])).items():
+            _check_identity(file, provenance, backbone, labels, {"text": labels.identity})
+            if not labels.imported:
+                encoders[file] = provenance["backbone"]
+            if labels.drop_classes_of:
+                texts = _identities([paths.texts(results, backbone.name, labels.drop_classes_of)])
+                classes = {path: digest(about["text"]["classnames"]) for path, about in texts.items()}
+                _check_alike({**classes, file: provenance["text"]["classes_sha256"]}, "classes_sha256")
+    return encoders
+
+
+def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
+    return {file: store.read_provenance(file) for file in files if file.exists()}
+
+
+def _check_identity(
+    file: Path, found: dict[str, Any], backbone: Backbone, entry: Dataset | LabelList, meant: dict[str, Any]
+) -> None:
+    if ("imported" in found) != (entry.imported is not None):
+        was, is_now = ("imported", "encoded") if "imported" in found else ("encoded", "imported")
+        what = "label list" if isinstance(entry, LabelList) else "dataset"
+        raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another {what} name, or delete it")
+    encoder = {"name": backbone.name} if entry.imported else backbone.identity
+    if lines := differences(found, {"backbone": encoder, **meant}):
+        raise OodgridError(
+            f"{file} is not what the config means by its name: {'; '.join(lines)}. "
+            "Give the changed entry another name, or delete the file"
+        )
+
+
+def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None:
+    skipped = found.get("skipped", [])
+    if skipped and dataset.on_error == "stop":
+        raise OodgridError(
+            f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says "
+            f"on_error: stop. Write on_error: skip for {dataset.name}, or mend the images and delete the file"
+        )
+
+
+def _check_alike(parts: dict[Path, Any], what: str) -> None:
+    """Refuse files of which one says something else than the first: weights or classes changed between two runs."""
+    for file, found in parts.items():
+        first, wanted = next(iter(parts.items()))
+        if lines := differences(found, wanted, what):
+            said = "; ".join(lines).replace("in the config", f"in {first}")
+            raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
+
+
+def _test_split(dataset: Dataset) -> dict[str, str]:
+    """Return what an import by this description says of itself; one brought by hand, `imported: {}`, may differ."""
+    return {"test": dataset.imported.test} if dataset.imported.tip_adapter else {}
+
+
+def check_imports(results: Path, experiment: Experiment) -> None:
+    """Say in one line which imports and label lists are missing, unless there are metrics from which to report.
+
+    Raises:
+        OodgridError: A test split or a list is not there.
+    """
+    if paths.metrics(results, experiment.experiment).exists():
+        return
+    for backbone in experiment.backbones:
+        for dataset in experiment.datasets():
+            file = paths.features(results, backbone.name, dataset.name, "test")
+            if dataset.imported and not file.exists():
+                raise OodgridError(
+                    f"{file} is missing: the features of {dataset.name} are imported. "
+                    "Run oodgrid import experiment CONFIG first"
+                )
+        for labels in experiment.wanted_lists():
+            _check_label_list(labels, paths.label_texts(results, backbone.name, labels.name))
+
+
+def _check_label_list(labels: LabelList, file: Path) -> None:
+    if file.exists():
+        return
+    if labels.imported:
+        raise OodgridError(
+            f"{file} is missing: the texts of label list {labels.name} are imported. Run oodgrid import experiment "
+            f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {labels.name}"
+        )
+    if gone := next((source for source in labels.source_files if not source.exists()), None):
+        raise OodgridError(f"label list {labels.name}: {gone} does not exist: mend the path")
