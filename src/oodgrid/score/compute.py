@@ -86,7 +86,7 @@ def _where(entry: registry.Entry) -> str:
 
 
 class Column:
-    """One score, of the blocks that were added; once a block is skipped it has no values.
+    """One score, of the blocks that were added; where a block was skipped it has no values.
 
     Attributes:
         needs: What it needs.
@@ -97,14 +97,18 @@ class Column:
         self.choice, self.needs, self.skipped = choice, needs_of(choice), None
         self._lacking, self._lists, self._found = lacking, lists, []
 
-    def add(self, inputs: dict[str, Any], order: np.ndarray | None = None) -> None:
-        """Score one more block of samples; a stream's values are put back into this order."""
+    def of(self, inputs: dict[str, Any]) -> np.ndarray | None:
+        """Return the score of a block of samples, or None and never ask again where it is skipped."""
         if self.skipped is None:
             try:
-                values = compute(self.choice, inputs, self._lists, self._lacking)
-                self._found.append(values if order is None else values[order])
+                return compute(self.choice, inputs, self._lists, self._lacking)
             except Skip as skip:
                 self.skipped = str(skip)
+        return None
+
+    def add(self, values: np.ndarray | None) -> None:
+        """Take the values of one more block."""
+        self._found.append(values)
 
     def values(self) -> np.ndarray:
         """Return the values of all blocks, shape (N,)."""

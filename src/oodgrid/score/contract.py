@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 
 from oodgrid.registry import LabelList
-from oodgrid.score.sharing import shared
+from oodgrid.score.sharing import frozen, shared
 
 __all__ = [
     "Bank",
@@ -94,13 +94,15 @@ class Bank:
         features: Shape (M, D), float64, L2-normalised.
         labels: Shape (M,), int.
         shots: Images a class of the draw.
-        logits: Shape (M, K), on the cosine scale; None where the method leaves none for these samples.
+        logits: Shape (M, K), on the cosine scale, where the method leaves some for these samples.
+        head: What makes logits of the features else; None where the method has no head.
     """
 
     features: np.ndarray
     labels: np.ndarray
     shots: int
     logits: np.ndarray | None = None
+    head: Head | None = None
 
     @cached_property
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -136,9 +138,13 @@ class Bank:
         Raises:
             Skip: The method leaves none for these samples.
         """
-        if self.logits is None:
+        if self.logits is None and self.head is None:
             raise Skip("the method leaves no logits of its shots")
-        return self.logits
+        return self._of_head if self.logits is None else self.logits
+
+    @cached_property
+    def _of_head(self) -> np.ndarray:
+        return frozen(self.head.logits(self.features))
 
 
 def normalise(features: np.ndarray) -> np.ndarray:

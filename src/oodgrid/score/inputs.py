@@ -223,17 +223,13 @@ class UnitInputs:
         if train is None or self.files.leaves == "features":
             return None
         features = frozen(normalise(train.image_features))
-        logits = self._head.logits(features) if self._head is not None else None
-        return Bank(features, train.labels, int(np.unique(train.labels, return_counts=True)[1].min()), logits)
+        return Bank(features, train.labels, int(np.unique(train.labels, return_counts=True)[1].min()), head=self._head)
 
     def _bank(self, need: str, split: store.Features, rows: np.ndarray) -> Bank:
         left = self._left(getattr(self.files, need))
         features = frozen(normalise(left.get("features", split.image_features[rows])))
-        logits = left.get("logits")
-        if logits is None and self._head is not None:
-            logits = self._head.logits(features)
-        logits = None if logits is None else frozen(logits.astype(np.float64))
-        return Bank(features, left.get("labels", split.labels[rows]), self.files.shots, logits)
+        logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
+        return Bank(features, left.get("labels", split.labels[rows]), self.files.shots, logits, self._head)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]

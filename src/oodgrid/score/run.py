@@ -18,6 +18,7 @@ from oodgrid.kept import Kept
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, needed, needs_of
 from oodgrid.score.inputs import Labelled, Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
+from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
@@ -130,11 +131,12 @@ class _Job:
             those = [column for column in columns.values() if ("local_logits" in column.needs) == local]
             if local and not those:
                 break
-            for block in unit.blocks(self.sets[name], {need for column in those for need in column.needs}):
-                for column in those:
-                    column.add(block)
-                if not local and "logits" in block:
-                    predictions.append(block["logits"].argmax(axis=1))
+            blocks = unit.blocks(self.sets[name], {need for column in those for need in column.needs})
+            for values, predicted in on_threads(lambda block, those=those: _of_block(those, block), blocks):
+                for column, found in zip(those, values, strict=True):
+                    column.add(found)
+                if not local and predicted is not None:
+                    predictions.append(predicted)
         table = _samples(self.sets[name].features, np.concatenate(predictions) if predictions else None)
         _write_part(path, table, columns)
 
@@ -149,12 +151,19 @@ class _Job:
             given = unit.stream(parts, stream, {need for name in names for need in columns[name].needs})
             place = np.argsort(stream)
             for name in names:
-                columns[name].add(given, place)
+                values = columns[name].of(given)
+                columns[name].add(None if values is None else values[place])
             found = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
             if "logits" in given:
                 found["prediction"] = pl.Series(given["logits"].argmax(axis=1)[place], dtype=pl.Int32)
             table = table.with_columns(**found)
         _write_part(path, table, columns)
+
+
+def _of_block(columns: list[Column], block: dict[str, Any]) -> tuple[list[np.ndarray | None], np.ndarray | None]:
+    """Return every score of a block of samples, and the predictions where there are logits."""
+    predicted = block["logits"].argmax(axis=1) if "logits" in block else None
+    return [column.of(block) for column in columns], predicted
 
 
 def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
