@@ -34,6 +34,7 @@ rule all:
     default_target: True
     input:
         report_files(),
+        result_files(),
         encoded_files(),
 
 

@@ -19,7 +19,8 @@ OWN = {"name": "far", "labels": ["tree", "house"], "templates": ["the {}"]}
 @pytest.fixture(autouse=True)
 def scores(monkeypatch):
     """Scores that are given texts: one needs a list, one has one by default, one needs shuffled prompts."""
-    registry.entries("score")
+    for kind in registry.PACKAGES:  # all imported before, so that none registers in what is thrown away
+        registry.entries(kind)
     monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
 
     @registry.score(needs=("logits", "class_texts"))
@@ -211,6 +212,7 @@ def test_lists_and_shuffled_prompts_are_files_of_the_experiment(tmp_path, experi
     wanted = names(plan.feature_files(tmp_path, found), tmp_path)
     assert wanted[-3:] == ["text/b/concepts.h5", "text/b/concepts.shuffled.h5", "text/b/labels/far.h5"]
     assert plan.encoded_lists(found) == ["far"]
+    assert set(wanted[-3:]) <= set(names(plan.encoded_files(tmp_path, found), tmp_path))
     assert "text/b/concepts.shuffled.h5" not in names(plan.feature_files(tmp_path, experiment()), tmp_path)
 
 

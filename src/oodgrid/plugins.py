@@ -16,14 +16,14 @@ GROUP = "oodgrid.plugins"
 PREFIX = "oodgrid_plugins"
 
 
-def load(file: Path) -> None:
-    """Run a Python file, whose decorators register its scores and methods.
+def load(file: Path) -> str:
+    """Run a Python file, whose decorators register its scores and methods, and return the name of its module.
 
     Raises:
         OodgridError: There is no such file, or it fails; the message names the file and the line.
     """
     if not file.is_file():
-        raise OodgridError(f"plugin {file}: no such file")
+        raise OodgridError(f"plugin {file}: no such file; paths start where snakemake is run, {Path.cwd()}")
     place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"{PREFIX}.{place}.{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
@@ -32,6 +32,7 @@ def load(file: Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         raise OodgridError(f"plugin {file}{line_of(error, file)}: {described(error)}") from error
+    return spec.name
 
 
 @cache

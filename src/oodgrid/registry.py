@@ -139,6 +139,18 @@ def entries(kind: str) -> dict[str, Entry]:
     return _ENTRIES[kind]
 
 
+def load_plugin(file: Path) -> None:
+    """Register the scores and methods of a Python file.
+
+    Raises:
+        OodgridError: It fails, or has none.
+    """
+    known = [entries(kind) for kind in PACKAGES]  # first, so that it is the file that cannot take a name that is taken
+    module = plugins.load(file)
+    if not any(entry.make.__module__ == module for each in known for entry in each.values()):
+        raise OodgridError(f"plugin {file} registers no score and no method: put @score(needs=…) above a function")
+
+
 def find(kind: str, name: str) -> Entry:
     """Return the entry of that name.
 

@@ -11,8 +11,9 @@ import pytest
 from oodgrid import plugins, registry
 from oodgrid.config import Choice, parse
 from oodgrid.errors import OodgridError
-from oodgrid.score.checks import auroc, check, check_plugins, example
-from oodgrid.score.contract import Skip
+from oodgrid.score.checks import _labels, auroc, check, check_plugins, example
+from oodgrid.score.compute import compute
+from oodgrid.score.contract import Head, Skip
 
 SKIPPED = {"clipn_atd", "clipn_ctw"}  # they want one "no" text a class
 
@@ -129,6 +130,25 @@ def test_the_example_of_the_documents_works_as_printed(tmp_path, document, name)
     file.write_text(example, encoding="utf-8")
     plugins.load(file)
     check_plugins([Choice(name=name)])
+
+
+def test_plugins_that_are_no_list_or_hold_nothing_are_one_line(tmp_path, experiment_of):
+    with pytest.raises(OodgridError, match=r"plugins is a list of files: write plugins: \[mine\.py\]"):
+        parse(experiment_of(plugins="mine.py"))
+    file = tmp_path / "empty.py"
+    file.write_text("x = 1\n")
+    with pytest.raises(OodgridError, match="registers no score and no method"):
+        parse(experiment_of(plugins=[str(file)]))
+
+
+def test_labels_do_not_compare_with_logits_that_are_no_cosines():
+    given = example()
+    lists = {"away": _labels()}
+    choice = Choice(name="eoe", labels="away")
+    compute(choice, given, lists)
+    for head in (Head(0.01 * given["head"].weights, np.zeros(3)), Head(given["head"].weights, np.full(3, 0.1))):
+        with pytest.raises(Skip, match="compared by cosines"):
+            compute(choice, {**given, "head": head}, lists)
 
 
 def test_a_missing_file_is_named(experiment_of):

@@ -399,14 +399,13 @@ def test_compute_skips_a_score_whose_needs_are_not_there():
 
 
 @pytest.mark.parametrize(
-    ("values", "fault"), [([1.0, np.nan], r"shape \(2,\) with 1 values"), ([1.0], r"shape \(1,\)")]
+    ("values", "fault"),
+    [([1.0, np.nan], "1 of 2 values that are not finite"), ([1.0], r"shape \(1,\) for 2 samples: one number a sample")],
 )
 def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
     from dataclasses import replace
 
     broken = replace(registry.find("score", "mcm"), make=lambda logits: np.array(values))
     monkeypatch.setitem(registry.entries("score"), "mcm", broken)
-    with pytest.raises(
-        OodgridError, match=rf"score mcm in .*test_run.py gave {fault}.*one finite number a sample, \(2,\)"
-    ):
+    with pytest.raises(OodgridError, match=rf"score mcm in .*test_run.py gave {fault}"):
         compute(Choice(name="mcm"), {"logits": np.zeros((2, 3))})

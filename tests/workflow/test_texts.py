@@ -40,3 +40,27 @@ def test_lists_and_shuffled_prompts_are_made_once_and_a_changed_list_is_refused(
     (clone.folder / TEXTS[2]).unlink()
     clone.snakemake(*TEXTS)
     assert "classnames             1 text" in clone.run("oodgrid", "inspect", TEXTS[2])
+
+
+def test_whatever_is_deleted_is_made_again_with_what_follows(clone):
+    experiment = {
+        "experiment": "mini",
+        "backbones": ["tiny"],
+        "id_datasets": [{"name": "concepts", "ood": {"far": ["noise"]}}],
+        "methods": ["zero_shot"],
+        "scores": ["mcm", {"name": "eoe", "labels": "mine"}],
+        "label_lists": [{"name": "mine", "file": "mine.txt"}],
+    }
+    clone.write(experiment)
+    (clone.folder / "mine.txt").write_text("red heart\nred square\n")
+    clone.snakemake()
+    for name in ("scores/tiny/concepts/zero_shot.parquet", "metrics.parquet"):
+        file = clone.folder / "results/mini" / name
+        before = file.read_bytes()
+        file.unlink()
+        clone.snakemake()
+        assert file.read_bytes() == before
+    (clone.folder / "mine.txt").write_text("painting\n")
+    (clone.folder / "results/text/tiny/labels/mine.h5").unlink()  # as the error advises
+    clone.snakemake()
+    assert (clone.folder / "results/mini/metrics.parquet").read_bytes() != before

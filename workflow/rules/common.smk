@@ -18,6 +18,10 @@ try:
     experiment = parse_experiment(config)
     plan.check_identities(RESULTS, experiment)
     plan.check_imports(RESULTS, experiment)
+    if experiment.plugins:  # before anything is computed, not after encoding
+        from oodgrid.score.checks import check_plugins
+
+        check_plugins(experiment.scores)
     plan.write_config(RESULTS, experiment.experiment, config)
 except OodgridError as error:
     sys.exit(f"oodgrid: error: {error}")
@@ -50,6 +54,10 @@ def shards(wildcards):
 
 def score_files():
     return plan.score_files(RESULTS, experiment)
+
+
+def result_files():
+    return plan.result_files(RESULTS, experiment)
 
 
 def figure_files():

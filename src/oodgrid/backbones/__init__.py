@@ -104,7 +104,7 @@ class LoadedBackbone:
                     words = self.tokenizer.decode(strange).strip()
                     raise OodgridError(
                         f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use other words "
-                        f"or another backbone, or text: visual_prototypes for this dataset"
+                        "or another backbone, or, for the classes of a dataset, text: visual_prototypes"
                     )
         return tokens
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from oodgrid import catalogue, plugins, registry
+from oodgrid import catalogue, registry
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import Slug, Strict, expand
 from oodgrid.config.dataset import Dataset
@@ -124,9 +124,11 @@ class Experiment(Strict):
     @model_validator(mode="before")
     @classmethod
     def _load_plugins(cls, data: Any) -> Any:
-        named = data.get("plugins") if isinstance(data, dict) else None
+        named = (data.get("plugins") if isinstance(data, dict) else None) or []
+        if isinstance(named, str):
+            raise OodgridError(f"plugins is a list of files: write plugins: [{named}]")
         for file in named if isinstance(named, list) else ():
-            plugins.load(expand(str(file)))
+            registry.load_plugin(expand(str(file)))
         return data
 
     @field_validator("scores", mode="before")

@@ -65,7 +65,10 @@ def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, lab
         text["classes_sha256"] = digest(classes)
     path = paths.label_texts(results, backbone.name, labels.name)
     about = store.Texts(np.empty(0), table.names, made.templates, _provenance(loaded, text), kinds=table.kinds)
-    _encode(results, path, loaded, made.texts, about)
+    try:
+        _encode(results, path, loaded, made.texts, about)
+    except OodgridError as error:
+        raise OodgridError(f"label list {labels.name}: {error}") from error
     return path
 
 

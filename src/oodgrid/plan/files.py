@@ -50,9 +50,23 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
             files.update(() if dataset.imported else split_files(results, backbone.name, dataset))
         for dataset in experiment.id_datasets:
             files.update(() if dataset.imported else text_files(results, backbone.name, dataset))
+            files.update(shuffled_files(results, backbone.name, dataset, experiment.scores))
             for method in grid.methods(experiment):
                 files.update(view_files(results, experiment, backbone.name, dataset.name, method))
+        lists = [labels for labels in experiment.wanted_lists() if not labels.imported]
+        files.update(label_files(results, backbone.name, lists))
     return sorted(files)
+
+
+def result_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return score tables and metrics, so that one which was deleted is made again; not where imports are missing.
+
+    Then there are the metrics that came with a clone, from which the report is made.
+    """
+    imports = {d.name for d in experiment.datasets() if d.imported}
+    tests = [paths.features(results, b.name, name, "test") for b in experiment.backbones for name in imports]
+    metrics = [paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)]
+    return metrics + score_files(results, experiment) if all(file.exists() for file in tests) else []
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:

@@ -33,7 +33,8 @@ def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
 def _encoded_identities(experiment: Experiment, backbone: Backbone, dataset: IdDataset) -> list[Any]:
     """Return what the config says of all that encoding makes for one ID dataset; nothing of what is imported."""
     sets = {d.name: d for d in (dataset, *(ood for _, ood in dataset.pairs())) if not d.imported}
-    texts = [] if dataset.imported else [dataset.text_identity]
+    lists = [each.model_dump(mode="json", by_alias=True) for each in experiment.wanted_lists() if not each.imported]
+    texts = [*([] if dataset.imported else [dataset.text_identity]), *lists]
     return [backbone.identity, {name: d.identity for name, d in sets.items()}, texts] if sets else []
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from oodgrid.report import canvas, names, select
 
 FIGURES = ("roc", "histograms", "shots", "scores")
-MANY_SCORES = 12  # more than so many names above columns run into each other
+MANY_SCORES, LONG_NAME = 12, 20  # more names above columns, or longer ones, leave no room for the numbers
 ID_COLOUR, OOD_COLOUR = names.BLUE, names.ORANGE
 Pair = tuple[str, str]  # a method and a score
 ACCURACY = "ID accuracy, %"
@@ -270,13 +270,13 @@ def scores(rows: pl.DataFrame) -> Figure:
     if not kinds:
         return canvas.sentence(f"No comparison of scores: {NOTHING}")
     methods, scored = select.names(rows, "method"), select.names(rows, "score")
-    turned = len(scored) > MANY_SCORES
+    labels = {**{m: names.look(m).label for m in methods}, **{score: names.score_label(score) for score in scored}}
+    turned = len(scored) > MANY_SCORES or max(len(labels[score]) for score in scored) > LONG_NAME
     lines, columns = (scored, methods) if turned else (methods, scored)
     stacked = len(columns) > 8 and not turned
     shape = (len(kinds), 1) if stacked else (1, len(kinds))
     narrow = len(kinds) == 1 and len(columns) < 6
     figure, panels = canvas.blank(*shape, 0.35 + (0.15 if turned else 0.2) * len(lines), narrow=narrow)
-    labels = {**{m: names.look(m).label for m in methods}, **{score: names.score_label(score) for score in scored}}
     run = set(rows.select("method", "score").rows())
     for number, (axes, kind) in enumerate(zip(panels.flat, kinds, strict=True)):
         found = select.of_kind(means, kind).select("method", "score", "mean").rows()

@@ -16,7 +16,8 @@ from oodgrid.report import names, render, select, tables
 from oodgrid.store import atomic
 
 CAPTIONS = {
-    "shots": "Curves over shots. Lines: means over seeds; bands: ± one standard deviation; dashed: zero-shot.",
+    "shots": "Over shots, where several were run: means over seeds, bands of ± one standard deviation, zero-shot "
+    "dashed; at one number of shots, AUROC against ID accuracy.",
     "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
     "roc": "ROC curves at the largest number of shots, first seed. Each marker stands at 95 % ID recall.",
     "histograms": "Densities of the scores of ID and OOD samples, first seed. Shown are the first method and the most "

@@ -52,6 +52,8 @@ def compute(
         if not there:
             raise Skip(f"it needs {need.replace('|', ' or ')}: {lacking(need.split('|')[-1])}")
         given.append(inputs[there[0]])
+    if entry.label_lists and "logits" in needs and "head" in inputs and not inputs["head"].gives_cosines:
+        raise Skip("its labels are compared by cosines, and the logits of this method are none")
     params = dict(choice.params)
     if entry.uses_bank:
         params.pop("bank", None)  # it has chosen between bank and train
@@ -60,12 +62,11 @@ def compute(
         params[name] = None if listed is None else (lists or {})[listed]
     values = _call(entry, given, params)
     count = len(inputs["features"] if "features" in inputs else given[0])
-    if values.shape != (count,) or not np.isfinite(values).all():
-        raise OodgridError(
-            f"score {choice.listed('score')}{_where(entry)} gave shape {values.shape} with "
-            f"{np.sum(~np.isfinite(values))} values that are not finite; one finite number a sample, ({count},), is "
-            "needed"
-        )
+    said = f"score {choice.listed('score')}{_where(entry)} gave"
+    if values.shape != (count,):
+        raise OodgridError(f"{said} shape {values.shape} for {count} samples: one number a sample is needed")
+    if not np.isfinite(values).all():
+        raise OodgridError(f"{said} {np.sum(~np.isfinite(values))} of {count} values that are not finite")
     return values
 
 

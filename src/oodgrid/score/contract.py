@@ -66,6 +66,11 @@ class Head:
     weights: np.ndarray
     bias: np.ndarray
 
+    @cached_property
+    def gives_cosines(self) -> bool:
+        """Whether logits are cosines with unit weights, and so compare with those of other texts."""
+        return not self.bias.any() and bool(np.allclose(np.linalg.norm(self.weights, axis=1), 1, atol=1e-3))
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), of normalised features, shape (N, D)."""
         return features @ self.weights.T + self.bias
