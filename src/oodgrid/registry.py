@@ -107,7 +107,8 @@ def method(*, leaves: str, needs: tuple[str, ...] = (), paper: str = "") -> Call
     def register(cls: type) -> type:
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
-        _add("method", cls.__module__.rsplit(".", 1)[-1], cls, needs, leaves, paper)
+        name = cls.__module__.rsplit(".", 1)[-1]
+        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls)))
         return cls
 
     return register
@@ -124,7 +125,10 @@ def score(
     """
 
     def register(function: Callable) -> Callable:
-        _add("score", function.__name__, function, needs, "", paper, family, transductive, adapted)
+        name, params, about = function.__name__, _defaults(function), _summary(function)
+        _check_signature(name, function, needs, transductive)
+        entry = Entry("score", name, function, needs, params, "", paper, about, family, transductive, adapted)
+        _add(replace(entry, params=params | {"bank": "shots"}) if entry.uses_bank else entry)
         return function
 
     return register
@@ -212,18 +216,18 @@ def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
     return f"{name}@{','.join(changed)}" if changed else name
 
 
-def _add(kind: str, name: str, make: Callable, needs: tuple[str, ...], leaves: str, paper: str, *more: Any) -> None:
-    if name in _ENTRIES[kind] and _ENTRIES[kind][name].make.__module__ != make.__module__:
-        raise OodgridError(f"two {kind}s are called {name}: give one another name")
-    if kind == "score":
-        _check_signature(name, make, needs, *more)
-    summary = (inspect.getdoc(make) or "").split("\n", 1)[0]
-    entry = Entry(kind, name, make, needs, _defaults(make), leaves, paper, summary, *more)
-    bank = {"bank": "shots"} if entry.uses_bank else {}
-    _ENTRIES[kind][name] = replace(entry, params=entry.params | bank)
+def _add(entry: Entry) -> None:
+    known = _ENTRIES[entry.kind]
+    if entry.name in known and known[entry.name].make.__module__ != entry.make.__module__:
+        raise OodgridError(f"two {entry.kind}s are called {entry.name}: give one another name")
+    known[entry.name] = entry
 
 
-def _check_signature(name: str, make: Callable, needs: tuple[str, ...], *more: Any) -> None:
+def _summary(make: Callable) -> str:
+    return (inspect.getdoc(make) or "").split("\n", 1)[0]
+
+
+def _check_signature(name: str, make: Callable, needs: tuple[str, ...], transductive: bool) -> None:
     """Raise OodgridError where a score's function does not take what it declares."""
     if not isinstance(needs, tuple) or not needs:
         raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
@@ -241,7 +245,7 @@ def _check_signature(name: str, make: Callable, needs: tuple[str, ...], *more: A
     without = [p.name for p in parameters[len(given) :] if p.default is inspect.Parameter.empty]
     if without:
         raise OodgridError(f"score {name}: parameter {without[0]} has no default")
-    if any(more[1:2]) and "order" not in (p.name for p in parameters):
+    if transductive and "order" not in (p.name for p in parameters):
         raise OodgridError(f"score {name} is transductive: it needs a parameter order, the seed of the stream's order")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from oodgrid.score.contract import Bank, Head
 from oodgrid.score.sharing import shared
 
-__all__ = ["counts", "densities", "divergence", "largest_probability", "moving_mean", "perturbed_logits"]
+__all__ = ["counts", "densities", "divergence", "moving_mean", "perturbed_logits"]
 
 Density = tuple[float, float, np.ndarray]  # from, to, and the share of values in each bin between, shape (bins,)
 ROWS = 1024  # samples at a time, so that their logits under one head stay small
@@ -47,13 +47,6 @@ def _steps(head: Head, delta: float, seed: int, repeat: int) -> np.ndarray:
     steps = np.random.default_rng([seed, repeat]).standard_normal(head.weights.shape)
     steps *= delta * np.linalg.norm(head.weights, axis=1, keepdims=True) / np.linalg.norm(steps, axis=1, keepdims=True)
     return steps
-
-
-def largest_probability(logits: np.ndarray, T: float) -> np.ndarray:
-    """Return max_k softmax(s / T)_k, shape (n,), of logits (n, K), overwriting them: they are of one head of many."""
-    logits -= logits.max(axis=1, keepdims=True)
-    logits /= T
-    return 1 / np.exp(logits, out=logits).sum(axis=1)
 
 
 @shared

@@ -7,7 +7,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Head
-from oodgrid.score.perturbation import largest_probability, perturbed_logits
+from oodgrid.score.perturbation import perturbed_logits
+from oodgrid.score.shares import largest_share
 
 
 @score(
@@ -44,5 +45,5 @@ def weiper(
     """
     total = np.zeros(len(features))
     for rows, block in perturbed_logits(features, logits, head, delta=delta, repeats=repeats, seed=seed):
-        total[rows] += largest_probability(block, T)
+        total[rows] += largest_share(block, T=T)
     return total / repeats

@@ -7,7 +7,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Bank, Head
-from oodgrid.score.perturbation import counts, densities, divergence, largest_probability, perturbed_logits
+from oodgrid.score.perturbation import counts, densities, divergence, perturbed_logits
+from oodgrid.score.shares import largest_share
 
 FLOOR, FLOOR_PERTURBED = 0.01, 0.025  # added to every bin; constants of the authors' code
 
@@ -66,7 +67,7 @@ def weiper_kld(
     msp, found = np.zeros(len(features)), np.zeros((len(features), bins))
     for rows, block in perturbed_logits(features, logits, head, **draws):
         found[rows] += counts(block, low_w, high_w, bins)
-        msp[rows] += largest_probability(block, T) / repeats
+        msp[rows] += largest_share(block, T=T) / repeats
     own = counts(features, low, high, bins) / features.shape[1]
     kld = divergence(latent, own, smoothing, FLOOR)
     kld_w = divergence(perturbed, found / (repeats * logits.shape[1]), smoothing_perturbed, FLOOR_PERTURBED)
