@@ -71,8 +71,8 @@ class _Job:
     def __post_init__(self) -> None:
         self.kept = Kept(self.results, "score")
         self.code = registry.score_code(choice.name for choice in self.choices.values())
-        transductive = {n: c for n, c in self.choices.items() if registry.find("score", c.name).transductive}
-        self.scores = {False: {n: c for n, c in self.choices.items() if n not in transductive}, True: transductive}
+        self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
+        self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
 
     def run(self, unit: UnitFiles) -> dict[str, Any]:
         """Return the record of one fit, scoring the sets and streams that are not there yet."""
@@ -81,10 +81,15 @@ class _Job:
             return record
         whole = UnitInputs(self.results, unit, self.labelled, self.texts)
         own, *oods = self.sets
-        parts = {name: self._part(unit, [name], lambda path, n=name: self._score(whole, n, path)) for name in self.sets}
+        parts = {
+            name: self._part(unit, [name], self.of_samples, lambda path, n=name: self._score(whole, n, path))
+            for name in self.sets
+        }
         streams = {
-            ood: self._part(unit, [own, ood], lambda path, n=ood: self._score_stream(whole, own, n, path))
-            for ood in (oods if self.scores[True] else ())
+            ood: self._part(
+                unit, [own, ood], self.of_streams, lambda path, n=ood: self._score_stream(whole, own, n, path)
+            )
+            for ood in (oods if self.of_streams else ())
         }
         return {**record, "parts": parts, "streams": streams}
 
@@ -101,8 +106,8 @@ class _Job:
                     fit["skipped"] |= about["skipped"]
                     tables.append(_keyed(table, record, name, transductive))
             fits.append(fit)
-        choices = self.scores[transductive]
-        places = {f"place@order={order}": pl.Int32 for order in _orders(choices)}
+        choices = self.of_streams if transductive else self.of_samples
+        places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
         params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
@@ -111,21 +116,22 @@ class _Job:
         store.write_table(path, pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about)
         return path
 
-    def _part(self, unit: UnitFiles, names: list[str], make: Callable[[Path], None]) -> str:
+    def _part(self, unit: UnitFiles, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
+        """Return the kept file with some scores of some sets, made where it is not there yet."""
         left = [unit.classifier, unit.bank, unit.val, *(unit.sets.get(name) for name in names)]
         identity = {
             "unit": [unit.shots, unit.seed, *left],
             "features": [self.sets[name].features.digest for name in names],
             "labelled": self.labelled.digests if unit.shots or "train" in needed(self.choices.values()) else None,
             "texts": self.texts.digests,
-            "scores": [[n, c.name, c.params] for n, c in self.scores[len(names) > 1].items()],
+            "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
             "code": self.code,
         }
         return self.kept.name(self.kept.get(identity, ".parquet", make))
 
     def _score(self, unit: UnitInputs, name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
-        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in self.scores[False].items()}
+        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
         predictions: list[np.ndarray] = []
         for local in (False, True):
             those = [column for column in columns.values() if ("local_logits" in column.needs) == local]
@@ -142,11 +148,10 @@ class _Job:
 
     def _score_stream(self, unit: UnitInputs, own: str, ood: str, path: Path) -> None:
         """Score ID and OOD samples in one stream, once for every order in which some score wants them."""
-        choices = self.scores[True]
-        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in choices.items()}
+        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in self.of_streams.items()}
         parts = [self.sets[own], self.sets[ood]]
         table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
-        for order, names in _orders(choices).items():
+        for order, names in _orders(self.of_streams).items():
             stream = np.random.default_rng(order).permutation(len(table))
             given = unit.stream(parts, stream, {need for name in names for need in columns[name].needs})
             place = np.argsort(stream)
@@ -167,12 +172,11 @@ def _of_block(columns: list[Column], block: dict[str, Any]) -> tuple[list[np.nda
 
 
 def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
-    """Return the seeds of the orders of streams, each with the scores that want it; none for other scores."""
+    """Return the seeds of the orders of streams, each with the transductive scores that want it."""
     found: dict[int, list[str]] = {}
     for name, choice in choices.items():
-        entry = registry.find("score", choice.name)
-        if entry.transductive:
-            found.setdefault(choice.params.get("order", entry.params["order"]), []).append(name)
+        order = choice.params.get("order", registry.find("score", choice.name).params["order"])
+        found.setdefault(order, []).append(name)
     return found
 
 
