@@ -70,7 +70,7 @@ class Webdataset(Strict):
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return _in_order(self.shards) if isinstance(self.shards, dict) else ()
+        return in_order(self.shards) if isinstance(self.shards, dict) else ()
 
 
 class NumpyArrays(Strict):
@@ -94,7 +94,7 @@ class Torchvision(Strict):
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return _in_order(self.splits)
+        return in_order(self.splits)
 
 
 class HuggingFace(Strict):
@@ -111,7 +111,7 @@ class HuggingFace(Strict):
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return _in_order(self.splits)
+        return in_order(self.splits)
 
 
 class Imported(Strict):
@@ -123,5 +123,6 @@ class Imported(Strict):
     classnames: str | None = Field(None, description="JSON or text file with the K class names.")
 
 
-def _in_order(splits: Iterable[str]) -> tuple[str, ...]:
+def in_order(splits: Iterable[str]) -> tuple[str, ...]:
+    """Return splits in the order train, val, test."""
     return tuple(split for split in SPLITS if split in splits)

@@ -10,7 +10,9 @@ import numpy as np
 
 from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import archives, arrays, files, libraries
-from oodgrid.encode.sources.image_set import SUFFIXES, ImageSet
+from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.layout import Rule
+from oodgrid.encode.sources.passing_over import said
 from oodgrid.errors import OodgridError
 
 __all__ = ["ImageSet", "class_names", "open_split"]
@@ -24,9 +26,10 @@ def open_split(dataset: Dataset, split: str) -> ImageSet:
     """
     images = _read(dataset, split)
     if not len(images):
+        why = said(images.passed_over)
         raise OodgridError(
-            f"dataset {dataset.name} holds no image of its {split} split: look for class folders with "
-            f"{', '.join(sorted(SUFFIXES))} in it"
+            f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
+            f"other images in it{f' ({why})' if why else ''}"
         )
     images = _named(dataset, images)
     return images.subset(_split_rows(dataset, images.labels, split)) if dataset.splits else images
@@ -59,12 +62,13 @@ def _is_text(name: str) -> bool:
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
+    rule = Rule(dataset.class_folder, dataset.split_folders, split)
     readers = {
         "concept_world": lambda source: arrays.concepts(dataset, split),
         "generated": lambda source: arrays.generated(dataset),
-        "folder": lambda source: files.folder(expand(source)),
+        "folder": lambda source: files.folder(expand(source), rule),
         "list": lambda source: files.listed(source, split),
-        "archive": lambda source: archives.archive(expand(source)),
+        "archive": lambda source: archives.archive(expand(source), rule),
         "webdataset": lambda source: archives.webdataset(source, split),
         "idx": lambda source: arrays.idx(expand(source.images), expand(source.labels)),
         "numpy": arrays.numpy_arrays,

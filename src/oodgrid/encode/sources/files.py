@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from oodgrid.config import ListFile, expand
-from oodgrid.encode.sources.image_set import (
-    SUFFIXES,
-    ImageSet,
-    classes_by_folder,
-    classes_by_value,
-    existing,
-    file_stamp,
-    is_image,
-)
+from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing, file_stamp, of_layout
+from oodgrid.encode.sources.layout import Rule, arrange
+from oodgrid.encode.sources.passing_over import SUFFIXES
 from oodgrid.errors import OodgridError, unknown
 
 
-def folder(root: Path) -> ImageSet:
+def folder(root: Path, rule: Rule) -> ImageSet:
     """Return the images below a folder, by the folder in which each lies.
 
     Raises:
-        OodgridError: There is no such folder, or one in it cannot be read.
+        OodgridError: There is no such folder, one in it cannot be read, or its layout could mean two things.
     """
     if not root.is_dir():
         raise OodgridError(f"folder {root} does not exist: mend the path in the config")
-    paths = sorted(filter(is_image, (path.relative_to(root).as_posix() for path in _files_below(root))))
-    labels, classnames = classes_by_folder(paths)
-    return _files(root, paths, labels, classnames, str(root))
+    layout = arrange((path.relative_to(root).as_posix() for path in _files_below(root)), str(root), rule)
+    read, stamp = _reading(root, layout.paths, str(root))
+    return of_layout(layout, read, stamp, str(root))
 
 
 def listed(source: ListFile, split: str) -> ImageSet:
@@ -54,7 +46,7 @@ def listed(source: ListFile, split: str) -> ImageSet:
     # labels of the whole list, so that every split numbers the classes alike
     labels, classnames = classes_by_value(table["label"], str(file))
     paths = [str(table["path"][row]) for row in rows]
-    return _files(root, paths, labels[list(rows)], classnames, str(file))
+    return ImageSet(paths, labels[list(rows)], classnames, *_reading(root, paths, str(file)), str(file))
 
 
 def _files_below(root: Path) -> Iterator[Path]:
@@ -73,14 +65,18 @@ def _leads_back(folder: Path) -> bool:
     return folder.is_symlink() and any(folder.samefile(outer) for outer in folder.parents)
 
 
-def _files(root: Path, paths: list[str], labels: np.ndarray, classnames: list[str] | None, where: str) -> ImageSet:
+def _reading(
+    root: Path, paths: list[str], where: str
+) -> tuple[Callable[[int], bytes], Callable[[int], tuple[int, int]]]:
+    """Return how a row is read, and how its size and time are found."""
+
     def read(row: int) -> bytes:
         try:
             return (root / paths[row]).read_bytes()
         except OSError as error:
             raise OodgridError(f"{where}: {paths[row]} cannot be read: {error.strerror}") from error
 
-    return ImageSet(paths, labels, classnames, read, lambda row: file_stamp(root / paths[row]), where)
+    return read, lambda row: file_stamp(root / paths[row])
 
 
 def _read_text(file: Path) -> dict[str, list[Any]]:

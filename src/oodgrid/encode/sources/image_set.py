@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from oodgrid.encode.sources.layout import Layout, in_order
 from oodgrid.errors import OodgridError
 
 UNKNOWN_STAMP = (-1, -1)
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class ImageSet:
             Any number of threads may call it.
         stamp: Row number to size in bytes and time of change in nanoseconds of what holds the image; -1 where unknown.
         where: The folder or archive in which the paths lie, for messages.
+        passed_over: How many files of each kind the source holds that are not among them.
+        remarks: What else is to be said of how the source was read, a line each.
     """
 
     paths: list[str]
@@ -35,6 +37,8 @@ class ImageSet:
     read: Callable[[int], bytes | np.ndarray]
     stamp: Callable[[int], tuple[int, int]] = lambda row: UNKNOWN_STAMP
     where: str = ""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,11 +58,12 @@ class ImageSet:
         )
 
 
-def is_image(name: str) -> bool:
-    """Say whether a file is an image by its name; hidden files and __MACOSX are what file managers leave behind."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
-    return path.suffix.lower() in SUFFIXES and not hidden
+def of_layout(
+    layout: Layout, read: Callable[[int], bytes], stamp: Callable[[int], tuple[int, int]], where: str
+) -> ImageSet:
+    """Return the images of a tree of folders, with what was passed over in it."""
+    more = {"passed_over": layout.passed_over, "remarks": layout.remarks}
+    return ImageSet(layout.paths, layout.labels, layout.classnames, read, stamp, where, **more)
 
 
 def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -67,7 +72,7 @@ def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     A class is named by the last part of its folder, or by the whole of it where two folders end alike.
     """
     folders = [str(PurePosixPath(path).parent) for path in paths]
-    classes = sorted(set(folders))
+    classes = in_order(set(folders))
     index = {name: label for label, name in enumerate(classes)}
     short = [PurePosixPath(name).name for name in classes]
     names = short if len(set(short)) == len(short) else classes
@@ -85,7 +90,7 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     texts = [_label_text(value, where) for value in values]
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
-    names = sorted(set(texts) - {""})
+    names = in_order(set(texts) - {""})
     index = {"": -1, **{name: label for label, name in enumerate(names)}}
     return np.asarray([index[text] for text in texts], dtype=np.int32), names
 
