@@ -371,13 +371,12 @@ def test_too_few_images_are_named(source, taken):
     assert "12 images, too few for" in line
 
 
-def test_generated_images_can_be_split_too():
-    parts = {
-        split: opened(split, generated={"kind": "noise", "images": 20}, splits={"train": 4, "val": 2})
-        for split in ("train", "val", "test")
-    }
-    assert [len(part) for part in parts.values()] == [4, 2, 14]
-    assert len({path for part in parts.values() for path in part.paths}) == 20
+def test_images_without_a_class_are_never_drawn():
+    splits = {"train": 4, "val": 2}
+    assert "none has a class" in failure(opened, "train", generated={"kind": "noise", "images": 20}, splits=splits)
+    parts = [opened(split, generated={"kind": "digits"}, splits=splits) for split in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [40, 20, 540]
+    assert len({path for part in parts for path in part.paths}) == 600
 
 
 # --------------------------------------------------------------------------------------- names, generated sets
@@ -397,8 +396,9 @@ def test_a_wrong_number_of_class_names_is_one_line(source, given):
 
 
 def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source):
-    dataset = Dataset(name="own", **source({**FILES, "stray.png": picture()}))
-    assert "a class has no name" in failure(class_names, dataset)
+    place = source({**FILES, "stray.png": picture()})
+    assert "images lie beside the folders cat, dog: move them into one" in failure(opened, **place)
+    assert opened(**place, class_folder="none").labels.tolist() == [-1] * 7
 
 
 def test_a_class_whose_name_is_no_text_is_one_line(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from oodgrid.config import Backbone, Dataset
 from oodgrid.encode.chunks import WHOLE, Chunks, Shard
 from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
-from oodgrid.encode.sources import ImageSet, open_split
-from oodgrid.errors import OodgridError
+from oodgrid.encode.sources import ImageSet, open_splits
+from oodgrid.encode.sources.passing_over import said
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
@@ -28,8 +29,8 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     loaded = backbones.load(backbone)
     if backbone.local_features:
         check_local_features(backbone.name, loaded.model)
-    opened = {split: open_split(dataset, split) for split in dataset.split_names}
-    _check_classes(dataset, opened)
+    opened = open_splits(dataset)
+    _say(dataset, opened)
     written = []
     for split, images in opened.items():
         about = identify(loaded, dataset, split, images)
@@ -47,16 +48,11 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     return written
 
 
-def _check_classes(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
-    """Refuse splits that number other classes: sources which name them a split at a time may lack one in some."""
-    first = next(iter(opened))
-    for split, images in opened.items():
-        if images.classnames != opened[first].classnames:
-            other = sorted(set(images.classnames or ()) ^ set(opened[first].classnames or ()))
-            raise OodgridError(
-                f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
-                f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
-            )
+def _say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
+    """Say on one line for the dataset, or for each split that is read apart, what was not taken as it stood."""
+    lines = [line for images in opened.values() for line in (said(images.passed_over), *images.remarks) if line]
+    for line in dict.fromkeys(lines):
+        print(f"oodgrid: {dataset.name}: {line}", file=sys.stderr)
 
 
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:

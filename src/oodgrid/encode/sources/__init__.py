@@ -12,27 +12,54 @@ from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import archives, arrays, files, libraries
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
+from oodgrid.encode.sources.lists import listed
+from oodgrid.encode.sources.naming import check_gaps, named
 from oodgrid.encode.sources.passing_over import said
 from oodgrid.errors import OodgridError
 
-__all__ = ["ImageSet", "class_names", "open_split"]
+__all__ = ["ImageSet", "class_names", "open_split", "open_splits"]
 
 
 def open_split(dataset: Dataset, split: str) -> ImageSet:
     """Open one split of a dataset.
 
     Raises:
-        OodgridError: The source is missing, unreadable or empty, or its class names do not fit.
+        OodgridError: The source is missing, unreadable or empty, its layout could mean two things, or its class names
+            do not fit.
     """
     images = _read(dataset, split)
+    apart = images.splits is None and len(dataset.split_names) > 1 and not dataset.splits
+    trains = dataset.classnames is not None or "train" in dataset.split_names
+    images = named(images, dataset.classnames, f"dataset {dataset.name}", renumber=trains and not apart)
+    if images.splits is not None:
+        images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
         why = said(images.passed_over)
         raise OodgridError(
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
             f"other images in it{f' ({why})' if why else ''}"
         )
-    images = _named(dataset, images)
-    return images.subset(_split_rows(dataset, images.labels, split)) if dataset.splits else images
+    return _drawn(dataset, images, split) if dataset.splits else images
+
+
+def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
+    """Open every split of a dataset.
+
+    Raises:
+        OodgridError: One cannot be opened, or they differ in what a label means.
+    """
+    opened = {split: open_split(dataset, split) for split in dataset.split_names}
+    first = next(iter(opened))
+    for split, images in opened.items():
+        if images.classnames != opened[first].classnames:
+            other = sorted(set(images.classnames or ()) ^ set(opened[first].classnames or ()))
+            raise OodgridError(
+                f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
+                f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
+            )
+    if "train" in opened and opened["train"].classnames is None:
+        check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
+    return opened
 
 
 def class_names(dataset: Dataset) -> list[str]:
@@ -44,11 +71,6 @@ def class_names(dataset: Dataset) -> list[str]:
     names = dataset.classnames or open_split(dataset, "test").classnames
     if not names:
         raise OodgridError(f"dataset {dataset.name} has no class names: give classnames, or text: visual_prototypes")
-    if "" in names:
-        raise OodgridError(
-            f"dataset {dataset.name}: a class has no name, as that of images which lie beside the class folders: "
-            "move them into one, or give classnames"
-        )
     if strange := next((name for name in names if not _is_text(name)), None):
         raise OodgridError(
             f"dataset {dataset.name}: the class {strange!r} is no UTF-8 text: rename it, or give classnames"
@@ -62,12 +84,12 @@ def _is_text(name: str) -> bool:
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
-    rule = Rule(dataset.class_folder, dataset.split_folders, split)
+    rule = Rule(dataset.class_folder, dataset.split_folders)
     readers = {
         "concept_world": lambda source: arrays.concepts(dataset, split),
         "generated": lambda source: arrays.generated(dataset),
         "folder": lambda source: files.folder(expand(source), rule),
-        "list": lambda source: files.listed(source, split),
+        "list": listed,
         "archive": lambda source: archives.archive(expand(source), rule),
         "webdataset": lambda source: archives.webdataset(source, split),
         "idx": lambda source: arrays.idx(expand(source.images), expand(source.labels)),
@@ -81,24 +103,15 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
 
 
-def _named(dataset: Dataset, images: ImageSet) -> ImageSet:
-    if dataset.classnames is None:
-        return images
-    # where labels are numbers, a split may lack the last classes; where they are names, every name is there
-    found = len(images.classnames) if images.classnames else int(images.labels.max()) + 1
-    if len(dataset.classnames) < found or (images.classnames and len(dataset.classnames) > found):
-        raise OodgridError(
-            f"dataset {dataset.name}: {len(dataset.classnames)} classnames for {found} classes of images"
-        )
-    return replace(images, classnames=list(dataset.classnames))
+def _drawn(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
+    """Return the images of one split: a seeded draw in each class, the same whatever the order of the files.
 
-
-def _split_rows(dataset: Dataset, labels: np.ndarray, split: str) -> np.ndarray:
-    """Return the rows of one split: a seeded draw in each class, the same whatever the order of the files."""
+    What has no class can be no example of one: it stays in the test split.
+    """
     wanted = dataset.splits
     rows: list[int] = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label).tolist()
+    for label in np.unique(images.labels[images.labels >= 0]):
+        members = np.flatnonzero(images.labels == label).tolist()
         if len(members) <= wanted.train + wanted.val:
             raise OodgridError(
                 f"dataset {dataset.name}: class {label} has {len(members)} images, too few for "
@@ -108,4 +121,12 @@ def _split_rows(dataset: Dataset, labels: np.ndarray, split: str) -> np.ndarray:
         random.Random(seed).shuffle(members)
         cuts = {"train": slice(0, wanted.train), "val": slice(wanted.train, wanted.train + wanted.val)}
         rows += members[cuts.get(split, slice(wanted.train + wanted.val, None))]
-    return np.sort(np.asarray(rows, dtype=np.int64))
+    if not (images.labels >= 0).any():
+        raise OodgridError(f"dataset {dataset.name}: splits draws images of each class, and none has a class")
+    found = images.subset(np.sort(np.asarray(rows, dtype=np.int64)))
+    without = np.flatnonzero(images.labels < 0)
+    if not len(without):
+        return found
+    remark = f"{len(without)} images without a class stay in the test split"
+    found = images.subset(np.union1d(rows, without)) if split == "test" else found
+    return replace(found, remarks=(*found.remarks, remark))

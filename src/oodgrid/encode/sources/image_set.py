@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from oodgrid.encode.sources.layout import Layout, in_order
 from oodgrid.errors import OodgridError
 
 UNKNOWN_STAMP = (-1, -1)
+LONGEST = 1000  # characters of a label
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class ImageSet:
             Any number of threads may call it.
         stamp: Row number to size in bytes and time of change in nanoseconds of what holds the image; -1 where unknown.
         where: The folder or archive in which the paths lie, for messages.
+        splits: The split of each image, where the source names it; None: all images are of the split asked for.
         passed_over: How many files of each kind the source holds that are not among them.
         remarks: What else is to be said of how the source was read, a line each.
     """
@@ -37,11 +40,17 @@ class ImageSet:
     read: Callable[[int], bytes | np.ndarray]
     stamp: Callable[[int], tuple[int, int]] = lambda row: UNKNOWN_STAMP
     where: str = ""
+    splits: Sequence[str] | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """What a file that is made of them records of how their source was read."""
+        return {"passed_over": dict(sorted(self.passed_over.items())), "remarks": list(self.remarks)}
 
     def place(self, row: int) -> str:
         """Return where an image lies, for messages."""
@@ -53,6 +62,7 @@ class ImageSet:
             self,
             paths=[self.paths[row] for row in rows],
             labels=self.labels[rows],
+            splits=None if self.splits is None else [self.splits[row] for row in rows],
             read=lambda row: self.read(int(rows[row])),
             stamp=lambda row: self.stamp(int(rows[row])),
         )
@@ -62,7 +72,7 @@ def of_layout(
     layout: Layout, read: Callable[[int], bytes], stamp: Callable[[int], tuple[int, int]], where: str
 ) -> ImageSet:
     """Return the images of a tree of folders, with what was passed over in it."""
-    more = {"passed_over": layout.passed_over, "remarks": layout.remarks}
+    more = {"splits": layout.splits, "passed_over": layout.passed_over, "remarks": layout.remarks}
     return ImageSet(layout.paths, layout.labels, layout.classnames, read, stamp, where, **more)
 
 
@@ -88,6 +98,8 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
         OodgridError: A label is neither, or too large.
     """
     texts = [_label_text(value, where) for value in values]
+    if long := next((text for text in texts if len(text) > LONGEST), None):
+        raise OodgridError(f"{where}: a label has {len(long)} characters, as {long[:20]!r}…: give numbers or names")
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
     names = in_order(set(texts) - {""})
@@ -128,11 +140,14 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return a path that is there.
+    """Return the path of a file that is there; reading a pipe or a device would never end.
 
     Raises:
-        OodgridError: It is not.
+        OodgridError: It is not, or it is no file.
     """
     if not path.exists():
         raise OodgridError(f"{what} {path} does not exist: mend the path in the config")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe, a socket or a device"
+        raise OodgridError(f"{what} {path} is {kind} and no file: mend the path in the config")
     return path
