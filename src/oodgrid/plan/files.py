@@ -76,6 +76,11 @@ def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: s
     return [paths.shard(results, backbone, dataset, number, count) for number in numbers]
 
 
+def encoded_splits(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
+    """Return the feature files of a dataset that encoding makes."""
+    return split_files(results, backbone, experiment.dataset(dataset))
+
+
 def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
     """Return what every fit may see: train, val and text; a test file only where the config asks for that leak."""
     dataset = experiment.id_dataset(id_dataset)
