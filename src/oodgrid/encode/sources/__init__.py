@@ -16,6 +16,7 @@ from oodgrid.encode.sources.lists import listed
 from oodgrid.encode.sources.naming import check_gaps, named
 from oodgrid.encode.sources.passing_over import said
 from oodgrid.errors import OodgridError
+from oodgrid.labels import has_class
 
 __all__ = ["ImageSet", "class_names", "open_split", "open_splits"]
 
@@ -104,29 +105,34 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
 
 
 def _drawn(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
-    """Return the images of one split: a seeded draw in each class, the same whatever the order of the files.
+    found = images.subset(_split_rows(dataset, images, split))
+    if not (without := int((~has_class(images.labels)).sum())):
+        return found
+    return replace(found, remarks=(*found.remarks, f"{without} images without a class stay in the test split"))
 
-    What has no class can be no example of one: it stays in the test split.
+
+def _split_rows(dataset: Dataset, images: ImageSet, split: str) -> np.ndarray:
+    """Return the rows of one split: a seeded draw in each class, the same whatever the order of the files.
+
+    Images without a class are for the test split: nothing can be learned from them or selected by them.
     """
-    wanted = dataset.splits
-    rows: list[int] = []
-    for label in np.unique(images.labels[images.labels >= 0]):
-        members = np.flatnonzero(images.labels == label).tolist()
+    labels = images.labels
+    wanted, known = dataset.splits, has_class(labels)
+    if not known.any():
+        raise OodgridError(
+            f"dataset {dataset.name}: splits take images of every class, and no image has one: leave out splits"
+        )
+    rows: list[int] = [] if split in ("train", "val") else np.flatnonzero(~known).tolist()
+    for label in np.unique(labels[known]):
+        members = np.flatnonzero(labels == label).tolist()
         if len(members) <= wanted.train + wanted.val:
+            name = images.classnames[label] if images.classnames else label
             raise OodgridError(
-                f"dataset {dataset.name}: class {label} has {len(members)} images, too few for "
-                f"{wanted.train} train + {wanted.val} val and a test image"
+                f"dataset {dataset.name}: class {name} has {len(members)} images, too few for "
+                f"{wanted.train} train + {wanted.val} val and a test image" + "".join(f" ({r})" for r in images.remarks)
             )
         seed = hashlib.sha256(f"{wanted.seed}/{label}".encode()).digest()
         random.Random(seed).shuffle(members)
         cuts = {"train": slice(0, wanted.train), "val": slice(wanted.train, wanted.train + wanted.val)}
         rows += members[cuts.get(split, slice(wanted.train + wanted.val, None))]
-    if not (images.labels >= 0).any():
-        raise OodgridError(f"dataset {dataset.name}: splits draws images of each class, and none has a class")
-    found = images.subset(np.sort(np.asarray(rows, dtype=np.int64)))
-    without = np.flatnonzero(images.labels < 0)
-    if not len(without):
-        return found
-    remark = f"{len(without)} images without a class stay in the test split"
-    found = images.subset(np.union1d(rows, without)) if split == "test" else found
-    return replace(found, remarks=(*found.remarks, remark))
+    return np.sort(np.asarray(rows, dtype=np.int64))
