@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from oodgrid.encode.chunks import WHOLE, Chunks, Shard
 from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_splits
-from oodgrid.encode.sources.passing_over import said
+from oodgrid.encode.sources.checking import say
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
@@ -30,7 +29,7 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     if backbone.local_features:
         check_local_features(backbone.name, loaded.model)
     opened = open_splits(dataset)
-    _say(dataset, opened)
+    say(dataset, opened)
     written = []
     for split, images in opened.items():
         about = identify(loaded, dataset, split, images)
@@ -46,13 +45,6 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         else:
             encode_rows(chunks, shard, f"{title} {shard}")
     return written
-
-
-def _say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
-    """Say on one line for the dataset, or for each split that is read apart, what was not taken as it stood."""
-    lines = [line for images in opened.values() for line in (said(images.passed_over), *images.remarks) if line]
-    for line in dict.fromkeys(lines):
-        print(f"oodgrid: {dataset.name}: {line}", file=sys.stderr)
 
 
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:

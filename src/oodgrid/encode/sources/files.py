@@ -25,7 +25,7 @@ def folder(root: Path, rule: Rule) -> ImageSet:
     if not root.is_dir():
         raise OodgridError(f"folder {root} does not exist: mend the path in the config")
     left_out: Counter[str] = Counter()
-    layout = arrange(_files_below(root, left_out), str(root), rule)
+    layout = arrange(files_below(root, left_out), str(root), rule)
     layout.passed_over.update(left_out)
     return of_layout(layout, *reading(root, layout.paths, str(root)), str(root))
 
@@ -49,12 +49,15 @@ def reading(
     return read, lambda row: file_stamp(root / paths[row])
 
 
-def _files_below(root: Path, left_out: Counter[str]) -> Iterator[str]:
+def files_below(root: Path, left_out: Counter[str] | None = None) -> Iterator[str]:
     """Yield the names of files below a folder, each real folder once, and count what else is there.
+
+    A folder without anything in it is yielded too, with / behind its name.
 
     Links are followed once all that lies here itself is read, those on top first: so the names of images do not depend
     on which way leads to a folder first, and a web of links never multiplies what it leads to.
     """
+    left_out = Counter() if left_out is None else left_out
     seen: set[str] = set()
     waiting: list[str] = [""]
     while waiting:
