@@ -228,7 +228,7 @@ def twins(classnames: Sequence[str], where: str) -> list[str]:
     """Return a remark on classes whose names differ in case alone, which some disks cannot tell apart.
 
     Raises:
-        OodgridError: Names differ in their Unicode signs alone, as é of one sign and of two, which nobody can tell apart.
+        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two: nobody sees which is which.
     """
     seen: dict[str, str] = {}
     folded: dict[str, str] = {}
