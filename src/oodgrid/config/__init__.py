@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from oodgrid.config.backbone import Backbone
@@ -18,6 +17,7 @@ from oodgrid.config.base import SLUG, SPLITS, expand
 from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
+from oodgrid.config.reading import check_config_files, check_values, read_config_file
 from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
 from oodgrid.errors import OodgridError
 
@@ -41,9 +41,11 @@ __all__ = [
     "Torchvision",
     "Views",
     "Webdataset",
+    "check_config_files",
     "expand",
     "load",
     "parse",
+    "read_config_file",
     "schema",
 ]
 
@@ -56,18 +58,7 @@ def load(path: Path) -> Experiment:
     Raises:
         OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OodgridError(f"cannot read config {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise OodgridError(f"config {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise OodgridError(f"config {path} is not valid YAML{where}: {problem}") from error
-    return parse(raw)
+    return parse(read_config_file(path))
 
 
 def parse(raw: Any) -> Experiment:
@@ -78,6 +69,7 @@ def parse(raw: Any) -> Experiment:
     """
     if not isinstance(raw, dict):
         raise OodgridError("the config is empty or no mapping: see config.yaml for an example")
+    check_values(raw)
     try:
         return Experiment.model_validate(raw)
     except ValidationError as error:
