@@ -6,11 +6,12 @@ import errno
 import re
 import reprlib
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
 LONGEST = 600  # characters of text that is not ours
+MOST_LINES = 40
 MENDS = {
     errno.ENOSPC: "free space there, and run again: what was finished is kept",
     errno.EDQUOT: "free some of your quota, and run again: what was finished is kept",
@@ -29,7 +30,9 @@ class Mistakes(OodgridError):
     """Several mistakes that were found at once, one line each."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = list(dict.fromkeys(lines))
+        every = list(dict.fromkeys(line for said in lines for line in said.split("\n")))
+        more = [f"… and {len(every) - MOST_LINES} more mistakes"] if len(every) > MOST_LINES else []
+        self.lines = every[:MOST_LINES] + more
         super().__init__("\n".join(self.lines))
 
 
@@ -42,9 +45,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
         known: The names that exist.
     """
     names = sorted(known)
-    near = get_close_matches(name[:100], names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
+    meant = near(name, names)
+    hint = f"did you mean '{meant}'?" if meant else f"known: {', '.join(names)}"
     return OodgridError(f"unknown {kind} '{printable(name, 100)}': {hint}")
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that somebody may have meant, or None."""
+    return next(iter(get_close_matches(name[:100], sorted(known), n=1, cutoff=0.5)), None)
 
 
 def one_line(error: BaseException, place: str = "--debug shows where") -> str:
@@ -133,3 +141,21 @@ def _text(error: BaseException) -> str:
         return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     except Exception:
         return ""
+
+
+def all_of(*checks: Callable[[], object]) -> None:
+    """Run several checks, and raise what all of them found.
+
+    Raises:
+        OodgridError: One failed; `Mistakes` where several did.
+    """
+    found: list[OodgridError] = []
+    for check in checks:
+        try:
+            check()
+        except OodgridError as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise Mistakes(str(error) for error in found)

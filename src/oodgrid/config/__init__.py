@@ -6,7 +6,6 @@ here imports torch. The JSON schema for editors is generated from these models (
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from oodgrid.config.base import SLUG, SPLITS, expand
 from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
-from oodgrid.config.reading import check_config_files, check_values, read_config_file
+from oodgrid.config.reading import check_config_files, marked, read, read_config_file
+from oodgrid.config.soundness import ANY
 from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
-from oodgrid.errors import OodgridError
+from oodgrid.config.wording import lines_of
+from oodgrid.errors import Mistakes, OodgridError
 
 __all__ = [
     "ANY",
@@ -49,8 +50,6 @@ __all__ = [
     "schema",
 ]
 
-ANY = "any"  # stands in place of a method for scores that do not depend on it
-
 
 def load(path: Path) -> Experiment:
     """Read an experiment file (YAML or JSON).
@@ -58,26 +57,30 @@ def load(path: Path) -> Experiment:
     Raises:
         OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
     """
-    return parse(read_config_file(path))
+    raw, said = read(path)
+    return _validated(raw, said, f"config {path}")
 
 
 def parse(raw: Any) -> Experiment:
     """Return the experiment that a parsed configuration describes.
 
     Raises:
-        OodgridError: It says something that does not exist or does not fit.
+        OodgridError: It says something that does not exist or does not fit; `Mistakes` has a line for each.
     """
     if not isinstance(raw, dict):
         raise OodgridError("the config is empty or no mapping: see config.yaml for an example")
-    check_values(raw)
+    return _validated(*marked(raw, "config"), "config")
+
+
+def _validated(raw: dict[str, Any], said: list[str], what: str) -> Experiment:
+    """Return the experiment, or raise what was said of its values and all that is wrong with its meaning."""
     try:
-        return Experiment.model_validate(raw)
+        experiment = Experiment.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise OodgridError(
-            f"config: {place}: {first['msg']} (given: {json.dumps(first['input'], default=str)[:80]})"
-        ) from None
+        raise Mistakes([*said, *lines_of(error, what)]) from None
+    if said:
+        raise Mistakes(said)
+    return experiment
 
 
 def schema() -> dict[str, Any]:
