@@ -55,7 +55,7 @@ def near(name: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(name[:100], sorted(known), n=1, cutoff=0.5)), None)
 
 
-def one_line(error: BaseException, place: str = "--debug shows where") -> str:
+def printed(error: BaseException, place: str = "--debug shows where") -> str:
     """Return what is printed of any exception: one line, or one a mistake where several were found at once.
 
     Args:

@@ -14,7 +14,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -139,11 +139,15 @@ def score(
 
 def entries(kind: str) -> dict[str, Entry]:
     """Return every registered entry of a kind by name, importing the modules that hold them."""
-    package = importlib.import_module(PACKAGES[kind])
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
+    _import_all(PACKAGES[kind])
     plugins.load_installed()
     return _ENTRIES[kind]
+
+
+@cache
+def _import_all(package: str) -> None:
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def load_plugin(file: Path) -> None:

@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 
 from oodgrid.cli.parser import parser
-from oodgrid.errors import one_line
+from oodgrid.errors import printed
 
 __all__ = ["main"]
 
@@ -27,11 +27,13 @@ THREAD_VARIABLES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _prepare_streams()
     options = parser().parse_args(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: not every name of a file is UTF-8
     _cap_threads()
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's own backend is not there in its commands
     try:
         options.run(options)
+        sys.stdout.flush()  # here, where a full disk can still be said
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -40,8 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _prepare_streams() -> None:
+    """Have streams to which every text can be written: closed ones lead nowhere, and names of files are any bytes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def _fail(options: argparse.Namespace, error: BaseException) -> int:
-    line = one_line(error)
+    line = printed(error)
     if options.debug:
         traceback.print_exception(error)
     if options.log:

@@ -7,12 +7,12 @@ here imports torch. The JSON schema for editors is generated from these models (
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from oodgrid.config.backbone import Backbone
-from oodgrid.config.base import SLUG, SPLITS, expand
+from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
@@ -42,13 +42,18 @@ __all__ = [
     "Torchvision",
     "Views",
     "Webdataset",
+    "build",
     "check_config_files",
     "expand",
     "load",
     "parse",
     "read_config_file",
     "schema",
+    "wrong_name",
 ]
+
+
+Part = TypeVar("Part", bound=BaseModel)
 
 
 def load(path: Path) -> Experiment:
@@ -81,6 +86,18 @@ def _validated(raw: dict[str, Any], said: list[str], what: str) -> Experiment:
     if said:
         raise Mistakes(said)
     return experiment
+
+
+def build(part: type[Part], **fields: Any) -> Part:
+    """Return a part of a configuration that no file says, as of the command line.
+
+    Raises:
+        OodgridError: `Mistakes` has a line for each field that does not fit.
+    """
+    try:
+        return part(**fields)
+    except ValidationError as error:
+        raise Mistakes(lines_of(error, part.__name__.lower())) from None
 
 
 def schema() -> dict[str, Any]:

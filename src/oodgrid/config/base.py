@@ -72,7 +72,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 class Strict(BaseModel):
     """A part of the configuration: no key beyond its own, no type but the declared, and nothing changes after reading.
 
-    What is wrong with it is said all at once. A sub-class says by `prepared` what is filled in before its fields are
+    What is wrong with it is said all at once. A sub-class says by `prepare` what is filled in before its fields are
     read, and by `mistakes` what of it does not fit together.
     """
 
@@ -85,17 +85,16 @@ class Strict(BaseModel):
         cls._outermost = model_validator(mode="wrap")(classmethod(_all_at_once))
 
     @classmethod
-    def prepared(cls, data: dict[str, Any], left_out: set[str]) -> dict[str, Any]:
-        """Return what is written with what it stands for filled in.
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Fill in what is written with what it stands for, in place.
 
         Args:
-            data: What is written.
+            data: What is written; what is taken out of it is not validated.
             left_out: Receives the keys whose absence is no mistake of its own.
 
         Raises:
             OodgridError: It names what is not there.
         """
-        return data
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together, one line each.
@@ -120,11 +119,12 @@ def _all_at_once(cls: type[Strict], data: Any, handler: ModelWrapValidatorHandle
     for key in [key for key in data if key not in keys]:
         said.append(str(unknown(f"config key of {_spaced(cls.__name__)}", str(key), keys)))
         left_out |= {meant} if (meant := near(str(key), keys)) else set()
+    data = {key: data[key] for key in data if key in keys}
     try:
-        data = cls.prepared(data, left_out)
+        cls.prepare(data, left_out)
     except OodgridError as error:
         said.append(str(error))
-    return _validated(cls, {key: data[key] for key in data if key in keys}, handler, said, left_out)
+    return _validated(cls, data, handler, said, left_out)
 
 
 def _validated(

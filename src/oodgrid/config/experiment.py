@@ -17,7 +17,7 @@ from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.reading import Wrong
-from oodgrid.errors import OodgridError, all_of, brief, unknown
+from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
@@ -137,16 +137,9 @@ class Experiment(Strict):
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
 
     @classmethod
-    def prepared(cls, data: dict[str, Any], left_out: set[str]) -> dict[str, Any]:
-        """Load the plugins, and return every score once for each value of its parameters."""
-        scores, plugins = data.get("scores"), data.get("plugins") or []
-        if isinstance(scores, list):
-            data = {**data, "scores": [each for score in scores for each in _spread(score)]}
-        if isinstance(plugins, str):
-            raise OodgridError(f"plugins is a list of files: write plugins: [{plugins}]")
-        loads = [partial(_load_plugin, file) for file in plugins if isinstance(file, str)]
-        all_of(*loads)
-        return data
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Load the plugins, and have every score once for each value of its parameters."""
+        all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -207,8 +200,32 @@ class Experiment(Strict):
         ]
 
 
+def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+    files = data.get("plugins") or []
+    if isinstance(files, str):
+        files = data.pop("plugins")
+        raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+    try:
+        all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+    except OodgridError:
+        for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
+            data.pop(key, None)
+            left_out.add(key)
+        raise
+
+
 def _load_plugin(file: str) -> None:
     registry.load_plugin(expand(file))
+
+
+def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
+    scores = data.get("scores")
+    try:
+        data |= {"scores": [each for score in scores for each in _spread(score)]} if isinstance(scores, list) else {}
+    except OodgridError:
+        del data["scores"]
+        left_out.add("scores")
+        raise
 
 
 def _named(things: Any, kind: str, name: str) -> Any:

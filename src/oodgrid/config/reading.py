@@ -19,9 +19,10 @@ import yaml
 
 from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable
 
-MOST_BYTES = 500_000
+MOST_BYTES = 2_000_000  # what is written down for the jobs, with the limits below, stays under it
 MOST_VALUES = 20_000
 MOST_CHARACTERS = 10_000  # of one text
+MOST_TEXT = 400_000  # characters of all texts
 DEEPEST = 40
 LONGEST_NUMBER = 40
 LARGEST = 2**63 - 1
@@ -98,15 +99,17 @@ def marked(raw: dict[str, Any], what: str) -> tuple[dict[str, Any], list[str]]:
 
 class _Marker:
     def __init__(self, what: str) -> None:
-        self.what, self.values = what, 0
+        self.what, self.values, self.characters = what, 0, 0
         self.said: list[str] = []
 
     def marked(self, value: Any, place: str, depth: int = 0) -> Any:
         self.values += 1
         if depth > DEEPEST:
             raise OodgridError(f"{self.what}: nested deeper than {DEEPEST}, or a part that holds itself: take it out")
-        if self.values > MOST_VALUES:
-            raise OodgridError(f"{self.what}: more than {MOST_VALUES} values: write long lists in files of their own")
+        self.characters += len(value) if isinstance(value, str) else 0
+        for count, most, of in ((self.values, MOST_VALUES, "values"), (self.characters, MOST_TEXT, "characters")):
+            if count > most:
+                raise OodgridError(f"{self.what}: more than {most} {of}: write long lists in files of their own")
         dot = "." if place else ""
         if isinstance(value, list):
             return [self.marked(inner, f"{place}{dot}{number}", depth + 1) for number, inner in enumerate(value)]

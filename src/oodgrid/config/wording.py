@@ -31,7 +31,7 @@ WANTED = {
     "too_short": "at least {min_length} is wanted",
     "too_long": "{max_length} at most are wanted, and there are {actual_length}",
     "string_too_long": "{max_length} characters at most are wanted",
-    "string_pattern_mismatch": "a name has letters, digits, dots, dashes and underscores, the first of them a letter or digit",
+    "string_pattern_mismatch": "a name has letters, digits, dots, dashes and underscores, first a letter or digit",
     "literal_error": "one of {expected} is wanted",
 }
 COUNTS = ("too_short", "too_long", "missing")  # where what was given says nothing
