@@ -13,9 +13,9 @@ def features(results: Path, backbone: str, dataset: str, split: str) -> Path:
     return results / "features" / backbone / dataset / f"{split}.h5"
 
 
-def views(results: Path, backbone: str, dataset: str, split: str, family: str) -> Path:
-    """Return the file of augmented views of one split; shared by all experiments."""
-    return results / "features" / backbone / dataset / f"{split}.views-{family}.h5"
+def views(results: Path, backbone: str, dataset: str, split: str, family: str, draws: str) -> Path:
+    """Return the file of augmented views of one split, for the draws of that digest; shared by all experiments."""
+    return results / "features" / backbone / dataset / f"{split}.views-{family}-{draws}.h5"
 
 
 def shard(results: Path, backbone: str, dataset: str, number: int, of: int) -> Path:

@@ -25,6 +25,7 @@ from oodgrid.plan.files import (
     test_features,
     view_files,
     viewed,
+    views_file,
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, gpu_per_job, job_environment, threads
 from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
@@ -65,4 +66,5 @@ __all__ = [
     "threads",
     "view_files",
     "viewed",
+    "views_file",
 ]

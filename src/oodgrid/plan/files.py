@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from oodgrid import grid, paths, registry
-from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList
+from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList, Views
+from oodgrid.identity import digest
 
 TABLES = (
     "main.tex",
@@ -92,8 +93,15 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
 def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
     """Return the augmented views that a method learns from, if it does."""
     wanted = None if method == ANY else experiment.method(method).params.get("views")
-    there = [views.family for views in experiment.id_dataset(id_dataset).views]
-    return [paths.views(results, backbone, id_dataset, "train", wanted)] if wanted in there else []
+    dataset = experiment.id_dataset(id_dataset)
+    there = [] if dataset.imported else [views for views in dataset.views if views.family == wanted]
+    return [views_file(results, experiment, backbone, id_dataset, views) for views in there]
+
+
+def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
+    """Return where views lie; an experiment of other draws, or of another count or seed of views, has another file."""
+    draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), views.model_dump()])[:8]
+    return paths.views(results, backbone, id_dataset, "train", views.family, draws)
 
 
 def test_features(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:

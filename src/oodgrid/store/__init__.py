@@ -26,6 +26,7 @@ from oodgrid.store.features import (
 )
 from oodgrid.store.files import SEAL, UNSEALED, atomic, check, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
+from oodgrid.store.seal import checksum
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "atomic",
     "check",
     "check_finite",
+    "checksum",
     "read_arrays",
     "read_attribute",
     "read_features",
