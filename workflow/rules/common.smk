@@ -19,6 +19,10 @@ try:
     if workflow.is_main_process:  # on the node of a cluster a job checks what it reads itself
         plan.check_identities(RESULTS, experiment)
         plan.check_imports(RESULTS, experiment)
+        if unencoded := plan.unencoded(RESULTS, experiment):
+            from oodgrid.encode.sources.checking import check_sources
+
+            check_sources(unencoded)
         if experiment.plugins:  # before anything is computed, not after encoding
             from oodgrid.score.checks import check_plugins
 

@@ -55,11 +55,12 @@ def _refuse_strange_options(options: argparse.Namespace) -> None:
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:
     """Write WordNet's words as a label list."""
-    from oodgrid.config import Lexicographer
+    from oodgrid.config import Lexicographer, build
     from oodgrid.encode.labels.tables import write_table
     from oodgrid.encode.labels.wordnet import read_lexicographer
 
-    source = Lexicographer(
+    source = build(
+        Lexicographer,
         folder=str(options.folder),
         lexnames=options.lexnames or None,
         without=options.without,

@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs
+from oodgrid.plan.checks import check_identities, check_imports, check_inputs, unencoded
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -64,6 +64,7 @@ __all__ = [
     "table_files",
     "test_features",
     "threads",
+    "unencoded",
     "view_files",
     "viewed",
     "views_file",

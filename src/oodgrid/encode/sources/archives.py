@@ -22,14 +22,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from oodgrid.config import Webdataset, expand
-from oodgrid.encode.sources.image_set import (
-    ImageSet,
-    classes_by_folder,
-    classes_by_value,
-    existing,
-    file_stamp,
-    is_image,
-)
+from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing, file_stamp, of_layout
+from oodgrid.encode.sources.layout import Rule, arrange
+from oodgrid.encode.sources.passing_over import is_image
 from oodgrid.errors import OodgridError
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
@@ -39,22 +34,21 @@ GONE = -1, 0
 UNREADABLE_ZIP = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 
 
-def archive(path: Path) -> ImageSet:
+def archive(path: Path, rule: Rule) -> ImageSet:
     """Return the images of a zip or tar file, by the folder in which each lies.
 
     Raises:
-        OodgridError: It is missing or not readable.
+        OodgridError: It is missing or not readable, or its layout could mean two things.
     """
     existing(path, "archive")
     sizes, read = _zip(path) if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip" else _tar(path)
-    paths = sorted(filter(is_image, sizes))
-    labels, classnames = classes_by_folder(paths)
+    layout = arrange(sizes, str(path), rule)
     _, time = file_stamp(path)
 
     def read_row(row: int) -> bytes:
-        return read(paths[row])
+        return read(layout.paths[row])
 
-    return ImageSet(paths, labels, classnames, read_row, lambda row: (sizes[paths[row]], time), str(path))
+    return of_layout(layout, read_row, lambda row: (sizes[layout.paths[row]], time), str(path))
 
 
 def webdataset(source: Webdataset, split: str) -> ImageSet:
