@@ -19,7 +19,7 @@ from PIL import Image
 from oodgrid.config import Dataset
 from oodgrid.encode.decode import decode
 from oodgrid.encode.sources import open_split
-from oodgrid.encode.sources.archives import brace_expand
+from oodgrid.encode.sources.webdataset import brace_expand
 from oodgrid.errors import OodgridError
 
 

@@ -11,6 +11,7 @@ from oodgrid.config import ListFile, expand
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing, file_stamp, of_layout
 from oodgrid.encode.sources.layout import Rule, arrange
 from oodgrid.encode.sources.passing_over import SUFFIXES
+from oodgrid.encode.sources.reading import read_image
 from oodgrid.errors import OodgridError, unknown
 
 
@@ -71,10 +72,7 @@ def _reading(
     """Return how a row is read, and how its size and time are found."""
 
     def read(row: int) -> bytes:
-        try:
-            return (root / paths[row]).read_bytes()
-        except OSError as error:
-            raise OodgridError(f"{where}: {paths[row]} cannot be read: {error.strerror}") from error
+        return read_image(root / paths[row], f"{where}: {paths[row]}")
 
     return read, lambda row: file_stamp(root / paths[row])
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from oodgrid.encode.sources.layout import Layout, in_order
+from oodgrid.encode.sources.reading import open_regular
 from oodgrid.errors import OodgridError
 
 UNKNOWN_STAMP = (-1, -1)
@@ -128,11 +129,11 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return a path that is there.
+    """Return the path of a file that is there.
 
     Raises:
-        OodgridError: It is not.
+        OodgridError: It is not, or it is a folder, a pipe or a device, on which reading may never end.
     """
-    if not path.exists():
-        raise OodgridError(f"{what} {path} does not exist: mend the path in the config")
+    with open_regular(path, f"{what} {path}"):
+        pass
     return path

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from oodgrid.encode.sources.image_set import is_image
+from oodgrid.encode.sources.passing_over import is_image
 from oodgrid.encode.sources.reading import Members, check_size, open_regular, piece_of, pieces_of
 from oodgrid.errors import OodgridError
 
@@ -59,7 +59,7 @@ def open_tar(path: Path, what: str) -> Members:
     """
     with open_regular(path, what) as file:
         head = file.read(max(map(len, (*COMPRESSED, *STRANGE))))
-        if known := next((name for magic, name in STRANGE.items() if head.startswith(magic)), None):
+        if known := packed_by(head):
             raise OodgridError(f"{what} is packed by {known}, which is not read here: unpack it, or pack it as .tar.gz")
         file.seek(0)
         if head.startswith(COMPRESSED):
@@ -83,6 +83,16 @@ def open_tar(path: Path, what: str) -> Members:
         return bytes(data)
 
     return Members({name: place.size for name, place in places.items()}, read, *found)
+
+
+def is_tar(head: bytes) -> bool:
+    """Say whether the first 512 bytes of a file are those of a tar, compressed or not."""
+    return head.startswith(COMPRESSED) or head[257:262] == b"ustar"
+
+
+def packed_by(head: bytes) -> str:
+    """Return the name of a format that is not read here, by the first bytes of a file; else nothing."""
+    return next((name for magic, name in STRANGE.items() if head.startswith(magic)), "")
 
 
 def _places(file: BinaryIO, what: str) -> tuple[dict[str, Place], tuple[set[str], Counter[str]]]:
@@ -159,12 +169,14 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
         if not block.strip(b"\0"):
             zeros, start = zeros + (len(block) == BLOCK), start + BLOCK
             continue
+        if len(block) < BLOCK:
+            break
         member = _header(opened, start, zeros, f"{what} is damaged after {last}, at byte {start:,}")
         if opened.offset > size:
             raise OodgridError(f"{what} ends in the middle of {member.name}: make or fetch it again")
         start, zeros, last = opened.offset, 0, member.name
         yield member
-    if zeros < 2:
+    if zeros < 2 or block:
         raise OodgridError(f"{what} ends in the middle, after {last}, without the end of a tar: make or fetch it again")
 
 
