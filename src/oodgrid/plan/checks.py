@@ -154,6 +154,18 @@ def check_imports(results: Path, experiment: Experiment) -> None:
             _check_label_list(labels, paths.label_texts(results, backbone.name, labels.name))
 
 
+def unencoded(results: Path, experiment: Experiment) -> list[Dataset]:
+    """Return the datasets whose images are still to be encoded; none where there are metrics from which to report."""
+    if paths.metrics(results, experiment.experiment).exists():
+        return []
+    named = {dataset.name: dataset for dataset in experiment.datasets() if not dataset.imported}
+    return [
+        dataset
+        for dataset in named.values()
+        if not all(paths.features(results, b.name, dataset.name, "test").exists() for b in experiment.backbones)
+    ]
+
+
 def _check_label_list(labels: LabelList, file: Path) -> None:
     if file.exists():
         return

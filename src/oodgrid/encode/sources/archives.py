@@ -8,9 +8,9 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from oodgrid.encode.sources.image_set import ImageSet, file_stamp, of_layout
+from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp, of_layout
 from oodgrid.encode.sources.layout import Rule, arrange
 from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.reading import Members, open_regular
@@ -28,16 +28,15 @@ def archive(path: Path, rule: Rule) -> ImageSet:
         OodgridError: It is missing, not readable, damaged or cut, or its layout could mean two things.
     """
     members = _open(path)
-    layout = arrange(members.sizes, str(path), rule)
+    full = {str(folder) for name in members.sizes for folder in PurePosixPath(name).parents}
+    layout = arrange([*members.sizes, *(f"{folder}/" for folder in members.folders - full)], str(path), rule)
     layout.passed_over.update(members.passed_over)
     refuse_twice(members, layout.paths, f"archive {path}")
-    inside = [name for name in members.sizes if name.lower().endswith(PACKED)]
-    packed = (
-        f"{len(inside)} files in it are packed themselves, as {printable(inside[0])}: unpack them" if inside else ""
-    )
-    if packed and not layout.paths:
-        raise OodgridError(f"archive {path} holds no image, but {packed}, and pack the images alone")
-    layout = replace(layout, remarks=(*layout.remarks, *([packed] if packed else [])))
+    if inside := [name for name in members.sizes if name.lower().endswith(PACKED)]:
+        said = f"packed files lie in it, {len(inside)} as {printable(inside[0])}, and are not looked into: unpack them"
+        if not layout.paths:
+            raise OodgridError(f"archive {path} holds no image, but {said} and pack the images alone")
+        layout = replace(layout, remarks=(*layout.remarks, said))
     _, time = file_stamp(path)
 
     def read_row(row: int) -> bytes:
@@ -62,7 +61,7 @@ def refuse_twice(members: Members, names: Iterable[str], what: str) -> None:
 def _open(path: Path) -> Members:
     """Return the files of an archive, whose kind its first bytes say: a tar may end with a zip in it."""
     what = f"archive {path}"
-    with open_regular(path, what) as file:
+    with open_regular(existing(path, "archive"), what) as file:
         head = file.read(512)
         zipped = head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
         if not zipped and not is_tar(head) and not packed_by(head):

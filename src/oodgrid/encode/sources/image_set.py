@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from oodgrid.encode.sources.reading import open_regular
 from oodgrid.errors import OodgridError
 
 UNKNOWN_STAMP = (-1, -1)
+LONGEST = 1000  # characters of a label
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class ImageSet:
             Any number of threads may call it.
         stamp: Row number to size in bytes and time of change in nanoseconds of what holds the image; -1 where unknown.
         where: The folder or archive in which the paths lie, for messages.
+        splits: The split of each image, where the source names it; None: all images are of the split asked for.
         passed_over: How many files of each kind the source holds that are not among them.
         remarks: What else is to be said of how the source was read, a line each.
     """
@@ -38,11 +41,17 @@ class ImageSet:
     read: Callable[[int], bytes | np.ndarray]
     stamp: Callable[[int], tuple[int, int]] = lambda row: UNKNOWN_STAMP
     where: str = ""
+    splits: Sequence[str] | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """What a file that is made of them records of how their source was read."""
+        return {"passed_over": dict(sorted(self.passed_over.items())), "remarks": list(self.remarks)}
 
     def place(self, row: int) -> str:
         """Return where an image lies, for messages."""
@@ -54,6 +63,7 @@ class ImageSet:
             self,
             paths=[self.paths[row] for row in rows],
             labels=self.labels[rows],
+            splits=None if self.splits is None else [self.splits[row] for row in rows],
             read=lambda row: self.read(int(rows[row])),
             stamp=lambda row: self.stamp(int(rows[row])),
         )
@@ -63,7 +73,7 @@ def of_layout(
     layout: Layout, read: Callable[[int], bytes], stamp: Callable[[int], tuple[int, int]], where: str
 ) -> ImageSet:
     """Return the images of a tree of folders, with what was passed over in it."""
-    more = {"passed_over": layout.passed_over, "remarks": layout.remarks}
+    more = {"splits": layout.splits, "passed_over": layout.passed_over, "remarks": layout.remarks}
     return ImageSet(layout.paths, layout.labels, layout.classnames, read, stamp, where, **more)
 
 
@@ -89,6 +99,8 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
         OodgridError: A label is neither, or too large.
     """
     texts = [_label_text(value, where) for value in values]
+    if long := next((text for text in texts if len(text) > LONGEST), None):
+        raise OodgridError(f"{where}: a label has {len(long)} characters, as {long[:20]!r}…: give numbers or names")
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
     names = in_order(set(texts) - {""})
@@ -129,11 +141,12 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return the path of a file that is there.
+    """Return the path of a file that is there; reading a pipe or a device would never end.
 
     Raises:
-        OodgridError: It is not, or it is a folder, a pipe or a device, on which reading may never end.
+        OodgridError: It is not, or it is no file.
     """
+    if not path.exists():
+        raise OodgridError(f"{what} {path} does not exist: mend the path in the config")
     with open_regular(path, f"{what} {path}"):
-        pass
-    return path
+        return path

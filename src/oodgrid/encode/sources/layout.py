@@ -33,22 +33,21 @@ class Rule:
     Attributes:
         class_folder: "top", "innermost" or "none"; None: there is one level of class folders, else it is refused.
         split_folders: The folder of each split, which may have several parts, as `images/train`.
-        split: The split that is wanted. Without `split_folders` all images are in it.
     """
 
     class_folder: str | None = None
     split_folders: Mapping[str, str] | None = None
-    split: str = "test"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of one split of a tree of folders.
+    """The images of a tree of folders.
 
     Attributes:
         paths: N names below the source, sorted.
         labels: Shape (N,), int32; -1 where an image has no class.
-        classnames: K names in the order of the labels, the same in every split; None where there are no classes.
+        classnames: K names in the order of the labels; None where there are no classes.
+        splits: The split of each image where the rule names folders of splits, else None.
         passed_over: How many files of each kind were left out; `passing_over.said` makes a line of it.
         remarks: What else is to be said, a line each.
     """
@@ -56,6 +55,7 @@ class Layout:
     paths: list[str]
     labels: np.ndarray
     classnames: list[str] | None
+    splits: list[str] | None = None
     passed_over: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ def arrange(names: Iterable[str], where: str, rule: Rule) -> Layout:
     classes do not count.
 
     Args:
-        names: The files below the source, with / between folders, in any order.
+        names: The files below the source, with / between folders, in any order; what ends in / is a folder without.
         where: The source, for messages.
         rule: What the configuration says of folders that could mean two things.
 
@@ -75,24 +75,25 @@ def arrange(names: Iterable[str], where: str, rule: Rule) -> Layout:
         OodgridError: The layout could mean two things and the rule does not say which, or a class would vanish.
     """
     found = sort_out(names)
-    paths = sorted(found.images)
-    folders = [PurePosixPath(path).parent.parts for path in paths]
-    remarks = _without_images(found, set(folders), where)
-    splits: Sequence[str | None] = [rule.split] * len(paths)
+    splits = None
+    folders = {path: _folder(path) for path in sorted(found.images)}
+    remarks = _without_images(found, set(folders.values()), where)
     if rule.split_folders:
         splits, folders = _take_out_splits(folders, rule.split_folders, where)
+        found.passed_over["outside the split folders"] += len(found.images) - len(folders)
     elif rule.class_folder is None:
-        _refuse_splits(set(folders), where)
-    if outside := sum(split is None for split in splits):
-        found.passed_over["outside the split folders"] += outside
-    class_of, wrapper = _classes({parts for parts, split in zip(folders, splits, strict=True) if split}, where, rule)
+        _refuse_splits(set(folders.values()), where)
+    class_of, around = _classes(set(folders.values()), where, rule)
     classnames = in_order(set(class_of.values()) - {""})
-    _refuse_twins(classnames, where)
+    _refuse_names(classnames, where)
     index = {"": -1, **{name: label for label, name in enumerate(classnames)}}
-    rows = [row for row, split in enumerate(splits) if split == rule.split]
-    labels = np.asarray([index[class_of[folders[row]]] for row in rows], dtype=np.int32)
-    remarks += [f"the classes are the folders in {wrapper}"] * bool(wrapper)
-    return Layout([paths[row] for row in rows], labels, classnames or None, found.passed_over, tuple(remarks))
+    labels = np.asarray([index[class_of[folder]] for folder in folders.values()], dtype=np.int32)
+    remarks += [f"the classes are the folders in {around}"] * bool(around)
+    return Layout(list(folders), labels, classnames or None, splits, +found.passed_over, tuple(remarks))
+
+
+def _folder(path: str) -> Parts:
+    return tuple(part for part in PurePosixPath(path).parent.parts if part not in ("..", "/"))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -102,10 +103,9 @@ def in_order(names: Iterable[str]) -> list[str]:
     texts.
     """
     names = sorted(names)
-    numbers = [re.fullmatch(r"(\D*)(\d+)(\D*)", name) for name in names]
-    if all(numbers) and len({(match[1].removesuffix("-"), match[3]) for match in numbers}) == 1:
-        negative = {match[0] for match in numbers if match[1] == "-"}
-        return [match[0] for match in sorted(numbers, key=lambda m: int(m[2]) * (-1 if m[0] in negative else 1))]
+    numbers = [re.fullmatch(r"(\D*)(\d{1,300})(\D*)", name) for name in names]
+    if all(numbers) and len({(match[1], match[3]) for match in numbers}) == 1:
+        return [match[0] for match in sorted(numbers, key=lambda match: int(match[2]))]
     return names
 
 
@@ -155,22 +155,19 @@ def _are_splits(named: Mapping[Parts, str | None], folders: set[Parts], depth: i
 
 
 def _take_out_splits(
-    folders: list[Parts], split_folders: Mapping[str, str], where: str
-) -> tuple[list[str | None], list[Parts]]:
-    """Return the split of every image, None outside of all, and its folder without that of the split.
+    folders: Mapping[str, Parts], split_folders: Mapping[str, str], where: str
+) -> tuple[list[str], dict[str, Parts]]:
+    """Return the split of every image that has one, and by its path its folder without that of the split.
 
     The folders of splits lie around the classes or within each: at the first depth where all of them are found.
     """
-    wanted = {split: PurePosixPath(name).parts for split, name in split_folders.items()}
-    for depth in range(max(map(len, folders), default=0)):
-        found = [_split_at(parts, depth, wanted) for parts in folders]
-        if set(found) >= set(wanted):
-            cut = [
-                parts if split is None else parts[:depth] + parts[depth + len(wanted[split]) :]
-                for parts, split in zip(folders, found, strict=True)
-            ]
-            return found, cut
-    there = sorted({printable(part) for parts in folders for part in parts})
+    wanted = {split: _folder(f"{name}/x") for split, name in split_folders.items()}
+    for depth in range(max(map(len, folders.values()), default=0)):
+        found = {path: split for path, parts in folders.items() if (split := _split_at(parts, depth, wanted))}
+        if set(found.values()) == set(wanted):
+            cut = {p: folders[p][:depth] + folders[p][depth + len(wanted[split]) :] for p, split in found.items()}
+            return list(found.values()), cut
+    there = sorted({printable(part) for parts in folders.values() for part in parts})
     raise OodgridError(
         f"{where}: no images in all of the split_folders {', '.join(split_folders.values())} side by side: "
         f"its folders are {', '.join(there[:6]) or 'none'}"
@@ -223,8 +220,13 @@ def _some(folders: set[Parts]) -> str:
     return ", ".join(names[:3]) + " …" * (len(names) > 3)
 
 
-def _refuse_twins(classnames: Sequence[str], where: str) -> None:
-    """Refuse class folders that are one on a disk which normalises names, as é of one sign and of two."""
+def _refuse_names(classnames: Sequence[str], where: str) -> None:
+    """Refuse class folders with numbers below 0, and such as are one where é of one sign and of two are the same."""
+    if negative := [name for name in classnames if re.fullmatch(r"-\d+", name)]:
+        raise OodgridError(
+            f"{where}: the class folder {negative[0]} is a number below 0, which stands for no class: rename it, or "
+            "take it out"
+        )
     seen: dict[str, str] = {}
     for name in classnames:
         if seen.setdefault(unicodedata.normalize("NFC", name), name) != name:

@@ -63,13 +63,15 @@ def sort_out(names: Iterable[str]) -> Sorted:
     """Return which files are images, and how many of which kind are not.
 
     Args:
-        names: Paths below the source, with / between folders.
+        names: Paths below the source, with / between folders; one that ends in / is a folder without files.
     """
     found = Sorted()
     for name in names:
         path = PurePosixPath(name)
         suffix = path.suffix.lower()
-        if left := system_part(path):
+        if name.endswith("/"):
+            found.others |= {} if system_part(path) else {path.parts: set()}
+        elif left := system_part(path):
             found.passed_over[left] += 1
         elif suffix in SUFFIXES:
             found.images.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -23,12 +24,14 @@ class Members:
     Attributes:
         sizes: Bytes of each, by its name, with / between folders.
         read: Name to bytes; any number of threads may call it.
+        folders: Names of those that it holds as such.
         twice: Names that the archive holds more than once.
         passed_over: How many members of each kind are no files.
     """
 
     sizes: dict[str, int]
     read: Callable[[str], bytes]
+    folders: set[str]
     twice: set[str]
     passed_over: Counter[str]
 
@@ -51,16 +54,19 @@ def open_regular(path: Path, what: str) -> BinaryIO:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise OodgridError(f"{what} does not exist: mend the path in the config") from None
-    except (OSError, ValueError) as error:  # a socket cannot be opened at all; ValueError: a NUL in the name
-        raise OodgridError(f"{what} cannot be read: {getattr(error, 'strerror', error)}") from error
-    kind = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(kind):
+        kind = os.fstat(descriptor).st_mode
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # of a socket, which cannot be opened at all
+            raise OodgridError(f"{what} cannot be read: {error.strerror}") from error
+        kind = stat.S_IFSOCK
+    except ValueError as error:  # of a NUL in its name
+        raise OodgridError(f"{what!r} cannot be read: {error}") from error
+    if stat.S_ISREG(kind):
+        return os.fdopen(descriptor, "rb")
+    if not stat.S_ISSOCK(kind):
         os.close(descriptor)
-        found = "a folder" if stat.S_ISDIR(kind) else "a pipe or a device"
-        raise OodgridError(f"{what} is {found} and no regular file: mend the path in the config")
-    return os.fdopen(descriptor, "rb")
+    found = "a folder" if stat.S_ISDIR(kind) else "a pipe, a socket or a device"
+    raise OodgridError(f"{what} is {found} and no file: mend the path in the config")
 
 
 def read_image(path: Path, place: str) -> bytes:

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from oodgrid.encode.sources.files import NO_FILES, READ_ALREADY
 from oodgrid.encode.sources.passing_over import is_image
 from oodgrid.encode.sources.reading import Members, check_size, open_regular, piece_of, pieces_of
 from oodgrid.errors import OodgridError
@@ -95,10 +96,11 @@ def packed_by(head: bytes) -> str:
     return next((name for magic, name in STRANGE.items() if head.startswith(magic)), "")
 
 
-def _places(file: BinaryIO, what: str) -> tuple[dict[str, Place], tuple[set[str], Counter[str]]]:
-    """Return where every file lies, and the names that come twice, and how many members are no files."""
+def _places(file: BinaryIO, what: str) -> tuple[dict[str, Place], tuple[set[str], set[str], Counter[str]]]:
+    """Return where every file lies, and of the archive: its folders, the names that come twice, what is no file."""
     places: dict[str, Place] = {}
     links: dict[str, str] = {}
+    folders: set[str] = set()
     twice: set[str] = set()
     passed_over: Counter[str] = Counter()
     for member in _headers(file, what):
@@ -111,12 +113,14 @@ def _places(file: BinaryIO, what: str) -> tuple[dict[str, Place], tuple[set[str]
             links[name] = PurePosixPath(member.linkname).as_posix()
         elif member.issym():
             links[name] = os.path.normpath(PurePosixPath(name).parent / member.linkname)
-        elif not member.isdir():
-            passed_over["pipes or devices"] += 1
+        elif member.isdir():
+            folders.add(name)
+        else:
+            passed_over[NO_FILES] += 1
     places = _linked(links, places, passed_over) | places
     if not any("/" in name for name in places):  # made by a tool of Windows that takes its own separator along
         places = {name.replace("\\", "/"): place for name, place in places.items()}
-    return places, (twice, passed_over)
+    return places, (folders, twice, passed_over)
 
 
 def _place(member: tarfile.TarInfo, what: str) -> Place:
@@ -134,6 +138,7 @@ def _place(member: tarfile.TarInfo, what: str) -> Place:
 def _linked(links: dict[str, str], places: dict[str, Place], passed_over: Counter[str]) -> dict[str, Place]:
     """Return where files behind links lie; what a link to a folder shows is in the archive under its own name."""
     found: dict[str, Place] = {}
+    folders = {str(folder) for name in places for folder in PurePosixPath(name).parents} if links else set()
     for link in links:
         target = _end(link, links)
         if target in places:
@@ -141,7 +146,7 @@ def _linked(links: dict[str, str], places: dict[str, Place], passed_over: Counte
         elif is_image(link):
             found[link] = GONE
         else:
-            passed_over["links to folders or to nothing"] += 1
+            passed_over[READ_ALREADY if target in folders else "links to nothing"] += 1
     return found
 
 
@@ -176,6 +181,8 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
             raise OodgridError(f"{what} ends in the middle of {member.name}: make or fetch it again")
         start, zeros, last = opened.offset, 0, member.name
         yield member
+    if start == 0:
+        raise OodgridError(f"{what} is not a readable tar or zip file: it is of {size} bytes")
     if zeros < 2 or block:
         raise OodgridError(f"{what} ends in the middle, after {last}, without the end of a tar: make or fetch it again")
 

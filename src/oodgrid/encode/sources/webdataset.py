@@ -19,7 +19,7 @@ from typing import Any
 
 from oodgrid.config import Webdataset, expand
 from oodgrid.encode.sources.archives import refuse_twice
-from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, file_stamp
+from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing, file_stamp
 from oodgrid.encode.sources.passing_over import is_image, printable, system_part
 from oodgrid.encode.sources.reading import Members
 from oodgrid.encode.sources.tars import open_tar
@@ -51,7 +51,7 @@ def webdataset(source: Webdataset, split: str) -> ImageSet:
     """
     pattern = source.shards if isinstance(source.shards, str) else source.shards[split]
     shards = _shards(pattern)
-    opened = [open_tar(Path(shard), f"shard {shard}") for shard in shards]
+    opened = [open_tar(existing(Path(shard), "shard"), f"shard {shard}") for shard in shards]
     times = [file_stamp(Path(shard))[1] for shard in shards]
     found = [_samples(members, source, shard) for members, shard in zip(opened, shards, strict=True)]
     images = [(number, name) for number, samples in enumerate(found) for name in samples.labels]

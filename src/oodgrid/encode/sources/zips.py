@@ -50,13 +50,16 @@ def open_zip(path: Path, what: str) -> Members:
             raise OodgridError(f"{what} is not a readable zip file: {error}{cut}") from error
     piece = pieces_of(path, what)
     places: dict[str, Place] = {}
+    folders: set[str] = set()
     twice: set[str] = set()
     for start, info in zip(starts, infos, strict=True):
         name = info.filename.replace("\\", "/")  # which the format forbids, and tools of Windows have written
-        if not name.endswith("/"):
-            name = PurePosixPath(name).as_posix()
-            twice |= {name} & places.keys()
-            places[name] = Place(start, info)
+        folder, name = name.endswith("/"), PurePosixPath(name).as_posix()
+        if folder:
+            folders.add(name)
+            continue
+        twice |= {name} & places.keys()
+        places[name] = Place(start, info)
 
     def read(name: str) -> bytes:
         start, info = places[name]
@@ -66,7 +69,7 @@ def open_zip(path: Path, what: str) -> Members:
         except BROKEN as error:
             raise OodgridError(f"{path}: {name} cannot be read: {error}") from error
 
-    return Members({name: place.info.file_size for name, place in places.items()}, read, twice, Counter())
+    return Members({name: place.info.file_size for name, place in places.items()}, read, folders, twice, Counter())
 
 
 def _starts(file: BinaryIO, infos: list[zipfile.ZipInfo], stop: int) -> list[int]:
