@@ -105,8 +105,10 @@ def _places(file: BinaryIO, what: str) -> tuple[dict[str, Place], tuple[set[str]
     passed_over: Counter[str] = Counter()
     for member in _headers(file, what):
         name = PurePosixPath(member.name).as_posix()
-        if (name in places or name in links) and not member.isdir() and member.linkname != member.name:
-            twice.add(name)  # a link to itself is what tar makes of a file that it was given twice
+        if member.islnk() and member.linkname == member.name:
+            continue  # what tar makes of a file that it was given twice
+        if (name in places or name in links) and not member.isdir():
+            twice.add(name)
         if member.isreg():
             places[name] = _place(member, what)
         elif member.islnk():

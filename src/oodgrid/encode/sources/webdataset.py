@@ -71,7 +71,7 @@ def webdataset(source: Webdataset, split: str) -> ImageSet:
         return opened[number].sizes[name], times[number]
 
     passed_over = sum((samples.passed_over for samples in found), Counter())
-    return ImageSet(paths, labels, classnames, read_row, stamp, pattern, passed_over, remarks)
+    return ImageSet(paths, labels, classnames, read_row, stamp, pattern, passed_over=passed_over, remarks=remarks)
 
 
 # ------------------------------------------------------------------------------------------------------- shards
