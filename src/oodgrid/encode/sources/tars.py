@@ -166,33 +166,39 @@ def _end(name: str, links: dict[str, str]) -> str:
 
 
 def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
-    """Yield the header of every member, of tars that were joined by `cat` too, to the last byte of the file."""
-    size, start, zeros, last = os.fstat(file.fileno()).st_size, 0, 0, "its beginning"
+    """Yield the header of every member, and raise unless the file ends as a tar does, with blocks of zeros alone."""
+    size, start, last = os.fstat(file.fileno()).st_size, 0, "its beginning"
     try:
         opened = tarfile.open(fileobj=file, mode="r:", encoding="utf-8")  # noqa: SIM115 (it is the caller's file)
     except BROKEN as error:
         raise OodgridError(f"{what} is not a readable tar or zip file: {error}") from error
-    while block := _block(file, start):
-        if not block.strip(b"\0"):
-            zeros, start = zeros + (len(block) == BLOCK), start + BLOCK
-            continue
-        if len(block) < BLOCK:
-            break
-        member = _header(opened, start, zeros, f"{what} is damaged after {last}, at byte {start:,}")
+    while len(block := _block(file, start)) == BLOCK and block.strip(b"\0"):
+        member = _header(opened, start, f"{what} is damaged after {last}, at byte {start:,}")
         if opened.offset > size:
             raise OodgridError(f"{what} ends in the middle of {member.name}: make or fetch it again")
-        start, zeros, last = opened.offset, 0, member.name
+        start, last = opened.offset, member.name
         yield member
-    if start == 0:
-        raise OodgridError(f"{what} is not a readable tar or zip file: it is of {size} bytes")
-    if zeros < 2 or block:
+    if start == 0 and len(block) < BLOCK:
+        raise OodgridError(f"{what} is not a readable tar or zip file: it has {size} bytes")
+    if size < start + 2 * BLOCK:
         raise OodgridError(f"{what} ends in the middle, after {last}, without the end of a tar: make or fetch it again")
+    file.seek(start)
+    if any(block.strip(b"\0") for block in iter(partial(file.read, CHUNK), b"")):
+        raise OodgridError(
+            f"{what} goes on behind the end of a tar, after {last}: it is damaged, or several were joined: "
+            "make or fetch it again, or give each of them"
+        )
+    if (
+        size > -(-(start + 2 * BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+    ):  # as a download of which a part is missing
+        raise OodgridError(
+            f"{what} has {size - start:,} zeros after {last}, more than a tar is filled up with: its last part may be "
+            "missing, make or fetch it again"
+        )
 
 
-def _header(opened: tarfile.TarFile, start: int, zeros: int, said: str) -> tarfile.TarInfo:
+def _header(opened: tarfile.TarFile, start: int, said: str) -> tarfile.TarInfo:
     """Return the header at a place, and leave the place of the next one in `opened.offset`."""
-    if zeros > 1:
-        opened.pax_headers = {}  # what holds for all members holds for those of one tar
     opened.offset = start
     opened.fileobj.seek(start)
     try:

@@ -21,7 +21,7 @@ from oodgrid.errors import OodgridError
 
 # RuntimeError: compressed in a way that Python does not know; ValueError: a name that is no UTF-8
 BROKEN = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, ValueError, struct.error)
-LOCAL, LOCAL_MAGIC, END_MAGIC = struct.Struct("<4s22x2H"), b"PK\x03\x04", b"PK\x05\x06"
+LOCAL, LOCAL_MAGIC, END_MAGIC = struct.Struct("<4s2xH18x2H"), b"PK\x03\x04", b"PK\x05\x06"
 DESCRIPTOR = 24  # bytes that may stand behind a member, at most
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # by a password, strongly, names too
 UTF8 = 0x800
@@ -98,9 +98,10 @@ def _starts(file: BinaryIO, infos: list[zipfile.ZipInfo], stop: int) -> list[int
 def _header(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     """Return the length of a member's own header, which repeats its name."""
     file.seek(info.header_offset)
-    magic, length, more = LOCAL.unpack(file.read(LOCAL.size))
+    magic, flags, length, more = LOCAL.unpack(file.read(LOCAL.size))
     name = info.orig_filename
-    if magic != LOCAL_MAGIC or file.read(length) != name.encode("utf-8" if info.flag_bits & UTF8 else "cp437"):
+    alike = file.read(length) == name.encode("utf-8" if info.flag_bits & UTF8 else "cp437")
+    if magic != LOCAL_MAGIC or not alike or (not name.isascii() and (flags ^ info.flag_bits) & UTF8):
         raise zipfile.BadZipFile(f"its directory and the header of {name.partition(chr(0))[0]} differ")
     if "\0" in name:
         raise zipfile.BadZipFile(f"the name {name.partition(chr(0))[0]} goes on behind a NUL sign")
