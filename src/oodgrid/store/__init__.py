@@ -2,8 +2,10 @@
 
 Feature, text and view files are HDF5, learned parameters safetensors, tables Parquet, manifests JSON. Every file is
 written beside its place, synced and renamed, so a killed job leaves the old file or none.
+Without its seal a file is refused. Tables of other people are read by `frames`.
 """
 
+from oodgrid.store import frames
 from oodgrid.store.features import (
     Features,
     Sources,
@@ -19,13 +21,14 @@ from oodgrid.store.features import (
     read_sources,
     read_texts,
     read_views,
-    verify,
     write_features,
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, check, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, check, no_memory, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
+from oodgrid.store.seal import check as verify
+from oodgrid.store.services import without
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
@@ -41,8 +44,11 @@ __all__ = [
     "atomic",
     "check",
     "check_finite",
+    "frames",
+    "no_memory",
     "read_arrays",
     "read_attribute",
+    "read_bytes",
     "read_features",
     "read_json",
     "read_local_features",
@@ -54,6 +60,7 @@ __all__ = [
     "read_views",
     "run_record",
     "verify",
+    "without",
     "write_arrays",
     "write_features",
     "write_json",
