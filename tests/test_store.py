@@ -429,7 +429,7 @@ def test_pipes_and_folders_are_no_files(one_of_each):
     for path, read in one_of_each.items():
         path.unlink()
         os.mkfifo(path)
-        assert "no regular file" in failure(read, path)
+        assert "is a pipe" in failure(read, path)
         path.unlink()
         path.mkdir()
         assert "is a folder" in failure(read, path)

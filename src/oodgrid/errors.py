@@ -22,3 +22,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
     return OodgridError(f"unknown {kind} '{name}': {hint}")
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return what a library says of a failure, on one line and not cut within a word."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= most else said[:most].rsplit(" ", 1)[0] + " …"

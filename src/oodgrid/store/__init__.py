@@ -25,7 +25,7 @@ from oodgrid.store.features import (
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, check, no_memory, read_bytes, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.seal import check as verify
 from oodgrid.store.services import without
@@ -44,6 +44,7 @@ __all__ = [
     "atomic",
     "check",
     "check_finite",
+    "existing",
     "frames",
     "no_memory",
     "read_arrays",

@@ -159,6 +159,18 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         raise OodgridError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def existing(path: Path) -> Path:
+    """Return the path of a file that a person named.
+
+    Raises:
+        OodgridError: It is not there, or no file.
+    """
+    if not path.is_file():
+        what = "does not exist" if not path.exists() else f"is {_kind(path)}, not a file"
+        raise OodgridError(f"file {path} {what}: mend the path")
+    return path
+
+
 def _digests(data: bytes) -> tuple[int, bytes, bytes]:
     """Return where the digest of a file stands, what stands there, and what should; place 0 where it has no seal."""
     view, place = memoryview(data), data.rfind(SEAL.encode()) + len(SEAL)
@@ -207,8 +219,11 @@ def no_memory(path: Path) -> MemoryError:
 
 
 def _strange(path: Path) -> OodgridError:
-    what = "a folder" if path.is_dir() else "no regular file (a pipe, a socket or a device)"
-    return OodgridError(f"{path} is {what}: take it away, and the next run makes the file")
+    return OodgridError(f"{path} is {_kind(path)}, not a file: take it away, and the next run makes it")
+
+
+def _kind(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a pipe, a socket or a device"
 
 
 def _remake(path: Path) -> str | None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodgrid.errors import OodgridError
-from oodgrid.store.files import no_memory, read_bytes
+from oodgrid.errors import OodgridError, one_line
+from oodgrid.store.files import existing, no_memory, read_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,11 +35,13 @@ def read_csv(path: Path, raw: bytes | None = None, **options: Any) -> pl.DataFra
     """
     import polars as pl
 
-    raw = read_bytes(path) if raw is None else raw
+    raw = read_bytes(existing(path)) if raw is None else raw
     try:
         raw.decode()
     except UnicodeDecodeError as error:
-        raise OodgridError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+        raise OodgridError(
+            f"{path} cannot be read: it is not UTF-8 text (byte {error.start}): save it as UTF-8"
+        ) from error
     if b"\0" in raw:
         raise OodgridError(f"{path} is no text: it holds NUL characters. Save it as UTF-8 (and not as UTF-16)")
     if re.search(rb"\r(?!\n)", raw):
@@ -54,7 +56,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> tuple[pl.D
         OodgridError: It is missing or unreadable, or lacks a column.
         MemoryError: It does not fit into the memory at hand.
     """
-    return parse_parquet(path, read_bytes(path), columns)
+    return parse_parquet(path, read_bytes(existing(path)), columns)
 
 
 def parse_parquet(path: Path, raw: bytes, columns: Sequence[str] | None = None) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -76,7 +78,7 @@ def parquet_columns(path: Path) -> list[str]:
     """
     import polars as pl
 
-    raw = read_bytes(path)
+    raw = read_bytes(existing(path))
     return _guarded(path, lambda: list(pl.read_parquet_schema(io.BytesIO(raw))))
 
 
@@ -88,7 +90,7 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
     """
     import polars as pl
 
-    return pl.scan_parquet(io.BytesIO(read_bytes(path)))
+    return pl.scan_parquet(io.BytesIO(read_bytes(existing(path))))
 
 
 def write_parquet(path: Path, table: pl.DataFrame, **options: Any) -> None:
@@ -111,5 +113,5 @@ def _guarded(path: Path, parse: Callable[[], Any]) -> Any:
     except MemoryError as error:
         raise no_memory(path) from error
     except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise OodgridError(f"{path} is no readable table: {said[:200]}") from error
+        said = one_line(error).split(" Consider setting ")[0]  # polars' own options are none of ours
+        raise OodgridError(f"{path} cannot be read as a table: {said}") from error

@@ -20,6 +20,7 @@ from oodgrid.encode.sources.image_set import (
     is_image,
 )
 from oodgrid.errors import OodgridError, unknown
+from oodgrid.store import frames
 
 
 def folder(root: Path) -> ImageSet:
@@ -101,12 +102,7 @@ def _is_path(line: str) -> bool:
 
 
 def _read_table(file: Path, source: ListFile) -> dict[str, list[Any]]:
-    import polars as pl
-
-    try:
-        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise OodgridError(f"list {file} cannot be read: {str(error).splitlines()[0]}") from error
+    table = frames.read_parquet(file)[0] if file.suffix == ".parquet" else frames.read_csv(file, infer_schema=False)
     wanted = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
     for name, column in wanted.items():
         if column not in table.columns and (name, column) != ("label", "label"):  # that one is only looked for
