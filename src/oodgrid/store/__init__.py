@@ -28,7 +28,6 @@ from oodgrid.store.features import (
 from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.seal import check as verify
-from oodgrid.store.services import without
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
@@ -61,7 +60,6 @@ __all__ = [
     "read_views",
     "run_record",
     "verify",
-    "without",
     "write_arrays",
     "write_features",
     "write_json",

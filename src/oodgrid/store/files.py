@@ -19,7 +19,7 @@ import numpy as np
 
 from oodgrid import __version__
 from oodgrid.errors import OodgridError
-from oodgrid.store.services import without
+from oodgrid.services import without
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
