@@ -9,6 +9,7 @@ import yaml
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
+from oodgrid.labels import has_class
 
 WIDTH = 120
 MOST = 6  # entries of a list that a person is shown
@@ -59,7 +60,7 @@ def _hdf5(path: Path) -> dict[str, Any]:
     found = read(path)  # looks beyond checksums, at the counts
     holds = {name: " x ".join(map(str, shape)) + f" {kind}" for name, (shape, kind) in store.array_shapes(path).items()}
     if "labels" in holds:
-        holds["classes"] = len(set(found.labels.tolist()) - {-1})
+        holds["classes"] = len(set(found.labels[has_class(found.labels)].tolist()))
     return {"holds": {**holds, "checksums": "match"}, "about": {**about, "run": store.read_attribute(path, "run")}}
 
 

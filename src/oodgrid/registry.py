@@ -182,7 +182,7 @@ def fit_code(name: str) -> str:
 def score_code(names: Iterable[str]) -> str:
     """Return the fingerprint of the code that decides these scores."""
     files = sorted({file for name in names if (file := find("score", name).plugin)})
-    return code_fingerprint("oodgrid.score", "oodgrid.sampling") + "".join(file_sha256(file)[:16] for file in files)
+    return code_fingerprint("oodgrid.score") + "".join(file_sha256(file)[:16] for file in files)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:

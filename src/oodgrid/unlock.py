@@ -130,7 +130,7 @@ def _works_in(process: Any, folder: Path) -> bool:
     import psutil
 
     try:
-        return os.path.samefile(process.cwd() or "/", folder)
+        return Path(process.cwd() or "/").samefile(folder)
     except psutil.NoSuchProcess:
         return False
     except (psutil.Error, OSError):
@@ -155,7 +155,7 @@ def _began(pid: int) -> int | None:
 
 def _namespace() -> str | None:
     with suppress(OSError):
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     return None
 
 

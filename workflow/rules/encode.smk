@@ -12,7 +12,7 @@ rule encode_shard:
         shard=r"\d+",
         shards=r"\d+",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["encode"]
     resources:
         gpu=GPU,
@@ -41,7 +41,7 @@ for splits, datasets in plan.encoded(experiment).items():
         wildcard_constraints:
             dataset=plan.either(datasets),
         conda:
-            "../envs/torch.yaml"
+            environment("torch")
         threads: THREADS["encode"]
         resources:
             gpu=GPU,
@@ -61,7 +61,7 @@ rule encode_texts:
     wildcard_constraints:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     resources:
         gpu=GPU,
     params:
@@ -81,7 +81,7 @@ rule encode_shuffled:
     wildcard_constraints:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     resources:
         gpu=GPU,
     params:
@@ -99,7 +99,7 @@ rule encode_labels:
     log:
         f"results/{EXPERIMENT}/logs/encode/{{backbone}}/labels/{{label_list}}.log",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["encode"]
     resources:
         gpu=GPU,
@@ -122,7 +122,7 @@ rule encode_views:
     wildcard_constraints:
         id_dataset=plan.either(plan.viewed(experiment)),
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["encode"]
     resources:
         gpu=GPU,

@@ -9,7 +9,7 @@ rule tables:
     log:
         f"results/{EXPERIMENT}/logs/report/tables.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         code=plan.report_code("tables"),
@@ -30,7 +30,7 @@ rule draw:
     log:
         f"results/{EXPERIMENT}/logs/report/figures.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         code=plan.report_code("figures"),
@@ -47,7 +47,7 @@ rule page:
     log:
         f"results/{EXPERIMENT}/logs/report/page.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         code=plan.report_code("page"),

@@ -40,6 +40,10 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     title = f"fit {method} on {id_dataset} ({backbone})"
     units = tqdm(grid.units(experiment, method), desc=title, unit="fit", delay=5)
     fits = [_fit_one(made, entry, files, unit, kept, identity) for unit in units]
+    for record in fits:
+        if record["status"] == "ok":
+            remarks = files.few_shot.remarks(record["shots"], experiment.seeds) + record["info"].get("remarks", [])
+            record["reason"] = "; ".join(remarks) or None
     path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
     store.write_json(path, {"method": choice.name, "params": choice.params, "fits": fits})
     print(f"{title}: {_summary(fits)}")
@@ -65,7 +69,8 @@ def _fit_one(
         _check_needs(entry, data, files)
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
-        store.write_arrays(path, learned.arrays, learned.info)
+        said = {"remarks": learned.remarks} if learned.remarks else {}
+        store.write_arrays(path, learned.arrays, learned.info | said)
 
     try:
         path = kept.get({**identity, "shots": unit.shots, "seed": unit.seed}, ".safetensors", learn)

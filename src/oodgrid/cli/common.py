@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def experiment_of(options: argparse.Namespace) -> Experiment:
     """Return the experiment that `--config` names."""
     from oodgrid.config import load
+    from oodgrid.plan import check_planned
 
+    check_planned(options.config)
     return load(options.config)
 
 

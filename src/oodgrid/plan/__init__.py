@@ -10,6 +10,7 @@ from oodgrid.plan.files import (
     encoded,
     encoded_files,
     encoded_lists,
+    encoded_splits,
     encoded_texts,
     feature_files,
     figure_files,
@@ -25,7 +26,7 @@ from oodgrid.plan.files import (
     view_files,
     viewed,
 )
-from oodgrid.plan.jobs import config_path, gpu_per_job, threads, write_config
+from oodgrid.plan.jobs import PlannedConfig, check_planned, gpu_per_job, job_environment, threads
 from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
 
 __all__ = [
@@ -34,20 +35,23 @@ __all__ = [
     "FORMATS",
     "STREAM_TABLES",
     "TABLES",
+    "PlannedConfig",
     "apply_code",
     "check_identities",
     "check_imports",
     "check_inputs",
-    "config_path",
+    "check_planned",
     "either",
     "encoded",
     "encoded_files",
     "encoded_lists",
+    "encoded_splits",
     "encoded_texts",
     "feature_files",
     "figure_files",
     "fit_input",
     "gpu_per_job",
+    "job_environment",
     "report_code",
     "report_files",
     "result_files",
@@ -61,5 +65,4 @@ __all__ = [
     "threads",
     "view_files",
     "viewed",
-    "write_config",
 ]

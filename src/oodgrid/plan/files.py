@@ -76,11 +76,16 @@ def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: s
     return [paths.shard(results, backbone, dataset, number, count) for number in numbers]
 
 
+def encoded_splits(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
+    """Return the feature files of a dataset that encoding makes."""
+    return split_files(results, backbone, experiment.dataset(dataset))
+
+
 def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
     """Return what every fit may see: train, val and text; a test file only where the config asks for that leak."""
     dataset = experiment.id_dataset(id_dataset)
-    chosen_on = "test" if dataset.leaky_selection_on_test else "val"
-    splits = [f for f in split_files(results, backbone, dataset) if f.stem in ("train", chosen_on)]
+    seen = ("train", "val", "test") if dataset.leaky_selection_on_test else ("train", "val")
+    splits = [f for f in split_files(results, backbone, dataset) if f.stem in seen]
     return splits + text_files(results, backbone, dataset)
 
 

@@ -12,6 +12,7 @@ from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import archives, arrays, files, libraries
 from oodgrid.encode.sources.image_set import SUFFIXES, ImageSet
 from oodgrid.errors import OodgridError
+from oodgrid.labels import has_class
 
 __all__ = ["ImageSet", "class_names", "open_split"]
 
@@ -90,10 +91,17 @@ def _named(dataset: Dataset, images: ImageSet) -> ImageSet:
 
 
 def _split_rows(dataset: Dataset, labels: np.ndarray, split: str) -> np.ndarray:
-    """Return the rows of one split: a seeded draw in each class, the same whatever the order of the files."""
-    wanted = dataset.splits
-    rows: list[int] = []
-    for label in np.unique(labels):
+    """Return the rows of one split: a seeded draw in each class, the same whatever the order of the files.
+
+    Images without a class are for the test split: nothing can be learned from them or selected by them.
+    """
+    wanted, known = dataset.splits, has_class(labels)
+    if not known.any():
+        raise OodgridError(
+            f"dataset {dataset.name}: splits take images of every class, and no image has one: leave out splits"
+        )
+    rows: list[int] = [] if split in ("train", "val") else np.flatnonzero(~known).tolist()
+    for label in np.unique(labels[known]):
         members = np.flatnonzero(labels == label).tolist()
         if len(members) <= wanted.train + wanted.val:
             raise OodgridError(
