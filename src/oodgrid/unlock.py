@@ -148,9 +148,15 @@ def _boot() -> str | None:
 
 
 def _began(pid: int) -> int | None:
-    """Return when a process began, in ticks since the machine did, which no change of the clock moves."""
+    """Return when a process began, in ticks since the machine did, which no change of the clock moves; 0 if it ended.
+
+    A process that was killed may stay in the list until its parent looks.
+    """
     text = _read(f"/proc/{pid}/stat")
-    return int(text.rpartition(")")[2].split()[19]) if text else None
+    if text is None:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])
 
 
 def _namespace() -> str | None:
