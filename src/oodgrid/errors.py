@@ -89,6 +89,11 @@ def printable(text: str, most: int | None = None) -> str:
     return textwrap.shorten(text, most, placeholder=" …") if " " in text[:most] else f"{text[:most]}…"
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return what a library says of a failure, as part of a line and not cut within a word."""
+    return printable(_text(error), most) or type(error).__name__
+
+
 def brief(value: Any) -> str:
     """Return a value of a configuration as its user may recognise it, however long, deep or strange it is."""
     try:

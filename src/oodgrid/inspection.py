@@ -57,7 +57,7 @@ def _hdf5(path: Path) -> dict[str, Any]:
     store.verify(path)
     about = store.read_provenance(path)
     read = store.read_texts if "text" in about else store.read_views if "views" in about else store.read_features
-    found = read(path)  # looks beyond checksums: counts, and values that another tool may have written
+    found = read(path)  # looks beyond checksums, at the counts
     holds = {name: " x ".join(map(str, shape)) + f" {kind}" for name, (shape, kind) in store.array_shapes(path).items()}
     if "labels" in holds:
         holds["classes"] = len(set(found.labels[has_class(found.labels)].tolist()))

@@ -3,7 +3,7 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from oodgrid import grid, plan, registry
+from oodgrid import grid, plan, registry, unlock
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
@@ -45,6 +45,7 @@ if workflow.is_main_process:
 
 # Neither parsing nor a dry run writes anything.
 onstart:
+    unlock.record(Path.cwd())  # whose lock it is
     PLANNED.write()
 
 

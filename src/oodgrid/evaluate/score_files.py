@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.store import frames
 
 KEYS = ("dataset", "shots", "seed", "ood_dataset")  # of the tables of the stage score: they tell sets and fits apart
 NOT_SCORES = (*KEYS, "index", "path", "label", "prediction")
@@ -110,7 +111,7 @@ def _read_csv(path: Path, column: str | None) -> NDArray[np.float64]:
         raw = gzip.decompress(raw)
     if not raw.strip():
         raise OodgridError(f"{path}: is empty")
-    cells = pl.read_csv(raw, has_header=False, infer_schema=False).with_columns(pl.all().str.strip_chars())
+    cells = frames.read_csv(path, raw, has_header=False, infer_schema=False).with_columns(pl.all().str.strip_chars())
     first = cells.row(0)
     has_header = _to_float(pl.Series(first, dtype=pl.String)).is_null().any() and any(first)
     names = [cell or "" for cell in first] if has_header else [""] * len(first)
@@ -132,7 +133,7 @@ def _to_float(cells: pl.Series) -> pl.Series:
 
 def _read_parquet(path: Path, column: str | None, where: dict[str, str]) -> NDArray[np.float64]:
     """Read one numeric column of some rows of a .parquet file, without loading the others."""
-    lazy = pl.scan_parquet(path, glob=False)
+    lazy = frames.scan_parquet(path)
     names = lazy.collect_schema().names()
     choices = [name for name in names if "dataset" not in names or name not in NOT_SCORES]
     name = choices[_choose(choices, column, path)]
