@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +109,13 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_metrics(options: argparse.Namespace) -> None:
     """Print metrics of anybody's own scores."""
-    from oodgrid.evaluate.score_files import compare_files, format_table
+    from oodgrid.evaluate.score_files import Dialect, compare_files, format_table
 
-    row = compare_files(options.id, options.ood, options.score, options.negate)
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if options.json else sys.stdout)
+
+    dialect = Dialect(options.header, options.decimal, options.separator)
+    row = compare_files(options.id, options.ood, options.score, options.negate, dialect, say)
     print(json.dumps(row, indent=1) if options.json else format_table(row, options.negate))
 
 

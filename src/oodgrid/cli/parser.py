@@ -153,6 +153,11 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
     metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
+    metrics.add_argument("--header", action=argparse.BooleanOptionalAction,
+                         help=".csv: whether the first line holds names; needed where that is in doubt")  # fmt: skip
+    metrics.add_argument("--decimal", metavar="SIGN", help=".csv: decimal sign, . (default) or ,")
+    metrics.add_argument("--separator", metavar="SIGN",
+                         help=".csv: between cells; default a comma, with --decimal , a semicolon")  # fmt: skip
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
     listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
