@@ -164,7 +164,7 @@ def check(seed, folder):
 
 
 def test_mutated_csv_files(tmp_path):
-    for seed in range(600):
+    for seed in range(500):
         check(seed, tmp_path)
 
 
@@ -207,7 +207,7 @@ def check_binary(seed, folder):
 
 
 def test_mutated_binary_files(tmp_path, capfd):
-    for seed in range(300):
+    for seed in range(150):
         check_binary(seed, tmp_path)
     assert capfd.readouterr() == ("", "")  # nothing that a library prints of its own accord
 

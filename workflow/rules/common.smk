@@ -3,7 +3,7 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from oodgrid import grid, plan, registry
+from oodgrid import grid, paths, plan, registry
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
@@ -18,6 +18,8 @@ try:
     experiment = parse_experiment(config)
     plan.check_identities(RESULTS, experiment)
     plan.check_imports(RESULTS, experiment)
+    if workflow.is_main_process:  # not each job, while others write
+        plan.check_finished(RESULTS, experiment)
     if experiment.plugins:  # before anything is computed, not after encoding
         from oodgrid.score.checks import check_plugins
 

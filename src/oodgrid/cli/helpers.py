@@ -170,13 +170,15 @@ def run_inspect(options: argparse.Namespace) -> None:
 
 def run_verify(options: argparse.Namespace) -> None:
     """Check results files, and say of each what was found."""
-    bad = 0
-    for file in options.files:
+    from oodgrid.inspection import checkable
+
+    bad, files = 0, [file for path in options.files for file in checkable(path)]
+    for file in files:
         state, said = _verified(file, options)
         bad += state != "ok"
         print(f"{state:8}{said}")
     if bad:
-        raise OodgridError(f"{bad} of {len(options.files)} files are damaged or out of date (named above)")
+        raise OodgridError(f"{bad} of {len(files)} files are damaged or out of date (named above)")
 
 
 def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:

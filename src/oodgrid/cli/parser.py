@@ -165,8 +165,8 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                     "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
     inspect.add_argument("file", type=Path)
     verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
-                   "oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
-    verify.add_argument("files", type=Path, nargs="+")
+                   "oodgrid verify results/demo\n  oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
+    verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")

@@ -117,7 +117,7 @@ def _text(path: Path) -> str:
 def _rows(text: str, offset: int, dialect: Dialect, path: Path) -> Rows:
     """Return the rows, each of as many cells as the first; blank lines at the end are none, elsewhere they are empty."""
     reader = csv.reader(io.StringIO(text), delimiter=dialect.delimiter, skipinitialspace=True, strict=True)
-    rows = [(reader.line_num + offset, [cell.strip() for cell in row]) for row in reader]
+    rows = [(reader.line_num + offset, [cell.strip(" \t") for cell in row]) for row in reader]
     while rows and not rows[-1][1]:
         rows.pop()
     first = next((cells for _, cells in rows if cells), [])

@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs
+from oodgrid.plan.checks import check_finished, check_identities, check_imports, check_inputs
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -15,6 +15,7 @@ from oodgrid.plan.files import (
     figure_files,
     fit_input,
     report_files,
+    report_parts,
     result_files,
     score_files,
     score_input,
@@ -35,6 +36,7 @@ __all__ = [
     "STREAM_TABLES",
     "TABLES",
     "apply_code",
+    "check_finished",
     "check_identities",
     "check_imports",
     "check_inputs",
@@ -50,6 +52,7 @@ __all__ = [
     "gpu_per_job",
     "report_code",
     "report_files",
+    "report_parts",
     "result_files",
     "score_files",
     "score_input",

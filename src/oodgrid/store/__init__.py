@@ -4,6 +4,7 @@ Feature, text and view files are HDF5, learned parameters safetensors, tables Pa
 written beside its place, synced and renamed, so a killed job leaves the old file or none.
 """
 
+from oodgrid.store.digests import DIGESTS, check_digests, write_digests
 from oodgrid.store.features import (
     Features,
     Sources,
@@ -29,6 +30,7 @@ from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
+    "DIGESTS",
     "FORMAT",
     "SEAL",
     "UNSEALED",
@@ -40,6 +42,7 @@ __all__ = [
     "array_shapes",
     "atomic",
     "check",
+    "check_digests",
     "check_finite",
     "read_arrays",
     "read_attribute",
@@ -55,6 +58,7 @@ __all__ = [
     "run_record",
     "verify",
     "write_arrays",
+    "write_digests",
     "write_features",
     "write_json",
     "write_table",
