@@ -66,3 +66,8 @@ def metrics(results: Path, experiment: str) -> Path:
 def curves(results: Path, experiment: str) -> Path:
     """Return the table of curves that the figures draw."""
     return results / experiment / "curves.parquet"
+
+
+def digests(results: Path, experiment: str, part: str) -> Path:
+    """Return the manifest of what the files of a part of the report are: "tables", "figures" or "page"."""
+    return results / experiment / f"{part}.digests.json"

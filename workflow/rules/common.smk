@@ -3,7 +3,7 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from oodgrid import grid, plan, registry, unlock
+from oodgrid import grid, paths, plan, registry, unlock
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
@@ -19,8 +19,10 @@ try:
     if workflow.is_main_process:  # on the node of a cluster a job checks what it reads itself
         plan.check_identities(RESULTS, experiment)
         plan.check_imports(RESULTS, experiment)
+        plan.check_finished(RESULTS, experiment)
         if unencoded := plan.unencoded(RESULTS, experiment):
             from oodgrid.encode.sources.checking import check_sources
+
 
             check_sources(unencoded)
         if experiment.plugins:  # before anything is computed, not after encoding

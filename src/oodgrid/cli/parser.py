@@ -155,6 +155,11 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
     metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
+    metrics.add_argument("--header", action=argparse.BooleanOptionalAction,
+                         help=".csv: whether the first line holds names; needed where that is in doubt")  # fmt: skip
+    metrics.add_argument("--decimal", metavar="SIGN", help=".csv: decimal sign, . (default) or ,")
+    metrics.add_argument("--separator", metavar="SIGN",
+                         help=".csv: between cells; default a comma, with --decimal , a semicolon")  # fmt: skip
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
     listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
@@ -166,8 +171,8 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                     "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
     inspect.add_argument("file", type=Path)
     verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
-                   "oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
-    verify.add_argument("files", type=Path, nargs="+")
+                   "oodgrid verify results/demo\n  oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
+    verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")

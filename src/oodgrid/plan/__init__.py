@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs, unencoded
+from oodgrid.plan.checks import check_finished, check_identities, check_imports, check_inputs, unencoded
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -16,6 +16,7 @@ from oodgrid.plan.files import (
     figure_files,
     fit_input,
     report_files,
+    report_parts,
     result_files,
     score_files,
     score_input,
@@ -38,6 +39,7 @@ __all__ = [
     "TABLES",
     "PlannedConfig",
     "apply_code",
+    "check_finished",
     "check_identities",
     "check_imports",
     "check_inputs",
@@ -55,6 +57,7 @@ __all__ = [
     "job_environment",
     "report_code",
     "report_files",
+    "report_parts",
     "result_files",
     "score_files",
     "score_input",

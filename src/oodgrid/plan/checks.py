@@ -9,7 +9,15 @@ from oodgrid import paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
 from oodgrid.errors import OodgridError
 from oodgrid.identity import differences, digest
-from oodgrid.plan.files import feature_files, label_files, shuffled_files, split_files, text_files, views_file
+from oodgrid.plan.files import (
+    feature_files,
+    label_files,
+    report_parts,
+    shuffled_files,
+    split_files,
+    text_files,
+    views_file,
+)
 from oodgrid.plan.triggers import ENCODE_VERSION
 
 
@@ -126,6 +134,21 @@ def _check_alike(parts: dict[Path, Any], what: str) -> None:
         if lines := differences(found, wanted, what):
             said = "; ".join(lines).replace("in the config", f"in {first}")
             raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
+
+
+def check_finished(results: Path, experiment: Experiment) -> None:
+    """Refuse metrics, tables, figures and a page that are not as they were written: Snakemake looks at times alone.
+
+    Raises:
+        OodgridError: A file is damaged or edited, or was made from others; the message names all of a part.
+    """
+    name = experiment.experiment
+    for table in (paths.metrics(results, name), paths.curves(results, name)):
+        if table.exists():
+            store.check(table)
+    for part in report_parts(results, experiment):
+        if (manifest := paths.digests(results, name, part)).exists():
+            store.check_digests(manifest, missing=False)
 
 
 def _test_split(dataset: Dataset) -> dict[str, str]:

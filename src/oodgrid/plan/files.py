@@ -149,9 +149,20 @@ def figure_files(results: Path, experiment: Experiment) -> list[Path]:
 
 
 def report_files(results: Path, experiment: Experiment) -> list[Path]:
-    """Return the whole report."""
+    """Return the whole report, with the digests of its parts."""
+    parts = report_parts(results, experiment)
+    digests = [paths.digests(results, experiment.experiment, part) for part in parts]
+    return [file for files in parts.values() for file in files] + digests
+
+
+def report_parts(results: Path, experiment: Experiment) -> dict[str, list[Path]]:
+    """Return the files of each part of the report."""
     page = results / experiment.experiment / "report.html"
-    return [*table_files(results, experiment), *figure_files(results, experiment), page]
+    return {
+        "tables": table_files(results, experiment),
+        "figures": figure_files(results, experiment),
+        "page": [page],
+    }
 
 
 def encoded(experiment: Experiment) -> dict[tuple[str, ...], list[str]]:

@@ -6,6 +6,7 @@ Without its seal a file is refused. Tables of other people are read by `frames`.
 """
 
 from oodgrid.store import frames
+from oodgrid.store.digests import DIGESTS, check_digests, write_digests
 from oodgrid.store.features import (
     Features,
     Sources,
@@ -32,6 +33,7 @@ from oodgrid.store.seal import checksum
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
+    "DIGESTS",
     "FORMAT",
     "SEAL",
     "UNSEALED",
@@ -43,6 +45,7 @@ __all__ = [
     "array_shapes",
     "atomic",
     "check",
+    "check_digests",
     "check_finite",
     "checksum",
     "existing",
@@ -63,6 +66,7 @@ __all__ = [
     "run_record",
     "verify",
     "write_arrays",
+    "write_digests",
     "write_features",
     "write_json",
     "write_table",
