@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_experiment(results: Path, experiment: Experiment) -> None:
-    """Raise what stands against an experiment: cached files that do not fit, what is missing, plugins that are none.
+    """Raise what stands against an experiment: sources, cached and final files that do not fit, what is no plugin.
 
     Raises:
         OodgridError: `Mistakes` has a line for each.
@@ -22,9 +22,19 @@ def check_experiment(results: Path, experiment: Experiment) -> None:
     from oodgrid import plan
     from oodgrid.errors import all_of
 
-    checks = [partial(check, results, experiment) for check in (plan.check_identities, plan.check_imports)]
+    whole = (plan.check_identities, plan.check_imports, plan.check_finished, _check_sources)
+    checks = [partial(check, results, experiment) for check in whole]
     plugins = [partial(_check_plugin, score) for score in experiment.scores if experiment.plugins]
     all_of(*checks, *plugins)
+
+
+def _check_sources(results: Path, experiment: Experiment) -> None:
+    from oodgrid import plan
+
+    if unencoded := plan.unencoded(results, experiment):
+        from oodgrid.encode.sources.checking import check_sources
+
+        check_sources(unencoded)
 
 
 def _check_plugin(score: Choice) -> None:
