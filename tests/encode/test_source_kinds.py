@@ -19,7 +19,8 @@ from PIL import Image
 from oodgrid.config import Dataset
 from oodgrid.encode.decode import decode
 from oodgrid.encode.sources import open_split
-from oodgrid.encode.sources.archives import brace_expand
+from oodgrid.encode.sources.files import NO_FILES
+from oodgrid.encode.sources.webdataset import brace_expand
 from oodgrid.errors import OodgridError
 
 
@@ -269,11 +270,15 @@ def test_links_within_a_tar_are_what_they_name(tmp_path):
         "b/soft.jpg": (tarfile.SYMTYPE, "../a/x.jpg"),
         "b/to a link.jpg": (tarfile.SYMTYPE, "soft.jpg"),
         "c": (tarfile.SYMTYPE, "a"),
+        "b/over a folder.jpg": (tarfile.SYMTYPE, "../c/x.jpg"),
         "elsewhere": (tarfile.SYMTYPE, "/etc"),
+        "a/x.jpg": (tarfile.LNKTYPE, "a/x.jpg"),  # of a file that was given to tar twice
+        "pipe.png": (tarfile.FIFOTYPE, ""),
     }
     images = opened(archive=str(make_tar(tmp_path / "own.tar", {"a/x.jpg": jpeg(0)}, links=links)))
-    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/soft.jpg", "b/to a link.jpg", "c/x.jpg"]
+    assert images.paths == ["a/x.jpg", "b/hard.jpg", "b/over a folder.jpg", "b/soft.jpg", "b/to a link.jpg"]
     assert {images.read(row) for row in range(5)} == {jpeg(0)}
+    assert images.passed_over == {"links to folders read already": 1, "links to nothing": 1, NO_FILES: 1}
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "nowhere.jpg", "lost.jpg"])

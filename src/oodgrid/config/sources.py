@@ -80,6 +80,9 @@ class Webdataset(Strict):
     shards: str | dict[Literal["train", "val", "test"], str] = Field(
         description="As shards/{000..012}.tar, or one such pattern for each split."
     )
+    image: str | None = Field(
+        None, description="Suffix of the member with the image where a sample has several: jpg, rgb.png."
+    )
     label: str = Field("cls", description="Suffix of the member with the label: cls, txt, json.")
     json_key: str = Field("label", description="Where the label is in .json members: its key.")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from oodgrid.config import Dataset, expand
-from oodgrid.encode.sources import archives, arrays, files, libraries
+from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.lists import listed
@@ -92,7 +92,7 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
         "folder": lambda source: files.folder(expand(source), rule),
         "list": listed,
         "archive": lambda source: archives.archive(expand(source), rule),
-        "webdataset": lambda source: archives.webdataset(source, split),
+        "webdataset": lambda source: webdataset.webdataset(source, split),
         "idx": lambda source: arrays.idx(expand(source.images), expand(source.labels)),
         "numpy": arrays.numpy_arrays,
         "torchvision": lambda source: libraries.torchvision(source, split),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oodgrid.encode.sources.image_set import ImageSet, file_stamp, of_layout
 from oodgrid.encode.sources.layout import Rule, arrange
+from oodgrid.encode.sources.reading import read_image
 from oodgrid.errors import OodgridError
 
 READ_ALREADY = "links to folders read already"
@@ -36,15 +37,7 @@ def reading(
     """Return how a row is read, and how its size and time are found."""
 
     def read(row: int) -> bytes:
-        path = root / paths[row]
-        try:
-            if path.exists() and not path.is_file():  # a pipe would be waited for, and a device has no end
-                raise OodgridError(f"{where}: {paths[row]} is no file but a folder, a pipe, a socket or a device")
-            return path.read_bytes()
-        except OSError as error:
-            raise OodgridError(f"{where}: {paths[row]} cannot be read: {error.strerror}") from error
-        except ValueError as error:  # of names with a NUL in them
-            raise OodgridError(f"{where}: {paths[row]!r} cannot be read: {error}") from error
+        return read_image(root / paths[row], f"{where}: {paths[row]}")
 
     return read, lambda row: file_stamp(root / paths[row])
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from oodgrid.encode.sources.layout import Layout, in_order, twins
+from oodgrid.encode.sources.reading import open_regular
 from oodgrid.errors import OodgridError
 
 UNKNOWN_STAMP = (-1, -1)
@@ -153,7 +154,5 @@ def existing(path: Path, what: str) -> Path:
     """
     if not path.exists():
         raise OodgridError(f"{what} {path} does not exist: mend the path in the config")
-    if not path.is_file():
-        kind = "a folder" if path.is_dir() else "a pipe, a socket or a device"
-        raise OodgridError(f"{what} {path} is {kind} and no file: mend the path in the config")
-    return path
+    with open_regular(path, f"{what} {path}"):
+        return path
