@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from oodgrid import inspection, store
 from oodgrid.config import Backbone, Dataset
@@ -27,7 +28,7 @@ from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.sources.checking import check_sources
 from oodgrid.encode.sources.layout import Rule, arrange, in_order, split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, said
-from oodgrid.errors import OodgridError
+from oodgrid.errors import Mistakes, OodgridError
 
 # formats that Pillow names but whose pixels it does not decode by itself, or that are drawings, documents, other data
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF", "PALM"}
@@ -288,18 +289,19 @@ def test_splits_without_classes_are_classes_only_where_that_is_said():
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "said"),
     [
-        {"folder": "x", "split_folders": {"train": "train"}},
-        {"folder": "x", "split_folders": {"train": "a", "test": "b"}, "splits": {"train": 1, "val": 1}},
-        {"list": {"file": "l.csv"}, "split_folders": {"test": "x"}},
-        {"list": {"file": "l.csv"}, "class_folder": "top"},
-        {"list": {"file": "l.json", "split": "s"}},
-        {"list": {"file": "l.csv", "splits": ["test"]}},
+        ({"folder": "x", "split_folders": {"train": "train"}}, "split_folders names the splits train but no test"),
+        ({"folder": "x", "split_folders": {"test": "b", "val": "c"}, "splits": {"train": 1, "val": 1}}, "has its own"),
+        ({"list": {"file": "l.csv"}, "split_folders": {"test": "x"}}, "split_folders is for folder and archive"),
+        ({"list": {"file": "l.csv"}, "class_folder": "top"}, "class_folder is for folder and archive, not for list"),
+        ({"list": {"file": "l.json", "split": "s"}}, "has no columns: leave them out"),
+        ({"list": {"file": "l.csv", "splits": ["test"]}}, "name it by split:"),
     ],
 )
-def test_keys_that_do_not_fit_are_one_line(fields):
-    failure(Dataset, name="own", **fields)
+def test_keys_that_do_not_fit_are_refused(fields, said):
+    with pytest.raises(ValidationError, match=said):
+        Dataset(name="own", **fields)
 
 
 # ----------------------------------------------------------------------------------------------------- classes
@@ -349,7 +351,9 @@ def test_what_is_no_file_is_never_opened(tmp_path):
     for row in (2, 3):  # an image that is missing is no image to pass over
         assert "cannot be read" in failure(images.read, row)
     (tmp_path / "list.csv").write_text("path,label\ncat/1.png,0\n")
-    assert "is no file but" in failure(opened(list={"file": str(tmp_path / "list.csv")}).read, 0)
+    assert "a pipe, a socket or a device and no file" in failure(
+        opened(list={"file": str(tmp_path / "list.csv")}).read, 0
+    )
     for fields in ({"list": {"file": str(tmp_path / "cat/1.png")}}, {"archive": str(tmp_path / "cat/1.png")},
                    {"numpy": {"images": str(tmp_path / "cat/1.png")}}, {"archive": str(tmp_path)}):  # fmt: skip
         assert "no file" in failure(opened, **fields)
@@ -601,8 +605,9 @@ def test_all_that_is_wrong_with_small_sources_is_said_at_once(tmp_path, capsys):
         {"folder": "${OODGRID_NO_SUCH_VARIABLE}"},
         {"generated": {"kind": "noise"}},
     ]
-    line = failure(check_sources, [Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
-    assert "holds folders of splits" in line
-    assert "dataset d1: 2 classnames" in line
-    assert "not here" not in line
+    with pytest.raises(Mistakes) as caught:
+        check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
+    first, second = caught.value.lines
+    assert "holds folders of splits" in first
+    assert "dataset d1: 2 classnames" in second
     assert capsys.readouterr().err == "oodgrid: d2: passed over 1 file: 1 Thumbs.db\n"
