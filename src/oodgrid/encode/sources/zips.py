@@ -25,6 +25,7 @@ LOCAL, LOCAL_MAGIC, END_MAGIC = struct.Struct("<4s2xH18x2H"), b"PK\x03\x04", b"P
 DESCRIPTOR = 24  # bytes that may stand behind a member, at most
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # by a password, strongly, names too
 UTF8 = 0x800
+MEMORY = 2**28  # bytes that LZMA may ask for
 
 
 class Place(NamedTuple):
@@ -131,7 +132,7 @@ def _unpacked(data: bytes, info: zipfile.ZipInfo) -> bytes:
         data = bz2.BZ2Decompressor().decompress(data, most)
     elif info.compress_type == zipfile.ZIP_LZMA:  # a version and a length, then what .lzma files have but for the size
         alone = data[4:9] + b"\xff" * 8 + data[9:]
-        data = lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(alone, most)
+        data = lzma.LZMADecompressor(lzma.FORMAT_ALONE, MEMORY).decompress(alone, most)
     elif info.compress_type != zipfile.ZIP_STORED:
         raise zipfile.BadZipFile(f"it is packed by method {info.compress_type}, which is not read: pack it by deflate")
     if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
