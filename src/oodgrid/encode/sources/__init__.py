@@ -13,7 +13,7 @@ from oodgrid.encode.sources import archives, arrays, files, libraries, webdatase
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.lists import listed
-from oodgrid.encode.sources.naming import check_gaps, named
+from oodgrid.encode.sources.naming import check_gaps, named, untrained
 from oodgrid.encode.sources.passing_over import said
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
@@ -60,7 +60,7 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
             )
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
-    return opened
+    return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
 
 
 def class_names(dataset: Dataset) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid.encode.sources.layout import Layout, in_order
+from oodgrid.encode.sources.layout import Layout, in_order, twins
 from oodgrid.encode.sources.reading import open_regular
 from oodgrid.errors import OodgridError
 
@@ -98,12 +98,13 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     Raises:
         OodgridError: A label is neither, or too large.
     """
-    texts = [_label_text(value, where) for value in values]
+    texts = [label_text(value, where) for value in values]
     if long := next((text for text in texts if len(text) > LONGEST), None):
         raise OodgridError(f"{where}: a label has {len(long)} characters, as {long[:20]!r}…: give numbers or names")
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
     names = in_order(set(texts) - {""})
+    twins(names, where)
     index = {"": -1, **{name: label for label, name in enumerate(names)}}
     return np.asarray([index[text] for text in texts], dtype=np.int32), names
 
@@ -120,7 +121,12 @@ def whole_labels(values: Sequence[int], where: str) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def _label_text(value: int | float | str | None, where: str) -> str:
+def label_text(value: int | float | str | None, where: str) -> str:
+    """Return a label as text, a whole number without the `.0` behind it that tools write; "" stands for no class.
+
+    Raises:
+        OodgridError: It is neither a whole number nor a text.
+    """
     if value is None or (isinstance(value, float | np.floating) and value != value):  # NaN: tables of floats say so
         return ""
     if isinstance(value, str):

@@ -10,11 +10,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 
-from oodgrid.encode.sources.passing_over import UNREADABLE, Sorted, printable, sort_out
+from oodgrid.encode.sources.passing_over import UNREADABLE, Sorted, folder_parts, printable, sort_out
 from oodgrid.errors import OodgridError
 
 Parts = tuple[str, ...]
@@ -76,7 +75,7 @@ def arrange(names: Iterable[str], where: str, rule: Rule) -> Layout:
     """
     found = sort_out(names)
     splits = None
-    folders = {path: _folder(path) for path in sorted(found.images)}
+    folders = {path: folder_parts(path.rpartition("/")[0]) for path in sorted(found.images)}
     remarks = _without_images(found, set(folders.values()), where)
     if rule.split_folders:
         splits, folders = _take_out_splits(folders, rule.split_folders, where)
@@ -85,15 +84,12 @@ def arrange(names: Iterable[str], where: str, rule: Rule) -> Layout:
         _refuse_splits(set(folders.values()), where)
     class_of, around = _classes(set(folders.values()), where, rule)
     classnames = in_order(set(class_of.values()) - {""})
-    _refuse_names(classnames, where)
+    _refuse_negative(classnames, where)
+    remarks += twins(classnames, where)
     index = {"": -1, **{name: label for label, name in enumerate(classnames)}}
     labels = np.asarray([index[class_of[folder]] for folder in folders.values()], dtype=np.int32)
     remarks += [f"the classes are the folders in {around}"] * bool(around)
     return Layout(list(folders), labels, classnames or None, splits, +found.passed_over, tuple(remarks))
-
-
-def _folder(path: str) -> Parts:
-    return tuple(part for part in PurePosixPath(path).parent.parts if part not in ("..", "/"))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -161,7 +157,7 @@ def _take_out_splits(
 
     The folders of splits lie around the classes or within each: at the first depth where all of them are found.
     """
-    wanted = {split: _folder(f"{name}/x") for split, name in split_folders.items()}
+    wanted = {split: folder_parts(name) for split, name in split_folders.items()}
     for depth in range(max(map(len, folders.values()), default=0)):
         found = {path: split for path, parts in folders.items() if (split := _split_at(parts, depth, wanted))}
         if set(found.values()) == set(wanted):
@@ -220,17 +216,28 @@ def _some(folders: set[Parts]) -> str:
     return ", ".join(names[:3]) + " …" * (len(names) > 3)
 
 
-def _refuse_names(classnames: Sequence[str], where: str) -> None:
-    """Refuse class folders with numbers below 0, and such as are one where é of one sign and of two are the same."""
+def _refuse_negative(classnames: Sequence[str], where: str) -> None:
     if negative := [name for name in classnames if re.fullmatch(r"-\d+", name)]:
         raise OodgridError(
             f"{where}: the class folder {negative[0]} is a number below 0, which stands for no class: rename it, or "
             "take it out"
         )
+
+
+def twins(classnames: Sequence[str], where: str) -> list[str]:
+    """Return a remark on classes whose names differ in case alone, which some disks cannot tell apart.
+
+    Raises:
+        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two: nobody sees which is which.
+    """
     seen: dict[str, str] = {}
+    folded: dict[str, str] = {}
     for name in classnames:
         if seen.setdefault(unicodedata.normalize("NFC", name), name) != name:
-            raise OodgridError(f"{where}: two class folders are called {name}, in other Unicode signs: join them")
+            raise OodgridError(f"{where}: two classes are called {name}, in other Unicode signs: join them")
+        folded.setdefault(name.casefold(), name)
+    pairs = [(folded[name.casefold()], name) for name in classnames if folded[name.casefold()] != name]
+    return [f"the classes {printable(one)} and {printable(other)} differ in case alone" for one, other in pairs[:3]]
 
 
 def _without_images(found: Sorted, with_images: set[Parts], where: str) -> list[str]:

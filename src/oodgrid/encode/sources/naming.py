@@ -11,6 +11,7 @@ import numpy as np
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable
 from oodgrid.errors import OodgridError
+from oodgrid.labels import NO_CLASS, has_class
 
 
 def named(images: ImageSet, given: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
@@ -36,19 +37,21 @@ def named(images: ImageSet, given: Sequence[str] | None, where: str, renumber: b
 
 
 def _numbered(images: ImageSet, given: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
-    found = np.unique(images.labels[images.labels >= 0])
+    found = np.unique(images.labels[has_class(images.labels)])
     if given is None:
         fits = not renumber or np.array_equal(found, np.arange(len(found)))
     else:
         fits = not len(found) or found[-1] < len(given)
         if not fits and not (renumber and np.array_equal(found, np.arange(1, len(given) + 1))):
             raise OodgridError(
-                f"{where}: {len(given)} classnames for {found[-1] + 1} classes of images: labels are positions in "
-                f"classnames, from 0 to {len(given) - 1}, and here {_run(found)}"
+                f"{where}: {len(given)} classnames for labels up to {found[-1]}: labels are positions in classnames, "
+                f"from 0 to {len(given) - 1}, and here {_run(found)}: give all names, or number the labels anew"
             )
     if fits:
-        return images
-    labels = np.where(images.labels < 0, -1, np.searchsorted(found, images.labels)).astype(np.int32)
+        empty = np.setdiff1d(np.arange(len(given or ())), found) if renumber else ()
+        remark = [f"no image of {_some([given[label] for label in empty])}"] if len(empty) else []
+        return replace(images, remarks=(*images.remarks, *remark))
+    labels = np.where(has_class(images.labels), np.searchsorted(found, images.labels), NO_CLASS).astype(np.int32)
     remark = f"labels run from 0: {_run(found)} in the source became 0 to {len(found) - 1}, by value"
     return replace(images, labels=labels, remarks=(*images.remarks, remark))
 
@@ -60,12 +63,23 @@ def check_gaps(labels: Sequence[np.ndarray], where: str) -> None:
         OodgridError: They do not.
     """
     found = np.unique(np.concatenate(labels))
-    found = found[found >= 0]
+    found = found[has_class(found)]
     if len(found) and found[-1] != len(found) - 1:
         raise OodgridError(
             f"{where}: labels must run from 0 to the number of classes less one, and here are {_run(found)}: "
             "number the classes anew, or give classnames for all numbers"
         )
+
+
+def untrained(images: ImageSet, split: str) -> ImageSet:
+    """Return the images of train or val with a remark on classes without any, and on images without a class."""
+    known = images.labels[has_class(images.labels)]
+    remarks = []
+    if missing := sorted(set(range(len(images.classnames or ()))) - set(known.tolist())):
+        remarks.append(f"no {split} image of {_some([images.classnames[label] for label in missing])}")
+    if without := len(images) - len(known):
+        remarks.append(f"{without} {split} images have no class")
+    return replace(images, remarks=(*images.remarks, *remarks))
 
 
 def _check_given(found: Sequence[str], given: Sequence[str], where: str) -> list[str]:
@@ -74,9 +88,11 @@ def _check_given(found: Sequence[str], given: Sequence[str], where: str) -> list
         raise OodgridError(
             f"{where}: {len(given)} classnames for {len(found)} classes of images ({_some(found)}): give one for each"
         )
-    place = {_plain(name): position for position, name in enumerate(found)}
+    places: dict[str, set[int]] = {}  # a list of classes may hold a name twice, as ImageNet's
+    for position, name in enumerate(found):
+        places.setdefault(_plain(name), set()).add(position)
     for position, name in enumerate(given):
-        if place.get(_plain(name), position) != position:
+        if position not in places.get(_plain(name), {position}):
             raise OodgridError(
                 f"{where}: classnames stand for the classes found by position, and '{name}' stands at that of "
                 f"{printable(found[position])}: write them in the order {_some(found)}, or leave them out"
@@ -101,7 +117,7 @@ def _one_number(names: Sequence[str]) -> bool:
 
 
 def _plain(name: str) -> str:
-    return " ".join(re.findall(r"\w+", name.casefold().replace("_", " ")))
+    return " ".join(re.findall(r"\w+", name.casefold().replace("_", " "))) or name
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -111,9 +127,10 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _run(labels: np.ndarray) -> str:
-    if len(labels) > 1 and len(labels) == labels[-1] - labels[0] + 1:
-        return f"{labels[0]} to {labels[-1]}"
-    return _some([str(label) for label in labels.tolist()])
+    values = labels.tolist()
+    if len(values) > 1 and len(values) == values[-1] - values[0] + 1:
+        return f"{values[0]} to {values[-1]}"
+    return _some([str(value) for value in values])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 # All of which Pillow decodes the pixels by itself, but for video, documents and drawings. A list of ours and not what
@@ -67,36 +68,51 @@ def sort_out(names: Iterable[str]) -> Sorted:
     """
     found = Sorted()
     for name in names:
-        path = PurePosixPath(name)
-        suffix = path.suffix.lower()
-        if name.endswith("/"):
-            found.others |= {} if system_part(path) else {path.parts: set()}
-        elif left := system_part(path):
+        folder, _, file = name.rpartition("/")
+        suffix = _suffix(file)
+        if not file:
+            found.others |= {} if _system_folder(folder) else {folder_parts(folder): set()}
+        elif left := system_part(name):
             found.passed_over[left] += 1
         elif suffix in SUFFIXES:
             found.images.append(name)
         else:
-            found.passed_over[printable(suffix) or "without a suffix"] += 1
-            found.others.setdefault(path.parent.parts, set()).add(suffix)
+            kind = suffix if re.fullmatch(r"\.(?!\d+$)\w{1,10}", suffix, re.ASCII) else "without a suffix"
+            found.passed_over[kind] += 1
+            found.others.setdefault(folder_parts(folder), set()).add(suffix)
     return found
 
 
 def is_image(name: str) -> bool:
     """Say whether a file is an image by its name, and not what a file manager or a system has left behind."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not system_part(path)
+    return _suffix(name.rpartition("/")[2]) in SUFFIXES and not system_part(name)
 
 
-def system_part(path: PurePosixPath) -> str:
+def system_part(name: str | PurePosixPath) -> str:
     """Return the part of a path that a file manager or system has made, as `@eaDir` or `hidden`; else nothing."""
-    *folders, file = path.parts or ("",)
-    for part in folders:
-        known = part.casefold() in SYSTEM_FOLDERS or re.fullmatch(r"found\.\d{3}", part.casefold())
-        if known or (part.startswith(".") and part != ".."):
+    folder, _, file = str(name).rpartition("/")
+    if left := _system_folder(folder):
+        return left
+    return printable(file) if file.casefold() in SYSTEM_FILES else "hidden" if file.startswith(".") else ""
+
+
+@lru_cache(1 << 16)  # folders are few, and files may be a million
+def folder_parts(folder: str) -> tuple[str, ...]:
+    """Return the folders of a path, outermost first, without such as lead nowhere below the source."""
+    return tuple(part for part in folder.split("/") if part not in ("", ".", ".."))
+
+
+@lru_cache(1 << 16)
+def _system_folder(folder: str) -> str:
+    for part in folder_parts(folder):
+        if part.casefold() in SYSTEM_FOLDERS or re.fullmatch(r"\..*|found\.\d{3}", part.casefold(), re.DOTALL):
             return printable(part)
-    if file.casefold() in SYSTEM_FILES:
-        return printable(file)
-    return "hidden" if file.startswith(".") else ""
+    return ""
+
+
+def _suffix(file: str) -> str:
+    stem, dot, suffix = file.rpartition(".")
+    return f".{suffix.lower()}" if dot and stem else ""
 
 
 def said(passed_over: Mapping[str, int]) -> str:
