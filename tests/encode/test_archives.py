@@ -185,7 +185,7 @@ def test_every_cut_is_refused(tmp_path, name):
         (lambda data: data[:1024] + bytes(2048) + data[3072:], "goes on behind the end of a tar, after cat/0.png"),
         (lambda data: data + data, "goes on behind the end of a tar, after été/2.png: it is damaged, or several"),
         (lambda data: data + b"junk", "goes on behind the end of a tar"),
-        (lambda data: data + bytes(10240), "zeros after été/2.png, more than a tar is filled up with"),
+        (lambda data: data + bytes(2**16), "zeros after été/2.png, more than a tar is filled up with"),
         (lambda data: data[:4608], "ends in the middle"),
         (lambda data: data.rstrip(b"\0") + bytes(512), "without the end of a tar"),
         (lambda data: data[:1024] + b"x" + data[1025:], "is damaged after cat/0.png, at byte 1,024: bad checksum"),
@@ -327,6 +327,7 @@ DIRECTORY, END = b"PK\x01\x02", b"PK\x05\x06"
         (edited(ONE, DIRECTORY, 24, "<I", 2**32 - 2), "is too large for an image (4,294,967,294 bytes"),
         (edited(ONE, END, 10, "<H", 2), "its directory is not complete"),
         (ONE[:-22] + zipped({}), "leaves out"),
+        (edited(ONE, DIRECTORY, 38, "<I", 0o120777 << 16), "a/x.png cannot be read: it is a link"),
         (ONE[:-1], "it is cut or no zip at all"),
         (b"", "is not a readable tar or zip file"),
     ],
@@ -341,6 +342,13 @@ def test_names_with_backslashes_are_folders_as_any(tmp_path):
         images = opened(tmp_path / name, data)
         assert bytes_of(images) == FILES
         assert images.classnames == ["cat", "doe", "été"]
+
+
+def test_names_in_a_zip_that_does_not_say_how_they_are_written(tmp_path):
+    """Tools of Linux write UTF-8, and the format's own code page holds for the rest."""
+    made = zipped({"xx/0.png": png(0), "b/1.png": png(1)})
+    for raw, name in (("é".encode(), "é"), (b"\x82\x82", "éé")):
+        assert opened(tmp_path / "x.zip", made.replace(b"xx", raw)).classnames == ["b", name]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
