@@ -9,10 +9,10 @@ from pathlib import Path
 
 from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import open_splits
-from oodgrid.encode.sources.archives import brace_expand
 from oodgrid.encode.sources.files import files_below
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable, said
+from oodgrid.encode.sources.webdataset import brace_expand
 from oodgrid.errors import OodgridError
 
 FILES = 20_000  # of a folder, and
