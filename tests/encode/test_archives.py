@@ -299,6 +299,25 @@ def test_a_huge_file_with_holes_is_refused_for_its_size(tmp_path):
 def test_what_is_no_file_is_not_waited_for(tmp_path, make, name):
     make(tmp_path / name)
     assert "and no file: mend the path" in failure(tmp_path / name)
+    for source in (
+        {"numpy": {"images": str(tmp_path / name)}},
+        {"idx": dict.fromkeys(("images", "labels"), str(tmp_path / name))},
+    ):
+        with pytest.raises(OodgridError, match="and no file: mend the path"):
+            open_split(Dataset(name="own", **source), "test")
+
+
+def test_headers_that_no_tool_would_write_are_damage(tmp_path):
+    """Sizes below zero, beyond the file and beyond any; a map of holes that does not end."""
+    for size in (b"\xff" * 10 + b"\xfe\0", b"\x80" + bytes(3) + b"\x7f" + b"\xff" * 7, b"77777777777\0"):
+        for kind in b"0xLSg":
+            header = bytearray(tarred({"a/x.png": b""}, tarfile.GNU_FORMAT)[:512])
+            header[124:136], header[156], header[148:156] = size, kind, b" " * 8
+            header[482] = kind == ord("S")  # the map of holes goes on in the next block
+            header[148:156] = b"%06o\0 " % sum(header)
+            whole = tarred({"b/y.png": png(0)}, tarfile.GNU_FORMAT)[:1024] + bytes(header)
+            assert failure(tmp_path / "x.tar", whole)
+            assert failure(tmp_path / "x.tar", bytes(header) + bytes(10240))
 
 
 # ----------------------------------------------------------------------------------------------------------- zips

@@ -38,7 +38,7 @@ STRANGE = {
     b"LZIP": "lzip",
     b"\x1f\x9d": "compress",
 }
-BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
+BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError, OverflowError, LookupError)
 PAX_RECORD = re.compile(rb"(\d+) ([^=\n]+)=")
 PAX_KEYWORDS = {*tarfile.PAX_FIELDS, *("atime", "ctime", "charset", "comment", "hdrcharset")}
 
@@ -132,7 +132,7 @@ def _place(member: tarfile.TarInfo, what: str) -> Place:
         return Place(member.size, ((member.offset_data, 0, member.size),))
     parts, start = [], member.offset_data
     for inside, length in member.sparse:
-        if inside + length > member.size:
+        if min(inside, length) < 0 or inside + length > member.size:
             raise OodgridError(
                 f"{what} is damaged: parts of {printable(member.name)} lie beyond its end: make or fetch it again"
             )
@@ -205,7 +205,7 @@ def _header(opened: tarfile.TarFile, start: int, said: str) -> tarfile.TarInfo:
     opened.fileobj.seek(start)
     try:
         member = tarfile.TarInfo.fromtarfile(opened)
-        if member.size < 0 or opened.offset <= start or "\0" in member.name:
+        if member.size < 0 or opened.offset < max(member.offset_data, start + BLOCK) or "\0" in member.name:
             raise ValueError("a size or a name cannot be right")
         _check_pax(opened.fileobj, start, member.offset_data)
     except BROKEN as error:

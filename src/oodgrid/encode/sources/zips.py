@@ -67,7 +67,7 @@ def open_zip(path: Path, what: str) -> Members:
     def read(name: str) -> bytes:
         start, info = places[name]
         place = f"{path}: {printable(name)}"
-        check_size(info.file_size, place)
+        check_size(max(info.file_size, info.compress_size), place)
         try:
             return _unpacked(piece(start, min(info.compress_size, stop - start)), info)
         except BROKEN as error:
