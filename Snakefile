@@ -8,6 +8,9 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
+include: "workflow/rules/reading.smk"
+
+
 # An experiment given by --configfile replaces the default: Snakemake would merge the two.
 if not workflow.configfiles:
 

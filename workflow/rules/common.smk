@@ -1,11 +1,7 @@
 # What the rules share: the validated experiment, the lists of files that it adds up to, fingerprints of code.
-import sys
-
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-
 from oodgrid import grid, plan, registry
+from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
-from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 
 # Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
@@ -17,18 +13,9 @@ RESULTS = Path("results")
 try:
     experiment = parse_experiment(config)
     if workflow.is_main_process:  # on the node of a cluster a job checks what it reads itself
-        plan.check_identities(RESULTS, experiment)
-        plan.check_imports(RESULTS, experiment)
-        if unencoded := plan.unencoded(RESULTS, experiment):
-            from oodgrid.encode.sources.checking import check_sources
-
-            check_sources(unencoded)
-        if experiment.plugins:  # before anything is computed, not after encoding
-            from oodgrid.score.checks import check_plugins
-
-            check_plugins(experiment.scores)
-except OodgridError as error:
-    sys.exit(f"oodgrid: error: {error}")
+        check_experiment(RESULTS, experiment)
+except BaseException as error:  # also what a plugin's sys.exit or a panic of polars raises
+    sys.exit(printed(error, DEBUG))
 
 EXPERIMENT = experiment.experiment
 PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)

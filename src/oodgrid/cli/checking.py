@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_experiment(results: Path, experiment: Experiment) -> None:
-    """Raise what stands against an experiment: cached files that do not fit, what is missing, plugins that are none.
+    """Raise what stands against an experiment: cached files that do not fit, what is missing, what cannot be read.
 
     Raises:
         OodgridError: `Mistakes` has a line for each.
@@ -23,6 +23,10 @@ def check_experiment(results: Path, experiment: Experiment) -> None:
     from oodgrid.errors import all_of
 
     checks = [partial(check, results, experiment) for check in (plan.check_identities, plan.check_imports)]
+    if unencoded := plan.unencoded(results, experiment):
+        from oodgrid.encode.sources.checking import check_sources
+
+        checks.append(partial(check_sources, unencoded))
     plugins = [partial(_check_plugin, score) for score in experiment.scores if experiment.plugins]
     all_of(*checks, *plugins)
 
