@@ -12,9 +12,11 @@ RESULTS = Path("results")
 
 try:
     experiment = parse_experiment(config)
-    if workflow.is_main_process:  # on the node of a cluster a job checks what it reads itself
+    # On the node of a cluster a job checks what it reads itself.
+    if workflow.is_main_process:
         check_experiment(RESULTS, experiment)
-except BaseException as error:  # also what a plugin's sys.exit or a panic of polars raises
+# A plugin's sys.exit and a panic of polars are no Exception.
+except BaseException as error:
     sys.exit(printed(error, DEBUG))
 
 EXPERIMENT = experiment.experiment
@@ -61,7 +63,9 @@ def shards(wildcards):
     """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
     made = plan.encoded_splits(*place)
-    recorded = workflow.persistence.input(made[0]) if all(f.exists() for f in made) else None
+    recorded = (
+        workflow.persistence.input(made[0]) if all(f.exists() for f in made) else None
+    )
     return plan.shard_files(*place) if recorded is None else recorded
 
 
