@@ -5,31 +5,32 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 8
 # Changes with the pins and with the checkout to which the editable install points.
-STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; echo $(CURDIR)) | cksum | cut -d" " -f1)
+STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; pwd) | cksum | cut -d" " -f1)
 
+# Programs are started through python: in a folder named a$(b), the shell lines of pip's scripts would be expanded.
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: run test test-long lint schema tiny-clip clean
 
 run: $(STAMP)
-	@oodgrid unlock
-	snakemake --cores $(CORES)
+	@python -m oodgrid unlock
+	python -m snakemake --cores $(CORES)
 
 test: $(STAMP) lint
-	pytest -n auto --dist loadfile -m "not slow"
+	python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-long: $(STAMP)
-	pytest -m slow
+	python -m pytest -m slow
 
 lint: $(STAMP)
-	ruff check .
-	ruff format --check .
-	snakefmt --check Snakefile workflow
-	snakemake --lint
+	python -m ruff check .
+	python -m ruff format --check .
+	python -m snakefmt --check Snakefile workflow
+	python -m snakemake --lint
 	lint-imports
 
 schema: $(STAMP)
-	oodgrid schema > workflow/schemas/config.schema.json
+	python -m oodgrid schema > workflow/schemas/config.schema.json
 
 tiny-clip: $(STAMP)
 	python tools/train_tiny_clip.py

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, all_of, brief, unknown
 from oodgrid.identity import code_fingerprint
 
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
 # Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
@@ -143,11 +146,15 @@ def score(
 
 def entries(kind: str) -> dict[str, Entry]:
     """Return every registered entry of a kind by name, importing the modules that hold them."""
-    package = importlib.import_module(PACKAGES[kind])
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
+    _import_all(PACKAGES[kind])
     plugins.load_installed()
     return _ENTRIES[kind]
+
+
+@cache
+def _import_all(package: str) -> None:
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def load_plugin(file: Path) -> None:
@@ -194,7 +201,7 @@ def fit_code(name: str) -> str:
 def score_code(names: Iterable[str]) -> str:
     """Return the fingerprint of the code that decides these scores."""
     of_plugins = sorted({_plugin_code(find("score", name)) for name in names})
-    return code_fingerprint("oodgrid.score", "oodgrid.sampling") + "".join(of_plugins)
+    return code_fingerprint("oodgrid.score") + "".join(of_plugins)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -204,15 +211,25 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
         OodgridError: The name or a parameter does not exist, or a value has the wrong type.
     """
     entry = find(kind, name)
-    types, checked = entry.types, {}
-    for key, value in params.items():
-        if key not in entry.params:
-            raise unknown(f"parameter of {kind} {name}", key, entry.params or ["none: it has no parameters"])
-        try:
-            checked[key] = TypeAdapter(types[key]).validate_python(value)
-        except ValidationError as error:
-            raise OodgridError(f"{kind} {name}: {key} = {value!r} does not fit: {error.errors()[0]['msg']}") from None
+    checked: dict[str, Any] = {}
+    all_of(*(partial(_check_param, entry, key, value, checked) for key, value in params.items()))
     return checked
+
+
+def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) -> None:
+    if key not in entry.params:
+        raise unknown(f"parameter of {entry.kind} {entry.name}", key, entry.params or ["none: it has no parameters"])
+    adapter = TypeAdapter(entry.types[key], config=ConfigDict(strict=True, allow_inf_nan=False))
+    try:
+        checked[key] = adapter.validate_json(json.dumps(value))  # JSON's rules: no text is a number, a list is a tuple
+    except ValidationError as error:
+        try:  # 1e-3 is a text to YAML, which wants 1.0e-3
+            checked[key] = adapter.validate_python(float(value) if EXPONENT.fullmatch(value) else None)
+        except (ValidationError, TypeError):
+            said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+            raise OodgridError(
+                f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {said} is wanted"
+            ) from None
 
 
 def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oodgrid import paths, sampling, store
+from oodgrid import fewshot, paths, store
 from oodgrid.adapt import apply as rule
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.fit import fit
@@ -76,7 +76,7 @@ def test_clip_adapter_leaves_changed_features_of_every_set_and_of_its_shots(mini
         expected = changed(mini.read(name).image_features)
         np.testing.assert_allclose(arrays(mini, file)["features"], expected, rtol=1e-5, atol=1e-5)
     train = mini.read("pets", "train")
-    rows = sampling.draw(train.labels, mini.read("pets", "val").labels, 4, 2).train
+    rows = fewshot.draw(train.labels, mini.read("pets", "val").labels, 4, 2).train
     bank = arrays(mini, unit["bank"])
     np.testing.assert_allclose(bank["features"], changed(train.image_features[rows]), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(bank["labels"], train.labels[rows])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oodgrid import paths, plan, registry, sampling, store
+from oodgrid import fewshot, paths, plan, registry, store
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.contract import Learned
 from oodgrid.adapt.data import FitFiles
@@ -47,7 +47,7 @@ def test_manifest_of_a_method_that_learns(mini):
 def test_what_is_kept_is_what_the_method_learns_from_the_draw(mini):
     [record] = run(mini, mini.experiment("prototype", shots=[4], seeds=[3]), "prototype")["fits"]
     train = mini.read("pets", "train")
-    rows = sampling.draw(train.labels, mini.read("pets", "val").labels, 4, 3).train
+    rows = fewshot.draw(train.labels, mini.read("pets", "val").labels, 4, 3).train
     features, labels = unit_norm(train.image_features[rows]), train.labels[rows]
     expected = unit_norm([features[labels == c].mean(axis=0) for c in range(4)])
     learned, info = store.read_arrays(mini.results / record["file"])
@@ -80,7 +80,7 @@ def test_methods_see_the_shots_and_the_validation_rows_of_the_draw(mini, method,
     monkeypatch.setattr(made, "fit", lambda self, data, original=made.fit: seen.append(data) or original(self, data))
     run(mini, mini.experiment(method, shots=[8], seeds=[2]), method)
     train, val = mini.read("pets", "train"), mini.read("pets", "val")
-    drawn = sampling.draw(train.labels, val.labels, 8, 2)
+    drawn = fewshot.draw(train.labels, val.labels, 8, 2)
     [data] = seen
     np.testing.assert_array_equal(data.train, train.image_features[drawn.train])
     np.testing.assert_array_equal(data.train_labels, train.labels[drawn.train])
@@ -292,7 +292,7 @@ def test_only_an_option_named_leaky_lets_selection_see_the_test_set(mini):
     assert files == ["train.h5", "val.h5", "pets.h5"]
     experiment = mini.experiment("coop", leaky_selection_on_test=True)
     files = [path.name for path in plan.fit_input(mini.results, experiment, "mini", "pets")]
-    assert files == ["train.h5", "test.h5", "pets.h5"]
+    assert files == ["train.h5", "val.h5", "test.h5", "pets.h5"]
 
 
 def test_validation_comes_from_the_train_split_where_there_is_no_other(mini):
@@ -301,8 +301,8 @@ def test_validation_comes_from_the_train_split_where_there_is_no_other(mini):
     info = run(mini, imported, "lp_plus_plus")["fits"][0]["info"]
     assert info["val_labels_used"] == 8
     draw = FitFiles(mini.results, imported.backbones[0], imported.id_datasets[0]).draw(Unit("x", 2, 1))
-    assert draw.val_from_train
-    assert not set(draw.val) & set(draw.train)
+    assert draw.val.split == draw.bank.split == "train"
+    assert not set(draw.val.rows) & set(draw.bank.rows)
 
 
 # ------------------------------------------------------------------------------------------- local features
@@ -313,11 +313,11 @@ def test_local_features_of_the_shots_reach_the_method(mini):
     path = paths.features(mini.results, "mini", "pets", "train")
     store.write_features(path, replace(mini.read("pets", "train"), local_features=rows))
     experiment = mini.experiment("locoop")
-    files = FitFiles(mini.results, experiment.backbones[0], experiment.id_datasets[0], None, True)
+    files = FitFiles(mini.results, experiment.backbones[0], experiment.id_datasets[0], local=True)
     unit = Unit("locoop", 2, 1)
     got = files.data(unit).train_local
     assert got.shape == (8, 1, 3, 16)
-    np.testing.assert_array_equal(got[:, 0], rows[files.draw(unit).train])
+    np.testing.assert_array_equal(got[:, 0], rows[files.draw(unit).bank.rows])
     params = {"epochs": 2, "context_tokens": 2}
     experiment = mini.experiment({"name": "locoop", **params})
     record = run(mini, experiment, experiment.methods[0].listed("method"))["fits"][0]
@@ -369,20 +369,21 @@ def test_shots_and_texts_of_different_widths(mini, method):
         run(mini, mini.experiment(method), method)
 
 
-@pytest.mark.parametrize("wrong", [4, -1])
-def test_a_label_without_a_class(mini, wrong):
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("wrong", [4, -2])
+def test_a_label_that_is_no_class_is_named_by_file_and_row(mini, split, wrong):
     labels = np.tile(np.arange(4), 10)
-    path = mini.features("pets", "train", labels, 1)
-    features = store.read_features(path)
     labels[7] = wrong
-    changed = {**vars(features), "labels": labels}
-    store.write_features(path, store.Features(**changed))
-    with pytest.raises(OodgridError, match=f"pets: training label {wrong} does not fit 4 classes"):
+    path = mini.features("pets", split, labels, 1)
+    said = f"{split}.h5: row 7: label {wrong} is none of the 4 classes 0 to 3"
+    with pytest.raises(OodgridError, match=said) as error:
         run(mini, mini.experiment("prototype"), "prototype")
+    assert str(path) in str(error.value)
 
 
 def test_one_class_only(mini):
-    mini.features("pets", "train", np.zeros(8, dtype=int), 1)
+    for split in ("train", "val"):
+        mini.features("pets", split, np.zeros(8, dtype=int), 1)
     mini.texts(np.ones((1, 1, 16), np.float32), names=["fox"])
     with pytest.raises(OodgridError, match="pets has one class only"):
         run(mini, mini.experiment("prototype"), "prototype")

@@ -371,13 +371,19 @@ def test_too_few_images_are_named(source, taken):
     assert "12 images, too few for" in line
 
 
-def test_generated_images_can_be_split_too():
-    parts = {
-        split: opened(split, generated={"kind": "noise", "images": 20}, splits={"train": 4, "val": 2})
-        for split in ("train", "val", "test")
-    }
-    assert [len(part) for part in parts.values()] == [4, 2, 14]
-    assert len({path for part in parts.values() for path in part.paths}) == 20
+def test_images_without_a_class_are_for_the_test_split_alone(tmp_path):
+    """Label -1 is no class of its own, of which images could be drawn into training."""
+    names = [f"{row}.png" for row in range(20)]
+    images = tree(tmp_path / "data", {name: picture(row) for row, name in enumerate(names)})
+    labels = [row % 2 if row < 12 else -1 for row in range(20)]
+    table = tmp_path / "list.csv"
+    table.write_text("path,label\n" + "".join(f"{n},{k}\n" for n, k in zip(names, labels, strict=True)))
+    place = {"list": {"file": str(table), "root": str(images)}}
+    parts = {split: opened(split, **place, splits={"train": 4, "val": 1}) for split in ("train", "val", "test")}
+    assert [len(part) for part in parts.values()] == [8, 2, 10]
+    assert [int((part.labels == -1).sum()) for part in parts.values()] == [0, 0, 8]
+    line = failure(opened, "train", generated={"kind": "noise", "images": 20}, splits={"train": 4, "val": 2})
+    assert "no image has one: leave out splits" in line
 
 
 # --------------------------------------------------------------------------------------- names, generated sets
@@ -397,8 +403,9 @@ def test_a_wrong_number_of_class_names_is_one_line(source, given):
 
 
 def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source):
-    dataset = Dataset(name="own", **source({**FILES, "stray.png": picture()}))
-    assert "a class has no name" in failure(class_names, dataset)
+    place = source({**FILES, "stray.png": picture()})
+    assert "images lie beside the folders cat, dog: move them into one" in failure(opened, **place)
+    assert opened(**place, class_folder="none").labels.tolist() == [-1] * 7
 
 
 def test_a_class_whose_name_is_no_text_is_one_line(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from oodgrid import backbones, paths, sampling, store
+from oodgrid import backbones, fewshot, paths, store
 from oodgrid.config import Backbone, parse
 from oodgrid.encode import views
 from oodgrid.encode.images import encode_images
@@ -120,7 +120,7 @@ def encode(tmp_path, experiment):
 def test_the_images_of_all_draws_have_views(tmp_path, setting):
     found = encode(tmp_path, setting(seeds=(1, 2)))
     train, val = (store.read_features(paths.features(tmp_path, "untrained", "photos", s)) for s in ("train", "val"))
-    drawn = [sampling.draw(train.labels, val.labels, k, seed).train for k in (1, 2) for seed in (1, 2)]
+    drawn = [fewshot.draw(train.labels, val.labels, k, seed).train for k in (1, 2) for seed in (1, 2)]
     assert found.index.tolist() == np.unique(np.concatenate(drawn)).tolist()
     assert found.image_features.shape == (len(found.index), 3, 16)
     assert found.provenance["views"] == {"family": "rrc50", "count": 3, "seed": 0, "local_features": False}

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from oodgrid import sampling
+from oodgrid import fewshot
 
 
 def test_one_shot_of_caltech101_is_the_published_draw():
     golden = json.loads((Path(__file__).parent / "caltech101_shot_1_seed_1.json").read_text())
     train, val = (np.repeat(np.arange(100), golden[name]) for name in ("train_sizes", "val_sizes"))
     assert (len(train), len(val)) == (4128, 1649)
-    drawn = sampling.draw(train, val, shots=1, seed=1)
+    drawn = fewshot.draw(train, val, shots=1, seed=1)
     assert drawn.train.tolist() == golden["train"]
     assert drawn.val.tolist() == golden["val"]
-    assert sampling.draw(train, val, shots=1, seed=2).train.tolist() != golden["train"]
+    assert fewshot.draw(train, val, shots=1, seed=2).train.tolist() != golden["train"]

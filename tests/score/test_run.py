@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import paths, registry, sampling, store
+from oodgrid import fewshot, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.score.compute import compute
@@ -101,7 +101,7 @@ def test_any_holds_the_feature_scores_of_the_cached_shots(mini):
     assert metadata["params"] == {"mahalanobis": mahalanobis, "knn@k=1": {"k": 1, "bank": "shots"}}
     assert table["prediction"].null_count() == len(table)
     train = mini.read("pets", "train")
-    rows = sampling.draw(train.labels, None, 2, 1).train
+    rows = fewshot.draw(train.labels, None, 2, 1).train
     bank = Bank(unit_norm(train.image_features[rows]), train.labels[rows], 2)
     for name in SETS:
         x, got = unit_norm(mini.read(name).image_features), rows_of(table, name)
@@ -369,14 +369,14 @@ def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini):
 @pytest.mark.parametrize("part", ["classifier", "sets", "bank"])
 def test_what_apply_left_anew_is_scored_anew(mini, part):
     """Apply names its files by content: another name is another content."""
-    fit = mini.prototypes()
+    fit, drawn = mini.prototypes(), np.repeat(np.arange(3, dtype=np.int32), 2)
     left = {
         label: {
             "classifier": mini.kept(f"classifier-{label}", prototypes=(sign * fit.values).astype(np.float32)),
             "sets": {
                 name: mini.kept(f"{name}-{label}", features=sign * mini.read(name).image_features) for name in SETS
             },
-            "bank": mini.kept(f"bank-{label}", features=sign * fit.values, labels=np.arange(3, dtype=np.int32)),
+            "bank": mini.kept(f"bank-{label}", features=sign * np.repeat(fit.values, 2, axis=0), labels=drawn),
         }
         for label, sign in (("old", 1), ("new", -1))
     }

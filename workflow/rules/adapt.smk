@@ -9,7 +9,7 @@ rule fit:
     log:
         f"results/{EXPERIMENT}/logs/adapt/{{backbone}}/{{id_dataset}}/{{method}}.fit.log",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["adapt"]
     resources:
         gpu=GPU,
@@ -33,7 +33,7 @@ rule apply:
     log:
         f"results/{EXPERIMENT}/logs/adapt/{{backbone}}/{{id_dataset}}/{{method}}.apply.log",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["adapt"]
     resources:
         gpu=GPU,

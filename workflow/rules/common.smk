@@ -3,33 +3,57 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from oodgrid import grid, plan, registry
-from oodgrid.config import parse as parse_experiment
-from oodgrid.errors import OodgridError
+from oodgrid import grid, paths, plan, registry, unlock
+from oodgrid.cli.checking import check_experiment
+from oodgrid.config import check_config_files, parse as parse_experiment
+from oodgrid.errors import printed
 from oodgrid.identity import code_fingerprint
 
-# Jobs find the package also where it is not installed, as in a conda environment, which unsets PYTHONPATH.
-# Not part of the tracked shell text, so that a moved clone reruns nothing.
-shell.prefix(f"export PYTHONPATH='{Path(workflow.basedir) / 'src'}'; ")
+# Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
+# them. Not part of the tracked shell text, so that a moved clone reruns nothing.
+shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
 
 RESULTS = Path("results")
 
+# Read strictly first, for Snakemake's own reader forgets a key that stands twice.
+try:
+    check_config_files(map(Path, workflow.configfiles or ["config.yaml"]))
+except BaseException as error:
+    sys.exit(printed(error))
+
+
+# An experiment given by --configfile replaces the default: Snakemake would merge the two.
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
 try:
     experiment = parse_experiment(config)
-    plan.check_identities(RESULTS, experiment)
-    plan.check_imports(RESULTS, experiment)
-    if experiment.plugins:  # before anything is computed, not after encoding
-        from oodgrid.score.checks import check_plugins
-
-        check_plugins(experiment.scores)
-    plan.write_config(RESULTS, experiment.experiment, config)
-except OodgridError as error:
-    sys.exit(f"oodgrid: error: {error}")
+    if (
+        workflow.is_main_process
+    ):  # on the node of a cluster a job checks what it reads itself
+        check_experiment(RESULTS, experiment)
+except BaseException as error:
+    sys.exit(printed(error))
 
 EXPERIMENT = experiment.experiment
-CONFIG = plan.config_path(RESULTS, EXPERIMENT).as_posix()
+PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)
+# What decides a job stands in its other params. Snakemake records no Path among them, so that this one, which names the
+# experiment, never makes anew what several experiments share.
+CONFIG = PLANNED.path
 GPU = plan.gpu_per_job()
 THREADS = plan.threads(workflow.cores, experiment)
+
+# What jobs on other machines read when they parse this file again, whatever became of the user's file since.
+if workflow.is_main_process:
+    workflow.config_settings.configfiles = [PLANNED.path.absolute()]
+
+
+# Neither parsing nor a dry run writes anything.
+onstart:
+    unlock.record(Path.cwd())  # whose lock it is
+    PLANNED.write()
 
 
 wildcard_constraints:
@@ -38,6 +62,12 @@ wildcard_constraints:
     id_dataset=plan.either(d.name for d in experiment.id_datasets),
     label_list=plan.either(plan.encoded_lists(experiment)),
     method=plan.either(grid.methods(experiment)),
+
+
+def environment(name):
+    """The file of a conda environment; Snakemake fills in braces, also those of the folder in which the clone lies."""
+    path = str(Path(workflow.basedir) / "workflow" / "envs" / f"{name}.yaml")
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 def feature_files():
@@ -49,7 +79,13 @@ def encoded_files():
 
 
 def shards(wildcards):
-    return plan.shard_files(RESULTS, experiment, wildcards.backbone, wildcards.dataset)
+    """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
+    place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
+    made = plan.encoded_splits(*place)
+    recorded = (
+        workflow.persistence.input(made[0]) if all(f.exists() for f in made) else None
+    )
+    return plan.shard_files(*place) if recorded is None else recorded
 
 
 def score_files():

@@ -12,7 +12,7 @@ rule encode_shard:
         shard=r"\d+",
         shards=r"\d+",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["encode"]
     resources:
         gpu=GPU,
@@ -41,7 +41,7 @@ for splits, datasets in plan.encoded(experiment).items():
         wildcard_constraints:
             dataset=plan.either(datasets),
         conda:
-            "../envs/torch.yaml"
+            environment("torch")
         threads: THREADS["encode"]
         resources:
             gpu=GPU,
@@ -61,7 +61,7 @@ rule encode_texts:
     wildcard_constraints:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     resources:
         gpu=GPU,
     params:
@@ -81,7 +81,7 @@ rule encode_shuffled:
     wildcard_constraints:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     resources:
         gpu=GPU,
     params:
@@ -99,7 +99,7 @@ rule encode_labels:
     log:
         f"results/{EXPERIMENT}/logs/encode/{{backbone}}/labels/{{label_list}}.log",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["encode"]
     resources:
         gpu=GPU,
@@ -111,25 +111,26 @@ rule encode_labels:
         " --label-list {wildcards.label_list} --log {log}"
 
 
-# Augmented views of the training images that the few-shot draws use. Another shot count or seed adds its images only.
+# Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
+# which only what no file has yet is encoded.
 rule encode_views:
     input:
         "results/features/{backbone}/{id_dataset}/train.h5",
     output:
-        "results/features/{backbone}/{id_dataset}/train.views-{family}.h5",
+        "results/features/{backbone}/{id_dataset}/train.views-{family}-{draws}.h5",
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}.log",
+        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}-{{draws}}.log",
     wildcard_constraints:
         id_dataset=plan.either(plan.viewed(experiment)),
+        draws="[0-9a-f]{8}",
     conda:
-        "../envs/torch.yaml"
+        environment("torch")
     threads: THREADS["encode"]
     resources:
         gpu=GPU,
     params:
         config=CONFIG,
         version=plan.ENCODE_VERSION,
-        spec=spec("draws", "views"),
     shell:
         "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
         " --dataset {wildcards.id_dataset} --family {wildcards.family} --log {log}"

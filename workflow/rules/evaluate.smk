@@ -10,7 +10,7 @@ rule evaluate:
     log:
         f"results/{EXPERIMENT}/logs/evaluate.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         spec=spec("pairs", "scores"),

@@ -6,10 +6,11 @@ rule tables:
         f"results/{EXPERIMENT}/metrics.parquet",
     output:
         plan.table_files(RESULTS, experiment),
+        paths.digests(RESULTS, EXPERIMENT, "tables"),
     log:
         f"results/{EXPERIMENT}/logs/report/tables.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         code=plan.report_code("tables"),
@@ -27,10 +28,11 @@ rule draw:
             caption="../report/figures.rst",
             category="Figures",
         ),
+        paths.digests(RESULTS, EXPERIMENT, "figures"),
     log:
         f"results/{EXPERIMENT}/logs/report/figures.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         code=plan.report_code("figures"),
@@ -44,10 +46,11 @@ rule page:
         figure_files(),
     output:
         f"results/{EXPERIMENT}/report.html",
+        paths.digests(RESULTS, EXPERIMENT, "page"),
     log:
         f"results/{EXPERIMENT}/logs/report/page.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     params:
         config=CONFIG,
         code=plan.report_code("page"),

@@ -14,7 +14,7 @@ rule score:
     log:
         f"results/{EXPERIMENT}/logs/score/{{backbone}}/{{id_dataset}}/{{method}}.log",
     conda:
-        "../envs/analysis.yaml"
+        environment("analysis")
     threads: THREADS["score"]
     params:
         config=CONFIG,

@@ -133,19 +133,16 @@ class _Application:
 
     def _labelled(self, classifier: Classifier, record: dict[str, Any], what: str) -> dict[str, np.ndarray]:
         """Return what becomes of the shots ("bank") or of the validation images ("val"), for scores that learn."""
-        drawn = self.files.draw(Unit("", record["shots"], record["seed"]))
-        rows = drawn.train if what == "bank" else drawn.val
-        of_train = what == "bank" or drawn.val_from_train
-        split = self.files.train if of_train else self.files.val
-        if not len(rows):
-            return {"labels": np.empty(0, np.int32)}
-        features = split.image_features[rows]
+        samples = getattr(self.files.draw(Unit("", record["shots"], record["seed"])), what)
+        if not len(samples):
+            return {"labels": samples.labels}
         if classifier.local_logits is None:
-            made = self._made(classifier, features)
+            made = self._made(classifier, samples.features)
         else:
-            path = self._file(self.files.dataset.name, "train" if of_train else self.files.val_split)
-            made = self._of_patches(classifier, features, iter([(0, store.read_local_rows(path, rows))]))
-        return {**made, "labels": split.labels[rows]}
+            path = self._file(self.files.dataset.name, samples.split)
+            local = store.read_local_rows(path, samples.rows)
+            made = self._of_patches(classifier, samples.features, iter([(0, local)]))
+        return {**made, "labels": samples.labels}
 
 
 def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:

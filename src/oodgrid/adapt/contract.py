@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from oodgrid.labels import accuracy as labelled_accuracy
+from oodgrid.labels import has_class
+
 if TYPE_CHECKING:
     from oodgrid.adapt.text_tower import TextTower
 
@@ -79,10 +82,12 @@ class Learned:
     Attributes:
         arrays: Learned parameters, and whatever `apply` needs.
         info: For people: chosen hyper-parameters, validation accuracy, losses, notes.
+        remarks: What tables must say of the fit, each a part of a sentence without a semicolon.
     """
 
     arrays: Arrays
     info: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,12 @@ def normalise(features: np.ndarray) -> np.ndarray:
 def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the normalised mean of the normalised features of each class, shape (K, D).
 
+    Samples of no class, label -1, count nowhere.
+
     Raises:
         Skip: A class has no sample.
     """
+    features, labels = features[has_class(labels)], labels[has_class(labels)]
     counts = np.bincount(labels, minlength=classes)
     if not counts.all():
         raise Skip(f"class {int(np.argmin(counts))} has no training sample")
@@ -147,5 +155,6 @@ def check_finite(arrays: Arrays, what: str) -> None:
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of rows of (N, K) whose largest entry is the label's."""
-    return float(np.mean(logits.argmax(axis=1) == labels))
+    """Return the share of the labelled rows of (N, K) whose largest entry is the label's; NaN where there are none."""
+    found = labelled_accuracy(logits.argmax(axis=1), labels)
+    return float("nan") if found is None else found

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from oodgrid import paths, sampling, store
+from oodgrid import paths, store
 from oodgrid.adapt import text_tower
 from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, normalise
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
+from oodgrid.fewshot import Drawn, FewShot, NoDraw
 from oodgrid.grid import Unit
 
 
@@ -25,6 +26,7 @@ class FitFiles:
         backbone: The backbone.
         dataset: The ID dataset.
         family: Of the augmented views that the method takes, or None.
+        views_file: Where these views lie, or None.
         local: Whether the method takes local features.
     """
 
@@ -32,22 +34,13 @@ class FitFiles:
     backbone: Backbone
     dataset: IdDataset
     family: str | None = None
+    views_file: Path | None = None
     local: bool = False
 
     @cached_property
-    def train(self) -> store.Features | None:
-        """The train split, or None where the dataset has none."""
-        return self._split("train")
-
-    @cached_property
-    def val(self) -> store.Features | None:
-        """The val split, or None where the dataset has none; the test split, where the config asks for that leak."""
-        return self._split(self.val_split)
-
-    @property
-    def val_split(self) -> str:
-        """The name of the split on which methods select."""
-        return "test" if self.dataset.leaky_selection_on_test else "val"
+    def few_shot(self) -> FewShot:
+        """The splits with labels, and the draws of them."""
+        return FewShot(self.results, self.backbone.name, self.dataset)
 
     @cached_property
     def texts(self) -> store.Texts | None:
@@ -59,35 +52,32 @@ class FitFiles:
     @cached_property
     def views(self) -> store.Views | None:
         """The augmented views of the training images, or None where the method takes none."""
-        if self.family is None or self.dataset.imported:
-            return None
-        return store.read_views(paths.views(self.results, self.backbone.name, self.dataset.name, "train", self.family))
+        return None if self.views_file is None else store.read_views(self.views_file)
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """Digests of all that these files hold."""
-        parts = {"train": self.train, "val": self.val, "texts": self.texts}
-        digests = {name: part.digest if part else None for name, part in parts.items()}
-        return digests | ({"views": self.views.digest} if self.views else {})
+        """Digests of all that these files hold, but for the views: a file of these is of all draws."""
+        parts = {"texts": self.texts, "test": self.few_shot.leaked}
+        return {**self.few_shot.digests, **{name: part.digest for name, part in parts.items() if part}}
 
-    def draw(self, unit: Unit) -> sampling.Draw:
-        """Return the rows of train and val that a unit may use.
+    def views_identity(self, unit: Unit) -> list[str]:
+        """Return digests of the views that a unit learns from; none where it learns from none."""
+        if self.views is None:
+            return []
+        rows = self.draw(unit).bank.rows
+        local = self._local(rows) if self.local else None
+        return [store.checksum(part) for part in (self._of_views(rows), local) if part is not None]
+
+    def draw(self, unit: Unit) -> Drawn:
+        """Return the shots and the validation images of a unit.
 
         Raises:
             Skip: There is no training split, or an import holds no such draw.
         """
-        if not unit.shots:
-            none = np.empty(0, dtype=np.int64)
-            return sampling.Draw(none, none)
-        if self.train is None:
-            raise Skip(f"{self.dataset.name} has no training split")
-        val_labels = None if self.val is None else self.val.labels
         try:
-            drawn = sampling.draw(self.train.labels, val_labels, unit.shots, unit.seed, self.train.draws)
-        except sampling.NoDraw as none:
+            return self.few_shot.draw(unit.shots, unit.seed)
+        except NoDraw as none:
             raise Skip(str(none)) from None
-        leak = self.dataset.leaky_selection_on_test
-        return replace(drawn, val=np.arange(len(val_labels))) if leak else drawn
 
     def data(self, unit: Unit) -> FitData:
         """Return all that fitting one unit may see.
@@ -98,12 +88,12 @@ class FitFiles:
         """
         self._check_widths()
         drawn = self.draw(unit)
-        train, train_labels = _rows(self.train, drawn.train)
-        val, val_labels = _rows(self.train if drawn.val_from_train else self.val, drawn.val)
+        train, val = drawn.bank, self.few_shot.selection(drawn)
+        normalised = bool(train.of and train.of.normalised)
         return FitData(
-            self.text_side(train, train_labels), self._classes(), train, train_labels, val, val_labels,
-            unit.shots, unit.seed, bool(self.train and self.train.normalised), self._of_views(drawn.train),
-            self._local(drawn.train) if self.local else None,
+            self.text_side(train.features, train.labels), self._classes(), train.features, train.labels, val.features,
+            val.labels, unit.shots, unit.seed, normalised, self._of_views(train.rows),
+            self._local(train.rows) if self.local else None,
         )  # fmt: skip
 
     def _local(self, rows: np.ndarray) -> np.ndarray:
@@ -178,26 +168,17 @@ class FitFiles:
         return tower
 
     def _classes(self) -> int:
-        if self.texts is not None:
-            count = len(self.texts.classnames)
-        else:
-            count = 0 if self.train is None else int(self.train.labels.max()) + 1
+        count = self.few_shot.classes or 0
         if count == 1:
             raise OodgridError(
                 f"ID dataset {self.dataset.name} has one class only: scores over classes need two or more"
-            )
-        labels = np.empty(0) if self.train is None else self.train.labels
-        wrong = labels[(labels < 0) | (labels >= count)]
-        if len(wrong):
-            raise OodgridError(
-                f"{self.dataset.name}: training label {wrong[0]} does not fit {count} classes: mend the class list"
             )
         return count
 
     def _check_widths(self) -> None:
         files = {
-            "train": self.train and self.train.image_features,
-            "val": self.val and self.val.image_features,
+            "train": self.few_shot.train and self.few_shot.train.image_features,
+            "val": self.few_shot.val and self.few_shot.val.image_features,
             "text": self.texts and self.texts.text_features,
         }
         widths = {name: values.shape[-1] for name, values in files.items() if values is not None}
@@ -207,14 +188,3 @@ class FitFiles:
                 f"the features of {self.dataset.name} differ in dimensions ({found}): "
                 "they come from different backbones; import or encode them again under one"
             )
-
-    def _split(self, split: str) -> store.Features | None:
-        path = paths.features(self.results, self.backbone.name, self.dataset.name, split)
-        expected = not self.dataset.imported and split in self.dataset.split_names
-        return store.read_features(path) if expected or path.exists() else None
-
-
-def _rows(features: store.Features | None, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if features is None:
-        return np.empty((0, 0), np.float32), np.empty(0, np.int32)
-    return features.image_features[rows], features.labels[rows]

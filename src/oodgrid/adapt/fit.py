@@ -13,6 +13,7 @@ from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
+from oodgrid.plan import view_files
 
 
 def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
@@ -24,9 +25,10 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     choice = experiment.method(method)
     entry = registry.find("method", choice.name)
     made = entry.make(**choice.params)
+    views = view_files(results, experiment, backbone, id_dataset, method)
     files = FitFiles(
         results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(made, "views", None),
-        "local_features" in entry.needs,
+        views[0] if views else None, "local_features" in entry.needs,
     )  # fmt: skip
     kept = Kept(results, "fit")
     identity = {
@@ -40,6 +42,10 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     title = f"fit {method} on {id_dataset} ({backbone})"
     units = tqdm(grid.units(experiment, method), desc=title, unit="fit", delay=5)
     fits = [_fit_one(made, entry, files, unit, kept, identity) for unit in units]
+    for record in fits:
+        if record["status"] == "ok":
+            remarks = files.few_shot.remarks(record["shots"], experiment.seeds) + record["info"].get("remarks", [])
+            record["reason"] = "; ".join(remarks) or None
     path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
     store.write_json(path, {"method": choice.name, "params": choice.params, "fits": fits})
     print(f"{title}: {_summary(fits)}")
@@ -65,10 +71,12 @@ def _fit_one(
         _check_needs(entry, data, files)
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
-        store.write_arrays(path, learned.arrays, learned.info)
+        said = {"remarks": learned.remarks} if learned.remarks else {}
+        store.write_arrays(path, learned.arrays, learned.info | said)
 
     try:
-        path = kept.get({**identity, "shots": unit.shots, "seed": unit.seed}, ".safetensors", learn)
+        key = {**identity, "views": files.views_identity(unit), "shots": unit.shots, "seed": unit.seed}
+        path = kept.get(key, ".safetensors", learn)
     except Skip as skip:
         return {**record, "status": "skipped", "reason": str(skip)}
     except Diverged as failure:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import backbones, paths, sampling, store
+from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
 from oodgrid.encode.chunks import WHOLE, Chunks
@@ -23,7 +23,9 @@ from oodgrid.encode.local_features import check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
+from oodgrid.fewshot import FewShot, NoDraw
 from oodgrid.identity import digest
+from oodgrid.plan import views_file
 
 if TYPE_CHECKING:
     import torch
@@ -88,8 +90,11 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
     Raises:
         OodgridError: The training split is not encoded yet, or an image is broken or not the one encoded there.
     """
-    train = store.read_features(paths.features(results, backbone.name, dataset.name, "train"))
-    wanted = _drawn_rows(results, experiment, backbone, dataset, train)
+    few_shot = FewShot(results, backbone.name, dataset)
+    train = few_shot.train
+    if train is None:
+        raise OodgridError(f"dataset {dataset.name} has no training split, so no views: mend its views")
+    wanted = _drawn_rows(few_shot, experiment)
     loaded = backbones.load(backbone)
     if views.local_features:
         check_local_features(backbone.name, loaded.model)
@@ -107,7 +112,7 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
         if other.any():
             raise _changed(dataset, names[int(other.argmax())])
         parts.add(missing, made)
-    path = paths.views(results, backbone.name, dataset.name, "train", views.family)
+    path = views_file(results, experiment, backbone.name, dataset.name, views)
     store.write_views(path, parts.collect(wanted))
     return path
 
@@ -169,17 +174,14 @@ def _changed(dataset: IdDataset, name: str) -> OodgridError:
     )
 
 
-def _drawn_rows(
-    results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset, train: store.Features
-) -> np.ndarray:
-    val_file = paths.features(results, backbone.name, dataset.name, "val")
-    val_labels = store.read_features(val_file).labels if "val" in dataset.split_names else None
+def _drawn_rows(few_shot: FewShot, experiment: Experiment) -> np.ndarray:
+    """Return the rows of the train split that some draw of the experiment uses, rising."""
     drawn: list[np.ndarray] = []
     for shots in experiment.shots:
         for seed in experiment.seeds:
             try:
-                drawn.append(sampling.draw(train.labels, val_labels, shots, seed).train)
-            except sampling.NoDraw:  # the fit of this unit will say so
+                drawn.append(few_shot.draw(shots, seed).bank.rows)
+            except NoDraw:  # the fit of this unit will say so
                 continue
     return np.unique(np.concatenate([np.empty(0, np.int64), *drawn]))
 

@@ -15,23 +15,18 @@ from tqdm import tqdm
 from oodgrid import grid, paths, store
 from oodgrid.config import Experiment, IdDataset
 from oodgrid.evaluate import curves as curve
-from oodgrid.evaluate.intervals import intervals
+from oodgrid.evaluate.intervals import COLUMNS, intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.labels import accuracy
 
-INTERVALS = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
-VALUES = [
-    column
-    for name in ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")
-    for column in ([name, f"{name}_lo", f"{name}_hi"] if name in INTERVALS else [name])
-]
 NAMES = dict.fromkeys(("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method"), pl.String)
 METRICS = {
     **NAMES,
     **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "params": pl.String},
     **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
-    **dict.fromkeys(VALUES, pl.Float64),
+    **dict.fromkeys(COLUMNS, pl.Float64),
     "id_accuracy": pl.Float64,
 }
 CURVES = {
@@ -139,7 +134,8 @@ class _ScoreTable:
         if status == "ok" and score in fit["skipped"]:
             status, reason = "skipped", fit["skipped"][score]
         if status == "ok" and fit["shots"] and self.id_dataset.leaky_selection_on_test:
-            reason = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
+            leak = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
+            reason = "; ".join(filter(None, (leak, reason)))
         return {"status": status, "reason": reason, "params": json.dumps(self.params[score])}
 
     def _values(self, fit: dict[str, Any], ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +145,7 @@ class _ScoreTable:
         return own, other
 
     def _accuracy(self, fit: dict[str, Any]) -> float | None:
-        samples = self.samples[fit["shots"], fit["seed"]][self.id_dataset.name]
-        return (samples["prediction"] == samples["label"]).mean()
+        return _id_accuracy(self.samples[fit["shots"], fit["seed"]][self.id_dataset.name])
 
     def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
         """Return the kept files that hold the scores of a pair of sets."""
@@ -186,11 +181,16 @@ class _StreamTable(_ScoreTable):
         return own, other
 
     def _accuracy(self, fit: dict[str, Any]) -> float | None:
-        samples = self.samples[fit["shots"], fit["seed"]][self._oods()[0][1], self.id_dataset.name]
-        return (samples["prediction"] == samples["label"]).mean()
+        return _id_accuracy(self.samples[fit["shots"], fit["seed"]][self._oods()[0][1], self.id_dataset.name])
 
     def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
         return [fit["parts"][ood]]
+
+
+def _id_accuracy(samples: pl.DataFrame) -> float | None:
+    """Return the accuracy on the samples that have a class; None without such, or without predictions."""
+    predicted = samples.filter(pl.col("prediction").is_not_null())
+    return accuracy(predicted["prediction"].to_numpy(), predicted["label"].to_numpy())
 
 
 def _partition(table: pl.DataFrame, by: tuple[str, ...]) -> dict[Any, pl.DataFrame]:

@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs
+from oodgrid.plan.checks import check_finished, check_identities, check_imports, check_inputs, unencoded
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -10,11 +10,13 @@ from oodgrid.plan.files import (
     encoded,
     encoded_files,
     encoded_lists,
+    encoded_splits,
     encoded_texts,
     feature_files,
     figure_files,
     fit_input,
     report_files,
+    report_parts,
     result_files,
     score_files,
     score_input,
@@ -24,8 +26,9 @@ from oodgrid.plan.files import (
     test_features,
     view_files,
     viewed,
+    views_file,
 )
-from oodgrid.plan.jobs import config_path, gpu_per_job, threads, write_config
+from oodgrid.plan.jobs import PlannedConfig, check_planned, gpu_per_job, job_environment, threads
 from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
 
 __all__ = [
@@ -34,22 +37,27 @@ __all__ = [
     "FORMATS",
     "STREAM_TABLES",
     "TABLES",
+    "PlannedConfig",
     "apply_code",
+    "check_finished",
     "check_identities",
     "check_imports",
     "check_inputs",
-    "config_path",
+    "check_planned",
     "either",
     "encoded",
     "encoded_files",
     "encoded_lists",
+    "encoded_splits",
     "encoded_texts",
     "feature_files",
     "figure_files",
     "fit_input",
     "gpu_per_job",
+    "job_environment",
     "report_code",
     "report_files",
+    "report_parts",
     "result_files",
     "score_files",
     "score_input",
@@ -59,7 +67,8 @@ __all__ = [
     "table_files",
     "test_features",
     "threads",
+    "unencoded",
     "view_files",
     "viewed",
-    "write_config",
+    "views_file",
 ]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shlex
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +16,69 @@ import yaml
 
 from oodgrid import grid, store
 from oodgrid.config import Experiment
+from oodgrid.errors import OodgridError
 
 
-def config_path(results: Path, experiment: str) -> Path:
-    """Return where the configuration of an experiment lies for its jobs."""
-    return results / experiment / "config.yaml"
+@dataclass(frozen=True)
+class PlannedConfig:
+    """The configuration that a run was planned by, in a file named by its content, which its jobs are given.
+
+    A dry run, or a run of another configuration under the same experiment name, can neither change nor replace it.
+
+    Attributes:
+        path: Where it lies: `<results>/<experiment>/configs/<digest>.yaml`.
+        text: What it says.
+    """
+
+    path: Path
+    text: str
+
+    @classmethod
+    def of(cls, results: Path, experiment: str, config: Mapping[str, Any]) -> PlannedConfig:
+        """Return the file of a configuration as Snakemake read it, with what its command line changed."""
+        text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+        return cls(results / experiment / "configs" / f"{_name(text.encode())}.yaml", text)
+
+    def write(self) -> None:
+        """Write the file, unless it is there and whole."""
+        if not self.path.exists() or self.path.read_bytes() != self.text.encode():
+            with store.atomic(self.path) as beside:
+                beside.write_bytes(self.text.encode())
 
 
-def write_config(results: Path, experiment: str, config: dict[str, Any]) -> None:
-    """Write down what the jobs are to read, with what the command line changed; untouched where it is the same."""
-    path = config_path(results, experiment)
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        with store.atomic(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+def check_planned(path: Path) -> None:
+    """Refuse a planned configuration that is not what planned the job; any other file of a configuration is free.
+
+    Raises:
+        OodgridError: Its content is not that by which it is named, or it is gone.
+    """
+    if path.parent.name != "configs" or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
+        return
+    if not path.is_file():
+        raise OodgridError(f"{path}, by which this job was planned, is gone: run snakemake again")
+    if _name(path.read_bytes()) != path.stem:
+        raise OodgridError(f"{path} is not what planned this job: delete it and run snakemake again")
+
+
+def _name(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Return mappings and sequences of any kind as those that YAML knows."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def job_environment(source: Path) -> str:
+    """Return the shell line that comes before every job: this package first, then what the user's PYTHONPATH names.
+
+    Conda environments unset PYTHONPATH, so that it is said again. Snakemake fills in braces, hence they are doubled.
+    """
+    places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    line = f"export PYTHONPATH={shlex.quote(os.pathsep.join(dict.fromkeys(places)))}; "
+    return line.replace("{", "{{").replace("}", "}}")
 
 
 def gpu_per_job() -> int:

@@ -234,7 +234,8 @@ def _number_notes(shown: pl.DataFrame, frame: pl.DataFrame, columns: list[Column
     missing = pl.col("status") != "ok"
     fewer, none = shown.filter(missing, partly), shown.filter(missing, ~partly)
     remarked = shown.filter(~missing, pl.col("reason").fill_null("") != "")
-    notes = [f"Mind: {_reasons(remarked, shown)}."] if len(remarked) else []
+    each = remarked.with_columns(pl.col("reason").str.split("; ")).explode("reason")
+    notes = [f"Mind: {_remarks(each, shown)}."] if len(each) else []
     notes += [f"Incomplete, means are over what worked: {_reasons(fewer, shown)}."] if len(fewer) else []
     if any(frame[column.key].null_count() for column in columns):
         notes.append(f"-- no number. {_reasons(none, shown)}." if len(none) else "-- no number for every set and seed.")
@@ -253,6 +254,20 @@ def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame) -> list[str]:
         lowest = select.percent(fits["id_accuracy"].min())
         parts.append(f"{names.look(method).label} {len(fits)} of {seeds} seeds (lowest {lowest})")
     return [f"Below the ID accuracy of zero-shot ({select.percent(floor)}), as a collapsed fit is: {', '.join(parts)}."]
+
+
+def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame) -> str:
+    """Return each remark on fits once, after the methods it is about, with the seeds where it is not about all."""
+    fits = {method: rows["seed"].n_unique() for (method,), rows in shown.group_by("method", maintain_order=True)}
+    parts = []
+    for (remark,), group in remarked.group_by("reason", maintain_order=True):
+        which = []
+        for (method,), rows in group.group_by("method", maintain_order=True):
+            seeds = rows["seed"].n_unique()
+            some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
+            which.append(names.look(method).label + some)
+        parts.append(f"{', '.join(which)}: {remark}")
+    return "; ".join(parts)
 
 
 def _reasons(missing: pl.DataFrame, shown: pl.DataFrame) -> str:

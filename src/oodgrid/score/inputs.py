@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid import paths, sampling, store
+from oodgrid import paths, store
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.errors import OodgridError
+from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.grid import units
 from oodgrid.score.contract import Bank, Head, Labels, normalise
 from oodgrid.score.sharing import frozen
@@ -47,34 +48,6 @@ class UnitFiles:
     val: str | None = None
 
 
-Rows = tuple[store.Features, np.ndarray]  # a split, and row numbers of it
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The train and val splits of one ID set, as cached, and the draws of them."""
-
-    name: str
-    train: store.Features | None
-    val: store.Features | None
-
-    @property
-    def digests(self) -> list[str | None]:
-        """Digests of both."""
-        return [part.digest if part else None for part in (self.train, self.val)]
-
-    def draw(self, shots: int, seed: int) -> tuple[Rows, Rows]:
-        """Return the split and the rows of the shots, and of the validation images (maybe none).
-
-        Raises:
-            sampling.NoDraw: There is no such draw.
-        """
-        if self.train is None:
-            raise sampling.NoDraw(f"{self.name} has no training split")
-        drawn = sampling.draw(self.train.labels, self.val and self.val.labels, shots, seed, self.train.draws)
-        return (self.train, drawn.train), (self.train if drawn.val_from_train or not self.val else self.val, drawn.val)
-
-
 @dataclass(frozen=True)
 class Texts:
     """The texts that scores may ask for, the same for all fits.
@@ -106,8 +79,8 @@ class UnitInputs:
         files: What apply left.
     """
 
-    def __init__(self, results: Path, files: UnitFiles, labelled: Labelled, texts: Texts) -> None:
-        self.results, self.files, self.labelled, self.texts = results, files, labelled, texts
+    def __init__(self, results: Path, files: UnitFiles, few_shot: FewShot, texts: Texts) -> None:
+        self.results, self.files, self.few_shot, self.texts = results, files, few_shot, texts
         self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -207,29 +180,37 @@ class UnitInputs:
     @cached_property
     def _samples(self) -> dict[str, Bank]:
         """The shots and the validation images, as far as there are any."""
-        if not self.files.shots:
-            return {}
         try:
-            drawn = dict(zip(("bank", "val"), self.labelled.draw(self.files.shots, self.files.seed), strict=True))
-        except sampling.NoDraw as none:
+            drawn = self.few_shot.draw(self.files.shots, self.files.seed)
+        except NoDraw as none:
             self._no_draw = str(none)
             return {}
-        return {need: self._bank(need, *rows) for need, rows in drawn.items() if len(rows[1])}
+        return {need: self._bank(need, rows) for need in ("bank", "val") if len(rows := getattr(drawn, need))}
 
     @cached_property
     def _train(self) -> Bank | None:
-        """The whole train split, where the method leaves features as they are."""
-        train = self.labelled.train
-        if train is None or self.files.leaves == "features":
+        """Every training sample that has a class, where the method leaves features as they are."""
+        train = self.few_shot.whole_train()
+        if not len(train) or self.files.leaves == "features":
             return None
-        features = frozen(normalise(train.image_features))
-        return Bank(features, train.labels, int(np.unique(train.labels, return_counts=True)[1].min()), head=self._head)
+        counts = np.unique(train.labels, return_counts=True)[1]
+        return Bank(frozen(normalise(train.features)), train.labels, int(counts.min()), head=self._head)
 
-    def _bank(self, need: str, split: store.Features, rows: np.ndarray) -> Bank:
+    def _bank(self, need: str, rows: Rows) -> Bank:
+        """Return shots or validation samples, as the method leaves them.
+
+        Raises:
+            OodgridError: What it left is of other samples.
+        """
         left = self._left(getattr(self.files, need))
-        features = frozen(normalise(left.get("features", split.image_features[rows])))
+        if not np.array_equal(left.get("labels", rows.labels), rows.labels):
+            raise OodgridError(
+                f"{getattr(self.files, need)} is not of the {need} that {self.files.shots} shots and seed "
+                f"{self.files.seed} of {self.few_shot.dataset.name} draw: run oodgrid adapt apply again"
+            )
+        features = frozen(normalise(left.get("features", rows.features)))
         logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
-        return Bank(features, left.get("labels", split.labels[rows]), self.files.shots, logits, self._head)
+        return Bank(features, rows.labels, self.files.shots, logits, self._head)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
@@ -245,18 +226,19 @@ class UnitInputs:
 
 def read_units(
     results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str, draws: bool = True
-) -> tuple[list[UnitFiles], Labelled]:
-    """Return every fit of one method, and the splits from which its shots and validation images come.
+) -> tuple[list[UnitFiles], FewShot]:
+    """Return every fit of one method, and the reader of its shots and validation images.
 
     A fit of `any` whose shots cannot be drawn is skipped as a whole if all scores need `draws` of shots.
     """
-    dataset = experiment.id_dataset(id_dataset)
-    labelled = Labelled(dataset.name, *(_split(results, backbone, dataset, split) for split in ("train", "val")))
+    few_shot = FewShot(results, backbone, experiment.id_dataset(id_dataset))
     if method == ANY:
         grid = units(experiment, ANY)
-        return [_any(labelled, u.shots, u.seed) if draws else UnitFiles(u.shots, u.seed, "ok") for u in grid], labelled
+        if not draws:
+            return [UnitFiles(unit.shots, unit.seed, "ok") for unit in grid], few_shot
+        return [_any(few_shot, unit.shots, unit.seed, experiment.seeds) for unit in grid], few_shot
     manifest = store.read_json(paths.applied(results, experiment.experiment, backbone, id_dataset, method))
-    return [UnitFiles(**unit, leaves=manifest["leaves"]) for unit in manifest["units"]], labelled
+    return [UnitFiles(**unit, leaves=manifest["leaves"]) for unit in manifest["units"]], few_shot
 
 
 def read_texts(
@@ -301,15 +283,9 @@ def _labels(found: store.Texts) -> Labels:
     return Labels(frozen(normalise(embeddings)), found.classnames, list(kinds))
 
 
-def _any(labelled: Labelled, shots: int, seed: int) -> UnitFiles:
+def _any(few_shot: FewShot, shots: int, seed: int, seeds: list[int]) -> UnitFiles:
     try:
-        labelled.draw(shots, seed)
-    except sampling.NoDraw as none:
+        few_shot.draw(shots, seed)
+    except NoDraw as none:
         return UnitFiles(shots, seed, "skipped", str(none))
-    return UnitFiles(shots, seed, "ok")
-
-
-def _split(results: Path, backbone: str, dataset: IdDataset, split: str) -> store.Features | None:
-    path = paths.features(results, backbone, dataset.name, split)
-    expected = not dataset.imported and split in dataset.split_names
-    return store.read_features(path) if expected or path.exists() else None
+    return UnitFiles(shots, seed, "ok", "; ".join(few_shot.remarks(shots, seeds)) or None)

@@ -14,10 +14,11 @@ from tqdm import tqdm
 from oodgrid import grid, paths, registry, store
 from oodgrid.config import Choice, Experiment, IdDataset
 from oodgrid.errors import OodgridError
+from oodgrid.fewshot import FewShot
 from oodgrid.kept import Kept
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, needed, needs_of
-from oodgrid.score.inputs import Labelled, Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
+from oodgrid.score.inputs import Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
 from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
@@ -46,10 +47,11 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
     check_plugins(choices.values())
     draws = all("bank" in needs_of(choice) for choice in choices.values())
-    units, labelled = read_units(results, experiment, backbone, id_dataset, method, draws)
+    units, few_shot = read_units(results, experiment, backbone, id_dataset, method, draws)
+    few_shot.check_labels(sets[id_dataset].features.labels, "test")
     lists = [labels.name for labels in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
-    job = _Job(results, sets, labelled, texts, choices)
+    job = _Job(results, sets, few_shot, texts, choices)
     title = f"score {method} on {id_dataset} ({backbone})"
     records = [job.run(unit) for unit in tqdm(units, desc=title, unit="fit", delay=5)]
     place = (results, experiment.experiment, backbone, id_dataset, method)
@@ -64,7 +66,7 @@ class _Job:
 
     results: Path
     sets: dict[str, Samples]
-    labelled: Labelled
+    few_shot: FewShot
     texts: Texts
     choices: dict[str, Choice]
 
@@ -79,7 +81,7 @@ class _Job:
         record = {"shots": unit.shots, "seed": unit.seed, "status": unit.status, "reason": unit.reason}
         if unit.status != "ok":
             return record
-        whole = UnitInputs(self.results, unit, self.labelled, self.texts)
+        whole = UnitInputs(self.results, unit, self.few_shot, self.texts)
         own, *oods = self.sets
         parts = {
             name: self._part(unit, [name], self.of_samples, lambda path, n=name: self._score(whole, n, path))
@@ -122,7 +124,7 @@ class _Job:
         identity = {
             "unit": [unit.shots, unit.seed, *left],
             "features": [self.sets[name].features.digest for name in names],
-            "labelled": self.labelled.digests if unit.shots or "train" in needed(self.choices.values()) else None,
+            "labelled": self.few_shot.digests if unit.shots or "train" in needed(self.choices.values()) else None,
             "texts": self.texts.digests,
             "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
             "code": self.code,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from oodgrid.encode.lines import existing, read_lines
+from oodgrid.encode.sources.image_set import label_text
 from oodgrid.errors import OodgridError
 
 TEXTS = ("paths", "classnames", "templates")  # what `oodgrid export` leaves as JSON in metadata
@@ -95,9 +96,10 @@ def read_labels(file: Path) -> np.ndarray:
     lines = read_lines(file)
     cells = _label_column(lines, file) if file.suffix == ".csv" else [line for line in lines if line.strip()]
     try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
+        return np.array([int(label_text(cell, str(file))) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError) as error:
-        raise OodgridError(f"{file}: {error}: one whole number a line is expected, the index of the class") from error
+        said = str(error)[:100]
+        raise OodgridError(f"{file}: {said}: one whole number a line is expected, the index of the class") from error
 
 
 def _label_column(lines: list[str], file: Path) -> list[str]:

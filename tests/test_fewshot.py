@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oodgrid.errors import OodgridError
-from oodgrid.sampling import NoDraw, draw
+from oodgrid.fewshot import NoDraw, draw
 
 RNG = np.random.default_rng(3)
 TRAIN = RNG.permutation(np.repeat([4, 0, 2, 1, 3], [30, 25, 20, 17, 40]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oodgrid.errors import OodgridError
+from oodgrid.labels import has_class
 
 VALIDATION_SHOTS = 4  # CoOp's protocol: min(shots, 4) validation images a class
 
@@ -42,7 +43,7 @@ def draw(
 
     The order of the random calls is that of CoOp (Dassl's `generate_fewshot_dataset`): one stream of Python's
     `random`, classes in the order in which they first appear, first train and then val; a class with fewer
-    images gives all it has. Draws of different shots are not nested.
+    images gives all it has. Draws of different shots are not nested. What has no class, label -1, is never drawn.
 
     Where there is no val split, as for ImageNet, whose val is its test set, the validation images are drawn from what
     the shots leave of the train split, after them in the same stream.
@@ -56,7 +57,7 @@ def draw(
             each training row belongs. Then the seed decides the val rows only.
 
     Raises:
-        NoDraw: `fixed` holds no draw of that many shots.
+        NoDraw: `fixed` holds no draw of that many shots, or no training sample has a class.
     """
     if shots < 1:
         raise OodgridError(f"shots must be at least 1, not {shots}: zero_shot is the method without shots")
@@ -64,10 +65,12 @@ def draw(
     if fixed is None:
         train = _sample(train_labels, shots, stream)
     else:
-        train = np.flatnonzero(fixed == shots)
+        train = np.flatnonzero((fixed == shots) & has_class(train_labels))
         if not len(train):
             there = ", ".join(str(k) for k in sorted(set(fixed.tolist())))
             raise NoDraw(f"the imported training features hold no draw of {shots} shots (they hold: {there})")
+    if not len(train):
+        raise NoDraw("no training sample has a class: all labels are -1")
     count = min(shots, VALIDATION_SHOTS)
     if val_labels is not None:
         return Draw(train, _sample(val_labels, count, stream))
@@ -78,7 +81,8 @@ def draw(
 
 
 def _sample(labels: np.ndarray, shots: int, stream: random.Random) -> np.ndarray:
-    classes = list(dict.fromkeys(labels.tolist()))  # in the order of first appearance, as Dassl's tracker
+    # in the order of first appearance, as Dassl's tracker
+    classes = list(dict.fromkeys(labels[has_class(labels)].tolist()))
     rows: list[int] = []
     for label in classes:
         members = np.flatnonzero(labels == label).tolist()

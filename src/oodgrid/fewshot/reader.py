@@ -1,0 +1,199 @@
+"""The one reader of few-shot sets: what a fit learns from and selects on, and what scores are calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid import paths, store
+from oodgrid.config import IdDataset
+from oodgrid.fewshot.draws import NoDraw, draw
+from oodgrid.labels import check_classes, has_class
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some samples of one split; features and labels of the same samples, whoever asks.
+
+    Attributes:
+        split: Name of the split; "" where there are no samples.
+        of: The whole split; None where there are no samples.
+        rows: Shape (n,), row numbers into the split.
+    """
+
+    split: str = ""
+    of: store.Features | None = None
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def features(self) -> np.ndarray:
+        """Shape (n, D), float32, as cached; (0, 0) where there is no split."""
+        return np.empty((0, 0), np.float32) if self.of is None else self.of.image_features[self.rows]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Shape (n,), none of them -1."""
+        return np.empty(0, np.int32) if self.of is None else self.of.labels[self.rows]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one (shots, seed) has, none of it of the test split.
+
+    Attributes:
+        bank: The shots: what a method learns from and a score calls its bank.
+        val: The few-shot validation samples, none of them among the shots; maybe none.
+    """
+
+    bank: Rows = field(default_factory=Rows)
+    val: Rows = field(default_factory=Rows)
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """The labelled splits of one ID dataset under one backbone, as cached, and the draws of them.
+
+    Selection (of hyper-parameters, by a fit) and calibration (of a score) are two things. Calibration takes the shots
+    and the few-shot validation samples, always. Selection takes the validation samples too, or, where the configuration
+    says `leaky_selection_on_test`, the whole test split: that option changes `selection` and nothing else.
+
+    Attributes:
+        results: The results folder.
+        backbone: Name.
+        dataset: The ID dataset.
+    """
+
+    results: Path
+    backbone: str
+    dataset: IdDataset
+
+    @cached_property
+    def train(self) -> store.Features | None:
+        """The train split, or None where the dataset has none."""
+        if self._train is not None:
+            self.check_labels(self._train.labels, "train")
+        return self._train
+
+    @cached_property
+    def val(self) -> store.Features | None:
+        """The val split, or None where the dataset has none, or none of its samples has a class."""
+        found = self._checked("val")
+        return found if found is not None and has_class(found.labels).any() else None
+
+    @cached_property
+    def leaked(self) -> store.Features | None:
+        """The test split where the configuration lets selection see it, else None."""
+        return self._checked("test") if self.dataset.leaky_selection_on_test else None
+
+    @cached_property
+    def digests(self) -> dict[str, str | None]:
+        """Digests of the splits that a draw is made of."""
+        return {name: split.digest if split else None for name, split in (("train", self.train), ("val", self.val))}
+
+    @cached_property
+    def classes(self) -> int | None:
+        """Number of classes K: of the class texts, else of the class names, else by the training labels.
+
+        None where nothing says it.
+        """
+        texts = paths.texts(self.results, self.backbone, self.dataset.name)
+        if self.dataset.text == "classnames" and texts.exists():
+            return store.array_shapes(texts)["text_features"][0][1]
+        if self._train is None:
+            return None
+        return len(self._train.classnames or ()) or int(self._train.labels.max()) + 1
+
+    def draw(self, shots: int, seed: int) -> Drawn:
+        """Return the shots and the validation samples of a draw; neither for methods without shots (0).
+
+        Raises:
+            NoDraw: There is no training split, or an import holds no such draw.
+        """
+        if not shots:
+            return Drawn()
+        if self.train is None:
+            raise NoDraw(f"{self.dataset.name} has no training split")
+        val_labels = None if self.val is None else self.val.labels
+        found = draw(self.train.labels, val_labels, shots, seed, self.train.draws)
+        bank = Rows("train", self.train, found.train)
+        if found.val_from_train:
+            return Drawn(bank, Rows("train", self.train, found.val))
+        return Drawn(bank, Rows() if self.val is None else Rows("val", self.val, found.val))
+
+    def selection(self, drawn: Drawn) -> Rows:
+        """Return the samples on which a fit with shots chooses: those for validation, or the test split if it leaks."""
+        return self._labelled("test", self.leaked) if self.leaked and len(drawn.bank) else drawn.val
+
+    def whole_train(self) -> Rows:
+        """Return every training sample that has a class."""
+        return self._labelled("train", self.train)
+
+    def remarks(self, shots: int, seeds: Sequence[int]) -> list[str]:
+        """Return what tables must say of the draws of so many shots: classes with fewer, draws that are all alike."""
+        if not shots or self.train is None:
+            return []
+        return count_remarks(self.train.labels, self.train.draws, shots, seeds)
+
+    def file(self, split: str) -> Path:
+        """Return the feature file of a split."""
+        return paths.features(self.results, self.backbone, self.dataset.name, split)
+
+    def check_labels(self, labels: np.ndarray, split: str) -> None:
+        """Refuse labels of a split that are no classes of this dataset.
+
+        Raises:
+            OodgridError: One is not, naming file and row.
+        """
+        if self.classes is not None:
+            check_classes(labels, self.classes, self.file(split))
+
+    @cached_property
+    def _train(self) -> store.Features | None:
+        return self._read("train")
+
+    def _checked(self, split: str) -> store.Features | None:
+        found = self._read(split)
+        if found is not None:
+            self.check_labels(found.labels, split)
+        return found
+
+    def _read(self, split: str) -> store.Features | None:
+        file = self.file(split)
+        made = not self.dataset.imported and split in self.dataset.split_names
+        return store.read_features(file) if made or file.exists() else None
+
+    @staticmethod
+    def _labelled(split: str, features: store.Features | None) -> Rows:
+        return Rows() if features is None else Rows(split, features, np.flatnonzero(has_class(features.labels)))
+
+
+def count_remarks(labels: np.ndarray, draws: np.ndarray | None, shots: int, seeds: Sequence[int]) -> list[str]:
+    """Return what is to be said of the draws of so many shots from training labels, shape (N,).
+
+    Args:
+        labels: Of the training split.
+        draws: As `draw` takes them: the shots of the fixed draw of each row, or None.
+        shots: Images a class.
+        seeds: Of the draws.
+    """
+    if draws is not None:
+        labels = labels[draws == shots]
+    counts = np.unique(labels[has_class(labels)], return_counts=True)[1]
+    fewer = counts[counts < shots]
+    said = []
+    if len(fewer):
+        said.append(
+            f"{len(fewer)} of {len(counts)} classes have fewer than {shots} training samples (the fewest: {min(fewer)})"
+        )
+    if len(set(seeds)) > 1 and draws is not None:
+        said.append(f"all seeds have the same shots: the import brought one draw of {shots}")
+    elif len(set(seeds)) > 1 and len(counts) and max(counts) <= shots:
+        said.append(f"all seeds draw the same shots: no class has more than {shots} training samples")
+    return said

@@ -1,0 +1,35 @@
+"""What a label is: the index of a class, or -1 where a sample has none. One rule for all who read labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from oodgrid.errors import OodgridError
+
+NO_CLASS = -1
+
+
+def has_class(labels: np.ndarray) -> np.ndarray:
+    """Return which samples have a class, shape (N,), bool, of labels (N,)."""
+    return labels != NO_CLASS
+
+
+def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the share of the samples with a class, of labels (N,), that are predicted right; None without any."""
+    known = has_class(labels)
+    return float(np.mean(predicted[known] == labels[known])) if known.any() else None
+
+
+def check_classes(labels: np.ndarray, classes: int, where: object) -> None:
+    """Refuse labels, shape (N,), that are neither -1 nor the index of one of the classes.
+
+    Raises:
+        OodgridError: One is not, naming the place, the first row and how many there are.
+    """
+    wrong = np.flatnonzero(has_class(labels) & ((labels < 0) | (labels >= classes)))
+    if len(wrong):
+        several = f" and {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
+        raise OodgridError(
+            f"{where}: row {wrong[0]}{several}: label {labels[wrong[0]]} is none of the {classes} classes "
+            f"0 to {classes - 1}, nor -1 for no class: mend the labels or the class list"
+        )

@@ -1,0 +1,106 @@
+"""A run computes what it was planned by, and experiments that share features leave one another alone."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+import yaml
+
+from tests.workflow.test_cache import photos  # noqa: F401  a fixture
+
+
+def tree(clone):
+    """Every file below results/ with its time and size."""
+    results = clone.folder / "results"
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in results.rglob("*") if path.is_file()}
+
+
+def other(first, **changes):
+    return {**first, "methods": ["prototype"], "scores": [{"name": "mcm", "T": 0.03}], "shots": [2], **changes}
+
+
+def test_parsing_and_dry_runs_write_nothing(imported):
+    clone, experiment = imported
+    before = tree(clone)
+    clone.snakemake("-n")
+    assert tree(clone) == before
+    clone.snakemake()
+    before = tree(clone)
+    clone.write(other(experiment), "other.yaml")
+    for command in (["-n"], ["-n", "--configfile", "other.yaml"], ["--lint"], ["--summary"], ["--dag"], []):
+        clone.run("snakemake", "--cores", "2", *command)
+        assert tree(clone) == before, command
+
+
+def test_neither_a_dry_run_nor_an_edit_changes_what_a_run_computes(imported):
+    """Jobs read a configuration that is named by its content, never the user's file."""
+    clone, experiment = imported
+    clone.snakemake("metrics")
+    wanted = clone.metrics()
+    clone.run("rm", "-r", "results/mini", "results/kept", ".snakemake")
+    running = clone.start("snakemake", "--cores", "1", "metrics")
+    while not list((clone.folder / "results/mini").glob("configs/*.yaml")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    clone.write(other(experiment), "other.yaml")
+    clone.snakemake("-n", "--configfile", "other.yaml")
+    clone.write(other(experiment))
+    output, _ = running.communicate(timeout=600)
+    assert running.returncode == 0, output
+    assert clone.metrics().equals(wanted)
+    clone.snakemake("metrics")  # the edited file, now
+    assert set(clone.metrics()["score"]) == {"mcm@T=0.03"}
+
+
+def test_jobs_refuse_a_planned_configuration_that_is_another_or_gone(imported):
+    clone, _ = imported
+    clone.snakemake("metrics")
+    (planned,) = (clone.folder / "results/mini").glob("configs/*.yaml")
+    assert yaml.safe_load(planned.read_text()) == yaml.safe_load((clone.folder / "config.yaml").read_text())
+    path = str(planned.relative_to(clone.folder))
+    planned.write_text(planned.read_text().replace("knn", "msp"))
+    assert f"{path} is not what planned this job" in clone.run("oodgrid", "evaluate", "--config", path, ok=False)
+    planned.unlink()
+    assert f"{path}, by which this job was planned, is gone" in clone.run(
+        "oodgrid", "evaluate", "--config", path, ok=False
+    )
+
+
+@pytest.mark.parametrize("first", ["config.yaml", "other.yaml"])
+def test_experiments_that_share_features_never_trigger_one_another(photos, first):  # noqa: F811
+    """Whatever else they differ in: methods, shots, seeds, scores, other sets, the number of shards, views."""
+    clone, experiment = photos
+    own = experiment["id_datasets"][0]
+    textures = {"name": "textures", "generated": {"kind": "textures", "images": 30}}
+    changes = {"shards": 2, "ood": {"far": [*own["ood"]["far"], textures]}, "views": [{"family": "rrc50", "count": 2}]}
+    experiment["id_datasets"][0] = {**own, "views": [{"family": "rrc50", "count": 3}]}
+    experiment["methods"] = ["zero_shot", {"name": "tip_adapter", "views": "rrc50"}]
+    clone.write(experiment)
+    second = other(experiment, experiment="second", id_datasets=[{**own, **changes}], seeds=[2, 3], shots=[1, 4])
+    second["methods"] = ["prototype", {"name": "tip_adapter", "views": "rrc50"}]
+    clone.write(second, "other.yaml")
+    order = ["config.yaml", "other.yaml"] if first == "config.yaml" else ["other.yaml", "config.yaml"]
+    runs = [clone.snakemake("--configfile", file) for file in order]
+    for name in ("photos", "noise"):
+        assert len(re.findall(rf"encode tiny/{name}/test", "".join(runs))) == 1
+    before = tree(clone)
+    for file in (*order, *order):
+        assert "Nothing to be done" in clone.snakemake("--configfile", file)
+    assert tree(clone) == before
+
+
+def test_experiments_that_share_features_run_at_once(photos):  # noqa: F811
+    """Where both want to encode the same, Snakemake lets one wait in line; neither wants anything again."""
+    clone, experiment = photos
+    clone.write(other(experiment, experiment="second"), "other.yaml")
+    files = ("config.yaml", "other.yaml")
+    running = [clone.start("snakemake", "--cores", "1", "--configfile", file) for file in files]
+    for process, file in zip(running, files, strict=True):
+        output, _ = process.communicate(timeout=600)
+        if process.returncode:
+            assert "Directory cannot be locked" in output
+            clone.snakemake("--configfile", file)
+    for file in files * 2:
+        assert "Nothing to be done" in clone.snakemake("--configfile", file)
