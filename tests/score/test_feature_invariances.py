@@ -176,6 +176,5 @@ def test_all_scores_of_cosines_rank_like_those_of_a_hundredfold():
 
 def test_in_whitened_coordinates_the_covariance_is_the_identity():
     made = world(shots=20)
-    factor = whitening(made.bank, tied=True, covariance="empirical")
-    white = made.bank.residuals @ factor
+    white = whitening(made.bank, tied=True, covariance="empirical").coordinates(made.bank.residuals)
     np.testing.assert_allclose(white.T @ white / 100, np.eye(8), atol=1e-12)

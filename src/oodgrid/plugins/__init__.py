@@ -54,9 +54,9 @@ def load(file: Path) -> None:
     try:
         with state.restored(file), _being_loaded(file):
             spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not apart.inside():
+            raise
         raise OodgridError(f"plugin {file}{line_of(error, file)}: {described(error)}") from error
     if replaced := state.replaced(before):
         raise OodgridError(f"plugin {file} replaces {replaced}, which belongs to all: define functions of its own")

@@ -8,11 +8,23 @@ from oodgrid.score.contract import ROUNDING, Bank, Head, Skip
 from oodgrid.score.sharing import shared
 
 
-def eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues of a symmetric matrix, rising, shape (D,), and the eigenvectors as columns, (D, D)."""
-    from scipy.linalg import eigh
+def principal_axes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues of sum_i x_i x_iᵀ of rows (M, D), rising, and their eigenvectors as columns.
 
-    return eigh(matrix, driver="evd")
+    Fewer rows than dimensions leave all but M eigenvalues at 0, and only the M others are found: shapes (R,) and
+    (D, R), R = min(M, D). What lies outside of these columns is in the space of the eigenvalue 0.
+    """
+    from scipy.linalg import eigh, svd
+
+    if len(values) >= values.shape[1]:
+        return eigh(values.T @ values, driver="evd")
+    _, sizes, axes = svd(values, full_matrices=False)
+    return sizes[::-1] ** 2, axes[::-1].T
+
+
+def determined(variances: np.ndarray, width: int) -> np.ndarray:
+    """Return which of rising eigenvalues are not 0, the cut of scipy.linalg.pinvh for matrices of a width."""
+    return variances > variances[-1] * width * np.finfo(float).eps
 
 
 @shared
@@ -33,28 +45,29 @@ def principal_dim(width: int, rank: int) -> int:
 
 
 @shared
-def complement(bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
-    """Return an orthonormal basis, shape (D, D - dim), of what the principal space of the bank leaves out.
+def principal_space(bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
+    """Return an orthonormal basis, shape (D, dim), of the principal space of the bank.
 
-    The principal space is spanned by the `dim` first eigenvectors of sum_i (x_i - u)(x_i - u)ᵀ, u of the head, or 0.
+    It is spanned by the `dim` first eigenvectors of sum_i (x_i - u)(x_i - u)ᵀ, u of the head, or 0.
 
     Raises:
         Skip: The bank does not determine so many eigenvectors, or they leave nothing out.
     """
     values = bank.features - origin(*head) if head else bank.features
-    variances, vectors = eigen(values.T @ values)
-    width, rank = len(variances), np.sum(variances > variances[-1] * len(variances) * np.finfo(float).eps)
+    variances, vectors = principal_axes(values)
+    width, rank = values.shape[1], int(determined(variances, values.shape[1]).sum())
     kept = principal_dim(width, rank) if dim is None else dim
     if not 0 < kept <= min(rank, width - 1):
         raise Skip(f"a principal space of {kept} dimensions, of {rank} that the bank spans, leaves nothing to measure")
-    return vectors[:, : width - kept]
+    return vectors[:, vectors.shape[1] - kept :]
 
 
 @shared
 def residual_norms(features: np.ndarray, bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
-    """Return ||(x - u) outside the principal space||, shape (N,); see `complement`."""
+    """Return ||(x - u) outside the principal space||, shape (N,); see `principal_space`."""
     values = features - origin(*head) if head else features
-    return np.linalg.norm(values @ complement(bank, *head, dim=dim), axis=1)
+    axes = principal_space(bank, *head, dim=dim)
+    return np.linalg.norm(values - values @ axes @ axes.T, axis=1)
 
 
 @shared
@@ -83,9 +96,10 @@ def principal_projection(bank: Bank, *, dim: int | None) -> tuple[np.ndarray, np
     spread = deviations.std(axis=0)
     scale = np.where(spread < ROUNDING, 1, spread)
     deviations /= scale
-    variances, vectors = eigen(deviations.T @ deviations)
-    rank = np.sum(variances > max(variances[-1], ROUNDING) * len(variances) * np.finfo(float).eps)
-    kept = min(100, len(variances) // 2, rank) if dim is None else dim
+    variances, vectors = principal_axes(deviations)
+    width = deviations.shape[1]
+    rank = np.sum(variances > max(variances[-1], ROUNDING) * width * np.finfo(float).eps)
+    kept = min(100, width // 2, rank) if dim is None else dim
     if not 0 < kept <= rank:
         raise Skip(f"{kept} principal axes are more than the {rank} that the bank spans, or none")
-    return scale, vectors[:, -kept:]
+    return scale, vectors[:, vectors.shape[1] - kept :]
