@@ -25,7 +25,7 @@ from oodgrid.store.features import (
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, read_bytes, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.seal import check as verify
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
@@ -46,6 +46,7 @@ __all__ = [
     "existing",
     "frames",
     "no_memory",
+    "opened",
     "read_arrays",
     "read_attribute",
     "read_bytes",
