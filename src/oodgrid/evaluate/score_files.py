@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import gzip
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, one_line, unknown
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
-from oodgrid.store import frames
+from oodgrid.store import frames, no_memory
 
 KEYS = ("dataset", "shots", "seed", "ood_dataset")  # of the tables of the stage score: they tell sets and fits apart
 NOT_SCORES = (*KEYS, "index", "path", "label", "prediction")
@@ -46,16 +45,6 @@ CONVENTIONS = {
     "aupr_in": "AUPR in: average precision, ID positive",
     "aupr_out": "AUPR out: average precision, OOD positive",
 }
-# how damaged files fail; polars reports some damage as a Rust panic, which is not an Exception
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    MemoryError,
-    zlib.error,
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-)
 
 
 def read_scores(path: str | Path, column: str | None = None) -> NDArray[np.float64]:
@@ -79,9 +68,12 @@ def read_scores(path: str | Path, column: str | None = None) -> NDArray[np.float
         raise OodgridError(f"{path}: no such file")
     try:
         return _read_parquet(path, column, where) if suffix == ".parquet" else readers[suffix](path, column)
-    except _UNREADABLE as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OodgridError(f"{path}: cannot be read, is it complete? ({detail})") from error
+    except OodgridError:
+        raise
+    except MemoryError as error:
+        raise no_memory(path) from error
+    except (Exception, pl.exceptions.PanicException) as error:  # readers of npy, gzip and Parquet fail in many ways
+        raise OodgridError(f"{path}: cannot be read, is it complete? ({one_line(error)})") from error
 
 
 def _split_off_rows(path: str | Path) -> tuple[Path, dict[str, str]]:
