@@ -403,8 +403,9 @@ def test_a_wrong_number_of_class_names_is_one_line(source, given):
 
 
 def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source):
-    dataset = Dataset(name="own", **source({**FILES, "stray.png": picture()}))
-    assert "a class has no name" in failure(class_names, dataset)
+    place = source({**FILES, "stray.png": picture()})
+    assert "images lie beside the folders cat, dog: move them into one" in failure(opened, **place)
+    assert opened(**place, class_folder="none").labels.tolist() == [-1] * 7
 
 
 def test_a_class_whose_name_is_no_text_is_one_line(tmp_path):

@@ -18,6 +18,7 @@ from oodgrid.config.sources import (
     NumpyArrays,
     Torchvision,
     Webdataset,
+    in_order,
 )
 from oodgrid.errors import OodgridError
 
@@ -53,6 +54,7 @@ SOURCES = (
     "hf",
     "imported",
 )
+OPTIONAL = (*SOURCES, "class_folder", "split_folders")  # parts of the identity where they are given
 
 
 class Dataset(Strict):
@@ -70,6 +72,14 @@ class Dataset(Strict):
     torchvision: Torchvision | None = None
     hf: HuggingFace | None = None
     imported: Imported | None = None
+    class_folder: Literal["top", "innermost", "none"] | None = Field(
+        None,
+        description="Which folder is the class of an image, where class folders lie within others: the outermost below "
+        "folder or archive, that in which it lies, or none. Default: there is one level, or it is refused.",
+    )
+    split_folders: dict[Literal["train", "val", "test"], str] | None = Field(
+        None, min_length=1, description="Folders of splits within folder or archive, as {train: train, test: valid}."
+    )
     splits: Splits | None = None
     classnames: list[str] | None = Field(None, min_length=1, description="Default: the names of the class folders.")
     templates: list[str] = Field(["a photo of a {}."], min_length=1, description="Prompts with {} for the name.")
@@ -100,9 +110,13 @@ class Dataset(Strict):
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
-        own = getattr(self.source(given[0]), "own_splits", ())
+        for key in ("class_folder", "split_folders"):
+            if getattr(self, key) and given[0] not in ("folder", "archive"):
+                raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {given[0]}")
+        own = self._own_splits(given[0])
         if own and "test" not in own:
-            raise OodgridError(f"dataset {self.name}: {given[0]} names the splits {', '.join(own)} but no test split")
+            names = "split_folders" if self.split_folders else given[0]
+            raise OodgridError(f"dataset {self.name}: {names} names the splits {', '.join(own)} but no test split")
         if self.splits and (self.concept_world or self.imported or len(own) > 1):
             raise OodgridError(f"dataset {self.name}: splits are for a source without; {given[0]} has its own")
         wrong = [template for template in self.templates if "{}" not in template]
@@ -115,8 +129,14 @@ class Dataset(Strict):
         """The splits that encoding makes of it; an imported dataset has what its files hold."""
         if self.splits or (self.concept_world and self.concept_world.train):
             return SPLITS
-        given = next(source for source in map(self.source, SOURCES) if source is not None)
-        return getattr(given, "own_splits", ()) or ("test",)
+        given = next(name for name in SOURCES if self.source(name) is not None)
+        return self._own_splits(given) or ("test",)
+
+    def _own_splits(self, source: str) -> tuple[str, ...]:
+        """Return the splits that a source brings."""
+        if self.split_folders:
+            return in_order(self.split_folders)
+        return getattr(self.source(source), "own_splits", ())
 
     def source(self, name: str) -> Any:
         """Return what the configuration says of a source, or None."""
@@ -125,9 +145,9 @@ class Dataset(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        included = {*SOURCES, "list_", "splits", "classnames", "exif_rotation"}
+        included = {*OPTIONAL, "list_", "splits", "classnames", "exif_rotation"}
         found = self.model_dump(include=included, by_alias=True)
-        return {key: value for key, value in found.items() if value is not None or key not in SOURCES}
+        return {key: value for key, value in found.items() if value is not None or key not in OPTIONAL}
 
     @property
     def text_identity(self) -> dict[str, Any]:

@@ -44,18 +44,34 @@ class Idx(Strict):
 
 
 class ListFile(Strict):
-    """A list of image files: CSV or Parquet with columns, or text with one `path label` a line."""
+    """A list of image files: CSV, TSV or Parquet with columns, text of `path label` a line, or CoOp's splits (JSON)."""
 
     file: str
     root: str | None = Field(None, description="Folder to which the paths belong. Default: that of the list.")
     path: str = Field("path", description="Column of paths.")
     label: str = Field("label", description="Column of labels: whole numbers or names; empty or -1 for no class.")
     split: str | None = Field(None, description="Column that says train, val or test. Default: all is the test split.")
+    splits: list[Literal["train", "val", "test"]] | None = Field(
+        None, min_length=1, description="Those it has, where it says splits. Default: all three."
+    )
+
+    @model_validator(mode="after")
+    def _splits_of_something(self) -> ListFile:
+        if self.is_coop and self.model_fields_set & {"path", "label", "split"}:
+            raise OodgridError(f"list {self.file} is a file of CoOp's splits, which has no columns: leave them out")
+        if self.splits and not (self.split or self.is_coop):
+            raise OodgridError(f"list {self.file}: splits are read from a column: name it by split:")
+        return self
+
+    @property
+    def is_coop(self) -> bool:
+        """Whether it is a file of splits as CoOp's `split_zhou_*.json`."""
+        return self.file.lower().endswith(".json")
 
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return SPLITS if self.split else ()
+        return in_order(self.splits or SPLITS) if self.split or self.is_coop else ()
 
 
 class Webdataset(Strict):
@@ -64,13 +80,16 @@ class Webdataset(Strict):
     shards: str | dict[Literal["train", "val", "test"], str] = Field(
         description="As shards/{000..012}.tar, or one such pattern for each split."
     )
+    image: str | None = Field(
+        None, description="Suffix of the member with the image where a sample has several: jpg, rgb.png."
+    )
     label: str = Field("cls", description="Suffix of the member with the label: cls, txt, json.")
     json_key: str = Field("label", description="Where the label is in .json members: its key.")
 
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return _in_order(self.shards) if isinstance(self.shards, dict) else ()
+        return in_order(self.shards) if isinstance(self.shards, dict) else ()
 
 
 class NumpyArrays(Strict):
@@ -94,7 +113,7 @@ class Torchvision(Strict):
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return _in_order(self.splits)
+        return in_order(self.splits)
 
 
 class HuggingFace(Strict):
@@ -111,7 +130,7 @@ class HuggingFace(Strict):
     @property
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
-        return _in_order(self.splits)
+        return in_order(self.splits)
 
 
 class Imported(Strict):
@@ -123,5 +142,6 @@ class Imported(Strict):
     classnames: str | None = Field(None, description="JSON or text file with the K class names.")
 
 
-def _in_order(splits: Iterable[str]) -> tuple[str, ...]:
+def in_order(splits: Iterable[str]) -> tuple[str, ...]:
+    """Return splits in the order train, val, test."""
     return tuple(split for split in SPLITS if split in splits)

@@ -226,7 +226,8 @@ class Chunks:
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
         arrays, info = self._read(0)
         first = arrays["image_features"]
-        found = {"skipped": skipped, "parity": info["parity"]}  # of the images themselves; recorded where there is any
+        # of the images themselves, and not of what identifies the file; recorded where there is any
+        found = {"skipped": skipped, "parity": info["parity"], **self.images.account}
         local = self._blocks("local_features", ".local") if self.local else None
         if local is not None:
             shape = store.read_arrays(self._path(0, ".local"))[0]["local_features"].shape[1:]

@@ -11,8 +11,8 @@ from oodgrid.config import Backbone, Dataset
 from oodgrid.encode.chunks import WHOLE, Chunks, Shard
 from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
-from oodgrid.encode.sources import ImageSet, open_split
-from oodgrid.errors import OodgridError
+from oodgrid.encode.sources import ImageSet, open_splits
+from oodgrid.encode.sources.checking import say
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
@@ -28,8 +28,8 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     loaded = backbones.load(backbone)
     if backbone.local_features:
         check_local_features(backbone.name, loaded.model)
-    opened = {split: open_split(dataset, split) for split in dataset.split_names}
-    _check_classes(dataset, opened)
+    opened = open_splits(dataset)
+    say(dataset, opened)
     written = []
     for split, images in opened.items():
         about = identify(loaded, dataset, split, images)
@@ -45,18 +45,6 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         else:
             encode_rows(chunks, shard, f"{title} {shard}")
     return written
-
-
-def _check_classes(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
-    """Refuse splits that number other classes: sources which name them a split at a time may lack one in some."""
-    first = next(iter(opened))
-    for split, images in opened.items():
-        if images.classnames != opened[first].classnames:
-            other = sorted(set(images.classnames or ()) ^ set(opened[first].classnames or ()))
-            raise OodgridError(
-                f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
-                f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
-            )
 
 
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard
-from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
@@ -116,6 +116,8 @@ def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
         try:
             source = images.read(row)
             return Prepared(chunks.prepare(row, source), source_sha256(source), stamp)
+        except OutOfMemoryError:
+            raise
         except OodgridError as error:
             if not chunks.skip:
                 raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error

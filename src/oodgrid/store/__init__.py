@@ -6,6 +6,7 @@ Without its seal a file is refused. Tables of other people are read by `frames`.
 """
 
 from oodgrid.store import frames
+from oodgrid.store.digests import DIGESTS, check_digests, write_digests
 from oodgrid.store.features import (
     Features,
     Sources,
@@ -28,9 +29,11 @@ from oodgrid.store.features import (
 from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.seal import check as verify
+from oodgrid.store.seal import checksum
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
+    "DIGESTS",
     "FORMAT",
     "SEAL",
     "UNSEALED",
@@ -42,7 +45,9 @@ __all__ = [
     "array_shapes",
     "atomic",
     "check",
+    "check_digests",
     "check_finite",
+    "checksum",
     "existing",
     "frames",
     "no_memory",
@@ -62,6 +67,7 @@ __all__ = [
     "run_record",
     "verify",
     "write_arrays",
+    "write_digests",
     "write_features",
     "write_json",
     "write_table",

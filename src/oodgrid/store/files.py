@@ -227,6 +227,8 @@ def _kind(path: Path) -> str:
 
 
 def _remake(path: Path) -> str | None:
-    """Return the mend of a kept file that a manifest names: Snakemake, which knows the manifest alone, sees no loss."""
-    stage = next((part for part in ("fit", "apply") if f"/kept/{part}/" in path.as_posix()), None)
+    """Return the mend of a kept file that a manifest names, or of that manifest: Snakemake sees no loss of either."""
+    name = path.as_posix()
+    stages = [part for part in ("fit", "apply") if f"/kept/{part}/" in name or name.endswith(f"/{part}.json")]
+    stage = next(iter(stages), None)
     return stage and f"snakemake --forcerun {stage} makes it again"

@@ -14,6 +14,7 @@ import numpy as np
 
 from oodgrid.backbones.weights import load_tensors, refuse_no_weights
 from oodgrid.encode.lines import existing, parse_json, read_lines
+from oodgrid.encode.sources.image_set import label_text
 from oodgrid.errors import OodgridError, one_line
 from oodgrid.services import REFUSALS
 from oodgrid.store import no_memory, read_bytes
@@ -130,9 +131,10 @@ def read_labels(file: Path) -> np.ndarray:
     lines = read_lines(file)
     cells = _label_column(lines, file) if file.suffix == ".csv" else [line for line in lines if line.strip()]
     try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
+        return np.array([int(label_text(cell, str(file))) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError) as error:
-        raise OodgridError(f"{file}: {error}: one whole number a line is expected, the index of the class") from error
+        said = str(error)[:100]
+        raise OodgridError(f"{file}: {said}: one whole number a line is expected, the index of the class") from error
 
 
 def _label_column(lines: list[str], file: Path) -> list[str]:

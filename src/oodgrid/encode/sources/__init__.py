@@ -9,28 +9,58 @@ from dataclasses import replace
 import numpy as np
 
 from oodgrid.config import Dataset, expand
-from oodgrid.encode.sources import archives, arrays, files, libraries
-from oodgrid.encode.sources.image_set import SUFFIXES, ImageSet
+from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
+from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.layout import Rule
+from oodgrid.encode.sources.lists import listed
+from oodgrid.encode.sources.naming import check_gaps, named, untrained
+from oodgrid.encode.sources.passing_over import said
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
-__all__ = ["ImageSet", "class_names", "open_split"]
+__all__ = ["ImageSet", "class_names", "open_split", "open_splits"]
 
 
 def open_split(dataset: Dataset, split: str) -> ImageSet:
     """Open one split of a dataset.
 
     Raises:
-        OodgridError: The source is missing, unreadable or empty, or its class names do not fit.
+        OodgridError: The source is missing, unreadable or empty, its layout could mean two things, or its class names
+            do not fit.
     """
     images = _read(dataset, split)
+    apart = images.splits is None and len(dataset.split_names) > 1 and not dataset.splits
+    trains = dataset.classnames is not None or "train" in dataset.split_names
+    images = named(images, dataset.classnames, f"dataset {dataset.name}", renumber=trains and not apart)
+    if images.splits is not None:
+        images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
+        why = said(images.passed_over)
         raise OodgridError(
-            f"dataset {dataset.name} holds no image of its {split} split: look for class folders with "
-            f"{', '.join(sorted(SUFFIXES))} in it"
+            f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
+            f"other images in it{f' ({why})' if why else ''}"
         )
-    images = _named(dataset, images)
-    return images.subset(_split_rows(dataset, images.labels, split)) if dataset.splits else images
+    return _drawn(dataset, images, split) if dataset.splits else images
+
+
+def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
+    """Open every split of a dataset.
+
+    Raises:
+        OodgridError: One cannot be opened, or they differ in what a label means.
+    """
+    opened = {split: open_split(dataset, split) for split in dataset.split_names}
+    first = next(iter(opened))
+    for split, images in opened.items():
+        if images.classnames != opened[first].classnames:
+            other = sorted(set(images.classnames or ()) ^ set(opened[first].classnames or ()))
+            raise OodgridError(
+                f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
+                f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
+            )
+    if "train" in opened and opened["train"].classnames is None:
+        check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
+    return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
 
 
 def class_names(dataset: Dataset) -> list[str]:
@@ -42,11 +72,6 @@ def class_names(dataset: Dataset) -> list[str]:
     names = dataset.classnames or open_split(dataset, "test").classnames
     if not names:
         raise OodgridError(f"dataset {dataset.name} has no class names: give classnames, or text: visual_prototypes")
-    if "" in names:
-        raise OodgridError(
-            f"dataset {dataset.name}: a class has no name, as that of images which lie beside the class folders: "
-            "move them into one, or give classnames"
-        )
     if strange := next((name for name in names if not _is_text(name)), None):
         raise OodgridError(
             f"dataset {dataset.name}: the class {strange!r} is no UTF-8 text: rename it, or give classnames"
@@ -60,13 +85,14 @@ def _is_text(name: str) -> bool:
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
+    rule = Rule(dataset.class_folder, dataset.split_folders)
     readers = {
         "concept_world": lambda source: arrays.concepts(dataset, split),
         "generated": lambda source: arrays.generated(dataset),
-        "folder": lambda source: files.folder(expand(source)),
-        "list": lambda source: files.listed(source, split),
-        "archive": lambda source: archives.archive(expand(source)),
-        "webdataset": lambda source: archives.webdataset(source, split),
+        "folder": lambda source: files.folder(expand(source), rule),
+        "list": listed,
+        "archive": lambda source: archives.archive(expand(source), rule),
+        "webdataset": lambda source: webdataset.webdataset(source, split),
         "idx": lambda source: arrays.idx(expand(source.images), expand(source.labels)),
         "numpy": arrays.numpy_arrays,
         "torchvision": lambda source: libraries.torchvision(source, split),
@@ -78,23 +104,19 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
 
 
-def _named(dataset: Dataset, images: ImageSet) -> ImageSet:
-    if dataset.classnames is None:
-        return images
-    # where labels are numbers, a split may lack the last classes; where they are names, every name is there
-    found = len(images.classnames) if images.classnames else int(images.labels.max()) + 1
-    if len(dataset.classnames) < found or (images.classnames and len(dataset.classnames) > found):
-        raise OodgridError(
-            f"dataset {dataset.name}: {len(dataset.classnames)} classnames for {found} classes of images"
-        )
-    return replace(images, classnames=list(dataset.classnames))
+def _drawn(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
+    found = images.subset(_split_rows(dataset, images, split))
+    if not (without := int((~has_class(images.labels)).sum())):
+        return found
+    return replace(found, remarks=(*found.remarks, f"{without} images without a class stay in the test split"))
 
 
-def _split_rows(dataset: Dataset, labels: np.ndarray, split: str) -> np.ndarray:
+def _split_rows(dataset: Dataset, images: ImageSet, split: str) -> np.ndarray:
     """Return the rows of one split: a seeded draw in each class, the same whatever the order of the files.
 
     Images without a class are for the test split: nothing can be learned from them or selected by them.
     """
+    labels = images.labels
     wanted, known = dataset.splits, has_class(labels)
     if not known.any():
         raise OodgridError(
@@ -104,9 +126,10 @@ def _split_rows(dataset: Dataset, labels: np.ndarray, split: str) -> np.ndarray:
     for label in np.unique(labels[known]):
         members = np.flatnonzero(labels == label).tolist()
         if len(members) <= wanted.train + wanted.val:
+            name = images.classnames[label] if images.classnames else label
             raise OodgridError(
-                f"dataset {dataset.name}: class {label} has {len(members)} images, too few for "
-                f"{wanted.train} train + {wanted.val} val and a test image"
+                f"dataset {dataset.name}: class {name} has {len(members)} images, too few for "
+                f"{wanted.train} train + {wanted.val} val and a test image" + "".join(f" ({r})" for r in images.remarks)
             )
         seed = hashlib.sha256(f"{wanted.seed}/{label}".encode()).digest()
         random.Random(seed).shuffle(members)

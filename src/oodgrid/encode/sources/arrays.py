@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,10 @@ def numpy_arrays(source: NumpyArrays) -> ImageSet:
         raise OodgridError(f"{file} holds images without pixels, shape {pixels.shape}: make it again")
     pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
     labels = np.full(len(pixels), -1) if labels is None else labels
-    if labels.shape not in ((len(pixels),), (len(pixels), 1)) or labels.dtype.kind not in "iu":
+    whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
+    if labels.shape not in ((len(pixels),), (len(pixels), 1)) or not whole:
         raise OodgridError(f"{file}: {len(pixels)} images but labels of shape {labels.shape} and type {labels.dtype}")
-    labels = labels.reshape(-1)
+    labels = [int(label) for label in labels.reshape(-1).tolist()]
     names = [f"{file.name}#{row}" for row in range(len(pixels))]
     return from_arrays(names, labels, pixels, None, file)
 
@@ -71,7 +73,11 @@ def idx(images: Path, labels: Path) -> ImageSet:
 
 
 def from_arrays(
-    names: list[str], labels: np.ndarray, arrays: np.ndarray, classnames: list[str] | None, file: Path | None = None
+    names: list[str],
+    labels: Sequence[int] | np.ndarray,
+    arrays: np.ndarray,
+    classnames: list[str] | None,
+    file: Path | None = None,
 ) -> ImageSet:
     """Wrap pixel arrays, shape (N, H, W) or (N, H, W, 3), uint8, which may lie in a file."""
     found = whole_labels(np.asarray(labels).tolist(), str(file))

@@ -1,113 +1,118 @@
-"""Images that are files: in a folder a class, or named by a list."""
+"""Images that are files, each in the folder of its class."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-import numpy as np
+from oodgrid.encode.sources.image_set import ImageSet, file_stamp, of_layout
+from oodgrid.encode.sources.layout import Rule, arrange
+from oodgrid.encode.sources.reading import read_image
+from oodgrid.errors import OodgridError
 
-from oodgrid.config import ListFile, expand
-from oodgrid.encode.sources.image_set import (
-    SUFFIXES,
-    ImageSet,
-    classes_by_folder,
-    classes_by_value,
-    existing,
-    file_stamp,
-    is_image,
-)
-from oodgrid.errors import OodgridError, unknown
-from oodgrid.store import frames
+READ_ALREADY = "links to folders read already"
+NO_FILES = "pipes, sockets or devices"
 
 
-def folder(root: Path) -> ImageSet:
+def folder(root: Path, rule: Rule) -> ImageSet:
     """Return the images below a folder, by the folder in which each lies.
 
     Raises:
-        OodgridError: There is no such folder, or one in it cannot be read.
+        OodgridError: There is no such folder, one in it cannot be read, or its layout could mean two things.
     """
     if not root.is_dir():
         raise OodgridError(f"folder {root} does not exist: mend the path in the config")
-    paths = sorted(filter(is_image, (path.relative_to(root).as_posix() for path in _files_below(root))))
-    labels, classnames = classes_by_folder(paths)
-    return _files(root, paths, labels, classnames, str(root))
+    left_out: Counter[str] = Counter()
+    layout = arrange(files_below(root, left_out), str(root), rule)
+    layout.passed_over.update(left_out)
+    return of_layout(layout, *reading(root, layout.paths, str(root)), str(root))
 
 
-def listed(source: ListFile, split: str) -> ImageSet:
-    """Return the images that a list names, of one split where it has a column of splits.
+def reading(
+    root: Path, paths: list[str], where: str
+) -> tuple[Callable[[int], bytes], Callable[[int], tuple[int, int]]]:
+    """Return how a row is read, and how its size and time are found."""
 
-    A text list has one `path label` a line, split at the last white space; a line may be a path alone.
-
-    Raises:
-        OodgridError: The list is missing or lacks a column.
-    """
-    file = existing(expand(source.file), "list")
-    root = expand(source.root) if source.root else file.parent
-    table = _read_text(file) if file.suffix == ".txt" else _read_table(file, source)
-    rows = range(len(table["path"]))
-    if source.split:
-        rows = [row for row in rows if str(table["split"][row]) == split]
-    if None in table["path"] or "" in table["path"]:
-        raise OodgridError(f"list {file} has a line without a path: fill it in, or take the line out")
-    # labels of the whole list, so that every split numbers the classes alike
-    labels, classnames = classes_by_value(table["label"], str(file))
-    paths = [str(table["path"][row]) for row in rows]
-    return _files(root, paths, labels[list(rows)], classnames, str(file))
-
-
-def _files_below(root: Path) -> Iterator[Path]:
-    # os.walk and not rglob: class folders are often links into a larger set
-    for place, folders, names in os.walk(root, onerror=_unreadable, followlinks=True):
-        folders[:] = [name for name in folders if not _leads_back(Path(place, name))]
-        yield from (Path(place, name) for name in names)
-
-
-def _unreadable(error: OSError) -> None:
-    raise OodgridError(f"folder {error.filename} cannot be read: {error.strerror}") from error
-
-
-def _leads_back(folder: Path) -> bool:
-    """Say whether a folder is a link to one in which it lies, so that following it would never end."""
-    return folder.is_symlink() and any(folder.samefile(outer) for outer in folder.parents)
-
-
-def _files(root: Path, paths: list[str], labels: np.ndarray, classnames: list[str] | None, where: str) -> ImageSet:
     def read(row: int) -> bytes:
-        try:
-            return (root / paths[row]).read_bytes()
-        except OSError as error:
-            raise OodgridError(f"{where}: {paths[row]} cannot be read: {error.strerror}") from error
+        return read_image(root / paths[row], f"{where}: {paths[row]}")
 
-    return ImageSet(paths, labels, classnames, read, lambda row: file_stamp(root / paths[row]), where)
+    return read, lambda row: file_stamp(root / paths[row])
 
 
-def _read_text(file: Path) -> dict[str, list[Any]]:
+def files_below(root: Path, left_out: Counter[str] | None = None) -> Iterator[str]:
+    """Yield the names of files below a folder, each real folder once, and count what else is there.
+
+    A folder without anything in it is yielded too, with / behind its name.
+
+    Links are followed once all that lies here itself is read, those on top first: so the names of images do not depend
+    on which way leads to a folder first, and a web of links never multiplies what it leads to.
+    """
+    left_out = Counter() if left_out is None else left_out
+    seen: set[str] = set()
+    waiting: list[str] = [""]
+    while waiting:
+        links: list[str] = []
+        for start in sorted(waiting, key=lambda name: (name.count("/"), name)):
+            if start and _leads_back(root / start):
+                left_out[READ_ALREADY] += 1
+            else:
+                yield from _files_in(root, start, seen, links, left_out)
+        waiting = links
+
+
+def _files_in(root: Path, start: str, seen: set[str], links: list[str], left_out: Counter[str]) -> Iterator[str]:
+    """Yield the names of files below a folder that no link leads to, and gather those links."""
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        real = os.path.realpath(root / name)
+        if real in seen:
+            left_out[READ_ALREADY] += 1
+            continue
+        seen.add(real)
+        empty = True
+        with _entries(root / name) as entries:
+            for entry in entries:
+                empty = False
+                inside = f"{name}/{entry.name}" if name else entry.name
+                kind = _kind(entry)
+                if kind == "folder":
+                    waiting.append(inside)
+                elif kind == "link to a folder":
+                    links.append(inside)
+                elif kind == "file":
+                    yield inside
+                else:
+                    left_out[kind] += 1
+        if empty:
+            yield f"{name}/"
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Return what stands in a folder; a link that leads to nothing is a file, of which reading says that it is gone."""
     try:
-        # utf-8-sig: Windows begins a text with a mark; split and not splitlines: names may hold rarer separators
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise OodgridError(f"list {file} cannot be read as UTF-8 text: {error}") from error
-    parts = [[line] if _is_path(line) else line.rsplit(maxsplit=1) for line in lines]
-    return {
-        "path": [part[0] for part in parts],
-        "label": [part[1] if len(part) > 1 else None for part in parts],
-    }
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        if entry.is_symlink() and entry.is_dir():
+            return "link to a folder"
+        if entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()):
+            return "file"
+    except OSError:  # a link that leads to itself, or into what may not be looked at
+        return "file"
+    return NO_FILES
 
 
-def _is_path(line: str) -> bool:
-    return PurePosixPath(line).suffix.lower() in SUFFIXES
+def _entries(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    try:
+        return os.scandir(folder)
+    except OSError as error:
+        raise OodgridError(f"folder {folder} cannot be read: {error.strerror}") from error
 
 
-def _read_table(file: Path, source: ListFile) -> dict[str, list[Any]]:
-    table = frames.read_parquet(file)[0] if file.suffix == ".parquet" else frames.read_csv(file, infer_schema=False)
-    wanted = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
-    for name, column in wanted.items():
-        if column not in table.columns and (name, column) != ("label", "label"):  # that one is only looked for
-            raise unknown(f"column of {file}", column, table.columns)
-    return {
-        name: table[column].to_list() if column in table.columns else [None] * len(table)
-        for name, column in wanted.items()
-    }
+def _leads_back(link: Path) -> bool:
+    """Say whether a link leads to a folder in which it lies, on the way here or really: it would never end."""
+    really = Path(os.path.realpath(link.parent))
+    return any(link.samefile(outer) for outer in (*link.parents, really, *really.parents))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
+from oodgrid.encode.sources.layout import Layout, in_order, twins
+from oodgrid.encode.sources.reading import open_regular
 from oodgrid.errors import OodgridError
 
 UNKNOWN_STAMP = (-1, -1)
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+LONGEST = 1000  # characters of a label
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class ImageSet:
             Any number of threads may call it.
         stamp: Row number to size in bytes and time of change in nanoseconds of what holds the image; -1 where unknown.
         where: The folder or archive in which the paths lie, for messages.
+        splits: The split of each image, where the source names it; None: all images are of the split asked for.
+        passed_over: How many files of each kind the source holds that are not among them.
+        remarks: What else is to be said of how the source was read, a line each.
     """
 
     paths: list[str]
@@ -35,9 +41,17 @@ class ImageSet:
     read: Callable[[int], bytes | np.ndarray]
     stamp: Callable[[int], tuple[int, int]] = lambda row: UNKNOWN_STAMP
     where: str = ""
+    splits: Sequence[str] | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """What a file that is made of them records of how their source was read."""
+        return {"passed_over": dict(sorted(self.passed_over.items())), "remarks": list(self.remarks)}
 
     def place(self, row: int) -> str:
         """Return where an image lies, for messages."""
@@ -49,16 +63,18 @@ class ImageSet:
             self,
             paths=[self.paths[row] for row in rows],
             labels=self.labels[rows],
+            splits=None if self.splits is None else [self.splits[row] for row in rows],
             read=lambda row: self.read(int(rows[row])),
             stamp=lambda row: self.stamp(int(rows[row])),
         )
 
 
-def is_image(name: str) -> bool:
-    """Say whether a file is an image by its name; hidden files and __MACOSX are what file managers leave behind."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts if part != "..")
-    return path.suffix.lower() in SUFFIXES and not hidden
+def of_layout(
+    layout: Layout, read: Callable[[int], bytes], stamp: Callable[[int], tuple[int, int]], where: str
+) -> ImageSet:
+    """Return the images of a tree of folders, with what was passed over in it."""
+    more = {"splits": layout.splits, "passed_over": layout.passed_over, "remarks": layout.remarks}
+    return ImageSet(layout.paths, layout.labels, layout.classnames, read, stamp, where, **more)
 
 
 def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -67,7 +83,7 @@ def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     A class is named by the last part of its folder, or by the whole of it where two folders end alike.
     """
     folders = [str(PurePosixPath(path).parent) for path in paths]
-    classes = sorted(set(folders))
+    classes = in_order(set(folders))
     index = {name: label for label, name in enumerate(classes)}
     short = [PurePosixPath(name).name for name in classes]
     names = short if len(set(short)) == len(short) else classes
@@ -82,10 +98,13 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     Raises:
         OodgridError: A label is neither, or too large.
     """
-    texts = [_label_text(value, where) for value in values]
+    texts = [label_text(value, where) for value in values]
+    if long := next((text for text in texts if len(text) > LONGEST), None):
+        raise OodgridError(f"{where}: a label has {len(long)} characters, as {long[:20]!r}…: give numbers or names")
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
-    names = sorted(set(texts) - {""})
+    names = in_order(set(texts) - {""})
+    twins(names, where)
     index = {"": -1, **{name: label for label, name in enumerate(names)}}
     return np.asarray([index[text] for text in texts], dtype=np.int32), names
 
@@ -102,7 +121,12 @@ def whole_labels(values: Sequence[int], where: str) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def _label_text(value: int | float | str | None, where: str) -> str:
+def label_text(value: int | float | str | None, where: str) -> str:
+    """Return a label as text, a whole number without the `.0` behind it that tools write; "" stands for no class.
+
+    Raises:
+        OodgridError: It is neither a whole number nor a text.
+    """
     if value is None or (isinstance(value, float | np.floating) and value != value):  # NaN: tables of floats say so
         return ""
     if isinstance(value, str):
@@ -123,11 +147,12 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Return a path that is there.
+    """Return the path of a file that is there; reading a pipe or a device would never end.
 
     Raises:
-        OodgridError: It is not.
+        OodgridError: It is not, or it is no file.
     """
     if not path.exists():
         raise OodgridError(f"{what} {path} does not exist: mend the path in the config")
-    return path
+    with open_regular(path, f"{what} {path}"):
+        return path

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from oodgrid.config import HuggingFace, Torchvision, expand
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value
+from oodgrid.encode.sources.reading import read_image
 from oodgrid.errors import OodgridError, unknown
 
 
@@ -77,8 +78,8 @@ def hugging_face(source: HuggingFace, split: str) -> ImageSet:
     def read(row: int) -> bytes:
         held = images[row][source.image]
         try:
-            return held["bytes"] if held["bytes"] is not None else Path(held["path"]).read_bytes()
-        except (OSError, TypeError) as error:  # the row holds no image, or the place of a file that is gone
+            return held["bytes"] if held["bytes"] is not None else read_image(Path(held["path"]), paths[row])
+        except TypeError as error:  # the row holds no image, or the place of a file that is gone
             raise OodgridError(f"{paths[row]} cannot be read: {error}") from error
 
     paths = [f"{source.dataset}/{source.splits[split]}/{row:07}" for row in range(len(found))]

@@ -1,0 +1,69 @@
+"""What can be known of sources before the first job: layouts and labels that would stop one later."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from oodgrid.config import Dataset, expand
+from oodgrid.encode.sources import open_splits
+from oodgrid.encode.sources.files import files_below
+from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.passing_over import printable, said
+from oodgrid.encode.sources.webdataset import brace_expand
+from oodgrid.errors import OodgridError
+
+FILES = 20_000  # of a folder, and
+SIZE = 100_000_000  # bytes of a file, that are looked through while a user waits
+
+
+def check_sources(datasets: Sequence[Dataset]) -> None:
+    """Open the sources that are here and small, say how they are read, and refuse what cannot be.
+
+    Large ones are left to the jobs, and so are those that are not here, as of results that were moved.
+
+    Raises:
+        OodgridError: A source cannot be read, or its labels do not fit; all of them in one line.
+    """
+    wrong = []
+    for dataset in filter(_is_small, datasets):
+        try:
+            say(dataset, open_splits(dataset))
+        except OodgridError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise OodgridError("; ".join(wrong))
+
+
+def say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
+    """Print what was passed over and what else is to be said of how a source was read, each once."""
+    lines = [line for images in opened.values() for line in (said(images.passed_over), *images.remarks) if line]
+    for line in dict.fromkeys(lines):
+        print(f"oodgrid: {dataset.name}: {printable(line)}", file=sys.stderr)
+
+
+def _is_small(dataset: Dataset) -> bool:
+    """Say whether a source is here, and small enough to be looked through now."""
+    try:
+        places = [Path(place) for place in _places(dataset)]
+        if not places or not all(place.exists() for place in places):
+            return False
+        if dataset.folder:
+            return places[0].is_dir() and len(list(islice(files_below(places[0]), FILES + 1))) <= FILES
+        return sum(place.stat().st_size for place in places) <= SIZE
+    except (OSError, OodgridError):  # as that a variable in a path is not set: the jobs will say it
+        return False
+
+
+def _places(dataset: Dataset) -> list[str | Path]:
+    """Return the files or the folder of a source, none of those whose images are made or known to other libraries."""
+    if dataset.webdataset:
+        shards = dataset.webdataset.shards
+        patterns = [shards] if isinstance(shards, str) else shards.values()
+        return [place for pattern in patterns for place in brace_expand(str(expand(pattern)))]
+    given = [dataset.folder, dataset.archive, dataset.list_ and dataset.list_.file]
+    for pair in (dataset.numpy, dataset.idx):
+        given += [pair.images, pair.labels] if pair else []
+    return [expand(place) for place in given if place]

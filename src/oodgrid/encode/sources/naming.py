@@ -1,0 +1,137 @@
+"""Class names of the configuration laid over the classes of a source, and labels that are numbers of another kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.passing_over import printable
+from oodgrid.errors import OodgridError
+from oodgrid.labels import NO_CLASS, has_class
+
+
+def named(images: ImageSet, given: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
+    """Return the images with the class names of the configuration, and with labels from 0 without gaps.
+
+    Where the source has names itself, those given stand for them by position. Where its labels are numbers, they are
+    the positions; numbers that cannot be are put in the place of 0, 1, … by value, and that is said.
+
+    Args:
+        images: The images.
+        given: Class names, or None.
+        where: The dataset, for messages.
+        renumber: Whether labels may be numbered anew: not where other splits are read apart from these.
+
+    Raises:
+        OodgridError: Names cannot belong to the classes in number or order.
+    """
+    if images.classnames is None:
+        images = _numbered(images, given, where, renumber)
+    elif given is not None:
+        images = replace(images, remarks=(*images.remarks, *_check_given(images.classnames, given, where)))
+    return images if given is None else replace(images, classnames=list(given))
+
+
+def _numbered(images: ImageSet, given: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
+    found = np.unique(images.labels[has_class(images.labels)])
+    if given is None:
+        fits = not renumber or np.array_equal(found, np.arange(len(found)))
+    else:
+        fits = not len(found) or found[-1] < len(given)
+        if not fits and not (renumber and np.array_equal(found, np.arange(1, len(given) + 1))):
+            raise OodgridError(
+                f"{where}: {len(given)} classnames for {found[-1] + 1} classes of images: labels are positions in "
+                f"classnames, from 0 to {len(given) - 1}, and here {_run(found)}"
+            )
+    if fits:
+        empty = np.setdiff1d(np.arange(len(given or ())), found) if renumber else ()
+        remark = [f"no image of {_some([given[label] for label in empty])}"] if len(empty) else []
+        return replace(images, remarks=(*images.remarks, *remark))
+    labels = np.where(has_class(images.labels), np.searchsorted(found, images.labels), NO_CLASS).astype(np.int32)
+    remark = f"labels run from 0: {_run(found)} in the source became 0 to {len(found) - 1}, by value"
+    return replace(images, labels=labels, remarks=(*images.remarks, remark))
+
+
+def check_gaps(labels: Sequence[np.ndarray], where: str) -> None:
+    """Refuse labels of all splits that do not run from 0 without gaps, where splits are read apart from each other.
+
+    Raises:
+        OodgridError: They do not.
+    """
+    found = np.unique(np.concatenate(labels))
+    found = found[has_class(found)]
+    if len(found) and found[-1] != len(found) - 1:
+        raise OodgridError(
+            f"{where}: labels must run from 0 to the number of classes less one, and here are {_run(found)}: "
+            "number the classes anew, or give classnames for all numbers"
+        )
+
+
+def untrained(images: ImageSet, split: str) -> ImageSet:
+    """Return the images of train or val with a remark on classes without any, and on images without a class."""
+    known = images.labels[has_class(images.labels)]
+    remarks = []
+    if missing := sorted(set(range(len(images.classnames or ()))) - set(known.tolist())):
+        remarks.append(f"no {split} image of {_some([images.classnames[label] for label in missing])}")
+    if without := len(images) - len(known):
+        remarks.append(f"{without} {split} images have no class")
+    return replace(images, remarks=(*images.remarks, *remarks))
+
+
+def _check_given(found: Sequence[str], given: Sequence[str], where: str) -> list[str]:
+    """Refuse names whose number or order cannot be right for the classes found, and return what is to be said."""
+    if len(given) != len(found):
+        raise OodgridError(
+            f"{where}: {len(given)} classnames for {len(found)} classes of images ({_some(found)}): give one for each"
+        )
+    places: dict[str, set[int]] = {}  # a list of classes may hold a name twice, as ImageNet's
+    for position, name in enumerate(found):
+        places.setdefault(_plain(name), set()).add(position)
+    for position, name in enumerate(given):
+        if position not in places.get(_plain(name), {position}):
+            raise OodgridError(
+                f"{where}: classnames stand for the classes found by position, and '{name}' stands at that of "
+                f"{printable(found[position])}: write them in the order {_some(found)}, or leave them out"
+            )
+    if all(name.isdecimal() for name in found):
+        values = [int(name) for name in found]
+        if len(set(values)) < len(values):
+            raise OodgridError(f"{where}: two classes are the same number ({_some(found)}): join or rename them")
+        if values not in (list(range(len(values))), list(range(1, len(values) + 1))):
+            return [f"classnames stand for the classes {_some(found)}, by value"]
+    elif list(found) != sorted(found, key=_natural) and not _one_number(found):
+        raise OodgridError(
+            f"{where}: classnames stand for the classes found by position, and the order of {_some(found)} is not "
+            "sure: give their numbers leading zeros, or leave classnames out"
+        )
+    return []
+
+
+def _one_number(names: Sequence[str]) -> bool:
+    """Say whether names differ by one whole number alone, by which they are in order."""
+    return len({re.sub(r"\d+", "0", name, count=1) for name in names}) == 1
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.findall(r"\w+", name.casefold().replace("_", " "))) or name
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key by which people order names: numbers within them by value."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
+
+
+def _run(labels: np.ndarray) -> str:
+    if len(labels) > 1 and len(labels) == labels[-1] - labels[0] + 1:
+        return f"{labels[0]} to {labels[-1]}"
+    return _some([str(label) for label in labels.tolist()])
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = [printable(name) for name in names]
+    return ", ".join(shown if len(shown) < 6 else [*shown[:4], "…", shown[-1]])
