@@ -75,9 +75,10 @@ def job_environment(source: Path) -> str:
     """Return the shell line that comes before every job: this package first, then what the user's PYTHONPATH names.
 
     Conda environments unset PYTHONPATH, so that it is said again. Snakemake fills in braces, hence they are doubled.
+    Inputs that were there when the job was planned get a minute: another clone that shares them may make them again.
     """
     places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    line = f"export PYTHONPATH={shlex.quote(os.pathsep.join(dict.fromkeys(places)))}; "
+    line = f"export PYTHONPATH={shlex.quote(os.pathsep.join(dict.fromkeys(places)))}; export OODGRID_WAIT=60; "
     return line.replace("{", "{{").replace("}", "}}")
 
 
