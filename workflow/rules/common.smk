@@ -1,5 +1,8 @@
 # What the rules share: the validated experiment, the lists of files that it adds up to, fingerprints of code.
+import os
 import sys
+
+from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
@@ -28,8 +31,60 @@ except OodgridError as error:
 
 EXPERIMENT = experiment.experiment
 CONFIG = plan.config_path(RESULTS, EXPERIMENT).as_posix()
-GPU = plan.gpu_per_job()
-THREADS = plan.threads(workflow.cores, experiment)
+
+
+def on_cluster():
+    """Whether jobs run on other machines. Snakemake knows after parsing, and says so in its own jobs there, too."""
+    return workflow.remote_exec or workflow.non_local_exec
+
+
+def requested(stage):
+    return plan.request(stage, os.environ if workflow.remote_exec else {})
+
+
+def threads(stage):
+    """Threads of a job, when it is asked for them: its share of this machine, or what the node of a cluster gives."""
+
+    def of_job(wildcards):
+        if on_cluster():
+            return requested(stage).threads
+        cores, gpus = map(workflow.global_resources.get, ("_cores", "gpu"))
+        return plan.threads_here(stage, experiment, cores.value, gpus and gpus.value)
+
+    return of_job
+
+
+def resources(stage):
+    """What else a job needs. Another attempt asks for more memory."""
+    ask = plan.REQUESTS[stage]
+    return {
+        "gpu": lambda wildcards: (
+            requested(stage).gpu if on_cluster() else plan.gpu_here(stage)
+        ),
+        "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
+        "runtime": ask.runtime,
+    }
+
+
+THREADS = {stage: threads(stage) for stage in plan.REQUESTS}
+RESOURCES = {stage: resources(stage) for stage in plan.REQUESTS}
+
+
+# On one machine its jobs take turns on its GPU (`resources: gpu=1` in profiles/default); on a cluster each has its own.
+resource_scopes:
+    gpu="local",
+
+
+# Here a job that fails prints its line on the screen; on a cluster it does so in a log, which Snakemake must name.
+onstart:
+    if not workflow.touch:
+        try:
+            plan.check_clock(RESULTS, experiment)
+        except OodgridError as error:
+            sys.exit(f"oodgrid: error: {error}")
+    if on_cluster():
+        (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
+
 
 
 wildcard_constraints:

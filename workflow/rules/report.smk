@@ -10,6 +10,8 @@ rule tables:
         f"results/{EXPERIMENT}/logs/report/tables.log",
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **RESOURCES["report"],
     params:
         config=CONFIG,
         code=plan.report_code("tables"),
@@ -31,6 +33,8 @@ rule draw:
         f"results/{EXPERIMENT}/logs/report/figures.log",
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **RESOURCES["report"],
     params:
         config=CONFIG,
         code=plan.report_code("figures"),
@@ -48,6 +52,8 @@ rule page:
         f"results/{EXPERIMENT}/logs/report/page.log",
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **RESOURCES["report"],
     params:
         config=CONFIG,
         code=plan.report_code("page"),

@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs
+from oodgrid.plan.checks import check_clock, check_identities, check_imports, check_inputs
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -25,16 +25,19 @@ from oodgrid.plan.files import (
     view_files,
     viewed,
 )
-from oodgrid.plan.jobs import config_path, gpu_per_job, threads, write_config
+from oodgrid.plan.jobs import config_path, write_config
+from oodgrid.plan.machines import REQUESTS, gpu_here, request, threads_here
 from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
 
 __all__ = [
     "ENCODE_VERSION",
     "FIGURES",
     "FORMATS",
+    "REQUESTS",
     "STREAM_TABLES",
     "TABLES",
     "apply_code",
+    "check_clock",
     "check_identities",
     "check_imports",
     "check_inputs",
@@ -47,9 +50,10 @@ __all__ = [
     "feature_files",
     "figure_files",
     "fit_input",
-    "gpu_per_job",
+    "gpu_here",
     "report_code",
     "report_files",
+    "request",
     "result_files",
     "score_files",
     "score_input",
@@ -58,7 +62,7 @@ __all__ = [
     "spec",
     "table_files",
     "test_features",
-    "threads",
+    "threads_here",
     "view_files",
     "viewed",
     "write_config",
