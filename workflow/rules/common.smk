@@ -86,7 +86,6 @@ onstart:
         (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
 
 
-
 wildcard_constraints:
     backbone=plan.either(b.name for b in experiment.backbones),
     dataset=plan.either(d.name for d in experiment.datasets()),

@@ -39,10 +39,7 @@ REQUESTS = {
 
 
 def request(stage: str, environment: Mapping[str, str]) -> Request:
-    """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given.
-
-    Other CPUs than were asked for are given by `--set-resources` and `--cores`, no GPU by `--resources gpu=0`.
-    """
+    """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given."""
     asked = REQUESTS[stage]
     if "SLURM_JOB_ID" not in environment:
         return asked
@@ -52,8 +49,11 @@ def request(stage: str, environment: Mapping[str, str]) -> Request:
 
 def gpu_here(stage: str) -> int:
     """Return 1 where the stage can use a GPU and this machine has one of NVIDIA's, so that jobs take turns on it."""
-    found = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-    return min(REQUESTS[stage].gpu, int(found))
+    return min(REQUESTS[stage].gpu, int(_has_gpu()))
+
+
+def _has_gpu() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
 def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: int | None) -> int:
