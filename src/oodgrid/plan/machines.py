@@ -53,6 +53,8 @@ def gpu_here(stage: str) -> int:
 
 
 def _has_gpu() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # the user wants none used
+        return False
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
