@@ -41,11 +41,12 @@ SelectTypeParameters=CR_CPU_Memory
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
+MinJobAge=86400
 SwitchType=switch/none
 # The node claims more than this machine has, as jobs ask for the node of a cluster.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=200000 Gres=gpu:1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=200000 Gres=gpu:4 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -80,7 +81,7 @@ def running(plugin_folder: Path) -> Iterator[dict[str, str]]:
 
 
 def jobs() -> list[dict[str, str]]:
-    """Return what Slurm says of its jobs, also of those that ended within the last minutes."""
+    """Return what Slurm says of its jobs, also of those that have ended."""
     lines = _output("scontrol", "show", "jobs", "-o").splitlines()
     return [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines]
 
@@ -127,7 +128,9 @@ def _write_settings(folder: Path, stack: ExitStack) -> None:
     SETTINGS.mkdir(exist_ok=True)
     files = {
         "slurm.conf": SLURM_CONF.format(host=host, folder=folder, controller=ports[0], node=ports[1]),
-        "gres.conf": f"NodeName={host} Name=gpu File=/dev/null\n",
+        "gres.conf": "".join(
+            f"NodeName={host} Name=gpu File=/dev/{name}\n" for name in ("null", "zero", "full", "tty")
+        ),
         "cgroup.conf": "",
     }
     for name, text in files.items():
