@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = Path("/etc/slurm")  # snakemake's jobs drop SLURM_CONF, so that only this place is left
 MARK = "# Written by the tests of oodgrid, which remove it.\n"
 DAEMONS = ("munged", "slurmctld", "slurmd")
+GPUS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty")  # files that stand for them; nothing opens one
 PLUGIN = ("snakemake-executor-plugin-slurm", "snakemake-executor-plugin-slurm-jobstep", "pandas")
 SLURM_CONF = """\
 ClusterName=oodgrid-test
@@ -46,7 +47,7 @@ SwitchType=switch/none
 # The node claims more than this machine has, as jobs ask for the node of a cluster.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=200000 Gres=gpu:4 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=200000 Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -127,7 +128,7 @@ def _write_settings(folder: Path, stack: ExitStack) -> None:
     ports = _free_ports(2)
     SETTINGS.mkdir(exist_ok=True)
     files = {
-        "slurm.conf": SLURM_CONF.format(host=host, folder=folder, controller=ports[0], node=ports[1]),
+        "slurm.conf": SLURM_CONF.format(host=host, folder=folder, controller=ports[0], node=ports[1], gpus=len(GPUS)),
         "gres.conf": "".join(
             f"NodeName={host} Name=gpu File=/dev/{name}\n" for name in ("null", "zero", "full", "tty")
         ),

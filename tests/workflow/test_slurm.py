@@ -81,6 +81,7 @@ def test_a_failing_job_is_named_with_its_log_and_tried_again_with_more_memory(im
     assert not [job for job in jobs if "TresPerJob" in job]
     log = "results/mini/logs/adapt/clip-vit-b32/own/prototype.fit.log"
     assert re.search(rf"Error in rule fit:\n(    .*\n)*?    log: {log}, \S+/slurm_logs/\S+\.log", output)
+    assert f"oodgrid: failed: fit of clip-vit-b32, own, prototype, see {log}\n" in output  # in short, at the end
     assert (clone.folder / log).read_text().startswith("oodgrid: ")
     fits = sorted((job for job in jobs if job["Comment"].endswith("own_prototype")), key=lambda job: int(job["JobId"]))
     assert [job["MinMemoryNode"] for job in fits] == ["16000M", "32000M", "48000M"]

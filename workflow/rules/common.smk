@@ -86,6 +86,21 @@ onstart:
         (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
 
 
+# Also those that were killed before they could say a word.
+onerror:
+    for job in sorted(workflow.scheduler.failed, key=lambda job: list(job.log)):
+        logs = ", ".join(
+            log
+            for log in job.log
+            if Path(log).is_file() and Path(log).stat().st_size
+        )
+        said = f"see {logs}" if logs else "without a word: killed, or never started"
+        print(
+            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {said}",
+            file=sys.stderr,
+        )
+
+
 wildcard_constraints:
     backbone=plan.either(b.name for b in experiment.backbones),
     dataset=plan.either(d.name for d in experiment.datasets()),
