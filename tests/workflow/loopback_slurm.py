@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -19,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SETTINGS = Path("/etc/slurm")  # snakemake's jobs drop SLURM_CONF, so that only this place is left
 MARK = "# Written by the tests of oodgrid, which remove it.\n"
+LOCK = Path("/tmp/oodgrid-slurm-tests.lock")
 DAEMONS = ("munged", "slurmctld", "slurmd")
 GPUS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty")  # files that stand for them; nothing opens one
 PLUGIN = ("snakemake-executor-plugin-slurm", "snakemake-executor-plugin-slurm-jobstep", "pandas")
@@ -60,12 +62,13 @@ def running(plugin_folder: Path) -> Iterator[dict[str, str]]:
     """
     if os.geteuid() != 0:
         pytest.skip("a Slurm is started by root only")
-    conf = SETTINGS / "slurm.conf"
-    if conf.exists() and not conf.read_text().startswith(MARK):
-        pytest.skip(f"this machine has a Slurm of its own: {conf}")
+    for conf in (SETTINGS / "slurm.conf", Path("/run/slurm/conf/slurm.conf"), os.environ.get("SLURM_CONF")):
+        if conf and Path(conf).exists() and not Path(conf).read_text().startswith(MARK):
+            pytest.skip(f"this machine has a Slurm of its own: {conf}")
     environment = _plugin(plugin_folder)
-    _install_daemons()
     with ExitStack() as stack:
+        fcntl.flock(stack.enter_context(LOCK.open("w")), fcntl.LOCK_EX)  # one session of tests at a time
+        _install_daemons()
         folder = Path(tempfile.mkdtemp(prefix="oodgrid-slurm-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         _write_settings(folder, stack)
@@ -151,7 +154,8 @@ def _free_ports(count: int) -> list[int]:
 
 def _start(command: list[str], folder: Path, stack: ExitStack) -> None:
     log = stack.enter_context((folder / f"{command[0]}.out").open("w"))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    dying_with_us = ["setpriv", "--pdeathsig", "TERM"]  # also where the tests are killed
+    process = subprocess.Popen([*dying_with_us, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     stack.callback(_stop, process)
     if command[0] == "munged":
         _until((folder / "munge.socket").exists, folder)
