@@ -1,6 +1,7 @@
 # What the rules share: the validated experiment, the lists of files that it adds up to, fingerprints of code.
 import os
 
+from snakemake.io import IOFile
 from snakemake.settings.enums import Quietness
 
 from oodgrid import grid, paths, plan, registry, unlock
@@ -133,9 +134,8 @@ def shards(wildcards):
     """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
     made = plan.encoded_splits(*place)
-    recorded = (
-        workflow.persistence.input(made[0]) if all(f.exists() for f in made) else None
-    )
+    there = all(file.exists() for file in made)
+    recorded = workflow.persistence.input(IOFile(str(made[0]))) if there else None
     return plan.shard_files(*place) if recorded is None else recorded
 
 
