@@ -256,6 +256,11 @@ def test_folders_of_splits_are_refused_and_the_mend_reads_them(tmp_path, words, 
         assert all(mend[split] in path.split("/") for path in images.paths)
 
 
+def test_where_there_is_no_test_folder_that_of_validation_is_offered():
+    line = refused(["train/cat/0.png", "val/cat/1.png", "train/dog/0.png", "val/dog/1.png"])
+    assert "write split_folders: {train: train, test: val}" in line
+
+
 def test_images_outside_the_split_folders_are_counted(source):
     names = ["train/cat/0.png", "train/dog/0.png", "test/cat/0.png", "extra/cat/0.png", "x.png"]
     place = source(names)
@@ -559,6 +564,14 @@ def test_whole_numbers_that_were_floats_are_labels_of_imports(tmp_path, text, la
     assert read_labels(tmp_path / "l.csv").tolist() == labels
     (tmp_path / "l.csv").write_text(text.replace("0", "0.5", 1))
     assert "one whole number a line" in failure(read_labels, tmp_path / "l.csv")
+
+
+def test_idx_labels_that_do_not_begin_at_0_are_classes_in_their_order(tmp_path):
+    (tmp_path / "i").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1]) + bytes(3))
+    (tmp_path / "l").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 1, 3, 2]))
+    pair = {"idx": {"images": str(tmp_path / "i"), "labels": str(tmp_path / "l")}}
+    assert (opened(**pair).labels.tolist(), opened(**pair).classnames) == ([0, 2, 1], ["1", "2", "3"])
+    assert opened(**pair, classnames=["a", "b", "c"]).classnames == ["a", "b", "c"]
 
 
 def test_floats_that_are_whole_are_labels_of_arrays(tmp_path):
