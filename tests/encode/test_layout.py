@@ -29,6 +29,7 @@ from oodgrid.encode.sources.checking import check_sources
 from oodgrid.encode.sources.layout import Rule, arrange, in_order, split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, said
 from oodgrid.errors import Mistakes, OodgridError
+from oodgrid.identity import differences
 
 # formats that Pillow names but whose pixels it does not decode by itself, or that are drawings, documents, other data
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF", "PALM"}
@@ -259,6 +260,14 @@ def test_folders_of_splits_are_refused_and_the_mend_reads_them(tmp_path, words, 
 def test_where_there_is_no_test_folder_that_of_validation_is_offered():
     line = refused(["train/cat/0.png", "val/cat/1.png", "train/dog/0.png", "val/dog/1.png"])
     assert "write split_folders: {train: train, test: val}" in line
+
+
+@pytest.mark.parametrize("fields", [{"class_folder": "top"}, {"split_folders": {"test": "x"}}])
+def test_what_says_how_folders_are_read_is_part_of_the_identity_also_once_it_is_taken_out(fields):
+    said, unsaid = (Dataset(name="own", folder="x", **given).identity for given in (fields, {}))
+    assert differences(said, unsaid)
+    assert differences(unsaid, said)
+    assert not differences({"folder": "x", "exif_rotation": False}, unsaid)  # of an earlier oodgrid
 
 
 def test_images_outside_the_split_folders_are_counted(source):
