@@ -29,6 +29,7 @@ from oodgrid.encode.sources.checking import check_sources
 from oodgrid.encode.sources.layout import Rule, arrange, in_order, split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, said
 from oodgrid.errors import Mistakes, OodgridError
+from oodgrid.identity import differences
 
 # formats that Pillow names but whose pixels it does not decode by itself, or that are drawings, documents, other data
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF", "PALM"}
@@ -254,6 +255,19 @@ def test_folders_of_splits_are_refused_and_the_mend_reads_them(tmp_path, words, 
         assert images.labels.tolist() == [0, 0, 1, 1]
         assert [name.split("/")[1:2] or [name] for name in images.classnames] == [["cat"], ["dog"]]
         assert all(mend[split] in path.split("/") for path in images.paths)
+
+
+def test_where_there_is_no_test_folder_that_of_validation_is_offered():
+    line = refused(["train/cat/0.png", "val/cat/1.png", "train/dog/0.png", "val/dog/1.png"])
+    assert "write split_folders: {train: train, test: val}" in line
+
+
+@pytest.mark.parametrize("fields", [{"class_folder": "top"}, {"split_folders": {"test": "x"}}])
+def test_what_says_how_folders_are_read_is_part_of_the_identity_also_once_it_is_taken_out(fields):
+    said, unsaid = (Dataset(name="own", folder="x", **given).identity for given in (fields, {}))
+    assert differences(said, unsaid)
+    assert differences(unsaid, said)
+    assert not differences({"folder": "x", "exif_rotation": False}, unsaid)  # of an earlier oodgrid
 
 
 def test_images_outside_the_split_folders_are_counted(source):
@@ -559,6 +573,14 @@ def test_whole_numbers_that_were_floats_are_labels_of_imports(tmp_path, text, la
     assert read_labels(tmp_path / "l.csv").tolist() == labels
     (tmp_path / "l.csv").write_text(text.replace("0", "0.5", 1))
     assert "one whole number a line" in failure(read_labels, tmp_path / "l.csv")
+
+
+def test_idx_labels_that_do_not_begin_at_0_are_classes_in_their_order(tmp_path):
+    (tmp_path / "i").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1]) + bytes(3))
+    (tmp_path / "l").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 1, 3, 2]))
+    pair = {"idx": {"images": str(tmp_path / "i"), "labels": str(tmp_path / "l")}}
+    assert (opened(**pair).labels.tolist(), opened(**pair).classnames) == ([0, 2, 1], ["1", "2", "3"])
+    assert opened(**pair, classnames=["a", "b", "c"]).classnames == ["a", "b", "c"]
 
 
 def test_floats_that_are_whole_are_labels_of_arrays(tmp_path):

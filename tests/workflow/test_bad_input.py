@@ -25,6 +25,7 @@ def _our_lines(output: str) -> list[str]:
         (("id_datasets", 0, "ood"), {"near": ["concepts-textres"]}, "did you mean 'concepts-textures'?"),
         (("id_datasets", 0, "ood"), {"near": [{"name": "own", "imported": {}}]}, "overlaps ID set own"),
         (("id_datasets", 0, "ood"), {"near": [{"name": "missing", "imported": {}}]}, "oodgrid import"),
+        (("id_datasets", 0, "ood"), {"near": [{"name": "l", "list": {"file": "config.yaml"}}]}, "config.yaml 'path'"),
     ],
 )
 def test_a_mistake_in_the_config_is_one_line(imported, path, value, says):

@@ -54,7 +54,6 @@ SOURCES = (
     "hf",
     "imported",
 )
-OPTIONAL = (*SOURCES, "class_folder", "split_folders")  # parts of the identity where they are given
 
 
 class Dataset(Strict):
@@ -145,9 +144,9 @@ class Dataset(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        included = {*OPTIONAL, "list_", "splits", "classnames", "exif_rotation"}
+        included = {*SOURCES, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
         found = self.model_dump(include=included, by_alias=True)
-        return {key: value for key, value in found.items() if value is not None or key not in OPTIONAL}
+        return {key: value for key, value in found.items() if value is not None or key not in SOURCES}
 
     @property
     def text_identity(self) -> dict[str, Any]:

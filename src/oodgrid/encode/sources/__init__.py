@@ -127,7 +127,7 @@ def _drawn(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
     found = images.subset(_split_rows(dataset, images, split))
     if not (without := int((~has_class(images.labels)).sum())):
         return found
-    return replace(found, remarks=(*found.remarks, f"{without} images without a class stay in the test split"))
+    return replace(found, remarks=(*found.remarks, f"{without} without a class stay in the test split"))
 
 
 def _split_rows(dataset: Dataset, images: ImageSet, split: str) -> np.ndarray:

@@ -127,6 +127,8 @@ def _refuse_splits(folders: set[Parts], where: str) -> None:
         kinds = {split for split in named.values() if split}
         if len(kinds) > 1 and _are_splits(named, folders, depth):
             first = {split: parts[depth] for parts, split in sorted(named.items(), reverse=True) if split}
+            if "test" not in first:  # as of ImageNet, whose images for validation are everybody's test set
+                first["test"] = first.pop("val")
             keys = ", ".join(f"{split}: {first[split]}" for split in SPLIT_WORDS if split in first)
             raise OodgridError(
                 f"{where} holds folders of splits, {' and '.join(sorted(map(printable, first.values())))}: write "
