@@ -237,7 +237,7 @@ def _shots_line(axes: Axes, look: Look, frame: pl.DataFrame) -> None:
     mean, std = 100 * frame["mean"].to_numpy(), 100 * frame["std"].fill_null(0.0).to_numpy()
     line = {"color": look.colour, "linestyle": look.line, **look.points}
     if frame["shots"].max() == 0:
-        axes.axhline(mean[0], label=look.label, markevery=[1], **line)  # its marker stands at the right end
+        axes.axhline(mean[0], label=look.label, markevery=[1], clip_on=False, **line)  # its marker stands at the right end
         return
     axes.plot(frame["shots"], mean, label=look.label, **line)
     if std.any():
