@@ -5,7 +5,6 @@ import pytest
 from oodgrid import registry
 from oodgrid.report import names
 
-
 VARIANTS = ["coop@epochs=20", "coop@epochs=50", "coop@lr=0.0001", "tip_adapter@beta_start=50", "zero_shot@x=1"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_report(options: argparse.Namespace) -> None:
     """Write tables, figures and the page."""
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
     from oodgrid.report.run import PARTS, report
 
     experiment = experiment_of(options)
