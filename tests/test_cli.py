@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
 from oodgrid import cli, plan, store
@@ -284,6 +285,33 @@ def test_metrics_of_negated_scores_are_the_same(oodgrid, tmp_path):
         return oodgrid("metrics", "--id", folder / "id.npy", "--ood", folder / "ood.npy", "--json", *more)[1]
 
     assert of(tmp_path / "a") == of(tmp_path / "b", "--negate")
+
+
+def test_metrics_say_what_was_read_and_take_a_dialect(oodgrid, tmp_path):
+    (tmp_path / "id.csv").write_text("name;mcm\na;1,5\nb;2,5\n")
+    (tmp_path / "ood.csv").write_text("0\n0.5\n1.25\n")
+    files = ("--id", tmp_path / "id.csv", "--ood", tmp_path / "ood.csv", "--score", "mcm", "--decimal", ",")
+    status, _, err = oodgrid("metrics", *files)
+    assert status == 1
+    assert "'0', may be names or scores: say --header or --no-header" in err
+    ood = pl.read_csv(tmp_path / "ood.csv", new_columns=["mcm"])
+    ood.write_csv(tmp_path / "ood.csv")
+    status, out, err = oodgrid("metrics", *files)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == f"read 2 rows of column 'mcm' from {tmp_path / 'id.csv'}"
+    status, out, err = oodgrid("metrics", *files, "--header", "--separator", ";", "--json")
+    assert status == 0
+    assert json.loads(out)["n_ood"] == 2
+    assert [line.split(" from ")[0] for line in err.splitlines()] == ["read 2 rows of column 'mcm'"] * 2
+
+
+def test_report_takes_no_backend_from_a_notebook(tmp_path, write_yaml, experiment_of):
+    config = write_yaml(experiment_of())
+    for backend in ("module://matplotlib_inline.backend_inline", "no_such_backend"):
+        env = {**os.environ, "MPLBACKEND": backend}
+        command = [sys.executable, "-m", "oodgrid", "report", "--config", str(config), "--results", str(tmp_path)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert "metrics.parquet is missing" in done.stderr
 
 
 def test_schema(oodgrid):

@@ -176,7 +176,7 @@ def test_many_mutated_csv_files(tmp_path, block):
 
 
 def check_binary(seed, folder):
-    """A cut or lengthened .npy and any edit of a sealed table are refused; other damage never escapes as a traceback."""
+    """A cut or longer .npy and any edit of a sealed table are refused; other damage never escapes as a traceback."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=int(rng.integers(1, 300)))
     kind = ["npy", "parquet", "sealed"][rng.integers(3)]

@@ -272,13 +272,13 @@ def test_numbers_that_may_have_points_between_thousands_are_not_read_with_decima
     "wrong", [{"decimal": ";"}, {"separator": ""}, {"separator": ";;"}, {"separator": "1"}, {"separator": "\n"}]
 )
 def test_dialects_that_no_file_has(wrong):
-    with pytest.raises(OodgridError, match="--decimal|--separator"):
+    with pytest.raises(OodgridError, match=r"--decimal|--separator"):
         Dialect(**wrong)
 
 
 def test_a_dialect_is_of_csv_files_alone(tmp_path):
     np.save(tmp_path / "s.npy", np.ones(2))
-    with pytest.raises(OodgridError, match="are for .csv files: take them out"):
+    with pytest.raises(OodgridError, match=r"are for \.csv files: take them out"):
         score_files.compare_files(tmp_path / "s.npy", tmp_path / "s.npy", dialect=COMMA)
 
 

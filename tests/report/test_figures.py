@@ -68,8 +68,8 @@ def test_a_method_has_one_colour_in_every_figure(metrics, curves):
     for figure in (figures.roc(one(curves), "mcm"), figures.shots(one(metrics), "mcm")):
         for axes in figure.axes:
             colours = {line.get_label(): to_hex(line.get_color()).upper() for line in axes.lines}
-            assert colours["CLIP-Adapter"] == names.look("clip_adapter").colour
-            assert colours["Zero-shot"] == names.look("zero_shot").colour
+            assert colours["CLIP-Adapter"] == names.METHODS["clip_adapter"].colour
+            assert colours["Zero-shot"] == names.METHODS["zero_shot"].colour
 
 
 def test_no_figure_shows_an_overlap_or_covariate_shift(metrics, curves):
@@ -256,3 +256,26 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_file(curves, tmp_path, m
         canvas.save(figure, tmp_path / "roc")
     assert [path.name for path in tmp_path.iterdir()] == ["roc.pdf"]
     assert (tmp_path / "roc.pdf").read_bytes() == b"old"
+
+
+MANY = [*(name for name in names.METHODS if name != "any"), *(f"coop@epochs={n}" for n in range(8)), "mine",
+        "tip_adapter@alpha_start=10,alpha_steps=20,beta_start=50,beta_steps=200"]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [3, 12, 30])
+@pytest.mark.parametrize("shots", [(1, 16), (16,)])
+def test_every_method_has_its_own_look_and_the_legend_fits(metrics_of, curves_of, count, shots):
+    methods = [*MANY[-2:], *MANY][:count] if count < 30 else MANY
+    metrics = metrics_of(methods=methods, shots=shots, seeds=(1,), scores=("mcm",), features=(),
+                         sets={"near": ["a"], "far": ["b"]})  # fmt: skip
+    rows, drawn = one(metrics), one(curves_of(metrics))
+    for figure in (figures.roc(drawn, "mcm"), figures.shots(rows, "mcm")):
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, "the legend is wider than the figure"
+        assert box.y0 >= -1 and box.y1 < figure.axes[0].get_window_extent().y0, "the legend runs into the panels"
+        assert min(axes.get_window_extent().height for axes in figure.axes) > 90, "the legend squeezes the panels"
+        lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "|", "_", 2, 3)]
+        marks = [(line.get_marker(), line.get_markerfacecolor() == "white") for line in lines]
+        assert len(set(marks)) == len(marks)

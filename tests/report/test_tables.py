@@ -243,3 +243,41 @@ def test_edges_give_sound_tables(metrics_of, edge, overlap_all):
         assert len(body) == 2 + len(table.frame)
         read = pl.read_csv(io.StringIO(render.csv(table)))
         assert read.height == table.frame.height
+
+
+STRANGE = "=1+1 | <b>x</b> $a_1$ \\\\input{x} % & [y](z) `w` ~~v~~ \"q\" 'r'\n\\end{document}"
+
+
+def test_words_of_users_are_words_in_every_clothing(metrics_of):
+    """A reason may hold whatever a plugin said: no markup, no formula, no command, and no row of its own."""
+    metrics = metrics_of(methods=("zero_shot", "mine"), shots=(1,), seeds=(1,), scores=("mcm",), features=(),
+                         sets={"near": ["a"], "far": ["b"]},
+                         skip=lambda method, *_: STRANGE if method == "mine" else None)  # fmt: skip
+    rows = select.one_pair(metrics, "tiny", "concepts", set())
+    table, missing = tables.main(rows), tables.skipped(rows)
+    assert "<b>" not in render.html(table)
+    assert [line.count("|") - line.count("\\|") for line in render.markdown_list(missing).splitlines()] == [8, 8, 8]
+    assert all(
+        row.startswith("% ") or "=1+1" not in row or "<b>" not in row for row in render.latex(table).splitlines()
+    )
+    assert r"\end{document}" not in render.latex(table)
+    read = pl.read_csv(io.StringIO(render.inert(missing).write_csv()))
+    assert read["reason"].to_list() == ["'" + STRANGE]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_csv_begins_as_a_formula_does(start):
+    frame = pl.DataFrame({"name": [f"{start}1+1", "a=1", None], "value": [-1.0, 2.0, None]})
+    assert render.inert(frame).rows() == [(f"'{start}1+1", -1.0), ("a=1", 2.0), (None, None)]
+
+
+def test_an_ood_set_called_average_moves_no_average(metrics_of):
+    def averages(name):
+        metrics = metrics_of(methods=("zero_shot",), shots=(1,), seeds=(1,), scores=("mcm",), features=(),
+                             sets={"near": ["a", "b"]})  # fmt: skip
+        renamed = metrics.with_columns(pl.col("ood_dataset").replace("a", name))
+        table = tables.main(select.one_pair(renamed, "tiny", "concepts", set()))
+        assert len({column.key for column in table.columns}) == len(table.columns)
+        return [table.frame[column.key].to_list() for column in table.columns]
+
+    assert averages("average") == averages("a")

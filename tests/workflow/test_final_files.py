@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-FINAL = ["tables/*/*/main.csv", "tables/*/*/full.csv", "figures/*/*/roc.png", "figures/*/*/shots.svg", "report.html",
-         "metrics.parquet", "curves.parquet", "tables.digests.json", "figures.digests.json", "page.digests.json"]  # fmt: skip
+FINAL = [
+    *("tables/*/*/main.csv", "tables/*/*/full.csv", "figures/*/*/roc.png", "figures/*/*/shots.svg", "report.html"),
+    *("metrics.parquet", "curves.parquet", "tables.digests.json", "figures.digests.json", "page.digests.json"),
+]
 OF_STAGES = ["scores/*/*/prototype.parquet", "adapted/*/*/prototype/fit.json", "adapted/*/*/tip_adapter/apply.json"]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from oodgrid.cli.common import experiment_of
 
 if TYPE_CHECKING:
-    from oodgrid.config import Choice, Experiment
+    from oodgrid.config import Experiment
 
 
 def check_experiment(results: Path, experiment: Experiment) -> None:
@@ -28,14 +28,21 @@ def check_experiment(results: Path, experiment: Experiment) -> None:
         from oodgrid.encode.sources.checking import check_sources
 
         checks.append(partial(check_sources, unencoded))
-    plugins = [partial(_check_plugin, score) for score in experiment.scores if experiment.plugins]
-    all_of(*checks, *plugins)
+    all_of(*checks, partial(_check_plugins, experiment))
 
 
-def _check_plugin(score: Choice) -> None:
+def _check_plugins(experiment: Experiment) -> None:
+    """Try all scores of the user in one go, which is quick; where one fails, each by itself, to name all that do."""
+    if not experiment.plugins:
+        return
+    from oodgrid.errors import OodgridError, all_of
     from oodgrid.score.checks import check_plugins
 
-    check_plugins([score])
+    try:
+        check_plugins(experiment.scores)
+    except OodgridError:
+        all_of(*(partial(check_plugins, [score]) for score in experiment.scores))
+        raise
 
 
 def run_check(options: argparse.Namespace) -> None:

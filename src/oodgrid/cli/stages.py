@@ -6,6 +6,7 @@ A mistake in the experiment is said before a stage is imported, which takes a se
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 def run_report(options: argparse.Namespace) -> None:
     """Write tables, figures and the page."""
     experiment = experiment_of(options)
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
     from oodgrid.report.run import PARTS, report
 
     for part in [options.part] if options.part else PARTS:

@@ -29,7 +29,8 @@ class Column(NamedTuple):
     def said(self, path: str | Path) -> str:
         """Return the line that says what was read from a file."""
         column = f" of column '{self.name}'" if self.name else ""
-        return f"read {len(self.scores):,} rows{column} from {path}{self.remark and f' ({self.remark})'}"
+        count = f"{len(self.scores):,} row{'s' if len(self.scores) != 1 else ''}"
+        return f"read {count}{column} from {path}{self.remark and f' ({self.remark})'}"
 
 
 def choose(names: list[str], column: str | None, path: Path) -> int:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from oodgrid import grid, paths, store
 from oodgrid.config import Experiment, IdDataset
+from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
 from oodgrid.evaluate.intervals import COLUMNS, intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
@@ -88,6 +89,7 @@ class _ScoreTable:
 
     def __post_init__(self) -> None:
         table, metadata = store.read_table(self.path)
+        _check(self.path, table, metadata, self.by)
         self.fits, self.params = metadata["units"], metadata["params"]
         self.broken_images = metadata.get("broken_images", {})
         self.samples = {
@@ -96,7 +98,12 @@ class _ScoreTable:
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield every row of metrics.parquet, in the order fit, score, OOD set."""
+        """Yield every row of metrics.parquet, in the order fit, score, OOD set.
+
+        Raises:
+            OodgridError: The table lacks a set of the config.
+        """
+        self._check_sets()
         for fit in self.fits if self.params else ():
             results = {} if fit["status"] != "ok" else {name: self._pair(fit, name) for _, name in self._oods()}
             accuracy = self._accuracy(fit) if fit["status"] == "ok" else None
@@ -122,6 +129,17 @@ class _ScoreTable:
             for kind, name in self._oods():
                 key = self._key(shown, score) | {"ood_dataset": name, "ood_kind": kind}
                 yield key | _curves(*self._values(shown, name, score))
+
+    def _check_sets(self) -> None:
+        wanted = {self.id_dataset.name, *(name for _, name in self._oods())}
+        for fit in self.fits if self.params else ():
+            there = {name for key in self.samples.get((fit["shots"], fit["seed"]), {}) for name in np.atleast_1d(key)}
+            if fit["status"] == "ok" and (lacking := sorted(wanted - there)):
+                of_fit = f"{fit['shots']} shots and seed {fit['seed']}"
+                raise OodgridError(
+                    f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: it was made from another "
+                    "config. snakemake --forcerun score makes it again"
+                )
 
     def _oods(self) -> list[tuple[str, str]]:
         return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
@@ -191,6 +209,21 @@ def _id_accuracy(samples: pl.DataFrame) -> float | None:
     """Return the accuracy on the samples that have a class; None without such, or without predictions."""
     predicted = samples.filter(pl.col("prediction").is_not_null())
     return accuracy(predicted["prediction"].to_numpy(), predicted["label"].to_numpy())
+
+
+def _check(path: Path, table: pl.DataFrame, metadata: dict[str, Any], by: tuple[str, ...]) -> None:
+    """Raise OodgridError where a file is no table of the stage score, or a score has the name of another column."""
+    about = [name for name in ("units", "params") if name not in metadata]
+    fixed = {"shots", "seed", *by, "label", "prediction"}
+    scores = metadata.get("params", {})
+    columns = sorted((fixed | set(scores)) - set(table.columns)) if scores else []
+    if about or columns:
+        raise OodgridError(
+            f"{path} is no table of scores: it lacks {', '.join(about + columns)}. "
+            "Delete it, and the next run makes it again"
+        )
+    if taken := sorted(set(scores) & {*fixed, "dataset", "index", "path"}):
+        raise OodgridError(f"{path}: a score is called {taken[0]}, as another column of its table is: rename the score")
 
 
 def _partition(table: pl.DataFrame, by: tuple[str, ...]) -> dict[Any, pl.DataFrame]:

@@ -115,7 +115,7 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str, offset: int, dialect: Dialect, path: Path) -> Rows:
-    """Return the rows, each of as many cells as the first; blank lines at the end are none, elsewhere they are empty."""
+    """Return the rows, each of as many cells as the first; blank lines are empty rows, but at the end none."""
     reader = csv.reader(io.StringIO(text), delimiter=dialect.delimiter, skipinitialspace=True, strict=True)
     rows = [(reader.line_num + offset, [cell.strip(" \t") for cell in row]) for row in reader]
     while rows and not rows[-1][1]:

@@ -17,6 +17,7 @@ from oodgrid.store import atomic
 STYLE = Path(__file__).with_name("oodgrid.mplstyle")
 COLUMN, TEXT = 3.25, 6.75  # widths in inches
 PER_ROW = 4
+LETTER, BESIDE_LABEL, LEGEND_LINE = 0.059, 0.5, 0.16  # inches of a legend: a letter, a line's sample, a line's height
 # Whatever would date a file is left out, so that the same numbers give the same bytes.
 FORMATS: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None},
@@ -105,12 +106,25 @@ def outer_labels(axes_list: list[Axes], x: str, y: str) -> None:
 
 
 def legend(figure: Figure, axes_list: list[Axes], heading: str | None = None) -> None:
-    """Put one legend of everything drawn below the panels."""
+    """Put one legend of everything drawn below the panels, no wider than they; the figure grows by its height."""
     found: dict[str, Any] = {}
     for axes in axes_list:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    wide, short = figure.get_figwidth() > COLUMN, sum(map(len, found)) < 30
-    columns = even_columns(len(found), 5 if wide else 3 if short else 2)
+    labels = [textwrap.fill(label, int((figure.get_figwidth() - BESIDE_LABEL) / LETTER)) for label in found]
+    columns = _legend_columns(labels, figure.get_figwidth())
+    lines = -(-len(labels) // columns) + sum(label.count("\n") for label in labels) + (heading is not None)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * max(0, lines - 2))
     place = {"loc": "outside lower center", "ncols": columns, "title": heading, "title_fontsize": 7.5}
-    figure.legend(found.values(), found.keys(), **place)
+    figure.legend(found.values(), labels, **place)
+
+
+def _legend_columns(labels: list[str], width: float) -> int:
+    """Return the most columns, up to five, in which the labels stand within the width, filled downwards."""
+    for most in range(5, 1, -1):
+        columns = even_columns(len(labels), most)
+        rows = max(-(-len(labels) // columns), 1)
+        longest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
+        if sum(BESIDE_LABEL + LETTER * letters for letters in longest) <= width:
+            return columns
+    return 1

@@ -237,7 +237,8 @@ def _shots_line(axes: Axes, look: Look, frame: pl.DataFrame) -> None:
     mean, std = 100 * frame["mean"].to_numpy(), 100 * frame["std"].fill_null(0.0).to_numpy()
     line = {"color": look.colour, "linestyle": look.line, **look.points}
     if frame["shots"].max() == 0:
-        axes.axhline(mean[0], label=look.label, markevery=[1], **line)  # its marker stands at the right end
+        at_right_end = {"markevery": [1], "clip_on": False}
+        axes.axhline(mean[0], label=look.label, **line, **at_right_end)
         return
     axes.plot(frame["shots"], mean, label=look.label, **line)
     if std.any():

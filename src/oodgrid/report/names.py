@@ -19,7 +19,7 @@ GREY = "#7F7F7F"
 COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
 Line = str | tuple[int, tuple[int, ...]]  # as matplotlib takes it
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
-SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "H")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d")
 MARKS = (*product(SHAPES, (False, True)), *((shape, False) for shape in "+x12|_"))  # shape, and whether it is hollow
 
 
@@ -134,7 +134,7 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     """Return how the methods of an experiment are drawn, no two alike.
 
     Registered ones look as ever. The others, in order, take a marker, and a colour and line, that are still free: a
-    variant, as `coop@epochs=20`, those of its method's colour first. Past 34 methods markers return in other colours.
+    variant, as `coop@epochs=20`, those of its method's colour first. Past 32 methods markers return in other colours.
     """
     names = list(dict.fromkeys(methods))
     found = {name: METHODS[name] for name in names if name in METHODS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -111,9 +112,14 @@ def csv(table: Table) -> str:
     """Typeset as CSV: names as in the config, percent unrounded, empty where there is no number."""
     numbers = [name for column in table.columns for name in (column.key, f"{column.key}_std")]
     stubs = [name for name in table.frame.columns if name not in numbers]
-    return table.frame.select(
-        *stubs, *(((pl.col(name) * 100).alias(_percent_name(name))) for name in numbers)
-    ).write_csv()
+    percent = ((pl.col(name) * 100).alias(_percent_name(name)) for name in numbers)
+    return inert(table.frame.select(*stubs, *percent)).write_csv()
+
+
+def inert(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose words no spreadsheet takes for a formula: an apostrophe goes before =, +, - and @."""
+    formula = pl.col(pl.String).str.contains(r"^[=+\-@\t\r]")
+    return frame.with_columns(pl.when(formula).then("'" + pl.col(pl.String)).otherwise(pl.col(pl.String)).name.keep())
 
 
 def page(template: str, **values: Any) -> str:
@@ -134,7 +140,7 @@ def escape_latex(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return text that stays in its cell and is not taken for markup."""
-    return "".join(f"\\{sign}" if sign in "\\|*<`" else sign for sign in " ".join(text.split()))
+    return re.sub(r"[\\|*<`\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 
 
 def _percent_name(key: str) -> str:

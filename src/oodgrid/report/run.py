@@ -14,6 +14,7 @@ from oodgrid.report.page import write_page
 from oodgrid.report.select import without
 from oodgrid.report.tables import write_tables
 
+RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = ("tables", "figures", "page")
 
 
@@ -50,6 +51,11 @@ def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
     """Raise unless the metrics hold every row that the experiment wants, naming the first that is not there."""
     wanted = pl.DataFrame(list(grid.rows(experiment)))
     keys = wanted.columns
+    if columns := [name for name in (*keys, "status", "reason", *RATES) if name not in metrics.columns]:
+        raise OodgridError(
+            f"metrics.parquet lacks the columns {', '.join(columns)}: it is no table that oodgrid evaluate wrote. "
+            "Delete it, and the next run makes it again"
+        )
     lacking = wanted.join(metrics.select(keys).cast(wanted.schema), on=keys, how="anti", maintain_order="left")
     if len(lacking):
         first = ", ".join(f"{key} {value}" for key, value in lacking.row(0, named=True).items())

@@ -35,13 +35,13 @@ def write_tables(
     for backbone, id_dataset in tqdm(select.pairs(metrics), desc="tables", unit="pair", delay=5):
         every = select.one_pair(metrics, backbone, id_dataset, overlaps)
         rows, of_streams = select.without(every, transductive), select.only(every, transductive)
-        files = {"full.csv": full(every).write_csv()}
+        files = {"full.csv": render.inert(full(every)).write_csv()}
         laid_out = {"main": main(rows), "scores": scores(rows)}
         for name, table in (laid_out | ({"streams": streams(of_streams)} if len(of_streams) else {})).items():
             for suffix, typeset in {"tex": render.latex, "md": render.markdown, "csv": render.csv}.items():
                 files[f"{name}.{suffix}"] = typeset(table)
         missing = skipped(every)
-        files["skipped.csv"] = missing.write_csv()
+        files["skipped.csv"] = render.inert(missing).write_csv()
         files["skipped.md"] = render.markdown_list(missing) if len(missing) else "Nothing was skipped.\n"
         for name, text in files.items():
             with atomic(out / "tables" / backbone / id_dataset / name) as beside:
@@ -61,7 +61,7 @@ def main(rows: pl.DataFrame, score: str | None = None) -> Table:
     stubs = ["method", "shots"]
     accuracy = select.id_accuracies(largest).select(*stubs, "seed", key=pl.lit("id_accuracy"), value="id_accuracy")
     sets = _long(shown, SHOWN, stubs, pl.format("{}.{}", "ood_kind", "ood_dataset"))
-    averages = _long(select.kind_means(shown, SHOWN), SHOWN, stubs, pl.format("{}.average", "ood_kind"))
+    averages = _long(select.kind_means(shown, SHOWN), SHOWN, stubs, pl.format(f"{{}}.{_average(rows)}", "ood_kind"))
     up = names.BETTER["id_accuracy"]
     columns = [Column("id_accuracy", ("", "", f"ID acc. {up}"), up)]
     columns += [column for kind in names.KINDS for column in _kind_columns(rows, kind)]
@@ -140,8 +140,13 @@ def _kind_columns(rows: pl.DataFrame, kind: str) -> list[Column]:
         header = (names.KINDS[kind], f"{name}†" if overlap else name)
         columns += _set_columns(f"{kind}.{name}", header, ranked=averaged and not overlap)
     if averaged and len(of_kind.filter(~pl.col("overlap"))) > 1:
-        columns += _set_columns(f"{kind}.average", (names.KINDS[kind], "Average"), ranked=True)
+        columns += _set_columns(f"{kind}.{_average(rows)}", (names.KINDS[kind], "Average"), ranked=True)
     return columns
+
+
+def _average(rows: pl.DataFrame) -> str:
+    """Return the name of the averages among the sets: "average", where no set has that name."""
+    return "average" if "average" not in rows["ood_dataset"] else ".average"  # no name begins with a dot
 
 
 def _set_columns(where: str, header: tuple[str, str], ranked: bool) -> list[Column]:
