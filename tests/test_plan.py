@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from oodgrid import grid, paths, plan, store
 from oodgrid.config import parse
@@ -82,7 +86,7 @@ def test_encoded_files_are_those_that_encoding_makes_and_no_imports(tmp_path, ow
     )
     own_files = set(plan.feature_files(tmp_path, experiment))
     assert set(plan.encoded_files(tmp_path, experiment)) == own_files | {
-        paths.views(tmp_path, "b", "own", "train", "rrc50")
+        plan.views_file(tmp_path, experiment, "b", "own", experiment.id_datasets[0].views[1])
     }
     left = set(plan.feature_files(tmp_path, imported())) - set(plan.encoded_files(tmp_path, imported()))
     assert left == {paths.features(tmp_path, "b", "cache", "test")}
@@ -314,23 +318,44 @@ def test_an_encoded_experiment_needs_no_import(tmp_path, own):
     plan.check_imports(tmp_path, own())
 
 
-def test_the_configuration_of_the_jobs_is_untouched_where_it_is_equal(tmp_path, experiment_of):
+def test_the_configuration_of_the_jobs_is_named_by_its_content(tmp_path, experiment_of):
     raw = experiment_of(experiment="été")
-    plan.write_config(tmp_path, "mini", raw)
-    path = plan.config_path(tmp_path, "mini")
-    os.utime(path, (1, 1))
-    plan.write_config(tmp_path, "mini", raw)
-    assert path.stat().st_mtime == 1
-    plan.write_config(tmp_path, "mini", {**raw, "shots": [4]})
-    assert path.stat().st_mtime > 1
+    planned = plan.PlannedConfig.of(tmp_path, "mini", raw)
+    assert not planned.path.exists()
+    planned.write()
+    os.utime(planned.path, (1, 1))
+    plan.PlannedConfig.of(tmp_path, "mini", OrderedDict(raw)).write()
+    assert planned.path.stat().st_mtime == 1
+    assert plan.PlannedConfig.of(tmp_path, "mini", {**raw, "shots": [4]}).path != planned.path
 
 
 def test_the_configuration_of_the_jobs_means_the_same(tmp_path, experiment_of):
     from oodgrid.config import load
 
     raw = experiment_of(scores=[{"name": "mcm", "T": 0.5}])
-    plan.write_config(tmp_path, "mini", raw)
-    assert load(plan.config_path(tmp_path, "mini")) == parse(raw)
+    planned = plan.PlannedConfig.of(tmp_path, "mini", raw)
+    planned.write()
+    plan.check_planned(planned.path)
+    assert load(planned.path) == parse(raw)
+    again = yaml.safe_load(planned.path.read_text(encoding="utf-8"))
+    assert plan.PlannedConfig.of(tmp_path, "mini", again) == planned  # what a job on another machine reads
+
+
+def test_a_job_refuses_a_configuration_that_did_not_plan_it(tmp_path, experiment_of):
+    planned = plan.PlannedConfig.of(tmp_path, "mini", experiment_of())
+    assert "is gone" in failure(plan.check_planned, planned.path)
+    planned.write()
+    planned.path.write_text(planned.text + "# changed")
+    assert "is not what planned this job" in failure(plan.check_planned, planned.path)
+    plan.check_planned(tmp_path / "config.yaml")  # any other file is the user's own
+
+
+@pytest.mark.parametrize("folder", ["it's", "a b", "$(touch x)", "{x}", "é", 'a"b', "a;b", "a\\b", "%s"])
+def test_the_package_is_found_in_folders_of_any_name(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"/other/{folder}")
+    line = plan.job_environment(Path("/clone") / folder / "src").format()  # as Snakemake does
+    shown = subprocess.run(["bash", "-c", line + 'printf %s "$PYTHONPATH"'], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"/clone/{folder}/src:/other/{folder}"
 
 
 @pytest.mark.parametrize("cores", [None, 1, 2, 64])
@@ -396,7 +421,7 @@ def test_views_of_another_backbone_are_refused(tmp_path, own, make_features):
     experiment = own(dataset={"views": [{"family": "rrc08"}]})
     encode(tmp_path, experiment, make_features)
     about = store.read_provenance(paths.features(tmp_path, "b", "own", "train"))
-    place = paths.views(tmp_path, "b", "own", "train", "rrc08")
+    place = plan.views_file(tmp_path, experiment, "b", "own", experiment.id_datasets[0].views[0])
     view = np.ones((1, 1, 4), np.float32)
     store.write_views(place, store.Views(np.array([0]), view, about))
     plan.check_identities(tmp_path, experiment)
@@ -424,14 +449,14 @@ def test_a_job_refuses_files_of_an_earlier_encoding(tmp_path, own, make_features
     assert "val.h5 is out of date" in line
 
 
-@pytest.mark.parametrize("change", [{"count": 3}, {"seed": 7}, {"local_features": True}])
-def test_a_job_refuses_views_of_another_kind(tmp_path, own, make_features, change):
-    experiment = own(dataset={"views": [{"family": "rrc08"}]})
-    encode(tmp_path, experiment, make_features)
-    about = store.read_provenance(paths.features(tmp_path, "b", "own", "train"))
-    about["views"] = experiment.id_datasets[0].views[0].model_dump()
-    place = paths.views(tmp_path, "b", "own", "train", "rrc08")
-    store.write_views(place, store.Views(np.array([0]), np.ones((1, 10, 4), np.float32), about))
-    plan.check_inputs(tmp_path, experiment, "b", "own")
-    other = own(dataset={"views": [{"family": "rrc08", **change}]})
-    assert f"views.{next(iter(change))} is" in failure(plan.check_inputs, tmp_path, other, "b", "own")
+@pytest.mark.parametrize(
+    "change", [{"shots": [8]}, {"seeds": [2]}, {"count": 3}, {"seed": 7}, {"local_features": True}]
+)
+def test_views_of_another_kind_or_of_other_draws_lie_elsewhere(tmp_path, own, change):
+    def place(**changes):
+        draws = {key: value for key, value in changes.items() if key in ("shots", "seeds")}
+        kind = {key: value for key, value in changes.items() if key not in draws}
+        experiment = own(dataset={"views": [{"family": "rrc08", **kind}]}, **draws)
+        return plan.views_file(tmp_path, experiment, "b", "own", experiment.id_datasets[0].views[0])
+
+    assert place(**change) != place() == place()

@@ -17,6 +17,7 @@ import pytest
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
+from oodgrid.store import hdf5, seal
 
 
 def failure(action, *arguments):
@@ -29,15 +30,12 @@ def failure(action, *arguments):
 
 
 def remade(path, change):
-    """Write an HDF5 file again with h5py, as another tool would: changed, whole, and without our seal."""
-    other = path.with_name("other.h5")
-    with h5py.File(path, "r") as old, h5py.File(other, "w") as new:
-        for name in old:
-            old.copy(name, new)
-        for name in set(old.attrs) - {"seal"}:
-            new.attrs[name] = old.attrs[name]
-        change(new)
-    other.replace(path)
+    """Change an HDF5 file and seal it again, as a faulty writer would."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+        places = {name: hdf5._place(item) for name, item in file.items()}
+        checksums = {name: seal.checksum(item[:]) for name, item in file.items()}
+    seal.write_seal(path, places, checksums)
 
 
 def same_features(one, other):
@@ -140,14 +138,22 @@ def test_tables_and_arrays_without_metadata(tmp_path):
     assert store.read_table(tmp_path / "t.parquet")[1] == store.read_arrays(tmp_path / "a.safetensors")[1] == {}
 
 
-def test_files_of_other_tools_can_be_read(tmp_path):
-    """No seal, no metadata of ours: that is no damage."""
+def test_files_of_other_tools_are_refused(tmp_path, make_features):
+    """Without a seal nobody can tell whether numbers are those that were made."""
     from safetensors.numpy import save_file
 
     pl.DataFrame({"a": [1.0]}).write_parquet(tmp_path / "t.parquet")
     save_file({"a": np.ones(2)}, tmp_path / "a.safetensors")
-    assert store.read_table(tmp_path / "t.parquet")[0]["a"].to_list() == [1.0]
-    assert store.read_arrays(tmp_path / "a.safetensors")[0]["a"].tolist() == [1.0, 1.0]
+    (tmp_path / "m.json").write_text('{"a": 1}')
+    store.write_features(tmp_path / "ours.h5", make_features())
+    with h5py.File(tmp_path / "ours.h5", "r") as old, h5py.File(tmp_path / "f.h5", "w") as new:
+        for name in old:
+            old.copy(name, new)
+        new.attrs.update(old.attrs)
+    readers = {"t.parquet": store.read_table, "a.safetensors": store.read_arrays, "m.json": store.read_json}
+    for name, read in {**readers, "f.h5": store.read_features}.items():
+        assert f"{name} is damaged: it has no seal" in failure(read, tmp_path / name)
+        assert "it has no seal" in failure(store.verify if name == "f.h5" else store.check, tmp_path / name)
 
 
 def test_manifests_come_back_exactly(tmp_path):
@@ -304,21 +310,46 @@ def test_a_flipped_byte_in_any_array_is_found(tmp_path, make_features):
         assert "checksum" in line
 
 
-def test_any_flipped_byte_of_any_file_is_found(one_of_each):
-    """Libraries hang, abort or read on over some of these, so the whole file is checked before they see it."""
+def flips(size, marked, everything):
+    """Places and bits to flip: all bits of what marks the seal, some of the rest."""
     rng = np.random.default_rng(0)
-    for path, read in one_of_each.items():
-        good = path.read_bytes()
-        word = good.rfind(store.SEAL.encode())
-        seal = range(word, word + len(store.SEAL))  # none in HDF5 files
-        for place in rng.choice(len(good), 150, replace=len(good) < 150):
+    places = range(size) if everything else sorted({*marked, *rng.choice(size, min(size, 150), replace=False).tolist()})
+    for place in places:
+        whole = place in marked or everything
+        for bit in range(8) if whole else [int(rng.integers(8))]:
+            yield place, 1 << bit
+
+
+@pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["features.h5", "texts.h5", "arrays.safetensors", "table.parquet", "numbers.json"])
+def test_any_flipped_byte_of_any_file_is_found(one_of_each, kind, everything):
+    """Of the marks of the seal too. Libraries hang, abort or read on over some of these, so the seal comes first."""
+    path, read = next((path, read) for path, read in one_of_each.items() if path.name == kind)
+    good = path.read_bytes()
+    word = good.rfind(store.SEAL.encode())
+    marked = range(0, 48) if kind.endswith(".h5") else range(word - 12, word + len(store.SEAL) + 66)
+    for place, bit in flips(len(good), marked, everything):
+        bad = bytearray(good)
+        bad[place] ^= bit
+        path.write_bytes(bad)
+        assert path.name in failure(read, path)
+    path.write_bytes(good)
+    read(path)
+
+
+@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_seal_of_hdf5_is_as_written_in_every_byte(tmp_path, make_features, step):
+    """A blank turned into another blank is the same JSON, and no seal of ours."""
+    path = tmp_path / "f.h5"
+    store.write_features(path, make_features())
+    good = path.read_bytes()
+    for place in range(0, seal.USER_BLOCK, step):
+        for other in (good[place] ^ 1, 0, 9, 10, 32, 48, 255):
             bad = bytearray(good)
-            bad[place] ^= 1 << rng.integers(8)
-            path.write_bytes(bad)
-            if place not in seal:  # there alone it hurts nothing
-                assert path.name in failure(read, path)
-        path.write_bytes(good)
-        read(path)
+            bad[place] = other
+            if bad != good:
+                path.write_bytes(bad)
+                assert "is damaged" in failure(store.read_provenance, path)
 
 
 def test_a_truncated_file_is_found(one_of_each):
@@ -329,8 +360,8 @@ def test_a_truncated_file_is_found(one_of_each):
             assert path.name in failure(read, path)
 
 
-def test_swapped_data_behind_valid_hdf5_is_found_by_name(tmp_path, make_features):
-    """A file that another tool wrote again has no valid seal; without one the checksums of the arrays remain."""
+def test_swapped_data_behind_a_valid_seal_is_found_by_name(tmp_path, make_features):
+    """The checksums stand in the file too, beside what decides its numbers."""
     store.write_features(tmp_path / "f.h5", make_features())
 
     def swap(file):
@@ -391,6 +422,44 @@ def test_texts_are_no_features_and_features_no_texts(tmp_path, make_features):
     store.write_texts(tmp_path / "t.h5", TEXTS)
     assert "holds no image_features" in failure(store.read_features, tmp_path / "t.h5")
     assert "holds no text_features" in failure(store.read_texts, tmp_path / "f.h5")
+
+
+def test_pipes_and_folders_are_no_files(one_of_each):
+    """A pipe would never end."""
+    for path, read in one_of_each.items():
+        path.unlink()
+        os.mkfifo(path)
+        assert "is a pipe" in failure(read, path)
+        path.unlink()
+        path.mkdir()
+        assert "is a folder" in failure(read, path)
+
+
+def test_who_reads_holds_on_to_what_was_opened(tmp_path, make_features, monkeypatch):
+    """Snakemake deletes what it makes again, perhaps while another clone reads it through a shared folder."""
+    store.write_features(tmp_path / "f.h5", make_features())
+    read_seal = hdf5.read_seal
+
+    def deleted_meanwhile(path, raw):
+        path.unlink()
+        return read_seal(path, raw)
+
+    monkeypatch.setattr(hdf5, "read_seal", deleted_meanwhile)
+    assert same_features(store.read_features(tmp_path / "f.h5"), make_features())
+    assert not (tmp_path / "f.h5").exists()
+
+
+def test_too_little_memory_is_no_damage(one_of_each, monkeypatch):
+    def none(*given, **more):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "empty", none)
+    monkeypatch.setattr("safetensors.numpy.load", none)
+    monkeypatch.setattr(pl, "read_parquet", none)
+    monkeypatch.setattr(json, "loads", none)
+    for path, read in one_of_each.items():
+        with pytest.raises(MemoryError):
+            read(path)
 
 
 def test_reading_needs_no_lock_on_the_file(tmp_path, make_features):

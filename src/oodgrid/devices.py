@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from oodgrid.services import without
+
 _held: list[BinaryIO] = []  # locks live as long as the process, and die with it however it ends
 
 
@@ -46,9 +48,11 @@ def _lock(path: Path) -> bool:
     except OSError:  # another user's file: ask no further
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        locked = without("locks", path.parent, lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    except OSError:  # another job has it
+        locked = False
+    if locked:
+        _held.append(file)
+    else:
         file.close()
-        return False
-    _held.append(file)
-    return True
+    return locked

@@ -1,13 +1,39 @@
-"""The one exception a user is meant to read: one line that names the thing and the mend."""
+"""What a user reads when something is wrong: one line a mistake, that names the thing and the mend."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import re
+import reprlib
+import textwrap
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
+
+LONGEST = 600  # characters of text that is not ours
+MOST_LINES = 40
+MENDS = {
+    errno.ENOSPC: "free space there, and run again: what was finished is kept",
+    errno.EDQUOT: "free some of your quota, and run again: what was finished is kept",
+    errno.EACCES: "mend its permissions",
+    errno.EROFS: "use a folder that can be written to",
+    errno.EMFILE: "raise the limit by ulimit -n 4096",
+    errno.ENAMETOOLONG: "use a shorter name",
+}
 
 
 class OodgridError(Exception):
     """A mistake in what the user gave. Its message is one line; the command line prints it without a traceback."""
+
+
+class Mistakes(OodgridError):
+    """Several mistakes that were found at once, one line each."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        every = list(dict.fromkeys(line for said in lines for line in said.split("\n")))
+        more = [f"… and {len(every) - MOST_LINES} more mistakes"] if len(every) > MOST_LINES else []
+        self.lines = every[:MOST_LINES] + more
+        super().__init__("\n".join(self.lines))
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
@@ -19,6 +45,122 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
         known: The names that exist.
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
-    return OodgridError(f"unknown {kind} '{name}': {hint}")
+    meant = near(name, names)
+    hint = f"did you mean '{meant}'?" if meant else f"known: {', '.join(names)}"
+    return OodgridError(f"unknown {kind} '{printable(name, 100)}': {hint}")
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that somebody may have meant, or None."""
+    return next(iter(get_close_matches(name[:100], sorted(known), n=1, cutoff=0.5)), None)
+
+
+def printed(error: BaseException, place: str = "--debug shows where") -> str:
+    """Return what is printed of any exception: one line, or one a mistake where several were found at once.
+
+    Args:
+        error: Whatever came up.
+        place: Where its traceback can be read; said only of what is no user's mistake.
+    """
+    if isinstance(error, Mistakes):
+        return "\n".join(f"oodgrid: error: {printable(line)}" for line in error.lines)
+    if isinstance(error, OodgridError):
+        return f"oodgrid: error: {printable(str(error))}"
+    if isinstance(error, KeyboardInterrupt):
+        return "oodgrid: interrupted; what was finished is kept"
+    known = _known(error)
+    if known is not None:
+        return f"oodgrid: error: {known}"
+    said = printable(_text(error), LONGEST)
+    return f"oodgrid: unexpected {type(error).__name__}{': ' * bool(said)}{said} ({place}; please report it)"
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Return a text as part of a line: white space as one blank, and what no screen shows as an escape.
+
+    Args:
+        text: Any text, also with control characters and lone surrogates.
+        most: Longest length; what is longer is cut between two words, and says so.
+    """
+    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    if most is None or len(text) <= most:
+        return text
+    return textwrap.shorten(text, most, placeholder=" …") if " " in text[:most] else f"{text[:most]}…"
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """Return what a library says of a failure, as part of a line and not cut within a word."""
+    return printable(_text(error), most) or type(error).__name__
+
+
+def brief(value: Any) -> str:
+    """Return a value of a configuration as its user may recognise it, however long, deep or strange it is."""
+    try:
+        return printable(_Brief().repr(value), 200)
+    except Exception:  # a foreign object's own repr may do anything
+        return f"a {type(value).__name__}"
+
+
+class _Brief(reprlib.Repr):
+    """Python's short forms, with the words of YAML for true, false and null, and no limit on digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 80
+        self.maxlong, self.maxlevel = 40, 3
+
+    def repr_bool(self, value: bool, level: int) -> str:
+        return str(value).lower()
+
+    def repr_NoneType(self, value: None, level: int) -> str:
+        return "null"
+
+    def repr_int(self, value: int, level: int) -> str:
+        return (
+            str(value) if value.bit_length() < 128 else f"a whole number of about {value.bit_length() * 3 // 10} digits"
+        )
+
+
+def _known(error: BaseException) -> str | None:
+    """Return what to say of an exception that needs no report; None where it does."""
+    text = printable(_text(error), LONGEST)
+    if isinstance(error, MemoryError):
+        return f"out of memory{': ' * bool(text)}{text}; use fewer --cores, or a machine with more memory"
+    if isinstance(error, RecursionError):
+        return "something that was given is nested too deeply to be read"
+    if isinstance(error, SystemExit):
+        return f"a plugin or a library ended the run (exit status {printable(str(error.code), 100)}): take that out"
+    if isinstance(error, UnicodeError):
+        return f"a text cannot be read or written as {getattr(error, 'encoding', 'Unicode')}: {text}; save it as UTF-8"
+    if isinstance(error, OSError) and error.errno:
+        mend = MENDS.get(error.errno)
+        thing = f"{printable(str(error.filename))}: " if error.filename is not None else ""
+        return f"{thing}{printable(error.strerror or text)}{'; ' * bool(mend)}{mend or ''}"
+    return None
+
+
+def _text(error: BaseException) -> str:
+    """Return the message of a foreign exception without the colours of terminals."""
+    try:
+        return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    except Exception:
+        return ""
+
+
+def all_of(*checks: Callable[[], object]) -> None:
+    """Run several checks, and raise what all of them found.
+
+    Raises:
+        OodgridError: One failed; `Mistakes` where several did.
+    """
+    found: list[OodgridError] = []
+    for check in checks:
+        try:
+            check()
+        except OodgridError as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise Mistakes(str(error) for error in found)

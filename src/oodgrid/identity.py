@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +34,59 @@ def code_fingerprint(*modules: str) -> str:
 
     Comments and docstrings do not count. A package stands for every module below it.
     """
-    pending, found = list(modules), {}
+    texts = []
+    for file in code_files(*modules):
+        code = ast.unparse(_without_docstrings(ast.parse(file.read_text(encoding="utf-8"))))
+        texts.append(f"{file.parent.name}/{file.name}\0{code}")
+    return digest(sorted(texts))[:16]
+
+
+def code_files(*modules: str) -> set[Path]:
+    """Return the files whose code `code_fingerprint` digests."""
+    pending, found = list(modules), set()
     while pending:
-        module = pending.pop()
-        for file in _sources(module):
+        for file, package in _sources(pending.pop()):
             if file not in found:
-                tree = ast.parse(file.read_text(encoding="utf-8"))
-                found[file] = ast.unparse(_without_docstrings(tree))
-                pending += [name for name in _imports(tree) if _followed(name, modules)]
-    texts = sorted(f"{file.parent.name}/{file.name}\0{code}" for file, code in found.items())
-    return digest(texts)[:16]
+                found.add(file)
+                names = imported_names(ast.parse(file.read_text(encoding="utf-8")))
+                absolute = [resolve_name(name, package) if name.startswith(".") else name for name in names]
+                pending += [name for name in absolute if _followed(name, modules)]
+    return found
 
 
-def _sources(module: str) -> list[Path]:
+def _sources(module: str) -> list[tuple[Path, str]]:
+    """Return the files of a module, or of all modules below a package, each with the package that it belongs to."""
     try:
         spec = find_spec(module)
-    except ModuleNotFoundError:  # `from package import name` names functions as well as modules
+    except (ModuleNotFoundError, ValueError):  # `from package import name` names functions as well as modules
         return []
     if spec is None or spec.origin is None:
         return []
     origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    if origin.name != "__init__.py":
+        return [(origin, module.rpartition(".")[0])]
+    files = sorted(origin.parent.rglob("*.py"))
+    return [(file, ".".join([module, *file.parent.relative_to(origin.parent).parts])) for file in files]
 
 
-def _imports(tree: ast.Module) -> list[str]:
-    lines = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    return [name for line in lines for name in (line.module, *(f"{line.module}.{a.name}" for a in line.names))]
+def imported_names(tree: ast.Module) -> list[str]:
+    """Return the dotted names of all that code imports, in functions too; relative ones begin with their dots.
+
+    `from a import b` gives a and a.b, which may be a module. `import_module` and `__import__` count where the name
+    stands there as a literal.
+    """
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            found += [base, *(f"{base}{'.' * bool(node.module)}{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                found.append(node.args[0].value)
+    return found
 
 
 def _followed(name: str, modules: tuple[str, ...]) -> bool:

@@ -28,12 +28,34 @@ def describe(path: Path) -> str:
 
 
 def verify(path: Path) -> None:
-    """Read a results file whole, checking its checksums where it has them.
+    """Read a results file whole, checking its checksums where it has them, and the files whose digests it holds.
 
     Raises:
         OodgridError: It is missing, damaged or of no kind that oodgrid writes.
     """
     _read(path)
+    if path.name.endswith(store.DIGESTS):
+        store.check_digests(path)
+
+
+def checkable(path: Path) -> list[Path]:
+    """Return what `verify` can check at a path: a file itself; of a folder of results, every file with checksums.
+
+    Tables, figures and pages have theirs in the `*.digests.json` beside them.
+
+    Raises:
+        OodgridError: A folder holds nothing of the kind, or a part of a report without its digests.
+    """
+    if not path.is_dir():
+        return [path]
+    for part, made in (("tables", "tables"), ("figures", "figures"), ("page", "report.html")):
+        digests = path / f"{part}{store.DIGESTS}"
+        if (path / made).exists() and not digests.exists():
+            raise OodgridError(f"{digests} is missing, which says what {made} should be: snakemake makes both again")
+    files = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
+    if not files:
+        raise OodgridError(f"{path} holds no results: name results/EXPERIMENT, or files")
+    return files
 
 
 def _shortened(thing: Any) -> Any:
@@ -47,17 +69,16 @@ def _shortened(thing: Any) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise OodgridError(f"{path} does not exist")
-    readers = {".h5": _hdf5, ".safetensors": _safetensors, ".parquet": _parquet, ".json": _json}
-    if path.suffix not in readers:
-        raise OodgridError(f"{path} is none of {', '.join(readers)}")
-    return readers[path.suffix](path)
+    if path.suffix not in READERS:
+        raise OodgridError(f"{path} is none of {', '.join(READERS)}")
+    return READERS[path.suffix](path)
 
 
 def _hdf5(path: Path) -> dict[str, Any]:
     store.verify(path)
     about = store.read_provenance(path)
     read = store.read_texts if "text" in about else store.read_views if "views" in about else store.read_features
-    found = read(path)  # looks beyond checksums: counts, and values that another tool may have written
+    found = read(path)  # looks beyond checksums, at the counts
     holds = {name: " x ".join(map(str, shape)) + f" {kind}" for name, (shape, kind) in store.array_shapes(path).items()}
     if "labels" in holds:
         holds["classes"] = len(set(found.labels[has_class(found.labels)].tolist()))
@@ -76,3 +97,6 @@ def _parquet(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     return {"holds": {}, "about": store.read_json(path)}
+
+
+READERS = {".h5": _hdf5, ".safetensors": _safetensors, ".parquet": _parquet, ".json": _json}

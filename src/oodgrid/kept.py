@@ -39,6 +39,7 @@ class Kept:
 
 def _is_whole(path: Path) -> bool:
     try:
-        return check(path)
+        check(path)
     except OodgridError:
         return False
+    return True

@@ -13,9 +13,9 @@ def features(results: Path, backbone: str, dataset: str, split: str) -> Path:
     return results / "features" / backbone / dataset / f"{split}.h5"
 
 
-def views(results: Path, backbone: str, dataset: str, split: str, family: str) -> Path:
-    """Return the file of augmented views of one split; shared by all experiments."""
-    return results / "features" / backbone / dataset / f"{split}.views-{family}.h5"
+def views(results: Path, backbone: str, dataset: str, split: str, family: str, draws: str) -> Path:
+    """Return the file of augmented views of one split, for the draws of that digest; shared by all experiments."""
+    return results / "features" / backbone / dataset / f"{split}.views-{family}-{draws}.h5"
 
 
 def shard(results: Path, backbone: str, dataset: str, number: int, of: int) -> Path:
@@ -66,3 +66,8 @@ def metrics(results: Path, experiment: str) -> Path:
 def curves(results: Path, experiment: str) -> Path:
     """Return the table of curves that the figures draw."""
     return results / experiment / "curves.parquet"
+
+
+def digests(results: Path, experiment: str, part: str) -> Path:
+    """Return the manifest of what the files of a part of the report are: "tables", "figures" or "page"."""
+    return results / experiment / f"{part}.digests.json"

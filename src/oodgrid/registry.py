@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins
-from oodgrid.errors import OodgridError, unknown
-from oodgrid.identity import code_fingerprint, file_sha256
+from oodgrid.errors import OodgridError, all_of, brief, unknown
+from oodgrid.identity import code_fingerprint
 
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 UNSAFE = r"[^\w.+-]+"
+NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
+# Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
+COLUMNS = ("dataset", "shots", "seed", "ood_dataset", "index", "path", "label", "prediction", "place")
+RESERVED = {"score": (*COLUMNS, "seal"), "method": ("any",)}
+RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
+LEAVES = ("prototypes", "features", "logits")
 LABEL_LIST = "label list"
 LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}
@@ -42,6 +51,9 @@ class Entry:
         needs: What it cannot do without, as "shots", "text", "text_tower" or "logits", "bank", "val|bank".
         params: Parameter names with their defaults.
         leaves: What a method leaves for the scores, "prototypes", "features" or "logits"; "" for a score.
+        plugin: The file that it comes from, where that is none of the package's own.
+        text_cosines: Whether the logits of a method are cosines with what the text tower makes of prompts, and so
+            compare with those of other texts; not of what was trained as vectors, of images, or of sums.
         paper: Where the formula stands.
         summary: The first line of the docstring.
         family: Of a score: "logits", "features", "activations" or "vision-language".
@@ -60,6 +72,8 @@ class Entry:
     family: str = ""
     transductive: bool = False
     adapted: str = ""
+    text_cosines: bool = False
+    plugin: Path | None = None
 
     @property
     def learns(self) -> bool:
@@ -77,12 +91,6 @@ class Entry:
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
 
     @property
-    def plugin(self) -> Path | None:
-        """The file that it comes from, where that is none of the package's own."""
-        file = inspect.getsourcefile(self.make)
-        return None if file is None or self.make.__module__.startswith("oodgrid.") else Path(file)
-
-    @property
     def label_lists(self) -> tuple[str, ...]:
         """The parameters that name a list of labels, whose texts the score is given."""
         hints = get_type_hints(self.make, include_extras=True)
@@ -90,25 +98,28 @@ class Entry:
 
     @property
     def types(self) -> dict[str, Any]:
-        """The types of the parameters."""
-        return get_type_hints(self.make, include_extras=True) | {"bank": BANK}
+        """The types of the parameters; of one without a type, that of its default."""
+        given = {name: Any if value is None else type(value) for name, value in self.params.items()}
+        return given | get_type_hints(self.make, include_extras=True) | {"bank": BANK}
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
 
 
-def method(*, leaves: str, needs: tuple[str, ...] = (), paper: str = "") -> Callable[[type], type]:
+def method(
+    *, leaves: str, needs: tuple[str, ...] = (), paper: str = "", text_cosines: bool = False
+) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
     The name under which it is listed is the name of its file. See `oodgrid.adapt.contract` for what such a
-    class must offer.
+    class must offer, and `Entry` for the arguments.
     """
 
     def register(cls: type) -> type:
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
         name = cls.__module__.rsplit(".", 1)[-1]
-        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls)))
+        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls), text_cosines=text_cosines))
         return cls
 
     return register
@@ -127,8 +138,7 @@ def score(
     def register(function: Callable) -> Callable:
         name, params, about = function.__name__, _defaults(function), _summary(function)
         _check_signature(name, function, needs, transductive)
-        entry = Entry("score", name, function, needs, params, "", paper, about, family, transductive, adapted)
-        _add(replace(entry, params=params | {"bank": "shots"}) if entry.uses_bank else entry)
+        _add(Entry("score", name, function, needs, params, "", paper, about, family, transductive, adapted))
         return function
 
     return register
@@ -136,22 +146,30 @@ def score(
 
 def entries(kind: str) -> dict[str, Entry]:
     """Return every registered entry of a kind by name, importing the modules that hold them."""
-    package = importlib.import_module(PACKAGES[kind])
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
+    _import_all(PACKAGES[kind])
     plugins.load_installed()
     return _ENTRIES[kind]
+
+
+@cache
+def _import_all(package: str) -> None:
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def load_plugin(file: Path) -> None:
     """Register the scores and methods of a Python file.
 
     Raises:
-        OodgridError: It fails, or has none.
+        OodgridError: It fails, or has none, or is no good neighbour: see `oodgrid.plugins.load`.
     """
-    known = [entries(kind) for kind in PACKAGES]  # first, so that it is the file that cannot take a name that is taken
-    module = plugins.load(file)
-    if not any(entry.make.__module__ == module for each in known for entry in each.values()):
+    file = Path(file)
+    before = {kind: dict(entries(kind)) for kind in PACKAGES}  # first: the file cannot take a name that is taken
+    plugins.load(file)
+    if any(_ENTRIES[kind].get(name) is not entry for kind in before for name, entry in before[kind].items()
+           if entry.plugin != file):  # fmt: skip
+        raise OodgridError(f"plugin {file} takes a registered method or score away: it may add its own only")
+    if not any(entry.plugin == file for known in _ENTRIES.values() for entry in known.values()):
         raise OodgridError(f"plugin {file} registers no score and no method: put @score(needs=…) above a function")
 
 
@@ -176,13 +194,14 @@ def excluded(kind: str) -> dict[str, str]:
 
 def fit_code(name: str) -> str:
     """Return the fingerprint of the code that decides what a method learns."""
-    return code_fingerprint("oodgrid.adapt.fit", find("method", name).make.__module__)
+    entry = find("method", name)
+    return code_fingerprint("oodgrid.adapt.fit", entry.make.__module__) + _plugin_code(entry)
 
 
 def score_code(names: Iterable[str]) -> str:
     """Return the fingerprint of the code that decides these scores."""
-    files = sorted({file for name in names if (file := find("score", name).plugin)})
-    return code_fingerprint("oodgrid.score") + "".join(file_sha256(file)[:16] for file in files)
+    of_plugins = sorted({_plugin_code(find("score", name)) for name in names})
+    return code_fingerprint("oodgrid.score") + "".join(of_plugins)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -192,15 +211,25 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
         OodgridError: The name or a parameter does not exist, or a value has the wrong type.
     """
     entry = find(kind, name)
-    types, checked = entry.types, {}
-    for key, value in params.items():
-        if key not in entry.params:
-            raise unknown(f"parameter of {kind} {name}", key, entry.params or ["none: it has no parameters"])
-        try:
-            checked[key] = TypeAdapter(types[key]).validate_python(value)
-        except ValidationError as error:
-            raise OodgridError(f"{kind} {name}: {key} = {value!r} does not fit: {error.errors()[0]['msg']}") from None
+    checked: dict[str, Any] = {}
+    all_of(*(partial(_check_param, entry, key, value, checked) for key, value in params.items()))
     return checked
+
+
+def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) -> None:
+    if key not in entry.params:
+        raise unknown(f"parameter of {entry.kind} {entry.name}", key, entry.params or ["none: it has no parameters"])
+    adapter = TypeAdapter(entry.types[key], config=ConfigDict(strict=True, allow_inf_nan=False))
+    try:
+        checked[key] = adapter.validate_json(json.dumps(value))  # JSON's rules: no text is a number, a list is a tuple
+    except ValidationError as error:
+        try:  # 1e-3 is a text to YAML, which wants 1.0e-3
+            checked[key] = adapter.validate_python(float(value) if EXPONENT.fullmatch(value) else None)
+        except (ValidationError, TypeError):
+            said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+            raise OodgridError(
+                f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {said} is wanted"
+            ) from None
 
 
 def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
@@ -216,11 +245,57 @@ def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
     return f"{name}@{','.join(changed)}" if changed else name
 
 
+def _plugin_code(entry: Entry) -> str:
+    return plugins.fingerprint(entry.plugin) if entry.plugin else ""
+
+
 def _add(entry: Entry) -> None:
+    if not entry.make.__module__.startswith("oodgrid."):
+        entry = replace(entry, plugin=plugins.loading())
     known = _ENTRIES[entry.kind]
-    if entry.name in known and known[entry.name].make.__module__ != entry.make.__module__:
-        raise OodgridError(f"two {entry.kind}s are called {entry.name}: give one another name")
-    known[entry.name] = entry
+    _check_names(entry, known)
+    known[entry.name] = replace(entry, params=entry.params | {"bank": "shots"}) if entry.uses_bank else entry
+
+
+def _check_names(entry: Entry, known: Iterable[str]) -> None:
+    """Raise OodgridError where a name is taken, by us or by others, or is none; or a parameter cannot be written."""
+    what = f"{entry.kind} {entry.name}"
+    if not re.fullmatch(NAME, entry.name):
+        raise OodgridError(f"{what}: it names columns and files, so write letters, digits and _ alone, 64 at most")
+    if entry.name in (reserved := RESERVED[entry.kind]):
+        raise OodgridError(f"{what} needs another name: {', '.join(reserved)} are names of tables and records")
+    if double := next((name for name in known if _is_another(entry, name)), None):
+        raise OodgridError(f"two {entry.kind}s are called {double}: give one another name")
+    if entry.kind == "method" and entry.leaves not in LEAVES:
+        raise OodgridError(f"{what}: leaves is one of {', '.join(LEAVES)}, not {entry.leaves!r}")
+    for name, default in entry.params.items():
+        if name in RESERVED_PARAMETERS:
+            raise OodgridError(f"{what}: no parameter may be called {' or '.join(RESERVED_PARAMETERS)}; rename it")
+        _check_default(f"{what}: parameter {name}", default)
+    if entry.plugin:
+        _check_types(what, entry)
+
+
+def _is_another(entry: Entry, name: str) -> bool:
+    """Return whether a name is that of another entry, for a file system that knows no capitals."""
+    known = _ENTRIES[entry.kind][name]
+    return name.lower() == entry.name.lower() and (name, known.make.__module__) != (entry.name, entry.make.__module__)
+
+
+def _check_types(what: str, entry: Entry) -> None:
+    for name in entry.params:
+        try:
+            TypeAdapter(entry.types[name])
+        except Exception as error:
+            raise OodgridError(f"{what}: the type of {name} cannot be checked ({plugins.described(error)})") from error
+
+
+def _check_default(what: str, default: Any) -> None:
+    if default is inspect.Parameter.empty or default is MISSING:
+        raise OodgridError(f"{what} has no default")
+    values = default if isinstance(default, tuple) else (default,)
+    if not all(value is None or isinstance(value, bool | int | float | str) for value in values):
+        raise OodgridError(f"{what} has the default {default!r}: a number, a word, true, false or none can be written")
 
 
 def _summary(make: Callable) -> str:
@@ -242,11 +317,9 @@ def _check_signature(name: str, make: Callable, needs: tuple[str, ...], transduc
             f"score {name} needs {', '.join(needs)} but takes {len(given)} arguments before its parameters: one for "
             "each need, in that order; parameters come after *"
         )
-    without = [p.name for p in parameters[len(given) :] if p.default is inspect.Parameter.empty]
-    if without:
-        raise OodgridError(f"score {name}: parameter {without[0]} has no default")
-    if transductive and "order" not in (p.name for p in parameters):
-        raise OodgridError(f"score {name} is transductive: it needs a parameter order, the seed of the stream's order")
+    orders = [p.default for p in parameters if p.name == "order"]
+    if transductive and not any(isinstance(order, int) and order >= 0 for order in orders):
+        raise OodgridError(f"score {name} is transductive: it needs a parameter order: int = 0, the stream's seed")
 
 
 def _defaults(make: Callable) -> dict[str, Any]:

@@ -313,7 +313,7 @@ def test_local_features_of_the_shots_reach_the_method(mini):
     path = paths.features(mini.results, "mini", "pets", "train")
     store.write_features(path, replace(mini.read("pets", "train"), local_features=rows))
     experiment = mini.experiment("locoop")
-    files = FitFiles(mini.results, experiment.backbones[0], experiment.id_datasets[0], None, True)
+    files = FitFiles(mini.results, experiment.backbones[0], experiment.id_datasets[0], local=True)
     unit = Unit("locoop", 2, 1)
     got = files.data(unit).train_local
     assert got.shape == (8, 1, 3, 16)

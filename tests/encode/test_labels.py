@@ -106,8 +106,8 @@ def test_json_is_a_list_or_lists_by_topic_or_class(tmp_path, content, labels):
         ("l.json", "3", "must hold a list of labels"),
         ("l.csv", "word,kind\na,b\n", "has no column 'label', but word, kind"),
         ("l.csv", "label,template\na,b\n", "template 'b' lacks {}"),
-        ("l.csv", "", "is no readable table"),
-        ("l.parquet", "not one", "is no readable table"),
+        ("l.csv", "", "cannot be read as a table"),
+        ("l.parquet", "not one", "cannot be read as a table"),
     ],
 )
 def test_what_a_file_should_hold_is_said(tmp_path, name, content, says):

@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from oodgrid import inspection, store
 from oodgrid.config import Backbone, Dataset
@@ -27,7 +28,7 @@ from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.sources.checking import check_sources
 from oodgrid.encode.sources.layout import Rule, arrange, in_order, split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, said
-from oodgrid.errors import OodgridError
+from oodgrid.errors import Mistakes, OodgridError
 
 # formats that Pillow names but whose pixels it does not decode by itself, or that are drawings, documents, other data
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF", "PALM"}
@@ -255,6 +256,11 @@ def test_folders_of_splits_are_refused_and_the_mend_reads_them(tmp_path, words, 
         assert all(mend[split] in path.split("/") for path in images.paths)
 
 
+def test_where_there_is_no_test_folder_that_of_validation_is_offered():
+    line = refused(["train/cat/0.png", "val/cat/1.png", "train/dog/0.png", "val/dog/1.png"])
+    assert "write split_folders: {train: train, test: val}" in line
+
+
 def test_images_outside_the_split_folders_are_counted(source):
     names = ["train/cat/0.png", "train/dog/0.png", "test/cat/0.png", "extra/cat/0.png", "x.png"]
     place = source(names)
@@ -288,18 +294,19 @@ def test_splits_without_classes_are_classes_only_where_that_is_said():
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "said"),
     [
-        {"folder": "x", "split_folders": {"train": "train"}},
-        {"folder": "x", "split_folders": {"train": "a", "test": "b"}, "splits": {"train": 1, "val": 1}},
-        {"list": {"file": "l.csv"}, "split_folders": {"test": "x"}},
-        {"list": {"file": "l.csv"}, "class_folder": "top"},
-        {"list": {"file": "l.json", "split": "s"}},
-        {"list": {"file": "l.csv", "splits": ["test"]}},
+        ({"folder": "x", "split_folders": {"train": "train"}}, "split_folders names the splits train but no test"),
+        ({"folder": "x", "split_folders": {"test": "b", "val": "c"}, "splits": {"train": 1, "val": 1}}, "has its own"),
+        ({"list": {"file": "l.csv"}, "split_folders": {"test": "x"}}, "split_folders is for folder and archive"),
+        ({"list": {"file": "l.csv"}, "class_folder": "top"}, "class_folder is for folder and archive, not for list"),
+        ({"list": {"file": "l.json", "split": "s"}}, "has no columns: leave them out"),
+        ({"list": {"file": "l.csv", "splits": ["test"]}}, "name it by split:"),
     ],
 )
-def test_keys_that_do_not_fit_are_one_line(fields):
-    failure(Dataset, name="own", **fields)
+def test_keys_that_do_not_fit_are_refused(fields, said):
+    with pytest.raises(ValidationError, match=said):
+        Dataset(name="own", **fields)
 
 
 # ----------------------------------------------------------------------------------------------------- classes
@@ -349,7 +356,9 @@ def test_what_is_no_file_is_never_opened(tmp_path):
     for row in (2, 3):  # an image that is missing is no image to pass over
         assert "cannot be read" in failure(images.read, row)
     (tmp_path / "list.csv").write_text("path,label\ncat/1.png,0\n")
-    assert "is no file but" in failure(opened(list={"file": str(tmp_path / "list.csv")}).read, 0)
+    assert "a pipe, a socket or a device and no file" in failure(
+        opened(list={"file": str(tmp_path / "list.csv")}).read, 0
+    )
     for fields in ({"list": {"file": str(tmp_path / "cat/1.png")}}, {"archive": str(tmp_path / "cat/1.png")},
                    {"numpy": {"images": str(tmp_path / "cat/1.png")}}, {"archive": str(tmp_path)}):  # fmt: skip
         assert "no file" in failure(opened, **fields)
@@ -557,6 +566,14 @@ def test_whole_numbers_that_were_floats_are_labels_of_imports(tmp_path, text, la
     assert "one whole number a line" in failure(read_labels, tmp_path / "l.csv")
 
 
+def test_idx_labels_that_do_not_begin_at_0_are_classes_in_their_order(tmp_path):
+    (tmp_path / "i").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1]) + bytes(3))
+    (tmp_path / "l").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 1, 3, 2]))
+    pair = {"idx": {"images": str(tmp_path / "i"), "labels": str(tmp_path / "l")}}
+    assert (opened(**pair).labels.tolist(), opened(**pair).classnames) == ([0, 2, 1], ["1", "2", "3"])
+    assert opened(**pair, classnames=["a", "b", "c"]).classnames == ["a", "b", "c"]
+
+
 def test_floats_that_are_whole_are_labels_of_arrays(tmp_path):
     for labels, fits in (([0.0, 1.0, -1.0], True), ([0.0, 1.5, 1.0], False), ([0.0, np.nan, 1.0], False)):
         np.savez(tmp_path / "x.npz", images=np.zeros((3, 4, 4), np.uint8), labels=labels)
@@ -601,8 +618,9 @@ def test_all_that_is_wrong_with_small_sources_is_said_at_once(tmp_path, capsys):
         {"folder": "${OODGRID_NO_SUCH_VARIABLE}"},
         {"generated": {"kind": "noise"}},
     ]
-    line = failure(check_sources, [Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
-    assert "holds folders of splits" in line
-    assert "dataset d1: 2 classnames" in line
-    assert "not here" not in line
+    with pytest.raises(Mistakes) as caught:
+        check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
+    first, second = caught.value.lines
+    assert "holds folders of splits" in first
+    assert "dataset d1: 2 classnames" in second
     assert capsys.readouterr().err == "oodgrid: d2: passed over 1 file: 1 Thumbs.db\n"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import metrics
 
-KEYS = ["n_id", "n_ood", "auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out"]
+KEYS = ["n_id", "n_ood", "auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out"]
 FEW_LEVELS = st.integers(-4, 4).map(lambda i: i / 4)
 ANY_FLOAT = st.floats(-1e300, 1e300, allow_nan=False)
 # 19 and 20, 10 and 30: sizes around which .95 n is an integer, or half-way between two
@@ -29,6 +29,13 @@ def naive_fpr95_id_pos(id_scores, ood_scores):
     n = len(id_scores)
     recalls = {t: sum(s >= t for s in id_scores) for t in set(id_scores)}
     _, _, threshold = min((abs(20 * c - 19 * n), -c, t) for t, c in recalls.items())
+    return sum(s >= threshold for s in ood_scores) / len(ood_scores)
+
+
+def naive_fpr95_id_pos_mcm(id_scores, ood_scores):
+    """Thresholds are the scores of both sets from the lowest ID score up; of equally near recalls the lowest one."""
+    recalls = {t: sum(s >= t for s in id_scores) / len(id_scores) for t in {*id_scores, *ood_scores}}
+    _, threshold = min((abs(recall - 0.95), t) for t, recall in recalls.items() if t >= min(id_scores))
     return sum(s >= threshold for s in ood_scores) / len(ood_scores)
 
 
@@ -108,6 +115,7 @@ def test_matches_naive_definitions_and_sklearn(id_scores, ood_scores):
         "n_id": len(id_scores),
         "n_ood": len(ood_scores),
         "fpr95_id_pos": naive_fpr95_id_pos(id_scores, ood_scores),
+        "fpr95_id_pos_mcm": naive_fpr95_id_pos_mcm(id_scores, ood_scores),
         "fpr95_ood_pos": naive_fpr95_ood_pos(id_scores, ood_scores),
     }
     assert got == pytest.approx(expected, abs=1e-12)
@@ -161,6 +169,44 @@ def test_id_threshold_is_an_id_score():
     assert metrics.fpr95_id_pos(metrics.count_scores(id_scores, [0.5, 1.0, 1.5])) == pytest.approx(2 / 3)
 
 
+# what `fpr_and_fdr_at_recall` of github.com/deeplearning-wisc/MCM gave for these, beside what our rule gives
+@pytest.mark.parametrize(
+    ("id_scores", "ood_scores", "theirs", "ours"),
+    [
+        (np.arange(20.0), [-1.0, 0.5, 0.5, 1.5], 0.75, 0.25),  # .95 at 1, and down to the OOD samples at .5
+        (np.arange(10.0), [0.5, -0.5], 0.5, 1 / 2),  # of recalls .9 and 1 floats take .9, which reaches down to .5
+        (np.arange(10.0), [0.0, 0.0, 5.0], 1 / 3, 1.0),
+        (np.zeros(5), [-1.0, 0.0], 0.5, 0.5),  # never below the lowest ID score
+        ([1.0], [1.0], 1.0, 1.0),
+        ([1.0], [0.0], 0.0, 0.0),
+        (np.zeros(30), np.zeros(10), 1.0, 1.0),
+    ],
+)
+def test_the_rule_of_the_mcm_code_counts_ood_down_to_the_next_id_score(id_scores, ood_scores, theirs, ours):
+    counts = metrics.count_scores(id_scores, ood_scores)
+    assert (metrics.fpr95_id_pos_mcm(counts), metrics.fpr95_id_pos(counts)) == (theirs, ours)
+
+
+def test_how_far_the_two_rules_are_apart():
+    """The figures of docs/conventions.md: the gap shrinks with the number of ID scores, and is large on few."""
+    rng, widest = np.random.default_rng(0), {}
+    for n in (20, 100, 1000):
+        pairs = [(rng.normal(2, 1, n), rng.normal(0, 1, n)) for _ in range(500)]
+        counts = [metrics.count_scores(*pair) for pair in pairs]
+        gaps = np.array([metrics.fpr95_id_pos_mcm(c) - metrics.fpr95_id_pos(c) for c in counts])
+        assert gaps.min() >= 0
+        widest[n] = gaps.max()
+    assert widest[20] > 0.5 > widest[100] > 0.1 > widest[1000] > 0.01
+
+
+def test_average_precision_is_no_trapezoid():
+    """OpenOOD joins the points of the curve by lines: apart by (1 - share of positives) / 2 where all scores tie."""
+    is_id = np.r_[np.ones(30), np.zeros(10)]
+    precision, recall, _ = precision_recall_curve(is_id, np.zeros(40))
+    assert metrics.detection_metrics(np.zeros(30), np.zeros(10))["aupr_in"] == 0.75
+    assert auc(recall, precision) == pytest.approx(0.75 + 0.25 / 2)
+
+
 @pytest.mark.parametrize("n", [20, 40, 60, 140, 1000, 4000])
 def test_recall_of_exactly_95_percent_is_found(n):
     """0.95 * n is not exact in floats; the count c with 20 c = 19 n must be taken, on both sides."""
@@ -174,12 +220,12 @@ def test_recall_of_exactly_95_percent_is_found(n):
 def test_one_sample_on_each_side(id_score, auroc, fpr):
     got = metrics.detection_metrics([id_score], [1.0])
     precision = 1.0 if auroc == 1 else 0.5
-    assert list(got.values()) == [1, 1, auroc, fpr, fpr, precision, precision]
+    assert list(got.values()) == [1, 1, auroc, fpr, fpr, fpr, precision, precision]
 
 
 def test_all_scores_tied():
     got = metrics.detection_metrics(np.zeros(30), np.zeros(10))
-    assert list(got.values()) == [30, 10, 0.5, 1.0, 1.0, 0.75, 0.25]
+    assert list(got.values()) == [30, 10, 0.5, 1.0, 1.0, 1.0, 0.75, 0.25]
 
 
 def test_negative_zero_ties_with_zero():

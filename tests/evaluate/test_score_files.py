@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import gzip
+import re
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate import score_files
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, detection_metrics
+from oodgrid.evaluate.score_csv import Dialect
 
 SCORES = np.array([0.25, -1.5, 3e-300, 1e300, 0.1])
 
@@ -142,12 +145,15 @@ def test_a_nameless_single_column_needs_no_name(tmp_path):
 
 def test_index_column_is_pointed_out(tmp_path):
     path = write(tmp_path / "s.csv", ",score\n0,0.5\n1,0.7\n")
-    assert "looks like an index), choose one with --score: score" in refusal(path)
+    assert "(the first looks like an index), choose one with --score: score" in refusal(path)
     assert score_files.read_scores(path, "score").tolist() == [0.5, 0.7]
 
 
 def test_columns_without_header_or_with_one_name_twice(tmp_path):
-    assert "2 columns and no header line" in refusal(write(tmp_path / "s.csv", "1,2\n3,4\n"))
+    path = write(tmp_path / "s.csv", "1,2\n3,4\n")
+    assert "2 columns, choose one with --score: column_1, column_2" in refusal(path)
+    assert score_files.read_scores(path, "column_2").tolist() == [2, 4]
+    assert score_files.read_scores(path, "2", Dialect(header=True)).tolist() == [4]
     assert "2 columns named 'a'" in refusal(write(tmp_path / "t.csv", "a,a\n3,4\n"), "a")
 
 
@@ -160,7 +166,21 @@ def test_columns_without_header_or_with_one_name_twice(tmp_path):
         ("score\n", "holds no scores"),
         ("score\n1\nx1\n2\ny\n", "line 3 holds 'x1', which is no number"),
         ("1\n2\nNA\n", "line 3 holds 'NA', which is no number"),
-        ("score\n1\n0,5\n", "cannot be read"),
+        ("score\n1\n0,5\n", "line 3 has 2 cells and the first row 1; if its commas are decimal ones, say --decimal ,"),
+        ("0,5\n1,5\n", "2 columns, choose one"),
+        ('s\n"1,000"\n', "line 2 holds '1,000', which is no number: say --decimal , if that is a decimal comma"),
+        ("s\n1.000.000\n", "take out what separates thousands"),
+        ("s\n1 000,5\n", "2 cells"),
+        ("s\n1_000\n", "line 2 holds '1_000', which is no number"),
+        ("s\n١\n", "line 2 holds '١', which is no number"),
+        ("name;s\na;1\n", "line 2 holds 'a;1', which is no number: if cells end there, say --separator ';'"),
+        ("name\ts\na\t1\n", "say --separator tab"),
+        ("s\n1\n# by me\n2\n", "line 3 holds '# by me', which is no number"),
+        ("# by me\n", "holds no scores"),
+        ('s\n"1\n2\n', "cannot be read"),
+        ("s\n1\0\n", "holds NUL bytes"),
+        ("s\n" + "9" * 5000 + "\n", "1 of 1 scores are missing, NaN or infinite"),
+        ("s\n1e999\n2\n", "1 of 2 scores are missing, NaN or infinite, the first at line 2"),
         ("score\n1\nnan\n2\ninf\n", "2 of 4 scores are missing, NaN or infinite, the first at line 3"),
         ("1\n\n2\n", "1 of 3 scores are missing, NaN or infinite, the first at line 2"),
         ('s\n1\n""\n2\n', "1 of 3 scores are missing, NaN or infinite, the first at line 3"),
@@ -172,8 +192,105 @@ def test_bad_csv(tmp_path, name, text, expected):
     assert expected in refusal(write(tmp_path / name, text))
 
 
-def test_csv_in_another_encoding_is_refused(tmp_path):
-    assert "cannot be read" in refusal(write(tmp_path / "s.csv", "score\n1\n2\n".encode("utf-16")))
+def test_csv_in_another_encoding_is_read_where_it_says_so_and_else_refused(tmp_path):
+    text = "score\n1\n2\n"
+    assert score_files.read_scores(write(tmp_path / "s.csv", text.encode("utf-16"))).tolist() == [1, 2]
+    assert "holds NUL bytes" in refusal(write(tmp_path / "s.csv", text.encode("utf-16-le")))
+    assert "is no text in UTF-8 (byte 0): save it as UTF-8" in refusal(
+        write(tmp_path / "s.csv", "Ähnlichkeit\n1\n".encode("latin-1"))
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0\n0.5\n0.7\n",  # pd.DataFrame(scores).to_csv(index=False)
+        "0\n1\n2\n",
+        '"0"\n0.5\n',
+        "0,1\n0.5,0.7\n",
+        "16\n0.5\n0.7\n",  # a column of that name, or one score of 16 among fractions
+        "NA\n1\n2\n",
+        "none\n1\n",
+        "0.5x\n0.7\n",
+        "1_000\n1\n",
+        "(score)\n1\n",
+        "-\n1\n",
+    ],
+)
+def test_a_first_line_that_may_be_names_or_scores_is_never_guessed(tmp_path, text):
+    path = write(tmp_path / "s.csv", text)
+    assert "may be names or scores: say --header or --no-header" in refusal(path)
+    name = next(csv.reader(text.splitlines()))[-1]
+    rows = text.count("\n")
+    assert len(score_files.read_scores(path, name, Dialect(header=True))) == rows - 1
+    if re.fullmatch(r"[\d.\n]+", text):
+        assert len(score_files.read_scores(path, None, Dialect(header=False))) == rows
+
+
+def test_the_index_of_pandas_is_never_a_score(tmp_path):
+    scores = "\n".join(f"{i},{i / 8}" for i in range(200))
+    for header in (",0", "Unnamed: 0,0", "Unnamed: 0,score", ",score"):
+        path = write(tmp_path / "s.csv", f"{header}\n{scores}\n")
+        assert "the first looks like an index" in refusal(path)
+        column = score_files.read_column(path, header.rsplit(",", 1)[1])
+        assert column.scores.tolist() == [i / 8 for i in range(200)]
+        assert column.said("s.csv") == f"read 200 rows of column '{column.name}' from s.csv"
+
+
+COMMA = Dialect(decimal=",")
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [
+        ("s\n0,5\n-1,25\n", COMMA),
+        ("0,5\n-1,25\n", COMMA),
+        ('"0,5"\n"-1,25"\n', COMMA),
+        ("name;s\na;0,5\nb;-1,25\n", COMMA),
+        ('name,s\na,"0,5"\nb,"-1,25"\n', Dialect(decimal=",", separator=",")),
+        ("name\ts\na\t0,5\nb\t-1,25\n", Dialect(decimal=",", separator="tab")),
+        ("name|s\na|0.5\nb|-1.25\n", Dialect(separator="|")),
+        ("name s\na 0.5\nb -1.25\n", Dialect(separator="space")),
+        ("name;s\na;0.5\nb;-1.25\n", COMMA),  # the other file of a pair, with decimal points
+        ("s\n5e-1\n-125E-2\n", COMMA),
+        ("# by me\n# today\ns\n.5\n-1.250\n", None),
+        ("s\r0.5\r-1.25\r", None),
+    ],
+)
+def test_csv_of_a_stated_dialect(tmp_path, text, dialect):
+    assert score_files.read_scores(write(tmp_path / "a.csv", text), "s", dialect).tolist() == [0.5, -1.25]
+
+
+def test_numbers_that_may_have_points_between_thousands_are_not_read_with_decimal_commas(tmp_path):
+    path = write(tmp_path / "s.csv", "s\n1.234\n2.345\n")
+    assert score_files.read_scores(path).tolist() == [1.234, 2.345]
+    with pytest.raises(OodgridError, match=r"line 2 holds '1.234', which is no number: take out what separates"):
+        score_files.read_scores(path, None, COMMA)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"decimal": ";"}, {"separator": ""}, {"separator": ";;"}, {"separator": "1"}, {"separator": "\n"}]
+)
+def test_dialects_that_no_file_has(wrong):
+    with pytest.raises(OodgridError, match="--decimal|--separator"):
+        Dialect(**wrong)
+
+
+def test_a_dialect_is_of_csv_files_alone(tmp_path):
+    np.save(tmp_path / "s.npy", np.ones(2))
+    with pytest.raises(OodgridError, match="are for .csv files: take them out"):
+        score_files.compare_files(tmp_path / "s.npy", tmp_path / "s.npy", dialect=COMMA)
+
+
+def test_what_was_read_is_said(tmp_path):
+    np.save(tmp_path / "id.npy", np.ones(1234))
+    path = write(tmp_path / "ood.csv", "# by me\nname;mcm\na;1.5\nb;2\n")
+    said = []
+    score_files.compare_files(tmp_path / "id.npy", path, "mcm", dialect=COMMA, say=said.append)
+    assert said == [
+        f"read 1,234 rows from {tmp_path / 'id.npy'}",
+        f"read 2 rows of column 'mcm' from {path} (comment lines passed over: 1; with decimal points: it has no comma)",
+    ]
 
 
 @pytest.mark.parametrize("name", ["s.txt", "s.tsv", "s.pt", "s.npz", "s.gz", "s"])
@@ -205,6 +322,23 @@ def test_missing_file_and_folder_are_refused(tmp_path):
 def test_bad_npy(tmp_path, array, expected):
     np.save(tmp_path / "s.npy", array)
     assert expected in refusal(tmp_path / "s.npy")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b"(7,)", b"(3,)", "has bytes behind its array of 3"),
+        (b"(7,)", b"(9,)", "cannot be read"),
+        (b"(7,), }" + 13 * b" ", b"(99999999999999,), }", "does not fit into memory"),
+        (b"{'descr'", b"{{{{{{{{", "cannot be read"),
+        (b"'<f8'", b"'<f4'", "has bytes behind its array of 7"),
+    ],
+)
+def test_npy_whose_head_does_not_fit_its_body(tmp_path, old, new, expected):
+    np.save(tmp_path / "s.npy", np.arange(7.0))
+    whole = (tmp_path / "s.npy").read_bytes()
+    assert old in whole
+    assert expected in refusal(write_raw(tmp_path / "s.npy", whole.replace(old, new)))
 
 
 @pytest.mark.parametrize(
@@ -304,6 +438,7 @@ def test_compare_files_is_a_row_of_metrics(tmp_path):
         "fpr95_id_pos",
         "fpr95_id_pos_lo",
         "fpr95_id_pos_hi",
+        "fpr95_id_pos_mcm",
         "fpr95_ood_pos",
         "fpr95_ood_pos_lo",
         "fpr95_ood_pos_hi",
@@ -325,12 +460,14 @@ def test_table_shows_percent_and_names_conventions(tmp_path):
     row = score_files.compare_files(tmp_path / "id.npy", tmp_path / "ood.parquet", "mcm")
     lines = score_files.format_table(row).splitlines()
     assert "400 ID and 300 OOD samples" in lines[0]
-    assert len(lines) == 6
-    for line, name in zip(lines[1:], ["auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out"], strict=True):
+    assert len(lines) == 7
+    rates = ["auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out"]
+    for line, name in zip(lines[1:], rates, strict=True):
         assert f" {100 * row[name]:.2f}" in line
         assert (f"[{100 * row.get(f'{name}_lo', 0):.2f}, " in line) == (f"{name}_lo" in row)
     assert "ID positive" in lines[2]
-    assert "OOD positive" in lines[3]
+    assert "by the code of MCM" in lines[3]
+    assert "OOD positive" in lines[4]
 
 
 def test_table_hints_at_negated_scores():

@@ -13,7 +13,7 @@ from oodgrid.config import Choice, parse
 from oodgrid.errors import OodgridError
 from oodgrid.score.checks import _labels, auroc, check, check_plugins, example
 from oodgrid.score.compute import compute
-from oodgrid.score.contract import Head, Skip
+from oodgrid.score.contract import Skip
 
 SKIPPED = {"clipn_atd", "clipn_ctw"}  # they want one "no" text a class
 
@@ -39,7 +39,7 @@ def test_the_example_is_as_the_contract_says():
     for need in ("features", "class_texts", "prompt_variants"):
         np.testing.assert_allclose(np.linalg.norm(given[need], axis=-1), 1)
     np.testing.assert_allclose(given["logits"], given["features"] @ given["head"].weights.T)
-    assert set(given) == {*registry.NEEDS, "train"}
+    assert set(given) == {*registry.NEEDS, "train", "text_cosines"}
 
 
 PLUGIN = """
@@ -141,14 +141,13 @@ def test_plugins_that_are_no_list_or_hold_nothing_are_one_line(tmp_path, experim
         parse(experiment_of(plugins=[str(file)]))
 
 
-def test_labels_do_not_compare_with_logits_that_are_no_cosines():
-    given = example()
-    lists = {"away": _labels()}
-    choice = Choice(name="eoe", labels="away")
-    compute(choice, given, lists)
-    for head in (Head(0.01 * given["head"].weights, np.zeros(3)), Head(given["head"].weights, np.full(3, 0.1))):
-        with pytest.raises(Skip, match="compared by cosines"):
-            compute(choice, {**given, "head": head}, lists)
+@pytest.mark.parametrize("name", [n for n, e in registry.entries("score").items() if e.label_lists])
+def test_labels_compare_only_with_cosines_to_texts_of_the_same_tower(name):
+    given, choice = example(), Choice(name=name, **dict.fromkeys(registry.find("score", name).label_lists, "away"))
+    for text_cosines in ({"text_cosines": False}, {}):
+        others = {need: found for need, found in given.items() if need != "text_cosines"} | text_cosines
+        with pytest.raises(Skip, match="cosines to texts of the same tower"):
+            compute(choice, others, {"away": _labels()})
 
 
 def test_a_missing_file_is_named(experiment_of):

@@ -17,8 +17,8 @@ def tree(clone):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in results.rglob("*") if path.is_file()}
 
 
-def other(experiment, **changes):
-    return {**experiment, "methods": ["prototype"], "scores": [{"name": "mcm", "T": 0.03}], "shots": [2], **changes}
+def other(first, **changes):
+    return {**first, "methods": ["prototype"], "scores": [{"name": "mcm", "T": 0.03}], "shots": [2], **changes}
 
 
 def test_parsing_and_dry_runs_write_nothing(imported):

@@ -3,9 +3,10 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from oodgrid import grid, plan, registry
-from oodgrid.config import parse as parse_experiment
-from oodgrid.errors import OodgridError
+from oodgrid import grid, paths, plan, registry, unlock
+from oodgrid.cli.checking import check_experiment
+from oodgrid.config import check_config_files, parse as parse_experiment
+from oodgrid.errors import printed
 from oodgrid.identity import code_fingerprint
 
 # Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
@@ -14,21 +15,27 @@ shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
 
 RESULTS = Path("results")
 
+# Read strictly first, for Snakemake's own reader forgets a key that stands twice.
+try:
+    check_config_files(map(Path, workflow.configfiles or ["config.yaml"]))
+except BaseException as error:
+    sys.exit(printed(error))
+
+
+# An experiment given by --configfile replaces the default: Snakemake would merge the two.
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
 try:
     experiment = parse_experiment(config)
-    if workflow.is_main_process:  # on the node of a cluster a job checks what it reads itself
-        plan.check_identities(RESULTS, experiment)
-        plan.check_imports(RESULTS, experiment)
-        if unencoded := plan.unencoded(RESULTS, experiment):
-            from oodgrid.encode.sources.checking import check_sources
-
-            check_sources(unencoded)
-        if experiment.plugins:  # before anything is computed, not after encoding
-            from oodgrid.score.checks import check_plugins
-
-            check_plugins(experiment.scores)
-except OodgridError as error:
-    sys.exit(f"oodgrid: error: {error}")
+    if (
+        workflow.is_main_process
+    ):  # on the node of a cluster a job checks what it reads itself
+        check_experiment(RESULTS, experiment)
+except BaseException as error:
+    sys.exit(printed(error))
 
 EXPERIMENT = experiment.experiment
 PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)
@@ -45,6 +52,7 @@ if workflow.is_main_process:
 
 # Neither parsing nor a dry run writes anything.
 onstart:
+    unlock.record(Path.cwd())  # whose lock it is
     PLANNED.write()
 
 
@@ -74,7 +82,9 @@ def shards(wildcards):
     """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
     made = plan.encoded_splits(*place)
-    recorded = workflow.persistence.input(made[0]) if all(f.exists() for f in made) else None
+    recorded = (
+        workflow.persistence.input(made[0]) if all(f.exists() for f in made) else None
+    )
     return plan.shard_files(*place) if recorded is None else recorded
 
 

@@ -111,16 +111,18 @@ rule encode_labels:
         " --label-list {wildcards.label_list} --log {log}"
 
 
-# Augmented views of the training images that the few-shot draws use. Another shot count or seed adds its images only.
+# Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
+# which only what no file has yet is encoded.
 rule encode_views:
     input:
         "results/features/{backbone}/{id_dataset}/train.h5",
     output:
-        "results/features/{backbone}/{id_dataset}/train.views-{family}.h5",
+        "results/features/{backbone}/{id_dataset}/train.views-{family}-{draws}.h5",
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}.log",
+        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}-{{draws}}.log",
     wildcard_constraints:
         id_dataset=plan.either(plan.viewed(experiment)),
+        draws="[0-9a-f]{8}",
     conda:
         environment("torch")
     threads: THREADS["encode"]
@@ -129,7 +131,6 @@ rule encode_views:
     params:
         config=CONFIG,
         version=plan.ENCODE_VERSION,
-        spec=spec("draws", "views"),
     shell:
         "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
         " --dataset {wildcards.id_dataset} --family {wildcards.family} --log {log}"

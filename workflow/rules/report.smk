@@ -6,6 +6,7 @@ rule tables:
         f"results/{EXPERIMENT}/metrics.parquet",
     output:
         plan.table_files(RESULTS, experiment),
+        paths.digests(RESULTS, EXPERIMENT, "tables"),
     log:
         f"results/{EXPERIMENT}/logs/report/tables.log",
     conda:
@@ -27,6 +28,7 @@ rule draw:
             caption="../report/figures.rst",
             category="Figures",
         ),
+        paths.digests(RESULTS, EXPERIMENT, "figures"),
     log:
         f"results/{EXPERIMENT}/logs/report/figures.log",
     conda:
@@ -44,6 +46,7 @@ rule page:
         figure_files(),
     output:
         f"results/{EXPERIMENT}/report.html",
+        paths.digests(RESULTS, EXPERIMENT, "page"),
     log:
         f"results/{EXPERIMENT}/logs/report/page.log",
     conda:

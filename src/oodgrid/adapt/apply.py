@@ -37,7 +37,7 @@ def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     names = [id_dataset, *(ood.name for _, ood in files.dataset.pairs())]
     features = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
     manifest = store.read_json(paths.fitted(results, experiment.experiment, backbone, id_dataset, method))
-    one = _Application(entry.make(**choice.params), entry.leaves, choice.name, files, features)
+    one = _Application(entry.make(**choice.params), entry, files, features)
     fits = tqdm(manifest["fits"], desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit", delay=5)
     units = [one.run(record) for record in fits]
     path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
@@ -49,12 +49,13 @@ class _Application:
     """One method applied to one set of feature files."""
 
     def __init__(
-        self, method: Method, leaves: str, name: str, files: FitFiles, features: dict[str, store.Features]
+        self, method: Method, entry: registry.Entry, files: FitFiles, features: dict[str, store.Features]
     ) -> None:
-        self.method, self.leaves, self.files, self.features = method, leaves, files, features
+        self.method, self.leaves, self.files, self.features = method, entry.leaves, files, features
+        self.text_cosines = entry.text_cosines and files.texts is not None  # else visual prototypes stand in for texts
         self.kept = Kept(files.results, "apply")
         self.text = files.text_side()  # loads its tower at most once
-        self.code = [registry.fit_code(name), code_fingerprint("oodgrid.adapt.apply")]
+        self.code = [registry.fit_code(entry.name), code_fingerprint("oodgrid.adapt.apply")]
 
     def run(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return the manifest's record of one fit, making what is not there yet."""
@@ -62,7 +63,7 @@ class _Application:
         if record["status"] != "ok":
             return unit
         try:
-            return {**unit, **self._parts(record)}
+            return {**unit, "text_cosines": self.text_cosines, **self._parts(record)}
         except Skip as skip:
             return {**unit, "status": "skipped", "reason": str(skip)}
         except Diverged as failure:

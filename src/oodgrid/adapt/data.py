@@ -26,6 +26,7 @@ class FitFiles:
         backbone: The backbone.
         dataset: The ID dataset.
         family: Of the augmented views that the method takes, or None.
+        views_file: Where these views lie, or None.
         local: Whether the method takes local features.
     """
 
@@ -33,6 +34,7 @@ class FitFiles:
     backbone: Backbone
     dataset: IdDataset
     family: str | None = None
+    views_file: Path | None = None
     local: bool = False
 
     @cached_property
@@ -50,15 +52,21 @@ class FitFiles:
     @cached_property
     def views(self) -> store.Views | None:
         """The augmented views of the training images, or None where the method takes none."""
-        if self.family is None or self.dataset.imported:
-            return None
-        return store.read_views(paths.views(self.results, self.backbone.name, self.dataset.name, "train", self.family))
+        return None if self.views_file is None else store.read_views(self.views_file)
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """Digests of all that these files hold."""
-        parts = {"texts": self.texts, "views": self.views, "test": self.few_shot.leaked}
+        """Digests of all that these files hold, but for the views: a file of these is of all draws."""
+        parts = {"texts": self.texts, "test": self.few_shot.leaked}
         return {**self.few_shot.digests, **{name: part.digest for name, part in parts.items() if part}}
+
+    def views_identity(self, unit: Unit) -> list[str]:
+        """Return digests of the views that a unit learns from; none where it learns from none."""
+        if self.views is None:
+            return []
+        rows = self.draw(unit).bank.rows
+        local = self._local(rows) if self.local else None
+        return [store.checksum(part) for part in (self._of_views(rows), local) if part is not None]
 
     def draw(self, unit: Unit) -> Drawn:
         """Return the shots and the validation images of a unit.

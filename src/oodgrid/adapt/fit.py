@@ -13,6 +13,7 @@ from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
+from oodgrid.plan import view_files
 
 
 def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
@@ -24,9 +25,10 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
     choice = experiment.method(method)
     entry = registry.find("method", choice.name)
     made = entry.make(**choice.params)
+    views = view_files(results, experiment, backbone, id_dataset, method)
     files = FitFiles(
         results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(made, "views", None),
-        "local_features" in entry.needs,
+        views[0] if views else None, "local_features" in entry.needs,
     )  # fmt: skip
     kept = Kept(results, "fit")
     identity = {
@@ -73,7 +75,8 @@ def _fit_one(
         store.write_arrays(path, learned.arrays, learned.info | said)
 
     try:
-        path = kept.get({**identity, "shots": unit.shots, "seed": unit.seed}, ".safetensors", learn)
+        key = {**identity, "views": files.views_identity(unit), "shots": unit.shots, "seed": unit.seed}
+        path = kept.get(key, ".safetensors", learn)
     except Skip as skip:
         return {**record, "status": "skipped", "reason": str(skip)}
     except Diverged as failure:

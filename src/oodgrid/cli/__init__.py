@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 
 from oodgrid.cli.parser import parser
-from oodgrid.errors import OodgridError
+from oodgrid.errors import printed
 
 __all__ = ["main"]
 
@@ -27,33 +27,40 @@ THREAD_VARIABLES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _prepare_streams()
     options = parser().parse_args(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: not every name of a file is UTF-8
     _cap_threads()
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's own backend is not there in its commands
     try:
         options.run(options)
-    except OodgridError as error:
-        return _fail(options, f"error: {error}")
-    except KeyboardInterrupt:
-        _fail(options, "interrupted; what was finished is kept")
-        return 130
+        sys.stdout.flush()  # here, where a full disk can still be said
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        return _fail(options, f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)")
+    except BaseException as error:  # a panic of polars and a plugin's sys.exit are no Exception
+        return _fail(options, error)
     return 0
 
 
-def _fail(options: argparse.Namespace, line: str) -> int:
+def _prepare_streams() -> None:
+    """Have streams to which every text can be written: closed ones lead nowhere, and names of files are any bytes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _fail(options: argparse.Namespace, error: BaseException) -> int:
+    line = printed(error)
     if options.debug:
-        traceback.print_exc()
+        traceback.print_exception(error)
     if options.log:
         with suppress(OSError):  # where nothing can be written, that is what the line says
             options.log.parent.mkdir(parents=True, exist_ok=True)
-            options.log.write_text(f"oodgrid: {line}\n\n{traceback.format_exc()}", "utf-8", "backslashreplace")
-    print(f"oodgrid: {' '.join(line.split())}", file=sys.stderr)
-    return 1
+            text = f"{line}\n\n{''.join(traceback.format_exception(error))}"
+            options.log.write_text(text, "utf-8", "backslashreplace")
+    print(line, file=sys.stderr)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _cap_threads() -> None:

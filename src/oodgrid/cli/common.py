@@ -29,14 +29,12 @@ def chosen(name: str | None, every: Iterable, find: Callable) -> list:
 
 def slug(name: str | None) -> str:
     """Return a name under which to import, if it is one."""
-    import re
-
-    from oodgrid.config import SLUG
+    from oodgrid.config import wrong_name
 
     if name is None:
         raise OodgridError("say under which names to import: --backbone NAME --dataset NAME")
-    if not re.fullmatch(SLUG.strip("^$"), name):
-        raise OodgridError(f"'{name}' is no name: use letters, digits, dot, dash and underscore")
+    if why := wrong_name(name):
+        raise OodgridError(f"'{name}' is no name: {why}")
     return name
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +56,12 @@ def _refuse_strange_options(options: argparse.Namespace) -> None:
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:
     """Write WordNet's words as a label list."""
-    from oodgrid.config import Lexicographer
+    from oodgrid.config import Lexicographer, build
     from oodgrid.encode.labels.tables import write_table
     from oodgrid.encode.labels.wordnet import read_lexicographer
 
-    source = Lexicographer(
+    source = build(
+        Lexicographer,
         folder=str(options.folder),
         lexnames=options.lexnames or None,
         without=options.without,
@@ -108,9 +110,13 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_metrics(options: argparse.Namespace) -> None:
     """Print metrics of anybody's own scores."""
-    from oodgrid.evaluate.score_files import compare_files, format_table
+    from oodgrid.evaluate.score_files import Dialect, compare_files, format_table
 
-    row = compare_files(options.id, options.ood, options.score, options.negate)
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if options.json else sys.stdout)
+
+    dialect = Dialect(options.header, options.decimal, options.separator)
+    row = compare_files(options.id, options.ood, options.score, options.negate, dialect, say)
     print(json.dumps(row, indent=1) if options.json else format_table(row, options.negate))
 
 
@@ -165,13 +171,15 @@ def run_inspect(options: argparse.Namespace) -> None:
 
 def run_verify(options: argparse.Namespace) -> None:
     """Check results files, and say of each what was found."""
-    bad = 0
-    for file in options.files:
+    from oodgrid.inspection import checkable
+
+    bad, files = 0, [file for path in options.files for file in checkable(path)]
+    for file in files:
         state, said = _verified(file, options)
         bad += state != "ok"
         print(f"{state:8}{said}")
     if bad:
-        raise OodgridError(f"{bad} of {len(options.files)} files are damaged or out of date (named above)")
+        raise OodgridError(f"{bad} of {len(files)} files are damaged or out of date (named above)")
 
 
 def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:

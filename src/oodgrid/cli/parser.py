@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oodgrid import __version__
+from oodgrid.cli.arguments import Parser
+from oodgrid.cli.checking import run_check
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -24,14 +26,14 @@ from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; `options.run` is what to do."""
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     shared.add_argument("--log", type=Path, metavar="FILE", help="on failure, write the traceback here")
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    staged = argparse.ArgumentParser(add_help=False, parents=[shared])
+    staged = Parser(add_help=False, parents=[shared])
     staged.add_argument("--config", type=Path, default=Path("config.yaml"), metavar="FILE", help="default: config.yaml")
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="oodgrid",
         description="OOD detection with fine-tuned vision-language models, on cached features.",
         epilog="The whole way through: snakemake --cores 8. Help on one verb: oodgrid VERB --help",
@@ -153,15 +155,24 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
     metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
+    metrics.add_argument("--header", action=argparse.BooleanOptionalAction,
+                         help=".csv: whether the first line holds names; needed where that is in doubt")  # fmt: skip
+    metrics.add_argument("--decimal", metavar="SIGN", help=".csv: decimal sign, . (default) or ,")
+    metrics.add_argument("--separator", metavar="SIGN",
+                         help=".csv: between cells; default a comma, with --decimal , a semicolon")  # fmt: skip
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
     listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
+    check = _verb(verbs, "check", run_check, "say all that is wrong with an experiment, before anything runs", shared,
+                  "oodgrid check experiments/mine.yaml")  # fmt: skip
+    check.add_argument("file", type=Path, nargs="?", metavar="CONFIG", help="default: config.yaml")
+    check.set_defaults(config=Path("config.yaml"))
     inspect = _verb(verbs, "inspect", run_inspect, "what a results file holds and where it comes from", shared,
                     "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
     inspect.add_argument("file", type=Path)
     verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
-                   "oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
-    verify.add_argument("files", type=Path, nargs="+")
+                   "oodgrid verify results/demo\n  oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
+    verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")

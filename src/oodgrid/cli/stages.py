@@ -1,4 +1,7 @@
-"""The five stages, each for all of an experiment or for one part of it."""
+"""The five stages, each for all of an experiment or for one part of it.
+
+A mistake in the experiment is said before a stage is imported, which takes a second or more.
+"""
 
 from __future__ import annotations
 
@@ -66,26 +69,28 @@ def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone:
 
 def run_adapt(options: argparse.Namespace) -> None:
     """Fit methods, or apply what was fitted."""
+    experiment = experiment_of(options)
     from oodgrid.adapt.apply import apply
     from oodgrid.adapt.fit import fit
 
     step = {"fit": fit, "apply": apply}[options.part]
-    methods = [method.listed("method") for method in experiment_of(options).methods]
-    _for_each_table(options, methods, step)
+    _for_each_table(options, experiment, [method.listed("method") for method in experiment.methods], step)
 
 
 def run_score(options: argparse.Namespace) -> None:
     """Compute every score of every sample."""
+    experiment = experiment_of(options)
     from oodgrid import grid
     from oodgrid.score.run import score
 
-    _for_each_table(options, grid.methods(experiment_of(options)), score)
+    _for_each_table(options, experiment, grid.methods(experiment), score)
 
 
-def _for_each_table(options: argparse.Namespace, methods: list[str], step: Callable[..., Path]) -> None:
+def _for_each_table(
+    options: argparse.Namespace, experiment: Experiment, methods: list[str], step: Callable[..., Path]
+) -> None:
     from oodgrid.plan import check_inputs
 
-    experiment = experiment_of(options)
     for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
         for dataset in chosen(options.id_dataset, experiment.id_datasets, experiment.id_dataset):
             check_inputs(options.results, experiment, backbone.name, dataset.name)
@@ -95,16 +100,17 @@ def _for_each_table(options: argparse.Namespace, methods: list[str], step: Calla
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Compute metrics and curves."""
+    experiment = experiment_of(options)
     from oodgrid.evaluate.run import evaluate
 
-    say(*evaluate(options.results, experiment_of(options)))
+    say(*evaluate(options.results, experiment))
 
 
 def run_report(options: argparse.Namespace) -> None:
     """Write tables, figures and the page."""
+    experiment = experiment_of(options)
     from oodgrid.report.run import PARTS, report
 
-    experiment = experiment_of(options)
     for part in [options.part] if options.part else PARTS:
         report(options.results, experiment, part)
     say(options.results / experiment.experiment / "report.html")

@@ -6,20 +6,21 @@ here imports torch. The JSON schema for editors is generated from these models (
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from oodgrid.config.backbone import Backbone
-from oodgrid.config.base import SLUG, SPLITS, expand
+from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
+from oodgrid.config.reading import check_config_files, marked, read, read_config_file
+from oodgrid.config.soundness import ANY
 from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
-from oodgrid.errors import OodgridError
+from oodgrid.config.wording import lines_of
+from oodgrid.errors import Mistakes, OodgridError
 
 __all__ = [
     "ANY",
@@ -41,13 +42,18 @@ __all__ = [
     "Torchvision",
     "Views",
     "Webdataset",
+    "build",
+    "check_config_files",
     "expand",
     "load",
     "parse",
+    "read_config_file",
     "schema",
+    "wrong_name",
 ]
 
-ANY = "any"  # stands in place of a method for scores that do not depend on it
+
+Part = TypeVar("Part", bound=BaseModel)
 
 
 def load(path: Path) -> Experiment:
@@ -56,36 +62,42 @@ def load(path: Path) -> Experiment:
     Raises:
         OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OodgridError(f"cannot read config {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise OodgridError(f"config {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise OodgridError(f"config {path} is not valid YAML{where}: {problem}") from error
-    return parse(raw)
+    raw, said = read(path)
+    return _validated(raw, said, f"config {path}")
 
 
 def parse(raw: Any) -> Experiment:
     """Return the experiment that a parsed configuration describes.
 
     Raises:
-        OodgridError: It says something that does not exist or does not fit.
+        OodgridError: It says something that does not exist or does not fit; `Mistakes` has a line for each.
     """
     if not isinstance(raw, dict):
         raise OodgridError("the config is empty or no mapping: see config.yaml for an example")
+    return _validated(*marked(raw, "config"), "config")
+
+
+def _validated(raw: dict[str, Any], said: list[str], what: str) -> Experiment:
+    """Return the experiment, or raise what was said of its values and all that is wrong with its meaning."""
     try:
-        return Experiment.model_validate(raw)
+        experiment = Experiment.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise OodgridError(
-            f"config: {place}: {first['msg']} (given: {json.dumps(first['input'], default=str)[:80]})"
-        ) from None
+        raise Mistakes([*said, *lines_of(error, what)]) from None
+    if said:
+        raise Mistakes(said)
+    return experiment
+
+
+def build(part: type[Part], **fields: Any) -> Part:
+    """Return a part of a configuration that no file says, as of the command line.
+
+    Raises:
+        OodgridError: `Mistakes` has a line for each field that does not fit.
+    """
+    try:
+        return part(**fields)
+    except ValidationError as error:
+        raise Mistakes(lines_of(error, part.__name__.lower())) from None
 
 
 def schema() -> dict[str, Any]:

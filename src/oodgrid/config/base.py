@@ -4,37 +4,177 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, near, unknown
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SPLITS = ("train", "val", "test")
+LONGEST_NAME = 100
+MOST = 1_000_000  # of whatever a config counts: images, views, pixels
+LARGEST = 2**63 - 1  # of a whole number in a table
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+MISTAKE = "mistake"  # the type of those of pydantic's errors whose text is ours
 
-Slug = Annotated[str, Field(pattern=SLUG)]
+
+def wrong_name(name: str) -> str | None:
+    """Return why something cannot have a name, which names files on every system too; None where it can."""
+    if not re.fullmatch(SLUG.strip("^$"), name):
+        return "a name has letters, digits, dots, dashes and underscores only, and begins with a letter or digit"
+    if len(name) > LONGEST_NAME:
+        return f"a name has {LONGEST_NAME} characters at most, this one {len(name)}"
+    if name.endswith(".") or name.lower().split(".")[0] in DEVICES:
+        return f"no file on Windows and its drives can be called {name}: choose another name"
+    return None
+
+
+def _name(given: str) -> str:
+    if why := wrong_name(given):
+        raise mistake(f"{given}: {why}" if len(given) <= LONGEST_NAME else why)
+    return given
+
+
+def mistake(said: str) -> PydanticCustomError:
+    """Return what a validator raises, so that pydantic goes on to the next mistake."""
+    return PydanticCustomError(MISTAKE, "{said}", {"said": said})
+
+
+def collected(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a validator whose OodgridError does not hide the mistakes that come after it."""
+
+    def run(given: Any) -> Any:
+        try:
+            return check(given)
+        except OodgridError as error:
+            raise mistake(str(error)) from error
+
+    return run
+
+
+Slug = Annotated[str, Field(pattern=SLUG, max_length=LONGEST_NAME), AfterValidator(_name)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 
 
 class Strict(BaseModel):
-    """A part of the configuration: no key beyond its own, and nothing changes after reading."""
+    """A part of the configuration: no key beyond its own, no type but the declared, and nothing changes after reading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    What is wrong with it is said all at once. A sub-class says by `prepare` what is filled in before its fields are
+    read, and by `mistakes` what of it does not fit together.
+    """
 
-    @model_validator(mode="before")
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    stand_ins: ClassVar[dict[str, Any]] = {}  # for required keys with a mistake, to look at how the rest fits together
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Put `_all_at_once` around all other validators of a sub-class: the last that is defined is the outermost."""
+        super().__init_subclass__(**options)
+        cls._outermost = model_validator(mode="wrap")(classmethod(_all_at_once))
+
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        known = cls.keys()
-        for key in data if isinstance(data, dict) else ():
-            if key not in known:
-                raise unknown(f"config key of {_spaced(cls.__name__)}", str(key), known)
-        return data
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Fill in what is written with what it stands for, in place.
+
+        Args:
+            data: What is written; what is taken out of it is not validated.
+            left_out: Receives the keys whose absence is no mistake of its own.
+
+        Raises:
+            OodgridError: It names what is not there.
+        """
+
+    def mistakes(self, left_out: set[str]) -> Iterator[str]:
+        """Yield what does not fit together, one line each.
+
+        Args:
+            left_out: Keys of which a part was left out, being a mistake itself; what they lack is none.
+        """
+        yield from ()
 
     @classmethod
     def keys(cls) -> list[str]:
         """Return the keys that the configuration may have here."""
         return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+def _all_at_once(cls: type[Strict], data: Any, handler: ModelWrapValidatorHandler) -> Any:
+    if not isinstance(data, dict):
+        return handler(data)
+    said: list[str] = []
+    left_out: set[str] = set()
+    keys = cls.keys()
+    for key in [key for key in data if key not in keys]:
+        said.append(str(unknown(f"config key of {_spaced(cls.__name__)}", str(key), keys)))
+        left_out |= {meant} if (meant := near(str(key), keys)) else set()
+    data = {key: data[key] for key in data if key in keys}
+    try:
+        cls.prepare(data, left_out)
+    except OodgridError as error:
+        said.append(str(error))
+    return _validated(cls, data, handler, said, left_out)
+
+
+def _validated(
+    cls: type[Strict], data: dict[str, Any], handler: ModelWrapValidatorHandler, said: list[str], left_out: set[str]
+) -> Any:
+    """Return the model, or raise what was said, what is wrong with its fields, and what does not fit together."""
+    errors: list[Any] = []
+    made = None
+    try:
+        made = handler(data)
+    except OodgridError as error:  # of a validator that looks at the whole, which is none where something is left out
+        said += [] if said or left_out else [str(error)]
+    except ValidationError as error:
+        errors = [each for each in error.errors(include_url=False) if not _expected(each, left_out)]
+        places = {_prunable(each["loc"]) for each in errors}
+        left_out |= {place[0] for place in places if place}
+        with suppress(ValidationError, OodgridError):  # where what is left is no whole
+            stand_ins = {key: value for key, value in cls.stand_ins.items() if (key,) in places}
+            made = None if () in places else handler(_without(data, places) | stand_ins)
+    if made is not None:
+        said += made.mistakes(left_out)
+    if said or errors or made is None:
+        own = [InitErrorDetails(type=mistake(line), loc=(), input=None) for line in said]
+        raise ValidationError.from_exception_data(cls.__name__, [*own, *map(_again, errors)])
+    return made
+
+
+def _expected(error: Any, left_out: set[str]) -> bool:
+    """Return whether an error is there only because another was left out."""
+    return error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in left_out
+
+
+def _prunable(place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what to leave out for the rest to be whole: the outermost entry of a list around a mistake, or the key."""
+    first = next((depth for depth, part in enumerate(place) if isinstance(part, int)), 0)
+    return place[: first + 1]
+
+
+def _without(value: Any, places: set[tuple[Any, ...]], here: tuple[Any, ...] = ()) -> Any:
+    if isinstance(value, dict):
+        return {k: _without(v, places, (*here, k)) for k, v in value.items() if (*here, k) not in places}
+    if isinstance(value, list):
+        return [_without(v, places, (*here, i)) for i, v in enumerate(value) if (*here, i) not in places]
+    return value
+
+
+def _again(error: Any) -> InitErrorDetails:
+    """Return an error of a part as one of the whole."""
+    of_type = mistake(error["ctx"]["said"]) if error["type"] == MISTAKE else error["type"]
+    return InitErrorDetails(type=of_type, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
 
 
 def expand(path: str) -> Path:

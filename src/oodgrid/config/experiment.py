@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import product
-from typing import Annotated, Any
+from math import prod
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from oodgrid import catalogue, registry
+from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
-from oodgrid.config.base import Slug, Strict, expand
+from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.config.reading import Wrong
+from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 
 KINDS = ("near", "far", "covariate")
-SHARED_FOLDERS = ("features", "text", "kept")
+MOST_ENTRIES = 1_000  # of one list of the grid
 
 
 class Choice(BaseModel):
@@ -41,33 +45,38 @@ def _spread(given: Any) -> list[Any]:
     lists = (
         {key: values for key, values in given.items() if isinstance(values, list)} if isinstance(given, dict) else {}
     )
+    if (count := prod(map(len, lists.values()))) > MOST_ENTRIES:
+        raise OodgridError(f"scores: {count} variants of one score, and {MOST_ENTRIES} are the most: give fewer values")
     return [given | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [given]
 
 
-def _from_catalogue(kind: str) -> Any:
+def _from_catalogue(kind: str) -> BeforeValidator:
     def look_up(given: Any) -> Any:
         return {"name": given, **catalogue.entry(kind, given)} if isinstance(given, str) else given
 
-    return look_up
+    return BeforeValidator(collected(look_up), json_schema_input_type=str | KINDS_OF_ENTRY[kind])
 
 
-def _choice(kind: str) -> Any:
+def _choice(kind: str) -> BeforeValidator:
     def check(given: Any) -> Any:
         given = {"name": given} if isinstance(given, str) else given
         if isinstance(given, dict):
+            if wrong := next((value for value in given.values() if isinstance(value, Wrong)), None):
+                raise OodgridError(wrong.said)
             if not isinstance(given.get("name"), str):
-                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {given!r}")
+                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(given)}")
             params = {key: value for key, value in given.items() if key != "name"}
             given = {"name": given["name"], **registry.check_params(kind, given["name"], params)}
         return given
 
-    return check
+    return BeforeValidator(collected(check), json_schema_input_type=str | Choice)
 
 
-DatasetEntry = Annotated[Dataset, BeforeValidator(_from_catalogue("dataset"), json_schema_input_type=str | Dataset)]
-BackboneEntry = Annotated[Backbone, BeforeValidator(_from_catalogue("backbone"), json_schema_input_type=str | Backbone)]
-MethodChoice = Annotated[Choice, BeforeValidator(_choice("method"), json_schema_input_type=str | Choice)]
-ScoreChoice = Annotated[Choice, BeforeValidator(_choice("score"), json_schema_input_type=str | Choice)]
+KINDS_OF_ENTRY = {"dataset": Dataset, "backbone": Backbone}
+DatasetEntry = Annotated[Dataset, _from_catalogue("dataset")]
+BackboneEntry = Annotated[Backbone, _from_catalogue("backbone")]
+MethodChoice = Annotated[Choice, _choice("method")]
+ScoreChoice = Annotated[Choice, _choice("score")]
 
 
 class Ood(Strict):
@@ -94,6 +103,10 @@ class IdDataset(Dataset):
             for dataset in getattr(self.ood, kind):
                 yield kind, dataset
 
+    def mistakes(self, left_out: set[str]) -> Iterator[str]:
+        """Yield what does not fit together within an ID set and its OOD sets."""
+        yield from soundness.of_id_dataset(self, left_out)
+
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
         if dataset.name == self.name:
@@ -111,115 +124,26 @@ class IdDataset(Dataset):
 class Experiment(Strict):
     """The grid: every backbone x ID set x method x shots x seed, under every score, against every OOD set."""
 
+    stand_ins: ClassVar[dict[str, Any]] = {"experiment": "mistaken"}
+
     experiment: Slug = Field(description="Results go to results/<experiment>/.")
     plugins: list[str] = Field([], description="Python files with scores or methods of your own.")
     backbones: list[BackboneEntry] = Field(min_length=1, description="Names from the catalogue, or entries.")
     id_datasets: list[IdDataset] = Field(min_length=1)
-    methods: list[MethodChoice] = Field(min_length=1, description="oodgrid list methods")
-    shots: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 16], min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
-    scores: list[ScoreChoice] = Field(min_length=1, description="oodgrid list scores")
+    methods: list[MethodChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list methods")
+    shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
+    seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
+    scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
 
-    @model_validator(mode="before")
     @classmethod
-    def _load_plugins(cls, data: Any) -> Any:
-        named = (data.get("plugins") if isinstance(data, dict) else None) or []
-        if isinstance(named, str):
-            raise OodgridError(f"plugins is a list of files: write plugins: [{named}]")
-        for file in named if isinstance(named, list) else ():
-            registry.load_plugin(expand(str(file)))
-        return data
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Load the plugins, and have every score once for each value of its parameters."""
+        all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
 
-    @field_validator("scores", mode="before")
-    @classmethod
-    def _one_score_a_value(cls, given: Any) -> Any:
-        return [each for score in given for each in _spread(score)] if isinstance(given, list) else given
-
-    @model_validator(mode="after")
-    def _sound(self) -> Experiment:
-        if self.experiment in SHARED_FOLDERS:
-            raise OodgridError(f"results/{self.experiment}/ belongs to all experiments: give this one another name")
-        for what, names in self._names().items():
-            double = next((name for name in names if names.count(name) > 1), None)
-            if double is not None:
-                raise OodgridError(f"{what} {double} is listed twice: take one out")
-        if all(registry.find("score", score.name).transductive for score in self.scores):
-            raise OodgridError(
-                "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
-            )
-        for id_dataset in self.id_datasets:
-            self._check_pairs(id_dataset)
-            self._check_views(id_dataset)
-        self._check_one_meaning()
-        self._check_lists()
-        return self
-
-    def _names(self) -> dict[str, list[Any]]:
-        lists = {
-            "backbone": [backbone.name for backbone in self.backbones],
-            "ID dataset": [dataset.name for dataset in self.id_datasets],
-            "method": [method.listed("method") for method in self.methods],
-            "score": [score.listed("score") for score in self.scores],
-            "label list": [labels.name for labels in self.label_lists],
-            "shots": self.shots,
-            "seed": self.seeds,
-        }
-        for id_dataset in self.id_datasets:
-            lists[f"OOD set of {id_dataset.name}:"] = [dataset.name for _, dataset in id_dataset.pairs()]
-        return lists
-
-    def _check_pairs(self, id_dataset: IdDataset) -> None:
-        if id_dataset.classnames is not None and len(id_dataset.classnames) < 2:
-            raise OodgridError(f"ID dataset {id_dataset.name} has one class only: scores over classes need two or more")
-        if not list(id_dataset.pairs()):
-            raise OodgridError(
-                f"ID dataset {id_dataset.name} has no OOD set: name one under ood: near, far or covariate"
-            )
-        for kind, dataset in id_dataset.pairs():
-            why = None if kind == "covariate" or id_dataset.allow_overlap else id_dataset.overlap_with(dataset)
-            if why:
-                raise OodgridError(
-                    f"OOD set {dataset.name} overlaps ID set {id_dataset.name}: {why}. Take it out, or write "
-                    f"allow_overlap: true under {id_dataset.name} (tables will mark the pair)"
-                )
-
-    def _check_views(self, id_dataset: IdDataset) -> None:
-        families = [views.family for views in id_dataset.views]
-        if families and "train" not in id_dataset.split_names:
-            raise OodgridError(f"ID dataset {id_dataset.name} has no training split to make views of")
-        if len(set(families)) < len(families):
-            raise OodgridError(f"ID dataset {id_dataset.name} lists one family of views twice: take one out")
-        for method in self.methods:
-            wanted = method.params.get("views")
-            if wanted and wanted not in families and not id_dataset.imported:
-                raise OodgridError(
-                    f"method {method.listed('method')} wants views that ID dataset {id_dataset.name} does not have: "
-                    f"write views: [{{family: {wanted}}}] under it"
-                )
-
-    def _check_one_meaning(self) -> None:
-        meanings: dict[str, Dataset] = {}
-        for dataset in self.datasets():
-            first = meanings.setdefault(dataset.name, dataset)
-            if first.identity != dataset.identity:
-                raise OodgridError(f"dataset {dataset.name} is described in two ways: give one another name")
-
-    def _check_lists(self) -> None:
-        for score in self.scores:
-            for parameter, name in self.lists_of(score).items():
-                if not isinstance(name, str):
-                    raise OodgridError(
-                        f"score {score.name} needs a list of labels: write {{name: {score.name}, {parameter}: NAME}} "
-                        "with the name of an entry under label_lists:, or of oodgrid list label_lists"
-                    )
-                try:
-                    self.label_list(name)
-                except OodgridError as error:
-                    raise OodgridError(f"score {score.name}, {parameter}: {error}") from None
-        for labels in self.label_lists:
-            if labels.drop_classes_of:
-                self.id_dataset(labels.drop_classes_of)
+    def mistakes(self, left_out: set[str]) -> Iterator[str]:
+        """Yield what does not fit together in the grid."""
+        yield from soundness.of_experiment(self, left_out)
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield every dataset that is named, ID sets first; a name may come more than once."""
@@ -274,6 +198,34 @@ class Experiment(Strict):
             for kind, dataset in id_dataset.pairs()
             if kind != "covariate" and id_dataset.overlap_with(dataset)
         ]
+
+
+def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+    files = data.get("plugins") or []
+    if isinstance(files, str):
+        files = data.pop("plugins")
+        raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+    try:
+        all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+    except OodgridError:
+        for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
+            data.pop(key, None)
+            left_out.add(key)
+        raise
+
+
+def _load_plugin(file: str) -> None:
+    registry.load_plugin(expand(file))
+
+
+def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
+    scores = data.get("scores")
+    try:
+        data |= {"scores": [each for score in scores for each in _spread(score)]} if isinstance(scores, list) else {}
+    except OodgridError:
+        del data["scores"]
+        left_out.add("scores")
+        raise
 
 
 def _named(things: Any, kind: str, name: str) -> Any:

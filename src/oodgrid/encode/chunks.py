@@ -24,6 +24,7 @@ from oodgrid.encode.sources import ImageSet
 from oodgrid.encode.sources.image_set import UNKNOWN_STAMP
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
+from oodgrid.services import without
 
 if TYPE_CHECKING:
     import torch
@@ -261,11 +262,13 @@ class Chunks:
 
 
 def link(kept: Path, path: Path) -> None:
-    """Give a kept file its second name, or a copy where the file system has no hard links."""
+    """Give a kept file its second name, or a copy where the file system has no hard links.
+
+    Either is newer than what it was asked for from, as Snakemake wants outputs to be.
+    """
     with store.atomic(path) as beside:
         beside.unlink()
-        try:
-            os.link(kept, beside)
-        except OSError:
+        linked = without("hard links", path.parent, lambda: os.link(kept, beside))
+        if not (linked and without("new times", path.parent, lambda: os.utime(beside))):  # of another user's file
+            beside.unlink(missing_ok=True)
             shutil.copyfile(kept, beside)
-        os.utime(beside)  # newer than what it was asked for from, as Snakemake wants outputs to be

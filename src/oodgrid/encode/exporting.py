@@ -100,7 +100,7 @@ def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[st
         texts = {column: names * len(arrays[name]) for column, names in texts.items()}
         arrays[name] = arrays[name].reshape(-1, arrays[name].shape[-1])
     table = pl.DataFrame({**texts, **{name: _column(name, values) for name, values in arrays.items()}})
-    table.write_parquet(path, metadata=metadata, row_group_size=ROWS)
+    store.frames.write_parquet(path, table, metadata=metadata, row_group_size=ROWS)
 
 
 def _check_table(arrays: Mapping[str, np.ndarray], texts: Mapping[str, list[str]]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import backbones, paths, store
+from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
 from oodgrid.encode.chunks import WHOLE, Chunks
@@ -25,6 +25,7 @@ from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw
 from oodgrid.identity import digest
+from oodgrid.plan import views_file
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +112,7 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
         if other.any():
             raise _changed(dataset, names[int(other.argmax())])
         parts.add(missing, made)
-    path = paths.views(results, backbone.name, dataset.name, "train", views.family)
+    path = views_file(results, experiment, backbone.name, dataset.name, views)
     store.write_views(path, parts.collect(wanted))
     return path
 

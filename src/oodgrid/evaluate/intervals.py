@@ -26,9 +26,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from oodgrid.evaluate.metrics import Counts, auroc
+from oodgrid.evaluate.metrics import RATES, Counts, auroc
 
 TAILS = (0.025, 0.975)
+BOUNDED = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
+COLUMNS = tuple(
+    f"{name}{end}" for name in RATES for end in (("", "_lo", "_hi") if name in BOUNDED else ("",))
+)  # of metrics.parquet: each rate, and the ends of its interval where it has one
 
 
 def delong_variance(counts: Counts) -> float:

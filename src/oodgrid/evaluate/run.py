@@ -15,24 +15,18 @@ from tqdm import tqdm
 from oodgrid import grid, paths, store
 from oodgrid.config import Experiment, IdDataset
 from oodgrid.evaluate import curves as curve
-from oodgrid.evaluate.intervals import intervals
+from oodgrid.evaluate.intervals import COLUMNS, intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
 
-INTERVALS = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
-VALUES = [
-    column
-    for name in ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")
-    for column in ([name, f"{name}_lo", f"{name}_hi"] if name in INTERVALS else [name])
-]
 NAMES = dict.fromkeys(("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method"), pl.String)
 METRICS = {
     **NAMES,
     **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "params": pl.String},
     **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
-    **dict.fromkeys(VALUES, pl.Float64),
+    **dict.fromkeys(COLUMNS, pl.Float64),
     "id_accuracy": pl.Float64,
 }
 CURVES = {

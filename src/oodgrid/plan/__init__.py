@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs, unencoded
+from oodgrid.plan.checks import check_finished, check_identities, check_imports, check_inputs, unencoded
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -16,6 +16,7 @@ from oodgrid.plan.files import (
     figure_files,
     fit_input,
     report_files,
+    report_parts,
     result_files,
     score_files,
     score_input,
@@ -25,6 +26,7 @@ from oodgrid.plan.files import (
     test_features,
     view_files,
     viewed,
+    views_file,
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, gpu_per_job, job_environment, threads
 from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
@@ -37,6 +39,7 @@ __all__ = [
     "TABLES",
     "PlannedConfig",
     "apply_code",
+    "check_finished",
     "check_identities",
     "check_imports",
     "check_inputs",
@@ -54,6 +57,7 @@ __all__ = [
     "job_environment",
     "report_code",
     "report_files",
+    "report_parts",
     "result_files",
     "score_files",
     "score_input",
@@ -66,4 +70,5 @@ __all__ = [
     "unencoded",
     "view_files",
     "viewed",
+    "views_file",
 ]

@@ -9,15 +9,23 @@ from oodgrid import paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
 from oodgrid.errors import OodgridError
 from oodgrid.identity import differences, digest
-from oodgrid.plan.files import feature_files, label_files, shuffled_files, split_files, text_files
+from oodgrid.plan.files import (
+    feature_files,
+    label_files,
+    report_parts,
+    shuffled_files,
+    split_files,
+    text_files,
+    views_file,
+)
 from oodgrid.plan.triggers import ENCODE_VERSION
 
 
 def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
     """Refuse what a job of adapt or score would read, where `check_identities` would refuse it, or it is out of date.
 
-    Out of date are files of an earlier encoding and views of another count or seed. Snakemake makes them again, but of
-    results that were moved, or are read by `oodgrid` alone, it knows nothing.
+    Out of date are files of an earlier encoding. Snakemake makes them again, but of results that were moved, or are
+    read by `oodgrid` alone, it knows nothing.
 
     Raises:
         OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
@@ -26,14 +34,13 @@ def check_inputs(results: Path, experiment: Experiment, backbone: str, id_datase
     experiment = experiment.model_copy(update=chosen)
     check_identities(results, experiment)
     dataset = experiment.id_datasets[0]
-    views = {paths.views(results, backbone, id_dataset, "train", v.family): v.model_dump() for v in dataset.views}
+    views = [views_file(results, experiment, backbone, id_dataset, each) for each in dataset.views]
     for file, found in _identities([*feature_files(results, experiment), *views]).items():
         if (version := found.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
-            lines = [f"its encoding is of version {version} and that of this oodgrid is {ENCODE_VERSION}"]
-        else:
-            lines = differences(found.get("views"), views[file], "views") if file in views else []
-        if lines:
-            raise OodgridError(f"{file} is out of date: {'; '.join(lines)}. Delete it, and the next run makes it again")
+            raise OodgridError(
+                f"{file} is out of date: its encoding is of version {version} and that of this oodgrid is "
+                f"{ENCODE_VERSION}. Delete it, and the next run makes it again"
+            )
 
 
 def check_identities(results: Path, experiment: Experiment) -> None:
@@ -53,8 +60,8 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             _check_alike({file: provenance.get("classnames") for file, provenance in found.items()}, "classnames")
             encoders |= {file: provenance["backbone"] for file, provenance in found.items() if not dataset.imported}
         for dataset in experiment.id_datasets:
-            families = [paths.views(results, backbone.name, dataset.name, "train", v.family) for v in dataset.views]
-            for file, provenance in _identities(families).items():
+            views = [views_file(results, experiment, backbone.name, dataset.name, each) for each in dataset.views]
+            for file, provenance in _identities(views).items():
                 _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
                 encoders[file] = provenance["backbone"]
             encoders |= _check_texts(results, experiment, backbone, dataset)
@@ -127,6 +134,21 @@ def _check_alike(parts: dict[Path, Any], what: str) -> None:
         if lines := differences(found, wanted, what):
             said = "; ".join(lines).replace("in the config", f"in {first}")
             raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
+
+
+def check_finished(results: Path, experiment: Experiment) -> None:
+    """Refuse metrics, tables, figures and a page that are not as they were written: Snakemake looks at times alone.
+
+    Raises:
+        OodgridError: A file is damaged or edited, or was made from others; the message names all of a part.
+    """
+    name = experiment.experiment
+    for table in (paths.metrics(results, name), paths.curves(results, name)):
+        if table.exists():
+            store.check(table)
+    for part in report_parts(results, experiment):
+        if (manifest := paths.digests(results, name, part)).exists():
+            store.check_digests(manifest, missing=False)
 
 
 def _test_split(dataset: Dataset) -> dict[str, str]:

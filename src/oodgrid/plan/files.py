@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from oodgrid import grid, paths, registry
-from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList
+from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList, Views
+from oodgrid.identity import digest
 
 TABLES = (
     "main.tex",
@@ -92,8 +93,15 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
 def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
     """Return the augmented views that a method learns from, if it does."""
     wanted = None if method == ANY else experiment.method(method).params.get("views")
-    there = [views.family for views in experiment.id_dataset(id_dataset).views]
-    return [paths.views(results, backbone, id_dataset, "train", wanted)] if wanted in there else []
+    dataset = experiment.id_dataset(id_dataset)
+    there = [] if dataset.imported else [views for views in dataset.views if views.family == wanted]
+    return [views_file(results, experiment, backbone, id_dataset, views) for views in there]
+
+
+def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
+    """Return where views lie; an experiment of other draws, or of another count or seed of views, has another file."""
+    draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), views.model_dump()])[:8]
+    return paths.views(results, backbone, id_dataset, "train", views.family, draws)
 
 
 def test_features(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
@@ -141,9 +149,20 @@ def figure_files(results: Path, experiment: Experiment) -> list[Path]:
 
 
 def report_files(results: Path, experiment: Experiment) -> list[Path]:
-    """Return the whole report."""
+    """Return the whole report, with the digests of its parts."""
+    parts = report_parts(results, experiment)
+    digests = [paths.digests(results, experiment.experiment, part) for part in parts]
+    return [file for files in parts.values() for file in files] + digests
+
+
+def report_parts(results: Path, experiment: Experiment) -> dict[str, list[Path]]:
+    """Return the files of each part of the report."""
     page = results / experiment.experiment / "report.html"
-    return [*table_files(results, experiment), *figure_files(results, experiment), page]
+    return {
+        "tables": table_files(results, experiment),
+        "figures": figure_files(results, experiment),
+        "page": [page],
+    }
 
 
 def encoded(experiment: Experiment) -> dict[tuple[str, ...], list[str]]:

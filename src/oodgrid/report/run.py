@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from oodgrid import grid, paths, store
+from oodgrid import grid, paths, plan, store
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.report.figures import write_figures
@@ -26,6 +26,8 @@ def report(results: Path, experiment: Experiment, part: str) -> None:
     metrics, metadata = store.read_table(paths.metrics(results, experiment.experiment))
     check_complete(metrics, experiment)
     overlaps = {(one, other) for one, other in metadata["overlaps"]}
+    digests = paths.digests(results, experiment.experiment, part)
+    digests.unlink(missing_ok=True)  # written last, it vouches for all files of the part
     out, transductive = results / experiment.experiment, metadata.get("transductive", [])
     if part == "tables":
         write_tables(metrics, out, overlaps, transductive)
@@ -34,6 +36,14 @@ def report(results: Path, experiment: Experiment, part: str) -> None:
         write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
     else:
         write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
+    store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
+
+
+def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
+    """Return the files from which a part of the report is made."""
+    metrics, curves = (path(results, experiment.experiment) for path in (paths.metrics, paths.curves))
+    figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
+    return [metrics, *{"tables": [], "figures": [curves], "page": figures}[part]]
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:

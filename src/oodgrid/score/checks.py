@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,44 +14,82 @@ from scipy.stats import rankdata
 from oodgrid import registry
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
+from oodgrid.plugins import apart, state
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Head, Labels, Skip, normalise
-from oodgrid.score.sharing import frozen
+from oodgrid.score.sharing import frozen, shared_names
 
 CLASSES, WIDTH, SAMPLES = 3, 8, 24
+EXAMPLES = ("prototypes", "logits", "nothing")  # what methods leave
 BY_SAMPLE = ("features", "logits", "negative_logits", "local_logits")
 
 
 def check_plugins(choices: Iterable[Choice]) -> None:
     """Raise where a score from outside the package is not one; the package's own are held to the same by its tests.
 
+    They are tried in a process of their own, so that none can end, stop or crash this one.
+
     Raises:
-        OodgridError: It fails, gives something else than a finite number a sample, looks at the samples beside, or is
-            higher for OOD samples; the message names the file.
+        OodgridError: One fails, does not end, or breaks what `check` asks; the message names the file.
     """
-    for choice in choices:
-        entry = registry.find("score", choice.name)
-        if entry.plugin is not None:
-            try:
-                check(choice)
-            except Skip:
-                pass  # it says itself why it makes no sense here
-            except OodgridError as error:
-                said = str(error)
-                raise OodgridError(said if str(entry.plugin) in said else f"{entry.plugin}: {said}") from error
+    own = [(choice, file) for choice in choices if (file := registry.find("score", choice.name).plugin) is not None]
+    if own:
+        files, tried = list(dict.fromkeys(file for _, file in own)), [[choice.name, choice.params] for choice, _ in own]
+        apart.run("oodgrid.score.checks:try_plugins", files, tried, doing="the trial of the plugins' scores")
+
+
+def try_plugins(files: list[str], choices: list[tuple[str, dict[str, Any]]]) -> None:
+    """Load the files and check the scores, each a name with parameters, here.
+
+    Raises:
+        OodgridError: As `check_plugins`.
+    """
+    for file in files:
+        registry.load_plugin(Path(file))
+    for name, params in choices:
+        entry = registry.find("score", name)
+        choice = Choice(name=name, **registry.check_params("score", name, params))
+        apart.now(f"score {choice.listed('score')} in {entry.plugin}")
+        try:
+            check(choice)
+        except Skip:
+            pass  # it says itself why it makes no sense here
+        except OodgridError as error:
+            said = str(error)
+            raise OodgridError(said if str(entry.plugin) in said else f"{entry.plugin}: {said}") from error
 
 
 def check(choice: Choice) -> None:
-    """Raise where a score breaks the contract on samples that are easy to tell apart.
+    """Raise where a score breaks the contract on samples that are easy to tell apart, under every kind of method.
 
     Raises:
         Skip: The score makes no sense on them.
-        OodgridError: As `check_plugins`.
+        OodgridError: It gives something else than a finite number a sample, or another when it is asked again, looks
+            at the samples beside, is higher for OOD samples, or changes what it is given or what belongs to all.
     """
     name, entry = choice.listed("score"), registry.find("score", choice.name)
-    inputs, lists = example(), {"away": _labels()}
     choice = Choice(name=choice.name, **choice.params | dict.fromkeys(entry.label_lists, "away"))
+    process, names, skips = state.settings(), state.namespaces() if entry.plugin else {}, []
+    for left in EXAMPLES:
+        inputs, lists = example(left), {"away": _labels()}
+        try:
+            _check_values(name, entry, choice, inputs, lists)
+        except Skip as skip:
+            skips.append(skip)
+        if what := state.changed(process) or state.replaced(names):
+            raise OodgridError(f"score {name} changes what belongs to all: {what}. It may return numbers, and no more")
+        if not _alike((inputs, lists), (example(left), {"away": _labels()})):
+            raise OodgridError(f"score {name} changes what other scores are given too: let it change a copy")
+    if len(skips) == len(EXAMPLES):
+        raise skips[0]
+
+
+def _check_values(
+    name: str, entry: registry.Entry, choice: Choice, inputs: dict[str, Any], lists: dict[str, Labels]
+) -> None:
     values = compute(choice, inputs, lists)
+    if not np.array_equal(compute(choice, inputs, lists), values):
+        raise OodgridError(f"score {name} gives other values when asked again: draw by np.random.default_rng(seed)")
     if not entry.transductive:
         alone = [compute(choice, rows(inputs, np.array([row])), lists)[0] for row in range(len(values))]
         if not np.allclose(alone, values, rtol=1e-6, atol=1e-9):
@@ -64,8 +104,26 @@ def check(choice: Choice) -> None:
         )
 
 
-def example() -> dict[str, Any]:
-    """Return everything that a score can need: 24 samples near class centres, then 24 that look away."""
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two things hold the same, in all that they compute of themselves too."""
+    if isinstance(one, np.ndarray):
+        return isinstance(other, np.ndarray) and one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(one, dict):
+        return _alike(tuple(one.items()), tuple(other.items()))
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if is_dataclass(one):
+        return all(_alike(getattr(one, name), getattr(other, name)) for name in shared_names(type(one)))
+    return one == other
+
+
+def example(left: str = "prototypes") -> dict[str, Any]:
+    """Return what a score can need: 24 samples near class centres, then 24 that look away.
+
+    Args:
+        left: What the method leaves: "prototypes", and then everything is there; "logits", and then there is no head;
+            or "nothing", as under `any`.
+    """
     rng = np.random.default_rng(0)
     centres = normalise(
         hadamard(WIDTH)[1 : 1 + CLASSES] + 0.3
@@ -76,29 +134,31 @@ def example() -> dict[str, Any]:
     features = normalise(np.concatenate([near, away]))
     head = Head(centres, np.zeros(CLASSES))
     shots = normalise(centres[labels] + 0.08 * rng.normal(size=(SAMPLES, WIDTH)))
-    bank = Bank(shots, labels, SAMPLES // CLASSES, head.logits(shots))
     patches = normalise(features[:, None] + 0.1 * rng.normal(size=(2 * SAMPLES, 4, WIDTH)))
+    of_bank = {"prototypes": {"head": head}, "logits": {"logits": head.logits(shots)}, "nothing": {}}[left]
+    bank = Bank(shots, labels.astype(np.int32), SAMPLES // CLASSES, **of_bank)
     given = {
         "features": features,
-        "head": head,
-        "logits": head.logits(features),
-        "negative_logits": np.stack([0.3 - head.logits(features)] * 2, axis=2),
-        "local_logits": head.logits(patches),
-        "bank": bank,
-        "train": bank,
-        "val": bank,
+        **dict.fromkeys(("bank", "train", "val"), bank),
         "class_texts": centres,
         "prompt_variants": normalise(centres + 0.02 * rng.normal(size=(4, CLASSES, WIDTH))),
+        "text_cosines": left != "nothing",
     }
-    for values in given.values():
-        frozen(values)
-    return given
+    if left != "nothing":
+        given["logits"] = head.logits(features)
+    if left == "prototypes":
+        given |= {
+            "head": head,
+            "negative_logits": np.stack([0.3 - head.logits(features)] * 2, axis=2),
+            "local_logits": head.logits(patches),
+        }
+    return frozen(given)
 
 
 def _labels() -> Labels:
     rng = np.random.default_rng(1)
     away = normalise(np.repeat(hadamard(WIDTH)[1 + CLASSES :] - 0.3, 10, axis=0) + 0.3 * rng.normal(size=(40, WIDTH)))
-    return Labels(frozen(away), [f"label {i}" for i in range(len(away))], [""] * len(away))
+    return Labels(away, [f"label {i}" for i in range(len(away))], [""] * len(away))
 
 
 def rows(inputs: dict[str, Any], which: np.ndarray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from oodgrid.errors import OodgridError
 from oodgrid.plugins import described, line_of
 from oodgrid.score.contract import Labels, Skip
 from oodgrid.score.sharing import frozen
+
+ONE_AT_A_TIME = RLock()  # a user's score may use variables of its module; blocks are scored on several threads
 
 
 def needed(choices: Iterable[Choice]) -> set[str]:
@@ -52,17 +55,17 @@ def compute(
         if not there:
             raise Skip(f"it needs {need.replace('|', ' or ')}: {lacking(need.split('|')[-1])}")
         given.append(inputs[there[0]])
-    if entry.label_lists and "logits" in needs and "head" in inputs and not inputs["head"].gives_cosines:
-        raise Skip("its labels are compared by cosines, and the logits of this method are none")
+    if entry.label_lists and "logits" in needs and not inputs.get("text_cosines"):
+        raise Skip("it compares labels with cosines to texts of the same tower, and the logits of this method are none")
     params = dict(choice.params)
     if entry.uses_bank:
         params.pop("bank", None)  # it has chosen between bank and train
     for name in entry.label_lists:
         listed = params.get(name, entry.params[name])
         params[name] = None if listed is None else (lists or {})[listed]
-    values = _call(entry, given, params)
-    count = len(inputs["features"] if "features" in inputs else given[0])
     said = f"score {choice.listed('score')}{_where(entry)} gave"
+    values = _numbers(_call(entry, given, params), said)
+    count = len(inputs["features"] if "features" in inputs else given[0])
     if values.shape != (count,):
         raise OodgridError(f"{said} shape {values.shape} for {count} samples: one number a sample is needed")
     if not np.isfinite(values).all():
@@ -70,16 +73,39 @@ def compute(
     return values
 
 
-def _call(entry: registry.Entry, given: list[Any], params: dict[str, Any]) -> np.ndarray:
+def _call(entry: registry.Entry, given: list[Any], params: dict[str, Any]) -> Any:
+    if entry.plugin is None:
+        return entry.make(*given, **params)
     try:
-        return np.asarray(entry.make(*given, **params), dtype=np.float64)
-    except (Skip, OodgridError):
+        with ONE_AT_A_TIME:
+            return entry.make(*given, **params)
+    except (Skip, OodgridError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        if entry.plugin is None:
-            raise
+    except BaseException as error:  # what ends the program too: it would end with nothing computed and status 0
         line = line_of(error, entry.plugin)
         raise OodgridError(f"score {entry.name} in {entry.plugin}{line} failed: {described(error)}") from error
+
+
+def _numbers(found: Any, said: str) -> np.ndarray:
+    """Return real numbers as float64, an array of their own: a score may give the same array for every block.
+
+    Raises:
+        OodgridError: They are something else, which NumPy would take for numbers, or for none, in its own way.
+    """
+    kinds = {"c": "complex numbers", "b": "true and false", "O": "objects", "M": "dates", "m": "spans of time"}
+    try:
+        values = np.asarray(found)
+    except Exception as error:
+        raise OodgridError(
+            f"{said} what is no array ({described(error)}): one real number a sample is needed"
+        ) from error
+    if np.ma.isMaskedArray(found):
+        what = "a masked array"
+    elif values.dtype.kind not in "fiu":
+        what = kinds.get(values.dtype.kind, "no numbers")
+    else:
+        return np.array(values, dtype=np.float64)
+    raise OodgridError(f"{said} {what} (type {values.dtype}): one real number a sample is needed")
 
 
 def _where(entry: registry.Entry) -> str:

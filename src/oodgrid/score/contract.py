@@ -18,19 +18,19 @@ A parameter of the type `LabelList` is named in the configuration, and given to 
 A score that asks for no logits and no head does not depend on the method, and stands under `any`.
 
 Samples come in blocks of rows. A score looks at each sample alone, so that blocks change nothing; a transductive one,
-which does not, is given a whole stream at once and says so when it registers. No array can be written to.
+which does not, is given a whole stream at once and says so when it registers. All that is given is shared by all
+scores, so no array of it can be written to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from oodgrid.registry import LabelList
-from oodgrid.score.sharing import frozen, shared
+from oodgrid.score.sharing import frozen, shared, shared_property
 
 __all__ = [
     "Bank",
@@ -66,10 +66,8 @@ class Head:
     weights: np.ndarray
     bias: np.ndarray
 
-    @cached_property
-    def gives_cosines(self) -> bool:
-        """Whether logits are cosines with unit weights, and so compare with those of other texts."""
-        return not self.bias.any() and bool(np.allclose(np.linalg.norm(self.weights, axis=1), 1, atol=1e-3))
+    def __post_init__(self) -> None:
+        frozen(self)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), of normalised features, shape (N, D)."""
@@ -87,8 +85,11 @@ class Labels:
     """
 
     features: np.ndarray
-    names: list[str]
-    kinds: list[str]
+    names: Sequence[str]
+    kinds: Sequence[str]
+
+    def __post_init__(self) -> None:
+        frozen(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,23 +110,26 @@ class Bank:
     logits: np.ndarray | None = None
     head: Head | None = None
 
-    @cached_property
+    def __post_init__(self) -> None:
+        frozen(self)
+
+    @shared_property
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
         """The classes that occur, shape (C,), and for every sample its place among them, shape (M,)."""
         return np.unique(self.labels, return_inverse=True)
 
-    @cached_property
+    @shared_property
     def means(self) -> np.ndarray:
         """Class means of the features, shape (C, D), not normalised."""
         classes, index = self.classes
         return group_means(self.features, index, len(classes))
 
-    @cached_property
+    @shared_property
     def centre(self) -> np.ndarray:
         """Mean of all features, shape (D,)."""
         return self.features.mean(axis=0)
 
-    @cached_property
+    @shared_property
     def residuals(self) -> np.ndarray:
         """Features minus their class means, shape (M, D).
 
@@ -147,9 +151,9 @@ class Bank:
             raise Skip("the method leaves no logits of its shots")
         return self._of_head if self.logits is None else self.logits
 
-    @cached_property
+    @shared_property
     def _of_head(self) -> np.ndarray:
-        return frozen(self.head.logits(self.features))
+        return self.head.logits(self.features)
 
 
 def normalise(features: np.ndarray) -> np.ndarray:

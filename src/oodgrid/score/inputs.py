@@ -30,6 +30,7 @@ class UnitFiles:
         shots, seed, status, reason: As in metrics.parquet.
         classifier: File with prototypes and bias; None for `any`.
         leaves: What apply left of every set: "prototypes" (nothing more), "features" or "logits".
+        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
         sets: Files with changed features or logits, by dataset.
         bank: File with the changed shots; None where features are as cached.
         val: File with changed features or logits of the validation images, likewise.
@@ -41,6 +42,7 @@ class UnitFiles:
     reason: str | None = None
     classifier: str | None = None
     leaves: str = "prototypes"
+    text_cosines: bool = False
     sets: dict[str, str] = field(default_factory=dict)
     bank: str | None = None
     val: str | None = None
@@ -126,7 +128,7 @@ class UnitInputs:
     def _given(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
     ) -> dict[str, Any]:
-        given: dict[str, Any] = {"features": normalise(features)}
+        given: dict[str, Any] = {"features": normalise(features), "text_cosines": self.files.text_cosines}
         width = given["features"].shape[1]
         if logits is not None:
             given["logits"] = logits.astype(np.float64)
@@ -142,9 +144,7 @@ class UnitInputs:
             self._check_width(width, self._train.features.shape[1], name, "training features")
             given["train"] = self._train
         given |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
-        for values in given.values():
-            frozen(values)
-        return given
+        return frozen(given)
 
     def _local_blocks(self, samples: Samples) -> Iterator[dict[str, Any]]:
         _, patches, _ = self._local_shape(samples)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import fields, is_dataclass
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,11 +37,37 @@ def shared(function: Function) -> Function:
     return once  # type: ignore[return-value]
 
 
+class shared_property(cached_property):
+    """A property of a scores' input that is computed once, and that nobody can write into."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__(wraps(function)(lambda owner: frozen(function(owner))))
+
+
+def shared_names(kind: type) -> list[str]:
+    """Return the names of all that an input of scores, as `Bank`, has to read: its fields and shared properties."""
+    properties = [name for name, value in vars(kind).items() if isinstance(value, shared_property) and name[0] != "_"]
+    return [field.name for field in fields(kind)] + properties
+
+
 def frozen(found: Any) -> Any:
-    """Return the same, its arrays closed to writing."""
+    """Return the same closed to writing, for good: arrays, and all of them in tuples, lists, mappings and dataclasses.
+
+    An array that is only marked as closed can be opened again by `setflags(write=True)`; a view of read-only memory
+    cannot. Lists become tuples. Dataclasses are closed in place.
+    """
     if isinstance(found, np.ndarray):
-        found.setflags(write=False)
-    elif isinstance(found, tuple):
-        for each in found:
-            frozen(each)
+        return found if _is_closed(found) else np.asarray(memoryview(found).toreadonly())
+    if isinstance(found, tuple | list):
+        return tuple(map(frozen, found))
+    if isinstance(found, dict):
+        return {name: frozen(value) for name, value in found.items()}
+    if is_dataclass(found):
+        vars(found).update({name: frozen(value) for name, value in vars(found).items()})
     return found
+
+
+def _is_closed(values: np.ndarray) -> bool:
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    return isinstance(values.base, memoryview) and values.base.readonly

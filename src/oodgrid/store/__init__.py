@@ -2,8 +2,11 @@
 
 Feature, text and view files are HDF5, learned parameters safetensors, tables Parquet, manifests JSON. Every file is
 written beside its place, synced and renamed, so a killed job leaves the old file or none.
+Without its seal a file is refused. Tables of other people are read by `frames`.
 """
 
+from oodgrid.store import frames
+from oodgrid.store.digests import DIGESTS, check_digests, write_digests
 from oodgrid.store.features import (
     Features,
     Sources,
@@ -19,16 +22,18 @@ from oodgrid.store.features import (
     read_sources,
     read_texts,
     read_views,
-    verify,
     write_features,
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, check, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
+from oodgrid.store.seal import check as verify
+from oodgrid.store.seal import checksum
 from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
+    "DIGESTS",
     "FORMAT",
     "SEAL",
     "UNSEALED",
@@ -40,9 +45,15 @@ __all__ = [
     "array_shapes",
     "atomic",
     "check",
+    "check_digests",
     "check_finite",
+    "checksum",
+    "existing",
+    "frames",
+    "no_memory",
     "read_arrays",
     "read_attribute",
+    "read_bytes",
     "read_features",
     "read_json",
     "read_local_features",
@@ -55,6 +66,7 @@ __all__ = [
     "run_record",
     "verify",
     "write_arrays",
+    "write_digests",
     "write_features",
     "write_json",
     "write_table",

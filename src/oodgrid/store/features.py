@@ -13,7 +13,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
 from oodgrid.store.files import damaged
-from oodgrid.store.seal import check, checksum
+from oodgrid.store.seal import checksum
 
 LOCAL_ROWS = 256  # local features are read and checked in blocks of so many images
 FLOATS = (np.float16, np.float32)
@@ -153,8 +153,6 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
         raise OodgridError(f"{path} holds no sample: give the dataset images, or take it out of the config")
     if len(labels) != len(image_features):
         raise OodgridError(f"{path}: {len(image_features)} features but {len(labels)} labels: make the file again")
-    if not found.sealed:  # what is as sealed was looked through when it was written
-        check_finite(image_features, str(path), found.arrays["paths"])
     return Features(
         image_features if as_stored else image_features.astype(np.float32, copy=False),
         labels,
@@ -178,16 +176,6 @@ def read_sources(path: Path) -> Sources:
     return Sources(arrays["labels"], arrays["paths"], arrays["sha256"], arrays.get("stamps"), found.provenance)
 
 
-def verify(path: Path) -> None:
-    """Compare every byte of a feature, text or view file with its checksum, local features too.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    if not check(path):
-        hdf5.read(path, next(iter(array_shapes(path))))
-
-
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the local features of a feature file, shape (rows, P, D), behind the row where each block begins.
 
@@ -201,7 +189,7 @@ def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
     sums = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features")).arrays["local_features_blocks"]
-    with hdf5.open_file(path) as file:
+    with hdf5.sealed(path) as (_, file):
         for block, said in enumerate(sums):
             if numbers is not None and block not in numbers:
                 continue
@@ -311,8 +299,7 @@ def read_attribute(path: Path, name: str) -> dict[str, Any]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    check(path, data=False)
-    with hdf5.open_file(path) as file:
+    with hdf5.sealed(path) as (_, file):
         return hdf5.attribute(path, file, name)
 
 
@@ -322,11 +309,10 @@ def array_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    names = read_attribute(path, "checksums")
-    with hdf5.open_file(path) as file:
+    with hdf5.sealed(path) as (_, file):
         return {
             name: (file[name].shape, "text" if file[name].dtype.kind == "S" else str(file[name].dtype))
-            for name in names
+            for name in hdf5.attribute(path, file, "checksums")
         }
 
 

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and sealing it with a checksum of all its bytes."""
+"""Writing a file whole or not at all, sealing it with a checksum of all its bytes, and reading it by one handle."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from oodgrid import __version__
 from oodgrid.errors import OodgridError
+from oodgrid.services import without
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
@@ -27,8 +29,8 @@ NO_ROOM = {
     errno.EDQUOT: "the disk quota is used up. Free some room and run again",
     errno.EROFS: "its disk is mounted read-only. Write elsewhere, or mount it anew",
 }
-# How libraries fail on files that are damaged or not ours; polars reports some damage as a Rust panic.
-UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, MemoryError)
+# How libraries fail on files that are damaged or not ours. MemoryError is no damage, and none of them.
+UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
 
 @contextmanager
@@ -42,10 +44,11 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         beside = _beside(path)
         yield beside
-        _sync(beside)
-        beside.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are meant to be shared
-        beside.replace(path)
-        _sync(path.parent)
+        without("fsync", path.parent, lambda: _sync(beside))
+        # mkstemp makes private files; results are meant to be shared
+        without("chmod", path.parent, lambda: beside.chmod(0o666 & ~_umask()))
+        _put(beside, path)
+        without("fsync of folders", path.parent, lambda: _sync(path.parent))
     except (OSError, RuntimeError) as error:  # HDF5 gives the reason in words alone
         for number, mend in NO_ROOM.items():
             if os.strerror(number) in str(error):
@@ -53,7 +56,8 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     finally:
         if beside:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before is what counts
+                beside.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:
@@ -66,6 +70,15 @@ def _beside(path: Path) -> Path:
         raise OodgridError(f"{path} cannot be written: {error.strerror}: {error.filename}") from error
     os.close(handle)
     return Path(name)
+
+
+def _put(beside: Path, path: Path) -> None:
+    try:
+        beside.replace(path)
+    except PermissionError as error:
+        raise OodgridError(
+            f"{path} cannot be written: {error.strerror}: give yourself the right to replace it"
+        ) from error
 
 
 def run_record() -> dict[str, str]:
@@ -82,36 +95,91 @@ def run_record() -> dict[str, str]:
 
 def seal(path: Path) -> None:
     """Write the digest of a finished file into the place that it holds for it."""
-    place, _, whole = _digests(path)
+    place, _, whole = _digests(path.read_bytes())
     with path.open("r+b") as file:
         file.seek(place)
         file.write(whole)
 
 
-def check(path: Path) -> bool:
-    """Compare a file with its seal, before a library parses it: some hang or abort on damage; False without one.
+def check(path: Path) -> None:
+    """Compare a file with its seal.
 
     Raises:
-        OodgridError: It is missing or not as sealed.
+        OodgridError: It is missing, without a seal, or not as sealed.
+    """
+    read_sealed(path)
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return the bytes of a file that are as sealed, before a library parses them: some hang or abort on damage.
+
+    Raises:
+        OodgridError: It is missing, without a seal, or not as sealed.
+    """
+    data = read_bytes(path)
+    place, said, whole = _digests(data)
+    if not place:
+        raise unsealed(path)
+    if said != whole:
+        raise damaged(path, "its checksum does not match")
+    return data
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return all bytes of a file: read by one handle, so that whoever replaces or deletes it meanwhile does no harm.
+
+    Raises:
+        OodgridError: It is missing, or cannot be read.
+    """
+    with opened(path) as file:
+        try:
+            # not mapped: touching a mapped page that cannot be had kills the process
+            return file.readall()
+        except MemoryError as error:
+            raise no_memory(path) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Yield a regular file open for reading.
+
+    Raises:
+        OodgridError: It is missing, or nothing that could be read: a pipe, for one, would never end.
+    """
+    try:
+        if not path.is_file():
+            raise _strange(path) if path.exists() else missing(path)
+        with path.open("rb", buffering=0) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise missing(path) from error
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # NFS: deleted on another machine
+            raise missing(path) from error
+        raise OodgridError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def existing(path: Path) -> Path:
+    """Return the path of a file that a person named.
+
+    Raises:
+        OodgridError: It is not there, or no file.
     """
     if not path.is_file():
-        raise missing(path)
-    place, said, whole = _digests(path)
-    if place and said != whole:
-        raise damaged(path, "its checksum does not match")
-    return bool(place)
+        what = "does not exist" if not path.exists() else f"is {_kind(path)}, not a file"
+        raise OodgridError(f"file {path} {what}: mend the path")
+    return path
 
 
-def _digests(path: Path) -> tuple[int, bytes, bytes]:
+def _digests(data: bytes) -> tuple[int, bytes, bytes]:
     """Return where the digest of a file stands, what stands there, and what should; place 0 where it has no seal."""
-    data = memoryview(path.read_bytes())  # not mapped: touching a mapped page that cannot be had kills the process
-    place = data.obj.rfind(SEAL.encode()) + len(SEAL)
+    view, place = memoryview(data), data.rfind(SEAL.encode()) + len(SEAL)
     if place < len(SEAL):
         return 0, b"", b""
-    hasher = hashlib.sha256(data[:place])
+    hasher = hashlib.sha256(view[:place])
     hasher.update(64 * b"0")
-    hasher.update(data[place + 64 :])
-    return place, bytes(data[place : place + 64]), hasher.hexdigest().encode()
+    hasher.update(view[place + 64 :])
+    return place, bytes(view[place : place + 64]), hasher.hexdigest().encode()
 
 
 def _sync(path: Path) -> None:
@@ -134,13 +202,33 @@ def damaged(path: Path, why: str) -> OodgridError:
     return OodgridError(f"{path} is damaged: {said}. {_remake(path) or 'Delete it, and the next run makes it again'}")
 
 
+def unsealed(path: Path) -> OodgridError:
+    """Return the error that names a file without a seal, of whose numbers nobody knows whence they are."""
+    return damaged(path, "it has no seal: damage took it, or another tool wrote the file")
+
+
 def missing(path: Path) -> OodgridError:
     """Return the error that names a missing file and the mend."""
     mend = _remake(path) or "run snakemake, or oodgrid import where the features were imported"
     return OodgridError(f"{path} is missing: {mend}")
 
 
+def no_memory(path: Path) -> MemoryError:
+    """Return the error that names a file for which the memory does not suffice: that is no damage, and it stays."""
+    return MemoryError(f"{path} does not fit into the memory at hand: give the job more, or run fewer jobs at a time")
+
+
+def _strange(path: Path) -> OodgridError:
+    return OodgridError(f"{path} is {_kind(path)}, not a file: take it away, and the next run makes it")
+
+
+def _kind(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a pipe, a socket or a device"
+
+
 def _remake(path: Path) -> str | None:
-    """Return the mend of a kept file that a manifest names: Snakemake, which knows the manifest alone, sees no loss."""
-    stage = next((part for part in ("fit", "apply") if f"/kept/{part}/" in path.as_posix()), None)
+    """Return the mend of a kept file that a manifest names, or of that manifest: Snakemake sees no loss of either."""
+    name = path.as_posix()
+    stages = [part for part in ("fit", "apply") if f"/kept/{part}/" in name or name.endswith(f"/{part}.json")]
+    stage = next(iter(stages), None)
     return stage and f"snakemake --forcerun {stage} makes it again"

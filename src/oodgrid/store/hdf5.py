@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,18 +14,8 @@ import numpy as np
 import xxhash
 
 from oodgrid.errors import OodgridError
-from oodgrid.store.files import UNREADABLE, atomic, damaged, missing, run_record
-from oodgrid.store.seal import (
-    READ,
-    USER_BLOCK,
-    Seal,
-    check,
-    check_rest,
-    checksum,
-    opened,
-    read_seal,
-    write_seal,
-)
+from oodgrid.store.files import UNREADABLE, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.seal import READ, USER_BLOCK, check, check_rest, checksum, read_seal, write_seal
 
 FORMAT = "oodgrid-1"
 
@@ -80,13 +71,11 @@ class Content:
         arrays: By name.
         provenance: What decides the numbers.
         checksums: Of the arrays, by name.
-        sealed: Whether its seal was there and matched; False where another tool wrote the file again.
     """
 
     arrays: dict[str, np.ndarray | Names]
     provenance: dict[str, Any]
     checksums: dict[str, str]
-    sealed: bool
 
 
 def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -> None:
@@ -96,7 +85,7 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
         OodgridError: The disk is full, or does not give back what was written.
     """
     with atomic(path) as beside:
-        with h5py.File(beside, "w", userblock_size=USER_BLOCK) as file:
+        with h5py.File(beside, "w", userblock_size=USER_BLOCK, locking=False) as file:
             checksums = {name: _put(file, name, values) for name, values in arrays.items()}
             file.attrs["format"] = FORMAT
             file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
@@ -119,41 +108,39 @@ def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
     Raises:
         OodgridError: The file is missing, damaged or of another kind.
     """
-    with opened(path) as raw:
-        seal = read_seal(path, raw)
-        if seal:
-            check_rest(path, raw, seal)
-        with open_file(path) as file:
-            checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
-            if main not in checksums:
-                raise OodgridError(f"{path} holds no {main}: it is not the kind of file that is needed here")
-            try:
-                found = {name: _get(path, raw, file[name], seal) for name in checksums if name not in leave}
-            except UNREADABLE as error:
-                raise damaged(path, str(error)) from error
+    with sealed(path) as (raw, file):
+        checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
+        if main not in checksums:
+            raise OodgridError(f"{path} holds no {main}: it is not the kind of file that is needed here")
+        try:
+            found = {name: _get(path, raw, file[name]) for name in checksums if name not in leave}
+        except UNREADABLE as error:
+            raise damaged(path, str(error)) from error
     for name, (_, text) in found.items():
         if text != checksums[name]:
             raise damaged(path, f"the checksum of /{name} does not match")
-    return Content({name: values for name, (values, _) in found.items()}, provenance, checksums, seal is not None)
+    return Content({name: values for name, (values, _) in found.items()}, provenance, checksums)
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open a file for reading without locks: files never change once in place, and NFS may have none.
+@contextmanager
+def sealed(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
+    """Yield a file, open as bytes and as HDF5, whose structure is as sealed; its arrays are yet to be checked.
+
+    Both look through one handle, without locks: files never change once in place, and NFS may have none.
 
     Raises:
-        OodgridError: It is missing, no HDF5 file or not complete.
+        OodgridError: It is missing, damaged or not complete.
+        MemoryError: It does not fit into the memory at hand.
     """
-    if not path.exists():
-        raise missing(path)
-    try:
-        file = h5py.File(path, "r", locking=False)
-        whole = file.attrs.get("format") == FORMAT and "complete" in file.attrs
-    except UNREADABLE as error:
-        raise damaged(path, "it is not a readable HDF5 file") from error
-    if not whole:
-        file.close()
-        raise damaged(path, f"it is no complete file of format {FORMAT}")
-    return file
+    with opened(path) as raw:
+        check_rest(path, raw, read_seal(path, raw))
+        try:
+            with h5py.File(raw, "r") as file:
+                if file.attrs.get("format") != FORMAT or "complete" not in file.attrs:
+                    raise damaged(path, f"it is no complete file of format {FORMAT}")
+                yield raw, file
+        except MemoryError as error:
+            raise no_memory(path) from error
 
 
 def attribute(path: Path, file: h5py.File, name: str) -> dict[str, Any]:
@@ -206,14 +193,10 @@ def _encoded(names: Sequence[str], what: str) -> np.ndarray:
     return np.array(found, dtype=h5py.string_dtype("utf-8", max([1, *map(len, found)])))
 
 
-def _get(path: Path, raw: BinaryIO, item: h5py.Dataset, seal: Seal | None) -> tuple[np.ndarray | Names, str]:
+def _get(path: Path, raw: BinaryIO, item: h5py.Dataset) -> tuple[np.ndarray | Names, str]:
     """Return an array and the checksum of its bytes."""
-    if seal and item.nbytes:
-        values = np.empty(item.shape, item.dtype)
-        text = _fill(path, raw, _place(item)[0], values)
-    else:
-        values = item[:]
-        text = checksum(values)
+    values = np.empty(item.shape, item.dtype)
+    text = _fill(path, raw, _place(item)[0], values)
     return (Names(values) if h5py.check_string_dtype(item.dtype) else values), text
 
 

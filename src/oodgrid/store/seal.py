@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,12 +16,11 @@ from typing import BinaryIO
 import numpy as np
 import xxhash
 
-from oodgrid.store.files import UNREADABLE, damaged, missing
+from oodgrid.store.files import UNREADABLE, damaged, opened, unsealed
 
 USER_BLOCK = 4096
 SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
 READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
-HDF5_SIGNATURE = b"\x89HDF"
 
 
 @dataclass(frozen=True)
@@ -34,27 +31,20 @@ class Seal:
     arrays: dict[str, tuple[int, int, str]]
 
 
-def check(path: Path, data: bool = True) -> bool:
-    """Compare the bytes of a file with its seal; return False where it has none, because another tool wrote it.
-
-    Args:
-        path: The file.
-        data: Look at the bytes of the arrays too.
+def check(path: Path) -> None:
+    """Compare every byte of a file with its seal.
 
     Raises:
-        OodgridError: It is missing or damaged, naming the array that was hit.
+        OodgridError: It is missing, without a seal or damaged, naming the array that was hit.
     """
     with opened(path) as raw:
         seal = read_seal(path, raw)
-        if seal is None:
-            return False
         check_rest(path, raw, seal)
-        for name, (start, stop, text) in seal.arrays.items() if data else ():
+        for name, (start, stop, text) in seal.arrays.items():
             hasher = xxhash.xxh3_128()
             _hash_range(raw, start, stop, hasher)
             if hasher.hexdigest() != text:
                 raise damaged(path, f"the checksum of /{name} does not match")
-    return True
 
 
 def checksum(values: np.ndarray | memoryview) -> str:
@@ -68,27 +58,33 @@ def write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[s
     """Write the seal of a finished file into the room that it left for it."""
     with path.open("r+b") as file:
         arrays = {name: (*places[name], checksums[name]) for name in places}
-        seal = json.dumps({"oodgrid": SEAL, "rest": _checksum_of_rest(file, arrays), "arrays": arrays}).encode()
+        block = _block(Seal(_checksum_of_rest(file, arrays), arrays))
         file.seek(0)
-        file.write(seal.ljust(USER_BLOCK - 1) + b"\n")
+        file.write(block)
 
 
-def read_seal(path: Path, raw: BinaryIO) -> Seal | None:
-    """Return the seal of an open file; None where it has none, because another tool wrote it.
+def read_seal(path: Path, raw: BinaryIO) -> Seal:
+    """Return the seal of an open file.
 
     Raises:
-        OodgridError: It cannot be read.
+        OodgridError: It has none, or one that is not in every byte as it is written.
     """
     head = raw.read(USER_BLOCK)
-    if head.startswith(HDF5_SIGNATURE):
-        return None
     try:
         found = json.loads(head)
-        if found["oodgrid"] != SEAL:
-            raise ValueError
-        return Seal(found["rest"], {name: (int(a), int(b), text) for name, (a, b, text) in found["arrays"].items()})
+        seal = Seal(found["rest"], {name: (int(a), int(b), text) for name, (a, b, text) in found["arrays"].items()})
+        whole = _block(seal) == head
     except UNREADABLE as error:
-        raise damaged(path, "it does not begin with a seal: no feature file, or its checksums are gone") from error
+        raise unsealed(path) from error
+    if not whole:
+        raise damaged(path, "its seal is not as it was written")
+    return seal
+
+
+def _block(seal: Seal) -> bytes:
+    """Return the first bytes of a file, up to what HDF5 looks at."""
+    text = json.dumps({"oodgrid": SEAL, "rest": seal.rest, "arrays": seal.arrays}).encode()
+    return text.ljust(USER_BLOCK - 1) + b"\n"
 
 
 def check_rest(path: Path, raw: BinaryIO, seal: Seal) -> None:
@@ -118,16 +114,3 @@ def _hash_range(raw: BinaryIO, start: int, stop: int, hasher: xxhash.xxh3_128) -
     while start < stop and (count := raw.readinto(block[: min(READ, stop - start)])):
         hasher.update(block[:count])
         start += count
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file open for reading.
-
-    Raises:
-        OodgridError: It is missing.
-    """
-    if not path.is_file():
-        raise missing(path)
-    with path.open("rb", buffering=0) as raw:
-        yield raw

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodgrid.store.files import UNREADABLE, UNSEALED, atomic, check, damaged, seal
+from oodgrid.store import frames
+from oodgrid.store.files import UNREADABLE, UNSEALED, atomic, damaged, no_memory, read_sealed, seal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,13 +31,16 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
-    check(path)
+    data = read_sealed(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            return arrays, _unsealed(file.metadata())
+        arrays = load(data)
+        size = int.from_bytes(data[:8], "little")
+        return arrays, _unsealed(json.loads(data[8 : 8 + size]).get("__metadata__"))
+    except MemoryError as error:
+        raise no_memory(path) from error
     except (*UNREADABLE, SafetensorError) as error:
         raise damaged(path, str(error)) from error
 
@@ -44,7 +48,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def write_json(path: Path, thing: dict[str, Any]) -> None:
     """Write a manifest, or a record of numbers."""
     with atomic(path) as beside:
-        beside.write_text(json.dumps({**thing, "seal": UNSEALED}, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps({**_without_seal(thing), "seal": UNSEALED}, indent=1) + "\n", encoding="utf-8")
         seal(beside)
 
 
@@ -54,9 +58,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    check(path)
+    data = read_sealed(path)
     try:
-        return _without_seal(json.loads(path.read_text(encoding="utf-8")))
+        return _without_seal(json.loads(data))
     except UNREADABLE as error:
         raise damaged(path, str(error)) from error
 
@@ -64,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, Any] | None = None) -> None:
     """Write a frame as Parquet, with one JSON text of metadata."""
     with atomic(path) as beside:
-        table.write_parquet(beside, metadata=_sealed(metadata))
+        frames.write_parquet(beside, table, metadata=_sealed(metadata))
         seal(beside)
 
 
@@ -74,13 +78,11 @@ def read_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    import polars as pl
-
-    check(path)
+    table, metadata = frames.parse_parquet(path, read_sealed(path))
     try:
-        return pl.read_parquet(path), _unsealed(pl.read_parquet_metadata(path))
-    except (*UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise damaged(path, str(error).split("\n")[0]) from error
+        return table, _unsealed(metadata)
+    except UNREADABLE as error:
+        raise damaged(path, str(error)) from error
 
 
 def _sealed(metadata: dict[str, Any] | None) -> dict[str, str]:

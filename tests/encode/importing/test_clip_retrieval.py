@@ -102,4 +102,4 @@ def test_damaged_metadata_are_one_line(imported, tmp_path, failure):
     good = file.read_bytes()
     for bad in (b"", b"PAR1", good[:50], good[:-9]):
         file.write_bytes(bad)
-        assert "metadata_0.parquet is not a readable Parquet file" in failure(imported, {}, {})
+        assert "metadata_0.parquet cannot be read as a table" in failure(imported, {}, {})

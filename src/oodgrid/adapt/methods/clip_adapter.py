@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @method(
     leaves="features",
     needs=("prototypes", "shots"),
+    text_cosines=True,
     paper="Gao et al. 2023 (IJCV), CLIP-Adapter, equations 3-5; github.com/gaopengcuhk/CLIP-Adapter",
 )
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ NET = ("inner", "inner_bias", "outer", "outer_bias")
 @method(
     leaves="logits",
     needs=("text_tower", "shots"),
+    text_cosines=True,
     paper="Zhou et al. 2022 (CVPR), Conditional Prompt Learning for Vision-Language Models, equation 3; "
     "github.com/KaiyangZhou/CoOp",
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots"),
+    text_cosines=True,
     paper="Zhou et al. 2022 (IJCV), Learning to Prompt for Vision-Language Models; github.com/KaiyangZhou/CoOp",
 )
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots"),
+    text_cosines=True,
     paper="Yao et al. 2023 (CVPR), Visual-Language Prompt Tuning with Knowledge-guided Context Optimization, "
     "equations 5-6; github.com/htyao89/KgCoOp",
 )

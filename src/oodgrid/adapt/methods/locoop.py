@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots", "local_features"),
+    text_cosines=True,
     paper="Miyai et al. 2023 (NeurIPS), LoCoOp: Few-Shot Out-of-Distribution Detection via Prompt Learning, "
     "equations 4-6; github.com/AtsuMiyai/LoCoOp",
 )

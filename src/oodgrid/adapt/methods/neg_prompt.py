@@ -23,6 +23,7 @@ NOISE = 1e-5
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots"),
+    text_cosines=True,
     paper="Li et al. 2024 (CVPR), Learning Transferable Negative Prompts for Out-of-Distribution Detection; "
     "github.com/mala-lab/NegPrompt",
 )

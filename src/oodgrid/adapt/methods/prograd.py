@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots"),
+    text_cosines=True,
     paper="Zhu et al. 2023 (ICCV), Prompt-aligned Gradient for Prompt Tuning, equations 3-6; "
     "github.com/BeierZhu/Prompt-align",
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots"),
+    text_cosines=True,
     paper="Khattak et al. 2023 (ICCV), Self-regulating Prompts: Foundational Model Adaptation without Forgetting, "
     "equations 3-8; github.com/muzairkhattak/PromptSRC",
 )

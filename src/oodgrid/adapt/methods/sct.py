@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @method(
     leaves="prototypes",
     needs=("text_tower", "shots", "local_features"),
+    text_cosines=True,
     paper="Yu et al. 2024 (NeurIPS), Self-Calibrated Tuning of Vision-Language Models for OOD Detection, "
     "equations 5-7; github.com/tmlr-group/SCT",
 )

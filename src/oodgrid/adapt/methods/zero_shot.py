@@ -8,7 +8,7 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.registry import method
 
 
-@method(leaves="prototypes", needs=("text",), paper="Radford et al. 2021, section 3.1")
+@method(leaves="prototypes", needs=("text",), text_cosines=True, paper="Radford et al. 2021, section 3.1")
 @dataclass(frozen=True)
 class ZeroShot:
     """Zero-shot CLIP: the text embeddings are the prototypes.

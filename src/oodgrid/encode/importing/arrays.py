@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.reading import load_array, read_labels, read_lines, read_npz, read_safetensors
 from oodgrid.encode.importing.tables import read_parquet
 from oodgrid.encode.importing.writing import write_split, write_texts
+from oodgrid.encode.lines import parse_json
 from oodgrid.errors import OodgridError
 
 READERS = {".npz": read_npz, ".safetensors": read_safetensors, ".parquet": read_parquet}
@@ -77,10 +77,7 @@ def _provenance(arrays: dict[str, Any], file: Path) -> dict[str, Any] | None:
     """Take out and return the provenance that `oodgrid export` left, if it did."""
     if "provenance" not in arrays:
         return None
-    try:
-        found = json.loads(str(arrays.pop("provenance")))
-    except ValueError as error:
-        raise OodgridError(f"{file}: its provenance is no JSON: {error}") from error
+    found = parse_json(str(arrays.pop("provenance")), f"the provenance in {file}")
     if not isinstance(found, dict):
         raise OodgridError(f"{file}: its provenance is no JSON object: rename that array or metadata entry")
     return found

@@ -18,6 +18,7 @@ from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.encode.sources.image_set import classes_by_folder, classes_by_value
 from oodgrid.errors import OodgridError
+from oodgrid.store import frames
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,13 +85,8 @@ def _metadata(tables: list[Path], label: str | None, arrays: Sequence[np.ndarray
 
 
 def _read_metadata(path: Path, wanted: set[str | None]) -> pl.DataFrame:
-    import polars as pl
-
-    try:
-        there = pl.read_parquet_schema(path)
-        return pl.read_parquet(path, columns=[name for name in there if name in wanted] or [next(iter(there))])
-    except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic
-        raise OodgridError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+    there = frames.parquet_columns(path)
+    return frames.read_parquet(path, [name for name in there if name in wanted] or there[:1])[0]
 
 
 def _names(metadata: pl.DataFrame) -> list[str] | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from polars.exceptions import PanicException, PolarsError
 
-from oodgrid.encode.importing.reading import existing
-from oodgrid.errors import OodgridError
+from oodgrid.encode.lines import existing, parse_json
+from oodgrid.errors import OodgridError, one_line
+from oodgrid.store import frames
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,20 +24,18 @@ def read_parquet(file: Path) -> dict[str, Any]:
     Raises:
         OodgridError: It is missing or unreadable, or a column is of the wrong kind.
     """
-    import polars as pl
-
-    existing(file)
+    table, metadata = frames.read_parquet(existing(file))
     try:
-        table, metadata = pl.read_parquet(file), pl.read_parquet_metadata(file)
         arrays = {column.name: _values(column) for column in table.iter_columns()}
         if "text_features" in arrays:
-            arrays |= _by_template(arrays["text_features"], arrays.get("classnames"), json.loads(metadata["templates"]))
+            templates = parse_json(metadata["templates"], f"templates of {file}")
+            arrays |= _by_template(arrays["text_features"], arrays.get("classnames"), templates)
         elif "classnames" in metadata:
-            arrays["classnames"] = json.loads(metadata["classnames"])
+            arrays["classnames"] = parse_json(metadata["classnames"], f"classnames of {file}")
     except KeyError as error:
         raise OodgridError(f"{file}: its metadata lack {error}: text features need the templates, as JSON") from error
-    except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic
-        raise OodgridError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+    except (ValueError, TypeError, RuntimeError, AttributeError, PolarsError, PanicException) as error:
+        raise OodgridError(f"{file} holds no features: {one_line(error)}") from error
     return arrays | ({"provenance": metadata["provenance"]} if "provenance" in metadata else {})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from oodgrid.config import LabelList, expand
 from oodgrid.encode.labels.tables import LabelTable, read_table
 from oodgrid.encode.labels.wordnet import read_lexicographer
+from oodgrid.encode.lines import whole_texts
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
@@ -43,6 +44,7 @@ def read_labels(labels: LabelList, classes: Iterable[str] = ()) -> LabelTable:
         OodgridError: A file is missing, unreadable or holds something else, or no label is left.
     """
     found = _read(labels).stripped(labels.lower)
+    whole_texts(found.names, f"label list {labels.name}")
     if empty := sum(not name for name in found.names):
         raise OodgridError(f"label list {labels.name} holds {empty} empty labels: take them out")
     found = free_of(found.distinct(), classes, labels.drop)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid import store
-from oodgrid.encode.lines import existing, read_lines, read_names
+from oodgrid.encode.lines import existing, read_json, read_lines, read_names
 from oodgrid.errors import OodgridError
+from oodgrid.store import frames
 
 COLUMNS = ("label", "kind", "template")
 
@@ -79,7 +80,7 @@ def write_table(out: Path, table: LabelTable, force: bool = False) -> Path:
 
     refuse_to_overwrite(out, force, ".csv")
     with store.atomic(out) as beside:
-        pl.DataFrame({"label": table.names, "kind": table.kinds}).write_csv(beside)
+        frames.write_csv(beside, pl.DataFrame({"label": table.names, "kind": table.kinds}))
     return out
 
 
@@ -101,11 +102,11 @@ def refuse_to_overwrite(out: Path, force: bool, suffix: str) -> None:
 def _columns(file: Path) -> LabelTable:
     import polars as pl
 
+    table = frames.read_csv(file, infer_schema=False) if file.suffix == ".csv" else frames.read_parquet(file)[0]
     try:
-        table = pl.read_csv(file, infer_schema=False) if file.suffix == ".csv" else pl.read_parquet(file)
         found = table.select(pl.col(name).cast(pl.String).fill_null("") for name in COLUMNS if name in table.columns)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise OodgridError(f"{file} is no readable table: {str(error).splitlines()[0][:150]}") from error
+    except pl.exceptions.PolarsError as error:
+        raise OodgridError(f"{file}: a column of labels holds no text: {str(error).splitlines()[0][:150]}") from error
     if "label" not in found.columns:
         raise OodgridError(f"{file} has no column 'label', but {', '.join(table.columns)[:100]}")
     given = {name: found[name].to_list() for name in found.columns}
@@ -119,10 +120,7 @@ def _json(file: Path) -> list[str]:
 
     Of objects in a list the `name` counts, as in the categories of COCO and LVIS.
     """
-    try:
-        found: Any = json.loads("\n".join(read_lines(file)))
-    except ValueError as error:
-        raise OodgridError(f"{file} is not valid JSON: {error}") from error
+    found: Any = read_json(file)
     if isinstance(found, list):
         found = [thing.get("name") if isinstance(thing, dict) else thing for thing in found]
     lists = list(found.values()) if isinstance(found, dict) else [found]

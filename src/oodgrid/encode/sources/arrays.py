@@ -69,7 +69,8 @@ def idx(images: Path, labels: Path) -> ImageSet:
     if len(pixels) != len(classes):
         raise OodgridError(f"{images.name} holds {len(pixels)} images but {labels.name} {len(classes)} labels")
     names = [f"{images.name}#{row}" for row in range(len(pixels))]
-    return from_arrays(names, classes, pixels, [str(k) for k in range(int(classes.max(initial=-1)) + 1)], images)
+    values, labels = np.unique(classes, return_inverse=True)  # of EMNIST's letters the first is 1
+    return from_arrays(names, labels, pixels, [str(value) for value in values], images)
 
 
 def from_arrays(

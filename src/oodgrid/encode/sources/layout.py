@@ -127,6 +127,8 @@ def _refuse_splits(folders: set[Parts], where: str) -> None:
         kinds = {split for split in named.values() if split}
         if len(kinds) > 1 and _are_splits(named, folders, depth):
             first = {split: parts[depth] for parts, split in sorted(named.items(), reverse=True) if split}
+            if "test" not in first:  # as of ImageNet, whose images for validation are everybody's test set
+                first["test"] = first.pop("val")
             keys = ", ".join(f"{split}: {first[split]}" for split in SPLIT_WORDS if split in first)
             raise OodgridError(
                 f"{where} holds folders of splits, {' and '.join(sorted(map(printable, first.values())))}: write "
@@ -234,7 +236,7 @@ def twins(classnames: Sequence[str], where: str) -> list[str]:
     folded: dict[str, str] = {}
     for name in classnames:
         if seen.setdefault(unicodedata.normalize("NFC", name), name) != name:
-            raise OodgridError(f"{where}: two classes are called {name}, in other Unicode signs: join them")
+            raise OodgridError(f"{where}: two classes are called {printable(name)}, in other Unicode signs: join them")
         folded.setdefault(name.casefold(), name)
     pairs = [(folded[name.casefold()], name) for name in classnames if folded[name.casefold()] != name]
     return [f"the classes {printable(one)} and {printable(other)} differ in case alone" for one, other in pairs[:3]]

@@ -17,6 +17,7 @@ from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existin
 from oodgrid.encode.sources.layout import split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE
 from oodgrid.errors import OodgridError, unknown
+from oodgrid.store import frames
 
 # `path label` or a path alone: a path ends in the suffix of an image, whatever spaces are in it or in the label
 LINE = re.compile(rf"(.*(?:{'|'.join(map(re.escape, sorted(SUFFIXES | UNREADABLE)))}))(?:\s+(.+))?", re.IGNORECASE)
@@ -112,17 +113,11 @@ def _path_and_label(file: Path, number: int, line: str) -> tuple[str, str | None
 
 
 def _read_table(file: Path, source: ListFile) -> Table:
-    import polars as pl
-
     suffix = file.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            table = pl.read_parquet(file, glob=False)
-        else:
-            separator = "\t" if suffix == ".tsv" else ","
-            table = pl.read_csv(file, infer_schema=False, separator=separator, glob=False)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise OodgridError(f"list {file} cannot be read: {str(error).splitlines()[0]}") from error
+    if suffix == ".parquet":
+        table = frames.read_parquet(file)[0]
+    else:
+        table = frames.read_csv(file, infer_schema=False, separator="\t" if suffix == ".tsv" else ",")
     wanted = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
     for name, column in wanted.items():
         if column not in table.columns and (name, column) != ("label", "label"):  # that one is only looked for

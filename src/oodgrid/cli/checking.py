@@ -1,0 +1,56 @@
+"""Everything that can be found before the first job, found at once; for the workflow and for `oodgrid check`."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oodgrid.cli.common import experiment_of
+
+if TYPE_CHECKING:
+    from oodgrid.config import Choice, Experiment
+
+
+def check_experiment(results: Path, experiment: Experiment) -> None:
+    """Raise what stands against an experiment: sources, cached and final files that do not fit, what is no plugin.
+
+    Raises:
+        OodgridError: `Mistakes` has a line for each.
+    """
+    from oodgrid import plan
+    from oodgrid.errors import all_of
+
+    whole = (plan.check_identities, plan.check_imports, plan.check_finished, _check_sources)
+    checks = [partial(check, results, experiment) for check in whole]
+    plugins = [partial(_check_plugin, score) for score in experiment.scores if experiment.plugins]
+    all_of(*checks, *plugins)
+
+
+def _check_sources(results: Path, experiment: Experiment) -> None:
+    from oodgrid import plan
+
+    if unencoded := plan.unencoded(results, experiment):
+        from oodgrid.encode.sources.checking import check_sources
+
+        check_sources(unencoded)
+
+
+def _check_plugin(score: Choice) -> None:
+    from oodgrid.score.checks import check_plugins
+
+    check_plugins([score])
+
+
+def run_check(options: argparse.Namespace) -> None:
+    """Say everything that is wrong with an experiment, or what it adds up to."""
+    from oodgrid import grid
+
+    options.config = options.file or options.config
+    experiment = experiment_of(options)
+    check_experiment(options.results, experiment)
+    fits = sum(len(grid.units(experiment, method)) for method in grid.methods(experiment))
+    pairs = len(experiment.backbones) * len(experiment.id_datasets)
+    rows = sum(1 for _ in grid.rows(experiment))
+    print(f"{options.config}: sound; {pairs * fits} fits, {rows} rows of metrics in results/{experiment.experiment}/")

@@ -1,0 +1,151 @@
+"""What of an experiment does not fit together, though each part of it may be sound."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from oodgrid import registry
+from oodgrid.errors import OodgridError
+
+if TYPE_CHECKING:
+    from oodgrid.config.dataset import Dataset
+    from oodgrid.config.experiment import Experiment, IdDataset
+
+ANY = "any"  # stands in place of a method for scores that do not depend on it
+SHARED_FOLDERS = ("features", "text", "kept")
+LONGEST_LABEL = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
+MOST_ROWS = 5_000_000
+SUFFIXES = {"dataset": ".shuffled", "method": ".streams"}  # of files that stand beside those of that name
+
+
+def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
+    """Yield what does not fit together within an ID set and its OOD sets, one line each."""
+    if dataset.classnames is not None and len(dataset.classnames) < 2:
+        yield f"ID dataset {dataset.name} has one class only: scores over classes need two or more"
+    if "ood" not in left_out and not list(dataset.pairs()):
+        yield f"ID dataset {dataset.name} has no OOD set: name one under ood: near, far or covariate"
+    yield from _twice(f"OOD set of {dataset.name}:", [ood.name for _, ood in dataset.pairs()])
+    for kind, ood in dataset.pairs():
+        why = None if kind == "covariate" or dataset.allow_overlap else dataset.overlap_with(ood)
+        if why:
+            yield (
+                f"OOD set {ood.name} overlaps ID set {dataset.name}: {why}. Take it out, or write "
+                f"allow_overlap: true under {dataset.name} (tables will mark the pair)"
+            )
+    families = [views.family for views in dataset.views]
+    if families and "train" not in dataset.split_names:
+        yield f"ID dataset {dataset.name} has no training split to make views of"
+    if len(set(families)) < len(families):
+        yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
+
+
+def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
+    """Yield what does not fit together in the grid, one line each."""
+    yield from _names(experiment)
+    yield from _meanings(experiment)
+    yield from _size(experiment)
+    if not left_out & {"methods", "id_datasets"}:
+        yield from _views(experiment)
+    if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
+        yield "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
+    if "label_lists" not in left_out:
+        yield from _lists(experiment)
+    if "id_datasets" not in left_out:
+        yield from _freed(experiment)
+
+
+def _names(experiment: Experiment) -> Iterator[str]:
+    if experiment.experiment.lower() in SHARED_FOLDERS:
+        yield f"results/{experiment.experiment}/ belongs to all experiments: give this one another name"
+    listed = {kind: [each.listed(kind) for each in getattr(experiment, f"{kind}s")] for kind in ("method", "score")}
+    yield from _twice("backbone", [backbone.name for backbone in experiment.backbones])
+    yield from _twice("ID dataset", [dataset.name for dataset in experiment.id_datasets])
+    yield from _twice("method", listed["method"])
+    yield from _twice("score", listed["score"])
+    yield from _twice("label list", [labels.name for labels in experiment.label_lists])
+    yield from _twice("shots", experiment.shots)
+    yield from _twice("seed", experiment.seeds)
+    yield from _alike("dataset", {dataset.name for dataset in experiment.datasets()})
+    for name in listed["method"] + listed["score"]:
+        if (size := len(name.encode())) > LONGEST_LABEL:
+            yield f"{name[:40]}… is listed by a name of {size} bytes, and files bear {LONGEST_LABEL} at most"
+    if ANY in listed["method"]:
+        yield f"method {ANY}: results list scores that depend on no method by this name: give its file another name"
+
+
+def _twice(what: str, names: list[Any]) -> Iterator[str]:
+    """Yield the names that are listed twice, or that only some file systems tell apart."""
+    yield from (f"{what} {name} is listed twice: take one out" for name, count in Counter(names).items() if count > 1)
+    yield from _alike(what.removesuffix(":"), {name for name in names if isinstance(name, str)})
+
+
+def _alike(what: str, names: set[str]) -> Iterator[str]:
+    """Yield names that differ, and whose files could not lie beside each other everywhere."""
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            yield f"{what} {other} and {name} are one file on systems without case: give one another name"
+    for suffix in SUFFIXES.values():
+        for name in sorted(names):
+            if name.endswith(suffix) and name.removesuffix(suffix) in names:
+                yield f"{what} {name} is how files beside those of {name.removesuffix(suffix)} are called: rename it"
+
+
+def _meanings(experiment: Experiment) -> Iterator[str]:
+    meanings: dict[str, Dataset] = {}
+    told = set()
+    for dataset in experiment.datasets():
+        first = meanings.setdefault(dataset.name, dataset)
+        if dataset.name not in told and first is not dataset and first.identity != dataset.identity:
+            told.add(dataset.name)
+            yield f"dataset {dataset.name} is described in two ways: give one another name"
+
+
+def _size(experiment: Experiment) -> Iterator[str]:
+    pairs = len(experiment.backbones) * sum(len(list(dataset.pairs())) for dataset in experiment.id_datasets)
+    fits = (len(experiment.methods) + 1) * len(experiment.shots) * len(experiment.seeds)
+    if (rows := pairs * fits * len(experiment.scores)) > MOST_ROWS:
+        yield (
+            f"the grid has up to {rows} rows of metrics, and {MOST_ROWS} are the most: make several experiments of it, "
+            "or list fewer seeds, shots, scores or OOD sets"
+        )
+
+
+def _views(experiment: Experiment) -> Iterator[str]:
+    for dataset in experiment.id_datasets:
+        families = [views.family for views in dataset.views]
+        for method in experiment.methods:
+            wanted = method.params.get("views")
+            if wanted and wanted not in families and not dataset.imported:
+                yield (
+                    f"method {method.listed('method')} wants views that ID dataset {dataset.name} does not have: "
+                    f"write views: [{{family: {wanted}}}] under it"
+                )
+
+
+def _lists(experiment: Experiment) -> Iterator[str]:
+    for score in experiment.scores:
+        for parameter, name in experiment.lists_of(score).items():
+            if not isinstance(name, str):
+                yield (
+                    f"score {score.name} needs a list of labels: write {{name: {score.name}, {parameter}: NAME}} "
+                    "with the name of an entry under label_lists:, or of oodgrid list label_lists"
+                )
+                continue
+            try:
+                experiment.label_list(name)
+            except OodgridError as error:
+                yield f"score {score.name}, {parameter}: {error}"
+
+
+def _freed(experiment: Experiment) -> Iterator[str]:
+    for labels in experiment.label_lists:
+        try:
+            if labels.drop_classes_of:
+                experiment.id_dataset(labels.drop_classes_of)
+        except OodgridError as error:
+            yield f"label list {labels.name}, drop_classes_of: {error}"

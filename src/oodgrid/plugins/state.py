@@ -1,0 +1,94 @@
+"""What belongs to all code of a process, and somebody else's may not change for the rest."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+OURS = "oodgrid"
+SHARED_MODULES = (  # with which scores compute
+    *("builtins", "math", "random", "numpy", "numpy.linalg", "numpy.random"),
+    *("scipy.linalg", "scipy.sparse", "scipy.spatial.distance", "scipy.special", "scipy.stats"),
+)
+
+
+@contextmanager
+def restored(file: Path) -> Iterator[None]:
+    """Run the code of a file; afterwards the process is as before in all that `settings` names.
+
+    The command line that the code sees is that of a script without arguments, and what it prints goes to stderr:
+    `snakemake --dag` and others print what programs read.
+    """
+    argv, before = sys.argv, settings()
+    sys.argv = [str(file)]
+    try:
+        with redirect_stdout(sys.stderr), np.errstate(), warnings.catch_warnings():
+            yield
+    finally:
+        sys.argv = argv
+        os.chdir(before["the working directory"])
+        if dict(os.environ) != before["the environment"]:
+            os.environ.clear()
+            os.environ.update(before["the environment"])
+        random.setstate(before["the state of random"])
+        np.random.set_state(before["the state of numpy.random"])  # noqa: NPY002 (the global one is meant)
+        sys.setrecursionlimit(before["the limit of recursion"])
+
+
+def settings() -> dict[str, Any]:
+    """Return what every code of a process finds and could change, by words for it."""
+    return {
+        "NumPy's error state": np.geterr(),
+        "the working directory": Path.cwd(),
+        "the environment": dict(os.environ),
+        "the state of random": random.getstate(),
+        "the state of numpy.random": np.random.get_state(),  # noqa: NPY002 (the global one is meant)
+        "the filters of warnings": list(map(str, warnings.filters)),
+        "stdout or stderr": (id(sys.stdout), id(sys.stderr)),
+        "the limit of recursion": sys.getrecursionlimit(),
+    }
+
+
+def changed(before: dict[str, Any]) -> str:
+    """Return the words for what is no longer as `settings` found it; "" where all is."""
+    return ", ".join(name for name, found in settings().items() if not _same(found, before[name]))
+
+
+def namespaces() -> dict[str, tuple[int, ...]]:
+    """Return what stands behind the names of this package's modules and classes, and of those that it computes with."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, module in list(sys.modules.items()):
+        ours = name.split(".")[0] == OURS
+        if isinstance(module, ModuleType) and (ours or name in SHARED_MODULES):
+            for key, value in list(vars(module).items()):
+                if key[:2] == "__":
+                    continue
+                found[f"{name}.{key}"] = _standing(value)
+                if isinstance(value, type) and value.__module__ == name and ours:
+                    found |= {f"{name}.{key}.{k}": _standing(v) for k, v in list(vars(value).items()) if k[:2] != "__"}
+    return found
+
+
+def replaced(before: dict[str, tuple[int, ...]]) -> str:
+    """Return the first name behind which something else stands than before; "" where there is none."""
+    now = namespaces()
+    return next((name for name, found in before.items() if now.get(name, found) != found), "")
+
+
+def _standing(value: Any) -> tuple[int, ...]:
+    return tuple(map(id, (value, getattr(value, "__code__", None), getattr(value, "__defaults__", None))))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other

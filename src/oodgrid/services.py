@@ -1,0 +1,52 @@
+"""What a file system does for us where it can: rights, syncing, second names. FUSE, CIFS, NFS and exFAT refuse some.
+
+Whatever is refused is done without, and said once: a result does not depend on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+REFUSALS = frozenset(
+    {
+        errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS,
+        errno.ENOTTY, errno.EMLINK, errno.EXDEV, errno.ENODEV, errno.EBADF, errno.EISDIR,
+    }
+)  # fmt: skip
+
+
+def without(service: str, folder: Path, attempt: Callable[[], object]) -> bool:
+    """Try what the file system of a folder may refuse, and return whether it did it.
+
+    Args:
+        service: What it is, in a word or two.
+        folder: Where.
+        attempt: Does it.
+
+    Raises:
+        OSError: It failed for another reason, as a full or a broken disk.
+    """
+    try:
+        attempt()
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        _say(service, str(folder), os.strerror(error.errno))
+        return False
+    return True
+
+
+@cache
+def _said(service: str) -> list[str]:
+    return []
+
+
+def _say(service: str, folder: str, reason: str) -> None:
+    if not _said(service):
+        _said(service).append(folder)
+        print(f"oodgrid: the file system of {folder} refuses {service} ({reason}): done without", file=sys.stderr)

@@ -1,0 +1,67 @@
+"""Digests beside files that have no room for a seal of their own: tables, figures, the page.
+
+A manifest `<part>.digests.json` lies in the folder of an experiment, written last. It says of every file of a part of
+the report what its SHA-256 is, and what that of the files was from which it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from oodgrid.errors import OodgridError
+from oodgrid.store.tables import read_json, write_json
+
+DIGESTS = ".digests.json"
+MOST_NAMED = 12  # damaged files in one line
+
+
+def write_digests(manifest: Path, files: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Write down what files are, and what those are from which they were made; all lie below the manifest's folder."""
+    digests = {
+        what: {path.relative_to(manifest.parent).as_posix(): _sha256(path) for path in paths}
+        for what, paths in (("files", files), ("sources", sources))
+    }
+    write_json(manifest, digests)
+
+
+def check_digests(manifest: Path, missing: bool = True) -> int:
+    """Compare files with their manifest, and return how many there are.
+
+    Args:
+        manifest: What `write_digests` left.
+        missing: Whether a file that is not there is an error, too; Snakemake itself makes it again.
+
+    Raises:
+        OodgridError: A file is not as it was written, or was made from another source which is no newer, so that
+            Snakemake takes no notice; the message names them all, and what to do.
+    """
+    said, root = read_json(manifest), manifest.parent
+    changed = [path for path, digest in said["files"].items() if _differs(root / path, digest, missing)]
+    if changed:
+        named = ", ".join(str(root / path) for path in changed[:MOST_NAMED])
+        more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
+        one = len(changed) == 1
+        raise OodgridError(
+            f"{named}{more} {'is' if one else 'are'} not as {'it was' if one else 'they were'} written. "
+            f"Delete {'it' if one else 'them'}, and the next run makes {'it' if one else 'them'} again"
+        )
+    for path, digest in said["sources"].items():
+        source = root / path
+        known = source.exists() and source.stat().st_mtime <= manifest.stat().st_mtime
+        if known and _differs(source, digest, missing=False):
+            raise OodgridError(
+                f"{manifest.name.removesuffix(DIGESTS)} of {root} were made from another {path}, which has an older "
+                f"time. Delete {manifest}, and the next run makes them again"
+            )
+    return len(said["files"])
+
+
+def _differs(path: Path, digest: str, missing: bool) -> bool:
+    return _sha256(path) != digest if path.is_file() else missing
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
