@@ -145,8 +145,8 @@ def _validated(
         places = {_prunable(each["loc"]) for each in errors}
         left_out |= {place[0] for place in places if place}
         with suppress(ValidationError, OodgridError):  # where what is left is no whole
-            sound = _without(data, places)
-            stand_ins = {key: value for key, value in cls.stand_ins.items() if key in left_out and not sound.get(key)}
+            sound = {key: each for key, each in _without(data, places).items() if each or key not in left_out}
+            stand_ins = {key: each for key, each in cls.stand_ins.items() if key in left_out - set(sound)}
             made = None if () in places else handler(sound | stand_ins)
     if made is not None:
         said += made.mistakes(left_out)

@@ -88,7 +88,7 @@ def _text(path: Path) -> str:
 
 
 def _json(text: str) -> dict[str, Any] | None:
-    """Return what a JSON text says, whose rules for numbers and escapes are not those of YAML; None where it is none."""
+    """Return what a JSON text says, by JSON's rules for numbers and escapes; None where it is none."""
     try:
         raw = json.loads(text) if text.lstrip().startswith("{") else None
     except (ValueError, RecursionError):
