@@ -13,7 +13,7 @@ from oodgrid import cli, plan, store
 from oodgrid.config import parse
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
-VERBS += ("unlock", "export", "labels wordnet", "labels ask")
+VERBS += ("unlock", "check", "export", "labels wordnet", "labels ask")
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,16 @@ def test_a_wrong_command_line_is_2(oodgrid):
         status, out, err = oodgrid(*arguments)
         assert status == 2
         assert not out
-        assert "usage: oodgrid" in err
+        assert err.startswith("oodgrid: error: ")
+        assert err.count("\n") == 1
+    for arguments, said in (
+        (["lst"], "there is no 'lst': did you mean 'list'?; oodgrid --help"),
+        (["encode", "imges"], "there is no 'imges': did you mean 'images'?; oodgrid encode --help"),
+        (["list", "scores", "--resuls", "x"], "unknown argument '--resuls': did you mean --results?"),
+        (["import", "npz", "x", "--split", "tset"], "--split: there is no 'tset': did you mean 'test'?"),
+        (["l\x1b\udcff"], "there is no 'l\\x1b\\udcff'"),
+    ):
+        assert said in oodgrid(*arguments)[2]
 
 
 def test_debug_shows_where_and_its_absence_does_not(oodgrid, tmp_path):
@@ -108,6 +117,58 @@ def test_names_that_are_no_utf_8_can_be_said_everywhere(tmp_path):
     assert "\\udcff.h5 does not exist" in done.stdout
     fresh("inspect", strange, "--log", log)
     assert "\\udcff.h5 does not exist" in log.read_text(encoding="utf-8")
+
+
+def test_what_is_no_exception_is_one_line_too(oodgrid, monkeypatch):
+    for error in (
+        SystemExit(0),
+        type("PanicException", (BaseException,), {})("within"),
+        MemoryError(),
+        RecursionError(),
+    ):
+
+        def fails(kind, error=error):
+            raise error
+
+        monkeypatch.setattr("oodgrid.registry.entries", fails)
+        status, _, err = oodgrid("list", "scores")
+        assert status == 1
+        assert err.startswith("oodgrid: ")
+        assert err.count("\n") == 1
+
+
+def test_streams_that_are_closed_or_full_and_a_notebook_s_environment():
+    run = f"{sys.executable} -m oodgrid list label_lists"
+    for shell, status in ((f"{run} >&-", 0), (f"{run} 2>&-", 0), (f"MPLBACKEND=module://nothing {run}", 0)):
+        assert subprocess.run(["bash", "-c", shell], capture_output=True, text=True).returncode == status
+    done = subprocess.run(["bash", "-c", f"{run} > /dev/full"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in done.stderr
+
+
+def test_figures_are_drawn_without_a_notebook_s_backend(oodgrid, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    oodgrid("list", "methods")
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
+def test_check_says_all_that_stands_against_an_experiment(oodgrid, write_yaml, experiment_of, tmp_path):
+    results = ("--results", tmp_path / "results")
+    status, out, err = oodgrid("check", write_yaml(experiment_of()), *results)
+    assert (status, err) == (0, "")
+    assert "sound; 5 fits, 10 rows of metrics in results/mini/" in out
+    (tmp_path / "mine.py").write_text(
+        "from oodgrid.registry import score\n@score(needs=('logits',))\ndef mine(logits):\n    return -logits.max(1)\n"
+    )
+    gone = [{"name": name, "imported": {}} for name in ("a", "b")]
+    raw = experiment_of(
+        id_datasets=[{"name": "concepts", "ood": {"far": gone}}],
+        scores=["mcm", "mine"],
+        plugins=[str(tmp_path / "mine.py")],
+    )
+    status, _, err = oodgrid("check", write_yaml(raw), *results)
+    assert status == 1
+    assert [part in line for part, line in zip(("a/test.h5", "b/test.h5", "mine.py"), err.splitlines(), strict=True)]
 
 
 def test_a_closed_pipe_is_no_mistake():

@@ -129,6 +129,8 @@ def _known(error: BaseException) -> str | None:
         return f"out of memory{': ' * bool(text)}{text}; use fewer --cores, or a machine with more memory"
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read"
+    if isinstance(error, ImportError):
+        return f"{text}: install oodgrid's requirements again, as make run does"
     if isinstance(error, SystemExit):
         return f"a plugin or a library ended the run (exit status {printable(str(error.code), 100)}): take that out"
     if isinstance(error, UnicodeError):

@@ -14,35 +14,61 @@ def _our_lines(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("oodgrid:")]
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "says"),
-    [
-        (("methodes",), ["zero_shot"], "did you mean 'methods'?"),
-        (("scores",), ["mmc"], "did you mean 'mcm'?"),
-        (("methods",), ["tip_adaptor"], "did you mean 'tip_adapter'?"),
-        (("methods",), [{"name": "tip_adapter", "alfa": 1}], "did you mean 'alpha'?"),
-        (("backbones",), ["clip-vit-b23"], "did you mean 'clip-vit-b32'?"),
-        (("id_datasets", 0, "ood"), {"near": ["concepts-textres"]}, "did you mean 'concepts-textures'?"),
-        (("id_datasets", 0, "ood"), {"near": [{"name": "own", "imported": {}}]}, "overlaps ID set own"),
-        (("id_datasets", 0, "ood"), {"near": [{"name": "missing", "imported": {}}]}, "oodgrid import"),
-        (("id_datasets", 0, "ood"), {"near": [{"name": "l", "list": {"file": "config.yaml"}}]}, "config.yaml 'path'"),
-    ],
-)
-def test_a_mistake_in_the_config_is_one_line(imported, path, value, says):
+def test_all_mistakes_in_the_config_are_said_at_once_one_line_each(imported):
     clone, experiment = imported
     before = clone.times("**/*")
-    broken = copy.deepcopy(experiment)
-    place = broken
-    for step in path[:-1]:
-        place = place[step]
-    place[path[-1]] = value
-    broken["experiment"] = "broken"
+    broken = copy.deepcopy(experiment) | {
+        "experiment": "broken",
+        "methodes": ["zero_shot"],
+        "scores": ["mmc"],
+        "methods": ["tip_adaptor", {"name": "tip_adapter", "alfa": 1}],
+        "backbones": ["clip-vit-b23"],
+        "seeds": [1, 1],
+    }
+    broken["id_datasets"][0]["ood"] = {"near": ["concepts-textres", {"name": "own", "imported": {}}]}
     clone.write(broken)
     output = clone.snakemake(ok=False)
-    assert len(_our_lines(output)) == 1, output
-    assert says in _our_lines(output)[0]
+    said = ("methods", "mcm", "tip_adapter", "alpha", "clip-vit-b32", "concepts-textures")
+    wanted = [*(f"did you mean '{name}'?" for name in said), "overlaps ID set own", "seed 1 is listed twice"]
+    lines = _our_lines(output)
+    assert [part for part in wanted if not any(part in line for line in lines)] == []
+    assert len(lines) == len(wanted), output
     assert "Traceback" not in output
     assert clone.times("**/*") == before
+
+
+def test_all_imports_that_are_missing_are_said_at_once(imported):
+    clone, experiment = imported
+    missing = [{"name": name, "imported": {}} for name in ("missing", "gone")]
+    experiment["id_datasets"][0]["ood"] = {"near": missing}
+    clone.write(experiment | {"experiment": "broken"})
+    lines = _our_lines(clone.snakemake(ok=False))
+    assert len(lines) == 2
+    assert all("oodgrid import" in line and name in line for name, line in zip(("missing", "gone"), lines, strict=True))
+
+
+@pytest.mark.parametrize("given", [[], ["--configfile", "config.yaml"]])
+def test_what_snakemake_would_lose_or_read_as_something_else_is_refused(imported, given):
+    clone, _ = imported
+    before = clone.times("**/*")
+    config = clone.folder / "config.yaml"
+    first = len(config.read_text(encoding="utf-8").splitlines()) + 1
+    config.write_text(config.read_text(encoding="utf-8") + "seeds: [1:30]\nseeds: [.inf]\n", encoding="utf-8")
+    lines = _our_lines(clone.snakemake("-n", *given, ok=False))
+    assert f"line {first}: the key 'seeds' stands here and in line" in lines[0]
+    assert f"line {first + 1}: the key 'seeds'" in lines[1]
+    assert "'1:30' is a number in base 60" in lines[2]
+    assert ".inf is no number" in lines[3]
+    assert clone.times("**/*") == before
+
+
+def test_a_default_config_that_snakemake_cannot_read_is_one_line(clone):
+    growing = "".join(f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}\n" for i in range(1, 40))
+    for content in (f"seeds: {'[' * 900}\n", f"a0: &a0 {{x: 1}}\n{growing}"):
+        (clone.folder / "config.yaml").write_text(content)
+        output = clone.snakemake("-n", ok=False)
+        assert len(_our_lines(output)) == 1
+        assert "Traceback" not in output
 
 
 def _flip(path):

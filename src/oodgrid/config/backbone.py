@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from oodgrid import catalogue
-from oodgrid.config.base import Slug, Strict, expand
+from oodgrid.config.base import Seed, Slug, Strict, expand
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
 
@@ -26,13 +26,15 @@ class Backbone(Strict):
         description="A tag of open_clip or timm, a .pt or .safetensors file, package:FILE, or random."
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of the file, checked before it is read.")
-    seed: int = Field(0, ge=0, description="Of random weights, for trials.")
+    seed: Seed = Field(0, description="Of random weights, for trials.")
     model_config_file: str | None = Field(None, description="JSON of the architecture, or package:FILE.")
     precision: Literal["fp32", "bf16", "fp16", "amp_bf16", "amp_fp16"] = Field(
         "fp32", description="Arithmetic of the encoder; amp_: mixed. What it changes is measured and recorded."
     )
-    size: int | None = Field(None, ge=1, description="Pixels a side that the encoder sees. Default: the weights' own.")
-    resize: int | None = Field(None, ge=1, description="Short side before the centre is cut. Default: size.")
+    size: int | None = Field(
+        None, ge=1, le=10_000, description="Pixels a side that the encoder sees. Default: the weights' own."
+    )
+    resize: int | None = Field(None, ge=1, le=10_000, description="Short side before the centre is cut. Default: size.")
     interpolation: Literal["bicubic", "bilinear"] | None = Field(None, description="Default: the weights' own.")
     resize_mode: Literal["shortest", "longest", "squash"] | None = Field(None, description="Default: the weights' own.")
     mean: tuple[float, float, float] | None = Field(None, description="Default: the weights' own.")

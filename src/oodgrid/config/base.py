@@ -20,13 +20,13 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from oodgrid.config.values import LARGEST
 from oodgrid.errors import OodgridError, near, unknown
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 SPLITS = ("train", "val", "test")
 LONGEST_NAME = 100
 MOST = 1_000_000  # of whatever a config counts: images, views, pixels
-LARGEST = 2**63 - 1  # of a whole number in a table
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 MISTAKE = "mistake"  # the type of those of pydantic's errors whose text is ours
 
@@ -145,8 +145,9 @@ def _validated(
         places = {_prunable(each["loc"]) for each in errors}
         left_out |= {place[0] for place in places if place}
         with suppress(ValidationError, OodgridError):  # where what is left is no whole
-            stand_ins = {key: value for key, value in cls.stand_ins.items() if (key,) in places}
-            made = None if () in places else handler(_without(data, places) | stand_ins)
+            sound = {key: each for key, each in _without(data, places).items() if each or key not in left_out}
+            stand_ins = {key: each for key, each in cls.stand_ins.items() if key in left_out - set(sound)}
+            made = None if () in places else handler(sound | stand_ins)
     if made is not None:
         said += made.mistakes(left_out)
     if said or errors or made is None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from oodgrid import catalogue
-from oodgrid.config.base import SPLITS, Slug, Strict
+from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
 from oodgrid.config.sources import (
     ConceptWorld,
     Generated,
@@ -26,17 +26,17 @@ from oodgrid.errors import OodgridError
 class Splits(Strict):
     """Seeded per-class splits of a set that comes without: the rest is the test split."""
 
-    train: int = Field(ge=1, description="Images a class.")
-    val: int = Field(ge=1, description="Images a class.")
-    seed: int = Field(0, ge=0)
+    train: int = Field(ge=1, le=MOST, description="Images a class.")
+    val: int = Field(ge=1, le=MOST, description="Images a class.")
+    seed: Seed = 0
 
 
 class Views(Strict):
     """Augmented views of the training images that the few-shot draws use; methods take them by `views: FAMILY`."""
 
     family: Literal["rrc08", "rrc50"] = Field(description="Random resized crops of .08-1 or .5-1 of the area, flipped.")
-    count: int = Field(10, ge=1, description="Views an image.")
-    seed: int = Field(0, ge=0)
+    count: int = Field(10, ge=1, le=1000, description="Views an image.")
+    seed: Seed = 0
     local_features: bool = Field(False, description="Local features of every view too.")
 
 
@@ -91,7 +91,9 @@ class Dataset(Strict):
         False, description="Turn photographs upright as their EXIF says; published numbers are without."
     )
     on_error: Literal["stop", "skip"] = Field("stop", description="At a broken image: stop, or leave it out, recorded.")
-    shards: int = Field(1, ge=1, description="Encode as so many jobs, for large sets; changes nothing in the result.")
+    shards: int = Field(
+        1, ge=1, le=10_000, description="Encode as so many jobs, for large sets; changes nothing in the result."
+    )
     semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
     covariate_shift: int | None = Field(None, description="Where it is known: grade of covariate shift.")
 

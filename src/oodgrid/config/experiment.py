@@ -16,7 +16,7 @@ from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
-from oodgrid.config.reading import Wrong
+from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 
 KINDS = ("near", "far", "covariate")
@@ -124,7 +124,13 @@ class IdDataset(Dataset):
 class Experiment(Strict):
     """The grid: every backbone x ID set x method x shots x seed, under every score, against every OOD set."""
 
-    stand_ins: ClassVar[dict[str, Any]] = {"experiment": "mistaken"}
+    stand_ins: ClassVar[dict[str, Any]] = {
+        "experiment": "mistaken",
+        "backbones": [{"name": "mistaken", "model": "mistaken", "pretrained": "random"}],
+        "id_datasets": [{"name": "mistaken", "generated": {"kind": "noise"}, "ood": {"far": ["noise"]}}],
+        "methods": ["zero_shot"],
+        "scores": ["msp"],
+    }
 
     experiment: Slug = Field(description="Results go to results/<experiment>/.")
     plugins: list[str] = Field([], description="Python files with scores or methods of your own.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from oodgrid import catalogue
-from oodgrid.config.base import Slug, Strict, expand
+from oodgrid.config.base import Seed, Slug, Strict, expand
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256
 
@@ -35,7 +35,7 @@ class Lexicographer(Strict):
         None,
         description="csp, conjugated semantic pool: every adjective with one of 14 superclasses, as 'red object'.",
     )
-    seed: int = Field(0, ge=0, description="Of the draw of superclasses.")
+    seed: Seed = Field(0, description="Of the draw of superclasses.")
 
     @property
     def identity(self) -> dict[str, Any]:

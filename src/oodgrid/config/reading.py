@@ -7,36 +7,23 @@ Whatever this reader accepts, the two read alike.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from oodgrid.config.values import DEEPEST, KEYS, MOST_VALUES, Wrong, marked
 from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable
 
-MOST_BYTES = 2_000_000  # what is written down for the jobs, with the limits below, stays under it
-MOST_VALUES = 20_000
-MOST_CHARACTERS = 10_000  # of one text
-MOST_TEXT = 400_000  # characters of all texts
-DEEPEST = 40
+MOST_BYTES = 1_000_000  # what is written down for the jobs, within the limits of values, stays under it
 LONGEST_NUMBER = 40
-LARGEST = 2**63 - 1
 
 TAG = "tag:yaml.org,2002:"
 PLAIN = {TAG + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 NUMBER = re.compile(r"(?=.*[0-9])[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """Stands in a config for a value that no config can hold, until whatever reads it says so."""
-
-    said: str
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -67,9 +54,10 @@ def read(path: Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         OodgridError: It cannot be read at all.
     """
-    text = _spaced(_text(path))
-    try:
-        loader = _Loader(text, f"config {path}")
+    text = _text(path)
+    as_json = _json(text)
+    try:  # JSON too: where a key stands twice, its own reader does not say. It has no tabs but between values.
+        loader = _Loader(text if as_json is None else text.replace("\t", " "), f"config {path}")
         raw = loader.get_single_data()
     except yaml.YAMLError as error:
         raise OodgridError(f"config {path}{_where(error)}: {_problem(error)}") from error
@@ -79,83 +67,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise OodgridError(f"config {path} is empty or no mapping: see config.yaml for an example")
     if "__use_yte__" in raw:
         raise OodgridError(f"config {path}: templates of yte are not read: take __use_yte__ out")
-    raw, said = marked(raw, f"config {path}")
+    raw, said = marked(raw if as_json is None else as_json, f"config {path}")
     return raw, [*loader.said, *said]
-
-
-def marked(raw: dict[str, Any], what: str) -> tuple[dict[str, Any], list[str]]:
-    """Return a parsed config with every value that none can hold replaced by `Wrong`, and a line for each.
-
-    Args:
-        raw: Whatever a reader of YAML or JSON gives.
-        what: What it is, as "config experiments/mine.yaml".
-
-    Raises:
-        OodgridError: It is too deep or too long to be looked through.
-    """
-    marker = _Marker(what)
-    return marker.marked(raw, ""), marker.said
-
-
-class _Marker:
-    def __init__(self, what: str) -> None:
-        self.what, self.values, self.characters = what, 0, 0
-        self.said: list[str] = []
-
-    def marked(self, value: Any, place: str, depth: int = 0) -> Any:
-        self.values += 1
-        if depth > DEEPEST:
-            raise OodgridError(f"{self.what}: nested deeper than {DEEPEST}, or a part that holds itself: take it out")
-        self.characters += len(value) if isinstance(value, str) else 0
-        for count, most, of in ((self.values, MOST_VALUES, "values"), (self.characters, MOST_TEXT, "characters")):
-            if count > most:
-                raise OodgridError(f"{self.what}: more than {most} {of}: write long lists in files of their own")
-        dot = "." if place else ""
-        if isinstance(value, list):
-            return [self.marked(inner, f"{place}{dot}{number}", depth + 1) for number, inner in enumerate(value)]
-        if isinstance(value, dict):
-            sound = {key: inner for key, inner in value.items() if self._sound_key(key, place)}
-            return {k: self.marked(inner, f"{place}{dot}{printable(k, 40)}", depth + 1) for k, inner in sound.items()}
-        why = None if isinstance(value, Wrong) else _wrong(value)
-        return value if why is None else self._say(place, why)
-
-    def _sound_key(self, key: Any, place: str) -> bool:
-        if isinstance(key, Wrong):  # has been said
-            return False
-        why = _wrong(key) if isinstance(key, str) else KEYS
-        if why:
-            self._say(place, f"the key {brief(key)}: {why}")
-        return not why
-
-    def _say(self, place: str, why: str) -> Wrong:
-        self.said.append(f"{self.what}: {place}{': ' * bool(place)}{why}")
-        return Wrong(self.said[-1])
-
-
-KEYS = "a key is a text: write it in quotes (YAML reads on, off, yes, no as true or false)"
-
-
-def _wrong(value: Any) -> str | None:
-    """Return what is wrong with one value, as no config can hold it."""
-    if isinstance(value, str):
-        return _wrong_text(value)
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int):
-        return None if -LARGEST <= value <= LARGEST else f"{brief(value)} is too large: {LARGEST} is the most"
-    if isinstance(value, float):
-        return None if math.isfinite(value) else f"{value} is no number to compute with: give a finite one"
-    return f"{brief(value)} is read as {type(value).__name__}: write a text in quotes, a number, or a list"
-
-
-def _wrong_text(text: str) -> str | None:
-    if len(text) > MOST_CHARACTERS:
-        return f"a text of {len(text)} characters: {MOST_CHARACTERS} at most"
-    strange = next((c for c in text if c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff"), None)
-    if strange is None:
-        return None
-    mend = "; write it in one line, or with >- in place of > and |" if strange == "\n" else ""
-    return f"{brief(text)} holds the character U+{ord(strange):04X}, which is no text: take it out{mend}"
 
 
 def _text(path: Path) -> str:
@@ -174,17 +87,13 @@ def _text(path: Path) -> str:
         raise OodgridError(f"config {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
 
 
-def _spaced(text: str) -> str:
-    """Return JSON that is indented by tabs as YAML can read it; within its texts JSON has no tabs."""
-    return text.replace("\t", " ") if "\t" in text and text.lstrip().startswith("{") and _is_json(text) else text
-
-
-def _is_json(text: str) -> bool:
+def _json(text: str) -> dict[str, Any] | None:
+    """Return what a JSON text says, by JSON's rules for numbers and escapes; None where it is none."""
     try:
-        json.loads(text)
+        raw = json.loads(text) if text.lstrip().startswith("{") else None
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
+    return raw if isinstance(raw, dict) else None
 
 
 def _where(error: yaml.YAMLError) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from oodgrid.config.base import SPLITS, Strict
+from oodgrid.config.base import MOST, SPLITS, Strict
 from oodgrid.errors import OodgridError
 
 
@@ -18,9 +18,9 @@ class ConceptWorld(Strict):
     blur: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
     noise: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
     contrast: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
-    train: int = Field(0, ge=0, description="Images a class.")
-    val: int = Field(0, ge=0, description="Images a class.")
-    test: int = Field(40, ge=1, description="Images a class.")
+    train: int = Field(0, ge=0, le=10_000, description="Images a class.")
+    val: int = Field(0, ge=0, le=10_000, description="Images a class.")
+    test: int = Field(40, ge=1, le=10_000, description="Images a class.")
 
     @model_validator(mode="after")
     def _train_with_val(self) -> ConceptWorld:
@@ -33,7 +33,7 @@ class Generated(Strict):
     """Images without ID classes that need no files."""
 
     kind: Literal["textures", "noise", "digits"]
-    images: int = Field(600, ge=1, description="How many; digits takes all of scikit-learn's at most.")
+    images: int = Field(600, ge=1, le=MOST, description="How many; digits takes all of scikit-learn's at most.")
 
 
 class Idx(Strict):

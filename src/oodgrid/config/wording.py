@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from oodgrid.config.base import LARGEST, MISTAKE
-from oodgrid.config.reading import Wrong
+from oodgrid.config.base import MISTAKE
+from oodgrid.config.values import LARGEST, Wrong
 from oodgrid.errors import brief, near, printable
 
 WANTED = {
