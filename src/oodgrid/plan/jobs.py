@@ -17,6 +17,7 @@ import yaml
 from oodgrid import grid, store
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
+from oodgrid.plugins import apart
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,12 @@ def _plain(value: Any) -> Any:
 
 
 def job_environment(source: Path) -> str:
-    """Return the shell line that comes before every job: this package first, then what the user's PYTHONPATH names.
+    """Return the shell line that comes before every job, which gives it the environment in which plugins are tried.
 
     Conda environments unset PYTHONPATH, so that it is said again. Snakemake fills in braces, hence they are doubled.
     """
-    places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    line = f"export PYTHONPATH={shlex.quote(os.pathsep.join(dict.fromkeys(places)))}; "
-    return line.replace("{", "{{").replace("}", "}}")
+    exported = (f"{name}={shlex.quote(value)}" for name, value in apart.job_variables(source).items())
+    return f"export {' '.join(exported)}; ".replace("{", "{{").replace("}", "}}")
 
 
 def gpu_per_job() -> int:
