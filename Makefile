@@ -1,4 +1,4 @@
-# make run    everything on a fresh machine: environment, package, default experiment
+# make run    everything on a fresh machine: environment, package, default experiment (CONFIG=FILE: another)
 # make test   the same environment, then checks and tests
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +14,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 run: $(STAMP)
 	@python -m oodgrid unlock
-	python -m snakemake --cores $(CORES)
+	$(if $(CONFIG),@python -m oodgrid check "$(CONFIG)")
+	python -m snakemake --cores $(CORES) $(if $(CONFIG),--configfile "$(CONFIG)")
 
 test: $(STAMP) lint
 	python -m pytest -n auto --dist loadfile -m "not slow"

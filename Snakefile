@@ -8,6 +8,15 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
+include: "workflow/rules/reading.smk"
+
+
+# An experiment given by --configfile replaces the default: Snakemake would merge the two.
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/adapt.smk"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -447,6 +448,23 @@ def test_who_reads_holds_on_to_what_was_opened(tmp_path, make_features, monkeypa
     monkeypatch.setattr(hdf5, "read_seal", deleted_meanwhile)
     assert same_features(store.read_features(tmp_path / "f.h5"), make_features())
     assert not (tmp_path / "f.h5").exists()
+
+
+def test_a_file_that_another_run_makes_again_is_waited_for(tmp_path, make_features, monkeypatch, capfd):
+    """As the workflow asks, whose jobs start when all their inputs are there."""
+    path = tmp_path / "f.h5"
+    store.write_features(path, make_features())
+    path.rename(tmp_path / "other.h5")
+    monkeypatch.setenv("OODGRID_WAIT", "30")
+    back = threading.Timer(0.5, lambda: (tmp_path / "other.h5").rename(path))
+    back.start()
+    assert same_features(store.read_features(path), make_features())
+    back.join()
+    assert "f.h5 is missing: it was there before" in capfd.readouterr().err
+    monkeypatch.setenv("OODGRID_WAIT", "0.3")
+    assert "none.h5 is missing" in failure(store.read_features, tmp_path / "none.h5")
+    monkeypatch.setenv("OODGRID_WAIT", "1000")
+    assert "is missing" in failure(store.read_json, tmp_path / "kept" / "none.json")  # there it is looked for
 
 
 def test_too_little_memory_is_no_damage(one_of_each, monkeypatch):

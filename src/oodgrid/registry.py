@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
@@ -24,7 +23,6 @@ from oodgrid import plugins
 from oodgrid.errors import OodgridError, all_of, brief, unknown
 from oodgrid.identity import code_fingerprint
 
-EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
 # Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
@@ -219,17 +217,16 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
 def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) -> None:
     if key not in entry.params:
         raise unknown(f"parameter of {entry.kind} {entry.name}", key, entry.params or ["none: it has no parameters"])
-    adapter = TypeAdapter(entry.types[key], config=ConfigDict(strict=True, allow_inf_nan=False))
+    # Strict, pydantic takes no true for 1; else it takes '3' for 3, which is how Snakemake's --config gives numbers.
+    flags = isinstance(value, bool) or (isinstance(value, list) and any(isinstance(each, bool) for each in value))
+    adapter = TypeAdapter(entry.types[key], config=ConfigDict(strict=flags, allow_inf_nan=False))
     try:
-        checked[key] = adapter.validate_json(json.dumps(value))  # JSON's rules: no text is a number, a list is a tuple
+        checked[key] = adapter.validate_python(value)
     except ValidationError as error:
-        try:  # 1e-3 is a text to YAML, which wants 1.0e-3
-            checked[key] = adapter.validate_python(float(value) if EXPONENT.fullmatch(value) else None)
-        except (ValidationError, TypeError):
-            said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
-            raise OodgridError(
-                f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {said} is wanted"
-            ) from None
+        said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+        raise OodgridError(
+            f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {said} is wanted"
+        ) from None
 
 
 def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:

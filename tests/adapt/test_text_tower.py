@@ -257,3 +257,19 @@ def test_less_precision_in_the_layers_alone(tower, precision):
 def test_an_image_only_backbone_has_no_text_tower(tower):
     with pytest.raises(Skip, match="backbone mini has no text tower"):
         text_tower.of(replace(tower.loaded, tokenizer=None))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_context_that_pushes_names_beyond_the_end_is_refused(tower, plain):
+    """The official code cuts them without a word, and classes end with one embedding."""
+    tower = PlainTower(tower.loaded) if plain else tower
+    names = ["fox", " ".join(["sea"] * 60)]
+    prompts = tower.prompts(names)
+    with torch.no_grad():
+        assert tower.encode(torch.zeros(4, tower.width), prompts).shape[0] == 2
+        with pytest.raises(Skip, match="context tokens"):
+            tower.encode(torch.zeros(16, tower.width), prompts)
+    with pytest.raises(Skip, match="too long for the 77 tokens"):
+        tower.prompts(["fox", " ".join(["sea"] * 100)])
+    with pytest.raises(Skip, match="'sea otter' and 'Sea Otter' are one text"):
+        tower.prompts(["sea_otter", "fox", "Sea Otter"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -22,7 +25,7 @@ class Model:
 
     def __init__(self):
         self.answers, self.asked, self.headers, self.status, self.wait = [], [], [], 200, 0.0
-        self.location = None
+        self.location, self.reason, self.more_headers = None, None, {}
 
     def reply(self, body):
         self.asked.append(body)
@@ -41,7 +44,9 @@ def model():
             time.sleep(model.wait)
             if isinstance(answer, str):
                 answer = json.dumps({"choices": [{"message": {"role": "assistant", "content": answer}}]}).encode()
-            self.send_response(model.status)
+            self.send_response(model.status, model.reason)
+            for name, value in model.more_headers.items():
+                self.send_header(name, value)
             if model.location:
                 self.send_header("Location", model.location)
             self.end_headers()
@@ -51,7 +56,7 @@ def model():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     model.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     yield model
@@ -145,6 +150,118 @@ def test_the_key_is_sent_and_written_nowhere(model, tmp_path):
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and "s3cret" in p.read_text()]
 
 
+KEY = "sk-proj-Ab3dEf6hIj9kLm2n"
+ECHOES = {
+    "whole": KEY,
+    "header": f"Authorization: Bearer {KEY}",
+    "part": f"Incorrect key {KEY[:9]}*****{KEY[-4:]}",
+    "end": f"…{KEY[-10:]}",
+    "upper": KEY.upper(),
+    "spaced": " ".join(KEY),
+    "quoted": quote(KEY, safe="").replace("A", "%41"),
+    "escaped": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "json": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "base64": base64.b64encode(KEY.encode()).decode(),
+    "base64 of more": base64.b64encode(f"user:{KEY}".encode()).decode(),
+    "hex": KEY.encode().hex(),
+    "backwards": KEY[::-1],
+}
+
+
+def leaks(text):
+    """Whether any eight characters in a row of the key stand there, or what an endpoint made of it."""
+    return any(KEY[k : k + 8] in text for k in range(len(KEY) - 7)) or any(said in text for said in ECHOES.values())
+
+
+@pytest.fixture
+def everywhere(model, tmp_path, monkeypatch, capfd):
+    """What `oodgrid labels ask` shows and leaves anywhere: screen, log, files, with --debug too."""
+
+    def call(url=None):
+        monkeypatch.setenv("A_KEY", KEY)
+        (tmp_path / "names.txt").write_text("cat\ndog\n")
+        results, found = tmp_path / "results", []
+        for more in ([], ["--debug"]):
+            command = ["labels", "ask", tmp_path / "far.json", "--endpoint", url or model.url, "--model", "m", "--kind"]
+            command += ["far", "--count", 2, "--results", results, "--classes", tmp_path / "names.txt"]
+            main([*map(str, command), "--key-env", "A_KEY", "--log", str(tmp_path / "log"), "--timeout", "5", *more])
+            captured = capfd.readouterr()
+            found += [captured.out, captured.err]
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        return "\n".join([*found, *(str(path) for path in files), *(path.read_text() for path in files)])
+
+    return call
+
+
+def reply(model, place, echo):
+    """Let an endpoint repeat the key somewhere."""
+    model.status, model.reason, model.more_headers, model.answers = 200, None, {}, ["oak\nelm"]
+    if place in ("reason", "error body"):
+        model.status = 401
+    if place == "reason":
+        model.reason = echo.encode("latin-1", "replace").decode("latin-1")
+    elif "body" in place:
+        model.answers = [json.dumps({"error": {"message": echo}}).encode()]
+    elif place == "header":
+        model.more_headers, model.answers = {"X-Echo": echo.encode("ascii", "replace").decode()}, [b"no"]
+    else:
+        model.answers = [place.format(echo)]
+
+
+@pytest.mark.parametrize(
+    "place", ["reason", "body", "error body", "header", "{}", "oak\n{}\nelm", "I am a parrot, I say {} all day long."]
+)
+def test_a_key_that_comes_back_is_shown_and_kept_nowhere(model, everywhere, place):
+    for name, echo in ECHOES.items():
+        reply(model, place, echo)
+        said = everywhere()
+        assert "oodgrid: " in said
+        assert not leaks(said), name
+
+
+@pytest.mark.parametrize("url", [f"?key={KEY}", f"/{KEY}", f"#{KEY}"])
+def test_a_key_in_the_url_is_refused_and_not_shown(model, everywhere, url):
+    for given in (model.url + url, model.url.replace("//", f"//user:{KEY}@")):
+        said = everywhere(given)
+        assert "holds a password, a key or a query" in said
+        assert not leaks(said)
+    assert not model.asked
+
+
+@pytest.mark.parametrize("key", ["s3cret\n", "s3 cret12345", "schlüssel-123", "\x00abcdefgh"])
+def test_what_is_no_key_is_refused_and_not_shown(model, tmp_path, key):
+    line = failure(lambda: Endpoint(model.url, "m", tmp_path, key=key))
+    assert "the key holds white space" in line
+    assert key not in line
+
+
+def test_a_key_stands_in_no_representation(model, tmp_path):
+    assert KEY not in repr(Endpoint(model.url, "m", tmp_path, key=KEY))
+
+
+def test_who_speaks_no_http_is_one_line(tmp_path):
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        connection, _ = server.accept()
+        connection.recv(1 << 16)
+        connection.sendall(f"{KEY} is no status line\r\n\r\n".encode())
+        connection.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    endpoint = Endpoint(f"http://127.0.0.1:{server.getsockname()[1]}/v1", "m", tmp_path, key=KEY, timeout=5)
+    assert "does not answer in HTTP (BadStatusLine)" in failure(ask, endpoint, "far", ["cat"], 1)
+    thread.join()
+    server.close()
+
+
+@pytest.mark.parametrize("key", ["none", "EMPTY", "k"])
+def test_keys_of_local_servers_are_no_secrets(model, tmp_path, key):
+    model.answers = ["oak\nempty road\nnonesuch"]
+    assert len(ask(Endpoint(model.url, "m", tmp_path, key=key), "far", ["cat"], 3)["far"]) == 3
+
+
 def test_no_redirection_takes_the_key_along(model, tmp_path):
     model.answers, model.status, model.location = ["a"], 302, "http://127.0.0.1:9/elsewhere"
     assert "refuses, 302" in failure(ask, Endpoint(model.url, "m", tmp_path, key="k"), "far", ["cat"], 1)
@@ -176,7 +293,7 @@ def test_nobody_there_is_one_line(model, tmp_path):
     assert "http://127.0.0.1:1/v1 cannot be reached" in failure(
         ask, Endpoint("http://127.0.0.1:1/v1", "m", tmp_path), "far", ["cat"], 1
     )
-    assert "file:///etc is no endpoint" in failure(ask, Endpoint("file:///etc", "m", tmp_path), "far", ["cat"], 1)
+    assert "file:///etc is no endpoint" in failure(lambda: Endpoint("file:///etc", "m", tmp_path))
 
 
 @pytest.mark.parametrize(

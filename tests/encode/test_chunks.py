@@ -275,6 +275,17 @@ def test_nothing_but_broken_images_is_one_line(encode, folder):
         encode(on_error="skip")
 
 
+def test_an_image_for_which_memory_is_too_small_is_never_skipped(encode, folder, monkeypatch):
+    """It may be sound, and another machine would have it in its numbers."""
+
+    def load(image):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(OodgridError, match="too little memory to decode it"):
+        encode(on_error="skip")
+
+
 def test_after_a_broken_image_skipping_goes_on_where_stopping_stopped(encode, folder, encoded_rows):
     break_one(folder, COUNT - 1)
     with pytest.raises(OodgridError, match="or write on_error: skip"):

@@ -15,6 +15,7 @@ from oodgrid.encode.importing import import_experiment, import_text
 from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts, shuffled
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
+from oodgrid.inspection import describe
 
 torch = pytest.importorskip("torch")
 
@@ -87,6 +88,19 @@ def test_classes_of_an_imported_set_are_those_of_its_texts(tmp_path, backbone, e
     experiment = parse(experiment_of(id_datasets=sets, label_lists=[{**LIST, "drop_classes_of": "pets"}]))
     path = encode_labels(tmp_path, experiment, backbone, experiment.label_list("far"))
     assert store.read_texts(path).classnames == ["tree", "été", "red"]
+
+
+def test_labels_that_the_tower_cuts_are_counted_and_said(encoded, tmp_path, capsys):
+    """Its 20 places hold 18 tokens of words."""
+    assert "cut" not in encoded().provenance["text"]
+    long = " ".join(["tree"] * 30)
+    found = encoded(labels=["cat", long, long + " house", "tree"], templates=["a photo of a {}"])
+    assert found.provenance["text"]["cut"] == {"labels": 2, "first": long}
+    line = "label list far: 2 of 4 labels are longer than the text tower of untrained takes, and were cut, the first: "
+    assert line in capsys.readouterr().err
+    said = describe(tmp_path / "text/untrained/labels/far.h5")
+    assert "cut:" in said
+    assert "labels: 2" in said
 
 
 def test_batches_and_chunks_change_nothing(encoded, monkeypatch, tmp_path):

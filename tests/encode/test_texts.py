@@ -5,7 +5,7 @@ import pytest
 
 from oodgrid import backbones, plan, store
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode.texts import encode_texts
+from oodgrid.encode.texts import encode_shuffled, encode_texts
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")
@@ -60,3 +60,23 @@ def test_names_come_from_the_images_where_none_are_given(tmp_path, untrained):
 def test_without_names_it_is_one_line(tmp_path, untrained):
     with pytest.raises(OodgridError, match="noise has no class names"):
         encode_texts(tmp_path, Backbone(**untrained), Dataset(name="noise", generated={"kind": "noise", "images": 2}))
+
+
+LONG = "a " * 30
+
+
+def test_class_names_that_the_tower_cuts_are_refused(tmp_path, untrained):
+    """Its 20 places hold 18 tokens of words: both classes would be the same text."""
+    for names in (["cat", LONG + "dog"], [LONG + "cat", LONG + "dog"]):
+        with pytest.raises(OodgridError, match="too long for the 20 tokens of the text tower of untrained"):
+            encoded(tmp_path, untrained, classnames=names)
+        with pytest.raises(OodgridError, match="too long for the 20 tokens"):
+            encode_shuffled(tmp_path, Backbone(**untrained), Dataset(name="d", folder="nowhere", classnames=names))
+    with pytest.raises(OodgridError, match="1 of 2 class names are too long"):  # by the second template alone
+        encoded(tmp_path, untrained, classnames=["cat", "a " * 15], templates=["{}", "a photo of the nice {}"])
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_classes_that_are_one_text_are_refused(tmp_path, untrained):
+    with pytest.raises(OodgridError, match="the classes 'Cat' and 'cat' are one text to untrained"):
+        encoded(tmp_path, untrained, classnames=["Cat", "dog", "cat"])

@@ -1,12 +1,7 @@
 # What the rules share: the validated experiment, the lists of files that it adds up to, fingerprints of code.
-import sys
-
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-
 from oodgrid import grid, paths, plan, registry, unlock
 from oodgrid.cli.checking import check_experiment
-from oodgrid.config import check_config_files, parse as parse_experiment
-from oodgrid.errors import printed
+from oodgrid.config import parse as parse_experiment
 from oodgrid.identity import code_fingerprint
 
 # Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
@@ -15,27 +10,14 @@ shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
 
 RESULTS = Path("results")
 
-# Read strictly first, for Snakemake's own reader forgets a key that stands twice.
-try:
-    check_config_files(map(Path, workflow.configfiles or ["config.yaml"]))
-except BaseException as error:
-    sys.exit(printed(error))
-
-
-# An experiment given by --configfile replaces the default: Snakemake would merge the two.
-if not workflow.configfiles:
-
-    configfile: "config.yaml"
-
-
 try:
     experiment = parse_experiment(config)
-    if (
-        workflow.is_main_process
-    ):  # on the node of a cluster a job checks what it reads itself
+    # On the node of a cluster a job checks what it reads itself.
+    if workflow.is_main_process:
         check_experiment(RESULTS, experiment)
+# A plugin's sys.exit and a panic of polars are no Exception.
 except BaseException as error:
-    sys.exit(printed(error))
+    sys.exit(printed(error, DEBUG))
 
 EXPERIMENT = experiment.experiment
 PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)

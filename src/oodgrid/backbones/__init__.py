@@ -96,6 +96,8 @@ class LoadedBackbone:
             raise OodgridError(
                 f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
             )
+        if strange := next((text for text in texts if not _is_unicode(text)), None):
+            raise OodgridError(f"the text {strange!a} is no Unicode, which tokenizers need: rename the class or label")
         tokens = self.tokenizer(texts)
         if self.vocabulary is not None:
             for text, row in zip(texts, tokens.tolist(), strict=True):
@@ -117,6 +119,10 @@ class LoadedBackbone:
         mixed = getattr(torch, MIXED.get(precision, "bfloat16"))
         with torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
             return function(self.model, given)
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or text.encode("utf-8", "ignore").decode() == text
 
 
 def _encode_image(model: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:

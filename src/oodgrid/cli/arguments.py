@@ -27,7 +27,8 @@ class Parser(argparse.ArgumentParser):
             given, known = found["given"].strip("'\""), re.findall(r"[\w-]+", found["known"])
             meant = near(given, known)
             hint = f"did you mean '{meant}'?" if meant else f"known: {', '.join(known)}"
-            return f"unknown {found['what']} '{printable(given, 100)}': {hint}"
+            option = f"{found['what']}: " if found["what"].startswith("-") else ""
+            return f"{option}there is no '{printable(given, 100)}': {hint}"
         if found := STRANGE.match(message):
             first = found["given"].split()[0]
             meant = near(first.split("=")[0], _options(self)) if first.startswith("--") else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_experiment(results: Path, experiment: Experiment) -> None:
-    """Raise what stands against an experiment: sources, cached and final files that do not fit, what is no plugin.
+    """Raise what stands against an experiment: cached files that do not fit, what is missing, what cannot be read.
 
     Raises:
         OodgridError: `Mistakes` has a line for each.
@@ -22,19 +22,14 @@ def check_experiment(results: Path, experiment: Experiment) -> None:
     from oodgrid import plan
     from oodgrid.errors import all_of
 
-    whole = (plan.check_identities, plan.check_imports, plan.check_finished, _check_sources)
-    checks = [partial(check, results, experiment) for check in whole]
-    plugins = [partial(_check_plugin, score) for score in experiment.scores if experiment.plugins]
-    all_of(*checks, *plugins)
-
-
-def _check_sources(results: Path, experiment: Experiment) -> None:
-    from oodgrid import plan
-
+    of_files = (plan.check_identities, plan.check_imports, plan.check_finished)
+    checks = [partial(check, results, experiment) for check in of_files]
     if unencoded := plan.unencoded(results, experiment):
         from oodgrid.encode.sources.checking import check_sources
 
-        check_sources(unencoded)
+        checks.append(partial(check_sources, unencoded))
+    plugins = [partial(_check_plugin, score) for score in experiment.scores if experiment.plugins]
+    all_of(*checks, *plugins)
 
 
 def _check_plugin(score: Choice) -> None:

@@ -35,8 +35,8 @@ class Backbone(Strict):
     resize: int | None = Field(None, ge=1, description="Short side before the centre is cut. Default: size.")
     interpolation: Literal["bicubic", "bilinear"] | None = Field(None, description="Default: the weights' own.")
     resize_mode: Literal["shortest", "longest", "squash"] | None = Field(None, description="Default: the weights' own.")
-    mean: tuple[float, float, float] | None = Field(None, strict=False, description="Default: the weights' own.")
-    std: tuple[float, float, float] | None = Field(None, strict=False, description="Default: the weights' own.")
+    mean: tuple[float, float, float] | None = Field(None, description="Default: the weights' own.")
+    std: tuple[float, float, float] | None = Field(None, description="Default: the weights' own.")
     decode: Literal["reference", "fast"] = Field("reference", description="reference: Pillow, as in every peer's code.")
     local_features: bool = Field(False, description="Keep a feature of every patch too (large: P times the size).")
 

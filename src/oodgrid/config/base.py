@@ -76,7 +76,7 @@ class Strict(BaseModel):
     read, and by `mistakes` what of it does not fit together.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     stand_ins: ClassVar[dict[str, Any]] = {}  # for required keys with a mistake, to look at how the rest fits together
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -139,6 +139,9 @@ def _validated(
         said += [] if said or left_out else [str(error)]
     except ValidationError as error:
         errors = [each for each in error.errors(include_url=False) if not _expected(each, left_out)]
+    known = {each["loc"] for each in errors}
+    errors += [each for each in _no_numbers(cls, data) if each["loc"] not in known]
+    if errors:
         places = {_prunable(each["loc"]) for each in errors}
         left_out |= {place[0] for place in places if place}
         with suppress(ValidationError, OodgridError):  # where what is left is no whole
@@ -155,6 +158,17 @@ def _validated(
 def _expected(error: Any, left_out: set[str]) -> bool:
     """Return whether an error is there only because another was left out."""
     return error["type"] == "missing" and len(error["loc"]) == 1 and error["loc"][0] in left_out
+
+
+def _no_numbers(cls: type[Strict], data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield an error for every true and false that pydantic would take for 1 and 0."""
+    flags = {field.alias or name for name, field in cls.model_fields.items() if field.annotation is bool}
+    for key, value in data.items():
+        entries = enumerate(value) if isinstance(value, list) else ()
+        places = {(key,): value, **{(key, number): entry for number, entry in entries}}
+        for place, given in places.items():
+            if isinstance(given, bool) and key not in flags:
+                yield {"type": "int_type", "loc": place, "input": given}
 
 
 def _prunable(place: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -206,6 +206,7 @@ def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
         files = data.pop("plugins")
         raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
     try:
+        files = files if isinstance(files, list) else []
         all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
     except OodgridError:
         for key in ("scores", "methods"):  # what the plugin did not register is no mistake there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from oodgrid import backbones, paths, store
 from oodgrid.backbones import LoadedBackbone
+from oodgrid.backbones.tokens import cut_rows, refuse_classes
 from oodgrid.config import SHUFFLED_PROMPTS, Backbone, Dataset, Experiment, LabelList
 from oodgrid.encode.chunks import link
 from oodgrid.encode.embedding import embed
@@ -30,7 +32,8 @@ def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
     """Encode every class name in every template, not averaged and not normalised, and return the file.
 
     Raises:
-        OodgridError: The dataset has no class names, or the backbone does not know a word.
+        OodgridError: The dataset has no class names, or the backbone does not know a word, takes no text so long, or
+            sees no difference between two classes.
     """
     import torch
 
@@ -39,8 +42,9 @@ def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
     embedded = []
     with torch.inference_mode():
         for template in dataset.templates:
-            tokens = loaded.tokenize([template.replace("{}", name) for name in names]).to(loaded.device)
-            embedded.append(loaded.encode_text(tokens).cpu().numpy())
+            texts = [template.replace("{}", name) for name in names]
+            refuse_classes(loaded, names, texts)
+            embedded.append(loaded.encode_text(loaded.tokenize(texts).to(loaded.device)).cpu().numpy())
     text = {**dataset.text_identity, "classnames": names}
     path = paths.texts(results, backbone.name, dataset.name)
     store.write_texts(path, store.Texts(np.stack(embedded), names, dataset.templates, _provenance(loaded, text)))
@@ -61,6 +65,8 @@ def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, lab
     made = prompts(labels, table)
     loaded = backbones.load(backbone)
     text = {**labels.identity, "label_list": labels.name, "texts_sha256": made.sha256, "count": len(table.names)}
+    if found := _cut(labels, loaded, table.names, made.texts):
+        text["cut"] = found
     if labels.drop_classes_of:
         text["classes_sha256"] = digest(classes)
     path = paths.label_texts(results, backbone.name, labels.name)
@@ -76,12 +82,14 @@ def encode_shuffled(results: Path, backbone: Backbone, dataset: Dataset) -> Path
     """Encode every class name in ten prompts whose words are shuffled, shape (10, K, D), and return the file.
 
     Raises:
-        OodgridError: The dataset has no class names, or the backbone does not know a word.
+        OodgridError: As of `encode_texts`.
     """
     names = class_names(dataset)
     loaded = backbones.load(backbone)
     template, variants = dataset.templates[0], range(SHUFFLED_PROMPTS)
     texts = [[shuffled(template, name, variant) for name in names] for variant in variants]
+    for one in texts:
+        refuse_classes(loaded, names, one)
     text = {**dataset.shuffled_identity, "classnames": names}
     said = [f"{template} shuffled, variant {variant + 1}" for variant in variants]
     path = paths.shuffled_texts(results, backbone.name, dataset.name)
@@ -111,6 +119,18 @@ def classes_of(results: Path, experiment: Experiment, backbone: str, name: str) 
     if dataset.imported and dataset.classnames is None:
         return list(store.read_texts(paths.texts(results, backbone, name)).classnames)
     return class_names(dataset)
+
+
+def _cut(
+    labels: LabelList, loaded: LoadedBackbone, names: Sequence[str], texts: list[list[str]]
+) -> dict[str, Any] | None:
+    """Return how many labels the text tower does not see whole, for the record, having said so."""
+    rows = sorted({row for one in texts for row in cut_rows(loaded, one)})
+    if not rows:
+        return None
+    said = f"{len(rows)} of {len(names)} labels are longer than the text tower of {loaded.name} takes, and were cut"
+    print(f"oodgrid: label list {labels.name}: {said}, the first: {names[rows[0]][:60]!r}", file=sys.stderr)
+    return {"labels": len(rows), "first": names[rows[0]]}
 
 
 def _provenance(loaded: LoadedBackbone, text: dict[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from oodgrid import paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, all_of
 from oodgrid.identity import differences, digest
 from oodgrid.plan.files import (
     feature_files,
@@ -51,7 +52,7 @@ def check_identities(results: Path, experiment: Experiment) -> None:
     """
     for backbone in experiment.backbones:
         encoders: dict[Path, Any] = {}
-        for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+        for dataset in _named(experiment):
             found = _identities(split_files(results, backbone.name, dataset))
             for file, provenance in found.items():
                 meant = {"imported": _test_split(dataset)} if dataset.imported else {"dataset": dataset.identity}
@@ -140,15 +141,18 @@ def check_finished(results: Path, experiment: Experiment) -> None:
     """Refuse metrics, tables, figures and a page that are not as they were written: Snakemake looks at times alone.
 
     Raises:
-        OodgridError: A file is damaged or edited, or was made from others; the message names all of a part.
+        OodgridError: A file is damaged or edited, or was made from others; the message names them all.
     """
-    name = experiment.experiment
-    for table in (paths.metrics(results, name), paths.curves(results, name)):
-        if table.exists():
-            store.check(table)
-    for part in report_parts(results, experiment):
-        if (manifest := paths.digests(results, name, part)).exists():
-            store.check_digests(manifest, missing=False)
+    name, wrong = experiment.experiment, []
+    manifests = [paths.digests(results, name, part) for part in report_parts(results, experiment)]
+    for file in (paths.metrics(results, name), paths.curves(results, name), *manifests):
+        try:
+            if file.exists():
+                store.check_digests(file, missing=False) if file in manifests else store.check(file)
+        except OodgridError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise OodgridError("; ".join(wrong))
 
 
 def _test_split(dataset: Dataset) -> dict[str, str]:
@@ -157,35 +161,46 @@ def _test_split(dataset: Dataset) -> dict[str, str]:
 
 
 def check_imports(results: Path, experiment: Experiment) -> None:
-    """Say in one line which imports and label lists are missing, unless there are metrics from which to report.
+    """Say which imports and label lists are missing, unless there are metrics from which to report.
 
     Raises:
-        OodgridError: A test split or a list is not there.
+        OodgridError: A test split or a list is not there; `Mistakes` has a line for each.
     """
     if paths.metrics(results, experiment.experiment).exists():
         return
+    imported = [dataset for dataset in _named(experiment) if dataset.imported]
     for backbone in experiment.backbones:
-        for dataset in experiment.datasets():
-            file = paths.features(results, backbone.name, dataset.name, "test")
-            if dataset.imported and not file.exists():
-                raise OodgridError(
-                    f"{file} is missing: the features of {dataset.name} are imported. "
-                    "Run oodgrid import experiment CONFIG first"
-                )
-        for labels in experiment.wanted_lists():
-            _check_label_list(labels, paths.label_texts(results, backbone.name, labels.name))
+        tests = [(dataset, paths.features(results, backbone.name, dataset.name, "test")) for dataset in imported]
+        lists = [(each, paths.label_texts(results, backbone.name, each.name)) for each in experiment.wanted_lists()]
+        all_of(
+            *(partial(_check_imported, dataset, file) for dataset, file in tests),
+            *(partial(_check_label_list, labels, file) for labels, file in lists),
+        )
+
+
+def _named(experiment: Experiment) -> list[Dataset]:
+    """Return every dataset once."""
+    return list({dataset.name: dataset for dataset in experiment.datasets()}.values())
 
 
 def unencoded(results: Path, experiment: Experiment) -> list[Dataset]:
     """Return the datasets whose images are still to be encoded; none where there are metrics from which to report."""
     if paths.metrics(results, experiment.experiment).exists():
         return []
-    named = {dataset.name: dataset for dataset in experiment.datasets() if not dataset.imported}
     return [
         dataset
-        for dataset in named.values()
-        if not all(paths.features(results, b.name, dataset.name, "test").exists() for b in experiment.backbones)
+        for dataset in _named(experiment)
+        if not dataset.imported
+        and not all(paths.features(results, b.name, dataset.name, "test").exists() for b in experiment.backbones)
     ]
+
+
+def _check_imported(dataset: Dataset, file: Path) -> None:
+    if not file.exists():
+        raise OodgridError(
+            f"{file} is missing: the features of {dataset.name} are imported. "
+            "Run oodgrid import experiment CONFIG first"
+        )
 
 
 def _check_label_list(labels: LabelList, file: Path) -> None:

@@ -76,9 +76,11 @@ def job_environment(source: Path) -> str:
     """Return the shell line that comes before every job, which gives it the environment in which plugins are tried.
 
     Conda environments unset PYTHONPATH, so that it is said again. Snakemake fills in braces, hence they are doubled.
+    Inputs that were there when the job was planned get a minute: another clone that shares them may make them again.
     """
-    exported = (f"{name}={shlex.quote(value)}" for name, value in apart.job_variables(source).items())
-    return f"export {' '.join(exported)}; ".replace("{", "{{").replace("}", "}}")
+    variables = apart.job_variables(source) | {"OODGRID_WAIT": "60"}
+    exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"export {exported}; ".replace("{", "{{").replace("}", "}}")
 
 
 def gpu_per_job() -> int:

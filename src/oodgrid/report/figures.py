@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from tqdm import tqdm
 
 from oodgrid.report import canvas, names, select
+from oodgrid.report.names import Look
 
 FIGURES = ("roc", "histograms", "shots", "scores")
 MANY_SCORES, LONG_NAME = 12, 20  # more names above columns, or longer ones, leave no room for the numbers
@@ -37,29 +38,36 @@ def write_figures(metrics: pl.DataFrame, curves: pl.DataFrame, out: Path, overla
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: in no figure.
     """
     jobs = [(*pair, name) for pair in select.pairs(metrics) for name in FIGURES]
+    looks = names.looks(select.names(metrics, "method"))
     for backbone, id_dataset, name in tqdm(jobs, desc="figures", unit="figure", delay=5):
         rows, drawn = (select.one_pair(frame, backbone, id_dataset, overlaps) for frame in (metrics, curves))
-        canvas.save(_draw(name, rows, drawn), out / "figures" / backbone / id_dataset / name)
+        canvas.save(_draw(name, rows, drawn, looks), out / "figures" / backbone / id_dataset / name)
 
 
-def _draw(name: str, rows: pl.DataFrame, curves: pl.DataFrame) -> Figure:
+def _draw(name: str, rows: pl.DataFrame, curves: pl.DataFrame, looks: dict[str, Look]) -> Figure:
     score = select.default_score(rows)
     if name == "roc":
-        return roc(curves, score)
+        return roc(curves, score, looks)
     if name == "histograms":
         return histograms(curves, select.histogram_rows(rows, score))
-    return shots(rows, score) if name == "shots" else scores(rows)
+    return shots(rows, score, looks) if name == "shots" else scores(rows)
 
 
 # ------------------------------------------------------------------------------------------------------- ROC
 
 
 @canvas.styled
-def roc(curves: pl.DataFrame, score: str) -> Figure:
+def roc(curves: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) -> Figure:
     """Draw ROC curves: a panel an OOD set, a line a method, ID recall over FPR (ID positive, log scale from 0.1 %).
 
     The marker of a method stands at its operating point of 95 % ID recall.
+
+    Args:
+        curves: One pair's curves.
+        score: The score to draw.
+        looks: How methods are drawn; by default as no others than these were in the experiment.
     """
+    looks = looks or names.looks(select.names(curves, "method"))
     shown = select.shown_sets(curves).filter(pl.col("score") == score)
     sets = select.titled_sets(shown)
     if not sets:
@@ -67,7 +75,7 @@ def roc(curves: pl.DataFrame, score: str) -> Figure:
     figure, panels = canvas.panels(len(sets), 1.75)
     for axes, (name, title) in zip(panels, sets.items(), strict=True):
         for row in shown.filter(pl.col("ood_dataset") == name).iter_rows(named=True):
-            _roc_line(axes, row)
+            _roc_line(axes, row, looks[row["method"]])
         axes.axhline(95, color=names.GREY, linewidth=0.6, linestyle=(0, (4, 3)), label="95 % ID recall")
         axes.set(xscale="log", xlim=(100 * LOWEST_FPR, 100), ylim=(0, 101), yticks=(0, 25, 50, 75, 95))
         axes.set_xticks((0.1, 1, 10, 100), labels=("0.1", "1", "10", "100"))
@@ -81,13 +89,11 @@ def roc(curves: pl.DataFrame, score: str) -> Figure:
     return figure
 
 
-def _roc_line(axes: Axes, row: dict[str, Any]) -> None:
-    look = names.look(row["method"])
+def _roc_line(axes: Axes, row: dict[str, Any], look: Look) -> None:
     fpr, tpr = _on_log_axis(np.asarray(row["roc_fpr"], dtype=float), np.asarray(row["roc_tpr"], dtype=float))
     operating = int(np.argmin(np.abs(fpr - max(row["fpr95_id_pos"], LOWEST_FPR)) + np.abs(tpr - 0.95)))
     line = {"color": look.colour, "linestyle": look.line, "label": look.label}
-    points = {"marker": look.marker, "markevery": [operating], "markeredgewidth": 0}
-    axes.plot(100 * fpr, 100 * tpr, clip_on=False, **line, **points)
+    axes.plot(100 * fpr, 100 * tpr, clip_on=False, markevery=[operating], **line, **look.points)
 
 
 def _on_log_axis(fpr: np.ndarray, tpr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +156,7 @@ def _histogram_line(line: np.ndarray, shown: pl.DataFrame, pair: Pair, block: li
         else:
             axes.spines["bottom"].set_visible(False)
             axes.set_xticks([])
-    line[0].set_ylabel(f"{names.look(method).label}\n{names.score_label(score)}", fontsize=7)
+    line[0].set_ylabel(f"{names.method_label(method)}\n{names.score_label(score)}", fontsize=7)
 
 
 def _histogram(axes: Axes, row: dict[str, Any]) -> None:
@@ -185,21 +191,27 @@ def _limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 @canvas.styled
-def shots(rows: pl.DataFrame, score: str) -> Figure:
+def shots(rows: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) -> Figure:
     """Draw ID accuracy and mean near and far AUROC over shots: a line a method, a band of ± one std over seeds.
 
     With a single number of shots there is no line to draw, and AUROC stands over ID accuracy instead.
+
+    Args:
+        rows: One pair, as `select.one_pair` returns it.
+        score: The score whose AUROC is drawn.
+        looks: How methods are drawn; by default as no others than these were in the experiment.
     """
+    looks = looks or names.looks(select.names(rows, "method"))
     frames = _over_shots(rows.filter(pl.col("method") != select.ANY), score)
     counts = sorted({count for frame in frames.values() for count in frame["shots"] if count})
     if not frames:
         return canvas.sentence(f"No curves over shots: {NOTHING}")
     if len(counts) < 2:
-        return _accuracy_against_auroc(frames)
+        return _accuracy_against_auroc(frames, looks)
     figure, panels = canvas.panels(len(frames), 2.0)
     for axes, (title, frame) in zip(panels, frames.items(), strict=True):
         for method in select.names(frame, "method"):
-            _shots_line(axes, method, frame.filter(pl.col("method") == method).sort("shots"))
+            _shots_line(axes, looks[method], frame.filter(pl.col("method") == method).sort("shots"))
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, labels=[str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -221,19 +233,18 @@ def _over_shots(rows: pl.DataFrame, score: str) -> dict[str, pl.DataFrame]:
     return {title: frame for title, frame in drawn.items() if len(frame)}
 
 
-def _shots_line(axes: Axes, method: str, frame: pl.DataFrame) -> None:
-    look = names.look(method)
+def _shots_line(axes: Axes, look: Look, frame: pl.DataFrame) -> None:
     mean, std = 100 * frame["mean"].to_numpy(), 100 * frame["std"].fill_null(0.0).to_numpy()
+    line = {"color": look.colour, "linestyle": look.line, **look.points}
     if frame["shots"].max() == 0:
-        axes.axhline(mean[0], color=look.colour, linestyle=(0, (4, 2)), label=look.label)
+        axes.axhline(mean[0], label=look.label, markevery=[1], **line)  # its marker stands at the right end
         return
-    points = {"marker": look.marker, "markeredgewidth": 0}
-    axes.plot(frame["shots"], mean, color=look.colour, linestyle=look.line, label=look.label, **points)
+    axes.plot(frame["shots"], mean, label=look.label, **line)
     if std.any():
         axes.fill_between(frame["shots"], mean - std, mean + std, color=look.colour, alpha=0.15, linewidth=0)
 
 
-def _accuracy_against_auroc(frames: dict[str, pl.DataFrame]) -> Figure:
+def _accuracy_against_auroc(frames: dict[str, pl.DataFrame], looks: dict[str, Look]) -> Figure:
     accuracy = frames.get(ACCURACY)
     aurocs = {title: frame for title, frame in frames.items() if title != ACCURACY}
     if accuracy is None or not aurocs:
@@ -243,11 +254,11 @@ def _accuracy_against_auroc(frames: dict[str, pl.DataFrame]) -> Figure:
     for axes, (title, frame) in zip(panels, aurocs.items(), strict=True):
         both = frame.join(accuracy, on=["method", "shots"], suffix="_accuracy", maintain_order="left")
         for row in both.with_columns(pl.col("std", "std_accuracy").fill_null(0.0)).iter_rows(named=True):
-            look = names.look(row["method"])
+            look = looks[row["method"]]
             x, y, spread_x, spread_y = (100 * row[name] for name in ("mean_accuracy", "mean", "std_accuracy", "std"))
             label = f"{look.label}, {row['shots']} shots" if row["shots"] else look.label
-            points = {"marker": look.marker, "linestyle": "none", "elinewidth": 0.6, "markersize": 5}
-            axes.errorbar(x, y, spread_y, spread_x, color=look.colour, label=label, **points)
+            bars = {"linestyle": "none", "elinewidth": 0.6, "markersize": 5}
+            axes.errorbar(x, y, spread_y, spread_x, color=look.colour, label=label, **bars, **look.points)
         axes.set_xlabel(ACCURACY)
         axes.grid(True)
         canvas.title(axes, title, len(aurocs))
@@ -270,7 +281,7 @@ def scores(rows: pl.DataFrame) -> Figure:
     if not kinds:
         return canvas.sentence(f"No comparison of scores: {NOTHING}")
     methods, scored = select.names(rows, "method"), select.names(rows, "score")
-    labels = {**{m: names.look(m).label for m in methods}, **{score: names.score_label(score) for score in scored}}
+    labels = {**{m: names.method_label(m) for m in methods}, **{score: names.score_label(score) for score in scored}}
     turned = len(scored) > MANY_SCORES or max(len(labels[score]) for score in scored) > LONG_NAME
     lines, columns = (scored, methods) if turned else (methods, scored)
     stacked = len(columns) > 8 and not turned

@@ -16,8 +16,8 @@ from oodgrid.report import names, render, select, tables
 from oodgrid.store import atomic
 
 CAPTIONS = {
-    "shots": "Over shots, where several were run: means over seeds, bands of ± one standard deviation, zero-shot "
-    "dashed; at one number of shots, AUROC against ID accuracy.",
+    "shots": "Over shots, where several were run: means over seeds, bands of ± one standard deviation, methods "
+    "without shots as levels; at one number of shots, AUROC against ID accuracy.",
     "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
     "roc": "ROC curves at the largest number of shots, first seed. Each marker stands at 95 % ID recall.",
     "histograms": "Densities of the scores of ID and OOD samples, first seed. Shown are the first method and the most "
@@ -94,7 +94,7 @@ def _data_uri(file: Path) -> str:
 
 def _facts(metrics: pl.DataFrame, broken_images: Sequence[tuple[str, str, int]]) -> dict[str, str]:
     """Return what the experiment spans, as words to read."""
-    methods = [names.look(name).label for name in select.names(metrics, "method") if name != select.ANY]
+    methods = [names.method_label(name) for name in select.names(metrics, "method") if name != select.ANY]
     trained = metrics.filter(pl.col("shots") > 0)
     left_out = [f"{count} of {dataset} ({backbone})" for backbone, dataset, count in broken_images]
     return {

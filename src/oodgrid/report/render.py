@@ -162,7 +162,7 @@ def _rows(table: Table) -> Iterator[Row]:
 
 
 def _stub(name: str, value: Any) -> str:
-    labels = {"method": lambda method: names.look(method).label, "score": names.score_label}
+    labels = {"method": names.method_label, "score": names.score_label}
     return labels.get(name, str)(value)
 
 

@@ -252,7 +252,7 @@ def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame) -> list[str]:
     for (method,), fits in below.group_by("method", maintain_order=True):
         seeds = shown.filter(pl.col("method") == method)["seed"].n_unique()
         lowest = select.percent(fits["id_accuracy"].min())
-        parts.append(f"{names.look(method).label} {len(fits)} of {seeds} seeds (lowest {lowest})")
+        parts.append(f"{names.method_label(method)} {len(fits)} of {seeds} seeds (lowest {lowest})")
     return [f"Below the ID accuracy of zero-shot ({select.percent(floor)}), as a collapsed fit is: {', '.join(parts)}."]
 
 
@@ -274,7 +274,7 @@ def _reasons(missing: pl.DataFrame, shown: pl.DataFrame) -> str:
     """Return each reason once, after the methods (and scores, where the table shows several) it is about."""
     parts = []
     for (reason,), group in missing.group_by("reason", maintain_order=True):
-        which = ", ".join(names.look(method).label for method in select.names(group, "method"))
+        which = ", ".join(map(names.method_label, select.names(group, "method")))
         if shown["score"].n_unique() > 1:
             which += f" ({', '.join(map(names.score_label, select.names(group, 'score')))})"
         parts.append(f"{which}: {reason}")

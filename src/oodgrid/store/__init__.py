@@ -26,7 +26,7 @@ from oodgrid.store.features import (
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, read_bytes, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.seal import check as verify
 from oodgrid.store.seal import checksum
@@ -51,6 +51,7 @@ __all__ = [
     "existing",
     "frames",
     "no_memory",
+    "opened",
     "read_arrays",
     "read_attribute",
     "read_bytes",

@@ -9,6 +9,7 @@ import platform
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from oodgrid.services import without
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
+WAIT = "OODGRID_WAIT"  # seconds; set by the workflow, which has seen all inputs of a job before it starts
 MAKERS = ("torch", "open_clip", "timm", "PIL")  # where a file was made with them, their versions are recorded
 NO_ROOM = {
     errno.ENOSPC: "the disk is full. Free some room and run again",
@@ -147,8 +149,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         OodgridError: It is missing, or nothing that could be read: a pipe, for one, would never end.
     """
     try:
+        if not path.exists():
+            _await(path)
         if not path.is_file():
-            raise _strange(path) if path.exists() else missing(path)
+            raise _strange(path)
         with path.open("rb", buffering=0) as file:
             yield file
     except FileNotFoundError as error:
@@ -157,6 +161,27 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if error.errno == errno.ESTALE:  # NFS: deleted on another machine
             raise missing(path) from error
         raise OodgridError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _await(path: Path) -> None:
+    """Wait for a file that was there when a job was planned, as `OODGRID_WAIT` seconds say: it may come back.
+
+    Snakemake deletes what a job is to make. Two clones whose results/features are one folder may both plan to encode a
+    set; then the later one deletes what the earlier one reads, and has it back from results/kept in a moment.
+
+    Raises:
+        OodgridError: It does not.
+    """
+    seconds = 0.0 if "kept" in path.parts else float(os.environ.get(WAIT, 0))
+    end, said = time.monotonic() + seconds, False
+    while not path.exists():
+        if time.monotonic() >= end:
+            raise missing(path)
+        if not said:
+            what = "it was there before, so another run that shares the folder may make it again"
+            print(f"oodgrid: {path} is missing: {what}: waiting up to {seconds:g} s", file=sys.stderr)
+        said = True
+        time.sleep(min(0.2, seconds))
 
 
 def existing(path: Path) -> Path:

@@ -121,7 +121,7 @@ def test_texts_that_do_not_fit_are_one_line(tmp_path, failure):
 @pytest.mark.parametrize("text", ["3", "[1, 2, 3, 4]", "a,b"])
 def test_metadata_that_are_no_texts_are_one_line(tmp_path, text, failure):
     line = failure(safetensors, tmp_path, {"paths": text}, image_features=FEATURES, labels=LABELS)
-    assert "paths must be" in line or "x.safetensors is not a readable" in line
+    assert "paths must be" in line or "x.safetensors is not valid JSON" in line
 
 
 # -------------------------------------------------------------------------------------------------------- Parquet

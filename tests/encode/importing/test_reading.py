@@ -85,4 +85,4 @@ def test_files_that_are_something_else_are_one_line(tmp_path, failure):
     np.save(tmp_path / "y.npy", np.ones((100, 8)))
     data = (tmp_path / "y.npy").read_bytes()
     (tmp_path / "y.npy").write_bytes(data[:2000])
-    assert "y.npy holds no readable tensor" in failure(reading.load_array, tmp_path / "y.npy")
+    assert "y.npy is not a readable .npy file" in failure(reading.load_array, tmp_path / "y.npy")

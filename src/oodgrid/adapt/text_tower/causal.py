@@ -61,7 +61,8 @@ class CausalTower(TextTower):
         layout = prompts.layout(tokens, specific)
         if layout.longest > self.part.context_length:
             raise Skip(
-                f"the longest prompt has {layout.longest} tokens, the text tower takes {self.part.context_length}"
+                f"with {tokens} context tokens the longest prompt has {layout.longest} tokens, the text tower takes "
+                f"{self.part.context_length}: shorten the context, or the longest class names"
             )
         return layout
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position
-from oodgrid.adapt.text_tower.tower import TextTower
+from oodgrid.adapt.text_tower.tower import TextTower, see_apart
+from oodgrid.backbones.tokens import cut_rows
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ class PlainTower(TextTower):
     def prompts(self, names: list[str], position: Position = "end") -> PlainPrompts:
         """Keep the names; underscores are spaces."""
         plain = [name.replace("_", " ") for name in names]
-        self.loaded.tokenize(plain)  # words that the tower never saw are refused
+        see_apart(self.loaded, plain)
         return PlainPrompts(plain, position)
 
     def encode(self, context: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
@@ -79,7 +80,7 @@ class PlainTower(TextTower):
         for word in PLACEHOLDERS:
             tokens = self.loaded.tokenizer(prompts.texts(count, word)).to(self.device)
             marked = tokens == self._id(word)
-            if bool((marked.sum(dim=1) == count).all()):
+            if bool((marked.sum(dim=1) == count).all()) and not cut_rows(self.loaded, prompts.texts(count, word)):
                 return tokens, marked
         raise Skip(f"prompts of {count} context tokens and the class names do not fit the text tower")
 

@@ -7,7 +7,10 @@ import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position, Prompts, end_of
+from oodgrid.backbones.tokens import refuse_classes
+from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
     import types
@@ -17,6 +20,14 @@ if TYPE_CHECKING:
     from oodgrid.backbones import LoadedBackbone
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def see_apart(loaded: LoadedBackbone, names: list[str]) -> None:
+    """Raise Skip where the text tower does not see all of every "name.", or sees no difference between two."""
+    try:
+        refuse_classes(loaded, names, [f"{name}." for name in names])
+    except OodgridError as error:
+        raise Skip(str(error)) from error
 
 
 class TextTower:
@@ -64,6 +75,7 @@ class TextTower:
     def prompts(self, names: list[str], position: Position = "end") -> Prompts:
         """Tokenise "name." for every class; underscores are spaces."""
         plain = [name.replace("_", " ") for name in names]
+        see_apart(self.loaded, plain)
         whole, named = self._ids([f"{name}." for name in plain]), self._ids(plain)
         return Prompts([ids[1:] for ids in whole], [len(ids) - 2 for ids in named], position, whole[0][0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split:
     where = (results, backbone, dataset)
     if "text_features" in arrays:
         return [_write_texts(where, arrays, source, file)]
-    if missing := {"image_features", "labels"} - set(arrays):
-        raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no {min(missing)}: rename its arrays")
+    if "image_features" not in arrays:
+        raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no image_features: rename its arrays")
+    if "labels" not in arrays:
+        arrays["labels"] = _without_labels(arrays, file)
     names = {
         "names": arrays.get("paths"),
         "classnames": arrays.get("classnames", (original or {}).get("classnames")),
@@ -71,6 +74,25 @@ def import_npy(
     if listed is not None and len(listed) != len(values):
         raise OodgridError(f"{file} holds {len(values)} features but {names} {len(listed)} names")
     return [write_split(results, backbone, dataset, split, values, found, source={"format": "npy"}, names=listed)]
+
+
+def _without_labels(arrays: dict[str, Any], file: Path) -> np.ndarray:
+    """Return the labels of a set of which no image has a class, as OOD sets are; never where some may be meant.
+
+    Raises:
+        OodgridError: Another array looks like labels.
+    """
+    count = np.asarray(arrays["image_features"]).shape[:1]
+    like = [
+        name
+        for name, values in arrays.items()
+        if name != "draws" and np.asarray(values).shape == count and np.asarray(values).dtype.kind in "iufb"
+    ]
+    if like or not count:
+        said = f"is {like[0]} what is meant? Rename it" if like else "rename its arrays"
+        raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no labels: {said}")
+    print(f"oodgrid: {file} holds no labels: none of its images has a class, as in OOD sets", file=sys.stderr)
+    return np.full(count, -1)
 
 
 def _provenance(arrays: dict[str, Any], file: Path) -> dict[str, Any] | None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oodgrid.encode.lines import existing, read_lines
+from oodgrid.backbones.weights import load_tensors, refuse_no_weights
+from oodgrid.encode.lines import existing, parse_json, read_lines
 from oodgrid.encode.sources.image_set import label_text
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, one_line
+from oodgrid.services import REFUSALS
+from oodgrid.store import no_memory, read_bytes
 
 TEXTS = ("paths", "classnames", "templates")  # what `oodgrid export` leaves as JSON in metadata
 LABEL_COLUMNS = {"label", "labels"}
@@ -22,26 +28,33 @@ def load_array(file: Path) -> np.ndarray:
 
     Raises:
         OodgridError: It is missing or holds anything else.
+        MemoryError: It does not fit into the memory at hand.
     """
-    existing(file)
-    try:
-        return _load_npy(file) if file.suffix == ".npy" else _load_pt(file)
-    except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise OodgridError(f"{file} holds no readable tensor ({type(error).__name__}: {reason[:100]})") from error
+    return _load_npy(file) if file.suffix == ".npy" else _load_pt(file)
 
 
 def _load_npy(file: Path) -> np.ndarray:
-    found = np.load(file, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray):
-        raise TypeError("it is an .npz archive: rename it")
-    return found
+    refuse_no_weights(existing(file))
+    with _guarded(file, "a readable .npy file without pickles"):
+        try:
+            found = np.load(file, mmap_mode="r", allow_pickle=False)
+        except OSError as error:  # a file system that maps nothing
+            if error.errno not in REFUSALS:
+                raise
+            found = np.load(file, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise TypeError("it is an .npz archive: rename it")
+        return found
 
 
 def _load_pt(file: Path) -> np.ndarray:
     import torch
 
-    return _as_numpy(torch.load(file, map_location="cpu", weights_only=True).detach())
+    found = load_tensors(file)
+    if not isinstance(found, torch.Tensor):
+        raise OodgridError(f"{file} holds no tensor, but a {type(found).__name__}: save the tensor of features alone")
+    with _guarded(file, "a tensor that NumPy can hold"):
+        return _as_numpy(found.detach())
 
 
 def read_npz(file: Path) -> dict[str, Any]:
@@ -49,13 +62,23 @@ def read_npz(file: Path) -> dict[str, Any]:
 
     Raises:
         OodgridError: It is missing, unreadable or holds pickles.
+        MemoryError: It does not fit into the memory at hand.
     """
-    existing(file)
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # zip, zlib and npy readers each fail in their own ways
-        raise OodgridError(f"{file} is not a readable .npz file without pickles: {error}") from error
+    refuse_no_weights(existing(file))
+    with _guarded(file, "a readable .npz file without pickles"), np.load(file, allow_pickle=False) as archive:
+        _refuse_what_no_memory_holds(archive)
+        return {name: archive[name] for name in archive.files}
+
+
+def _refuse_what_no_memory_holds(archive: Any) -> None:
+    """Refuse arrays whose headers promise more than their bytes: NumPy would ask for that much memory first."""
+    for info in archive.zip.infolist():
+        with archive.zip.open(info) as opened:
+            version = np.lib.format.read_magic(opened)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = header(opened)
+            if math.prod(shape) * kind.itemsize > info.file_size:
+                raise ValueError(f"{info.filename} ends before its shape {shape} does")
 
 
 def read_safetensors(file: Path) -> dict[str, Any]:
@@ -63,19 +86,31 @@ def read_safetensors(file: Path) -> dict[str, Any]:
 
     Raises:
         OodgridError: It is missing or unreadable.
+        MemoryError: It does not fit into the memory at hand.
     """
-    import torch  # noqa: F401 (before safetensors' reader for torch; numpy has no bfloat16)
-    from safetensors import safe_open
+    from safetensors.torch import load
 
-    existing(file)
-    try:
-        with safe_open(file, framework="pt") as opened:
-            arrays: dict[str, Any] = {name: _as_numpy(opened.get_tensor(name)) for name in opened.keys()}  # noqa: SIM118
-            metadata = opened.metadata() or {}
-        lists = {name: json.loads(metadata[name]) for name in TEXTS if name in metadata}
-    except Exception as error:
-        raise OodgridError(f"{file} is not a readable .safetensors file: {error}") from error
+    refuse_no_weights(existing(file))
+    data = read_bytes(file)
+    with _guarded(file, "a readable .safetensors file"):
+        arrays: dict[str, Any] = {name: _as_numpy(tensor) for name, tensor in load(data).items()}
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
+    lists = {name: parse_json(metadata[name], f"{name} in {file}") for name in TEXTS if name in metadata}
     return arrays | lists | ({"provenance": metadata["provenance"]} if "provenance" in metadata else {})
+
+
+@contextmanager
+def _guarded(file: Path, what: str) -> Iterator[None]:
+    """Turn what readers of zip, zlib, npy and tensors fail with, each in its own way, into one line."""
+    try:
+        yield
+    except MemoryError as error:
+        raise no_memory(file) from error
+    except OodgridError:
+        raise
+    except Exception as error:
+        raise OodgridError(f"{file} is not {what}: {one_line(error)}") from error
 
 
 def _as_numpy(tensor: Any) -> np.ndarray:

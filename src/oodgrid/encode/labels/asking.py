@@ -4,32 +4,36 @@ The plan is EOE's (Cao et al., ICML 2024; github.com/tmlr-group/EOE): far outlie
 for fifty at a time, near ones look like one class each, fine-grained ones are further kinds of what the classes are
 kinds of; answers become lower case, come once, and lose what is a class (near ones also what shares a word with one).
 The questions are in words of our own, so answers differ from those that EOE published. Every answer is kept in
-results/kept/labels by the question, the model and the endpoint: who asks again asks nobody.
+results/kept/labels by the question, the model and the endpoint: who asks again asks nobody. Of what an endpoint says
+nothing is shown but its status and the labels: it may repeat the key.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
 from oodgrid import store
-from oodgrid.encode.labels import free_of
+from oodgrid.encode.labels import free_of, secrets
 from oodgrid.encode.labels.tables import LabelTable
 from oodgrid.errors import OodgridError
 from oodgrid.kept import Kept
 
 PER_QUESTION = 50
 COUNTS = {"far": 500, "near": 3, "fine_grained": 500}  # EOE's: of all, of every class, of all
+MOST = 1 << 26  # bytes of an answer
 LONGEST, SHORT = 8, 4  # words of a label: more are a sentence, and from the second on with a full stop
 FORM = "Answer with the names alone, one on each line, without numbers, remarks or repetitions."
 MORE = f"Name {{count}} more that you have not named yet. {FORM}"
@@ -67,8 +71,20 @@ class Endpoint:
     url: str
     model: str
     results: Path
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     timeout: float = 120.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OodgridError(f"{self.url} is no endpoint: give a URL as https://api.openai.com/v1")
+        if parts.username is not None or parts.query or parts.fragment or secrets.repeats(self.url, self.key):
+            raise OodgridError(
+                f"the URL of the endpoint at {parts.hostname} holds a password, a key or a query, which would show: "
+                "give its address alone, and the key by --key-env"
+            )
+        if self.key and not re.fullmatch(r"[!-~]+", self.key):
+            raise OodgridError("the key holds white space or what is not ASCII, which no key does: export it anew")
 
     def answer(self, messages: Sequence[Message]) -> str:
         """Return the answer to a conversation, at temperature 0: the one that is kept, or else asking.
@@ -81,47 +97,61 @@ class Endpoint:
         path = kept.get(
             question, ".json", lambda path: store.write_json(path, {**question, "answer": self._ask(question)})
         )
-        return store.read_json(path)["answer"]
+        return self._checked(store.read_json(path)["answer"])
 
     def _ask(self, question: dict[str, Any]) -> str:
         body = {name: question[name] for name in ("model", "messages", "temperature")}
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         url = self.url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
-        if not url.startswith(("http://", "https://")):
-            raise OodgridError(f"{self.url} is no endpoint: give a URL as https://api.openai.com/v1")
         request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
         try:
             with urllib.request.build_opener(_StayHere).open(request, timeout=self.timeout) as response:
-                said = response.read()
+                said = response.read(MOST)
+        # from None: what the endpoint says stands in these errors, and a log shows the causes of an error too
         except urllib.error.HTTPError as error:
-            raise self._refused(error) from error
-        except TimeoutError as error:
-            raise self._late() from error
+            raise self._refused(error.code) from None
+        except TimeoutError:
+            raise self._late() from None
+        except http.client.HTTPException as error:
+            raise OodgridError(
+                f"{self.url} does not answer in HTTP ({type(error).__name__}): look at the URL"
+            ) from None
         except (OSError, ValueError) as error:
-            if isinstance(getattr(error, "reason", None), TimeoutError):
-                raise self._late() from error
-            raise OodgridError(f"{self.url} cannot be reached: {getattr(error, 'reason', error)}") from error
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise self._late() from None
+            why = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
+            raise OodgridError(f"{self.url} cannot be reached: {why}") from None
         try:
             found = json.loads(said)["choices"][0]["message"]["content"]
             if not isinstance(found, str):
                 raise TypeError
-        except (ValueError, LookupError, TypeError) as error:
-            shown = said[:80].decode("utf-8", "replace")
-            raise OodgridError(f"{self.url} does not answer as an OpenAI-compatible endpoint: {shown!r}") from error
-        return found
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise OodgridError(
+                f"{self.url} does not answer as an OpenAI-compatible endpoint: {len(said)} bytes without "
+                "choices[0].message.content: look at the URL"
+            ) from None
+        return self._checked(found)
+
+    def _checked(self, answer: str) -> str:
+        """Return an answer that may be kept and shown."""
+        if secrets.repeats(answer, self.key):
+            raise OodgridError(f"{self.model} at {self.url} repeats the key, so its answer is not kept: change the key")
+        return answer
 
     def _late(self) -> OodgridError:
         return OodgridError(f"{self.url} gave no answer within {self.timeout:g} s: try again, or give --timeout more")
 
-    def _refused(self, error: urllib.error.HTTPError) -> OodgridError:
+    def _refused(self, code: int) -> OodgridError:
         mends = {
             HTTPStatus.UNAUTHORIZED: "name the variable that holds the key by --key-env",
             HTTPStatus.FORBIDDEN: "name the variable that holds the key by --key-env",
             HTTPStatus.NOT_FOUND: f"look at the URL and at the model, {self.model}",
             HTTPStatus.TOO_MANY_REQUESTS: "wait, and ask again: what was answered is kept",
         }
-        mend = mends.get(error.code, "ask again: what was answered is kept")
-        return OodgridError(f"{self.url} refuses, {error.code} {error.reason}: {mend}")
+        mend = mends.get(code, "ask again: what was answered is kept")
+        phrase = HTTPStatus(code).phrase if code in iter(HTTPStatus) else "which is no status of HTTP"
+        return OodgridError(f"{self.url} refuses, {code} {phrase}: {mend}")
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -166,7 +196,7 @@ def _ask_for(endpoint: Endpoint, kind: str, classes: Sequence[str], about: str, 
         messages.append({"role": "assistant", "content": answer})
         names = names_in(answer)
         if not names and not found and kind != "near":  # of one class among many nothing may come to its mind
-            raise OodgridError(f"{endpoint.model} at {endpoint.url} answered no list of names: {answer[:80]!r}")
+            raise OodgridError(f"{endpoint.model} at {endpoint.url} answered no list of names: ask another model")
         before, found = found, useful([*found, *names], classes, kind)
         if len(found) >= count or found == before or kind == "near":
             break

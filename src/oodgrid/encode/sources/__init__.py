@@ -28,29 +28,22 @@ def open_split(dataset: Dataset, split: str) -> ImageSet:
         OodgridError: The source is missing, unreadable or empty, its layout could mean two things, or its class names
             do not fit.
     """
-    images = _read(dataset, split)
-    apart = images.splits is None and len(dataset.split_names) > 1 and not dataset.splits
-    trains = dataset.classnames is not None or "train" in dataset.split_names
-    images = named(images, dataset.classnames, f"dataset {dataset.name}", renumber=trains and not apart)
-    if images.splits is not None:
-        images = images.subset(np.flatnonzero([of == split for of in images.splits]))
-    if not len(images):
-        why = said(images.passed_over)
-        raise OodgridError(
-            f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
-            f"other images in it{f' ({why})' if why else ''}"
-        )
-    return _drawn(dataset, images, split) if dataset.splits else images
+    return _part(dataset, _source(dataset, split), split)
 
 
 def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
-    """Open every split of a dataset.
+    """Open every split of a dataset; a source that holds them all is read once.
 
     Raises:
         OodgridError: One cannot be opened, or they differ in what a label means.
     """
-    opened = {split: open_split(dataset, split) for split in dataset.split_names}
-    first = next(iter(opened))
+    first = dataset.split_names[0]
+    whole = _source(dataset, first)
+    apart = _is_apart(dataset, whole)
+    opened = {
+        split: _part(dataset, _source(dataset, split) if apart and split != first else whole, split)
+        for split in dataset.split_names
+    }
     for split, images in opened.items():
         if images.classnames != opened[first].classnames:
             other = sorted(set(images.classnames or ()) ^ set(opened[first].classnames or ()))
@@ -61,6 +54,32 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
     return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
+
+
+def _source(dataset: Dataset, split: str) -> ImageSet:
+    """Return the images of a source, of all splits that it holds, with their class names and labels from 0."""
+    images = _read(dataset, split)
+    means = dataset.classnames is not None or "train" in dataset.split_names  # else nothing is asked of labels
+    renumber = means and not _is_apart(dataset, images)
+    return named(images, dataset.classnames, f"dataset {dataset.name}", renumber)
+
+
+def _is_apart(dataset: Dataset, images: ImageSet) -> bool:
+    """Say whether each split is a source of its own."""
+    return images.splits is None and len(dataset.split_names) > 1 and not dataset.splits
+
+
+def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
+    """Return the images of one split."""
+    if images.splits is not None:
+        images = images.subset(np.flatnonzero([of == split for of in images.splits]))
+    if not len(images):
+        why = said(images.passed_over)
+        raise OodgridError(
+            f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
+            f"other images in it{f' ({why})' if why else ''}"
+        )
+    return _drawn(dataset, images, split) if dataset.splits else images
 
 
 def class_names(dataset: Dataset) -> list[str]:

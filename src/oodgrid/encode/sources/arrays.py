@@ -106,10 +106,8 @@ def _load(file: Path, name: str) -> np.ndarray:
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     """Read the idx format of MNIST: magic 0, 0, 8 (uint8), dimensions; big-endian sizes; data."""
     try:
-        data = path.read_bytes()
+        data = existing(path, "idx file").read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except FileNotFoundError:
-        raise OodgridError(f"idx file {path} does not exist: mend the path in the config") from None
     except (OSError, EOFError, zlib.error) as error:
         raise OodgridError(f"idx file {path} is not readable: {error}") from error
     header = 4 + 4 * dimensions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from oodgrid.encode.sources.files import files_below
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable, said
 from oodgrid.encode.sources.webdataset import brace_expand
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, all_of
 
 FILES = 20_000  # of a folder, and
 SIZE = 100_000_000  # bytes of a file, that are looked through while a user waits
@@ -25,16 +26,13 @@ def check_sources(datasets: Sequence[Dataset]) -> None:
     Large ones are left to the jobs, and so are those that are not here, as of results that were moved.
 
     Raises:
-        OodgridError: A source cannot be read, or its labels do not fit; all of them in one line.
+        OodgridError: A source cannot be read, or its labels do not fit; a line for each.
     """
-    wrong = []
-    for dataset in filter(_is_small, datasets):
-        try:
-            say(dataset, open_splits(dataset))
-        except OodgridError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise OodgridError("; ".join(wrong))
+    all_of(*(partial(_check_source, dataset) for dataset in datasets if _is_small(dataset)))
+
+
+def _check_source(dataset: Dataset) -> None:
+    say(dataset, open_splits(dataset))
 
 
 def say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:

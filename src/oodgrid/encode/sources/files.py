@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oodgrid.encode.sources.image_set import ImageSet, file_stamp, of_layout
 from oodgrid.encode.sources.layout import Rule, arrange
+from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.reading import read_image
 from oodgrid.errors import OodgridError
 
@@ -37,7 +38,7 @@ def reading(
     """Return how a row is read, and how its size and time are found."""
 
     def read(row: int) -> bytes:
-        return read_image(root / paths[row], f"{where}: {paths[row]}")
+        return read_image(root / paths[row], f"{where}: {printable(paths[row])}")
 
     return read, lambda row: file_stamp(root / paths[row])
 

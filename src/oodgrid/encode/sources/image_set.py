@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from oodgrid.encode.sources.layout import Layout, in_order, twins
+from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.reading import open_regular
 from oodgrid.errors import OodgridError
 
@@ -55,7 +56,8 @@ class ImageSet:
 
     def place(self, row: int) -> str:
         """Return where an image lies, for messages."""
-        return f"{self.where}: {self.paths[row]}" if self.where else self.paths[row]
+        name = printable(self.paths[row])
+        return f"{self.where}: {name}" if self.where else name
 
     def subset(self, rows: np.ndarray) -> ImageSet:
         """Return the images of these rows."""

@@ -228,13 +228,13 @@ def twins(classnames: Sequence[str], where: str) -> list[str]:
     """Return a remark on classes whose names differ in case alone, which some disks cannot tell apart.
 
     Raises:
-        OodgridError: Names differ in their Unicode signs alone, as é of one sign and of two, which nobody can tell apart.
+        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two: nobody sees which is which.
     """
     seen: dict[str, str] = {}
     folded: dict[str, str] = {}
     for name in classnames:
         if seen.setdefault(unicodedata.normalize("NFC", name), name) != name:
-            raise OodgridError(f"{where}: two classes are called {name}, in other Unicode signs: join them")
+            raise OodgridError(f"{where}: two classes are called {printable(name)}, in other Unicode signs: join them")
         folded.setdefault(name.casefold(), name)
     pairs = [(folded[name.casefold()], name) for name in classnames if folded[name.casefold()] != name]
     return [f"the classes {printable(one)} and {printable(other)} differ in case alone" for one, other in pairs[:3]]

@@ -43,7 +43,7 @@ def listed(source: ListFile) -> ImageSet:
     file = existing(expand(source.file), "list")
     root = expand(source.root) if source.root else file.parent
     if source.is_coop:
-        return _coop(file, root)
+        return _coop(file, root, source.own_splits)
     table = _read_text(file) if file.suffix.lower() == ".txt" else _read_table(file, source)
     if None in table.paths or "" in table.paths:
         raise OodgridError(f"list {file} has a line without a path: fill it in, or take the line out")
@@ -172,15 +172,17 @@ def _check_splits(file: Path, found: set[str | None], own: tuple[str, ...]) -> N
 # -------------------------------------------------------------------------------------------------------- CoOp
 
 
-def _coop(file: Path, root: Path) -> ImageSet:
+def _coop(file: Path, root: Path, own: tuple[str, ...]) -> ImageSet:
     """Read a file of splits as CoOp's `split_zhou_*.json`: of each split a list of [path, label, class name].
 
     Format: Zhou, CoOp (github.com/KaiyangZhou/CoOp), datasets/oxford_pets.py, `read_split`.
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise OodgridError(f"list {file} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise OodgridError(f"list {file} cannot be read as JSON: it is nested too deeply") from None
+    except (OSError, ValueError) as error:
+        raise OodgridError(f"list {file} cannot be read as JSON: {str(error)[:200]}") from error
     if not isinstance(found, dict) or not found or not all(_is_coop_split(rows) for rows in found.values()):
         raise OodgridError(
             f"list {file} is no file of splits as CoOp's, {{train: [[path, label, class name], …], val: …, test: …}}: "
@@ -189,6 +191,7 @@ def _coop(file: Path, root: Path) -> ImageSet:
     if strange := found.keys() - set(SPLITS):
         raise OodgridError(f"list {file} has the split {min(strange)!r}: it must be train, val or test")
     rows = [(split, *row) for split in SPLITS for row in found.get(split, ())]
+    _check_splits(file, {split for split, *_ in rows}, own)
     labels = whole_labels([label for _, _, label, _ in rows], str(file))
     classnames = _coop_names(file, labels, [name for *_, name in rows])
     table = Table([path for _, path, _, _ in rows], [], [split for split, *_ in rows])

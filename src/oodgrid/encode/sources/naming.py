@@ -44,8 +44,8 @@ def _numbered(images: ImageSet, given: Sequence[str] | None, where: str, renumbe
         fits = not len(found) or found[-1] < len(given)
         if not fits and not (renumber and np.array_equal(found, np.arange(1, len(given) + 1))):
             raise OodgridError(
-                f"{where}: {len(given)} classnames for {found[-1] + 1} classes of images: labels are positions in "
-                f"classnames, from 0 to {len(given) - 1}, and here {_run(found)}"
+                f"{where}: {len(given)} classnames for labels up to {found[-1]}: labels are positions in classnames, "
+                f"from 0 to {len(given) - 1}, and here {_run(found)}: give all names, or number the labels anew"
             )
     if fits:
         empty = np.setdiff1d(np.arange(len(given or ())), found) if renumber else ()
@@ -127,9 +127,10 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _run(labels: np.ndarray) -> str:
-    if len(labels) > 1 and len(labels) == labels[-1] - labels[0] + 1:
-        return f"{labels[0]} to {labels[-1]}"
-    return _some([str(label) for label in labels.tolist()])
+    values = labels.tolist()
+    if len(values) > 1 and len(values) == values[-1] - values[0] + 1:
+        return f"{values[0]} to {values[-1]}"
+    return _some([str(value) for value in values])
 
 
 def _some(names: Sequence[str]) -> str:

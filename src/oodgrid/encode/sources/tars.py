@@ -23,11 +23,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from oodgrid.encode.sources.files import NO_FILES, READ_ALREADY
-from oodgrid.encode.sources.passing_over import is_image
+from oodgrid.encode.sources.passing_over import is_image, printable
 from oodgrid.encode.sources.reading import Members, check_size, open_regular, piece_of, pieces_of
 from oodgrid.errors import OodgridError
 
 BLOCK, CHUNK = tarfile.BLOCKSIZE, 1 << 20
+FILLING = 1 << 16  # zeros behind the last member, at most: tar writes records of 10,240 bytes where not told otherwise
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 STRANGE = {
     b"Rar!": "RAR",
@@ -37,7 +38,7 @@ STRANGE = {
     b"LZIP": "lzip",
     b"\x1f\x9d": "compress",
 }
-BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
+BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError, OverflowError, LookupError)
 PAX_RECORD = re.compile(rb"(\d+) ([^=\n]+)=")
 PAX_KEYWORDS = {*tarfile.PAX_FIELDS, *("atime", "ctime", "charset", "comment", "hdrcharset")}
 
@@ -72,10 +73,11 @@ def open_tar(path: Path, what: str) -> Members:
             places, found = _places(file, what)
 
     def read(name: str) -> bytes:
+        place = f"{path}: {printable(name)}"
         if places[name] is GONE:
-            raise OodgridError(f"{path}: {name} cannot be read: it is a link to what the archive does not hold")
+            raise OodgridError(f"{place} cannot be read: it is a link to what the archive does not hold")
         size, parts = places[name]
-        check_size(size, f"{path}: {name}")
+        check_size(size, place)
         if len(parts) == 1 and parts[0][1:] == (0, size):
             return piece(parts[0][0], size)
         data = bytearray(size)  # a sparse file, zero where no part lies
@@ -118,7 +120,7 @@ def _places(file: BinaryIO, what: str) -> tuple[dict[str, Place], tuple[set[str]
         elif member.isdir():
             folders.add(name)
         else:
-            passed_over[NO_FILES] += 1
+            passed_over[NO_FILES if member.isdev() else f"members of type {printable(chr(member.type[0]))}"] += 1
     places = _linked(links, places, passed_over) | places
     if not any("/" in name for name in places):  # made by a tool of Windows that takes its own separator along
         places = {name.replace("\\", "/"): place for name, place in places.items()}
@@ -130,8 +132,10 @@ def _place(member: tarfile.TarInfo, what: str) -> Place:
         return Place(member.size, ((member.offset_data, 0, member.size),))
     parts, start = [], member.offset_data
     for inside, length in member.sparse:
-        if inside + length > member.size:
-            raise OodgridError(f"{what} is damaged: parts of {member.name} lie beyond its end: make or fetch it again")
+        if min(inside, length) < 0 or inside + length > member.size:
+            raise OodgridError(
+                f"{what} is damaged: parts of {printable(member.name)} lie beyond its end: make or fetch it again"
+            )
         parts.append((start, inside, length))
         start += length
     return Place(member.size, tuple(parts))
@@ -175,8 +179,8 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
     while len(block := _block(file, start)) == BLOCK and block.strip(b"\0"):
         member = _header(opened, start, f"{what} is damaged after {last}, at byte {start:,}")
         if opened.offset > size:
-            raise OodgridError(f"{what} ends in the middle of {member.name}: make or fetch it again")
-        start, last = opened.offset, member.name
+            raise OodgridError(f"{what} ends in the middle of {printable(member.name)}: make or fetch it again")
+        start, last = opened.offset, printable(member.name)
         yield member
     if start == 0 and len(block) < BLOCK:
         raise OodgridError(f"{what} is not a readable tar or zip file: it has {size} bytes")
@@ -188,9 +192,7 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
             f"{what} goes on behind the end of a tar, after {last}: it is damaged, or several were joined: "
             "make or fetch it again, or give each of them"
         )
-    if (
-        size > -(-(start + 2 * BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
-    ):  # as a download of which a part is missing
+    if size > start + FILLING:  # as a download of which a part is missing
         raise OodgridError(
             f"{what} has {size - start:,} zeros after {last}, more than a tar is filled up with: its last part may be "
             "missing, make or fetch it again"
@@ -203,7 +205,7 @@ def _header(opened: tarfile.TarFile, start: int, said: str) -> tarfile.TarInfo:
     opened.fileobj.seek(start)
     try:
         member = tarfile.TarInfo.fromtarfile(opened)
-        if member.size < 0 or opened.offset <= start or "\0" in member.name:
+        if member.size < 0 or opened.offset < max(member.offset_data, start + BLOCK) or "\0" in member.name:
             raise ValueError("a size or a name cannot be right")
         _check_pax(opened.fileobj, start, member.offset_data)
     except BROKEN as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -85,7 +85,7 @@ def brace_expand(pattern: str) -> list[str]:
     """
     parts = re.split(r"\{([^{}]*)\}", pattern)
     choices = [_choices(part) if number % 2 else [part] for number, part in enumerate(parts)]
-    if prod(map(len, choices)) > MOST_SHARDS:
+    if max(map(len, choices)) > MOST_SHARDS or prod(map(len, choices)) > MOST_SHARDS:
         raise OodgridError(f"{pattern} names more than {MOST_SHARDS:,} shards: mend the numbers in its braces")
     return ["".join(chosen) for chosen in product(*choices)]
 
@@ -122,19 +122,19 @@ def _samples(members: Members, source: Webdataset, shard: str) -> Samples:
     for name, stem in stems.items():
         if stem is not None:
             groups.setdefault(_key(name), {})[name] = stem
-    own: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for key, group in groups.items():
-        own |= _own(key, group, labels.keys(), shard, named=bool(source.image))
+        keys |= _own(key, group, labels.keys(), shard, named=bool(source.image))
     found = Samples(passed_over=Counter(members.passed_over))
-    in_order = [name for name in stems if name in own]  # in which they lie in the shard
-    found.labels = {name: labels.get(own[name], labels.get(_key(name))) for name in in_order}
-    found.dotted = [name for name in in_order if own[name] in labels and own[name] != _key(name)]
-    _pass_over(found, members, {*own.values(), *map(_key, own)})
+    in_order = [name for name in stems if name in keys]  # in which they lie in the shard
+    found.labels = {name: labels.get(keys[name]) for name in in_order}
+    found.dotted = [name for name in in_order if keys[name] in labels and keys[name] != _key(name)]
+    _pass_over(found, members, set(keys.values()))
     return found
 
 
 def _own(key: str, group: dict[str, str], labels: Container[str], shard: str, named: bool) -> dict[str, str]:
-    """Return the images, with their names up to the suffix, that are samples among those of one key.
+    """Return the images that are samples among those of one key, with the keys that they have then.
 
     That is the one without a further dot, or all where each has a label of its own; the others, as masks, are none.
     """
@@ -150,7 +150,8 @@ def _own(key: str, group: dict[str, str], labels: Container[str], shard: str, na
             f"shard {shard}: the sample {printable(key)} has {len(own)} images, {printable(first)} and "
             f"{printable(second)}: say which one counts, as image: {kind}{more}"
         )
-    return own
+    alone = len(own) == 1 and not labelled  # what stands behind the first dot says what it is, as in 22.rgb.png
+    return dict.fromkeys(own, key) if alone else own
 
 
 def _pass_over(found: Samples, members: Members, keys: set[str]) -> None:
@@ -161,7 +162,7 @@ def _pass_over(found: Samples, members: Members, keys: set[str]) -> None:
             found.passed_over[left] += 1
         elif is_image(name) and name not in found.labels:
             found.passed_over[f"{printable(kind)} beside the image of a sample"] += 1
-        elif not is_image(name) and _key(name) not in keys:
+        elif not is_image(name) and not any(start in keys for start in _starts(name)):
             found.passed_over[f"{printable(kind)} without an image"] += 1
 
 
@@ -179,6 +180,12 @@ def _by_stem(names: Iterable[str], suffix: str, shard: str) -> dict[str, str]:
 def _key(name: str) -> str:
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.partition(".")[0]
+
+
+def _starts(name: str) -> Iterator[str]:
+    """Yield what stands before each dot of a name, whatever dots its folders have."""
+    folder, slash, file = name.rpartition("/")
+    yield from (folder + slash + file[: dot.start()] for dot in re.finditer(r"\.", file))
 
 
 def _stem(name: str, suffix: str | None) -> str | None:
@@ -211,12 +218,10 @@ def _without_label(paths: list[str], values: list[Any], source: Webdataset, patt
         raise OodgridError(f"{pattern}: no sample has a label in a member .{source.label}: mend label or json_key")
     if source.label.lower() == "cls":
         _refuse_mixed(paths, values, pattern)
-    said = (
-        f"{len(missing)} of {len(paths)} samples have no label that can be read, the first: {missing[0]}"
-        if missing
-        else ""
-    )
-    return (f"{said}; they count as of no class",) if said else ()
+    if not missing:
+        return ()
+    said = f"{len(missing)} of {len(paths)} samples have no label that can be read, the first: {missing[0]}"
+    return (f"{said}; they count as of no class",)
 
 
 def _refuse_mixed(paths: list[str], values: list[Any], pattern: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import os
+import stat
 import struct
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.reading import Members, check_size, open_regular, pieces_of
 from oodgrid.errors import OodgridError
 
@@ -25,6 +27,7 @@ LOCAL, LOCAL_MAGIC, END_MAGIC = struct.Struct("<4s2xH18x2H"), b"PK\x03\x04", b"P
 DESCRIPTOR = 24  # bytes that may stand behind a member, at most
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # by a password, strongly, names too
 UTF8 = 0x800
+MEMORY = 2**28  # bytes that LZMA may ask for
 
 
 class Place(NamedTuple):
@@ -53,7 +56,7 @@ def open_zip(path: Path, what: str) -> Members:
     folders: set[str] = set()
     twice: set[str] = set()
     for start, info in zip(starts, infos, strict=True):
-        name = info.filename.replace("\\", "/")  # which the format forbids, and tools of Windows have written
+        name = _name(info).replace("\\", "/")  # which the format forbids, and tools of Windows have written
         folder, name = name.endswith("/"), PurePosixPath(name).as_posix()
         if folder:
             folders.add(name)
@@ -63,13 +66,24 @@ def open_zip(path: Path, what: str) -> Members:
 
     def read(name: str) -> bytes:
         start, info = places[name]
-        check_size(info.file_size, f"{path}: {name}")
+        place = f"{path}: {printable(name)}"
+        check_size(max(info.file_size, info.compress_size), place)
         try:
             return _unpacked(piece(start, min(info.compress_size, stop - start)), info)
         except BROKEN as error:
-            raise OodgridError(f"{path}: {name} cannot be read: {error}") from error
+            raise OodgridError(f"{place} cannot be read: {error}") from error
 
     return Members({name: place.info.file_size for name, place in places.items()}, read, folders, twice, Counter())
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member: UTF-8 where it can be, which tools of Linux write without saying so."""
+    if info.flag_bits & UTF8:
+        return info.orig_filename
+    try:
+        return info.orig_filename.encode("cp437").decode()
+    except UnicodeDecodeError:
+        return info.orig_filename
 
 
 def _starts(file: BinaryIO, infos: list[zipfile.ZipInfo], stop: int) -> list[int]:
@@ -86,7 +100,9 @@ def _starts(file: BinaryIO, infos: list[zipfile.ZipInfo], stop: int) -> list[int
         between = info.header_offset - end
         file.seek(end)
         if between < 0 or LOCAL_MAGIC in file.read(min(between, DESCRIPTOR + len(LOCAL_MAGIC))):
-            raise zipfile.BadZipFile(f"its directory leaves out a member, or has one twice, before {info.filename}")
+            raise zipfile.BadZipFile(
+                f"its directory leaves out a member, or has one twice, before {printable(info.filename)}"
+            )
         starts[row] = info.header_offset + _header(file, info)
         end = starts[row] + info.compress_size
     file.seek(end)
@@ -102,9 +118,9 @@ def _header(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     name = info.orig_filename
     alike = file.read(length) == name.encode("utf-8" if info.flag_bits & UTF8 else "cp437")
     if magic != LOCAL_MAGIC or not alike or (not name.isascii() and (flags ^ info.flag_bits) & UTF8):
-        raise zipfile.BadZipFile(f"its directory and the header of {name.partition(chr(0))[0]} differ")
+        raise zipfile.BadZipFile(f"its directory and the header of {printable(name)} differ")
     if "\0" in name:
-        raise zipfile.BadZipFile(f"the name {name.partition(chr(0))[0]} goes on behind a NUL sign")
+        raise zipfile.BadZipFile(f"the name {printable(name)} goes on behind a NUL sign")
     return LOCAL.size + length + more
 
 
@@ -124,6 +140,8 @@ def _unpacked(data: bytes, info: zipfile.ZipInfo) -> bytes:
     """
     if info.flag_bits & ENCRYPTED:
         raise zipfile.BadZipFile("it is encrypted: unpack the archive with its password")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise zipfile.BadZipFile("it is a link: pack the file itself")
     most = info.file_size + 1
     if info.compress_type == zipfile.ZIP_DEFLATED:
         data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most)
@@ -131,7 +149,7 @@ def _unpacked(data: bytes, info: zipfile.ZipInfo) -> bytes:
         data = bz2.BZ2Decompressor().decompress(data, most)
     elif info.compress_type == zipfile.ZIP_LZMA:  # a version and a length, then what .lzma files have but for the size
         alone = data[4:9] + b"\xff" * 8 + data[9:]
-        data = lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(alone, most)
+        data = lzma.LZMADecompressor(lzma.FORMAT_ALONE, MEMORY).decompress(alone, most)
     elif info.compress_type != zipfile.ZIP_STORED:
         raise zipfile.BadZipFile(f"it is packed by method {info.compress_type}, which is not read: pack it by deflate")
     if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
