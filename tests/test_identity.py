@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-import importlib
+import dis
+import importlib.util
 import shutil
 import sys
+import types
+from pathlib import Path
 
 import pytest
 
-from oodgrid.identity import code_fingerprint, differences, digest
+import oodgrid
+from oodgrid.identity import code_files, code_fingerprint, differences, digest
 
 PLAIN = """
 import math
@@ -82,7 +86,19 @@ def test_code_counts(fingerprint, edited):
     assert one(fingerprint, edited) != one(fingerprint, PLAIN)
 
 
-@pytest.mark.parametrize("how", ["from house.room.helper import f", "from house.room import helper"])
+HOW = [
+    "from house.room.helper import f",
+    "from house.room import helper",
+    "import house.room.helper",
+    "import house.room.helper as h",
+    "from . import helper",
+    "from .helper import f",
+    "def g():\n    import house.room.helper",
+    "import importlib\nimportlib.import_module('house.room.helper')",
+]
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_imports_within_the_room_are_followed_as_far_as_they_go(fingerprint, how):
     def of(helper, far="LIMIT = 1"):
         helper = f"from house.room.far import LIMIT\n{helper}"
@@ -99,6 +115,28 @@ def test_imports_from_elsewhere_are_not_followed(fingerprint):
         return fingerprint({"room.m": "from house.ground.store import read", "ground.store": ground}, "room.m")
 
     assert of("def read(): return 1") == of("def read(): return 2")
+
+
+def imports_of_bytecode(code, package):
+    """Yield what a module imports by its bytecode, which is another way to see it than its text."""
+    for each in dis.get_instructions(code):
+        if each.opname == "IMPORT_NAME":
+            yield each.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from imports_of_bytecode(constant, package)
+
+
+@pytest.mark.parametrize("room", ["encode", "adapt", "score", "evaluate", "report"])
+def test_every_import_of_modules_of_our_own_room_is_followed(room):
+    folder = Path(oodgrid.__file__).parent / room
+    for file in sorted(folder.rglob("*.py")):
+        name = ".".join(("oodgrid", *file.relative_to(folder.parent).with_suffix("").parts)).removesuffix(".__init__")
+        followed = code_files(name)
+        assert file in followed
+        for imported in imports_of_bytecode(compile(file.read_bytes(), str(file), "exec"), name):
+            origin = importlib.util.find_spec(imported).origin if imported.startswith(f"oodgrid.{room}.") else None
+            assert origin is None or Path(origin) in followed, (name, imported)
 
 
 def test_circular_imports_end(fingerprint):

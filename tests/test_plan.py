@@ -359,6 +359,7 @@ def test_the_package_is_found_in_folders_of_any_name(folder, monkeypatch):
     line = plan.job_environment(Path("/clone") / folder / "src").format()  # as Snakemake does
     shown = subprocess.run(["bash", "-c", line + 'printf %s "$PYTHONPATH"'], capture_output=True, text=True, check=True)
     assert shown.stdout == f"/clone/{folder}/src:/other/{folder}"
+    assert "PYTHONSAFEPATH=1" in line  # the trial of plugins runs so, and a job must import the same
 
 
 @pytest.fixture

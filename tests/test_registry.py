@@ -92,6 +92,21 @@ def test_what_learns_and_what_looks_at_features():
     assert not registry.find("score", "mcm").on_features
 
 
+def test_logits_are_cosines_to_texts_where_the_tower_makes_them_of_prompts():
+    """Not of images, trained vectors (even where they start at texts), sums with a cache, or means over patches."""
+    others = {"prototype", "linear_probe", "lp_plus_plus", "zs_lp", "clap", "opsupcon", "gallop"}
+    others |= {"tip_adapter", "tip_adapter_f"}
+    known = registry.entries("method")
+    assert {name for name, entry in known.items() if not entry.text_cosines} == others
+
+
+def test_every_column_of_score_tables_is_reserved():
+    from oodgrid.evaluate.score_files import NOT_SCORES
+    from oodgrid.score.run import KEYS, SAMPLE
+
+    assert {*KEYS, *SAMPLE, *NOT_SCORES, "place"} <= set(registry.RESERVED["score"])
+
+
 def test_a_method_must_be_a_dataclass():
     with pytest.raises(TypeError, match="dataclass"):
         registry.method(leaves="prototypes")(type("Plain", (), {}))

@@ -46,12 +46,28 @@ def test_methods_with_prototypes_leave_nothing_more(mini, method):
     assert manifest["method"] == method
     assert manifest["leaves"] == "prototypes"
     [unit] = manifest["units"]
-    assert set(unit) == {"shots", "seed", "status", "reason", "classifier"}
+    assert set(unit) == {"shots", "seed", "status", "reason", "text_cosines", "classifier"}
     left = arrays(mini, unit["classifier"])
     assert left["prototypes"].shape == (4, 16)
     assert left["prototypes"].dtype == np.float32
     assert set(left) == ({"prototypes", "bias"} if method == "linear_probe" else {"prototypes"})
     assert list(mini.kept("apply")) == [unit["classifier"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "expected"),
+    [
+        ("zero_shot", "classnames", True),
+        ("clip_adapter", "classnames", True),
+        ("clip_adapter", "visual_prototypes", False),
+        ("prototype", "classnames", False),
+        ("linear_probe", "classnames", False),
+        ("tip_adapter", "classnames", False),
+    ],
+)
+def test_what_is_left_says_whether_logits_are_cosines_to_texts(mini, method, text, expected):
+    _, manifest = both(mini, method, text=text)
+    assert [unit["text_cosines"] for unit in manifest["units"]] == [expected]
 
 
 def test_a_probe_is_a_hundredth_of_its_own_logits(mini):

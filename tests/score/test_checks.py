@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oodgrid import plugins, registry
+from oodgrid import registry
 from oodgrid.config import Choice, parse
 from oodgrid.errors import OodgridError
-from oodgrid.score.checks import _labels, auroc, check, check_plugins, example
+from oodgrid.plugins import apart, state
+from oodgrid.score.checks import _labels, auroc, check, check_plugins, example, rows, try_plugins
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Skip
 
@@ -47,8 +49,8 @@ import numpy as np
 from oodgrid.registry import score
 
 
-@score(needs=("logits",))
-def {name}(logits, *, T: float = 1.0):
+@score(needs=("logits", "bank"))
+def {name}(logits, bank, *, T: float = 1.0):
     {body}
 """
 
@@ -59,6 +61,45 @@ FAULTS = {
     "whole": ("return logits", "gave shape .48, 3."),
     "endless": ("return logits.max(axis=1) / 0", "are not finite"),
     "failing": ("return logits.maximum(axis=1)", "line 8 failed: AttributeError"),
+    "leaving": ("import sys; sys.exit(0)", "line 8 failed: it ends the program"),
+    "parsing": ("import argparse; argparse.ArgumentParser().parse_args(['x'])", "failed: it ends the program"),
+    "panicking": ("raise BaseException('x')", "line 8 failed: BaseException: x"),
+    "deep": ("return deep(logits, bank)", "failed: RecursionError"),
+    "complex_numbers": ("return logits.max(axis=1) + 0j", "gave complex numbers"),
+    "masked": ("return np.ma.masked_less(logits.max(axis=1), 0.5)", "gave a masked array"),
+    "words": ("return logits.max(axis=1).astype(str)", "gave no numbers .type <U32"),
+    "bytes_of": ("return logits.max(axis=1).astype('S8')", "gave no numbers"),
+    "dates": ("return (1e9 * logits.max(axis=1)).astype('M8[s]')", "gave dates"),
+    "decisions": ("return logits.max(axis=1) > 0.5", "gave true and false"),
+    "objects": ("return logits.max(axis=1).astype(object)", "gave objects"),
+    "nothing": ("return None", "gave objects"),
+    "ragged": ("return [[1], [1, 2]]", "gave what is no array"),
+    "drawing": ("return logits.max(axis=1) + 1e-3 * np.random.default_rng().normal(size=len(logits))", "asked again"),
+    "seeding": (
+        "np.random.seed(0); return logits.max(axis=1)",
+        "changes what belongs to all: the state of numpy.random",
+    ),
+    "silencing": ("np.seterr(all='ignore'); return logits.max(axis=1)", "NumPy's error state"),
+    "moving": ("import os; os.chdir('/'); return logits.max(axis=1)", "the working directory"),
+    "setting": ("import os; os.environ['A_B'] = '1'; return logits.max(axis=1)", "the environment"),
+    "warning": (
+        "import warnings; warnings.simplefilter('ignore'); return logits.max(axis=1)",
+        "the filters of warnings",
+    ),
+    "patching": ("np.exp = np.sin; return logits.max(axis=1)", "changes what belongs to all: numpy.exp"),
+    "writing": ("logits[:] = 0; return logits.max(axis=1)", "read-only"),
+    "clipping": ("np.clip(logits, -2, 2, out=logits); return logits.max(axis=1)", "read-only"),
+    "opening": ("logits.flags.writeable = True; return logits.max(axis=1)", "cannot set WRITEABLE"),
+    "replacing": (
+        "vars(bank)['centre'] = 0 * bank.centre; return logits.max(axis=1)",
+        "changes what other scores are given",
+    ),
+    **{
+        f"of_bank_{number}": (f"bank.{what}[:] = 0; return logits.max(axis=1)", "read-only")
+        for number, what in enumerate(
+            ("means", "labels", "centre", "residuals", "features", "classes[0]", "own_logits()", "head.weights")
+        )
+    },
 }
 
 
@@ -88,16 +129,59 @@ def test_a_good_score_of_one_s_own_is_a_score_like_any_other(written, experiment
     check_plugins(experiment.scores)
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Load and try in this process, which takes no second: what that cannot survive is tried in one of its own."""
+    monkeypatch.setenv(apart.INSIDE, "1")
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_one_is_one_line_that_names_file_and_fault(written, fault):
+def test_a_faulty_one_is_one_line_that_names_file_and_fault(written, here, monkeypatch, fault):
     body, said = FAULTS[fault]
+    monkeypatch.setattr(apart, "now", lambda doing: None)
+    monkeypatch.setattr("numpy.exp", np.exp)
     file = written(fault, body)
-    plugins.load(file)
-    with pytest.raises(OodgridError, match=said) as error:
-        check_plugins([Choice(name=fault)])
+    with state.restored(file), pytest.raises(OodgridError, match=said) as error:
+        try_plugins([str(file)], [(fault, {})])
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import os; os._exit(0)", r"ends the process \(exit status 0\)"),
+        ("while True: pass", "does not end within 5 s"),
+    ],
+)
+def test_one_that_ends_the_process_or_never_ends_is_named(written, monkeypatch, body, said):
+    file = written("ending", body)
+    registry.load_plugin(file)
+    monkeypatch.setattr(apart, "LIMIT", 5.0)
+    monkeypatch.setattr(
+        apart, "_wait", lambda process, diary, wait=apart._wait: _started(diary) or wait(process, diary)
+    )
+    with pytest.raises(OodgridError, match=f"^score ending in {re.escape(str(file))} {said}"):
+        check_plugins([Choice(name="mcm"), Choice(name="ending")])
+
+
+def _started(diary):
+    """Wait until the score is under trial, however long Python takes to start on a busy machine."""
+    for _ in range(600):
+        if b"score ending" in diary.read_bytes():
+            return
+        time.sleep(0.1)
+
+
+def test_what_a_score_reuses_for_every_block_is_not_kept(written, here):
+    file = written("reusing", "OUT[: len(logits)] = logits.max(axis=1); return OUT[: len(logits)]\nOUT = np.zeros(999)")
+    registry.load_plugin(file)
+    given = example()
+    one = compute(Choice(name="reusing"), given)
+    before = one.copy()
+    compute(Choice(name="reusing"), rows(given, np.arange(10)[::-1]))
+    np.testing.assert_array_equal(one, before)
 
 
 LOADING = {
@@ -113,7 +197,7 @@ LOADING = {
 
 
 @pytest.mark.parametrize("text", LOADING)
-def test_a_file_that_does_not_load_is_one_line(tmp_path, text, experiment_of):
+def test_a_file_that_does_not_load_is_one_line(tmp_path, here, text, experiment_of):
     file = tmp_path / "mine.py"
     file.write_text(text)
     with pytest.raises(OodgridError, match=LOADING[text]) as error:
@@ -123,13 +207,13 @@ def test_a_file_that_does_not_load_is_one_line(tmp_path, text, experiment_of):
 
 
 @pytest.mark.parametrize(("document", "name"), [("README.md", "margin"), ("docs/scores.md", "surprise")])
-def test_the_example_of_the_documents_works_as_printed(tmp_path, document, name):
+def test_the_example_of_the_documents_works_as_printed(tmp_path, here, monkeypatch, document, name):
     text = (Path(__file__).parents[2] / document).read_text(encoding="utf-8")
     [example] = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if f"def {name}(" in block]
     file = tmp_path / "mine.py"
     file.write_text(example, encoding="utf-8")
-    plugins.load(file)
-    check_plugins([Choice(name=name)])
+    monkeypatch.setattr(apart, "now", lambda doing: None)
+    try_plugins([str(file)], [(name, {})])
 
 
 def test_plugins_that_are_no_list_or_hold_nothing_are_one_line(tmp_path, experiment_of):
@@ -153,12 +237,3 @@ def test_labels_compare_only_with_cosines_to_texts_of_the_same_tower(name):
 def test_a_missing_file_is_named(experiment_of):
     with pytest.raises(OodgridError, match=r"plugin nowhere\.py: no such file"):
         parse(experiment_of(plugins=["nowhere.py"]))
-
-
-def test_another_text_of_the_file_is_another_code(written):
-    plugins.load(written("my_code", GOOD))
-    before = registry.score_code(["mcm", "my_code"])
-    assert before.startswith(registry.score_code(["mcm"]))
-    file = written("my_code", "return 2 * logits.max(axis=1)")
-    plugins.load(file)
-    assert registry.score_code(["mcm", "my_code"]) != before

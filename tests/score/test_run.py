@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -405,7 +406,22 @@ def test_compute_skips_a_score_whose_needs_are_not_there():
 def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
     from dataclasses import replace
 
-    broken = replace(registry.find("score", "mcm"), make=lambda logits: np.array(values))
+    broken = replace(registry.find("score", "mcm"), make=lambda logits: np.array(values), plugin=Path("mine.py"))
     monkeypatch.setitem(registry.entries("score"), "mcm", broken)
-    with pytest.raises(OodgridError, match=rf"score mcm in .*test_run.py gave {fault}"):
+    with pytest.raises(OodgridError, match=rf"score mcm in mine\.py gave {fault}"):
         compute(Choice(name="mcm"), {"logits": np.zeros((2, 3))})
+
+
+@pytest.mark.parametrize("text_cosines", [True, False])
+def test_label_lists_are_compared_only_where_a_fit_says_that_its_logits_are_cosines_to_texts(mini, text_cosines):
+    fit = mini.prototypes()
+    mini.applied("prototype", "prototypes", [fit.unit | {"text_cosines": text_cosines}])
+    texts = np.random.default_rng(3).normal(size=(1, 5, 6)).astype(np.float32)
+    provenance = {"text": {"kinds": [""] * 5}}
+    path = paths.label_texts(mini.results, "mini", "cma-agents")
+    store.write_texts(path, store.Texts(texts, list("abcde"), ["{}"], provenance))
+    table, about = store.read_table(
+        score(mini.results, mini.experiment(scores=["mcm", "cma"]), "mini", "pets", "prototype")
+    )
+    assert table["cma"].null_count() == (0 if text_cosines else len(table))
+    assert list(about["units"][0]["skipped"]) == ([] if text_cosines else ["cma"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import yaml
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
+from oodgrid.plugins import apart
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def _plain(value: Any) -> Any:
 
 
 def job_environment(source: Path) -> str:
-    """Return the shell line that comes before every job: this package first, then what the user's PYTHONPATH names.
+    """Return the shell line that comes before every job, which gives it the environment in which plugins are tried.
 
     Conda environments unset PYTHONPATH, so that it is said again. Snakemake fills in braces, hence they are doubled.
     Inputs that were there when the job was planned get a minute: another clone that shares them may make them again.
     """
-    places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    line = f"export PYTHONPATH={shlex.quote(os.pathsep.join(dict.fromkeys(places)))}; export OODGRID_WAIT=60; "
-    return line.replace("{", "{{").replace("}", "}}")
+    variables = apart.job_variables(source) | {"OODGRID_WAIT": "60"}
+    exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"export {exported}; ".replace("{", "{{").replace("}", "}}")

@@ -46,7 +46,8 @@ def run(function: str, *arguments: Any, doing: str) -> None:
         diary.write_text(json.dumps({"now": doing}) + "\n", encoding="utf-8")
         command = [sys.executable, "-c", "from oodgrid.plugins.apart import _child; _child()", folder]
         quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        process = subprocess.Popen(command, env=environment(), start_new_session=True, **quiet)
+        variables = {**os.environ, **job_variables(), INSIDE: "1"}
+        process = subprocess.Popen(command, env=variables, start_new_session=True, **quiet)
         try:
             status = _wait(process, diary)
         finally:
@@ -70,10 +71,13 @@ def now(doing: str) -> None:
     _write({"now": doing})
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of such a process, which is that of the workflow's jobs."""
-    path = os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", INSIDE: "1"}
+def job_variables(source: Path = SOURCE) -> dict[str, str]:
+    """Return what such a process and the workflow's jobs have in their environment, so that both import the same.
+
+    This package comes first, then what the user's PYTHONPATH names; the folder where Python starts is on no path.
+    """
+    places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places)), "PYTHONSAFEPATH": "1"}
 
 
 def _wait(process: subprocess.Popen, diary: Path) -> int | None:

@@ -6,9 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from oodgrid.errors import OodgridError
-
-LONGEST = 200  # characters
+from oodgrid.errors import OodgridError, one_line, printable
 
 
 def line_of(error: BaseException, file: Path) -> str:
@@ -21,18 +19,11 @@ def line_of(error: BaseException, file: Path) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return an error of somebody else's code: its type and the first line of what it says, cut between words."""
+    """Return an error of somebody else's code: its type and what it says."""
     if isinstance(error, SystemExit):
         why = error.code if isinstance(error.code, str) else getattr(sys.stderr, "last_line", "")
-        return f"it ends the program by SystemExit({_short(why) or error.code}), where it may only define and return"
-    words = _short(error.msg if isinstance(error, SyntaxError) else error)
-    return words if isinstance(error, OodgridError) else f"{type(error).__name__}: {words}".removesuffix(": ")
-
-
-def _short(said: object) -> str:
-    try:
-        lines = str(said).strip().splitlines() or [""]
-    except BaseException:  # an exception may fail to say what it is
-        return ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in lines[0]).split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST].rpartition(' ')[0] or line[:LONGEST]} …"
+        said = printable(why, 200) or str(error.code)
+        return f"it ends the program by SystemExit({said}), where it may only define and return"
+    said = one_line(SyntaxError(error.msg) if isinstance(error, SyntaxError) else error)
+    name = type(error).__name__
+    return said if isinstance(error, OodgridError) or said == name else f"{name}: {said}"

@@ -26,15 +26,16 @@ def restored(file: Path) -> Iterator[None]:
     """Run the code of a file; afterwards the process is as before in all that `settings` names.
 
     The command line that the code sees is that of a script without arguments, and what it prints goes to stderr:
-    `snakemake --dag` and others print what programs read.
+    `snakemake --dag` and others print what programs read. No bytecode is left, for what is edited twice in a second
+    would run as it was first.
     """
-    argv, before = sys.argv, settings()
-    sys.argv = [str(file)]
+    argv, before, writes = sys.argv, settings(), sys.dont_write_bytecode
+    sys.argv, sys.dont_write_bytecode = [str(file)], True
     try:
         with redirect_stdout(sys.stderr), np.errstate(), warnings.catch_warnings():
             yield
     finally:
-        sys.argv = argv
+        sys.argv, sys.dont_write_bytecode = argv, writes
         os.chdir(before["the working directory"])
         if dict(os.environ) != before["the environment"]:
             os.environ.clear()
