@@ -18,6 +18,7 @@ try:
     experiment = parse_experiment(config)
     plan.check_identities(RESULTS, experiment)
     plan.check_imports(RESULTS, experiment)
+    plan.check_labels(RESULTS, experiment)
     if experiment.plugins:  # before anything is computed, not after encoding
         from oodgrid.score.checks import check_plugins
 

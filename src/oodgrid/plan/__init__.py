@@ -1,6 +1,6 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_identities, check_imports, check_inputs
+from oodgrid.plan.checks import check_identities, check_imports, check_inputs, check_labels
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -38,6 +38,7 @@ __all__ = [
     "check_identities",
     "check_imports",
     "check_inputs",
+    "check_labels",
     "config_path",
     "either",
     "encoded",

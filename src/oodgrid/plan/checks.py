@@ -8,6 +8,7 @@ from typing import Any
 from oodgrid import paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
 from oodgrid.errors import OodgridError
+from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
 from oodgrid.plan.files import feature_files, label_files, shuffled_files, split_files, text_files
 from oodgrid.plan.triggers import ENCODE_VERSION
@@ -25,6 +26,7 @@ def check_inputs(results: Path, experiment: Experiment, backbone: str, id_datase
     chosen = {"backbones": [experiment.backbone(backbone)], "id_datasets": [experiment.id_dataset(id_dataset)]}
     experiment = experiment.model_copy(update=chosen)
     check_identities(results, experiment)
+    check_labels(results, experiment)
     dataset = experiment.id_datasets[0]
     views = {paths.views(results, backbone, id_dataset, "train", v.family): v.model_dump() for v in dataset.views}
     for file, found in _identities([*feature_files(results, experiment), *views]).items():
@@ -127,6 +129,23 @@ def _check_alike(parts: dict[Path, Any], what: str) -> None:
         if lines := differences(found, wanted, what):
             said = "; ".join(lines).replace("in the config", f"in {first}")
             raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
+
+
+def check_labels(results: Path, experiment: Experiment) -> None:
+    """Refuse labels of ID datasets that are none of their classes, in all files that are there, all in one go.
+
+    Raises:
+        OodgridError: There are such labels, naming every file and its first row.
+    """
+    wrong = []
+    for backbone in experiment.backbones:
+        for dataset in experiment.id_datasets:
+            try:
+                FewShot(results, backbone.name, dataset).check()
+            except OodgridError as error:
+                wrong.append(str(error))
+    if wrong:
+        raise OodgridError("; ".join(wrong))
 
 
 def _test_split(dataset: Dataset) -> dict[str, str]:

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
-from oodgrid.adapt.methods.tip_adapter import PUBLISHED, TipAdapter, finish, tip_logits
+from oodgrid.adapt.methods.tip_adapter import TipAdapter, finish, tip_logits
+from oodgrid.adapt.search import epoch_remarks
 from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, take_step
 from oodgrid.devices import device
 from oodgrid.registry import method
@@ -37,8 +38,10 @@ class TipAdapterF:
 
     alpha: NonNegativeFloat | None = None
     beta: NonNegativeFloat | None = None
-    beta_to: PositiveFloat = 7.0
-    alpha_to: PositiveFloat = 3.0
+    beta_to: PositiveFloat = 50.0
+    alpha_to: PositiveFloat = 200.0
+    beta_start: NonNegativeFloat = 1.0
+    alpha_start: NonNegativeFloat = 1.17
     epochs: PositiveInt = 20
     lr: NonNegativeFloat = 0.001
     batch: PositiveInt = 256
@@ -46,8 +49,8 @@ class TipAdapterF:
 
     def fit(self, data: FitData) -> Learned:
         """Train the keys, then choose epoch, alpha and beta."""
-        beta = PUBLISHED[0] if self.beta is None else self.beta
-        alpha = PUBLISHED[1] if self.alpha is None else self.alpha
+        beta = self.beta_start if self.beta is None else self.beta
+        alpha = self.alpha_start if self.alpha is None else self.alpha
         labels = data.train_labels.astype(np.int64)
         arrays = {"keys": normalise(mean_view(data)), "labels": labels, "prototypes": data.text.prototypes}
         val = normalise(data.val)
@@ -60,10 +63,10 @@ class TipAdapterF:
                 best.update(keys=keys, epoch=epoch)
 
         losses = self._train(arrays, data, beta, alpha, judge)
-        chosen = TipAdapter(self.alpha, self.beta, self.beta_to, self.alpha_to)
+        chosen = TipAdapter(self.alpha, self.beta, self.beta_to, self.alpha_to, self.beta_start, self.alpha_start)
         learned = finish(chosen, {**arrays, "keys": best["keys"]}, data)
         info = {**learned.info, "epoch": best["epoch"], "losses": losses, "val_accuracies": reached}
-        return Learned(learned.arrays, info)
+        return Learned(learned.arrays, info, epoch_remarks(best["epoch"], self.epochs, reached) + learned.remarks)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return Tip-Adapter's logits with the trained keys."""
