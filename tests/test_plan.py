@@ -363,7 +363,7 @@ def written(tmp_path, experiment, make_features, **changes):
         for name in outer:
             part = part.setdefault(name, {})
         part[last] = value
-    store.write_features(path, make_features(provenance=about))
+    store.write_features(path, make_features(classes=2, provenance=about))
 
 
 def test_files_of_one_backbone_made_with_other_weights_are_refused(tmp_path, own, make_features):

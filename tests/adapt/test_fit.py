@@ -375,7 +375,7 @@ def test_a_label_that_is_no_class_is_named_by_file_and_row(mini, split, wrong):
     labels = np.tile(np.arange(4), 10)
     labels[7] = wrong
     path = mini.features("pets", split, labels, 1)
-    said = f"{split}.h5: row 7: label {wrong} is none of the 4 classes 0 to 3"
+    said = f"{split}.h5: row 7 has label {wrong}, which is none of the 4 classes 0 to 3"
     with pytest.raises(OodgridError, match=said) as error:
         run(mini, mini.experiment("prototype"), "prototype")
     assert str(path) in str(error.value)

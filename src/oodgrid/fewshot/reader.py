@@ -14,8 +14,6 @@ from oodgrid.config import IdDataset
 from oodgrid.fewshot.draws import NoDraw, draw
 from oodgrid.labels import check_classes, has_class
 
-SPLITS = ("train", "val", "test")
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -154,16 +152,6 @@ class FewShot:
         """
         if self.classes is not None:
             check_classes(labels, self.classes, self.file(split))
-
-    def check(self) -> None:
-        """Refuse labels that are no classes of this dataset in any split that is there, reading nothing but labels.
-
-        Raises:
-            OodgridError: One is not, naming file and row.
-        """
-        for split in SPLITS:
-            if self.file(split).exists():
-                self.check_labels(store.read_labels(self.file(split))[0], split)
 
     def _is_there(self, split: str) -> bool:
         """Whether a split is to be read: encoding makes it, or it was imported."""
