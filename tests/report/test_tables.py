@@ -243,3 +243,17 @@ def test_edges_give_sound_tables(metrics_of, edge, overlap_all):
         assert len(body) == 2 + len(table.frame)
         read = pl.read_csv(io.StringIO(render.csv(table)))
         assert read.height == table.frame.height
+
+
+def test_remarks_on_fits_that_worked_are_said_once_each_with_the_seeds_they_are_about(metrics):
+    """Remarks of one fit are joined by semicolons in `reason`; what is not about all seeds says of how many."""
+    tip, rest = pl.col("method") == "tip_adapter", pl.col("reason")
+    both = pl.when(tip & (pl.col("seed") == 1)).then(pl.lit("b is at the end; a is at the end"))
+    one = both.when(tip).then(pl.lit("a is at the end")).otherwise(rest)
+    rows = select.one_pair(metrics.with_columns(reason=one), "tiny", "concepts", set())
+    seeds = rows.filter(tip)["seed"].n_unique()
+    [note] = [note for note in tables.main(rows).notes if note.startswith("Mind: ")]
+    assert seeds > 1
+    assert "Tip-Adapter: a is at the end" in note
+    assert f"Tip-Adapter (1 of {seeds} seeds): b is at the end" in note
+    assert note.count("a is at the end") == note.count("b is at the end") == 1
