@@ -97,12 +97,13 @@ def select(
     text, similarity, one_hot = val @ arrays["prototypes"].T, val @ arrays["keys"].T, _one_hot(arrays)
     best = (0.0, 0.0, -1.0)
     for _ in ("coarse", "fine"):
-        for beta in betas:
-            affinity = np.exp(-beta * (1 - similarity)) @ one_hot
-            for alpha in alphas:
+        for beta in betas.tolist():  # plain numbers leave float32 what it is, as where the method is applied
+            with np.errstate(over="ignore"):  # of trained keys; what overflows classifies nothing
+                affinity = np.exp(-beta * (1 - similarity)) @ one_hot
+            for alpha in alphas.tolist():
                 reached = accuracy(text + alpha / 100 * affinity, labels)
                 if reached > best[2]:
-                    best = (float(beta), float(alpha), reached)
+                    best = (beta, alpha, reached)
         betas, alphas = around(betas, best[0]), around(alphas, best[1])
     return best
 
