@@ -37,7 +37,7 @@ IMAGES = Path(os.environ.get("OODGRID_SHARED", ROOT / ".." / "shared")) / "data"
 COUNTS, EPOCHS, SEEDS, SHOTS = (1, 2, 5, 20, 50), 50, range(1, 11), 16
 CASES = {
     "clip_adapter": ("cifar10", "rrc08", {}),
-    "tip_adapter_f": ("cifar10", "rrc50", {}),
+    "tip_adapter_f": ("cifar10", "rrc50", {"beta_to": 7.0, "alpha_to": 3.0, "alpha_start": 1.17}),
     "coop": ("concepts", "rrc08", {"lr": 0.002, "init": "a photo of a"}),
 }
 HOLDERS = (clip_adapter, tip_adapter_f, prompt_learning)  # modules that look TrainingFeatures up

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from oodgrid.errors import OodgridError
-from oodgrid.fewshot import NoDraw, draw
+from oodgrid.fewshot import NoDraw, count_remarks, draw
+from oodgrid.labels import accuracy, check_classes
 
 RNG = np.random.default_rng(3)
 TRAIN = RNG.permutation(np.repeat([4, 0, 2, 1, 3], [30, 25, 20, 17, 40]))
@@ -128,3 +129,87 @@ def test_fixed_draws_that_are_not_there_say_which_are():
 def test_shots_below_one_are_refused(shots):
     with pytest.raises(OodgridError, match=f"shots must be at least 1, not {shots}"):
         draw(TRAIN, VAL, shots, 1)
+
+
+# ------------------------------------------------------------------------------------------------ no class, -1
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("val", [True, False])
+def test_what_has_no_class_is_as_if_it_were_not_there(seed, val):
+    """Any mixture of samples without a class among the others: the draw is that of the others, row for row."""
+    rng = np.random.default_rng(seed)
+    shots, classes = int(rng.integers(1, 9)), int(rng.integers(1, 6))
+    splits = [rng.integers(0, classes, size=rng.integers(10, 60)) for _ in ("train", "val")]
+    mixed = []
+    for labels in splits:
+        rows = np.sort(rng.choice(2 * len(labels), size=len(labels), replace=False))
+        mixed.append((np.full(2 * len(labels), -1), rows))
+        mixed[-1][0][rows] = labels
+    (train, train_rows), (others, val_rows) = mixed
+    got, wanted = (
+        draw(train, others if val else None, shots, seed),
+        draw(splits[0], splits[1] if val else None, shots, seed),
+    )
+    assert got.train.tolist() == train_rows[wanted.train].tolist()
+    assert got.val.tolist() == (val_rows if val else train_rows)[wanted.val].tolist()
+
+
+def test_a_fixed_draw_leaves_out_what_has_no_class():
+    assert draw(np.array([0, -1, 1, 0]), VAL, 2, 1, np.array([2, 2, 2, 4])).train.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("fixed", [None, np.array([2, 2])])
+def test_no_class_at_all_is_no_draw(fixed):
+    with pytest.raises(NoDraw):
+        draw(np.array([-1, -1]), None, 2, 1, fixed)
+
+
+def test_accuracy_is_of_what_has_a_class():
+    labels = np.array([0, 1, -1, 2, -1])
+    assert accuracy(np.array([0, 1, 1, 1, 0]), labels) == pytest.approx(2 / 3)
+    assert accuracy(np.array([0, 1]), np.array([-1, -1])) is None
+
+
+@pytest.mark.parametrize(("labels", "row"), [([0, 1, 3], 2), ([-2, 0], 0), ([0, -1, 5, 9], 2)])
+def test_labels_beyond_the_classes_are_named(labels, row):
+    with pytest.raises(
+        OodgridError, match=rf"a\.h5: row {row} has label {labels[row]}, which is none of the 3 classes"
+    ):
+        check_classes(np.array(labels), 3, "a.h5")
+    check_classes(np.array([-1, 0, 2]), 3, "a.h5")
+
+
+# ---------------------------------------------------------------------------------------------------- remarks
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shots", "seeds", "said"),
+    [
+        ([5, 6], 4, [1, 2], []),
+        ([4, 4], 4, [1], []),
+        ([4, 4], 4, [1, 2], ["all seeds draw the same shots: no class has more than 4 training samples"]),
+        ([4, 5], 4, [1, 2], []),
+        ([2, 3, 9], 4, [1, 2], ["2 of 3 classes have fewer than 4 training samples (the fewest: 2)"]),
+        (
+            [3, 4], 4, [1, 2],
+            [
+                "1 of 2 classes have fewer than 4 training samples (the fewest: 3)",
+                "all seeds draw the same shots: no class has more than 4 training samples",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_draws_that_are_all_the_same_and_classes_with_fewer_are_said(sizes, shots, seeds, said):
+    labels = np.concatenate([np.repeat(np.arange(len(sizes)), sizes), [-1] * 9])
+    assert count_remarks(labels, None, shots, seeds) == said
+    draws = {tuple(sorted(draw(labels, None, shots, seed).train)) for seed in range(9)}
+    assert (len(draws) == 1) == all(size <= shots for size in sizes), "what is said is what happens"
+
+
+def test_a_fixed_draw_is_said_where_there_are_several_seeds():
+    labels, fixed = np.array([0, 1, 0, 1]), np.array([1, 1, 2, 2])
+    assert count_remarks(labels, fixed, 1, [1, 2]) == [
+        "all seeds have the same shots: the import brought one draw of 1"
+    ]
+    assert count_remarks(labels, fixed, 1, [1]) == []

@@ -61,7 +61,7 @@ def encode(results, experiment, make_features):
             for split in dataset.split_names:
                 provenance = {"backbone": made, "dataset": dataset.identity, "split": split}
                 path = paths.features(results, backbone.name, dataset.name, split)
-                store.write_features(path, make_features(provenance=provenance))
+                store.write_features(path, make_features(classes=2, provenance=provenance))
         for dataset in experiment.id_datasets:
             text = {**dataset.text_identity, "classnames": ["a", "b"]}
             values = make_features(n=2).image_features[None]
@@ -435,7 +435,22 @@ def written(tmp_path, experiment, make_features, **changes):
         for name in outer:
             part = part.setdefault(name, {})
         part[last] = value
-    store.write_features(path, make_features(provenance=about))
+    store.write_features(path, make_features(classes=2, provenance=about))
+
+
+def test_labels_that_are_no_classes_are_found_before_the_first_job_all_in_one_go(tmp_path, own, make_features):
+    encode(tmp_path, own(), make_features)
+    plan.check_labels(tmp_path, own())
+    for split, label in (("train", 2), ("test", 7), ("val", -1)):
+        path = paths.features(tmp_path, "b", "own", split)
+        labels = np.array([0, 1, label, 1, 0, label])
+        store.write_features(path, make_features(labels=labels, provenance=store.read_provenance(path)))
+    line = failure(plan.check_labels, tmp_path, own())
+    assert "train.h5: row 2 has label 2, which is none of the 2 classes 0 to 1" in line
+    assert (
+        "test.h5: row 2 has label 7, which is none of the 2 classes 0 to 1, nor -1 for no class (2 rows in all)" in line
+    )
+    assert "val.h5" not in line
 
 
 def test_files_of_one_backbone_made_with_other_weights_are_refused(tmp_path, own, make_features):

@@ -28,8 +28,8 @@ def check_classes(labels: np.ndarray, classes: int, where: object) -> None:
     """
     wrong = np.flatnonzero(has_class(labels) & ((labels < 0) | (labels >= classes)))
     if len(wrong):
-        several = f" and {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
         raise OodgridError(
-            f"{where}: row {wrong[0]}{several}: label {labels[wrong[0]]} is none of the {classes} classes "
-            f"0 to {classes - 1}, nor -1 for no class: mend the labels or the class list"
+            f"{where}: row {wrong[0]} has label {labels[wrong[0]]}, which is none of the {classes} classes 0 to "
+            f"{classes - 1}, nor -1 for no class ({len(wrong)} rows in all): mend the labels or the class list, and "
+            "make the file again"
         )

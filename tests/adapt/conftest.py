@@ -120,7 +120,9 @@ class Mini:
     def read(self, name, split="test"):
         return store.read_features(paths.features(self.results, "mini", name, split))
 
-    def experiment(self, *methods, shots=(2,), seeds=(1,), far=("cars",), imported=False, **id_dataset):
+    def experiment(
+        self, *methods, shots=(2,), seeds=(1,), far=("cars",), imported=False, scores=("mcm",), **id_dataset
+    ):
         """Return an experiment of one ID set, either with splits that encode makes or imported."""
         source = {"imported": {}} if imported else {"folder": "unused", "splits": {"train": 10, "val": 6}}
         far = [{"name": name, "folder": "unused"} for name in far]
@@ -130,7 +132,7 @@ class Mini:
                 "backbones": [self.backbone],
                 "id_datasets": [{"name": "pets", **source, "ood": {"far": far}, **id_dataset}],
                 "methods": list(methods),
-                "scores": ["mcm"],
+                "scores": list(scores),
                 "shots": list(shots),
                 "seeds": list(seeds),
             }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from oodgrid.adapt import apply as rule
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.fit import fit
 from oodgrid.errors import OodgridError
+from oodgrid.score.run import score
 
 SHORT = {
     "coop": {"name": "coop", "epochs": 2, "context_tokens": 2},
@@ -224,3 +227,60 @@ def test_an_ood_set_of_another_width(mini, method):
         OodgridError, match=r"^cars has features of 12 dimensions but the prototypes have 16: .*under one$"
     ):
         both(mini, method)
+
+
+# ------------------------------------------------------------------------------------- selection and calibration
+
+CALIBRATED = ["mcm", "kl_matching", "react", "knn", {"name": "knn", "bank": "train"}]
+OF_EVERY_KIND = [
+    {"name": "prototype"},
+    {"name": "clip_adapter", "epochs": 2},
+    {"name": "tip_adapter", "alpha": 2.0, "beta": 3.0},
+    {"name": "lp_plus_plus", "epochs": 5},
+]
+
+
+def scored(mini, choice, **id_dataset):
+    """Return what a method leaves and the table of its scores, from fit to score."""
+    experiment = mini.experiment(choice, shots=[4], scores=CALIBRATED, **id_dataset)
+    name = experiment.methods[0].listed("method")
+    fit(mini.results, experiment, "mini", "pets", name)
+    unit = store.read_json(apply(mini.results, experiment, "mini", "pets", name))["units"][0]
+    left = {need: store.read_arrays(mini.results / unit[need])[0] for need in ("bank", "val") if need in unit}
+    return left, store.read_table(score(mini.results, experiment, "mini", "pets", name))[0]
+
+
+@pytest.mark.parametrize("choice", OF_EVERY_KIND, ids=lambda choice: choice["name"])
+@pytest.mark.parametrize("val", [True, False])
+def test_the_leaky_option_changes_what_fits_select_on_and_nothing_that_calibrates(mini, choice, val):
+    """Of methods that select nothing every number stays; no bank and no validation set of a score holds a test row."""
+    if not val:
+        paths.features(mini.results, "mini", "pets", "val").unlink()
+    source = {} if val else {"imported": True}
+    (honest, table), (leaky, leaky_table) = (
+        scored(mini, choice, **source, **option) for option in ({}, {"leaky_selection_on_test": True})
+    )
+    for left in (honest, leaky):
+        for need, arrays in left.items():
+            assert {len(values) for values in arrays.values()} == {16}, need
+    assert {need: arrays["labels"].tolist() for need, arrays in honest.items()} == {
+        need: arrays["labels"].tolist() for need, arrays in leaky.items()
+    }
+    if choice["name"] != "lp_plus_plus":
+        assert table.equals(leaky_table)
+
+
+def test_unlabelled_images_change_nothing_that_is_learned_or_calibrated(mini):
+    """Label -1 in train, val and test: fits and scores of the others are what they are without such images."""
+    _, before = scored(mini, OF_EVERY_KIND[1])
+    for split in ("train", "val"):
+        had = mini.read("pets", split)
+        more = {
+            "image_features": np.concatenate([had.image_features, 9 + had.image_features[:7]]),
+            "labels": np.concatenate([had.labels, np.full(7, -1)]),
+            "paths": [*had.paths, *(f"none/{row}" for row in range(7))],
+            "sha256": np.concatenate([had.sha256, had.sha256[:7]]),
+        }
+        store.write_features(paths.features(mini.results, "mini", "pets", split), replace(had, **more))
+    _, after = scored(mini, OF_EVERY_KIND[1])
+    assert before.equals(after)

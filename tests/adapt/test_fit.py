@@ -295,6 +295,24 @@ def test_only_an_option_named_leaky_lets_selection_see_the_test_set(mini):
     assert files == ["train.h5", "val.h5", "test.h5", "pets.h5"]
 
 
+def test_remarks_of_draws_and_of_searches_are_the_reason_of_a_fit_that_worked(mini):
+    """From there they come into metrics and tables: a train split of 10 images a class, a range that ends too early."""
+    choice = {"name": "tip_adapter", "alpha_to": 0.2, "beta": 1.0}
+    experiment = mini.experiment(choice, shots=[4, 10, 12], seeds=[1, 2])
+    fits = run(mini, experiment, experiment.methods[0].listed("method"))["fits"]
+    said = {shots: {record["reason"] for record in fits if record["shots"] == shots} for shots in (4, 10, 12)}
+    alike = "all seeds draw the same shots: no class has more than {} training samples"
+    assert not any("all seeds" in (reason or "") for reason in said[4])
+    assert all(alike.format(10) in reason for reason in said[10])
+    assert all("4 of 4 classes have fewer than 12 training samples" in reason for reason in said[12])
+    for record in fits:
+        assert record["status"] == "ok"
+        for remark in record["info"].get("remarks", []):
+            assert "alpha is at the" in remark
+            assert remark in record["reason"]
+    assert any("remarks" in record["info"] for record in fits)
+
+
 def test_validation_comes_from_the_train_split_where_there_is_no_other(mini):
     imported = mini.experiment("lp_plus_plus", imported=True)
     paths.features(mini.results, "mini", "pets", "val").unlink()
@@ -375,7 +393,7 @@ def test_a_label_that_is_no_class_is_named_by_file_and_row(mini, split, wrong):
     labels = np.tile(np.arange(4), 10)
     labels[7] = wrong
     path = mini.features("pets", split, labels, 1)
-    said = f"{split}.h5: row 7: label {wrong} is none of the 4 classes 0 to 3"
+    said = f"{split}.h5: row 7 has label {wrong}, which is none of the 4 classes 0 to 3"
     with pytest.raises(OodgridError, match=said) as error:
         run(mini, mini.experiment("prototype"), "prototype")
     assert str(path) in str(error.value)

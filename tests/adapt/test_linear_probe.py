@@ -71,13 +71,41 @@ def test_c_is_chosen_by_validation_accuracy_and_the_smaller_of_equals(few_shot):
 def test_the_largest_c_is_no_copy_of_the_one_before(few_shot, monkeypatch):
     """The candidates start from each other's solutions; each must still arrive at its own."""
     data = few_shot(shots=8, classes=8, names=list("abcdefgh"))
-    rising = iter(range(4))
+    rising = iter([0, 1, 2, 1])  # 2500 is tried and no better
     monkeypatch.setattr(linear_probe, "accuracy", lambda logits, labels: next(rising))
     learned = probe().fit(data)
     assert learned.info["C"] == 250
     fitted = LogisticRegression(C=250, max_iter=5000, tol=1e-9).fit(unit_norm(data.train), data.train_labels)
     logits = unit_norm(data.val) @ learned.arrays["weights"].T + learned.arrays["bias"]
     np.testing.assert_allclose(softmax(logits, axis=1), fitted.predict_proba(unit_norm(data.val)), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("reached", "chosen", "said"),
+    [
+        ({2.5: 0.1, 25: 0.2, 250: 0.3, 2500: 0.4, 25000: 0.35}, 2500, []),
+        ({2.5: 0.3, 25: 0.2, 250: 0.1, 0.25: 0.4, 0.025: 0.4}, 0.25, []),
+        ({2.5: 0.3, 25: 0.2, 250: 0.1, 0.25: 0.3}, 2.5, []),
+        (
+            {2.5: 0.1, 25: 0.2, 250: 0.3, 2500: 0.4, 25e3: 0.5, 25e4: 0.6},
+            25e4, ["C is at the upper end of its search, 250000"],
+        ),
+        (
+            {2.5: 0.7, 25: 0.2, 250: 0.1, 0.25: 0.8, 0.025: 0.9, 0.0025: 0.95},
+            0.0025, ["C is at the lower end of its search, 0.0025"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_grid_grows_until_the_best_is_inside_and_an_end_is_said(few_shot, monkeypatch, reached, chosen, said):
+    tried = []
+    monkeypatch.setattr(
+        linear_probe, "_probe", lambda x, y: lambda c: tried.append(c) or {"weights": np.eye(16)[:3], "bias": c}
+    )
+    monkeypatch.setattr(linear_probe, "accuracy", lambda logits, labels: reached[round(tried[-1], 6)])
+    learned = probe().fit(few_shot())
+    assert learned.info["C"] == pytest.approx(chosen)
+    assert learned.remarks == said
+    assert sorted(round(c, 6) for c in tried) == sorted(reached), "no value outside a grid whose best is inside"
 
 
 def test_all_equal_on_validation_gives_the_smallest_c(few_shot):

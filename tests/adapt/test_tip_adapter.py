@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,38 +88,91 @@ def test_without_validation_the_published_values_stand_in(few_shot):
         assert (info["beta"], info["alpha"], info["val_accuracy"], info["val_labels_used"]) == (*pair, None, 0)
 
 
+def ratios(low, high, count):
+    return [low * (high / low) ** (step / (count - 1)) for step in range(count)]
+
+
+def chosen_by_hand(data, betas, alphas):
+    """The best pair of a grid, and of a finer one between its neighbours where that has a better one."""
+    best = (0, 0, -1)
+    for _ in ("coarse", "fine"):
+        for beta in betas:
+            for alpha in alphas:
+                reached = share_right(naive_of(data, data.val, beta, alpha), data.val_labels)
+                best = (beta, alpha, reached) if reached > best[2] else best
+        rows = [
+            min(range(len(grid)), key=lambda i: abs(grid[i] - best[axis])) for axis, grid in enumerate((betas, alphas))
+        ]
+        betas, alphas = (
+            ratios(grid[max(row - 1, 0)], grid[min(row + 1, len(grid) - 1)], 7)
+            for row, grid in zip(rows, (betas, alphas), strict=True)
+        )
+    return best
+
+
 @pytest.mark.parametrize("name", ["tip_adapter", "tip_adapter_f"])
-def test_beta_and_alpha_are_chosen_on_validation_the_smallest_of_equals(few_shot, monkeypatch, name):
-    betas, alphas = [0.1, 3.05, 6.0], [0.1, 200.05, 400.0]
-    monkeypatch.setattr(tip_adapter, "STEPS", (3, 3))
+def test_beta_and_alpha_are_chosen_on_validation_the_smallest_of_equals_then_refined(few_shot, monkeypatch, name):
+    monkeypatch.setattr(tip_adapter, "STEPS", 4)
     data = few_shot(classes=4, val_shots=10, spread=1.2)
-    reached = {
-        (beta, alpha): share_right(naive_of(data, data.val, beta, alpha), data.val_labels)
-        for beta in betas
-        for alpha in alphas
-    }
-    best = min(pair for pair in reached if reached[pair] == max(reached.values()))
-    assert len(set(reached.values())) > 2, "the case must tell the candidates apart"
-    assert best not in [(0.1, 0.1), (6.0, 400.0)]
+    beta, alpha, reached = chosen_by_hand(data, ratios(0.1, 6, 4), ratios(0.1, 400, 4))
     still = {"lr": 0.0, "epochs": 1} if name == "tip_adapter_f" else {}
     info = method(name, beta_to=6.0, alpha_to=400.0, **still).fit(data).info
-    assert (info["beta"], info["alpha"]) == pytest.approx(best)
-    assert info["val_accuracy"] == pytest.approx(reached[best])
+    assert (info["beta"], info["alpha"], info["val_accuracy"]) == pytest.approx((beta, alpha, reached))
+    assert alpha > 0.1, "the cache must count"
     assert info["val_labels_used"] == 40
 
 
 def test_a_given_value_is_kept_while_the_other_is_chosen(few_shot):
     data = few_shot(classes=4, val_shots=10, spread=1.2)
-    info = method(alpha=2.5).fit(data).info
-    assert info["alpha"] == 2.5
-    assert info["beta"] in np.linspace(0.1, 7, 40)
-    assert method(alpha=2.5, beta=0.0).fit(data).info["beta"] == 0
+    learned = method(alpha=2.5).fit(data)
+    assert learned.info["alpha"] == 2.5
+    assert 0.1 <= learned.info["beta"] <= 50
+    assert not any("alpha" in remark for remark in learned.remarks), "what was not searched has no end"
+    both = method(alpha=2.5, beta=0.0).fit(data)
+    assert (both.info["beta"], both.remarks) == (0, [])
 
 
-def test_the_grid_is_the_published_range_for_imagenet():
-    assert (tip_adapter.LOWEST, tip_adapter.STEPS) == (0.1, (40, 20))
-    for name in ("tip_adapter", "tip_adapter_f"):
-        assert (method(name).beta_to, method(name).alpha_to) == (7, 3)
+OFFICIAL = [(7, 3), (12, 5), (13, 13), (12, 10), (30, 30), (10, 10), (50, 50), (20, 10)]  # docs/methods.md
+
+
+@pytest.mark.parametrize("name", ["tip_adapter", "tip_adapter_f"])
+def test_the_default_range_holds_every_official_one(name):
+    assert tip_adapter.LOWEST == 0.1
+    for beta, alpha in OFFICIAL:
+        assert method(name).beta_to >= beta
+        assert method(name).alpha_to >= alpha
+
+
+def weak_texts(few_shot, mixed):
+    """Well separated images whose texts say `mixed` parts of another class: how flowers look to CLIP."""
+    data = few_shot(classes=4, shots=8, val_shots=10, spread=0.9)
+    text = data.text.prototypes + mixed * np.roll(data.text.prototypes, 1, axis=0)
+    return replace(data, text=replace(data.text, prototypes=unit_norm(text).astype(np.float32)))
+
+
+@pytest.mark.parametrize("name", ["tip_adapter", "tip_adapter_f"])
+def test_a_choice_at_an_end_of_its_range_is_said_and_a_wide_range_finds_better(few_shot, name):
+    """Where texts mislead, the narrow range of ImageNet ends at its edge."""
+    data = weak_texts(few_shot, 1.05)
+    still = {"lr": 0.0, "epochs": 1} if name == "tip_adapter_f" else {}
+    narrow, wide = method(name, beta_to=7.0, alpha_to=3.0, **still).fit(data), method(name, **still).fit(data)
+    assert "alpha is at the upper end of its search, 3" in narrow.remarks
+    assert not any("upper end" in remark for remark in wide.remarks)
+    assert wide.info["val_accuracy"] > narrow.info["val_accuracy"] + 0.1
+
+
+def test_nothing_is_said_of_an_end_where_nothing_was_searched(few_shot):
+    assert method(beta_start=0.1, alpha_start=200.0).fit(few_shot(val_shots=0)).remarks == []
+
+
+def test_training_starts_at_the_alpha_that_validation_wants_or_at_a_given_one(few_shot):
+    data = weak_texts(few_shot, 1.05)
+    info = method("tip_adapter_f", epochs=1).fit(data).info
+    assert (info["beta_start"], info["alpha_start"]) == (1, method(beta=1.0).fit(data).info["alpha"])
+    given = method("tip_adapter_f", epochs=1, beta_start=2.0, alpha_start=10.0).fit(data).info
+    assert (given["beta_start"], given["alpha_start"]) == (2, 10)
+    fixed = method("tip_adapter_f", epochs=1, beta=3.0, alpha=4.0, beta_start=2.0, alpha_start=10.0).fit(data).info
+    assert (fixed["beta_start"], fixed["alpha_start"], fixed["beta"], fixed["alpha"]) == (3, 4, 3, 4)
 
 
 # ---------------------------------------------------------------------------------------------- tip_adapter_f

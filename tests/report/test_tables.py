@@ -281,3 +281,17 @@ def test_an_ood_set_called_average_moves_no_average(metrics_of):
         return [table.frame[column.key].to_list() for column in table.columns]
 
     assert averages("average") == averages("a")
+
+
+def test_remarks_on_fits_that_worked_are_said_once_each_with_the_seeds_they_are_about(metrics):
+    """Remarks of one fit are joined by semicolons in `reason`; what is not about all seeds says of how many."""
+    tip, rest = pl.col("method") == "tip_adapter", pl.col("reason")
+    both = pl.when(tip & (pl.col("seed") == 1)).then(pl.lit("b is at the end; a is at the end"))
+    one = both.when(tip).then(pl.lit("a is at the end")).otherwise(rest)
+    rows = select.one_pair(metrics.with_columns(reason=one), "tiny", "concepts", set())
+    seeds = rows.filter(tip)["seed"].n_unique()
+    [note] = [note for note in tables.main(rows).notes if note.startswith("Mind: ")]
+    assert seeds > 1
+    assert "Tip-Adapter: a is at the end" in note
+    assert f"Tip-Adapter (1 of {seeds} seeds): b is at the end" in note
+    assert note.count("a is at the end") == note.count("b is at the end") == 1

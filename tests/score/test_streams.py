@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from oodgrid import paths, registry, store
+from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 from oodgrid.registry import score as register
 from oodgrid.score.run import score
@@ -78,6 +81,31 @@ def test_metrics_have_a_row_for_every_order_and_say_which_scores_are_transductiv
     assert row["auroc"][0] == pytest.approx(area, abs=1e-12)
     curves, _ = store.read_table(paths.curves(mini.results, "mini"))
     assert set(curves["score"]) == {"mcm"}
+
+
+def test_id_accuracy_is_of_the_images_that_have_a_class(mini):
+    """Images without one count for detection, not as errors of the classifier; where none has a class there is none."""
+    features = mini.read("pets")
+    fit = mini.prototypes()
+    mini.applied("prototype", "prototypes", [fit.unit])
+    experiment = mini.experiment(scores=SCORES)
+    predicted = (features.image_features @ fit.values.T).argmax(axis=1)
+    for hidden in ([1, 4, 5], range(10)):
+        labels = features.labels.copy()
+        labels[list(hidden)] = -1
+        store.write_features(paths.features(mini.results, "mini", "pets", "test"), replace(features, labels=labels))
+        score(mini.results, experiment, "mini", "pets", "prototype")
+        metrics, _ = store.read_table(evaluate(mini.results, experiment)[0])
+        known = labels >= 0
+        wanted = {float(np.mean(predicted[known] == labels[known]))} if known.any() else {None}
+        assert set(metrics["id_accuracy"]) == wanted
+        assert set(metrics["n_id"]) == {10}
+
+
+def test_a_test_label_that_is_no_class_is_refused(mini):
+    mini.features("pets", "test", np.array([0, 3]), seed=2)
+    with pytest.raises(OodgridError, match=r"test\.h5: row 1 has label 3, which is none of the 3 classes"):
+        score(mini.results, mini.experiment(scores=SCORES), "mini", "pets", "any")
 
 
 def test_a_method_without_logits_skips_them_with_a_reason(mini):

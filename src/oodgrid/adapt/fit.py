@@ -53,12 +53,12 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
 
 
 def _summary(fits: list[dict[str, Any]]) -> str:
-    """Return how many fits there are, how they went, and how many validation labels chose anything."""
+    """Return how many fits there are, how they went, how many validation labels chose anything, and the remarks."""
     states = Counter(record["status"] for record in fits)
     labels = [record["info"].get("val_labels_used", 0) for record in fits if record["status"] == "ok"]
-    return (
-        f"{', '.join(f'{n} {state}' for state, n in states.items())}; validation labels used: {max(labels, default=0)}"
-    )
+    said = dict.fromkeys(record["reason"] for record in fits if record["status"] == "ok" and record["reason"])
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    return "; ".join([counts, f"validation labels used: {max(labels, default=0)}", *said])
 
 
 def _fit_one(

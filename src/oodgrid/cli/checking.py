@@ -22,7 +22,7 @@ def check_experiment(results: Path, experiment: Experiment) -> None:
     from oodgrid import plan
     from oodgrid.errors import all_of
 
-    of_files = (plan.check_identities, plan.check_imports, plan.check_finished)
+    of_files = (plan.check_identities, plan.check_imports, plan.check_labels, plan.check_finished)
     checks = [partial(check, results, experiment) for check in of_files]
     if unencoded := plan.unencoded(results, experiment):
         from oodgrid.encode.sources.checking import check_sources

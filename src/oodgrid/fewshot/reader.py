@@ -77,9 +77,7 @@ class FewShot:
     @cached_property
     def train(self) -> store.Features | None:
         """The train split, or None where the dataset has none."""
-        if self._train is not None:
-            self.check_labels(self._train.labels, "train")
-        return self._train
+        return self._checked("train")
 
     @cached_property
     def val(self) -> store.Features | None:
@@ -106,9 +104,10 @@ class FewShot:
         texts = paths.texts(self.results, self.backbone, self.dataset.name)
         if self.dataset.text == "classnames" and texts.exists():
             return store.array_shapes(texts)["text_features"][0][1]
-        if self._train is None:
+        if not self._is_there("train"):
             return None
-        return len(self._train.classnames or ()) or int(self._train.labels.max()) + 1
+        labels, _, provenance = store.read_labels(self.file("train"))
+        return len(provenance.get("classnames") or ()) or int(labels.max(initial=-1)) + 1
 
     def draw(self, shots: int, seed: int) -> Drawn:
         """Return the shots and the validation samples of a draw; neither for methods without shots (0).
@@ -154,20 +153,16 @@ class FewShot:
         if self.classes is not None:
             check_classes(labels, self.classes, self.file(split))
 
-    @cached_property
-    def _train(self) -> store.Features | None:
-        return self._read("train")
+    def _is_there(self, split: str) -> bool:
+        """Whether a split is to be read: encoding makes it, or it was imported."""
+        return (not self.dataset.imported and split in self.dataset.split_names) or self.file(split).exists()
 
     def _checked(self, split: str) -> store.Features | None:
-        found = self._read(split)
-        if found is not None:
-            self.check_labels(found.labels, split)
+        if not self._is_there(split):
+            return None
+        found = store.read_features(self.file(split))
+        self.check_labels(found.labels, split)
         return found
-
-    def _read(self, split: str) -> store.Features | None:
-        file = self.file(split)
-        made = not self.dataset.imported and split in self.dataset.split_names
-        return store.read_features(file) if made or file.exists() else None
 
     @staticmethod
     def _labelled(split: str, features: store.Features | None) -> Rows:

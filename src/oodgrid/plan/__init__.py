@@ -6,6 +6,7 @@ from oodgrid.plan.checks import (
     check_identities,
     check_imports,
     check_inputs,
+    check_labels,
     unencoded,
 )
 from oodgrid.plan.files import (
@@ -53,6 +54,7 @@ __all__ = [
     "check_identities",
     "check_imports",
     "check_inputs",
+    "check_labels",
     "check_planned",
     "either",
     "encoded",

@@ -12,6 +12,7 @@ from typing import Any
 from oodgrid import grid, paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
 from oodgrid.errors import OodgridError, all_of
+from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
 from oodgrid.plan.files import (
     encoded_files,
@@ -49,6 +50,7 @@ def check_inputs(results: Path, experiment: Experiment, backbone: str, id_datase
                 f"{file} is out of date: its encoding is of version {version} and that of this oodgrid is "
                 f"{ENCODE_VERSION}. Delete it, and the next run makes it again"
             )
+    check_labels(results, experiment)
 
 
 def check_identities(results: Path, experiment: Experiment) -> None:
@@ -158,6 +160,29 @@ def check_finished(results: Path, experiment: Experiment) -> None:
                 store.check_digests(file, missing=False) if file in manifests else store.check(file)
         except OodgridError as error:
             wrong.append(str(error))
+    if wrong:
+        raise OodgridError("; ".join(wrong))
+
+
+def check_labels(results: Path, experiment: Experiment) -> None:
+    """Refuse labels of ID datasets that are none of their classes, in all files that are there, all in one go.
+
+    Files of an earlier encoding are made again and do not count.
+
+    Raises:
+        OodgridError: There are such labels, naming every file and its first row.
+    """
+    wrong = []
+    for backbone in experiment.backbones:
+        for dataset in experiment.id_datasets:
+            few_shot = FewShot(results, backbone.name, dataset)
+            for file in filter(Path.exists, split_files(results, backbone.name, dataset)):
+                labels, _, found = store.read_labels(file)
+                try:
+                    if found.get("encode_version", ENCODE_VERSION) == ENCODE_VERSION:
+                        few_shot.check_labels(labels, file.stem)
+                except OodgridError as error:
+                    wrong.append(str(error))
     if wrong:
         raise OodgridError("; ".join(wrong))
 

@@ -176,6 +176,17 @@ def read_sources(path: Path) -> Sources:
     return Sources(arrays["labels"], arrays["paths"], arrays["sha256"], arrays.get("stamps"), found.provenance)
 
 
+def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Return labels (N,), the fixed draws (N,) or None, and the provenance of a feature file, reading nothing else.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    others = [name for name in ARRAYS if name not in ("labels", "draws")]
+    found = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
+    return found.arrays["labels"], found.arrays.get("draws"), found.provenance
+
+
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the local features of a feature file, shape (rows, P, D), behind the row where each block begins.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,14 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide, accuracy, normalise
+from oodgrid.adapt.search import best_until_inside, end_remarks
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 DEFAULT_C = 250.0
-GRID = (2.5, 25.0, 250.0)
+GRID, FACTOR, LIMITS = (2.5, 25.0, 250.0), 10.0, (2.5e-3, 2.5e5)
 TOLERANCE = 1e-6  # at scikit-learn's 1e-4 a warm start on unit features stops at once: C = 250 would be C = 25
 
 
@@ -25,14 +27,15 @@ class LinearProbe:
     """Linear probe: multinomial logistic regression (scikit-learn, L-BFGS) on L2-normalised features.
 
     C is the inverse strength of the L2 penalty. Given, it is used; else it is chosen from 2.5, 25 and 250
-    by accuracy on the few-shot validation set (ties: the smaller C), and 250 where there is none. C = 250 on
+    by accuracy on the few-shot validation set (ties: the smaller C), and 250 where there is none. Where the best is an
+    end of that grid, the grid grows by tens, within 0.0025-250000, while the value outside is better. C = 250 on
     unit features equals C = 10 on features times 5.
 
     Scale: the probe is trained at temperature 1 on its own logits z; here logits = z / 100, so that T = .01
     gives the probe's own softmax, as for every method trained on CLIP's 100 cos. Temperatures on a probe do
     not mean what they mean on cosines: compare its scores with care.
 
-    Deviation from the paper: unit features, and a grid of three values in place of a sweep of 96.
+    Deviation from the paper: unit features, and a grid of three values that grows in place of a sweep of 96.
     """
 
     C: PositiveFloat | None = None
@@ -42,32 +45,34 @@ class LinearProbe:
         x, val = normalise(data.train), normalise(data.val)
         if len(np.unique(data.train_labels)) < data.classes:
             raise Skip("a class has no training sample")
+        probe, probes = _probe(x, data.train_labels), {}
         if self.C is not None or not len(val):
             chosen = self.C or DEFAULT_C
-            return self._learned(_probes(x, data.train_labels, (chosen,))[chosen], chosen)
-        probes = _probes(x, data.train_labels, GRID)
-        accuracies = {c: accuracy(val @ w.T + b, data.val_labels) for c, (w, b) in probes.items()}
-        chosen = max(GRID, key=lambda c: accuracies[c])  # max keeps the first of equals: the smaller C
-        return self._learned(probes[chosen], chosen, val_accuracy=accuracies[chosen], val_labels_used=len(val))
+            return Learned(probe(chosen), {"C": chosen, "val_accuracy": None})
+
+        def reached(c: float) -> float:
+            probes[c] = probe(c)
+            return accuracy(val @ probes[c]["weights"].T + probes[c]["bias"], data.val_labels)
+
+        chosen, best = best_until_inside(reached, GRID, FACTOR, LIMITS)
+        info = {"C": chosen, "val_accuracy": best, "val_labels_used": len(val)}
+        return Learned(probes[chosen], info, end_remarks("C", chosen, *LIMITS))
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return the probe's logits divided by 100."""
         return Classifier(learned["weights"] / 100, learned["bias"] / 100)
 
-    def _learned(self, probe: tuple[np.ndarray, np.ndarray], c: float, **chosen: float) -> Learned:
-        return Learned({"weights": probe[0], "bias": probe[1]}, {"C": c, "val_accuracy": None, **chosen})
 
-
-def _probes(x: np.ndarray, labels: np.ndarray, grid: tuple[float, ...]) -> dict[float, tuple[np.ndarray, np.ndarray]]:
-    """Return weights (K, D) and bias (K,) for every C, each started from the one before."""
+def _probe(x: np.ndarray, labels: np.ndarray) -> Callable[[float], Arrays]:
+    """Return what fits weights (K, D) and bias (K,) under one C, each time from the solution before."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(max_iter=5000, tol=TOLERANCE, warm_start=True)
-    return {c: _both_rows(model.set_params(C=c).fit(x.astype(np.float64), labels)) for c in grid}
+    model, values = LogisticRegression(max_iter=5000, tol=TOLERANCE, warm_start=True), x.astype(np.float64)
+    return lambda c: _both_rows(model.set_params(C=c).fit(values, labels))
 
 
-def _both_rows(fitted: LogisticRegression) -> tuple[np.ndarray, np.ndarray]:
+def _both_rows(fitted: LogisticRegression) -> Arrays:
     weights, bias = fitted.coef_, fitted.intercept_
     if len(weights) == 1:  # scikit-learn keeps one row for two classes
         weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
-    return weights.astype(np.float32), bias.astype(np.float32)
+    return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}

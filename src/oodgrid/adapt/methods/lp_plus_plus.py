@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, Diverged, FitData, Learned, Skip, TextSide, accuracy, normalise
+from oodgrid.adapt.search import epoch_remarks
 from oodgrid.registry import method
 
 ALPHA_EVERY = 10  # epochs
@@ -58,7 +59,8 @@ class LpPlusPlus:
                 best = (reached[-1] if len(val) else 0.0, descent.state, epoch + 1)
         w, b, alpha = best[1]
         info = {"losses": losses, "val_accuracies": reached, "epoch": best[2], "val_labels_used": len(val)}
-        return Learned({"weights": w + alpha[:, None] * text, "bias": b, "alpha": alpha}, info)
+        remarks = epoch_remarks(best[2], self.epochs, reached)
+        return Learned({"weights": w + alpha[:, None] * text, "bias": b, "alpha": alpha}, info, remarks)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return the logits divided by 100: both parts are linear in the feature."""
