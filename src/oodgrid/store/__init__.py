@@ -30,7 +30,7 @@ from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memo
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.seal import check as verify
 from oodgrid.store.seal import checksum
-from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from oodgrid.store.tables import check_ours, read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
     "DIGESTS",
@@ -47,6 +47,7 @@ __all__ = [
     "check",
     "check_digests",
     "check_finite",
+    "check_ours",
     "checksum",
     "existing",
     "frames",
