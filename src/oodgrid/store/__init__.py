@@ -16,8 +16,6 @@ from oodgrid.store.features import (
     check_finite,
     read_attribute,
     read_features,
-    read_local_features,
-    read_local_rows,
     read_provenance,
     read_sources,
     read_texts,
@@ -28,6 +26,7 @@ from oodgrid.store.features import (
 )
 from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
+from oodgrid.store.local_features import read_local_features, read_local_rows
 from oodgrid.store.seal import check as verify
 from oodgrid.store.seal import checksum
 from oodgrid.store.tables import check_ours, read_arrays, read_json, read_table, write_arrays, write_json, write_table
