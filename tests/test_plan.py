@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 from oodgrid import grid, paths, plan, store
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
+from oodgrid.plan import machines
 
 OWN_BACKBONE = {"name": "b", "model": "ViT-B-32-quickgelu", "pretrained": "openai"}
 OWN = {"name": "own", "folder": "data/own", "splits": {"train": 2, "val": 1}, "ood": {"far": ["noise"]}}
@@ -124,7 +126,7 @@ def test_score_files_are_one_a_method(tmp_path, own):
 
 def test_the_report_holds_tables_figures_and_a_page(tmp_path, own):
     files = names(plan.report_files(tmp_path, own()), tmp_path)
-    assert len(set(files)) == len(files) == len(plan.TABLES) + len(plan.FIGURES) * len(plan.FORMATS) + 1
+    assert len(set(files)) == len(files) == len(plan.TABLES) + len(plan.FIGURES) * len(plan.FORMATS) + 4  # the page, and three files of digests
     assert "mini/tables/b/own/main.tex" in files
     assert "mini/figures/b/own/roc.pdf" in files
     assert "mini/report.html" in files
@@ -358,20 +360,63 @@ def test_the_package_is_found_in_folders_of_any_name(folder, monkeypatch):
     assert shown.stdout == f"/clone/{folder}/src:/other/{folder}"
 
 
+@pytest.fixture
+def machine(monkeypatch):
+    """A function that makes this machine one of so many CPUs, with or without a GPU."""
+
+    def make(cpus, gpu=False):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)), raising=False)
+        monkeypatch.setattr(machines, "_has_gpu", lambda: gpu)
+
+    return make
+
+
 @pytest.mark.parametrize("cores", [None, 1, 2, 64])
-def test_threads_of_all_jobs_never_add_up_to_more_than_the_cpus(own, monkeypatch, cores):
+@pytest.mark.parametrize("gpus", [None, 0, 1, 2, 4])
+def test_threads_of_jobs_that_run_at_once_fill_the_cpus_and_no_more(own, machine, cores, gpus):
+    experiment = own(methods=["coop", "cocoop", "clip_adapter"])
+    jobs = {"encode": 2, "adapt": 3, "score": len(grid.methods(experiment))}
     for cpus in (1, 3, 16):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cpus: set(range(n)), raising=False)
-        threads = plan.threads(cores, own())
-        jobs = {"encode": 2, "adapt": 2, "score": len(grid.methods(own()))}
-        for stage, count in jobs.items():
-            assert 1 <= threads[stage] <= min(cpus, cores or cpus)
-            assert threads[stage] == 1 or threads[stage] * count <= min(cpus, cores or cpus)
+        for gpu in (False, True):
+            machine(cpus, gpu)
+            usable = min(cpus, cores or cpus)
+            for stage, count in jobs.items():
+                turns = gpu and gpus and stage != "score"
+                at_once = min(count, gpus) if turns else count
+                threads = plan.threads_here(stage, experiment, cores, gpus)
+                assert threads == max(1, usable // at_once)
 
 
-def test_a_single_job_may_use_every_cpu(own, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert plan.threads(8, own(methods=["coop"], scores=["mcm"])) == {"encode": 4, "adapt": 8, "score": 8}
+def test_one_gpu_gives_each_of_many_jobs_all_cores_and_a_single_job_has_them_anyway(own, machine):
+    many = own(methods=["coop", "cocoop"], shots=[1, 2, 4])
+    machine(16, gpu=True)
+    assert plan.threads_here("encode", many, 16, 1) == plan.threads_here("adapt", many, None, 1) == 16
+    machine(8)
+    assert plan.threads_here("score", own(methods=["coop"], scores=["mcm"]), 8, 1) == 8
+
+
+@pytest.mark.parametrize("stage", plan.REQUESTS)
+def test_a_cluster_is_asked_for_the_same_wherever_the_asking_is_done(stage, machine):
+    machine(1)
+    asked = plan.request(stage, {})
+    machine(64, gpu=True)
+    assert plan.request(stage, {"SLURM_CPUS_PER_TASK": "3", "HOME": "/"}) == asked  # the job of another, an outer one
+    assert bool(asked.gpu) == (stage in ("encode", "adapt"))
+    assert asked.mem_mb > 0
+    assert asked.runtime > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "threads", "gpu"),
+    [
+        ({"SLURM_CPUS_PER_TASK": "3", "SLURM_GPUS_ON_NODE": "1"}, 3, 1),
+        ({"SLURM_CPUS_PER_TASK": "3"}, 3, 0),
+        ({"SLURM_GPUS_ON_NODE": "4"}, plan.REQUESTS["encode"].threads, 1),
+    ],
+)
+def test_on_a_node_a_job_has_what_slurm_gave_it(given, threads, gpu):
+    found = plan.request("encode", {"SLURM_JOB_ID": "7", **given})
+    assert (found.threads, found.gpu) == (threads, gpu)
 
 
 # -------------------------------------------------------------------------------------- files that must fit each other
@@ -460,3 +505,28 @@ def test_views_of_another_kind_or_of_other_draws_lie_elsewhere(tmp_path, own, ch
         return plan.views_file(tmp_path, experiment, "b", "own", experiment.id_datasets[0].views[0])
 
     assert place(**change) != place() == place()
+
+
+# ----------------------------------------------------------------------------------------------- a clock that was ahead
+
+
+def test_files_of_the_future_are_named_with_the_command_that_mends_them(tmp_path, own, make_features):
+    results = tmp_path / "my results"
+    encode(results, own(), make_features)
+    plan.check_clock(results, own())
+    features = sorted((results / "features").rglob("*.h5"))
+    for file in features[1:]:
+        os.utime(file, (time.time() + 5 * 86400,) * 2)
+    line = failure(plan.check_clock, results, own())
+    assert str(features[1]) in line
+    assert f"and {len(features) - 2} other files" in line
+    subprocess.run(line.split("right again: ")[1], shell=True, check=True)
+    plan.check_clock(results, own())
+    assert len({file.stat().st_mtime for file in features[1:]}) == 1  # in one order with what they were made of
+
+
+def test_clocks_of_a_cluster_differ_by_seconds(tmp_path, own, make_features):
+    encode(tmp_path, own(), make_features)
+    for file in (tmp_path / "features").rglob("*.h5"):
+        os.utime(file, (time.time() + 3,) * 2)
+    plan.check_clock(tmp_path, own())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -41,11 +43,11 @@ def pick(gpus: list[str], folder: Path) -> str:
 
 
 def _lock(path: Path) -> bool:
+    """Hold the lock of a file that all users of the machine share, or where that cannot be opened, one of our own."""
     import fcntl
 
-    try:
-        file = path.open("ab")
-    except OSError:  # another user's file: ask no further
+    file = _open(path) or _open(path.with_name(f"{path.stem}-{os.getuid()}.lock"))
+    if file is None:  # no folder that can be written
         return False
     try:
         locked = without("locks", path.parent, lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
@@ -56,3 +58,17 @@ def _lock(path: Path) -> bool:
     else:
         file.close()
     return locked
+
+
+def _open(path: Path) -> BinaryIO | None:
+    """Open a file for a lock. Reading is enough for that, and all that another user's file in /tmp allows."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # what else lies there must not make us wait
+    for create in (0, os.O_CREAT):
+        with suppress(OSError):
+            number = os.open(path, flags | create, 0o644)
+            if stat.S_ISREG(os.fstat(number).st_mode):
+                if create:
+                    os.fchmod(number, 0o644)  # whatever the umask: others must read it
+                return os.fdopen(number, "rb")
+            os.close(number)
+    return None

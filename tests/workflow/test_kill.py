@@ -46,3 +46,16 @@ def test_a_lock_left_behind_is_explained_in_words(imported):
     assert "--unlock" in clone.snakemake("metrics", ok=False)
     clone.run("oodgrid", "unlock")
     clone.snakemake("metrics")
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_is_named(imported):
+    """As a machine does that has no memory left; the job itself can say nothing."""
+    clone, _ = imported
+    clone.edit(
+        "src/oodgrid/adapt/methods/prototype.py",
+        "return Learned(",
+        "__import__('os').kill(__import__('os').getpid(), 9), (",
+    )
+    output = clone.snakemake("metrics", ok=False)
+    assert "oodgrid: failed: fit of clip-vit-b32, own, prototype, without a word" in output

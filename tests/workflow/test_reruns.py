@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 
 import polars as pl
+import pytest
 
 
 def test_the_report_holds_every_row_and_a_second_run_does_nothing(imported):
@@ -115,3 +118,23 @@ def test_moving_the_clone_reruns_nothing(imported, tmp_path):
     clone.folder = moved
     clone.env["PYTHONPATH"] = str(moved / "src")
     assert "Nothing to be done" in clone.snakemake()
+
+
+@pytest.mark.slow
+def test_files_of_the_future_stop_a_run_before_its_first_job_and_the_command_that_it_names_mends_them(imported):
+    clone, experiment = imported
+    clone.snakemake("metrics")
+    ahead = time.time() + 86400
+    for file in (clone.folder / "results").rglob("*.*"):
+        os.utime(file, (ahead, ahead))  # as a day ago, when the clock was ahead
+    assert "Nothing to be done" in clone.snakemake("metrics")  # what stands is sound
+    experiment["scores"] = ["mcm", "knn", "energy"]
+    clone.write(experiment)
+    output = clone.snakemake("metrics", ok=False)
+    line = next(line for line in output.splitlines() if line.startswith("oodgrid: error: "))
+    assert "come from the future" in line
+    assert not (clone.folder / ".snakemake/locks").exists() or not list((clone.folder / ".snakemake/locks").iterdir())
+    clone.run("bash", "-c", line.split("right again: ")[1])
+    clone.snakemake("metrics")
+    assert "energy" in set(clone.metrics()["score"])
+    assert "Nothing to be done" in clone.snakemake("metrics")

@@ -12,7 +12,7 @@ rule fit:
         environment("torch")
     threads: THREADS["adapt"]
     resources:
-        gpu=GPU,
+        **RESOURCES["adapt"],
     params:
         config=CONFIG,
         spec=spec("method", "units"),
@@ -36,7 +36,7 @@ rule apply:
         environment("torch")
     threads: THREADS["adapt"]
     resources:
-        gpu=GPU,
+        **RESOURCES["adapt"],
     params:
         config=CONFIG,
         spec=spec("method", "sets"),

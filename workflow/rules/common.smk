@@ -1,7 +1,12 @@
 # What the rules share: the validated experiment, the lists of files that it adds up to, fingerprints of code.
+import os
+
+from snakemake.settings.enums import Quietness
+
 from oodgrid import grid, paths, plan, registry, unlock
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
+from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 
 # Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
@@ -24,18 +29,82 @@ PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)
 # What decides a job stands in its other params. Snakemake records no Path among them, so that this one, which names the
 # experiment, never makes anew what several experiments share.
 CONFIG = PLANNED.path
-GPU = plan.gpu_per_job()
-THREADS = plan.threads(workflow.cores, experiment)
+
+
+def on_cluster():
+    """Whether jobs run on other machines. Snakemake knows after parsing, and says so in its own jobs there, too."""
+    return workflow.remote_exec or workflow.non_local_exec
+
+
+def requested(stage):
+    return plan.request(stage, os.environ if workflow.remote_exec else {})
+
+
+def threads(stage):
+    """Threads of a job, when it is asked for them: its share of this machine, or what the node of a cluster gives."""
+
+    def of_job(wildcards):
+        if on_cluster():
+            return requested(stage).threads
+        cores, gpus = map(workflow.global_resources.get, ("_cores", "gpu"))
+        return plan.threads_here(stage, experiment, cores.value, gpus and gpus.value)
+
+    return of_job
+
+
+def resources(stage):
+    """What else a job needs. Another attempt asks for more memory."""
+    ask = plan.REQUESTS[stage]
+    return {
+        "gpu": lambda wildcards: (
+            requested(stage).gpu if on_cluster() else plan.gpu_here(stage)
+        ),
+        "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
+        "runtime": ask.runtime,
+    }
+
+
+THREADS = {stage: threads(stage) for stage in plan.REQUESTS}
+RESOURCES = {stage: resources(stage) for stage in plan.REQUESTS}
+
+
+# On one machine its jobs take turns on its GPU (`resources: gpu=1` in profiles/default); on a cluster each has its own.
+resource_scopes:
+    gpu="local",
+
+
+# Also those that were killed before they could say a word.
+onerror:
+    for job in sorted(workflow.scheduler.failed, key=lambda job: list(job.log)):
+        logs = ", ".join(
+            log
+            for log in job.log
+            if Path(log).is_file() and Path(log).stat().st_size
+        )
+        said = f"see {logs}" if logs else "without a word: killed, or never started"
+        print(
+            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {said}",
+            file=sys.stderr,
+        )
+
 
 # What jobs on other machines read when they parse this file again, whatever became of the user's file since.
 if workflow.is_main_process:
     workflow.config_settings.configfiles = [PLANNED.path.absolute()]
 
 
-# Neither parsing nor a dry run writes anything.
+# Neither parsing nor a dry run writes anything. Here a job that fails prints its line on the screen; on a cluster it does
+# so in a log, which Snakemake must name.
 onstart:
     unlock.record(Path.cwd())  # whose lock it is
+    if not workflow.touch:
+        try:
+            plan.check_clock(RESULTS, experiment)
+        except OodgridError as error:
+            sys.exit(printed(error, DEBUG))
     PLANNED.write()
+    if on_cluster():
+        (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
 
 
 wildcard_constraints:

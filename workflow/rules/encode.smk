@@ -15,7 +15,7 @@ rule encode_shard:
         environment("torch")
     threads: THREADS["encode"]
     resources:
-        gpu=GPU,
+        **RESOURCES["encode"],
     params:
         config=CONFIG,
     shell:
@@ -44,7 +44,7 @@ for splits, datasets in plan.encoded(experiment).items():
             environment("torch")
         threads: THREADS["encode"]
         resources:
-            gpu=GPU,
+            **RESOURCES["encode"],
         params:
             config=CONFIG,
             version=plan.ENCODE_VERSION,
@@ -62,8 +62,9 @@ rule encode_texts:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
         environment("torch")
+    threads: THREADS["encode"]
     resources:
-        gpu=GPU,
+        **RESOURCES["encode"],
     params:
         config=CONFIG,
         version=plan.ENCODE_VERSION,
@@ -82,8 +83,9 @@ rule encode_shuffled:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
         environment("torch")
+    threads: THREADS["encode"]
     resources:
-        gpu=GPU,
+        **RESOURCES["encode"],
     params:
         config=CONFIG,
         version=plan.ENCODE_VERSION,
@@ -102,7 +104,7 @@ rule encode_labels:
         environment("torch")
     threads: THREADS["encode"]
     resources:
-        gpu=GPU,
+        **RESOURCES["encode"],
     params:
         config=CONFIG,
         version=plan.ENCODE_VERSION,
@@ -127,7 +129,7 @@ rule encode_views:
         environment("torch")
     threads: THREADS["encode"]
     resources:
-        gpu=GPU,
+        **RESOURCES["encode"],
     params:
         config=CONFIG,
         version=plan.ENCODE_VERSION,

@@ -11,6 +11,8 @@ rule evaluate:
         f"results/{EXPERIMENT}/logs/evaluate.log",
     conda:
         environment("analysis")
+    resources:
+        **RESOURCES["evaluate"],
     params:
         config=CONFIG,
         spec=spec("pairs", "scores"),

@@ -11,6 +11,8 @@ rule tables:
         f"results/{EXPERIMENT}/logs/report/tables.log",
     conda:
         environment("analysis")
+    resources:
+        **RESOURCES["report"],
     params:
         config=CONFIG,
         code=plan.report_code("tables"),
@@ -33,6 +35,8 @@ rule draw:
         f"results/{EXPERIMENT}/logs/report/figures.log",
     conda:
         environment("analysis")
+    resources:
+        **RESOURCES["report"],
     params:
         config=CONFIG,
         code=plan.report_code("figures"),
@@ -51,6 +55,8 @@ rule page:
         f"results/{EXPERIMENT}/logs/report/page.log",
     conda:
         environment("analysis")
+    resources:
+        **RESOURCES["report"],
     params:
         config=CONFIG,
         code=plan.report_code("page"),

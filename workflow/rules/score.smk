@@ -16,6 +16,8 @@ rule score:
     conda:
         environment("analysis")
     threads: THREADS["score"]
+    resources:
+        **RESOURCES["score"],
     params:
         config=CONFIG,
         spec=spec("method", "sets", "units", "scores", "encoded"),

@@ -1,6 +1,13 @@
 """What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
 
-from oodgrid.plan.checks import check_finished, check_identities, check_imports, check_inputs, unencoded
+from oodgrid.plan.checks import (
+    check_clock,
+    check_finished,
+    check_identities,
+    check_imports,
+    check_inputs,
+    unencoded,
+)
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -28,17 +35,20 @@ from oodgrid.plan.files import (
     viewed,
     views_file,
 )
-from oodgrid.plan.jobs import PlannedConfig, check_planned, gpu_per_job, job_environment, threads
+from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
+from oodgrid.plan.machines import REQUESTS, gpu_here, request, threads_here
 from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
 
 __all__ = [
     "ENCODE_VERSION",
     "FIGURES",
     "FORMATS",
+    "REQUESTS",
     "STREAM_TABLES",
     "TABLES",
     "PlannedConfig",
     "apply_code",
+    "check_clock",
     "check_finished",
     "check_identities",
     "check_imports",
@@ -53,11 +63,12 @@ __all__ = [
     "feature_files",
     "figure_files",
     "fit_input",
-    "gpu_per_job",
+    "gpu_here",
     "job_environment",
     "report_code",
     "report_files",
     "report_parts",
+    "request",
     "result_files",
     "score_files",
     "score_input",
@@ -66,7 +77,7 @@ __all__ = [
     "spec",
     "table_files",
     "test_features",
-    "threads",
+    "threads_here",
     "unencoded",
     "view_files",
     "viewed",

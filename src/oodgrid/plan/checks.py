@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
+import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from oodgrid import paths, store
+from oodgrid import grid, paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.identity import differences, digest
 from oodgrid.plan.files import (
+    encoded_files,
     feature_files,
     label_files,
     report_parts,
+    score_files,
     shuffled_files,
     split_files,
     text_files,
     views_file,
 )
 from oodgrid.plan.triggers import ENCODE_VERSION
+
+SKEW = 10.0  # seconds by which the clocks of a cluster's machines may differ
 
 
 def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
@@ -213,3 +220,36 @@ def _check_label_list(labels: LabelList, file: Path) -> None:
         )
     if gone := next((source for source in labels.source_files if not source.exists()), None):
         raise OodgridError(f"label list {labels.name}: {gone} does not exist: mend the path")
+
+
+def check_clock(results: Path, experiment: Experiment) -> None:
+    """Refuse files of the future, which a clock leaves that was ahead and is right again.
+
+    Snakemake would compute, find that what it made is older than what it was made of, and stop every such job.
+
+    Raises:
+        OodgridError: A job would read a file of the future, with the command that sets the times right.
+    """
+    now = time.time()
+    ahead = [file for file in _read_by_jobs(results, experiment) if file.exists() and file.stat().st_mtime > now + SKEW]
+    if ahead:
+        when, is_now = (datetime.fromtimestamp(t).isoformat(" ", "minutes") for t in (ahead[0].stat().st_mtime, now))
+        others = f" and {len(ahead) - 1} other files" if ahead[1:] else ""
+        raise OodgridError(
+            f"{ahead[0]}{others} come from the future ({when}; the clock of this machine says {is_now}), and Snakemake "
+            "would stop every job that reads them. Set the clock, or where it was ahead and is right again: "
+            f"find {shlex.quote(str(results))}/ -newermt now -exec touch -t $(date +%Y%m%d%H%M.%S) {{}} +"
+        )
+
+
+def _read_by_jobs(results: Path, experiment: Experiment) -> list[Path]:
+    """Return every file that a job of the experiment may read."""
+    name = experiment.experiment
+    files = {*feature_files(results, experiment), *encoded_files(results, experiment)}
+    files |= {*score_files(results, experiment), paths.metrics(results, name), paths.curves(results, name)}
+    for backbone in experiment.backbones:
+        for dataset in experiment.id_datasets:
+            for method in grid.methods(experiment):
+                place = (results, name, backbone.name, dataset.name, method)
+                files |= {paths.fitted(*place), paths.applied(*place)}
+    return sorted(files)

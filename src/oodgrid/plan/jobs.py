@@ -1,4 +1,4 @@
-"""What jobs are given: the configuration as a file, threads, a GPU."""
+"""What jobs are given: the configuration as a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from oodgrid import grid, store
-from oodgrid.config import Experiment
+from oodgrid import store
 from oodgrid.errors import OodgridError
 
 
@@ -80,24 +78,3 @@ def job_environment(source: Path) -> str:
     places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     line = f"export PYTHONPATH={shlex.quote(os.pathsep.join(dict.fromkeys(places)))}; export OODGRID_WAIT=60; "
     return line.replace("{", "{{").replace("}", "}}")
-
-
-def gpu_per_job() -> int:
-    """Return 1 where this machine has an NVIDIA GPU, so that its jobs take turns on it, and 0 elsewhere."""
-    return int(Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None)
-
-
-def threads(cores: int | None, experiment: Experiment) -> dict[str, int]:
-    """Return the threads of the jobs of each stage: the CPUs shared out among as many jobs as there are.
-
-    One thread for each of many jobs does more than many threads for one job after the other.
-    """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpus = min(cpus, cores or cpus)
-    pairs = len(experiment.backbones) * len(experiment.id_datasets)
-    jobs = {
-        "encode": len(experiment.backbones) * len({dataset.name for dataset in experiment.datasets()}),
-        "adapt": pairs * len(experiment.methods),
-        "score": pairs * len(grid.methods(experiment)),
-    }
-    return {stage: max(1, cpus // count) for stage, count in jobs.items()}

@@ -1,0 +1,78 @@
+"""What jobs compute with: their share of this machine, or what they ask a cluster for and its node gives them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oodgrid import grid
+from oodgrid.config import Experiment
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one job of a stage asks a cluster for.
+
+    Attributes:
+        threads: CPUs of the node.
+        mem_mb: Memory at the first attempt; the second asks for twice as much, and so on.
+        runtime: Minutes. A job that is stopped there loses little: the next attempt finds what was kept.
+        gpu: 1 where the stage can use one.
+    """
+
+    threads: int
+    mem_mb: int
+    runtime: int
+    gpu: int = 0
+
+
+REQUESTS = {
+    "encode": Request(threads=8, mem_mb=16_000, runtime=240, gpu=1),
+    "adapt": Request(threads=4, mem_mb=16_000, runtime=240, gpu=1),
+    "score": Request(threads=4, mem_mb=16_000, runtime=240),
+    "evaluate": Request(threads=1, mem_mb=16_000, runtime=240),
+    "report": Request(threads=1, mem_mb=8_000, runtime=60),
+}
+
+
+def request(stage: str, environment: Mapping[str, str]) -> Request:
+    """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given."""
+    asked = REQUESTS[stage]
+    if "SLURM_JOB_ID" not in environment:
+        return asked
+    gpu = min(asked.gpu, int(environment.get("SLURM_GPUS_ON_NODE", 0)))
+    return replace(asked, threads=int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)), gpu=gpu)
+
+
+def gpu_here(stage: str) -> int:
+    """Return 1 where the stage can use a GPU and this machine has one of NVIDIA's, so that jobs take turns on it."""
+    return min(REQUESTS[stage].gpu, int(_has_gpu()))
+
+
+def _has_gpu() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # the user wants none used
+        return False
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: int | None) -> int:
+    """Return the threads of a job of `stage` on this machine: its CPUs shared out among the jobs that run at once.
+
+    One thread for each of many jobs does more than many threads for one job after the other, which is why jobs that
+    take turns on `gpus` GPUs, and so do run one after the other, get more.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = min(cpus, cores or cpus)
+    pairs = len(experiment.backbones) * len(experiment.id_datasets)
+    jobs = {
+        "encode": len(experiment.backbones) * len({dataset.name for dataset in experiment.datasets()}),
+        "adapt": pairs * len(experiment.methods),
+        "score": pairs * len(grid.methods(experiment)),
+    }
+    at_once = jobs.get(stage, cpus)
+    if gpus and gpu_here(stage):
+        at_once = min(at_once, gpus)
+    return max(1, cpus // at_once)
