@@ -311,6 +311,18 @@ def test_a_flipped_byte_in_any_array_is_found(tmp_path, make_features):
         assert "checksum" in line
 
 
+def test_a_table_of_anybody_is_taken_and_ours_only_as_sealed(tmp_path):
+    pl.DataFrame({"a": [0.25]}).write_parquet(tmp_path / "theirs.parquet")
+    store.check_ours(tmp_path / "theirs.parquet")
+    store.write_table(tmp_path / "ours.parquet", pl.DataFrame({"a": [0.25]}), {"k": 1})
+    store.check_ours(tmp_path / "ours.parquet")
+    good = (tmp_path / "ours.parquet").read_bytes()
+    for needle in (store.SEAL.encode(), np.float64(0.25).tobytes()):
+        place = good.rfind(needle) if needle == store.SEAL.encode() else good.find(needle)
+        (tmp_path / "ours.parquet").write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert "is damaged" in failure(store.check_ours, tmp_path / "ours.parquet")
+
+
 def flips(size, marked, everything):
     """Places and bits to flip: all bits of what marks the seal, some of the rest."""
     rng = np.random.default_rng(0)

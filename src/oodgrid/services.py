@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -50,3 +51,21 @@ def _say(service: str, folder: str, reason: str) -> None:
     if not _said(service):
         _said(service).append(folder)
         print(f"oodgrid: the file system of {folder} refuses {service} ({reason}): done without", file=sys.stderr)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what polars prints of a panic, a backtrace in Rust, off the terminal; the error itself is raised."""
+    sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # it is closed: nothing can be printed there
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)

@@ -143,7 +143,7 @@ EVERYWHERE = [("pets", "train"), ("pets", "val"), ("pets", "test"), ("cars", "te
 
 def test_logits_of_every_set_come_from_its_own_patches(mini, tower, monkeypatch):
     with_local(mini, *EVERYWHERE)
-    monkeypatch.setattr("oodgrid.store.features.LOCAL_ROWS", 7)  # several blocks a file
+    monkeypatch.setattr("oodgrid.store.local_features.LOCAL_ROWS", 7)  # several blocks a file
     with_local(mini, *EVERYWHERE)
     made, fitted, manifest = both(mini)
     [unit_] = manifest["units"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -155,7 +156,7 @@ def test_the_feature_file_takes_no_room_of_its_own(encode, tmp_path):
 
 def test_without_hard_links_it_is_a_copy(encode, tmp_path, monkeypatch):
     def refuse(*_):
-        raise OSError("no hard links here")
+        raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
     (path,) = encode()

@@ -96,6 +96,8 @@ def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozens
                 open_clip.model.resize_pos_embed(state, model)
             fit_state(model, state, file)
         return model, None
+    except MemoryError:  # the weights are sound
+        raise
     except Exception as error:  # open_clip, torch, safetensors and the Hugging Face client fail in many ways
         said = (str(error) or type(error).__name__).splitlines()[0]
         hint = "" if tag is None else ". Offline? Fill the Hugging Face cache on a machine with network"

@@ -33,6 +33,8 @@ def build(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
             pretrained=tagged,
             num_classes=0,
         )
+    except MemoryError:  # the weights are sound
+        raise
     except Exception as error:  # timm and the Hugging Face client fail in many ways
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise OodgridError(

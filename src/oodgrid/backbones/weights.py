@@ -91,6 +91,8 @@ def load_tensors(file: Path) -> Any:
     except MemoryError as error:
         raise no_memory(file) from error
     except Exception as error:  # zip, pickle and safetensors readers each fail in their own ways
+        if "allocate memory" in str(error):  # which torch says in a RuntimeError
+            raise no_memory(file) from error
         raise OodgridError(f"{file} holds no tensors that can be read without running code: {_why(error)}") from error
 
 

@@ -8,12 +8,9 @@ read is said.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +23,7 @@ from oodgrid.evaluate.columns import Column, choose, finite
 from oodgrid.evaluate.intervals import COLUMNS, intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.evaluate.score_csv import Dialect, read_csv
+from oodgrid.services import silenced
 from oodgrid.store import frames
 
 KEYS = ("dataset", "shots", "seed", "ood_dataset")  # of the tables of the stage score: they tell sets and fits apart
@@ -68,7 +66,7 @@ def read_column(path: str | Path, column: str | None = None, dialect: Dialect | 
         raise OodgridError(f"{path}: no such file")
     readers = {".npy": lambda: _read_npy(path), ".parquet": lambda: _read_parquet(path, column, where)}
     try:
-        with _silenced():
+        with silenced():
             return readers.get(suffix, lambda: read_csv(path, column, dialect or Dialect()))()
     except OodgridError:
         raise
@@ -82,24 +80,6 @@ def read_column(path: str | Path, column: str | None = None, dialect: Dialect | 
 def _suffix(path: str | Path) -> str | None:
     """Return the ending that says of what kind a file is, None if it is of none that is known."""
     return next((suffix for suffix in SUFFIXES if Path(path).name.lower().endswith(suffix)), None)
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep what polars prints of a panic, a backtrace in Rust, off the terminal; the error itself is raised."""
-    sys.stderr.flush()
-    try:
-        terminal = os.dup(2)
-    except OSError:  # it is closed: nothing can be printed there
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
 
 
 def _brief(error: BaseException) -> str:
@@ -132,7 +112,7 @@ def _read_npy(path: Path) -> Column:
 
 def _read_parquet(path: Path, column: str | None, where: dict[str, str]) -> Column:
     """Read one numeric column of some rows of a .parquet file, without loading the others."""
-    store.check(path)  # a table of our own has a seal; anybody else's is taken as it is
+    store.check_ours(path)  # a table of our own has a seal; anybody else's is taken as it is
     lazy = frames.scan_parquet(path)
     names = lazy.collect_schema().names()
     choices = [name for name in names if "dataset" not in names or name not in NOT_SCORES]

@@ -17,8 +17,6 @@ from oodgrid.store.features import (
     read_attribute,
     read_features,
     read_labels,
-    read_local_features,
-    read_local_rows,
     read_provenance,
     read_sources,
     read_texts,
@@ -29,9 +27,10 @@ from oodgrid.store.features import (
 )
 from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
+from oodgrid.store.local_features import read_local_features, read_local_rows
 from oodgrid.store.seal import check as verify
 from oodgrid.store.seal import checksum
-from oodgrid.store.tables import read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from oodgrid.store.tables import check_ours, read_arrays, read_json, read_table, write_arrays, write_json, write_table
 
 __all__ = [
     "DIGESTS",
@@ -48,6 +47,7 @@ __all__ = [
     "check",
     "check_digests",
     "check_finite",
+    "check_ours",
     "checksum",
     "existing",
     "frames",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,9 @@ import numpy as np
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
-from oodgrid.store.files import damaged
-from oodgrid.store.seal import checksum
+from oodgrid.store.local_features import local_blocks
 
-LOCAL_ROWS = 256  # local features are read and checked in blocks of so many images
 FLOATS = (np.float16, np.float32)
-ARRAYS = ("image_features", "labels", "sha256", "paths", "draws", "stamps")
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ def write_features(path: Path, features: Features) -> None:
     if len(values.shape) != 2:
         raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
     if features.local_features is not None:
-        arrays["local_features"], arrays["local_features_blocks"] = _local_blocks(features.local_features)
+        arrays["local_features"], arrays["local_features_blocks"] = local_blocks(features.local_features)
     rows = {name: len(values) for name, values in arrays.items() if name != "local_features_blocks"}
     if len(set(rows.values())) != 1:
         raise OodgridError(f"{path.name}: counts do not match: {', '.join(f'{n} {name}' for name, n in rows.items())}")
@@ -185,46 +182,6 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None, dict[str, An
     others = [name for name in ARRAYS if name not in ("labels", "draws")]
     found = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
     return found.arrays["labels"], found.arrays.get("draws"), found.provenance
-
-
-def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the local features of a feature file, shape (rows, P, D), behind the row where each block begins.
-
-    At most `LOCAL_ROWS` images are in memory at a time; every block is checked.
-
-    Raises:
-        OodgridError: The file is missing or damaged, or holds no local features.
-    """
-    yield from _checked_blocks(path)
-
-
-def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    sums = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features")).arrays["local_features_blocks"]
-    with hdf5.sealed(path) as (_, file):
-        for block, said in enumerate(sums):
-            if numbers is not None and block not in numbers:
-                continue
-            row = block * LOCAL_ROWS
-            values = file["local_features"][row : row + LOCAL_ROWS]
-            if checksum(values) != said.tobytes().hex():
-                raise damaged(path, f"the checksum of /local_features does not match at row {row}")
-            yield row, values
-
-
-def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
-    """Return the local features of some rows, shape (n, P, D), as stored; None where the file holds none.
-
-    Only the blocks that hold them are read, and checked.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    if "local_features" not in array_shapes(path):
-        return None
-    wanted: dict[int, np.ndarray] = {}
-    for start, values in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
-        wanted |= {row: values[row - start] for row in rows.tolist() if start <= row < start + len(values)}
-    return np.stack([wanted[row] for row in rows.tolist()])
 
 
 def write_texts(path: Path, texts: Texts) -> None:
@@ -347,37 +304,6 @@ def _floats(values: np.ndarray | hdf5.Blocks) -> np.ndarray | hdf5.Blocks:
 
 def _optional(**arrays: tuple[np.ndarray | None, type]) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, dtype) for name, (values, dtype) in arrays.items() if values is not None}
-
-
-def _local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Blocks]:
-    """Return local features, written in blocks of `LOCAL_ROWS`, and the checksums of those, known once they are."""
-    sums: list[bytes] = []
-
-    def blocks() -> Iterator[np.ndarray]:
-        given = values.blocks if isinstance(values, hdf5.Blocks) else [values]
-        for block in _recut(given, LOCAL_ROWS):
-            sums.append(bytes.fromhex(checksum(block)))
-            yield block
-
-    count = -(-len(values) // LOCAL_ROWS)
-    made = (np.frombuffer(sums[row], np.uint8)[None] for row in range(count))
-    return (
-        hdf5.Blocks(values.shape, values.dtype, blocks()),
-        hdf5.Blocks((count, 16), np.dtype(np.uint8), made),
-    )
-
-
-def _recut(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Yield the same rows in blocks of `rows`, the last one perhaps shorter."""
-    rest: list[np.ndarray] = []
-    held = 0
-    for block in blocks:
-        while held + len(block) >= rows:
-            yield np.concatenate([*rest, block[: rows - held]])
-            block, rest, held = block[rows - held :], [], 0
-        rest, held = [*rest, block], held + len(block)
-    if held:
-        yield np.concatenate(rest)
 
 
 def _digest(found: hdf5.Content) -> str:

@@ -240,7 +240,7 @@ def missing(path: Path) -> OodgridError:
 
 def no_memory(path: Path) -> MemoryError:
     """Return the error that names a file for which the memory does not suffice: that is no damage, and it stays."""
-    return MemoryError(f"{path} does not fit into the memory at hand: give the job more, or run fewer jobs at a time")
+    return MemoryError(f"{path} does not fit into the memory at hand")
 
 
 def _strange(path: Path) -> OodgridError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodgrid.errors import OodgridError, one_line
+from oodgrid.services import silenced
 from oodgrid.store.files import existing, no_memory, read_bytes
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _guarded(path: Path, parse: Callable[[], Any]) -> Any:
     import polars as pl
 
     try:
-        return parse()
+        with silenced():
+            return parse()
     except MemoryError as error:
         raise no_memory(path) from error
     except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oodgrid.store import frames
-from oodgrid.store.files import UNREADABLE, UNSEALED, atomic, damaged, no_memory, read_sealed, seal
+from oodgrid.store.files import (
+    SEAL,
+    UNREADABLE,
+    UNSEALED,
+    atomic,
+    damaged,
+    existing,
+    no_memory,
+    read_bytes,
+    read_sealed,
+    seal,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,6 +94,17 @@ def read_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         return table, _unsealed(metadata)
     except UNREADABLE as error:
         raise damaged(path, str(error)) from error
+
+
+def check_ours(path: Path) -> None:
+    """Compare a Parquet file with its seal if it is one of ours, by its seal or its metadata; anybody else's is passed.
+
+    Raises:
+        OodgridError: It is missing or unreadable, or ours and not as sealed.
+    """
+    data = read_bytes(existing(path))
+    if SEAL.encode() in data or "oodgrid" in frames.parse_parquet(path, data, [])[1]:
+        read_sealed(path)
 
 
 def _sealed(metadata: dict[str, Any] | None) -> dict[str, str]:

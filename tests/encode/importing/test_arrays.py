@@ -186,3 +186,23 @@ def test_a_big_endian_array_in_columns_comes_in_exactly(tmp_path):
     found = store.read_features(path, as_stored=True).image_features
     assert found.dtype == np.float16
     np.testing.assert_array_equal(found, values)
+
+
+def test_a_set_without_labels_has_no_classes_and_that_is_said(tmp_path, capsys):
+    """As OOD sets are."""
+    found = store.read_features(npz(tmp_path, image_features=FEATURES, paths=np.array(list("abcd"))))
+    assert found.labels.tolist() == [-1] * 4
+    assert "x.npz holds no labels: none of its images has a class" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["y", "targets", "label"])
+def test_labels_under_another_name_are_asked_for(tmp_path, name, failure):
+    line = failure(lambda: npz(tmp_path, image_features=FEATURES, **{name: LABELS}))
+    assert f"but no labels: is {name} what is meant? Rename it" in line
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000, "1" * 5000, "{", "[]", '"x"'])
+def test_a_provenance_that_is_none_is_one_line(tmp_path, text, failure):
+    line = failure(lambda: npz(tmp_path, image_features=FEATURES, labels=LABELS, provenance=np.array(text)))
+    assert "provenance" in line
+    assert len(line) < 500

@@ -1,0 +1,87 @@
+"""Local features, shape (N, P, D), of a feature file: too many for memory, so in blocks with sums of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid.store import hdf5
+from oodgrid.store.files import damaged
+from oodgrid.store.seal import checksum
+
+LOCAL_ROWS = 256  # they are read and checked in blocks of so many images
+ARRAYS = ("image_features", "labels", "sha256", "paths", "draws", "stamps")  # what else a feature file holds
+
+
+def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the local features of a feature file, shape (rows, P, D), behind the row where each block begins.
+
+    At most `LOCAL_ROWS` images are in memory at a time; every block is checked.
+
+    Raises:
+        OodgridError: The file is missing or damaged, or holds no local features.
+    """
+    yield from _checked_blocks(path)
+
+
+def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    sums = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features")).arrays["local_features_blocks"]
+    with hdf5.sealed(path) as (_, file):
+        for block, said in enumerate(sums):
+            if numbers is not None and block not in numbers:
+                continue
+            row = block * LOCAL_ROWS
+            values = file["local_features"][row : row + LOCAL_ROWS]
+            if checksum(values) != said.tobytes().hex():
+                raise damaged(path, f"the checksum of /local_features does not match at row {row}")
+            yield row, values
+
+
+def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
+    """Return the local features of some rows, shape (n, P, D), as stored; None where the file holds none.
+
+    Only the blocks that hold them are read, and checked.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    with hdf5.sealed(path) as (_, file):
+        if "local_features" not in file:
+            return None
+    wanted: dict[int, np.ndarray] = {}
+    for start, values in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
+        wanted |= {row: values[row - start] for row in rows.tolist() if start <= row < start + len(values)}
+    return np.stack([wanted[row] for row in rows.tolist()])
+
+
+def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Blocks]:
+    """Return local features, written in blocks of `LOCAL_ROWS`, and the checksums of those, known once they are."""
+    sums: list[bytes] = []
+
+    def blocks() -> Iterator[np.ndarray]:
+        given = values.blocks if isinstance(values, hdf5.Blocks) else [values]
+        for block in _recut(given, LOCAL_ROWS):
+            sums.append(bytes.fromhex(checksum(block)))
+            yield block
+
+    count = -(-len(values) // LOCAL_ROWS)
+    made = (np.frombuffer(sums[row], np.uint8)[None] for row in range(count))
+    return (
+        hdf5.Blocks(values.shape, values.dtype, blocks()),
+        hdf5.Blocks((count, 16), np.dtype(np.uint8), made),
+    )
+
+
+def _recut(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in blocks of `rows`, the last one perhaps shorter."""
+    rest: list[np.ndarray] = []
+    held = 0
+    for block in blocks:
+        while held + len(block) >= rows:
+            yield np.concatenate([*rest, block[: rows - held]])
+            block, rest, held = block[rows - held :], [], 0
+        rest, held = [*rest, block], held + len(block)
+    if held:
+        yield np.concatenate(rest)
