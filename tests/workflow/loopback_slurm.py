@@ -86,7 +86,7 @@ def running(plugin_folder: Path) -> Iterator[dict[str, str]]:
 
 def jobs() -> list[dict[str, str]]:
     """Return what Slurm says of its jobs, also of those that have ended."""
-    lines = _output("scontrol", "show", "jobs", "-o").splitlines()
+    lines = [line for line in _output("scontrol", "show", "jobs", "-o").splitlines() if line.startswith("JobId=")]
     return [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines]
 
 

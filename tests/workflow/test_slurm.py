@@ -74,7 +74,7 @@ def test_the_documented_command_runs_an_experiment_and_no_other_command_runs_it_
 @pytest.mark.slow
 def test_a_failing_job_is_named_with_its_log_and_tried_again_with_more_memory(imported, typed):
     clone, _ = imported
-    clone.edit("src/oodgrid/adapt/methods/prototype.py", "return Learned(", "raise MemoryError('!'), (")
+    clone.edit("src/oodgrid/adapt/methods/prototype.py", "return Learned(", "raise MemoryError('!') or (")
     before = {job["JobId"] for job in loopback_slurm.jobs()}
     output = typed(*DOCUMENTED, "--resources", "gpu=0", ok=False)  # as where no node has a GPU
     jobs = [job for job in loopback_slurm.jobs() if job["JobId"] not in before]
