@@ -12,7 +12,7 @@ import numpy as np
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
-from oodgrid.store.local_features import local_blocks
+from oodgrid.store.local_features import ARRAYS, local_blocks
 
 FLOATS = (np.float16, np.float32)
 
