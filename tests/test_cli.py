@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from oodgrid import cli, plan, store
+from oodgrid.cli.checking import check_named_files
 from oodgrid.config import parse
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
@@ -475,3 +476,32 @@ def test_out_and_in_again(oodgrid, tmp_path, make_features):
     found = store.read_features(tmp_path / "results" / "features" / "b" / "d" / "test.h5")
     assert str(tmp_path / "results") in out
     assert found.digest == store.read_features(source).digest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--configfile {0}",
+        "--configfiles {0}",
+        "--configfile={0}",
+        "-n --configfile {1} {0} --cores 2",
+        "all --configf {0}",
+    ],
+)
+def test_every_way_to_name_a_config_to_snakemake_is_seen(tmp_path, words):
+    """`profiles/default` has them checked before Snakemake reads them."""
+    wrong, sound = tmp_path / "wrong.yaml", tmp_path / "sound.yaml"
+    wrong.write_text("shots: 1:30\n")
+    sound.write_text("shots: 1\n")
+    for arguments, ends in (
+        (words, True),
+        (words.replace("{0}", "{1}"), False),
+        ("--cores 2", False),
+        ("-n all", False),
+    ):
+        command = ["snakemake", *arguments.format(wrong, sound).split()]
+        if ends:
+            with pytest.raises(SystemExit, match="base 60"):
+                check_named_files(command)
+        else:
+            check_named_files(command)

@@ -62,13 +62,16 @@ def test_what_snakemake_would_lose_or_read_as_something_else_is_refused(imported
     assert clone.times("**/*") == before
 
 
-def test_a_default_config_that_snakemake_cannot_read_is_one_line(clone):
+def test_a_config_that_snakemake_cannot_read_is_one_line(clone):
+    """It dies of nesting, and of what grows it never ends."""
     growing = "".join(f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}\n" for i in range(1, 40))
     for content in (f"seeds: {'[' * 900}\n", f"a0: &a0 {{x: 1}}\n{growing}"):
-        (clone.folder / "config.yaml").write_text(content)
-        output = clone.snakemake("-n", ok=False)
-        assert len(_our_lines(output)) == 1
-        assert "Traceback" not in output
+        for name in ("config.yaml", "mine.yaml"):
+            (clone.folder / name).write_text(content)
+        for given in ([], ["--configfile", "mine.yaml"]):
+            output = clone.snakemake("-n", *given, ok=False)
+            assert len(_our_lines(output)) == 1
+            assert "Traceback" not in output
 
 
 def _flip(path):

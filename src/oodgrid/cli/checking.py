@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +45,28 @@ def _check_plugins(experiment: Experiment) -> None:
     except OodgridError:
         all_of(*(partial(check_plugins, [score]) for score in experiment.scores))
         raise
+
+
+def check_named_files(arguments: Sequence[str]) -> None:
+    """End the program with a line a mistake where a file that `snakemake --configfile` names is no sound configuration.
+
+    For `profiles/default`, which Snakemake reads before that file: its own reader of YAML dies on some files, never ends
+    on others, and forgets a key that stands twice.
+
+    Args:
+        arguments: The command line, as `sys.argv`.
+    """
+    from oodgrid.config import check_config_files
+    from oodgrid.errors import printed
+
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--configfiles", "--configfile", nargs="+", action="extend", type=Path, default=[])
+    try:
+        check_config_files(parser.parse_known_args(arguments[1:])[0].configfiles)
+    except argparse.ArgumentError:  # that is Snakemake's to say
+        return
+    except BaseException as error:
+        sys.exit(printed(error, "oodgrid check CONFIG --debug shows where"))
 
 
 def run_check(options: argparse.Namespace) -> None:
