@@ -59,7 +59,7 @@ def check_named_files(arguments: Sequence[str]) -> None:
     from oodgrid.config import check_config_files
     from oodgrid.errors import printed
 
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser = argparse.ArgumentParser("snakemake", add_help=False, exit_on_error=False)
     parser.add_argument("--configfiles", "--configfile", nargs="+", action="extend", type=Path, default=[])
     try:
         check_config_files(parser.parse_known_args(arguments[1:])[0].configfiles)
