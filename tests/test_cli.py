@@ -485,7 +485,6 @@ def test_out_and_in_again(oodgrid, tmp_path, make_features):
         "--configfiles {0}",
         "--configfile={0}",
         "-n --configfile {1} {0} --cores 2",
-        "all --configf {0}",
     ],
 )
 def test_every_way_to_name_a_config_to_snakemake_is_seen(tmp_path, words):

@@ -50,8 +50,8 @@ def _check_plugins(experiment: Experiment) -> None:
 def check_named_files(arguments: Sequence[str]) -> None:
     """End the program with a line a mistake where a file that `snakemake --configfile` names is no sound configuration.
 
-    For `profiles/default`, which Snakemake reads before that file: its own reader of YAML dies on some files, never ends
-    on others, and forgets a key that stands twice.
+    For `profiles/default`, which Snakemake reads before that file: its own reader dies on some files, never ends on
+    others, and forgets a key that stands twice.
 
     Args:
         arguments: The command line, as `sys.argv`.
