@@ -114,5 +114,4 @@ def run_report(options: argparse.Namespace) -> None:
     from oodgrid.report.run import PARTS, report
 
     for part in [options.part] if options.part else PARTS:
-        report(options.results, experiment, part)
-    say(options.results / experiment.experiment / "report.html")
+        say(report(options.results, experiment, part))

@@ -18,8 +18,8 @@ RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without whi
 PARTS = ("tables", "figures", "page")
 
 
-def report(results: Path, experiment: Experiment, part: str) -> None:
-    """Write one part of the report, "tables", "figures" or "page".
+def report(results: Path, experiment: Experiment, part: str) -> Path:
+    """Write one part of the report, "tables", "figures" or "page", and return its folder or file.
 
     Raises:
         OodgridError: metrics.parquet is missing, damaged, or lacks rows that the experiment wants.
@@ -38,6 +38,7 @@ def report(results: Path, experiment: Experiment, part: str) -> None:
     else:
         write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
     store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
+    return out / ("report.html" if part == "page" else part)
 
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:

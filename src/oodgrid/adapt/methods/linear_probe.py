@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -68,7 +69,13 @@ def _probe(x: np.ndarray, labels: np.ndarray) -> Callable[[float], Arrays]:
     from sklearn.linear_model import LogisticRegression
 
     model, values = LogisticRegression(max_iter=5000, tol=TOLERANCE, warm_start=True), x.astype(np.float64)
-    return lambda c: _both_rows(model.set_params(C=c).fit(values, labels))
+
+    def fit(c: float) -> Arrays:
+        with warnings.catch_warnings():  # one shot a class is no mistake
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            return _both_rows(model.set_params(C=c).fit(values, labels))
+
+    return fit
 
 
 def _both_rows(fitted: LogisticRegression) -> Arrays:
