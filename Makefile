@@ -21,7 +21,7 @@ test: $(STAMP) lint
 	python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-long: $(STAMP)
-	python -m pytest -m slow
+	python -m pytest -n auto --dist loadfile -m slow
 
 lint: $(STAMP)
 	python -m ruff check .
