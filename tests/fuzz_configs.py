@@ -61,7 +61,7 @@ def _change(parent: Any, last: Any, rng: random.Random, raw: dict[str, Any]) -> 
     elif kind == "wrap":
         parent[last] = rng.choice(([value], {"x": value}, {"name": value}))
     elif kind == "double" and isinstance(parent, list):
-        parent.insert(last, copy.deepcopy(value))
+        parent.insert(last, copy.copy(value))
     elif kind == "rename" and isinstance(parent, dict):
         parent[rng.choice((f"{last}s", str(last).upper(), None, True, 3, "", "\x00", "x" * 5000))] = parent.pop(last)
     elif kind == "nest":

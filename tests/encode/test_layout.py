@@ -524,8 +524,8 @@ def test_what_is_no_json_of_splits_is_one_line(tmp_path, text):
     ],
 )
 def test_lines_of_a_text_list(tmp_path, line, path, label):
-    images = listed(tmp_path, line + "\r" + line, name="l.TXT")
-    assert images.paths == [path, path]
+    images = listed(tmp_path, f"{line}\rb/{line}", name="l.TXT")
+    assert images.paths == [path, f"b/{path}"]
     assert images.labels.tolist() == [-1 if label is None else int(label) if label.isdecimal() else 0] * 2
     assert images.classnames == (None if label is None or label.isdecimal() else [label])
 

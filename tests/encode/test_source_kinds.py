@@ -150,9 +150,9 @@ def test_a_text_list_of_paths_alone(tree, tmp_path):
     ids=["up", "hidden", "heic", "rare"],
 )
 def test_a_path_alone_is_never_its_own_label(tmp_path, line):
-    (tmp_path / "list.txt").write_text(f"{line}\n{line} 3\n", encoding="utf-8")
+    (tmp_path / "list.txt").write_text(f"{line}\nb/{line} 3\n", encoding="utf-8")
     images = opened(list={"file": str(tmp_path / "list.txt")})
-    assert (images.paths, images.labels.tolist()) == ([line, line], [-1, 3])
+    assert (images.paths, images.labels.tolist()) == ([line, f"b/{line}"], [-1, 3])
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv"])
@@ -180,6 +180,48 @@ def test_a_table_with_splits_numbers_classes_alike_in_all(tree, tmp_path):
     assert dataset.split_names == ("train", "val", "test")
     assert [open_split(dataset, split).labels.tolist() for split in dataset.split_names] == [[0, 1], [2], [1, 2]]
     assert open_split(dataset, "val").classnames == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("split", ["train", "TEST", "valid", "Train", "test"]),
+        ("set", ["train", "test", "test", "test", "test"]),
+        ("Split", ["test"] * 5),
+    ],
+)
+def test_a_column_of_splits_is_not_left_unread_without_a_word(tree, tmp_path, column, values):
+    pl.DataFrame({"path": list(FILES), "label": list("abcbc"), column: values}).write_csv(tmp_path / "l.csv")
+    described = {"file": str(tmp_path / "l.csv"), "root": str(tree)}
+    assert f"write split: {column} and splits: [" in failure(list=described)
+    assert len(opened(list={**described, "split": None})) == 5
+
+
+def test_a_column_of_other_words_is_no_split(tree, tmp_path):
+    pl.DataFrame(
+        {"path": list(FILES), "label": list("abcbc"), "fold": ["train"] * 5, "split": list("12121")}
+    ).write_csv(tmp_path / "l.csv")
+    assert len(opened(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})) == 5
+
+
+@pytest.mark.parametrize("spelt", ["{0}", "./{0}", "x/../{0}"])
+def test_an_image_is_in_a_list_once(tree, tmp_path, spelt):
+    """Drawn splits would learn from it and be tested by it."""
+    names = [*FILES, spelt.format(next(iter(FILES)))]
+    pl.DataFrame({"path": names, "label": list("abcbca")}).write_csv(tmp_path / "l.csv")
+    assert "twice: leave one line of it" in failure(list={"file": str(tmp_path / "l.csv"), "root": str(tree)})
+
+
+@pytest.mark.parametrize(
+    ("labels", "fits"), [(["0", "1", "2", "3", "oak"], False), (["206", "207", "a", "b", "c"], True)]
+)
+def test_a_word_among_numbers_makes_no_names_of_them(tree, tmp_path, labels, fits):
+    pl.DataFrame({"path": list(FILES), "label": labels}).write_csv(tmp_path / "l.csv")
+    described = {"file": str(tmp_path / "l.csv"), "root": str(tree)}
+    if fits:
+        assert opened(list=described).classnames == labels
+    else:
+        assert "the label 'oak' is no whole number, as most are" in failure(list=described)
 
 
 def test_a_split_may_lack_a_class_that_has_been_renamed(tree, tmp_path):

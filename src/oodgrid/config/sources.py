@@ -50,7 +50,7 @@ class ListFile(Strict):
     root: str | None = Field(None, description="Folder to which the paths belong. Default: that of the list.")
     path: str = Field("path", description="Column of paths.")
     label: str = Field("label", description="Column of labels: whole numbers or names; empty or -1 for no class.")
-    split: str | None = Field(None, description="Column that says train, val or test. Default: all is the test split.")
+    split: str | None = Field(None, description="Column that says train, val or test. null: all is the test split.")
     splits: list[Literal["train", "val", "test"]] | None = Field(
         None, min_length=1, description="Those it has, where it says splits. Default: all three."
     )
@@ -72,6 +72,11 @@ class ListFile(Strict):
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
         return in_order(self.splits or SPLITS) if self.split or self.is_coop else ()
+
+    @property
+    def says_nothing_of_splits(self) -> bool:
+        """Whether a column of splits would be left unread without anybody having said so."""
+        return "split" not in self.model_fields_set
 
 
 class Webdataset(Strict):

@@ -98,7 +98,7 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     None, NaN, the empty text and negative numbers stand for no class; texts that are all whole numbers are numbers.
 
     Raises:
-        OodgridError: A label is neither, or too large.
+        OodgridError: A label is neither, or too large, or a few names stand among numbers.
     """
     texts = [label_text(value, where) for value in values]
     if long := next((text for text in texts if len(text) > LONGEST), None):
@@ -106,6 +106,12 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
     names = in_order(set(texts) - {""})
+    words = [name for name in names if not name.removeprefix("-").isdecimal()]
+    if 2 * len(words) < len(names):  # a damaged number, or "unknown", would make names of all the others
+        raise OodgridError(
+            f"{where}: the label {words[0][:40]!r} is no whole number, as most are: label all images by numbers, with "
+            "-1 for no class, or all by names"
+        )
     twins(names, where)
     index = {"": -1, **{name: label for label, name in enumerate(names)}}
     return np.asarray([index[text] for text in texts], dtype=np.int32), names

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from oodgrid.encode.sources.layout import split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.store import frames
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # `path label` or a path alone: a path ends in the suffix of an image, whatever spaces are in it or in the label
 LINE = re.compile(rf"(.*(?:{'|'.join(map(re.escape, sorted(SUFFIXES | UNREADABLE)))}))(?:\s+(.+))?", re.IGNORECASE)
@@ -53,7 +57,7 @@ def listed(source: ListFile) -> ImageSet:
 
 def _images(file: Path, root: Path, table: Table, labels: np.ndarray, classnames: list[str] | None) -> ImageSet:
     paths = _slashes(file, root, table)
-    _refuse_leaks(file, paths, table.splits)
+    _refuse_twice(file, paths, table.splits)
     more = {"splits": table.splits, "remarks": tuple(table.remarks)}
     return ImageSet(paths, labels, classnames, *reading(root, paths, str(file)), str(file), **more)
 
@@ -72,12 +76,16 @@ def _slashes(file: Path, root: Path, table: Table) -> list[str]:
     return [path.replace("\\", "/") for path in table.paths]
 
 
-def _refuse_leaks(file: Path, paths: list[str], splits: list[str] | None) -> None:
-    """Refuse an image that is in two splits: tests would be of what was learned."""
-    seen: dict[str, str] = {}
-    for path, split in zip(paths, splits or (), strict=False):
-        if seen.setdefault(path, split) != split:
+def _refuse_twice(file: Path, paths: list[str], splits: list[str] | None) -> None:
+    """Refuse an image that is there twice: of two splits, also such as are drawn, one would be of what was learned."""
+    seen: dict[str, str | None] = {}
+    for path, split in zip(map(posixpath.normpath, paths), splits or [None] * len(paths), strict=True):
+        if path not in seen:
+            seen[path] = split
+        elif seen[path] != split:
             raise OodgridError(f"list {file} names {path} in the splits {seen[path]} and {split}: leave it in one")
+        else:
+            raise OodgridError(f"list {file} names {path} twice: leave one line of it")
 
 
 # ------------------------------------------------------------------------------------------------------- texts
@@ -118,6 +126,7 @@ def _read_table(file: Path, source: ListFile) -> Table:
         table = frames.read_parquet(file)[0]
     else:
         table = frames.read_csv(file, infer_schema=False, separator="\t" if suffix == ".tsv" else ",")
+    _refuse_unread_splits(file, source, table)
     wanted = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
     for name, column in wanted.items():
         if column not in table.columns and (name, column) != ("label", "label"):  # that one is only looked for
@@ -129,6 +138,21 @@ def _read_table(file: Path, source: ListFile) -> Table:
     paths = [None if path is None else str(path) for path in columns["path"]]
     splits = _splits(file, source.split, columns["split"], source.own_splits) if source.split else None
     return Table(paths, columns["label"], splits)
+
+
+def _refuse_unread_splits(file: Path, source: ListFile, table: pl.DataFrame) -> None:
+    """Refuse a column of splits of which the configuration says nothing: its training images would be tested."""
+    if not source.says_nothing_of_splits:
+        return
+    for column in set(table.columns) - {source.path, source.label}:
+        values = {str(value) for value in table[column].unique().to_list()}
+        found = {split_named(value) for value in values}
+        if None not in found and (len(found) > 1 or column.strip().casefold() == "split"):
+            there = ", ".join(split for split in SPLITS if split in found)
+            raise OodgridError(
+                f"list {file}: the column {column} says {' and '.join(sorted(values))}: write split: {column} and "
+                f"splits: [{there}] under list, or split: null where all images are of the test split"
+            )
 
 
 def _no_column(file: Path, column: str, there: list[str]) -> OodgridError:
