@@ -11,7 +11,7 @@ from PIL import Image
 
 from oodgrid import backbones, catalogue
 from oodgrid.backbones import load
-from oodgrid.config import Backbone
+from oodgrid.config import Backbone, build
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
 
@@ -293,7 +293,7 @@ def test_weights_swapped_under_the_same_path_are_another_identity(untrained, tmp
 
 def test_a_hash_of_what_is_no_file_is_refused():
     with pytest.raises(OodgridError, match="sha256 is for a file of weights"):
-        Backbone(name="b", model="ViT-B-32", pretrained="laion2b_s34b_b79k", sha256="0" * 64)
+        build(Backbone, name="b", model="ViT-B-32", pretrained="laion2b_s34b_b79k", sha256="0" * 64)
 
 
 @pytest.mark.parametrize("weights", ["random", "file"])

@@ -144,7 +144,10 @@ def test_one_name_has_one_meaning(experiment):
 def test_classes_are_dropped_of_an_id_set_of_the_experiment(experiment):
     assert experiment(lists=[{**OWN, "drop_classes_of": "concepts"}]).label_list("far").drop == "exact"
     line = failure(experiment, lists=[{**OWN, "drop_classes_of": "concept"}])
-    assert line == "unknown ID dataset of this experiment 'concept': did you mean 'concepts'?"
+    assert (
+        line
+        == "label list far, drop_classes_of: unknown ID dataset of this experiment 'concept': did you mean 'concepts'?"
+    )
 
 
 @pytest.mark.parametrize("name", catalogue.entries("label_list"))

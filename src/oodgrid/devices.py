@@ -68,7 +68,10 @@ def _open(path: Path) -> BinaryIO | None:
             number = os.open(path, flags | create, 0o644)
             if stat.S_ISREG(os.fstat(number).st_mode):
                 if create:
-                    os.fchmod(number, 0o644)  # whatever the umask: others must read it
+                    with suppress(
+                        OSError
+                    ):  # whatever the umask, others must read it; where that is refused, they have theirs
+                        os.fchmod(number, 0o644)
                 return os.fdopen(number, "rb")
             os.close(number)
     return None

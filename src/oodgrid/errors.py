@@ -90,8 +90,12 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """Return what a library says of a failure, as part of a line and not cut within a word."""
-    return printable(_text(error), most) or type(error).__name__
+    """Return what a library says of a failure, as part of a line and not cut within a word.
+
+    NumPy's advice to unpickle what one trusts is left out: nothing here unpickles.
+    """
+    said = _text(error).split(" If you trust the file")[0]
+    return printable(said, most) or type(error).__name__
 
 
 def brief(value: Any) -> str:

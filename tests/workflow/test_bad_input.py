@@ -92,7 +92,7 @@ def test_a_damaged_feature_file_is_named_and_kept_work_stays(imported, damage):
     kept = clone.times("kept/**/*.*")
     damage(clone.folder / "results" / FEATURES / "other" / "test.h5")
     output = clone.snakemake("metrics", "--forcerun", "score", ok=False)
-    lines = _our_lines(output)
+    lines = [line for line in _our_lines(output) if not line.startswith("oodgrid: failed: ")]  # those name the logs
     assert lines and all("other/test.h5 is damaged" in line and "Delete it" in line for line in lines), output
     assert "Traceback" not in output
     assert clone.times("kept/**/*.*") == kept

@@ -270,7 +270,7 @@ def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame) -> str:
         for (method,), rows in group.group_by("method", maintain_order=True):
             seeds = rows["seed"].n_unique()
             some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
-            which.append(names.look(method).label + some)
+            which.append(names.method_label(method) + some)
         parts.append(f"{', '.join(which)}: {remark}")
     return "; ".join(parts)
 

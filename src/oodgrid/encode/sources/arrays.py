@@ -13,7 +13,8 @@ import numpy as np
 from oodgrid.config import Dataset, NumpyArrays, expand
 from oodgrid.encode import concept_world
 from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp, whole_labels
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, one_line
+from oodgrid.store import no_memory
 
 
 def concepts(dataset: Dataset, split: str) -> ImageSet:
@@ -100,8 +101,10 @@ def _load(file: Path, name: str) -> np.ndarray:
         return found
     except KeyError:
         raise OodgridError(f"{file} holds no array '{name}': rename its arrays to images and labels") from None
+    except MemoryError as error:
+        raise no_memory(file) from error
     except Exception as error:  # zip, zlib and npy readers each fail in their own ways
-        raise OodgridError(f"{file} is not a readable NumPy file without pickles: {error}") from error
+        raise OodgridError(f"{file} is not a readable NumPy file without pickles: {one_line(error)}") from error
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
