@@ -227,6 +227,7 @@ def test_what_grows_when_it_is_read_ends_in_a_line(file, name):
         {"scores": [{"name": "gen", "gamma": [i / 1000 for i in range(1, 999)], "M": list(range(1, 999))}]},
         {"scores": [{"name": "mcm", "T": i / 100} for i in range(1, 3001)]},
         {"seeds": [0] * 15_000},
+        {"id_datasets": [{"name": "i", "folder": "x", "ood": {"near": [*range(10_000)]}}]},
         {"id_datasets": [{"name": "i", "folder": "x", "shards": 10**15, "ood": {"far": ["noise"]}}]},
         {"methods": [{"name": "coop", "init": "x" * 10_000}] * 500},
         {"x" * 9_000 + str(i): 1 for i in range(30)},

@@ -75,10 +75,11 @@ def _place(loc: tuple[Any, ...]) -> tuple[Any, ...]:
 def _deepest(branches: dict[tuple[Any, ...], list[Any]]) -> dict[tuple[Any, ...], list[Any]]:
     """Leave out a place where a list or a mapping was wanted, if something within what was given there is said."""
     types = {"list_type", "dict_type", "string_type", "model_type"}
+    outer = {place[:depth] for place in branches for depth in range(len(place))}
     return {
         place: errors
         for place, errors in branches.items()
-        if not ({e["type"] for e in errors} <= types and any(o[: len(place)] == place and o != place for o in branches))
+        if not (place in outer and {each["type"] for each in errors} <= types)
     }
 
 
