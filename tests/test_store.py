@@ -323,25 +323,23 @@ def test_a_table_of_anybody_is_taken_and_ours_only_as_sealed(tmp_path):
         assert "is damaged" in failure(store.check_ours, tmp_path / "ours.parquet")
 
 
-def flips(size, marked, everything):
-    """Places and bits to flip: all bits of what marks the seal, some of the rest."""
+def flips(size, marked, others):
+    """Places and bits to flip: all bits of what marks the seal, one of some other places."""
     rng = np.random.default_rng(0)
-    places = range(size) if everything else sorted({*marked, *rng.choice(size, min(size, 150), replace=False).tolist()})
-    for place in places:
-        whole = place in marked or everything
-        for bit in range(8) if whole else [int(rng.integers(8))]:
+    for place in sorted({*marked, *rng.choice(size, min(size, others), replace=False).tolist()}):
+        for bit in range(8) if place in marked else [int(rng.integers(8))]:
             yield place, 1 << bit
 
 
-@pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("others", [150, pytest.param(3000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["features.h5", "texts.h5", "arrays.safetensors", "table.parquet", "numbers.json"])
-def test_any_flipped_byte_of_any_file_is_found(one_of_each, kind, everything):
+def test_any_flipped_byte_of_any_file_is_found(one_of_each, kind, others):
     """Of the marks of the seal too. Libraries hang, abort or read on over some of these, so the seal comes first."""
     path, read = next((path, read) for path, read in one_of_each.items() if path.name == kind)
     good = path.read_bytes()
     word = good.rfind(store.SEAL.encode())
     marked = range(0, 48) if kind.endswith(".h5") else range(word - 12, word + len(store.SEAL) + 66)
-    for place, bit in flips(len(good), marked, everything):
+    for place, bit in flips(len(good), marked, others):
         bad = bytearray(good)
         bad[place] ^= bit
         path.write_bytes(bad)
@@ -350,7 +348,7 @@ def test_any_flipped_byte_of_any_file_is_found(one_of_each, kind, everything):
     read(path)
 
 
-@pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [29, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_seal_of_hdf5_is_as_written_in_every_byte(tmp_path, make_features, step):
     """A blank turned into another blank is the same JSON, and no seal of ours."""
     path = tmp_path / "f.h5"

@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from oodgrid.errors import OodgridError
+from oodgrid.services import without
 
 NETWORK = ("nfs", "cifs", "smb", "afs", "9p", "ceph", "lustre", "gpfs", "beegfs", "gluster", "ocfs", "pvfs", "orangefs",
            "panfs", "wekafs", "virtiofs", "vboxsf", "prl_fs", "fuse")  # fmt: skip
+_held: list[BinaryIO] = []  # locks end with the process, however it ends
 BY_HAND = "if none runs any more, `snakemake --unlock` removes the lock"
 
 
@@ -30,6 +32,29 @@ def record(folder: Path) -> None:
     with suppress(OSError):  # without a record more counts as living
         locks.mkdir(parents=True, exist_ok=True)
         (locks / f"owner-{os.getpid()}.json").write_text(json.dumps(_me()), encoding="utf-8")
+
+
+def hold(results: Path, experiment: str) -> None:
+    """Let no second run compute an experiment while this process lives: its jobs would delete outputs of the first.
+
+    Snakemake's own lock is not enough, for a run that ends removes the locks of all that run in its folder.
+
+    Raises:
+        OodgridError: Another process holds it.
+    """
+    import fcntl
+
+    path = results / experiment / "configs" / ".running"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab")
+    try:
+        without("locks", path.parent, lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise OodgridError(
+            f"another run of experiment {experiment} is going on here: wait for it, or give this one another name "
+            "under experiment:"
+        ) from None
+    _held.append(file)
 
 
 def remove_stale_lock(folder: Path) -> None:

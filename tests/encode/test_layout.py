@@ -625,11 +625,17 @@ def test_all_that_is_wrong_with_small_sources_is_said_at_once(tmp_path, capsys):
         {"folder": str(tmp_path / "good")},
         {"folder": str(tmp_path / "not here")},
         {"folder": "${OODGRID_NO_SUCH_VARIABLE}"},
+        {"folder": str(tmp_path / "l.csv")},
         {"generated": {"kind": "noise"}},
     ]
     with pytest.raises(Mistakes) as caught:
         check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
-    first, second = caught.value.lines
-    assert "holds folders of splits" in first
-    assert "dataset d1: 2 classnames" in second
+    wanted = [
+        "holds folders of splits",
+        "dataset d1: 2 classnames",
+        "not here does not exist",
+        "is not set",
+        "is no folder",
+    ]
+    assert all(part in line for part, line in zip(wanted, caught.value.lines, strict=True))
     assert capsys.readouterr().err == "oodgrid: d2: passed over 1 file: 1 Thumbs.db\n"

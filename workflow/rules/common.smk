@@ -82,7 +82,11 @@ onerror:
             for log in job.log
             if Path(log).is_file() and Path(log).stat().st_size
         )
-        said = f"see {logs}" if logs else "without a word: killed, or never started"
+        said = (
+            f"see {logs}"
+            if logs
+            else "without a word: killed, never started, or its files are gone"
+        )
         print(
             f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {said}",
             file=sys.stderr,
@@ -98,11 +102,12 @@ if workflow.is_main_process:
 # so in a log, which Snakemake must name.
 onstart:
     unlock.record(Path.cwd())  # whose lock it is
-    if not workflow.touch:
-        try:
+    try:
+        unlock.hold(RESULTS, EXPERIMENT)
+        if not workflow.touch:
             plan.check_clock(RESULTS, experiment)
-        except OodgridError as error:
-            sys.exit(printed(error, DEBUG))
+    except OodgridError as error:
+        sys.exit(printed(error, DEBUG))
     PLANNED.write()
     if on_cluster():
         (workflow.output_settings.quiet or set()).discard(Quietness.RULES)

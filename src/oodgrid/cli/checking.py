@@ -57,12 +57,15 @@ def check_named_files(arguments: Sequence[str]) -> None:
         arguments: The command line, as `sys.argv`.
     """
     from oodgrid.config import check_config_files
-    from oodgrid.errors import printed
+    from oodgrid.errors import OodgridError, printed
 
     parser = argparse.ArgumentParser("snakemake", add_help=False, exit_on_error=False)
     parser.add_argument("--configfiles", "--configfile", nargs="+", action="extend", type=Path, default=[])
     try:
-        check_config_files(parser.parse_known_args(arguments[1:])[0].configfiles)
+        files = parser.parse_known_args(arguments[1:])[0].configfiles
+        if target := next((file for file in files[1:] if not (file.suffix or file.exists())), None):
+            raise OodgridError(f"{target} is read as a config: write targets before --configfile")
+        check_config_files(files)
     except argparse.ArgumentError:  # that is Snakemake's to say
         return
     except BaseException as error:

@@ -49,7 +49,10 @@ def choose(names: list[str], column: str | None, path: Path) -> int:
     known = [name for name in names if name]
     if column is None:
         index = " (the first looks like an index)" if names[0] in INDEX_NAMES else ""
-        raise OodgridError(f"{path}: has {len(names)} columns{index}, choose one with --score: {', '.join(known)}")
+        commas = "; or say --decimal , where these are decimal commas" if len(names) == 2 and not index else ""
+        raise OodgridError(
+            f"{path}: has {len(names)} columns{index}, choose one with --score: {', '.join(known)}{commas}"
+        )
     if names.count(column) > 1:
         raise OodgridError(f"{path}: has {names.count(column)} columns named '{column}'; rename all but one")
     if column not in known:

@@ -61,7 +61,9 @@ def read_column(path: str | Path, column: str | None = None, dialect: Dialect | 
     path, where = _split_off_rows(path)
     suffix = _suffix(path)
     if suffix is None:
-        raise OodgridError(f"{path}: cannot tell its kind; score files end in {', '.join(SUFFIXES)}")
+        raise OodgridError(
+            f"{path}: cannot tell its kind; score files end in {', '.join(SUFFIXES)}: rename a text of numbers to .csv"
+        )
     if not path.is_file():
         raise OodgridError(f"{path}: no such file")
     readers = {".npy": lambda: _read_npy(path), ".parquet": lambda: _read_parquet(path, column, where)}

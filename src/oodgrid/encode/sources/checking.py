@@ -21,18 +21,24 @@ SIZE = 100_000_000  # bytes of a file, that are looked through while a user wait
 
 
 def check_sources(datasets: Sequence[Dataset]) -> None:
-    """Open the sources that are here and small, say how they are read, and refuse what cannot be.
+    """Refuse sources that are not here; open those that are small, say how they are read, and refuse what cannot be.
 
-    Large ones are left to the jobs, and so are those that are not here, as of results that were moved.
+    Large ones are left to the jobs.
 
     Raises:
         OodgridError: A source cannot be read, or its labels do not fit; a line for each.
     """
-    all_of(*(partial(_check_source, dataset) for dataset in datasets if _is_small(dataset)))
+    all_of(*(partial(_check_source, dataset) for dataset in datasets))
 
 
 def _check_source(dataset: Dataset) -> None:
-    say(dataset, open_splits(dataset))
+    for place in map(Path, _places(dataset)):
+        if not place.exists():
+            raise OodgridError(f"dataset {dataset.name}: {place} does not exist: mend the path in the config")
+        if dataset.folder and not place.is_dir():
+            raise OodgridError(f"dataset {dataset.name}: {place} is no folder: an archive is named under archive:")
+    if _is_small(dataset):
+        say(dataset, open_splits(dataset))
 
 
 def say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
@@ -46,12 +52,12 @@ def _is_small(dataset: Dataset) -> bool:
     """Say whether a source is here, and small enough to be looked through now."""
     try:
         places = [Path(place) for place in _places(dataset)]
-        if not places or not all(place.exists() for place in places):
+        if not places:
             return False
         if dataset.folder:
             return places[0].is_dir() and len(list(islice(files_below(places[0]), FILES + 1))) <= FILES
         return sum(place.stat().st_size for place in places) <= SIZE
-    except (OSError, OodgridError):  # as that a variable in a path is not set: the jobs will say it
+    except OSError:  # the jobs will say it
         return False
 
 
