@@ -46,6 +46,9 @@ def test_neither_a_dry_run_nor_an_edit_changes_what_a_run_computes(imported):
         time.sleep(0.05)
     clone.write(other(experiment), "other.yaml")
     clone.snakemake("-n", "--configfile", "other.yaml")
+    clone.run("rm", "-r", ".snakemake/locks")  # as any other run in the folder does when it ends
+    output = clone.snakemake("--configfile", "other.yaml", ok=False)
+    assert "oodgrid: error: another run of experiment mini is going on here" in output
     clone.write(other(experiment))
     output, _ = running.communicate(timeout=600)
     assert running.returncode == 0, output
