@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import time
 import warnings
 
 import numpy as np
+import psutil
 import pytest
 
 from oodgrid import plugins, registry
@@ -85,6 +87,29 @@ def test_what_ends_or_never_ends_is_one_line(loaded, monkeypatch, text):
             apart, "_wait", lambda process, diary, wait=apart._wait: time.sleep(3) or wait(process, diary)
         )
     assert ENDING[text] in refused(loaded, text)
+
+
+def test_what_never_ends_does_not_outlive_a_run_that_was_killed(tmp_path):
+    own, file = tmp_path / "pid", tmp_path / "mine.py"
+    file.write_text(f"import os, pathlib\npathlib.Path({str(own)!r}).write_text(str(os.getpid()))\nwhile True: pass\n")
+    load = "import sys, pathlib; from oodgrid import registry; registry.load_plugin(pathlib.Path(sys.argv[1]))"
+    run = subprocess.Popen([sys.executable, "-c", load, str(file)])
+    try:
+        until(own.exists)
+        time.sleep(0.5)
+        pid = int(own.read_text())
+        assert psutil.pid_exists(pid)
+    finally:
+        run.kill()
+        run.wait()
+    until(lambda: not psutil.pid_exists(pid))
+
+
+def until(happened, seconds=60):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 FAILING = {

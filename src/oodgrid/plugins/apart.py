@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from importlib import import_module
@@ -42,7 +43,7 @@ def run(function: str, *arguments: Any, doing: str) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         task, diary = Path(folder) / "task", Path(folder) / "diary"
-        task.write_text(json.dumps([function, arguments], default=str), encoding="utf-8")
+        task.write_text(json.dumps([function, arguments, os.getpid()], default=str), encoding="utf-8")
         diary.write_text(json.dumps({"now": doing}) + "\n", encoding="utf-8")
         command = [sys.executable, "-c", "from oodgrid.plugins.apart import _child; _child()", folder]
         quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
@@ -120,7 +121,8 @@ class _LastLine(io.TextIOBase):
 
 def _child() -> None:
     """Do the task of the folder that the command line names, and leave in it how that went."""
-    function, arguments = json.loads((Path(sys.argv[1]) / "task").read_text(encoding="utf-8"))
+    function, arguments, parent = json.loads((Path(sys.argv[1]) / "task").read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     sys.argv, sys.stderr = ["oodgrid"], _LastLine()
     module, name = function.split(":")
     try:
@@ -128,3 +130,10 @@ def _child() -> None:
         _write({"done": True})
     except BaseException as error:
         _write({"failed": str(error) if isinstance(error, OodgridError) else described(error)})
+
+
+def _end_with(parent: int) -> None:
+    """End this process and all that it has started once nobody waits for it, as where a run was killed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
