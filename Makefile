@@ -18,10 +18,10 @@ run: $(STAMP)
 	python -m snakemake --cores $(CORES) $(if $(CONFIG),--configfile "$(CONFIG)")
 
 test: $(STAMP) lint
-	python -m pytest -n auto --dist loadfile -m "not slow"
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-long: $(STAMP)
-	python -m pytest -n auto --dist loadfile -m slow
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
 
 lint: $(STAMP)
 	python -m ruff check .

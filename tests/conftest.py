@@ -95,3 +95,8 @@ def untrained(tmp_path_factory):
         "model_config_file": str(folder / "test-tiny.json"),
         "pretrained": str(folder / "weights.pt"),
     }
+
+
+def pytest_collection_modifyitems(items):
+    """Put whole runs first: they take longest, and workers then end together."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
