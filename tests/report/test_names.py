@@ -10,7 +10,8 @@ VARIANTS = ["coop@epochs=20", "coop@epochs=50", "coop@lr=0.0001", "tip_adapter@b
 
 @pytest.mark.parametrize(("kind", "titles"), [("method", names.METHODS), ("score", names.SCORES)])
 def test_everything_registered_has_a_title(kind, titles):
-    assert set(registry.entries(kind)) - set(titles) == set()
+    own = {name for name, entry in registry.entries(kind).items() if entry.plugin is None}  # not what a test registered
+    assert own - set(titles) == set()
     labels = [look if isinstance(look, str) else look.label for look in titles.values()]
     assert len(set(labels)) == len(labels)
 
