@@ -34,10 +34,7 @@ def code_fingerprint(*modules: str) -> str:
 
     Comments and docstrings do not count. A package stands for every module below it.
     """
-    texts = []
-    for file in code_files(*modules):
-        code = ast.unparse(_without_docstrings(ast.parse(file.read_text(encoding="utf-8"))))
-        texts.append(f"{file.parent.name}/{file.name}\0{code}")
+    texts = [f"{file.parent.name}/{file.name}\0{_read(file)[0]}" for file in code_files(*modules)]
     return digest(sorted(texts))[:16]
 
 
@@ -48,25 +45,44 @@ def code_files(*modules: str) -> set[Path]:
         for file, package in _sources(pending.pop()):
             if file not in found:
                 found.add(file)
-                names = imported_names(ast.parse(file.read_text(encoding="utf-8")))
+                names = _read(file)[1]
                 absolute = [resolve_name(name, package) if name.startswith(".") else name for name in names]
                 pending += [name for name in absolute if _followed(name, modules)]
     return found
 
 
 def _sources(module: str) -> list[tuple[Path, str]]:
-    """Return the files of a module, or of all modules below a package, each with the package that it belongs to."""
+    """Return the files of a module, or of all modules below a package, each with the package that it belongs to.
+
+    They are looked for by their names: `find_spec` would import the packages above, and what those import.
+    """
+    top, *parts = module.split(".")
     try:
-        spec = find_spec(module)
-    except (ModuleNotFoundError, ValueError):  # `from package import name` names functions as well as modules
+        spec = find_spec(top)
+    except ValueError:  # as of __main__
         return []
     if spec is None or spec.origin is None:
         return []
-    origin = Path(spec.origin)
-    if origin.name != "__init__.py":
-        return [(origin, module.rpartition(".")[0])]
-    files = sorted(origin.parent.rglob("*.py"))
-    return [(file, ".".join([module, *file.parent.relative_to(origin.parent).parts])) for file in files]
+    place = Path(spec.origin).parent.joinpath(*parts) if spec.submodule_search_locations else Path(spec.origin)
+    if not (place / "__init__.py").is_file():
+        file = place if not spec.submodule_search_locations else place.with_name(f"{place.name}.py")
+        # `from package import name` names functions as well as modules
+        return [(file, module.rpartition(".")[0])] if file.is_file() else []
+    files = sorted(place.rglob("*.py"))
+    return [(file, ".".join([module, *file.parent.relative_to(place).parts])) for file in files]
+
+
+def _read(file: Path) -> tuple[str, list[str]]:
+    """Return the code of a file without comments and docstrings, and what it imports."""
+    found = file.stat()
+    return _parse(file, found.st_size, found.st_mtime_ns)
+
+
+@cache
+def _parse(file: Path, size: int, time: int) -> tuple[str, list[str]]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = imported_names(tree)
+    return ast.unparse(_without_docstrings(tree)), names
 
 
 def imported_names(tree: ast.Module) -> list[str]:
