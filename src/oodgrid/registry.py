@@ -20,8 +20,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins
-from oodgrid.errors import OodgridError, all_of, brief, unknown
+from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.identity import code_fingerprint
+from oodgrid.look import Look
 
 UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
@@ -57,6 +58,8 @@ class Entry:
         family: Of a score: "logits", "features", "activations" or "vision-language".
         transductive: Whether a score of a sample depends on the samples before it.
         adapted: What of a score was made for other networks, and how it is used here; "" where nothing was.
+        title: What a reader of tables and figures sees, as "Tip-Adapter-F"; the name where none is given.
+        look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
     """
 
     kind: str
@@ -72,6 +75,8 @@ class Entry:
     adapted: str = ""
     text_cosines: bool = False
     plugin: Path | None = None
+    title: str = ""
+    look: Look | None = None
 
     @property
     def learns(self) -> bool:
@@ -105,7 +110,13 @@ _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
 
 
 def method(
-    *, leaves: str, needs: tuple[str, ...] = (), paper: str = "", text_cosines: bool = False
+    *,
+    leaves: str,
+    needs: tuple[str, ...] = (),
+    paper: str = "",
+    text_cosines: bool = False,
+    title: str = "",
+    look: str = "",
 ) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
@@ -117,14 +128,22 @@ def method(
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
         name = cls.__module__.rsplit(".", 1)[-1]
-        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls), text_cosines=text_cosines))
+        shown = {"title": title or name, "look": Look.parse(look) if look else None}
+        about = {"text_cosines": text_cosines} | shown
+        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls), **about))
         return cls
 
     return register
 
 
 def score(
-    *, needs: tuple[str, ...], paper: str = "", family: str = "", transductive: bool = False, adapted: str = ""
+    *,
+    needs: tuple[str, ...],
+    paper: str = "",
+    family: str = "",
+    transductive: bool = False,
+    adapted: str = "",
+    title: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
@@ -136,7 +155,8 @@ def score(
     def register(function: Callable) -> Callable:
         name, params, about = function.__name__, _defaults(function), _summary(function)
         _check_signature(name, function, needs, transductive)
-        _add(Entry("score", name, function, needs, params, "", paper, about, family, transductive, adapted))
+        more = (family, transductive, adapted)
+        _add(Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name))
         return function
 
     return register
@@ -263,6 +283,8 @@ def _check_names(entry: Entry, known: Iterable[str]) -> None:
         raise OodgridError(f"{what} needs another name: {', '.join(reserved)} are names of tables and records")
     if double := next((name for name in known if _is_another(entry, name)), None):
         raise OodgridError(f"two {entry.kind}s are called {double}: give one another name")
+    if printable(entry.title, 64) != entry.title:
+        raise OodgridError(f"{what}: its title stands in tables and legends, so write one line of 64 letters at most")
     if entry.kind == "method" and entry.leaves not in LEAVES:
         raise OodgridError(f"{what}: leaves is one of {', '.join(LEAVES)}, not {entry.leaves!r}")
     for name, default in entry.params.items():

@@ -181,7 +181,7 @@ class ScoreTable:
         return {"status": status, "reason": reason}
 
     def _check(self, table: store.OpenTable) -> None:
-        """Raise OodgridError where a file is no table of the stage score, or not of the scores that the config wants."""
+        """Raise OodgridError where a file is no table of scores, or of others than the config wants."""
         about = [name for name in ("units", "params") if name not in table.metadata]
         fixed = {"shots", "seed", *self.by, "label", "prediction"}
         scores = table.metadata.get("params", {})

@@ -228,8 +228,8 @@ def _digests(file: BinaryIO) -> tuple[int, bytes, bytes]:
 
 
 def _place(file: BinaryIO) -> int:
-    """Return where the digest stands, behind the last mark of a seal; 0 where there is none. Tables have it at the end."""
-    mark = SEAL.encode()
+    """Return where the digest stands, behind the last mark of a seal; 0 where there is none."""
+    mark = SEAL.encode()  # looked for from the end, where tables have it
     start = file.seek(0, os.SEEK_END)
     while start > 0:
         stop, start = start + len(mark), max(0, start - READ)
@@ -250,7 +250,7 @@ def _bytes(file: BinaryIO, start: int, stop: int) -> bytes:
 
 
 def _pieces(file: BinaryIO, start: int, stop: int) -> Iterator[memoryview]:
-    """Yield the bytes of a file, each piece until the next. Read, not mapped: a mapped page that cannot be had kills us."""
+    """Yield bytes of a file, valid until the next. Read, not mapped: a mapped page that cannot be had kills us."""
     file.seek(start)
     block = memoryview(bytearray(min(READ, max(0, stop - start))))
     while start < stop and (count := file.readinto(block[: min(READ, stop - start)])):

@@ -99,7 +99,7 @@ def read_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 
 
 class OpenTable:
-    """A table of ours that is as sealed, open for reading a part at a time, however large it is. Close it, or use `with`.
+    """A table of ours, as sealed, and open for reading a part at a time. Close it, or use `with`.
 
     Attributes:
         path: The file.

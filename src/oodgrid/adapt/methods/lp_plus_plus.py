@@ -16,6 +16,8 @@ ALPHA_START = 250.0  # times the mean cosine of a shot with its class
 
 
 @method(
+    title="LP++",
+    look="sky p -. hollow",
     leaves="prototypes",
     needs=("prototypes", "shots"),
     paper="Huang et al. 2024 (CVPR), LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP, equations 3-9; "

@@ -19,6 +19,8 @@ STEPS = 24  # of each, at equal ratios, before it is refined
 
 
 @method(
+    title="Tip-Adapter",
+    look="purple X",
     leaves="logits",
     needs=("prototypes", "shots"),
     paper="Zhang et al. 2022 (ECCV), Tip-Adapter, equations 3-6; github.com/gaopengcuhk/Tip-Adapter",
