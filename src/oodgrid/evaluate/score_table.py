@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -148,17 +148,22 @@ class ScoreTable:
     def _compare(self, samples: Samples, ood: str, shown: bool) -> Measured:
         """Compare the ID set with an OOD set under one fit; metrics are kept, because intervals take time."""
 
-        def values(score: str) -> tuple[np.ndarray, np.ndarray]:
+        def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+            found = {}
             own, other = self._of_pair(samples.sets(), ood)
-            return own[score].to_numpy(), other[score].to_numpy()
+            for score in samples.scores:
+                try:
+                    found[score] = function(own[score].to_numpy(), other[score].to_numpy())
+                except OodgridError as error:
+                    raise OodgridError(f"{self.path}: score {score}, OOD set {ood}: {error}") from error
+            return found
 
         def compute(path: Path) -> None:
-            store.write_json(path, {score: _metrics(*values(score)) for score in samples.scores})
+            store.write_json(path, of_scores(_metrics))
 
         identity = {"parts": self._parts(samples.about, ood), "scores": samples.scores, "code": self.code}
         metrics = store.read_json(self.kept.get(identity, ".json", compute))
-        curves = {score: _curves(*values(score)) for score in samples.scores} if shown else {}
-        return Measured(metrics, curves, samples.accuracy)
+        return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
 
     def _oods(self) -> list[tuple[str, str]]:
         return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]

@@ -53,14 +53,14 @@ def points(look: Look) -> dict[str, Any]:
 
 
 def _titles(kind: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Return what a reader sees for each name; the name itself where another has its title, those of defaults first."""
+    """Return what a reader sees for each name; the name itself where another has that title."""
     known = {name: entry.title for name, entry in registry.entries(kind).items()} | {ANY: ANY_TITLE}
-    found: dict[str, str] = {}
-    for name, base in sorted(names.items(), key=lambda item: item[0] != item[1]):
+    own, found = _own(kind), {}
+    for name, base in sorted(names.items(), key=lambda item: (item[0] != item[1], item[1] not in own)):
         title, changed = known.get(base, base), name[len(base) + 1 :]
         title = f"{title} ({changed})" if changed else title
         found[name] = name if title in found.values() else title
-    return found
+    return {name: found[name] for name in names}
 
 
 def _looks(names: Mapping[str, str]) -> dict[str, Look]:
@@ -71,14 +71,20 @@ def _looks(names: Mapping[str, str]) -> dict[str, Look]:
     """
     entries = registry.entries("method")
     said = {name: entry.look for name, entry in entries.items() if entry.look} | {ANY: ANY_LOOK}
-    own = {ANY, *(name for name, entry in entries.items() if not entry.plugin)}
-    found = {name: said[name] for name in names if name in own & set(said)}
+    fixed = _own("method") & set(said)
+    found = {name: said[name] for name in names if name in fixed}
     for name, base in names.items():
         if name not in found:
             taken = list(found.values())
             wanted = said.get(base, found.get(base))
             found[name] = said[name] if name in said and _is_free(said[name], taken) else next(_free(wanted, taken))
     return found
+
+
+def _own(kind: str) -> set[str]:
+    """Return what the package itself registers."""
+    entries = registry.entries(kind).items()
+    return {ANY, *(name for name, entry in entries if entry.make.__module__.startswith("oodgrid."))}
 
 
 def _is_free(look: Look, taken: list[Look]) -> bool:

@@ -171,8 +171,7 @@ def _rows(table: Table) -> Iterator[Row]:
 
 
 def _stub(legend: Legend, name: str, value: Any) -> str:
-    titles = {"method": legend.methods, "score": legend.scores}.get(name)
-    return titles[value] if titles else str(value)
+    return str({"method": legend.methods, "score": legend.scores}.get(name, {}).get(value, value))
 
 
 def _stub_labels(table: Table) -> list[str]:
