@@ -259,9 +259,9 @@ def _accuracy_against_auroc(frames: dict[str, pl.DataFrame], legend: Legend) -> 
     for axes, (title, frame) in zip(panels, aurocs.items(), strict=True):
         both = frame.join(accuracy, on=["method", "shots"], suffix="_accuracy", maintain_order="left")
         for row in both.with_columns(pl.col("std", "std_accuracy").fill_null(0.0)).iter_rows(named=True):
-            look, title = legend.looks[row["method"]], legend.methods[row["method"]]
+            look, method = legend.looks[row["method"]], legend.methods[row["method"]]
             x, y, spread_x, spread_y = (100 * row[name] for name in ("mean_accuracy", "mean", "std_accuracy", "std"))
-            label = f"{title}, {row['shots']} shots" if row["shots"] else title
+            label = f"{method}, {row['shots']} shots" if row["shots"] else method
             bars = {"linestyle": "none", "elinewidth": 0.6, "markersize": 5}
             axes.errorbar(x, y, spread_y, spread_x, color=look.colour, label=label, **bars, **names.points(look))
         axes.set_xlabel(ACCURACY)
