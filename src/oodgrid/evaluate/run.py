@@ -51,7 +51,8 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
         curves.append(pl.DataFrame(of_figures, schema=CURVES))
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
     written = paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)
-    store.write_table(written[1], pl.concat(curves, rechunk=True))
+    store.write_table(written[1], pl.concat(curves))
+    curves.clear()
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
     about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken), "transductive": transductive}
     store.write_table(written[0], pl.concat(metrics, rechunk=True), about)
