@@ -47,24 +47,21 @@ def damaged_and_mended(clone, patterns):
     assert "DAMAGED" not in clone.run("oodgrid", "verify", "results/mini")
 
 
-def test_damaged_final_files_stop_a_run_with_nothing_to_do_and_come_back_as_advised(imported):
-    clone, _ = imported
-    clone.snakemake()
+def test_damaged_final_files_stop_a_run_with_nothing_to_do_and_come_back_as_advised(reported):
+    clone, _ = reported
     damaged_and_mended(clone, [FINAL[0], FINAL[2], FINAL[4], FINAL[6]])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", FINAL)
-def test_each_final_file(imported, pattern):
-    clone, _ = imported
-    clone.snakemake()
+def test_each_final_file(reported, pattern):
+    clone, _ = reported
     damaged_and_mended(clone, [pattern])
 
 
 @pytest.mark.slow
-def test_damage_to_what_stages_left_is_found_by_verify_and_comes_back_as_advised(imported):
-    clone, _ = imported
-    clone.snakemake()
+def test_damage_to_what_stages_left_is_found_by_verify_and_comes_back_as_advised(reported):
+    clone, _ = reported
     results = clone.folder / "results/mini"
     whole = contents(results)
     for pattern in OF_STAGES:
