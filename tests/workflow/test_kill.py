@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-ROUNDS = 6
+ROUNDS = 4
 
 
 def _kill_all(process) -> None:
