@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
-from oodgrid.adapt.methods.tip_adapter import BETA_START, TipAdapter, finish, tip_logits
+from oodgrid.adapt.methods.tip_adapter import BETA_START, KeyCache, TipAdapter, finish
 from oodgrid.adapt.search import epoch_remarks
 from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, take_step
 from oodgrid.devices import device
@@ -62,7 +62,7 @@ class TipAdapterF:
 
         def judge(epoch: int, keys: np.ndarray) -> None:
             if len(val):
-                reached.append(accuracy(tip_logits(val, {**arrays, "keys": keys}, beta, alpha), data.val_labels))
+                reached.append(accuracy(KeyCache({**arrays, "keys": keys}).logits(val, beta, alpha), data.val_labels))
             if not len(val) or reached[-1] > max(reached[:-1], default=-1):
                 best.update(keys=keys, epoch=epoch)
 
