@@ -187,7 +187,7 @@ def test_logits_are_float32_and_as_near_to_float64_as_that_can_be(few_shot, beta
     """
     rng = np.random.default_rng(3)
     centres, labels = rng.normal(size=(200, 512)), np.repeat(np.arange(200), 16)
-    train, x = ((centres[rows] + rng.normal(size=(len(rows), 512))).astype(np.float32)
+    train, x = ((centres[rows] + 0.3 * rng.normal(size=(len(rows), 512))).astype(np.float32)
                 for rows in (labels, rng.integers(0, 200, 640)))  # fmt: skip
     text = TextSide(unit_norm(centres).astype(np.float32), None, lambda: None)
     data = replace(few_shot(val_shots=0), classes=200, text=text, train=train, train_labels=labels)
