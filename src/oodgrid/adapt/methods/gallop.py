@@ -76,7 +76,7 @@ class GalLoP:
             embeddings = tower.encode_each(contexts, prompts)
             patches = features.local(rows) if self.top_k else None
             return self.loss(
-                x, patches, labels[rows.to(x.device)], embeddings, projection, tower.logit_scale, generator
+                x, patches, labels[rows], embeddings, projection, tower.logit_scale, generator
             )
 
         scaled = self.precision == "fp16"

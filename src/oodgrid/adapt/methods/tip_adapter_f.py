@@ -11,7 +11,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
 from oodgrid.adapt.methods.tip_adapter import BETA_START, KeyCache, TipAdapter, finish
 from oodgrid.adapt.search import epoch_remarks
-from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, take_step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_loss, mean_view, take_step
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -104,13 +104,13 @@ class TipAdapterF:
         judge(0, arrays["keys"])
         losses = []
         for epoch in range(self.epochs):
-            total = []
+            taken = []
             x = features.epoch(generator)
-            for rows in batches(len(x), self.batch, generator, drop_last=False):
+            for rows in batches(len(x), self.batch, generator, drop_last=False, device=x.device):
                 affinity = torch.exp(-beta * (1 - x[rows] @ keys.T)) @ one_hot
                 logits = 100 * x[rows] @ prototypes.T + alpha * affinity
-                total.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))
+                taken.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser))
                 schedule.step()
-            losses.append(sum(total) / len(total))
+            losses.append(mean_loss(taken, epoch))
             judge(epoch + 1, keys.detach().cpu().numpy().copy())
         return losses

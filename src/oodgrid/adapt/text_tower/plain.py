@@ -17,7 +17,7 @@ PLACEHOLDERS = ("X", "~", "@", "&", "q")  # words, none of them in a class name,
 CLASSES = 32  # that pass at once; what their gradient needs is computed a second time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlainPrompts:
     """Class names, and where they stand among the context vectors."""
 
@@ -64,7 +64,8 @@ class PlainTower(TextTower):
     def encode(self, context: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
         checkpoint = self._torch.utils.checkpoint.checkpoint
-        tokens, marked = self._tokens(prompts, context.shape[-2])
+        count = context.shape[-2]
+        tokens, marked = self._once(prompts, count, lambda: self._tokens(prompts, count))
         contexts = context.expand(len(prompts), -1, -1)
         parts = zip(tokens.split(CLASSES), marked.split(CLASSES), contexts.split(CLASSES), strict=True)
         with self.computing():
