@@ -141,7 +141,7 @@ class KeyCache:
         return counts
 
     def _blocks(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yield rows, cosines with the texts, shape (b, K), and x · key - 1, shape (b, M), which the next overwrites."""
+        """Yield rows, cosines with the texts, shape (b, K), and x · key - 1, shape (b, M), in memory of all blocks."""
         memory = np.empty((min(ROWS, len(x)), len(self._keys)), np.result_type(x, self._keys))
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position
 from oodgrid.adapt.text_tower.tower import TextTower, see_apart
-from oodgrid.backbones.tokens import cut_rows
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +77,8 @@ class PlainTower(TextTower):
 
     def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids, shape (K, L), and where context vectors stand in place of them, shape (K, L)."""
+        from oodgrid.backbones.tokens import cut_rows
+
         for word in PLACEHOLDERS:
             tokens = self.loaded.tokenizer(prompts.texts(count, word)).to(self.device)
             marked = tokens == self._id(word)

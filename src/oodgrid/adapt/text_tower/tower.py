@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position, Prompts, end_of
-from oodgrid.backbones.tokens import refuse_classes
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ Constant = TypeVar("Constant")
 
 def see_apart(loaded: LoadedBackbone, names: list[str]) -> None:
     """Raise Skip where the text tower does not see all of every "name.", or sees no difference between two."""
+    from oodgrid.backbones.tokens import refuse_classes
+
     try:
         refuse_classes(loaded, names, [f"{name}." for name in names])
     except OodgridError as error:
