@@ -323,6 +323,19 @@ def test_keys_after_training_against_a_linear_layer_in_float64(few_shot, beta, a
     assert (learned.info["beta"], learned.info["alpha"]) == used
 
 
+def test_keys_of_classes_of_any_size_in_any_order_against_the_same(few_shot):
+    """One class has no shot at all."""
+    data = replace(few_shot(val_shots=0), **random_problem(4))
+    data = replace(data, val=data.val[:0], val_labels=data.val_labels[:0])
+    assert len(set(np.bincount(data.train_labels))) > 2
+    learned = method("tip_adapter_f", epochs=5, lr=0.01).fit(data)
+    order = np.argsort(data.train_labels, kind="stable")
+    np.testing.assert_array_equal(learned.arrays["labels"], data.train_labels[order])
+    expected = naive_training(data, 5, 0.01, 1.0, 1.17)[-1][order]
+    np.testing.assert_allclose(learned.arrays["keys"], expected, atol=1e-4)
+    assert np.abs(expected - unit_norm(data.train)[order]).max() > 1e-2
+
+
 def test_without_validation_the_last_epoch_counts(few_shot):
     data = few_shot(val_shots=0)
     info = method("tip_adapter_f", epochs=3).fit(data).info
