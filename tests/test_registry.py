@@ -134,3 +134,11 @@ def test_looking_at_everything_imports_no_torch():
         "print([m for m in ('torch', 'open_clip', 'torchvision', 'matplotlib') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_all_methods_in_a_fresh_process_import_none_of_the_heavy_libraries():
+    """Validating a configuration does it, in every job of a run."""
+    code = "import sys; from oodgrid import registry; registry.entries('method'); print(*sys.modules)"
+    imported = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "oodgrid.adapt.methods.coop" in imported
+    assert not {"torch", "scipy", "polars", "sklearn", "open_clip", "h5py"} & set(imported)
