@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from math import prod
 from typing import Annotated, Any, ClassVar
@@ -37,6 +37,8 @@ class Choice(BaseModel):
 
     def listed(self, kind: str) -> str:
         """Return the name under which results list it, as `mcm@T=0.5`."""
+        if not self.model_extra:
+            return self.name
         return registry.label(self.name, self.params, registry.find(kind, self.name).params)
 
 
@@ -171,10 +173,10 @@ class Experiment(Strict):
 
     def method(self, label: str) -> Choice:
         """Return the method that is listed under that name."""
-        listed = {method.listed("method"): method for method in self.methods}
-        if label not in listed:
-            raise unknown("method of this experiment", label, listed)
-        return listed[label]
+        for method in self.methods:
+            if method.listed("method") == label:
+                return method
+        raise unknown("method of this experiment", label, [method.listed("method") for method in self.methods])
 
     def lists_of(self, score: Choice) -> dict[str, str]:
         """Return the names of the label lists that a score is given, by its parameters."""
@@ -187,7 +189,7 @@ class Experiment(Strict):
         known = catalogue.entries("label_list")
         if name not in own and name not in known:
             raise unknown("label list", name, {*own, *known})
-        return own[name] if name in own else LabelList(name=name)
+        return own[name] if name in own else _of_catalogue(name)
 
     def wanted_lists(self, scores: Iterable[Choice] | None = None) -> list[LabelList]:
         """Return the label lists that some scores (default: all) are given, each once."""
@@ -233,6 +235,11 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         del data["scores"]
         left_out.add("scores")
         raise
+
+
+@cache
+def _of_catalogue(name: str) -> LabelList:
+    return LabelList(name=name)
 
 
 def _named(things: Any, kind: str, name: str) -> Any:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,7 +66,12 @@ def changed(before: dict[str, Any]) -> str:
 
 
 def namespaces() -> dict[str, tuple[int, ...]]:
-    """Return what stands behind the names of this package's modules and classes, and of those that it computes with."""
+    """Return what stands behind the names of this package's modules and classes, and of those that it computes with.
+
+    The latter are imported here, so that whoever replaces something of them is seen even where nothing used them yet.
+    """
+    for name in SHARED_MODULES:
+        import_module(name)
     found: dict[str, tuple[int, ...]] = {}
     for name, module in list(sys.modules.items()):
         ours = name.split(".")[0] == OURS

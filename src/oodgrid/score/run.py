@@ -72,7 +72,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.kept = Kept(self.results, "score")
-        self.code = registry.score_code(choice.name for choice in self.choices.values())
+        self.code = sorted({registry.score_code(choice.name) for choice in self.choices.values()})
         self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
         self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
 
