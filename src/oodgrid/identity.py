@@ -11,7 +11,6 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
-
 IMPORTING = ("import_module", "__import__")  # functions that import
 
 
