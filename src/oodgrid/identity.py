@@ -11,6 +11,7 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
+SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.vectors")  # of the ground floor: they decide numbers too
 IMPORTING = ("import_module", "__import__")  # functions that import
 
 
@@ -122,7 +123,7 @@ def imported_names(nodes: Iterable[ast.AST]) -> list[str]:
 def _followed(name: str, modules: tuple[str, ...]) -> bool:
     rooms = {".".join(module.split(".")[:2]) for module in modules}
     room = ".".join(name.split(".")[:2])
-    return name in ("oodgrid.fewshot", "oodgrid.labels") or (room in rooms and name != room)
+    return name in SHARED or (room in rooms and name != room)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -28,7 +28,8 @@ UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
 # Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
 COLUMNS = ("dataset", "shots", "seed", "ood_dataset", "index", "path", "label", "prediction", "place")
-RESERVED = {"score": (*COLUMNS, "seal"), "method": ("any",)}
+ANY = "any"  # stands in place of a method for scores that do not depend on it
+RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
 RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
 LEAVES = ("prototypes", "features", "logits")
 LABEL_LIST = "label list"

@@ -18,6 +18,7 @@ from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
+from oodgrid.labels import plain_name
 
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
@@ -117,7 +118,9 @@ class IdDataset(Dataset):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
-        shared = {_plain(name) for name in self.classnames or ()} & {_plain(name) for name in dataset.classnames or ()}
+        shared = {plain_name(name) for name in self.classnames or ()} & {
+            plain_name(name) for name in dataset.classnames or ()
+        }
         if shared:
             return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
         return None
@@ -247,7 +250,3 @@ def _named(things: Any, kind: str, name: str) -> Any:
     if name not in found:
         raise unknown(f"{kind} of this experiment", name, found)
     return found[name]
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").strip()
