@@ -1,40 +1,40 @@
 """What exists: fine-tuning methods and scores, each registered by a decorator in a file of its own.
 
-The registry knows no method and no score by name. It imports every module of the package where a kind
-lives, as a plug-in host does, and the decorators below fill it. Those modules must be cheap to import
-(numpy at most), because validating a configuration imports them all. `oodgrid.plugins` brings others.
+The registry knows no method and no score by name. A thing is looked for in the module of its name, and where all are
+wanted, every module of the package where a kind lives is imported, as a plug-in host does; the decorators below fill
+it. Those modules must be cheap to import (numpy at most): every job imports those that it names, and validating a
+configuration imports all that it names. `oodgrid.plugins` brings others.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass, is_dataclass, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from oodgrid import plugins
+from oodgrid import plugins, signatures
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.identity import code_fingerprint
 from oodgrid.look import Look
+from oodgrid.signatures import OF_METHOD
 
 UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
 # Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
 COLUMNS = ("dataset", "shots", "seed", "ood_dataset", "index", "path", "label", "prediction", "place")
-RESERVED = {"score": (*COLUMNS, "seal"), "method": ("any",)}
+ANY = "any"  # stands in place of a method for scores that do not depend on it
+RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
 RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
 LEAVES = ("prototypes", "features", "logits")
 LABEL_LIST = "label list"
 LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
-OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}
-NEEDS = (*sorted(OF_METHOD), "features", "bank", "val", "class_texts", "prompt_variants")  # of scores
 BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
@@ -93,17 +93,29 @@ class Entry:
         """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
 
-    @property
+    @cached_property
     def label_lists(self) -> tuple[str, ...]:
         """The parameters that name a list of labels, whose texts the score is given."""
         hints = get_type_hints(self.make, include_extras=True)
         return tuple(name for name in self.params if LABEL_LIST in getattr(hints.get(name), "__metadata__", ()))
 
-    @property
+    @cached_property
     def types(self) -> dict[str, Any]:
         """The types of the parameters; of one without a type, that of its default."""
         given = {name: Any if value is None else type(value) for name, value in self.params.items()}
         return given | get_type_hints(self.make, include_extras=True) | {"bank": BANK}
+
+    def adapter(self, parameter: str, strict: bool) -> TypeAdapter:
+        """Return what converts values of a parameter to its type; made at the first value of such a parameter."""
+        made = self._adapters.get((parameter, strict))
+        if made is None:
+            made = TypeAdapter(self.types[parameter], config=ConfigDict(strict=strict, allow_inf_nan=False))
+            self._adapters[parameter, strict] = made
+        return made
+
+    @cached_property
+    def _adapters(self) -> dict[tuple[str, bool], TypeAdapter]:
+        return {}
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
@@ -130,7 +142,9 @@ def method(
         name = cls.__module__.rsplit(".", 1)[-1]
         shown = {"title": title or name, "look": Look.parse(look) if look else None}
         about = {"text_cosines": text_cosines} | shown
-        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls), **about))
+        _add(
+            Entry("method", name, cls, needs, signatures.defaults(cls), leaves, paper, signatures.summary(cls), **about)
+        )
         return cls
 
     return register
@@ -153,8 +167,8 @@ def score(
     """
 
     def register(function: Callable) -> Callable:
-        name, params, about = function.__name__, _defaults(function), _summary(function)
-        _check_signature(name, function, needs, transductive)
+        name, params, about = function.__name__, signatures.defaults(function), signatures.summary(function)
+        signatures.check_signature(name, function, needs, transductive)
         more = (family, transductive, adapted)
         _add(Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name))
         return function
@@ -171,8 +185,13 @@ def entries(kind: str) -> dict[str, Entry]:
 
 @cache
 def _import_all(package: str) -> None:
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
+    for module in _modules(package):
+        importlib.import_module(f"{package}.{module}")
+
+
+@cache
+def _modules(package: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
 def load_plugin(file: Path) -> None:
@@ -192,12 +211,17 @@ def load_plugin(file: Path) -> None:
 
 
 def find(kind: str, name: str) -> Entry:
-    """Return the entry of that name.
+    """Return the entry of that name, importing the module of that name alone where the package has it.
 
     Raises:
         OodgridError: There is none; the message has a did-you-mean.
     """
-    known = entries(kind)
+    known = _ENTRIES[kind]
+    if name not in known:
+        if name in _modules(PACKAGES[kind]):
+            importlib.import_module(f"{PACKAGES[kind]}.{name}")
+        if name not in known:
+            known = entries(kind)
     if name in excluded(kind):
         raise OodgridError(f"{kind} {name} does not run on cached features: {excluded(kind)[name]}")
     if name not in known:
@@ -205,6 +229,7 @@ def find(kind: str, name: str) -> Entry:
     return known[name]
 
 
+@cache
 def excluded(kind: str) -> dict[str, str]:
     """Return the names of known methods or scores that are not here, each with the reason."""
     return getattr(importlib.import_module(PACKAGES[kind]), "EXCLUDED", {})
@@ -216,10 +241,10 @@ def fit_code(name: str) -> str:
     return code_fingerprint("oodgrid.adapt.fit", entry.make.__module__) + _plugin_code(entry)
 
 
-def score_code(names: Iterable[str]) -> str:
-    """Return the fingerprint of the code that decides these scores."""
-    of_plugins = sorted({_plugin_code(find("score", name)) for name in names})
-    return code_fingerprint("oodgrid.score") + "".join(of_plugins)
+def score_code(name: str) -> str:
+    """Return the fingerprint of the code that decides the values of a score: its own, and what all scores share."""
+    entry = find("score", name)
+    return code_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -239,9 +264,8 @@ def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) ->
         raise unknown(f"parameter of {entry.kind} {entry.name}", key, entry.params or ["none: it has no parameters"])
     # Strict, pydantic takes no true for 1; else it takes '3' for 3, which is how Snakemake's --config gives numbers.
     flags = isinstance(value, bool) or (isinstance(value, list) and any(isinstance(each, bool) for each in value))
-    adapter = TypeAdapter(entry.types[key], config=ConfigDict(strict=flags, allow_inf_nan=False))
     try:
-        checked[key] = adapter.validate_python(value)
+        checked[key] = entry.adapter(key, flags).validate_python(value)
     except ValidationError as error:
         said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
         raise OodgridError(
@@ -290,7 +314,7 @@ def _check_names(entry: Entry, known: Iterable[str]) -> None:
     for name, default in entry.params.items():
         if name in RESERVED_PARAMETERS:
             raise OodgridError(f"{what}: no parameter may be called {' or '.join(RESERVED_PARAMETERS)}; rename it")
-        _check_default(f"{what}: parameter {name}", default)
+        signatures.check_default(f"{what}: parameter {name}", default)
     if entry.plugin:
         _check_types(what, entry)
 
@@ -307,42 +331,3 @@ def _check_types(what: str, entry: Entry) -> None:
             TypeAdapter(entry.types[name])
         except Exception as error:
             raise OodgridError(f"{what}: the type of {name} cannot be checked ({plugins.described(error)})") from error
-
-
-def _check_default(what: str, default: Any) -> None:
-    if default is inspect.Parameter.empty or default is MISSING:
-        raise OodgridError(f"{what} has no default")
-    values = default if isinstance(default, tuple) else (default,)
-    if not all(value is None or isinstance(value, bool | int | float | str) for value in values):
-        raise OodgridError(f"{what} has the default {default!r}: a number, a word, true, false or none can be written")
-
-
-def _summary(make: Callable) -> str:
-    return (inspect.getdoc(make) or "").split("\n", 1)[0]
-
-
-def _check_signature(name: str, make: Callable, needs: tuple[str, ...], transductive: bool) -> None:
-    """Raise OodgridError where a score's function does not take what it declares."""
-    if not isinstance(needs, tuple) or not needs:
-        raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
-    for need in needs:
-        for each in str(need).split("|"):
-            if each not in NEEDS:
-                raise unknown(f"need of score {name}", each, NEEDS)
-    parameters = list(inspect.signature(make).parameters.values())
-    given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    if len(given) != len(needs):
-        raise OodgridError(
-            f"score {name} needs {', '.join(needs)} but takes {len(given)} arguments before its parameters: one for "
-            "each need, in that order; parameters come after *"
-        )
-    orders = [p.default for p in parameters if p.name == "order"]
-    if transductive and not any(isinstance(order, int) and order >= 0 for order in orders):
-        raise OodgridError(f"score {name} is transductive: it needs a parameter order: int = 0, the stream's seed")
-
-
-def _defaults(make: Callable) -> dict[str, Any]:
-    if is_dataclass(make):
-        return {field.name: field.default for field in fields(make)}
-    parameters = inspect.signature(make).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -7,6 +7,7 @@ told apart in print without colours too. A method of the package has one look fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import polars as pl
 
 from oodgrid import registry
+from oodgrid.config import ANY
+from oodgrid.errors import OodgridError
 from oodgrid.look import COLOURS, LINES, MARKS, Look
-from oodgrid.report.select import ANY, bases
+from oodgrid.report.select import bases
 
 BLACK, GREY, BLUE, ORANGE = (COLOURS[name] for name in ("black", "grey", "blue", "orange"))
 ANY_TITLE, ANY_LOOK = "Any method", Look(GREY, "h", ":")
@@ -54,10 +57,11 @@ def points(look: Look) -> dict[str, Any]:
 
 def _titles(kind: str, names: Mapping[str, str]) -> dict[str, str]:
     """Return what a reader sees for each name; the name itself where another has that title."""
-    known = {name: entry.title for name, entry in registry.entries(kind).items()} | {ANY: ANY_TITLE}
-    own, found = _own(kind), {}
-    for name, base in sorted(names.items(), key=lambda item: (item[0] != item[1], item[1] not in own)):
-        title, changed = known.get(base, base), name[len(base) + 1 :]
+    known, found = _entries(kind, names), {}
+    titles = {base: entry.title for base, entry in known.items()} | {ANY: ANY_TITLE}
+    others = {base for base, entry in known.items() if not _own(entry)}
+    for name, base in sorted(names.items(), key=lambda item: (item[0] != item[1], item[1] in others)):
+        title, changed = titles.get(base, base), name[len(base) + 1 :]
         title = f"{title} ({changed})" if changed else title
         found[name] = name if title in found.values() else title
     return {name: found[name] for name in names}
@@ -69,10 +73,9 @@ def _looks(names: Mapping[str, str]) -> dict[str, Look]:
     Those of the package look as ever. The others, in order, take the look of their registration, or a marker, and a
     colour and line, that are still free: a variant those of its method's colour first.
     """
-    entries = registry.entries("method")
-    said = {name: entry.look for name, entry in entries.items() if entry.look} | {ANY: ANY_LOOK}
-    fixed = _own("method") & set(said)
-    found = {name: said[name] for name in names if name in fixed}
+    known = _entries("method", names)
+    said = {base: entry.look for base, entry in known.items() if entry.look} | {ANY: ANY_LOOK}
+    found = {name: said[name] for name in names if name in said and (name == ANY or _own(known[name]))}
     for name, base in names.items():
         if name not in found:
             taken = list(found.values())
@@ -81,10 +84,17 @@ def _looks(names: Mapping[str, str]) -> dict[str, Look]:
     return found
 
 
-def _own(kind: str) -> set[str]:
-    """Return what the package itself registers."""
-    entries = registry.entries(kind).items()
-    return {ANY, *(name for name, entry in entries if entry.make.__module__.startswith("oodgrid."))}
+def _entries(kind: str, names: Mapping[str, str]) -> dict[str, registry.Entry]:
+    """Return what registration says of names, by the names that they are registered by; nothing of strange ones."""
+    found = {}
+    for base in set(names.values()) - {ANY}:
+        with suppress(OodgridError):
+            found[base] = registry.find(kind, base)
+    return found
+
+
+def _own(entry: registry.Entry) -> bool:
+    return entry.make.__module__.startswith("oodgrid.")
 
 
 def _is_free(look: Look, taken: list[Look]) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from oodgrid import registry
+from oodgrid.config import ANY
 
-ANY = "any"  # the method of scores that do not depend on the method
 AVERAGED = ("near", "far")  # covariate-shifted ID asks another question and is in no average
 DIGITS = 2
 
@@ -60,10 +60,10 @@ def bases(rows: pl.DataFrame, column: str) -> dict[str, str]:
 
 def orders_as_seeds(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of transductive scores under one name for all orders of the stream, which become seeds."""
-    known, base, names = registry.entries("score"), bases(rows, "score"), {}
+    base, names = bases(rows, "score"), {}
     for score, params in rows.select("score", "params").unique().rows():
         others = {name: value for name, value in json.loads(params).items() if name != "order"}
-        names[score] = registry.label(base[score], others, known[base[score]].params)
+        names[score] = registry.label(base[score], others, registry.find("score", base[score]).params)
     order = pl.col("params").str.json_path_match("$.order").cast(pl.Int64)
     return rows.with_columns(score=pl.col("score").replace(names), seed=pl.col("seed") * 10**6 + order)
 
