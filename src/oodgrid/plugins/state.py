@@ -93,7 +93,7 @@ def replaced(before: dict[str, tuple[int, ...]]) -> str:
 def _import_shared() -> None:
     """Import what is compared, before somebody else's code does.
 
-    Else what that replaces of it goes unseen, and what SciPy's import does to the filters of warnings is put down to it.
+    Else what that replaces goes unseen, and what SciPy's import does to the filters of warnings is put down to it.
     """
     for name in SHARED_MODULES:
         import_module(name)
