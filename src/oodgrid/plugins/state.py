@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 
 OURS = "oodgrid"
+OF_SCIPY = ("scipy.linalg", "scipy.sparse", "scipy.spatial.distance", "scipy.special")
 SHARED_MODULES = (  # with which scores compute
     *("builtins", "math", "random", "numpy", "numpy.linalg", "numpy.random"),
-    *("scipy.linalg", "scipy.sparse", "scipy.spatial.distance", "scipy.special", "scipy.stats"),
+    *(*OF_SCIPY, "scipy.stats"),
 )
 
 
@@ -49,7 +49,6 @@ def restored(file: Path) -> Iterator[None]:
 
 def settings() -> dict[str, Any]:
     """Return what every code of a process finds and could change, by words for it."""
-    _import_shared()
     return {
         "NumPy's error state": np.geterr(),
         "the working directory": Path.cwd(),
@@ -69,7 +68,8 @@ def changed(before: dict[str, Any]) -> str:
 
 def namespaces() -> dict[str, tuple[int, ...]]:
     """Return what stands behind the names of this package's modules and classes, and of those that it computes with."""
-    _import_shared()
+    for name in OF_SCIPY:  # which scores import late: here, so that whoever replaces something of them first is seen
+        import_module(name)
     found: dict[str, tuple[int, ...]] = {}
     for name, module in list(sys.modules.items()):
         ours = name.split(".")[0] == OURS
@@ -87,16 +87,6 @@ def replaced(before: dict[str, tuple[int, ...]]) -> str:
     """Return the first name behind which something else stands than before; "" where there is none."""
     now = namespaces()
     return next((name for name, found in before.items() if now.get(name, found) != found), "")
-
-
-@cache
-def _import_shared() -> None:
-    """Import what is compared, before somebody else's code does.
-
-    Else what that replaces goes unseen, and what SciPy's import does to the filters of warnings is put down to it.
-    """
-    for name in SHARED_MODULES:
-        import_module(name)
 
 
 def _standing(value: Any) -> tuple[int, ...]:
