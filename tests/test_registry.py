@@ -7,6 +7,7 @@ import pytest
 
 from oodgrid import registry
 from oodgrid.errors import OodgridError
+from oodgrid.identity import code_files
 
 
 def entries():
@@ -126,6 +127,23 @@ def test_two_files_may_not_claim_one_name(monkeypatch):
 def test_the_fit_code_of_methods_differs_and_stays():
     assert registry.fit_code("coop") == registry.fit_code("coop")
     assert registry.fit_code("coop") != registry.fit_code("zero_shot")
+
+
+def test_the_code_of_a_score_is_its_own_and_what_all_share():
+    assert len({registry.score_code(name) for name in ("mcm", "knn", "mahalanobis")}) == 3
+    files = {
+        file.name for file in code_files("oodgrid.score.run", registry.find("score", "mahalanobis").make.__module__)
+    }
+    assert {"mahalanobis.py", "gaussians.py", "compute.py", "inputs.py"} <= files
+    assert not {"mcm.py", "knn.py", "mining.py"} & files
+
+
+def test_what_is_found_by_its_name_imports_its_own_module_alone():
+    code = (
+        "import sys; from oodgrid import registry; registry.find('score', 'mcm');"
+        "print([m for m in sys.modules if m.startswith('oodgrid.score.scores.')])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "['oodgrid.score.scores.mcm']"
 
 
 def test_looking_at_everything_imports_no_torch():
