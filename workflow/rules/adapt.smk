@@ -5,9 +5,9 @@ rule fit:
     input:
         fit_input,
     output:
-        f"results/{EXPERIMENT}/adapted/{{backbone}}/{{id_dataset}}/{{method}}/fit.json",
+        pattern(paths.fitted),
     log:
-        f"results/{EXPERIMENT}/logs/adapt/{{backbone}}/{{id_dataset}}/{{method}}.fit.log",
+        log_of("adapt", "{backbone}", "{id_dataset}", "{method}.fit"),
     conda:
         environment("torch")
     threads: THREADS["adapt"]
@@ -26,12 +26,12 @@ rule fit:
 
 rule apply:
     input:
-        fit=f"results/{EXPERIMENT}/adapted/{{backbone}}/{{id_dataset}}/{{method}}/fit.json",
+        fit=pattern(paths.fitted),
         features=test_features,
     output:
-        f"results/{EXPERIMENT}/adapted/{{backbone}}/{{id_dataset}}/{{method}}/apply.json",
+        pattern(paths.applied),
     log:
-        f"results/{EXPERIMENT}/logs/adapt/{{backbone}}/{{id_dataset}}/{{method}}.apply.log",
+        log_of("adapt", "{backbone}", "{id_dataset}", "{method}.apply"),
     conda:
         environment("torch")
     threads: THREADS["adapt"]

@@ -14,7 +14,7 @@ from oodgrid.identity import code_fingerprint
 # them. Not part of the tracked shell text, so that a moved clone reruns nothing.
 shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
 
-RESULTS = Path("results")
+RESULTS = paths.RESULTS
 
 try:
     experiment = parse_experiment(config)
@@ -30,6 +30,16 @@ PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)
 # What decides a job stands in its other params. Snakemake records no Path among them, so that this one, which names the
 # experiment, never makes anew what several experiments share.
 CONFIG = PLANNED.path
+
+
+def pattern(path, **names):
+    """Where the files of a kind lie, with a wildcard for each name that is not given."""
+    return paths.pattern(path, results=RESULTS, experiment=EXPERIMENT, **names)
+
+
+def log_of(*job):
+    """The log of a job, by its stage and its names."""
+    return str(paths.log(RESULTS, EXPERIMENT, *job))
 
 
 def on_cluster():

@@ -5,9 +5,9 @@
 
 rule encode_shard:
     output:
-        temp("results/features/{backbone}/{dataset}/shards/{shard}-of-{shards}.json"),
+        temp(pattern(paths.shard)),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.{{shard}}-of-{{shards}}.log",
+        log_of("encode", "{backbone}", "{dataset}.{shard}-of-{shards}"),
     wildcard_constraints:
         shard=r"\d+",
         shards=r"\d+",
@@ -32,12 +32,9 @@ for splits, datasets in plan.encoded(experiment).items():
         input:
             shards,
         output:
-            [
-                f"results/features/{{backbone}}/{{dataset}}/{split}.h5"
-                for split in splits
-            ],
+            [pattern(paths.features, split=split) for split in splits],
         log:
-            f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.log",
+            log_of("encode", "{backbone}", "{dataset}"),
         wildcard_constraints:
             dataset=plan.either(datasets),
         conda:
@@ -55,9 +52,9 @@ for splits, datasets in plan.encoded(experiment).items():
 
 rule encode_texts:
     output:
-        "results/text/{backbone}/{id_dataset}.h5",
+        pattern(paths.texts),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.texts.log",
+        log_of("encode", "{backbone}", "{id_dataset}.texts"),
     wildcard_constraints:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
@@ -76,9 +73,9 @@ rule encode_texts:
 # The words of the prompts shuffled, for scores that want variants of them.
 rule encode_shuffled:
     output:
-        "results/text/{backbone}/{id_dataset}.shuffled.h5",
+        pattern(paths.shuffled_texts),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.shuffled.log",
+        log_of("encode", "{backbone}", "{id_dataset}.shuffled"),
     wildcard_constraints:
         id_dataset=plan.either(plan.encoded_texts(experiment)),
     conda:
@@ -97,9 +94,9 @@ rule encode_shuffled:
 # Labels that are not the classes, for scores that are given a list of them.
 rule encode_labels:
     output:
-        "results/text/{backbone}/labels/{label_list}.h5",
+        pattern(paths.label_texts),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/labels/{{label_list}}.log",
+        log_of("encode", "{backbone}", "labels", "{label_list}"),
     conda:
         environment("torch")
     threads: THREADS["encode"]
@@ -117,11 +114,11 @@ rule encode_labels:
 # which only what no file has yet is encoded.
 rule encode_views:
     input:
-        "results/features/{backbone}/{id_dataset}/train.h5",
+        pattern(paths.features, dataset="{id_dataset}", split="train"),
     output:
-        "results/features/{backbone}/{id_dataset}/train.views-{family}-{draws}.h5",
+        pattern(paths.views),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}-{{draws}}.log",
+        log_of("encode", "{backbone}", "{id_dataset}.views-{family}-{draws}"),
     wildcard_constraints:
         id_dataset=plan.either(plan.viewed(experiment)),
         draws="[0-9a-f]{8}",

@@ -5,10 +5,10 @@ rule evaluate:
     input:
         score_files(),
     output:
-        f"results/{EXPERIMENT}/metrics.parquet",
-        f"results/{EXPERIMENT}/curves.parquet",
+        pattern(paths.metrics),
+        pattern(paths.curves),
     log:
-        f"results/{EXPERIMENT}/logs/evaluate.log",
+        log_of("evaluate"),
     conda:
         environment("analysis")
     resources:

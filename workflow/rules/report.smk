@@ -3,12 +3,12 @@
 
 rule tables:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
+        pattern(paths.metrics),
     output:
         plan.table_files(RESULTS, experiment),
-        paths.digests(RESULTS, EXPERIMENT, "tables"),
+        pattern(paths.digests, part="tables"),
     log:
-        f"results/{EXPERIMENT}/logs/report/tables.log",
+        log_of("report", "tables"),
     conda:
         environment("analysis")
     resources:
@@ -22,17 +22,17 @@ rule tables:
 
 rule draw:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
-        f"results/{EXPERIMENT}/curves.parquet",
+        pattern(paths.metrics),
+        pattern(paths.curves),
     output:
         report(
             plan.figure_files(RESULTS, experiment),
             caption="../report/figures.rst",
             category="Figures",
         ),
-        paths.digests(RESULTS, EXPERIMENT, "figures"),
+        pattern(paths.digests, part="figures"),
     log:
-        f"results/{EXPERIMENT}/logs/report/figures.log",
+        log_of("report", "figures"),
     conda:
         environment("analysis")
     resources:
@@ -46,13 +46,13 @@ rule draw:
 
 rule page:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
+        pattern(paths.metrics),
         figure_files(),
     output:
-        f"results/{EXPERIMENT}/report.html",
-        paths.digests(RESULTS, EXPERIMENT, "page"),
+        pattern(paths.report, part="page"),
+        pattern(paths.digests, part="page"),
     log:
-        f"results/{EXPERIMENT}/logs/report/page.log",
+        log_of("report", "page"),
     conda:
         environment("analysis")
     resources:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import registry
+from oodgrid import paths, registry
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from oodgrid.config.experiment import Experiment, IdDataset
 
 ANY = "any"  # stands in place of a method for scores that do not depend on it
-SHARED_FOLDERS = ("features", "text", "kept")
 LONGEST_LABEL = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
 MOST_ROWS = 5_000_000
 SUFFIXES = {"dataset": ".shuffled", "method": ".streams"}  # of files that stand beside those of that name
@@ -58,8 +57,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
 
 
 def _names(experiment: Experiment) -> Iterator[str]:
-    if experiment.experiment.lower() in SHARED_FOLDERS:
-        yield f"results/{experiment.experiment}/ belongs to all experiments: give this one another name"
+    if experiment.experiment.lower() in paths.SHARED:
+        yield f"{paths.RESULTS / experiment.experiment}/ belongs to all experiments: give this one another name"
     listed = {kind: [each.listed(kind) for each in getattr(experiment, f"{kind}s")] for kind in ("method", "score")}
     yield from _twice("backbone", [backbone.name for backbone in experiment.backbones])
     yield from _twice("ID dataset", [dataset.name for dataset in experiment.id_datasets])

@@ -144,7 +144,7 @@ def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: list[list[
     """
     import torch
 
-    folder = results / "kept" / "encode" / digest(about.provenance)[:32]
+    folder = paths.kept(results, "encode") / digest(about.provenance)[:32]
     whole, parts = folder / "whole.h5", folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]
     try:
         store.verify(whole)

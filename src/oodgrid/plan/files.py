@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from oodgrid import grid, paths, registry
@@ -101,7 +101,7 @@ def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset:
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
     """Return where views lie; an experiment of other draws, or of another count or seed of views, has another file."""
     draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), views.model_dump()])[:8]
-    return paths.views(results, backbone, id_dataset, "train", views.family, draws)
+    return paths.views(results, backbone, id_dataset, views.family, draws)
 
 
 def test_features(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
@@ -120,12 +120,16 @@ def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset
     return test_features(results, experiment, backbone, id_dataset) + labelled + applied + texts
 
 
+def score_tables(experiment: Experiment) -> list[Callable[..., Path]]:
+    """Return where the tables of a score job lie, as functions of `paths`."""
+    return [paths.scores, paths.streams] if grid.has_streams(experiment) else [paths.scores]
+
+
 def score_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every score table."""
-    kinds = [paths.scores, paths.streams] if grid.has_streams(experiment) else [paths.scores]
     return [
         path(results, experiment.experiment, backbone.name, dataset.name, method)
-        for path in kinds
+        for path in score_tables(experiment)
         for backbone in experiment.backbones
         for dataset in experiment.id_datasets
         for method in grid.methods(experiment)
@@ -157,11 +161,10 @@ def report_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def report_parts(results: Path, experiment: Experiment) -> dict[str, list[Path]]:
     """Return the files of each part of the report."""
-    page = results / experiment.experiment / "report.html"
     return {
         "tables": table_files(results, experiment),
         "figures": figure_files(results, experiment),
-        "page": [page],
+        "page": [paths.report(results, experiment.experiment, "page")],
     }
 
 
@@ -200,7 +203,7 @@ def either(names: Iterable[str]) -> str:
 
 
 def _pair_folders(results: Path, experiment: Experiment, what: str) -> list[Path]:
-    root = results / experiment.experiment / what
+    root = paths.report(results, experiment.experiment, what)
     return [root / b.name / d.name for b in experiment.backbones for d in experiment.id_datasets]
 
 

@@ -15,7 +15,7 @@ from oodgrid.report.select import without
 from oodgrid.report.tables import write_tables
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
-PARTS = ("tables", "figures", "page")
+PARTS = tuple(paths.REPORT)
 
 
 def report(results: Path, experiment: Experiment, part: str) -> Path:
@@ -29,16 +29,16 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     overlaps = {(one, other) for one, other in metadata["overlaps"]}
     digests = paths.digests(results, experiment.experiment, part)
     digests.unlink(missing_ok=True)  # written last, it vouches for all files of the part
-    out, transductive = results / experiment.experiment, metadata.get("transductive", [])
+    place, transductive = (results, experiment.experiment), metadata.get("transductive", [])
     if part == "tables":
-        write_tables(metrics, out, overlaps, transductive)
+        write_tables(metrics, *place, overlaps, transductive)
     elif part == "figures":
         metrics = without(metrics, transductive)
-        write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
+        write_figures(metrics, store.read_table(paths.curves(*place))[0], *place, overlaps)
     else:
-        write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
+        write_page(metrics, *place, overlaps, metadata.get("broken_images", []), transductive)
     store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
-    return out / ("report.html" if part == "page" else part)
+    return paths.report(*place, part)
 
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
