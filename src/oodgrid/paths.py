@@ -14,6 +14,7 @@ RESULTS = Path("results")
 FEATURES, TEXTS, KEPT = "features", "text", "kept"
 SHARED = (FEATURES, TEXTS, KEPT)  # by all experiments; each experiment has a folder of its own beside these
 ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
+STREAMS = ".streams"  # behind the name of a method
 DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
 
@@ -25,8 +26,9 @@ def pattern(path: Callable[..., Path], **names: object) -> str:
         path: A function of this module.
         names: What stands in place of its parameters, as `results=Path("results"), split="test"`.
     """
-    wildcards = {name: f"{{{name}}}" for name in inspect.signature(path).parameters}
-    return str(path(**{name: names.get(name, wildcard) for name, wildcard in wildcards.items()}))
+    parameters = inspect.signature(path).parameters.values()
+    wanted = [each.name for each in parameters if each.default is each.empty or each.name in names]
+    return str(path(**{name: names.get(name, f"{{{name}}}") for name in wanted}))
 
 
 def features(results: Path, backbone: str, dataset: str, split: str) -> Path:
@@ -44,14 +46,9 @@ def shard(results: Path, backbone: str, dataset: str, shard: int, shards: int) -
     return results / FEATURES / backbone / dataset / "shards" / f"{shard}-of-{shards}.json"
 
 
-def texts(results: Path, backbone: str, id_dataset: str) -> Path:
-    """Return the text file of one class list; shared by all experiments."""
-    return results / TEXTS / backbone / f"{id_dataset}.h5"
-
-
-def shuffled_texts(results: Path, backbone: str, id_dataset: str) -> Path:
-    """Return the text file of one class list under prompts with their words shuffled; shared by all experiments."""
-    return results / TEXTS / backbone / f"{id_dataset}.shuffled.h5"
+def texts(results: Path, backbone: str, id_dataset: str, suffix: str = "") -> Path:
+    """Return the text file of one class list, with the suffix of its kind; shared by all experiments."""
+    return results / TEXTS / backbone / f"{id_dataset}{suffix}.h5"
 
 
 def label_texts(results: Path, backbone: str, label_list: str) -> Path:
@@ -96,7 +93,7 @@ def scores(results: Path, experiment: str, backbone: str, id_dataset: str, metho
 
 def streams(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the table of the transductive scores, one row a sample of every stream."""
-    return results / experiment / SCORES / backbone / id_dataset / f"{method}.streams.parquet"
+    return results / experiment / SCORES / backbone / id_dataset / f"{method}{STREAMS}.parquet"
 
 
 def metrics(results: Path, experiment: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from oodgrid import plugins
+from oodgrid import plugins, texts
 from oodgrid.errors import OodgridError, all_of, brief, unknown
 from oodgrid.identity import code_fingerprint
 
@@ -33,7 +33,7 @@ LEAVES = ("prototypes", "features", "logits")
 LABEL_LIST = "label list"
 LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}
-NEEDS = (*sorted(OF_METHOD), "features", "bank", "val", "class_texts", "prompt_variants")  # of scores
+NEEDS = (*sorted(OF_METHOD), "features", "bank", "val")  # of scores, beside the kinds of `texts`
 BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
@@ -303,10 +303,11 @@ def _check_signature(name: str, make: Callable, needs: tuple[str, ...], transduc
     """Raise OodgridError where a score's function does not take what it declares."""
     if not isinstance(needs, tuple) or not needs:
         raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
+    known = (*NEEDS, *texts.needs())
     for need in needs:
         for each in str(need).split("|"):
-            if each not in NEEDS:
-                raise unknown(f"need of score {name}", each, NEEDS)
+            if each not in known:
+                raise unknown(f"need of score {name}", each, known)
     parameters = list(inspect.signature(make).parameters.values())
     given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     if len(given) != len(needs):

@@ -4,7 +4,7 @@ import os
 from snakemake.io import IOFile
 from snakemake.settings.enums import Quietness
 
-from oodgrid import grid, paths, plan, registry, unlock
+from oodgrid import grid, paths, plan, registry, texts, unlock
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
@@ -127,7 +127,6 @@ wildcard_constraints:
     backbone=plan.either(b.name for b in experiment.backbones),
     dataset=plan.either(d.name for d in experiment.datasets()),
     id_dataset=plan.either(d.name for d in experiment.id_datasets),
-    label_list=plan.either(plan.encoded_lists(experiment)),
     method=plan.either(grid.methods(experiment)),
 
 

@@ -50,64 +50,29 @@ for splits, datasets in plan.encoded(experiment).items():
             " --dataset {wildcards.dataset} --log {log}"
 
 
-rule encode_texts:
-    output:
-        pattern(paths.texts),
-    log:
-        log_of("encode", "{backbone}", "{id_dataset}.texts"),
-    wildcard_constraints:
-        id_dataset=plan.either(plan.encoded_texts(experiment)),
-    conda:
-        environment("torch")
-    threads: THREADS["encode"]
-    resources:
-        **RESOURCES["encode"],
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-        " --dataset {wildcards.id_dataset} --log {log}"
+# One rule for each kind of texts (oodgrid.texts): class names, their shuffled prompts, lists of labels that are no classes.
+for source in texts.SOURCES:
 
-
-# The words of the prompts shuffled, for scores that want variants of them.
-rule encode_shuffled:
-    output:
-        pattern(paths.shuffled_texts),
-    log:
-        log_of("encode", "{backbone}", "{id_dataset}.shuffled"),
-    wildcard_constraints:
-        id_dataset=plan.either(plan.encoded_texts(experiment)),
-    conda:
-        environment("torch")
-    threads: THREADS["encode"]
-    resources:
-        **RESOURCES["encode"],
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-        " --dataset {wildcards.id_dataset} --shuffled --log {log}"
-
-
-# Labels that are not the classes, for scores that are given a list of them.
-rule encode_labels:
-    output:
-        pattern(paths.label_texts),
-    log:
-        log_of("encode", "{backbone}", "labels", "{label_list}"),
-    conda:
-        environment("torch")
-    threads: THREADS["encode"]
-    resources:
-        **RESOURCES["encode"],
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-        " --label-list {wildcards.label_list} --log {log}"
+    rule:
+        name:
+            f"encode_{source.kind}"
+        output:
+            str(source.path(RESULTS, "{backbone}", f"{{{source.of}}}")),
+        log:
+            log_of("encode", "{backbone}", f"{{{source.of}}}.{source.kind}"),
+        wildcard_constraints:
+            **{source.of: plan.either(plan.encoded_texts(experiment, source))},
+        conda:
+            environment("torch")
+        threads: THREADS["encode"]
+        resources:
+            **RESOURCES["encode"],
+        params:
+            config=CONFIG,
+            version=plan.ENCODE_VERSION,
+        shell:
+            "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
+            f" {source.arguments(f'{{wildcards.{source.of}}}')} --log {{log}}"
 
 
 # Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from oodgrid import __version__, paths
+from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
 from oodgrid.cli.helpers import (
@@ -54,7 +54,9 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
-    encode.add_argument("--shuffled", action="store_true", help="texts: the class names in shuffled prompts only")
+    for source in (source for source in texts.SOURCES if source.suffix):
+        encode.add_argument(f"--{source.kind}", dest="kind", action="store_const", const=source.kind,
+                            help=f"texts: the {source.what} only")  # fmt: skip
     encode.add_argument("--family", help="views: default: all of the dataset")
     encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
     encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
@@ -172,7 +174,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                     f"oodgrid inspect {FEATURES}")  # fmt: skip
     inspect.add_argument("file", type=Path)
     verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
-                   f"oodgrid verify {paths.RESULTS}/demo\n  oodgrid verify {FEATURES.parents[1]}/*/*.h5 --sources")  # fmt: skip
+                   f"oodgrid verify {FEATURES.parents[1]}/*/*.h5 --sources")  # fmt: skip
     verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")

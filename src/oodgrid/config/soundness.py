@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import paths, registry
+from oodgrid import paths, registry, texts
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 ANY = "any"  # stands in place of a method for scores that do not depend on it
 LONGEST_LABEL = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
 MOST_ROWS = 5_000_000
-SUFFIXES = {"dataset": ".shuffled", "method": ".streams"}  # of files that stand beside those of that name
 
 
 def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
@@ -88,7 +87,7 @@ def _alike(what: str, names: set[str]) -> Iterator[str]:
         other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
             yield f"{what} {other} and {name} are one file on systems without case: give one another name"
-    for suffix in SUFFIXES.values():
+    for suffix in filter(None, (paths.STREAMS, *(source.suffix for source in texts.SOURCES))):
         for name in sorted(names):
             if name.endswith(suffix) and name.removesuffix(suffix) in names:
                 yield f"{what} {name} is how files beside those of {name.removesuffix(suffix)} are called: rename it"
