@@ -19,16 +19,17 @@ DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
 
 
-def pattern(path: Callable[..., Path], **names: object) -> str:
+def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:
     """Return where all files of a kind lie: the path with a wildcard, as `{backbone}`, for each name that is not given.
 
     Args:
         path: A function of this module.
-        names: What stands in place of its parameters, as `results=Path("results"), split="test"`.
+        results: The results folder.
+        names: What stands in place of its other parameters, as `split="test"`.
     """
-    parameters = inspect.signature(path).parameters.values()
+    _, *parameters = inspect.signature(path).parameters.values()
     wanted = [each.name for each in parameters if each.default is each.empty or each.name in names]
-    return str(path(**{name: names.get(name, f"{{{name}}}") for name in wanted}))
+    return str(path(results, **{name: names.get(name, f"{{{name}}}") for name in wanted}))
 
 
 def features(results: Path, backbone: str, dataset: str, split: str) -> Path:

@@ -14,11 +14,8 @@ rule fit:
     resources:
         **RESOURCES["adapt"],
     params:
+        **triggers("fit"),
         config=CONFIG,
-        spec=spec("method", "units"),
-        code=lambda wildcards: registry.fit_code(
-            experiment.method(wildcards.method).name
-        ),
     shell:
         "python -m oodgrid adapt fit --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"
@@ -38,9 +35,8 @@ rule apply:
     resources:
         **RESOURCES["adapt"],
     params:
+        **triggers("apply"),
         config=CONFIG,
-        spec=spec("method", "sets"),
-        code=lambda wildcards: plan.apply_code(experiment.method(wildcards.method).name),
     shell:
         "python -m oodgrid adapt apply --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"

@@ -4,11 +4,10 @@ import os
 from snakemake.io import IOFile
 from snakemake.settings.enums import Quietness
 
-from oodgrid import grid, paths, plan, registry, texts, unlock
+from oodgrid import grid, paths, plan, texts, unlock
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint
 
 # Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
 # them. Not part of the tracked shell text, so that a moved clone reruns nothing.
@@ -34,7 +33,7 @@ CONFIG = PLANNED.path
 
 def pattern(path, **names):
     """Where the files of a kind lie, with a wildcard for each name that is not given."""
-    return paths.pattern(path, results=RESULTS, experiment=EXPERIMENT, **names)
+    return paths.pattern(path, RESULTS, experiment=EXPERIMENT, **names)
 
 
 def log_of(*job):
@@ -184,5 +183,9 @@ def score_input(wildcards):
     return plan.score_input(RESULTS, experiment, **wildcards)
 
 
-def spec(*fields):
-    return lambda wildcards: plan.spec(experiment, fields, **wildcards)
+def triggers(rule):
+    """The params of a rule that make its jobs run again where they change."""
+    return {
+        name: lambda wildcards, of=of: of(experiment, **wildcards)
+        for name, of in plan.TRIGGERS[rule].items()
+    }

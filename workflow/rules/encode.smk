@@ -43,8 +43,8 @@ for splits, datasets in plan.encoded(experiment).items():
         resources:
             **RESOURCES["encode"],
         params:
+            **triggers("encode"),
             config=CONFIG,
-            version=plan.ENCODE_VERSION,
         shell:
             "python -m oodgrid encode images --config {params.config} --backbone {wildcards.backbone}"
             " --dataset {wildcards.dataset} --log {log}"
@@ -68,8 +68,8 @@ for source in texts.SOURCES:
         resources:
             **RESOURCES["encode"],
         params:
+            **triggers("encode"),
             config=CONFIG,
-            version=plan.ENCODE_VERSION,
         shell:
             "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
             f" {source.arguments(f'{{wildcards.{source.of}}}')} --log {{log}}"
@@ -93,8 +93,8 @@ rule encode_views:
     resources:
         **RESOURCES["encode"],
     params:
+        **triggers("encode"),
         config=CONFIG,
-        version=plan.ENCODE_VERSION,
     shell:
         "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
         " --dataset {wildcards.id_dataset} --family {wildcards.family} --log {log}"

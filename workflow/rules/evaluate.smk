@@ -14,8 +14,7 @@ rule evaluate:
     resources:
         **RESOURCES["evaluate"],
     params:
+        **triggers("evaluate"),
         config=CONFIG,
-        spec=spec("pairs", "scores"),
-        code=code_fingerprint("oodgrid.evaluate"),
     shell:
         "python -m oodgrid evaluate --config {params.config} --log {log}"

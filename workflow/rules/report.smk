@@ -14,8 +14,8 @@ rule tables:
     resources:
         **RESOURCES["report"],
     params:
+        **triggers("tables"),
         config=CONFIG,
-        code=plan.report_code("tables"),
     shell:
         "python -m oodgrid report tables --config {params.config} --log {log}"
 
@@ -38,8 +38,8 @@ rule draw:
     resources:
         **RESOURCES["report"],
     params:
+        **triggers("draw"),
         config=CONFIG,
-        code=plan.report_code("figures"),
     shell:
         "python -m oodgrid report figures --config {params.config} --log {log}"
 
@@ -58,7 +58,7 @@ rule page:
     resources:
         **RESOURCES["report"],
     params:
+        **triggers("page"),
         config=CONFIG,
-        code=plan.report_code("page"),
     shell:
         "python -m oodgrid report page --config {params.config} --log {log}"

@@ -15,9 +15,8 @@ rule score:
     resources:
         **RESOURCES["score"],
     params:
+        **triggers("score"),
         config=CONFIG,
-        spec=spec("method", "sets", "units", "scores", "encoded"),
-        code=registry.score_code(score.name for score in experiment.scores),
     shell:
         "python -m oodgrid score --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"

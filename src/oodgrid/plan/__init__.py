@@ -38,7 +38,7 @@ from oodgrid.plan.files import (
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
 from oodgrid.plan.machines import REQUESTS, gpu_here, request, threads_here
-from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
+from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, spec
 
 __all__ = [
     "ENCODE_VERSION",
@@ -47,6 +47,7 @@ __all__ = [
     "REQUESTS",
     "STREAM_TABLES",
     "TABLES",
+    "TRIGGERS",
     "PlannedConfig",
     "apply_code",
     "check_clock",
