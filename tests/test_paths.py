@@ -16,6 +16,7 @@ from oodgrid.config import parse
 ROOT = Path(__file__).parents[1]
 R = Path("results")
 FOLDERS = {name: getattr(paths, name) for name in ("FEATURES", "TEXTS", "KEPT", "ADAPTED", "SCORES", "CONFIGS", "LOGS")}
+STRINGS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))  # from Python 3.12 on
 OF_RULES = [
     *(paths.features, paths.views, paths.shard, paths.texts, paths.label_texts, paths.fitted, paths.applied),
     *(paths.scores, paths.streams, paths.metrics, paths.curves),
@@ -77,20 +78,20 @@ def strings(file):
     ]
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         alone = before.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT) and after.type == tokenize.NEWLINE
-        if token.type == tokenize.STRING and not (alone and token.string.startswith('"""')):
+        if token.type in STRINGS and not (alone and token.string.startswith('"""')):
             yield token.start[0], token.string, {before.string, after.string}
 
 
 def test_no_other_file_spells_a_folder():
     """Neither as `x / "features"` nor within a string as features/…, in src and in the workflow."""
-    names = "|".join([str(paths.RESULTS), *FOLDERS.values(), "report\\.html"])
+    names = "|".join(map(re.escape, [str(paths.RESULTS), *FOLDERS.values(), *paths.REPORT.values()]))
     files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("workflow/**/*.smk"), ROOT / "Snakefile"]
     found = [
         f"{file.relative_to(ROOT)}:{line}: {string}"
         for file in files
         if file.name != "paths.py"
         for line, string, beside in strings(file)
-        if re.search(rf"(?<![\w.])(?:{names})/", string)
+        if re.search(rf"(?<![\w.])(?:{names})/([\w{{<*]|$)", string)
         or (re.fullmatch(f"['\"](?:{names})['\"]", string) and "/" in beside)
     ]
     assert not found, "\n".join(found)

@@ -30,7 +30,7 @@ def _file_sha256(path: Path, size: int, time: int) -> str:
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """Return a digest of what modules do, with all that they import of their own rooms and of the few-shot reader.
+    """Return a digest of what modules do, with what they import of their own rooms and of those who read for them: `fewshot`, `texts`.
 
     Comments and docstrings do not count. A package stands for every module below it.
     """
@@ -108,7 +108,7 @@ def imported_names(tree: ast.Module) -> list[str]:
 def _followed(name: str, modules: tuple[str, ...]) -> bool:
     rooms = {".".join(module.split(".")[:2]) for module in modules}
     room = ".".join(name.split(".")[:2])
-    return name in ("oodgrid.fewshot", "oodgrid.labels") or (room in rooms and name != room)
+    return name in ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts") or (room in rooms and name != room)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -54,7 +54,7 @@ def checkable(path: Path) -> list[Path]:
             raise OodgridError(f"{digests} is missing, which says what {made.name} is: snakemake makes both again")
     files = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
     if not files:
-        raise OodgridError(f"{path} holds no results: name results/EXPERIMENT, or files")
+        raise OodgridError(f"{path} holds no results: name {paths.RESULTS}/EXPERIMENT, or files")
     return files
 
 

@@ -13,8 +13,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oodgrid import paths
 
 SHUFFLED_PROMPTS = 10  # of every class; TAG's published number
@@ -81,6 +79,8 @@ def shuffled(template: str, name: str, variant: int) -> str:
     The name stays together, and a full stop at the end is left out, as in TAG (Liu & Zach, ECCV 2024;
     github.com/XixiLiu95/TAG), which shuffles the words of "a photo of a NAME" for every class anew.
     """
+    import numpy as np  # only here: the command line reads this module at every start
+
     key = hashlib.sha256(f"{variant}/{template}/{name}".encode("utf-8", "surrogateescape")).digest()
     words = template.removesuffix(".").split()
     order = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64))).permutation(len(words))

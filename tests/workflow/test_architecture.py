@@ -86,10 +86,9 @@ def test_every_row_has_its_edit():
 
 
 @pytest.mark.slow
-def test_what_runs_after_an_edit_is_what_the_table_says(imported):
+def test_what_runs_after_an_edit_is_what_the_table_says(reported):
     """Every edit is taken back before the next, and then there is nothing to be done."""
-    clone, experiment = imported
-    clone.snakemake()
+    clone, experiment = reported
     assert planned(clone) == "nothing"
     found = {}
     for name, edit in EDITS.items():
