@@ -30,7 +30,7 @@ def _file_sha256(path: Path, size: int, time: int) -> str:
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """Return a digest of what modules do, with what they import of their own rooms and of those who read for them: `fewshot`, `texts`.
+    """Return a digest of what modules do, with all that they import of their own rooms, of `fewshot` and of `texts`.
 
     Comments and docstrings do not count. A package stands for every module below it.
     """
