@@ -9,13 +9,14 @@ from oodgrid import plan, registry, store, texts
 from oodgrid.cli import main
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.inputs import read_texts
 
 
 def loud_prompts(templates, names):
-    """Return every class name in capitals, once plain and once with an exclamation mark."""
-    return [("loud", [name.upper() for name in names]), ("louder", [f"{name.upper()} !" for name in names])]
+    """Return every class name in capitals, once and twice."""
+    return [("loud", [name.upper() for name in names]), ("louder", [f"{name} {name}".upper() for name in names])]
 
 
 LOUD = texts.TextSource(
@@ -60,6 +61,12 @@ def test_it_is_planned_where_a_score_asks_for_it(tmp_path, experiment):
     assert path not in plan.fit_input(tmp_path, experiment(), "tiny", "concepts")
     assert path not in plan.feature_files(tmp_path, experiment(text="visual_prototypes"))
     assert plan.encoded_texts(experiment(), LOUD) == ["concepts"]
+
+
+def test_kinds_of_one_set_are_told_apart_by_what_decides_them(experiment):
+    """Finished work is found by it: two kinds that said the same would be one file."""
+    said = [digest(source.identity(experiment().id_datasets[0])) for source in texts.SOURCES if source.prompts]
+    assert len(set(said)) == len(said) == 3
 
 
 def test_names_of_its_files_are_no_names_of_other_sets(experiment_of):

@@ -27,7 +27,8 @@ class TextSource:
         kind: Names the rule, `encode_<kind>`, and the option of `oodgrid encode texts`, `--<kind>`.
         what: In words, as messages say it.
         identity: What decides the texts of an entry of the configuration (an ID dataset or a label list), as far as
-            that says it: it stands in the file, and a file that says something else is refused.
+            that says it: it stands in the file, and a file that says something else is refused. No two kinds say the
+            same, for finished work is found by it.
         prompts: From the templates and the K class names to the texts; None where they are no class names.
         need: By what name a score asks for them and is given them; "" where its parameters name a list of labels.
         averaged: Whether a score is given the mean over the templates, shape (K, D), or each of them, (T, K, D).
