@@ -56,6 +56,11 @@ def apply_code(method: str) -> str:
     return registry.fit_code(method) + code_fingerprint("oodgrid.adapt.apply")
 
 
+def score_code(experiment: Experiment) -> str:
+    """Return the fingerprint of the code that decides the scores of an experiment; of other scores it knows nothing."""
+    return digest(sorted({registry.score_code(score.name) for score in experiment.scores}))[:16]
+
+
 def report_code(part: str) -> str:
     """Return the fingerprint of the code and the templates behind one part of the report."""
     room = Path(__file__).parents[1] / "report"
@@ -75,7 +80,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
     "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
     "score": {
         "spec": _of("method", "sets", "units", "scores", "encoded"),
-        "code": lambda experiment, **names: registry.score_code(score.name for score in experiment.scores),
+        "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
         "spec": _of("pairs", "scores"),
