@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oodgrid import signatures, texts
+from oodgrid import registry, signatures, texts
 from oodgrid.config import Choice, parse
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
