@@ -613,7 +613,7 @@ def test_torchvision_without_pickles(tmp_path, monkeypatch, where, load):
     monkeypatch.setattr(datasets, "Own", Own, raising=False)
     monkeypatch.setattr(datasets, "__all__", [*datasets.__all__, "Own"])
     dataset = Dataset(name="own", torchvision={"dataset": "Own", "root": str(tmp_path)})
-    with pytest.raises(OodgridError, match="torchvision unpickles files of Own"):
+    with pytest.raises(OodgridError, match="torchvision unpickles the files of Own"):
         open_split(dataset, "test").read(0)
     assert unpickle() is not None  # elsewhere it is not our business
 
