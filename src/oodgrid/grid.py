@@ -10,7 +10,7 @@ from oodgrid.config import ANY, Choice, Experiment
 
 
 @dataclass(frozen=True)
-class Unit:
+class Fit:
     """One fit: a method's label with the shots and the seed (both 0 for methods without shots)."""
 
     method: str
@@ -24,11 +24,11 @@ def methods(experiment: Experiment) -> list[str]:
     return [*labels, ANY] if any(map(on_features, experiment.scores)) else labels
 
 
-def units(experiment: Experiment, method: str) -> list[Unit]:
+def fits(experiment: Experiment, method: str) -> list[Fit]:
     """Return the fits of one method, in the order of the configuration."""
     if method != ANY and not registry.find("method", experiment.method(method).name).learns:
-        return [Unit(method, 0, 0)]
-    return [Unit(method, shots, seed) for shots in experiment.shots for seed in experiment.seeds]
+        return [Fit(method, 0, 0)]
+    return [Fit(method, shots, seed) for shots in experiment.shots for seed in experiment.seeds]
 
 
 def scores(experiment: Experiment, method: str) -> list[Choice]:
@@ -62,15 +62,15 @@ def rows(experiment: Experiment) -> Iterator[dict[str, str | int]]:
     for backbone in experiment.backbones:
         for id_dataset in experiment.id_datasets:
             for method in methods(experiment):
-                for unit in units(experiment, method):
+                for fit in fits(experiment, method):
                     for score in scores(experiment, method):
                         for _, ood in id_dataset.pairs():
                             yield {
                                 "backbone": backbone.name,
                                 "id_dataset": id_dataset.name,
                                 "method": method,
-                                "shots": unit.shots,
-                                "seed": unit.seed,
+                                "shots": fit.shots,
+                                "seed": fit.seed,
                                 "score": score.listed("score"),
                                 "ood_dataset": ood.name,
                             }

@@ -26,8 +26,8 @@ def world(tmp_path, experiment_of):
     table = pl.DataFrame(
         rows, ["dataset", "shots", "seed", "index", "path", "label", "prediction", "mcm"], orient="row"
     )
-    unit = {"shots": 0, "seed": 0, "status": "ok", "reason": "", "skipped": {}, "parts": {n: n for n in SETS}}
-    about = {"units": [unit], "params": {"mcm": {"T": 1.0}}}
+    fit = {"shots": 0, "seed": 0, "status": "ok", "reason": "", "skipped": {}, "parts": {n: n for n in SETS}}
+    about = {"fits": [fit], "params": {"mcm": {"T": 1.0}}}
     store.write_table(path, table, about)
     return tmp_path, experiment, path, table, about
 
@@ -46,7 +46,7 @@ def test_metrics_have_every_column_that_is_documented(world):
 
 def wrong(table, about):
     """Tables of another config, of another tool, and with a score that took the name of a column."""
-    renamed = {"params": {"label": {}}, "units": about["units"]}
+    renamed = {"params": {"label": {}}, "fits": about["fits"]}
     return {
         "an OOD set is not in it": (
             table.filter(pl.col("dataset") != "noise"),
@@ -60,7 +60,7 @@ def wrong(table, about):
         ),
         "a score is not in it": (table.drop("mcm"), about, "is no table of scores: it lacks mcm. Delete it"),
         "no prediction": (table.drop("prediction", "label"), about, "it lacks label, prediction"),
-        "of another tool": (table, {}, "it lacks units, params"),
+        "of another tool": (table, {}, "it lacks fits, params"),
         "a score called label": (table, renamed, "a score is called label, as another column of its table is"),
     }
 

@@ -15,7 +15,7 @@ rule fit:
         **RESOURCES["adapt"],
     params:
         config=CONFIG,
-        spec=spec("method", "units"),
+        spec=spec("method", "fits"),
         code=lambda wildcards: registry.fit_code(
             experiment.method(wildcards.method).name
         ),

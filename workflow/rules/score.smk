@@ -20,7 +20,7 @@ rule score:
         **RESOURCES["score"],
     params:
         config=CONFIG,
-        spec=spec("method", "sets", "units", "scores", "encoded"),
+        spec=spec("method", "sets", "fits", "scores", "encoded"),
         code=registry.score_code(score.name for score in experiment.scores),
     shell:
         "python -m oodgrid score --config {params.config} --backbone {wildcards.backbone}"

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from oodgrid import grid, paths, store
+from oodgrid import grid, manifests, paths, store
 from oodgrid.config import Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
@@ -21,6 +21,7 @@ from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
+from oodgrid.manifests import Metrics, PairMetrics, ScoredFit, ScoreTable
 
 NAMES = dict.fromkeys(("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method"), pl.String)
 METRICS = {
@@ -53,11 +54,11 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
     written = paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)
     constant = {"experiment": experiment.experiment}
     frame = pl.DataFrame([constant | row for row in rows], schema=METRICS)
-    store.write_table(written[1], pl.DataFrame(curves, schema=CURVES))
+    manifests.write_table(written[1], pl.DataFrame(curves, schema=CURVES), manifests.Curves())
     broken = {(t.names["backbone"], name, count) for t in tables for name, count in t.broken_images.items()}
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
-    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken), "transductive": transductive}
-    store.write_table(written[0], frame, about)
+    about = Metrics(overlaps=experiment.overlaps(), broken_images=sorted(broken), transductive=transductive)
+    manifests.write_table(written[0], frame, about)
     return written
 
 
@@ -88,13 +89,12 @@ class _ScoreTable:
     by = ("dataset",)
 
     def __post_init__(self) -> None:
-        table, metadata = store.read_table(self.path)
-        _check(self.path, table, metadata, self.by)
-        self.fits, self.params = metadata["units"], metadata["params"]
-        self.broken_images = metadata.get("broken_images", {})
+        table, about = manifests.read_table(self.path, ScoreTable)
+        _check(self.path, table, about, self.by)
+        self.fits, self.params, self.broken_images = about.fits, about.params, about.broken_images
         self.samples = {
-            unit: _partition(samples, self.by)
-            for unit, samples in table.partition_by("shots", "seed", as_dict=True).items()
+            fit: _partition(samples, self.by)
+            for fit, samples in table.partition_by("shots", "seed", as_dict=True).items()
         }
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -105,8 +105,8 @@ class _ScoreTable:
         """
         self._check_sets()
         for fit in self.fits if self.params else ():
-            results = {} if fit["status"] != "ok" else {name: self._pair(fit, name) for _, name in self._oods()}
-            accuracy = self._accuracy(fit) if fit["status"] == "ok" else None
+            results = {} if fit.status != "ok" else {name: self._pair(fit, name) for _, name in self._oods()}
+            accuracy = self._accuracy(fit) if fit.status == "ok" else None
             for score in self.params:
                 for kind, name in self._oods():
                     key = self._key(fit, score) | {"ood_dataset": name, "ood_kind": kind}
@@ -119,12 +119,12 @@ class _ScoreTable:
 
     def curves(self) -> Iterator[dict[str, Any]]:
         """Yield the curves of the fit that figures show: the largest shots that worked, its first seed."""
-        worked = [fit for fit in self.fits if fit["status"] == "ok"]
+        worked = [fit for fit in self.fits if fit.status == "ok"]
         if not worked:
             return
-        shown = next(fit for fit in worked if fit["shots"] == max(f["shots"] for f in worked))
+        shown = next(fit for fit in worked if fit.shots == max(f.shots for f in worked))
         for score in self.params:
-            if score in shown["skipped"]:
+            if score in shown.skipped:
                 continue
             for kind, name in self._oods():
                 key = self._key(shown, score) | {"ood_dataset": name, "ood_kind": kind}
@@ -133,9 +133,9 @@ class _ScoreTable:
     def _check_sets(self) -> None:
         wanted = {self.id_dataset.name, *(name for _, name in self._oods())}
         for fit in self.fits if self.params else ():
-            there = {name for key in self.samples.get((fit["shots"], fit["seed"]), {}) for name in np.atleast_1d(key)}
-            if fit["status"] == "ok" and (lacking := sorted(wanted - there)):
-                of_fit = f"{fit['shots']} shots and seed {fit['seed']}"
+            there = {name for key in self.samples.get((fit.shots, fit.seed), {}) for name in np.atleast_1d(key)}
+            if fit.status == "ok" and (lacking := sorted(wanted - there)):
+                of_fit = f"{fit.shots} shots and seed {fit.seed}"
                 raise OodgridError(
                     f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: it was made from another "
                     "config. snakemake --forcerun score makes it again"
@@ -144,42 +144,44 @@ class _ScoreTable:
     def _oods(self) -> list[tuple[str, str]]:
         return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
 
-    def _key(self, fit: dict[str, Any], score: str) -> dict[str, Any]:
-        return {**self.names, "shots": fit["shots"], "seed": fit["seed"], "score": score}
+    def _key(self, fit: ScoredFit, score: str) -> dict[str, Any]:
+        return {**self.names, "shots": fit.shots, "seed": fit.seed, "score": score}
 
-    def _outcome(self, fit: dict[str, Any], score: str) -> dict[str, Any]:
-        status, reason = fit["status"], fit["reason"]
-        if status == "ok" and score in fit["skipped"]:
-            status, reason = "skipped", fit["skipped"][score]
-        if status == "ok" and fit["shots"] and self.id_dataset.leaky_selection_on_test:
+    def _outcome(self, fit: ScoredFit, score: str) -> dict[str, Any]:
+        status, reason = fit.status, fit.reason
+        if status == "ok" and score in fit.skipped:
+            status, reason = "skipped", fit.skipped[score]
+        if status == "ok" and fit.shots and self.id_dataset.leaky_selection_on_test:
             leak = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
             reason = "; ".join(filter(None, (leak, reason)))
         return {"status": status, "reason": reason, "params": json.dumps(self.params[score])}
 
-    def _values(self, fit: dict[str, Any], ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
+    def _values(self, fit: ScoredFit, ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the scores of the ID samples and of those of an OOD set."""
-        of_fit = self.samples[fit["shots"], fit["seed"]]
+        of_fit = self.samples[fit.shots, fit.seed]
         own, other = (of_fit[name][score].to_numpy() for name in (self.id_dataset.name, ood))
         return own, other
 
-    def _accuracy(self, fit: dict[str, Any]) -> float | None:
-        return _id_accuracy(self.samples[fit["shots"], fit["seed"]][self.id_dataset.name])
+    def _accuracy(self, fit: ScoredFit) -> float | None:
+        return _id_accuracy(self.samples[fit.shots, fit.seed][self.id_dataset.name])
 
-    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
+    def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
         """Return the kept files that hold the scores of a pair of sets."""
-        return [fit["parts"][self.id_dataset.name], fit["parts"][ood]]
+        return [fit.parts[self.id_dataset.name], fit.parts[ood]]
 
-    def _pair(self, fit: dict[str, Any], ood: str) -> dict[str, dict[str, float]]:
+    def _pair(self, fit: ScoredFit, ood: str) -> dict[str, dict[str, float]]:
         """Return the metrics of every score on one pair of sets; kept, because intervals take time."""
-        scores = [score for score in self.params if score not in fit["skipped"]]
+        scores = [score for score in self.params if score not in fit.skipped]
         parts = self._parts(fit, ood)
 
         def compute(path: Path) -> None:
-            store.write_json(path, {score: self._compare(fit, ood, score) for score in scores})
+            metrics = {score: self._compare(fit, ood, score) for score in scores}
+            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
 
-        return store.read_json(self.kept.get({"parts": parts, "scores": scores, "code": self.code}, ".json", compute))
+        path = self.kept.get({"parts": parts, "scores": scores, "code": self.code}, ".json", compute)
+        return manifests.read(path, PairMetrics).metrics
 
-    def _compare(self, fit: dict[str, Any], ood: str, score: str) -> dict[str, float]:
+    def _compare(self, fit: ScoredFit, ood: str, score: str) -> dict[str, float]:
         counts = count_scores(*self._values(fit, ood, score))
         return metrics_from_counts(counts) | intervals(counts)
 
@@ -193,16 +195,16 @@ class _StreamTable(_ScoreTable):
         """Yield nothing: no figure puts them beside scores of single samples."""
         return iter(())
 
-    def _values(self, fit: dict[str, Any], ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
-        of_fit = self.samples[fit["shots"], fit["seed"]]
+    def _values(self, fit: ScoredFit, ood: str, score: str) -> tuple[np.ndarray, np.ndarray]:
+        of_fit = self.samples[fit.shots, fit.seed]
         own, other = (of_fit[ood, name][score].to_numpy() for name in (self.id_dataset.name, ood))
         return own, other
 
-    def _accuracy(self, fit: dict[str, Any]) -> float | None:
-        return _id_accuracy(self.samples[fit["shots"], fit["seed"]][self._oods()[0][1], self.id_dataset.name])
+    def _accuracy(self, fit: ScoredFit) -> float | None:
+        return _id_accuracy(self.samples[fit.shots, fit.seed][self._oods()[0][1], self.id_dataset.name])
 
-    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
-        return [fit["parts"][ood]]
+    def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
+        return [fit.parts[ood]]
 
 
 def _id_accuracy(samples: pl.DataFrame) -> float | None:
@@ -211,18 +213,13 @@ def _id_accuracy(samples: pl.DataFrame) -> float | None:
     return accuracy(predicted["prediction"].to_numpy(), predicted["label"].to_numpy())
 
 
-def _check(path: Path, table: pl.DataFrame, metadata: dict[str, Any], by: tuple[str, ...]) -> None:
-    """Raise OodgridError where a file is no table of the stage score, or a score has the name of another column."""
-    about = [name for name in ("units", "params") if name not in metadata]
+def _check(path: Path, table: pl.DataFrame, about: ScoreTable, by: tuple[str, ...]) -> None:
+    """Raise OodgridError where a table lacks columns, or a score has the name of another column."""
     fixed = {"shots", "seed", *by, "label", "prediction"}
-    scores = metadata.get("params", {})
-    columns = sorted((fixed | set(scores)) - set(table.columns)) if scores else []
-    if about or columns:
-        raise OodgridError(
-            f"{path} is no table of scores: it lacks {', '.join(about + columns)}. "
-            "Delete it, and the next run makes it again"
-        )
-    if taken := sorted(set(scores) & {*fixed, "dataset", "index", "path"}):
+    columns = sorted((fixed | set(about.params)) - set(table.columns)) if about.params else []
+    if columns:
+        raise OodgridError(f"{path} is no table of scores: it lacks {', '.join(columns)}. {store.mend(path)}")
+    if taken := sorted(set(about.params) & {*fixed, "dataset", "index", "path"}):
         raise OodgridError(f"{path}: a score is called {taken[0]}, as another column of its table is: rename the score")
 
 

@@ -19,7 +19,7 @@ def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
     method = names.get("method")
     parts = {
         "method": lambda: method if method == ANY else _choice(experiment.method(method)),
-        "units": lambda: [[unit.shots, unit.seed] for unit in grid.units(experiment, method)],
+        "fits": lambda: [[fit.shots, fit.seed] for fit in grid.fits(experiment, method)],
         "sets": lambda: [ood.name for _, ood in dataset.pairs()],
         "scores": lambda: [_choice(score) for score in experiment.scores],
         "encoded": lambda: _encoded_identities(experiment, experiment.backbone(names["backbone"]), dataset),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from oodgrid import grid, paths, plan, store
+from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.report.figures import write_figures
@@ -24,20 +24,21 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     Raises:
         OodgridError: metrics.parquet is missing, damaged, or lacks rows that the experiment wants.
     """
-    metrics, metadata = store.read_table(paths.metrics(results, experiment.experiment))
+    metrics, about = manifests.read_table(paths.metrics(results, experiment.experiment), manifests.Metrics)
     check_complete(metrics, experiment)
-    overlaps = {(one, other) for one, other in metadata["overlaps"]}
-    digests = paths.digests(results, experiment.experiment, part)
-    digests.unlink(missing_ok=True)  # written last, it vouches for all files of the part
-    out, transductive = results / experiment.experiment, metadata.get("transductive", [])
+    overlaps = set(about.overlaps)
+    manifest = paths.digests(results, experiment.experiment, part)
+    manifest.unlink(missing_ok=True)  # written last, it vouches for all files of the part
+    out = results / experiment.experiment
     if part == "tables":
-        write_tables(metrics, out, overlaps, transductive)
+        write_tables(metrics, out, overlaps, about.transductive)
     elif part == "figures":
-        metrics = without(metrics, transductive)
-        write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
+        metrics = without(metrics, about.transductive)
+        curves, _ = manifests.read_table(paths.curves(results, experiment.experiment), manifests.Curves)
+        write_figures(metrics, curves, out, overlaps)
     else:
-        write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
-    store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
+        write_page(metrics, out, experiment.experiment, overlaps, about.broken_images, about.transductive)
+    digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return out / ("report.html" if part == "page" else part)
 
 

@@ -96,6 +96,18 @@ def read_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         raise damaged(path, str(error)) from error
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a Parquet file, checking all of it and decoding no row.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    try:
+        return _unsealed(frames.parse_parquet(path, read_sealed(path), [])[1])
+    except UNREADABLE as error:
+        raise damaged(path, str(error)) from error
+
+
 def check_ours(path: Path) -> None:
     """Compare a Parquet file with its seal if it is one of ours, by its seal or its metadata; anybody else's is passed.
 
