@@ -81,13 +81,14 @@ class ScoredFit(_Fit):
     """One fit in a table of scores.
 
     Attributes:
-        parts: What its scores are of each set, or of each stream, found by the name of the (OOD) set: names that
-            change whenever something changes that decides them.
-        skipped: The reasons of scores that were skipped, by score.
+        parts: By the name of each set, or of the OOD set of each stream, what decides its scores, as a digest.
+        skipped: The reasons of scores that were skipped on some set, by score.
+        skipped_in: The same by set and score.
     """
 
     parts: dict[str, str] = {}
     skipped: dict[str, str] = {}
+    skipped_in: dict[str, dict[str, str]] = {}
 
 
 class Manifest(_Fields):
@@ -150,6 +151,11 @@ class ScoreTable(Manifest):
     fits: list[ScoredFit]
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
+
+    @property
+    def parts(self) -> set[str]:
+        """The parts of all fits."""
+        return {part for fit in self.fits for part in fit.parts.values()}
 
 
 class PairMetrics(Manifest):

@@ -86,10 +86,27 @@ class Mini:
         return SimpleNamespace(fit=fit, values=values.astype(np.float64))
 
     def kept_scores(self):
-        """Return the kept parts of this room with their times of change."""
-        return {path: path.stat().st_mtime_ns for path in (self.results / "kept" / "score").rglob("*.parquet")}
+        """Return the kept tables and parts of this room."""
+        return sorted((self.results / "kept" / "score").rglob("*.parquet"))
 
 
 @pytest.fixture
 def mini(tmp_path):
     return Mini(tmp_path / "results")
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """What was scored and not taken from what was kept: (seed, set or OOD set of the stream) of every part."""
+    from oodgrid.score import run
+
+    found = []
+    for name in ("_score", "_score_stream"):
+        computed = getattr(run._Job, name)
+
+        def spy(job, fit, *arguments, computed=computed):
+            found.append((fit.fit.seed, arguments[-2]))
+            return computed(job, fit, *arguments)
+
+        monkeypatch.setattr(run._Job, name, spy)
+    return found

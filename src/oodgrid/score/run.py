@@ -16,11 +16,12 @@ from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.config import Choice, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
-from oodgrid.kept import Kept
+from oodgrid.identity import digest
 from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, needed, needs_of
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
+from oodgrid.score.kept_tables import KeptTables
 from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
@@ -53,7 +54,9 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     few_shot.check_labels(sets[id_dataset].features.labels, "test")
     lists = [labels.name for labels in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
-    job = _Job(results, sets, applied.leaves, few_shot, texts, choices)
+    job = _Job(
+        results, sets, applied.leaves, few_shot, texts, choices, KeptTables(results, backbone, id_dataset, method)
+    )
     title = f"score {method} on {id_dataset} ({backbone})"
     fits = [job.run(fit) for fit in tqdm(applied.fits, desc=title, unit="fit", delay=5)]
     place = (results, experiment.experiment, backbone, id_dataset, method)
@@ -72,9 +75,9 @@ class _Job:
     few_shot: FewShot
     texts: Texts
     choices: dict[str, Choice]
+    kept: KeptTables
 
     def __post_init__(self) -> None:
-        self.kept = Kept(self.results, "score")
         self.code = registry.score_code(choice.name for choice in self.choices.values())
         self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
         self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
@@ -102,12 +105,13 @@ class _Job:
         """Write one table from the parts: of the scores that look at each sample alone, or of the transductive ones."""
         said, tables = [], []
         for fit in fits:
-            skipped: dict[str, str] = {}
+            skipped: dict[str, dict[str, str]] = {}
             for name, part in fit.parts.items():
-                table, about = manifests.read_table(self.results / part, ScorePart)
-                skipped |= about.skipped
+                table, skipped[name] = self.kept.read(part)
                 tables.append(_keyed(table, fit, name, transductive))
-            said.append(fit.model_copy(update={"skipped": skipped}))
+            in_some = {score: reason for reasons in skipped.values() for score, reason in reasons.items()}
+            skipped_in = {name: reasons for name, reasons in skipped.items() if reasons}
+            said.append(fit.model_copy(update={"skipped": in_some, "skipped_in": skipped_in}))
         choices = self.of_streams if transductive else self.of_samples
         places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
@@ -115,11 +119,11 @@ class _Job:
         params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
         broken = {n: len(skipped) for n, s in self.sets.items() if (skipped := s.features.provenance.get("skipped"))}
         about = ScoreTable(fits=said, params=params, broken_images=broken)
-        manifests.write_table(path, pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about)
+        self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
         return path
 
     def _part(self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
-        """Return the kept file with some scores of some sets, made where it is not there yet."""
+        """Return by what name some scores of some sets are kept, having made them where they are not there yet."""
         left = [fit.classifier, fit.bank, fit.val, *(fit.sets.get(name) for name in names)]
         identity = {
             "fit": [fit.shots, fit.seed, *left],
@@ -129,7 +133,9 @@ class _Job:
             "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
             "code": self.code,
         }
-        return self.kept.name(self.kept.get(identity, ".parquet", make))
+        key = digest(identity)
+        self.kept.make(key, make)
+        return key
 
     def _score(self, fit: FitInputs, name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
