@@ -27,7 +27,7 @@ from oodgrid.store.features import (
 from oodgrid.store.files import SEAL, UNSEALED, atomic, existing, mend, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import read_local_features, read_local_rows
-from oodgrid.store.seal import check, checksum
+from oodgrid.store.seal import USER_BLOCK, check, checksum
 from oodgrid.store.tables import (
     check_ours,
     read_arrays,
@@ -43,6 +43,7 @@ __all__ = [
     "FORMAT",
     "SEAL",
     "UNSEALED",
+    "USER_BLOCK",
     "Blocks",
     "Features",
     "Sources",
