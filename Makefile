@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; pwd) | c
 # Programs are started through python: in a folder named a$(b), the shell lines of pip's scripts would be expanded.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-long lint schema tiny-clip clean
+.PHONY: run test test-long test-slurm lint schema tiny-clip clean
 
 run: $(STAMP)
 	@python -m oodgrid unlock
@@ -18,10 +18,13 @@ run: $(STAMP)
 	python -m snakemake --cores $(CORES) $(if $(CONFIG),--configfile "$(CONFIG)")
 
 test: $(STAMP) lint
-	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
 test-long: $(STAMP)
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
+
+test-slurm: $(STAMP)
+	python -m pytest -m slurm
 
 lint: $(STAMP)
 	python -m ruff check .
