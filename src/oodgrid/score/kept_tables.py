@@ -64,7 +64,7 @@ class KeptTables:
 
     def write(self, table: pl.DataFrame, about: ScoreTable, path: Path) -> None:
         """Keep a table and give it its second name; parts, and older tables all of whose parts it holds, go."""
-        kept = self.folder / f"{digest(about.model_dump())[:32]}.parquet"
+        kept = self.folder / f"{digest([about.model_dump(), table.columns])[:32]}.parquet"
         if not is_whole(kept):
             manifests.write_table(kept, table, about)
         link(kept, path)
