@@ -254,6 +254,17 @@ def test_nothing_kept_and_no_such_folder_are_said(world, capsys, tmp_path):
     assert "nothing to remove" in capsys.readouterr().out
 
 
+def test_folders_that_are_links_to_other_disks_are_looked_into(world, tmp_path):
+    world.encoded("own", 1)
+    world.compute("one")
+    for number, name in enumerate(("features/mini", "one/scores/mini", "one/adapted/mini/pets", "kept/fit")):
+        other = tmp_path / "other disk" / str(number)
+        other.parent.mkdir(exist_ok=True)
+        (world.results / name).rename(other)
+        (world.results / name).symlink_to(other)
+    assert usage.look(world.results).unused() == []
+
+
 def test_a_folder_of_version_1_keeps_the_parts_that_its_tables_name(world):
     world.compute("one")
     table = paths.scores(world.results, "one", "mini", "pets", "prototype")

@@ -127,7 +127,8 @@ def _experiments(results: Path) -> list[str]:
 
 def _unfinished(results: Path, experiment: str) -> Iterator[str]:
     """Yield why an experiment, by the configuration that planned it last, may take up again what no manifest names."""
-    planned = sorted((results / experiment / "configs").glob("*.yaml"), key=lambda path: path.stat().st_mtime_ns)
+    configs = (results / experiment / "configs").glob("*.yaml")
+    planned = sorted(configs, key=lambda path: path.stat().st_mtime_ns)
     if not planned:
         return
     try:
@@ -191,18 +192,19 @@ def _named(results: Path, experiments: list[str]) -> _Named:
     named = _Named(results)
     for experiment in experiments:
         folder = results / experiment
-        for path in sorted(folder.glob("adapted/**/fit.json")):
+        for path in sorted(folder.glob("adapted/*/*/*/fit.json")):
             files = [fit.file for fit in manifests.read(path, manifests.Fitted).fits if fit.file]
             _add(named.files, files, experiment)
-        for path in sorted(folder.glob("adapted/**/apply.json")):
+        for path in sorted(folder.glob("adapted/*/*/*/apply.json")):
             for fit in manifests.read(path, manifests.Applied).fits:
                 _add(named.files, fit.files, experiment)
-        for path in sorted(folder.glob("scores/**/*.parquet")):
+        for path in sorted(folder.glob("scores/*/*/*.parquet")):
             parts = manifests.read(path, manifests.ScoreTable).parts
             _add(named.parts, parts, experiment)
             _add(named.files, parts, experiment)  # version 1 names the files of parts
             _add(named.tables, [_file(path)], experiment)
-    for path in sorted([*(results / "features").rglob("*.h5"), *(results / "text").rglob("*.h5")]):
+    encoded = ("features/*/*/*.h5", "text/*/*.h5", "text/*/labels/*.h5")  # these follow links, and ** would not
+    for path in sorted(path for pattern in encoded for path in results.glob(pattern)):
         about = store.read_provenance(path)
         named.heads.add(_head(path))
         if "views" in about:
