@@ -66,20 +66,27 @@ def _locked(path: Path, said: str, *, shared: bool = False) -> BinaryIO:
     """Return a file that is locked until it is closed.
 
     Raises:
-        OodgridError: Another process has locked it, or it cannot be written.
+        OodgridError: Another process has locked it, or it cannot be opened.
     """
     import fcntl
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        file = _open(path)
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         without("locks", path.parent, lambda: fcntl.flock(file, kind | fcntl.LOCK_NB))
     except BlockingIOError:
         raise OodgridError(said) from None
     except OSError as error:
-        raise OodgridError(f"{path} cannot be locked: {error.strerror}: give yourself the right to write it") from error
+        raise OodgridError(f"{path} cannot be locked: {error.strerror}: give yourself the right to read it") from error
     return file
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except PermissionError:  # it is another user's, and a lock needs no more than to read it
+        return path.open("rb")
 
 
 def remove_stale_lock(folder: Path) -> None:
