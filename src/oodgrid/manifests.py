@@ -6,6 +6,8 @@ number of shots and seed is a fit, and `fits` lists them in the order of the con
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -243,6 +245,17 @@ def read_table(path: Path, model: type[M]) -> tuple[pl.DataFrame, M]:
     """
     table, found = store.read_table(path)
     return table, checked(path, found, model)
+
+
+@contextmanager
+def open_table(path: Path, model: type[M]) -> Iterator[tuple[store.OpenTable, M]]:
+    """Yield a table of which parts are to be read, and what it says of itself.
+
+    Raises:
+        OodgridError: As of `read`.
+    """
+    with store.OpenTable(path) as table:
+        yield table, checked(path, table.metadata, model)
 
 
 def checked(path: Path, found: dict[str, Any], model: type[M]) -> M:

@@ -1,4 +1,4 @@
-# Metrics with intervals, and the curves that figures draw. One job: it is quick, and everything meets here.
+# Metrics with intervals, and the curves that figures draw. One job, where everything meets, on all cores.
 
 
 rule evaluate:
@@ -11,6 +11,7 @@ rule evaluate:
         f"results/{EXPERIMENT}/logs/evaluate.log",
     conda:
         environment("analysis")
+    threads: THREADS["evaluate"]
     resources:
         **RESOURCES["evaluate"],
     params:

@@ -15,7 +15,7 @@ rule tables:
         **RESOURCES["report"],
     params:
         config=CONFIG,
-        code=plan.report_code("tables"),
+        code=plan.report_code("tables", experiment),
     shell:
         "python -m oodgrid report tables --config {params.config} --log {log}"
 
@@ -39,7 +39,7 @@ rule draw:
         **RESOURCES["report"],
     params:
         config=CONFIG,
-        code=plan.report_code("figures"),
+        code=plan.report_code("figures", experiment),
     shell:
         "python -m oodgrid report figures --config {params.config} --log {log}"
 
@@ -59,6 +59,6 @@ rule page:
         **RESOURCES["report"],
     params:
         config=CONFIG,
-        code=plan.report_code("page"),
+        code=plan.report_code("page", experiment),
     shell:
         "python -m oodgrid report page --config {params.config} --log {log}"

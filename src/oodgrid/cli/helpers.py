@@ -130,7 +130,8 @@ def run_list(options: argparse.Namespace) -> None:
         _table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
-        print(entry.name, *_wrapped(*_described(entry)), sep="\n")
+        title = f" ({entry.title})" if entry.title != entry.name else ""
+        print(f"{entry.name}{title}", *_wrapped(*_described(entry)), sep="\n")
     missing = registry.excluded(kind)
     if missing:
         print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")

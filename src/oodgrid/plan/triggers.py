@@ -46,11 +46,15 @@ def score_code(experiment: Experiment) -> str:
     return digest(sorted({registry.score_code(score.name) for score in experiment.scores}))[:16]
 
 
-def report_code(part: str) -> str:
-    """Return the fingerprint of the code and the templates behind one part of the report."""
+def report_code(part: str, experiment: Experiment) -> str:
+    """Return the fingerprint of what makes one part of the report: code, templates, and titles and looks."""
     room = Path(__file__).parents[1] / "report"
     data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle"))
-    return code_fingerprint(f"oodgrid.report.{part}") + digest([file.read_text(encoding="utf-8") for file in data])[:16]
+    texts = [file.read_text(encoding="utf-8") for file in data]
+    kinds = {"method": experiment.methods, "score": experiment.scores}
+    entries = [registry.find(kind, choice.name) for kind, choices in kinds.items() for choice in choices]
+    texts += sorted({f"{entry.kind} {entry.name} {entry.title} {entry.look}" for entry in entries})
+    return code_fingerprint(f"oodgrid.report.{part}", "oodgrid.look") + digest(texts)[:16]
 
 
 def _choice(choice: Choice) -> list[Any]:

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from oodgrid.errors import OodgridError
-from oodgrid.report import names, render, select, tables
+from oodgrid.report import render, select, tables
+from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
 CAPTIONS = {
@@ -75,7 +76,7 @@ def _section(every: pl.DataFrame, figures: Path, transductive: Sequence[str]) ->
         "anchor": f"{backbone}/{id_dataset}",
         "backbone": backbone,
         "id_dataset": id_dataset,
-        "score": names.score_label(select.default_score(rows)),
+        "score": main.legend.scores[select.default_score(rows)],
         "main": Markup(render.html(main)),
         "main_caption": main.caption[-2:],
         "scores": Markup(render.html(scores)),
@@ -94,14 +95,15 @@ def _data_uri(file: Path) -> str:
 
 def _facts(metrics: pl.DataFrame, broken_images: Sequence[tuple[str, str, int]]) -> dict[str, str]:
     """Return what the experiment spans, as words to read."""
-    methods = [names.method_label(name) for name in select.names(metrics, "method") if name != select.ANY]
+    legend = Legend.of(metrics)
+    methods = [title for name, title in legend.methods.items() if name != select.ANY]
     trained = metrics.filter(pl.col("shots") > 0)
     left_out = [f"{count} of {dataset} ({backbone})" for backbone, dataset, count in broken_images]
     return {
         "Backbones": ", ".join(select.names(metrics, "backbone")),
         "ID datasets": ", ".join(select.names(metrics, "id_dataset")),
         "Methods": ", ".join(methods),
-        "Scores": ", ".join(map(names.score_label, select.names(metrics, "score"))),
+        "Scores": ", ".join(legend.scores.values()),
         "Shots a class": ", ".join(map(str, sorted(trained["shots"].unique()))) or "none",
         "Seeds": ", ".join(map(str, sorted(trained["seed"].unique()))) or "none",
         **({"Broken images left out": ", ".join(left_out)} if left_out else {}),

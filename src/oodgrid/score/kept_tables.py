@@ -82,7 +82,7 @@ class KeptTables:
     def _scan(self) -> None:
         """Look through the tables; what is damaged counts as not there."""
         self._places: dict[str, _Place] = {}
-        self._open: tuple[Path, pl.DataFrame] | None = None
+        self._open: store.OpenTable | None = None
         for table in sorted(self.folder.glob("*.parquet")):
             with suppress(OodgridError):
                 for fit in manifests.read(table, ScoreTable).fits:
@@ -90,9 +90,9 @@ class KeptTables:
 
     def _rows(self, place: _Place) -> pl.DataFrame:
         """Return a part of a table; the last table stays open, for its parts are asked for one after the other."""
-        if self._open is None or self._open[0] != place.table:
-            self._open = place.table, manifests.read_table(place.table, ScoreTable)[0]
-        table = self._open[1]
-        named = "ood_dataset" if "ood_dataset" in table.columns else "dataset"
+        if self._open is None or self._open.path != place.table:
+            self._open = store.OpenTable(place.table)
+        columns = self._open.columns
+        named = "ood_dataset" if "ood_dataset" in columns else "dataset"
         keys = {named: place.name, "shots": place.fit.shots, "seed": place.fit.seed}
-        return table.filter(**keys).drop(keys)
+        return self._open.read([name for name in columns if name not in keys], **keys)

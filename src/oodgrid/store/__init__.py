@@ -29,6 +29,7 @@ from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import read_local_features, read_local_rows
 from oodgrid.store.seal import USER_BLOCK, check, checksum
 from oodgrid.store.tables import (
+    OpenTable,
     check_ours,
     read_arrays,
     read_json,
@@ -46,6 +47,7 @@ __all__ = [
     "USER_BLOCK",
     "Blocks",
     "Features",
+    "OpenTable",
     "Sources",
     "Texts",
     "Views",
