@@ -12,8 +12,8 @@ from pathlib import Path
 
 from oodgrid import manifests
 from oodgrid.errors import OodgridError
+from oodgrid.paths import DIGESTS
 
-DIGESTS = ".digests.json"
 MOST_NAMED = 12  # damaged files in one line
 
 

@@ -11,7 +11,8 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
-SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.vectors")  # of the ground floor: they decide numbers too
+# Of the ground floor: they decide numbers too.
+SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
 IMPORTING = ("import_module", "__import__")  # functions that import
 FOR_READERS = ("title", "look", "paper", "family", "adapted")  # of what `oodgrid.registry` is told
 
@@ -35,7 +36,7 @@ def _file_sha256(path: Path, size: int, time: int) -> str:
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """Return a digest of what modules do, with all that they import of their own rooms and of the few-shot reader.
+    """Return a digest of what modules do, with all that they import of their own rooms, of `fewshot` and of `texts`.
 
     Comments, docstrings and what registration says to readers do not count. A package stands for all modules below it.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.errors import OodgridError, printable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VERSION = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
 MOST_NAMED = 3  # mistakes of one manifest in a line
 
-KeptName = Annotated[str, Field(pattern=r"^kept(/[^/.][^/]*)+$")]  # below the results folder, which may move
+KeptName = Annotated[str, Field(pattern=rf"^{paths.KEPT}(/[^/.][^/]*)+$")]  # below the results folder, which may move
 Count = Annotated[int, Field(ge=0)]
 
 

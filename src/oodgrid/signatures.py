@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from oodgrid import texts
 from oodgrid.errors import OodgridError, unknown
 
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}  # what depends on the method
-NEEDS = (*sorted(OF_METHOD), "features", "bank", "val", "class_texts", "prompt_variants")  # of scores
+NEEDS = (*sorted(OF_METHOD), "features", "bank", "val")  # of scores, beside the kinds of `texts`
 
 
 def check_signature(name: str, make: Callable, needs: tuple[str, ...], transductive: bool) -> None:
@@ -21,10 +22,11 @@ def check_signature(name: str, make: Callable, needs: tuple[str, ...], transduct
     """
     if not isinstance(needs, tuple) or not needs:
         raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
+    known = (*NEEDS, *texts.needs())
     for need in needs:
         for each in str(need).split("|"):
-            if each not in NEEDS:
-                raise unknown(f"need of score {name}", each, NEEDS)
+            if each not in known:
+                raise unknown(f"need of score {name}", each, known)
     parameters = list(inspect.signature(make).parameters.values())
     given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     if len(given) != len(needs):

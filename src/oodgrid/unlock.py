@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.services import without
 
@@ -43,9 +44,9 @@ def hold(results: Path, experiment: str) -> None:
         OodgridError: Another process holds it, or removes what is kept.
     """
     said = f"oodgrid kept gc is going on in {results}: wait for it"
-    _held.append(_locked(results / ".running", said, shared=True))
+    _held.append(_locked(paths.all_running(results), said, shared=True))
     said = f"another run of experiment {experiment} is going on here: wait for it, or give this one another name "
-    _held.append(_locked(results / experiment / "configs" / ".running", f"{said}under experiment:"))
+    _held.append(_locked(paths.running(results, experiment), f"{said}under experiment:"))
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def alone(results: Path) -> Iterator[None]:
         OodgridError: A run does.
     """
     with ExitStack() as locks:
-        for path in [results / ".running", *sorted(results.glob("*/configs/.running"))]:
+        for path in [paths.all_running(results), *sorted(results.glob(f"*/{paths.CONFIGS}/.running"))]:
             who = "a run" if path.parent == results else f"a run of experiment {path.parents[1].name}"
             locks.enter_context(_locked(path, f"{who} is going on in {results}: wait for it, or stop it"))
         yield

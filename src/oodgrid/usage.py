@@ -6,15 +6,15 @@ scores was made of. Of two names of one file (hard links), as those of encoded f
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from oodgrid import config, manifests, plan, store
-from oodgrid.config.soundness import SHARED_FOLDERS
+from oodgrid import config, manifests, paths, plan, store
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
@@ -90,16 +90,16 @@ def look(results: Path) -> Usage:
     experiments = _experiments(results)
     named = _named(results, experiments)
     unfinished = [line for experiment in experiments for line in _unfinished(results, experiment)]
-    for stage in sorted(path.name for path in (results / "kept").glob("*") if path.is_dir()):
+    for stage in sorted(path.name for path in (results / paths.KEPT).glob("*") if path.is_dir()):
         stays = {f"encoding for {line}" for line in unfinished} if stage in LONG else set()
         other = {"not of oodgrid"} if stage not in STAGES else set()
-        for path in _files(results / "kept" / stage):
+        for path in _files(paths.kept(results, stage)):
             users = {ANSWERS} if stage == "labels" else named.of(path) or stays or other
             about = path.stat()
             found.pieces.append(Piece(path, stage, about.st_size, _file(path), about.st_nlink, frozenset(users)))
     found.remarks += [f"{line} is not finished: what encoding kept stays" for line in unfinished]
-    if (results / "kept").is_symlink():
-        found.remarks.append(f"{results / 'kept'} is a link: other results folders that use it are not looked at")
+    if (results / paths.KEPT).is_symlink():
+        found.remarks.append(f"{results / paths.KEPT} is a link: other results folders that use it are not looked at")
     return found
 
 
@@ -108,7 +108,7 @@ def remove(pieces: Iterable[Piece]) -> None:
     for piece in pieces:
         piece.path.unlink(missing_ok=True)
         for folder in piece.path.parents:
-            if folder.parent.name == "kept":  # that of the stage
+            if folder.parent.name == paths.KEPT:  # that of the stage
                 break
             with suppress(OSError):  # it holds other work
                 folder.rmdir()
@@ -121,13 +121,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _experiments(results: Path) -> list[str]:
     """Return the folders of experiments."""
-    folders = (path for path in results.glob("*") if path.is_dir() and path.name not in SHARED_FOLDERS)
+    folders = (path for path in results.glob("*") if path.is_dir() and path.name not in paths.SHARED)
     return sorted(path.name for path in folders if not path.name.startswith("."))
 
 
 def _unfinished(results: Path, experiment: str) -> Iterator[str]:
     """Yield why an experiment, by the configuration that planned it last, may take up again what no manifest names."""
-    configs = (results / experiment / "configs").glob("*.yaml")
+    configs = _there(results, paths.planned, experiment=experiment)
     planned = sorted(configs, key=lambda path: path.stat().st_mtime_ns)
     if not planned:
         return
@@ -162,7 +162,7 @@ class _Named:
 
     def of(self, path: Path) -> set[str]:
         """Return who uses a kept file."""
-        stage = path.relative_to(self.results / "kept").parts[0]
+        stage = path.relative_to(self.results / paths.KEPT).parts[0]
         if stage == "encode":
             return {ENCODED} if path.suffix == ".h5" and _head(path) in self.heads else set()
         if stage == "views":
@@ -191,25 +191,31 @@ def _named(results: Path, experiments: list[str]) -> _Named:
     """
     named = _Named(results)
     for experiment in experiments:
-        folder = results / experiment
-        for path in sorted(folder.glob("adapted/*/*/*/fit.json")):
+        for path in _there(results, paths.fitted, experiment=experiment):
             files = [fit.file for fit in manifests.read(path, manifests.Fitted).fits if fit.file]
             _add(named.files, files, experiment)
-        for path in sorted(folder.glob("adapted/*/*/*/apply.json")):
+        for path in _there(results, paths.applied, experiment=experiment):
             for fit in manifests.read(path, manifests.Applied).fits:
                 _add(named.files, fit.files, experiment)
-        for path in sorted(folder.glob("scores/*/*/*.parquet")):
+        for path in _there(results, paths.scores, experiment=experiment):  # of streams too
             parts = manifests.read(path, manifests.ScoreTable).parts
             _add(named.parts, parts, experiment)
             _add(named.files, parts, experiment)  # version 1 names the files of parts
             _add(named.tables, [_file(path)], experiment)
-    encoded = ("features/*/*/*.h5", "text/*/*.h5", "text/*/labels/*.h5")  # these follow links, and ** would not
-    for path in sorted(path for pattern in encoded for path in results.glob(pattern)):
+    encoded = (paths.features, paths.texts, paths.label_texts)  # of views and of shuffled prompts too
+    for path in (path for kind in encoded for path in _there(results, kind)):
         about = store.read_provenance(path)
         named.heads.add(_head(path))
         if "views" in about:
             named.views.add(Kept(results, "views").place(about))
     return named
+
+
+def _there(results: Path, kind: Callable[..., Path], **names: str) -> list[Path]:
+    """Return all files of a kind, a function of `paths`; folders on the way may be links, which ** would not follow."""
+    needed = (name for name, about in inspect.signature(kind).parameters.items() if about.default is about.empty)
+    every = {name: names.get(name, "*") for name in needed}
+    return sorted(results.glob(str(kind(**every | {"results": Path()}))))
 
 
 def _add(table: dict[K, set[str]], names: Iterable[K], user: str) -> None:

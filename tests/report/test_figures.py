@@ -212,7 +212,7 @@ def written(metrics_of, curves_of, tmp_path_factory):
                          sets={"near": ["a"], "far": ["b", "textures"]})  # fmt: skip
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
     for run in runs:
-        figures.write_figures(metrics, curves_of(metrics), run, OVERLAPS)
+        figures.write_figures(metrics, curves_of(metrics), run.parent, run.name, OVERLAPS)
     return runs
 
 

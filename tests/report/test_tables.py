@@ -192,7 +192,7 @@ def test_files_of_every_pair_and_the_same_bytes_again(metrics_of, tmp_path):
     pairs = (("tiny", "concepts"), ("tiny", "digits"), ("big", "concepts"))
     metrics = metrics_of(methods=("zero_shot", "coop"), scores=("mcm", "msp"), shots=(4,), seeds=(1, 2), pairs=pairs)
     for run in ("a", "b"):
-        tables.write_tables(metrics, tmp_path / run, OVERLAPS)
+        tables.write_tables(metrics, tmp_path, run, OVERLAPS)
     written = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.*")}
     assert {path.as_posix() for path in written} == {
         f"tables/{backbone}/{name}/{file}" for backbone, name in pairs for file in FILES

@@ -5,18 +5,17 @@ rule evaluate:
     input:
         score_files(),
     output:
-        f"results/{EXPERIMENT}/metrics.parquet",
-        f"results/{EXPERIMENT}/curves.parquet",
+        pattern(paths.metrics),
+        pattern(paths.curves),
     log:
-        f"results/{EXPERIMENT}/logs/evaluate.log",
+        log_of("evaluate"),
     conda:
         environment("analysis")
     threads: THREADS["evaluate"]
     resources:
         **RESOURCES["evaluate"],
     params:
+        **triggers("evaluate"),
         config=CONFIG,
-        spec=spec("pairs", "scores"),
-        code=code_fingerprint("oodgrid.evaluate"),
     shell:
         "python -m oodgrid evaluate --config {params.config} --log {log}"

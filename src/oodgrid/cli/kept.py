@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 def run_kept_du(options: argparse.Namespace) -> None:
     """Print what kept work takes, by stage and by who uses it."""
-    from oodgrid import usage
+    from oodgrid import paths, usage
 
     found = usage.look(options.results)
     pieces = found.pieces
-    print(f"{options.results / 'kept'}: {len(pieces)} files, {said(usage.size(pieces))}")
+    print(f"{options.results / paths.KEPT}: {len(pieces)} files, {said(usage.size(pieces))}")
     if linked := usage.size(pieces) - usage.freed(pieces):
         print(f"of that {said(linked)} have a name elsewhere too (hard links) and take no room of their own")
     stages = {stage: [p for p in pieces if p.stage == stage] for stage in dict.fromkeys(p.stage for p in pieces)}
@@ -30,9 +30,9 @@ def run_kept_du(options: argparse.Namespace) -> None:
 
 def run_kept_gc(options: argparse.Namespace) -> None:
     """Say what nobody uses, or remove it."""
-    from oodgrid import unlock, usage
+    from oodgrid import paths, unlock, usage
 
-    with unlock.alone(options.results) if (options.results / "kept").is_dir() else nullcontext():
+    with unlock.alone(options.results) if (options.results / paths.KEPT).is_dir() else nullcontext():
         found = usage.look(options.results)
         gone = found.unused()
         if options.yes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart
 from oodgrid.services import without
@@ -37,7 +37,7 @@ class PlannedConfig:
     def of(cls, results: Path, experiment: str, config: Mapping[str, Any]) -> PlannedConfig:
         """Return the file of a configuration as Snakemake read it, with what its command line changed."""
         text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
-        return cls(results / experiment / "configs" / f"{_name(text.encode())}.yaml", text)
+        return cls(paths.planned(results, experiment, _name(text.encode())), text)
 
     def write(self) -> None:
         """Write the file, or where it is there and whole set its time: the last one planned is the newest."""
@@ -54,7 +54,7 @@ def check_planned(path: Path) -> None:
     Raises:
         OodgridError: Its content is not that by which it is named, or it is gone.
     """
-    if path.parent.name != "configs" or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
+    if path.parent.name != paths.CONFIGS or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
         return
     if not path.is_file():
         raise OodgridError(f"{path}, by which this job was planned, is gone: run snakemake again")

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from tqdm import tqdm
 
+from oodgrid import paths
 from oodgrid.report import canvas, names, select
 from oodgrid.report.names import Legend
 
@@ -28,20 +29,23 @@ LOWEST_FPR = 0.001  # where the ROC's log axis starts
 NOTHING = "no near or far OOD set of this pair has a result that may be shown."
 
 
-def write_figures(metrics: pl.DataFrame, curves: pl.DataFrame, out: Path, overlaps: set[tuple[str, str]]) -> None:
-    """Draw every pair to `out`/figures/<backbone>/<id_dataset>/{roc,histograms,shots,scores}.{pdf,svg,png}.
+def write_figures(
+    metrics: pl.DataFrame, curves: pl.DataFrame, results: Path, experiment: str, overlaps: set[tuple[str, str]]
+) -> None:
+    """Draw every pair to <backbone>/<id_dataset>/{roc,histograms,shots,scores}.{pdf,svg,png} in the folder of figures.
 
     Args:
         metrics: The rows of metrics.parquet.
         curves: The rows of curves.parquet.
-        out: The experiment's folder of results.
+        results: The results folder.
+        experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: in no figure.
     """
     jobs = [(*pair, name) for pair in select.pairs(metrics) for name in FIGURES]
-    legend = Legend.of(metrics)
+    legend, folder = Legend.of(metrics), paths.report(results, experiment, "figures")
     for backbone, id_dataset, name in tqdm(jobs, desc="figures", unit="figure", delay=5):
         rows, drawn = (select.one_pair(frame, backbone, id_dataset, overlaps) for frame in (metrics, curves))
-        canvas.save(_draw(name, rows, drawn, legend), out / "figures" / backbone / id_dataset / name)
+        canvas.save(_draw(name, rows, drawn, legend), folder / backbone / id_dataset / name)
 
 
 def _draw(name: str, rows: pl.DataFrame, curves: pl.DataFrame, legend: Legend) -> Figure:

@@ -11,6 +11,7 @@ import polars as pl
 from markupsafe import Markup
 from tqdm import tqdm
 
+from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.report import render, select, tables
 from oodgrid.report.names import Legend
@@ -28,17 +29,17 @@ CAPTIONS = {
 
 def write_page(
     metrics: pl.DataFrame,
-    out: Path,
+    results: Path,
     experiment: str,
     overlaps: set[tuple[str, str]],
     broken_images: Sequence[tuple[str, str, int]] = (),
     transductive: Sequence[str] = (),
 ) -> None:
-    """Write `out`/report.html from the metrics and the figures that `figures.write_figures` left in `out`.
+    """Write the page from the metrics and the figures that `figures.write_figures` left.
 
     Args:
         metrics: The rows of metrics.parquet.
-        out: The experiment's folder of results.
+        results: The results folder.
         experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
@@ -50,7 +51,7 @@ def write_page(
     sections = [
         _section(
             select.one_pair(metrics, backbone, id_dataset, overlaps),
-            out / "figures" / backbone / id_dataset,
+            paths.report(results, experiment, "figures") / backbone / id_dataset,
             transductive,
         )
         for backbone, id_dataset in tqdm(select.pairs(metrics), desc="page", unit="pair", delay=5)
@@ -62,7 +63,7 @@ def write_page(
         conventions=tables.CONVENTIONS,
         sections=sections,
     )
-    with atomic(out / "report.html") as beside:
+    with atomic(paths.report(results, experiment, "page")) as beside:
         beside.write_text(text, encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.report.select import without
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
-PARTS = ("tables", "figures", "page")
+PARTS = tuple(paths.REPORT)
 
 
 def report(results: Path, experiment: Experiment, part: str) -> Path:
@@ -23,26 +23,24 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     """
     metrics, about = manifests.read_table(paths.metrics(results, experiment.experiment), manifests.Metrics)
     check_complete(metrics, experiment)
-    overlaps = set(about.overlaps)
-    manifest = paths.digests(results, experiment.experiment, part)
+    overlaps, place = set(about.overlaps), (results, experiment.experiment)
+    manifest = paths.digests(*place, part)
     manifest.unlink(missing_ok=True)  # written last, it vouches for all files of the part
-    out = results / experiment.experiment
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        write_tables(metrics, out, overlaps, about.transductive)
+        write_tables(metrics, *place, overlaps, about.transductive)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
         metrics = without(metrics, about.transductive)
-        curves, _ = manifests.read_table(paths.curves(results, experiment.experiment), manifests.Curves)
-        write_figures(metrics, curves, out, overlaps)
+        write_figures(metrics, manifests.read_table(paths.curves(*place), manifests.Curves)[0], *place, overlaps)
     else:
         from oodgrid.report.page import write_page
 
-        write_page(metrics, out, experiment.experiment, overlaps, about.broken_images, about.transductive)
+        write_page(metrics, *place, overlaps, about.broken_images, about.transductive)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
-    return out / ("report.html" if part == "page" else part)
+    return paths.report(*place, part)
 
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:

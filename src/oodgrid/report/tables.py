@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from oodgrid import paths
 from oodgrid.report import names, render, select
 from oodgrid.report.names import Legend
 from oodgrid.report.render import Column, Table
@@ -23,13 +24,18 @@ CONVENTIONS = {
 
 
 def write_tables(
-    metrics: pl.DataFrame, out: Path, overlaps: set[tuple[str, str]], transductive: Sequence[str] = ()
+    metrics: pl.DataFrame,
+    results: Path,
+    experiment: str,
+    overlaps: set[tuple[str, str]],
+    transductive: Sequence[str] = (),
 ) -> None:
-    """Write the tables of every (backbone, id_dataset) to `out`/tables/<backbone>/<id_dataset>/.
+    """Write the tables of every (backbone, id_dataset) to <backbone>/<id_dataset>/ in the folder of tables.
 
     Args:
         metrics: The rows of metrics.parquet.
-        out: The experiment's folder of results.
+        results: The results folder.
+        experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: marked, and in no average.
         transductive: The scores whose values depend on other samples: they have a table of their own.
     """
@@ -45,7 +51,7 @@ def write_tables(
         files["skipped.csv"] = render.inert(missing).write_csv()
         files["skipped.md"] = render.markdown_list(missing) if len(missing) else "Nothing was skipped.\n"
         for name, text in files.items():
-            with atomic(out / "tables" / backbone / id_dataset / name) as beside:
+            with atomic(paths.report(results, experiment, "tables") / backbone / id_dataset / name) as beside:
                 beside.write_text(text, encoding="utf-8")
 
 

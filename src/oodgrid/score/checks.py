@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid import registry
+from oodgrid import registry, texts
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
@@ -142,8 +142,10 @@ def example(left: str = "prototypes") -> dict[str, Any]:
     given = {
         "features": features,
         **dict.fromkeys(("bank", "train", "val"), bank),
-        "class_texts": centres,
-        "prompt_variants": normalise(centres + 0.02 * rng.normal(size=(4, CLASSES, WIDTH))),
+        **{
+            need: centres if source.averaged else normalise(centres + 0.02 * rng.normal(size=(4, CLASSES, WIDTH)))
+            for need, source in texts.needs().items()
+        },
         "text_cosines": left != "nothing",
     }
     if left != "nothing":

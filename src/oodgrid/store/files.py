@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from oodgrid import __version__
+from oodgrid import __version__, paths
 from oodgrid.errors import OodgridError
 from oodgrid.services import without
 
@@ -182,7 +182,7 @@ def _await(path: Path) -> None:
     Raises:
         OodgridError: It does not.
     """
-    seconds = 0.0 if "kept" in path.parts else float(os.environ.get(WAIT, 0))
+    seconds = 0.0 if paths.KEPT in path.parts else float(os.environ.get(WAIT, 0))
     end, said = time.monotonic() + seconds, False
     while not path.exists():
         if time.monotonic() >= end:
@@ -302,6 +302,6 @@ def _kind(path: Path) -> str:
 def _remake(path: Path) -> str | None:
     """Return the mend of a kept file that a manifest names, or of that manifest: Snakemake sees no loss of either."""
     name = path.as_posix()
-    stages = [part for part in ("fit", "apply") if f"/kept/{part}/" in name or name.endswith(f"/{part}.json")]
+    stages = [part for part in ("fit", "apply") if f"/{paths.KEPT}/{part}/" in name or name.endswith(f"/{part}.json")]
     stage = next(iter(stages), None)
     return stage and f"snakemake --forcerun {stage} makes it again"
