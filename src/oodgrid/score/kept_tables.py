@@ -37,7 +37,8 @@ class KeptTables:
 
     def __init__(self, results: Path, backbone: str, id_dataset: str, method: str) -> None:
         names = {"backbone": backbone, "id_dataset": id_dataset, "method": method}
-        self.folder = Kept(results, "score").place(names)
+        self.store = Kept(results, "score")
+        self.folder = self.store.place(names)
         self._scan()
 
     def make(self, key: str, make: Callable[[Path], None]) -> None:
@@ -63,8 +64,12 @@ class KeptTables:
         raise OodgridError(f"{self._part(key)} is missing: another run took it away. Run snakemake again")
 
     def write(self, table: pl.DataFrame, about: ScoreTable, path: Path) -> None:
-        """Keep a table and give it its second name; parts, and older tables all of whose parts it holds, go."""
-        kept = self.folder / f"{digest([about.model_dump(), table.columns])[:32]}.parquet"
+        """Keep a table and give it its second name; parts, and older tables all of whose parts it holds, go.
+
+        Equal tables of two experiments are two files: the new time of one would make the other's metrics again.
+        """
+        identity = [self.store.name(path), about.model_dump(), table.columns]
+        kept = self.folder / f"{digest(identity)[:32]}.parquet"
         if not is_whole(kept):
             manifests.write_table(kept, table, about)
         link(kept, path)
