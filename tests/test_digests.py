@@ -70,7 +70,7 @@ def test_a_folder_of_results_is_checked_whole(report):
     store.write_json(report.parent / "adapted" / "fit.json", {"units": []})
     assert [file.name for file in checkable(report.parent)] == ["fit.json", "tables.digests.json"]
     (report.parent / "report.html").write_text("page")
-    with pytest.raises(OodgridError, match=r"page.digests.json is missing, which says what report.html should be"):
+    with pytest.raises(OodgridError, match=r"page.digests.json is missing, which says what report.html is"):
         checkable(report.parent)
     (report.parent / "empty").mkdir()
     with pytest.raises(OodgridError, match="holds no results"):

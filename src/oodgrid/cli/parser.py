@@ -210,7 +210,7 @@ oodgrid kept gc            (says what it would remove)
 
 
 def _add_kept(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
-    what = "what finished work takes in results/kept, and removing what nobody uses"
+    what = "how much finished work is kept, and removing what nobody uses"
     parts = verbs.add_parser("kept", help=what, description=what[0].upper() + what[1:] + ".").add_subparsers(
         required=True, metavar="WHAT"
     )
