@@ -5,15 +5,17 @@ import re
 import subprocess
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from oodgrid import grid, paths, plan, store
+from oodgrid import grid, paths, plan, registry, store
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
+from oodgrid.look import Look
 from oodgrid.plan import machines
 
 OWN_BACKBONE = {"name": "b", "model": "ViT-B-32-quickgelu", "pretrained": "openai"}
@@ -169,10 +171,10 @@ def test_a_spec_says_what_a_job_depends_on_and_nothing_else(own):
     where = {"backbone": "b", "id_dataset": "own", "method": "tip_adapter"}
 
     def fit(**changes):
-        return plan.spec(own(**changes), ("method", "units"), **where)
+        return plan.spec(own(**changes), ("method", "fits"), **where)
 
     def scored(**changes):
-        return plan.spec(own(**changes), ("method", "sets", "units", "scores"), **where)
+        return plan.spec(own(**changes), ("method", "sets", "fits", "scores"), **where)
 
     more = {"ood": {"far": ["noise"], "near": ["digits"]}}
     assert fit() == fit(dataset=more) == fit(scores=["msp"])
@@ -196,7 +198,7 @@ def test_a_spec_tells_variants_of_a_method_apart(own):
     experiment = own(methods=["coop", {"name": "coop", "epochs": 3}])
     specs = {plan.spec(experiment, ("method",), id_dataset="own", method=m) for m in ("coop", "coop@epochs=3")}
     assert len(specs) == 2
-    assert plan.spec(experiment, ("method", "units"), id_dataset="own", method="any")
+    assert plan.spec(experiment, ("method", "fits"), id_dataset="own", method="any")
 
 
 def test_the_kind_of_a_pair_makes_the_metrics_anew(own):
@@ -204,9 +206,20 @@ def test_the_kind_of_a_pair_makes_the_metrics_anew(own):
     assert plan.spec(far, ("pairs", "scores")) != plan.spec(near, ("pairs", "scores"))
 
 
-def test_fingerprints_of_parts_of_the_report_differ():
-    codes = {plan.report_code(part) for part in ("tables", "figures", "page")}
+def test_fingerprints_of_parts_of_the_report_differ_and_titles_and_looks_count(own, monkeypatch):
+    experiment = own(methods=["coop"], scores=["mcm"])
+    parts = ("tables", "figures", "page")
+    codes = {plan.report_code(part, experiment) for part in parts}
     assert len(codes) == 3
+    for kind, name, said in (("score", "mcm", {"title": "Mine"}), ("method", "coop", {"look": Look("#000000", "x")})):
+        with monkeypatch.context() as changed:
+            entry = registry.find(kind, name)
+            changed.setitem(registry.entries(kind), name, replace(entry, **said))
+            assert not codes & {plan.report_code(part, experiment) for part in parts}
+        with monkeypatch.context() as changed:  # of what the experiment does not have
+            other = replace(registry.find("score", "msp"), title="Mine")
+            changed.setitem(registry.entries("score"), "msp", other)
+            assert codes == {plan.report_code(part, experiment) for part in parts}
     assert plan.apply_code("coop") != plan.apply_code("zero_shot")
 
 
@@ -377,13 +390,13 @@ def machine(monkeypatch):
 @pytest.mark.parametrize("gpus", [None, 0, 1, 2, 4])
 def test_threads_of_jobs_that_run_at_once_fill_the_cpus_and_no_more(own, machine, cores, gpus):
     experiment = own(methods=["coop", "cocoop", "clip_adapter"])
-    jobs = {"encode": 2, "adapt": 3, "score": len(grid.methods(experiment))}
+    jobs = {"encode": 2, "adapt": 3, "score": len(grid.methods(experiment)), "evaluate": 1}
     for cpus in (1, 3, 16):
         for gpu in (False, True):
             machine(cpus, gpu)
             usable = min(cpus, cores or cpus)
             for stage, count in jobs.items():
-                turns = gpu and gpus and stage != "score"
+                turns = gpu and gpus and stage in ("encode", "adapt")
                 at_once = min(count, gpus) if turns else count
                 threads = plan.threads_here(stage, experiment, cores, gpus)
                 assert threads == max(1, usable // at_once)

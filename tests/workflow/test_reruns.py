@@ -9,6 +9,8 @@ import time
 import polars as pl
 import pytest
 
+from oodgrid import store
+
 
 def test_the_report_holds_every_row_and_a_second_run_does_nothing(reported):
     clone, _ = reported
@@ -24,14 +26,17 @@ def test_the_report_holds_every_row_and_a_second_run_does_nothing(reported):
 
 def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(evaluated):
     clone, experiment = evaluated
-    fits, scores = clone.times("kept/fit/*/*"), clone.times("kept/score/*/*")
+    fits, measured = clone.times("kept/fit/*/*"), clone.times("kept/evaluate/*/*")
     manifests = clone.times("mini/adapted/**/fit.json")
 
     experiment["id_datasets"][0]["ood"]["far"] = [{"name": "another", "imported": {}}]
     clone.write(experiment)
     clone.snakemake("metrics")
     assert clone.times("mini/adapted/**/fit.json") == manifests  # fitting never sees a test file
-    assert scores.items() <= clone.times("kept/score/*/*").items()
+    assert measured.items() <= clone.times("kept/evaluate/*/*").items()  # of the same parts of tables
+    tables = [path for path in (clone.folder / "results").rglob("*.parquet") if "scores" in path.parts]
+    assert all(path.stat().st_nlink == 2 for path in tables)
+    assert len(clone.times("kept/score/**/*.parquet")) == len(tables) == 4  # stored once, and nothing of before
     assert set(clone.metrics()["ood_dataset"]) == {"other", "another"}
 
     experiment["seeds"], experiment["shots"] = [1, 2], [1, 2, 4]
@@ -96,7 +101,8 @@ def test_the_report_refuses_metrics_that_lack_what_the_config_wants(evaluated):
     clone, _ = evaluated
     table = clone.folder / "results/mini/metrics.parquet"
     content = table.read_bytes()
-    pl.read_parquet(table).filter(pl.col("shots") != 2).write_parquet(table)
+    rows, about = store.read_table(table)
+    store.write_table(table, rows.filter(pl.col("shots") != 2), about)
     output = clone.run("oodgrid", "report", "tables", ok=False)
     assert "metrics.parquet lacks" in output
     assert "shots 2" in output

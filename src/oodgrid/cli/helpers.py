@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oodgrid import paths
 from oodgrid.cli.common import say, slug
 from oodgrid.errors import OodgridError
 
@@ -27,7 +28,8 @@ def run_import(options: argparse.Namespace) -> None:
 
         say(*importing.import_experiment(options.results, load(options.source)))
         return
-    _refuse_strange_options(options)
+    if options.dataset and options.label_list:
+        raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
     name = options.dataset if options.label_list is None else options.label_list
     where = (options.results, slug(options.backbone), slug(name))
     if options.format == "tip-adapter":
@@ -41,17 +43,6 @@ def run_import(options: argparse.Namespace) -> None:
         say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         say(*importing.import_arrays(*where, options.source, options.split))
-
-
-def _refuse_strange_options(options: argparse.Namespace) -> None:
-    """Refuse what a format would pass over in silence."""
-    owners = {"labels": "npy", "paths": "npy", "label": "clip-retrieval", "classnames": "text", "label_list": "text"}
-    for name, owner in owners.items():
-        if getattr(options, name) is not None and options.format != owner:
-            said = name.replace("_", "-")
-            raise OodgridError(f"--{said} is for oodgrid import {owner}, not for {options.format}: take it out")
-    if options.dataset and options.label_list:
-        raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
 
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:
@@ -83,7 +74,7 @@ def run_labels_ask(options: argparse.Namespace) -> None:
     endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
     found = ask(endpoint, options.kind, _classes(options), options.count)
     say(write_answers(options.out, found))
-    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {options.results / 'kept' / 'labels'}")
+    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
 
 
 def _classes(options: argparse.Namespace) -> list[str]:
@@ -130,7 +121,8 @@ def run_list(options: argparse.Namespace) -> None:
         _table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
-        print(entry.name, *_wrapped(*_described(entry)), sep="\n")
+        title = f" ({entry.title})" if entry.title != entry.name else ""
+        print(f"{entry.name}{title}", *_wrapped(*_described(entry)), sep="\n")
     missing = registry.excluded(kind)
     if missing:
         print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")

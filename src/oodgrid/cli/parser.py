@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from oodgrid import __version__
+from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
 from oodgrid.cli.helpers import (
@@ -21,13 +21,14 @@ from oodgrid.cli.helpers import (
     run_unlock,
     run_verify,
 )
+from oodgrid.cli.kept import run_kept_du, run_kept_gc
 from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, run_score
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; `options.run` is what to do."""
     shared = Parser(add_help=False)
-    shared.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    shared.add_argument("--results", type=Path, default=paths.RESULTS, metavar="DIR", help=f"default: {paths.RESULTS}")
     shared.add_argument("--log", type=Path, metavar="FILE", help="on failure, write the traceback here")
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     staged = Parser(add_help=False, parents=[shared])
@@ -54,7 +55,9 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
-    encode.add_argument("--shuffled", action="store_true", help="texts: the class names in shuffled prompts only")
+    for source in (source for source in texts.SOURCES if source.suffix):
+        encode.add_argument(f"--{source.kind}", dest="kind", action="store_const", const=source.kind,
+                            help=f"texts: the {source.what} only")  # fmt: skip
     encode.add_argument("--family", help="views: default: all of the dataset")
     encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
     encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
@@ -79,39 +82,59 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import text nouns.npy --backbone clip-vit-b32 --label-list nouns --classnames nouns.csv --template "the {}"
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
-EXPORT_EXAMPLES = """\
-oodgrid export results/features/tiny/concepts/test.h5 concepts.npz
-  oodgrid export results/text/tiny/concepts.h5 texts.parquet --force
+FEATURES = paths.features(paths.RESULTS, "tiny", "concepts", "test")
+EXPORT_EXAMPLES = f"""\
+oodgrid export {FEATURES} concepts.npz
+  oodgrid export {paths.texts(paths.RESULTS, "tiny", "concepts")} texts.parquet --force
   oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)"""
 
 
 def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
-    verb = _verb(verbs, "import", run_import, "bring in features that somebody else computed", shared, IMPORT_EXAMPLES)
-    formats = ("tip-adapter", "npz", "npy", "safetensors", "parquet", "clip-retrieval", "text", "experiment")
-    verb.add_argument("format", choices=formats)
-    verb.add_argument("source", type=Path, help="folder (tip-adapter, clip-retrieval), file, or experiment")
-    verb.add_argument("--backbone", help="name under which configs know the encoder")
-    verb.add_argument("--dataset", help="name under which configs know the dataset")
-    verb.add_argument(
-        "--split", default="test", choices=("train", "val", "test"), help="what the rows are; default test"
-    )
-    verb.add_argument(
-        "--test", default="test", help="tip-adapter: what becomes the test split (test, val, keys_4shots)"
-    )
-    verb.add_argument(
-        "--labels", type=Path, metavar="FILE", help="npy: .npy, .csv, or text with one whole number a line"
-    )
-    verb.add_argument("--paths", type=Path, metavar="FILE", help="npy: text with the name of each image")
-    verb.add_argument("--label", metavar="COLUMN", help="clip-retrieval: column of labels, or folder")
-    verb.add_argument("--label-list", metavar="NAME", help="text, in place of --dataset: labels for a score")
-    verb.add_argument("--classnames", type=Path, metavar="FILE", help="text: JSON or text file with the names")
-    verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
+    verb = verbs.add_parser(
+        "import", help="bring in features that somebody else computed", epilog=f"example:\n  {IMPORT_EXAMPLES}",
+        description="Bring in features that somebody else computed.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    formats = verb.add_subparsers(required=True, metavar="FORMAT")
+    _import_formats(formats, shared)
+    experiment = formats.add_parser("experiment", help="all that an experiment imports", parents=[shared])
+    experiment.add_argument("source", type=Path, metavar="CONFIG", help="as experiments/clip-b32-features.yaml")
+    experiment.set_defaults(run=run_import, format="experiment")
     export = _verb(
         verbs, "export", run_export, "write a feature or text file in another format", shared, EXPORT_EXAMPLES
     )
     export.add_argument("file", type=Path, help="a .h5 file of results")
     export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
     export.add_argument("--force", action="store_true", help="write over what is there")
+
+
+def _import_formats(formats: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    named = Parser(add_help=False, parents=[shared])
+    named.add_argument("--backbone", metavar="NAME", help="under which configs know the encoder")
+    named.add_argument("--dataset", metavar="NAME", help="under which configs know the dataset")
+    of_split = Parser(add_help=False, parents=[named])
+    of_split.add_argument("--split", default="test", choices=("train", "val", "test"),
+                          help="what the rows are; default: test")  # fmt: skip
+
+    def add(name: str, what: str, parent: Parser, source: str) -> argparse.ArgumentParser:
+        parser = formats.add_parser(name, help=what, description=f"Import {what}.", parents=[parent])
+        parser.add_argument("source", type=Path, help=source)
+        parser.set_defaults(run=run_import, format=name, label_list=None)
+        return parser
+
+    tip = add("tip-adapter", "the caches of Tip-Adapter's code", named, "their folder")
+    tip.add_argument("--test", default="test", help="what becomes the test split (test, val, keys_4shots)")
+    for name in ("npz", "safetensors", "parquet"):
+        add(name, f"image_features and labels of a .{name} file", of_split, "the file")
+    npy = add("npy", "one array of features", of_split, ".npy, or a tensor in a .pt file")
+    npy.add_argument("--labels", type=Path, metavar="FILE", help=".npy, .csv, or text with one whole number a line")
+    npy.add_argument("--paths", type=Path, metavar="FILE", help="text with the name of each image")
+    clip = add("clip-retrieval", "what clip-retrieval wrote", of_split, "its folder")
+    clip.add_argument("--label", metavar="COLUMN", help="column of labels, or folder")
+    text = add("text", "features of texts", named, ".npy, or a tensor in a .pt file")
+    text.add_argument("--label-list", metavar="NAME", help="in place of --dataset: labels for a score")
+    text.add_argument("--classnames", type=Path, metavar="FILE", help="JSON or text file with the names")
+    text.add_argument("--template", default="a photo of a {}.", help="the prompt that was used")
 
 
 WORDNET_EXAMPLE = """\
@@ -150,7 +173,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics = _verb(verbs, "metrics", run_metrics, "metrics of anybody's own scores, higher = in-distribution", shared,
                     "oodgrid metrics --id id.csv --ood ood.csv --negate")  # fmt: skip
     metrics.add_argument("--id", required=True, type=Path, metavar="FILE",
-                         help=".npy, .csv, .csv.gz or .parquet; of a table in results/*/scores, one set and fit: "
+                         help=".npy, .csv, .csv.gz or .parquet; of a table of scores in results, one set and fit: "
                          "FILE@dataset=NAME,shots=N,seed=N")  # fmt: skip
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
@@ -168,16 +191,32 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     check.add_argument("file", type=Path, nargs="?", metavar="CONFIG", help="default: config.yaml")
     check.set_defaults(config=Path("config.yaml"))
     inspect = _verb(verbs, "inspect", run_inspect, "what a results file holds and where it comes from", shared,
-                    "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
+                    f"oodgrid inspect {FEATURES}")  # fmt: skip
     inspect.add_argument("file", type=Path)
     verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
-                   "oodgrid verify results/demo\n  oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
+                   f"oodgrid verify {FEATURES.parents[1]}/*/*.h5 --sources")  # fmt: skip
     verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
+    _add_kept(verbs, shared)
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,
           "oodgrid unlock")  # fmt: skip
+
+
+KEPT_EXAMPLE = """\
+oodgrid kept gc            (says what it would remove)
+  oodgrid kept gc --yes      (removes it)"""
+
+
+def _add_kept(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "what finished work takes in results/kept, and removing what nobody uses"
+    parts = verbs.add_parser("kept", help=what, description=what[0].upper() + what[1:] + ".").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    _verb(parts, "du", run_kept_du, "how much there is, by stage and by experiment", shared, "oodgrid kept du")
+    collect = _verb(parts, "gc", run_kept_gc, "remove the work that no result points to", shared, KEPT_EXAMPLE)
+    collect.add_argument("--yes", action="store_true", help="remove it; without, only say what would go")
 
 
 def _verb(

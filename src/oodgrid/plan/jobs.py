@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart
+from oodgrid.services import without
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,15 @@ class PlannedConfig:
     def of(cls, results: Path, experiment: str, config: Mapping[str, Any]) -> PlannedConfig:
         """Return the file of a configuration as Snakemake read it, with what its command line changed."""
         text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
-        return cls(results / experiment / "configs" / f"{_name(text.encode())}.yaml", text)
+        return cls(paths.planned(results, experiment, _name(text.encode())), text)
 
     def write(self) -> None:
-        """Write the file, unless it is there and whole."""
+        """Write the file, or where it is there and whole set its time: the last one planned is the newest."""
         if not self.path.exists() or self.path.read_bytes() != self.text.encode():
             with store.atomic(self.path) as beside:
                 beside.write_bytes(self.text.encode())
+        else:
+            without("new times", self.path.parent, lambda: os.utime(self.path))
 
 
 def check_planned(path: Path) -> None:
@@ -50,7 +54,7 @@ def check_planned(path: Path) -> None:
     Raises:
         OodgridError: Its content is not that by which it is named, or it is gone.
     """
-    if path.parent.name != "configs" or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
+    if path.parent.name != paths.CONFIGS or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
         return
     if not path.is_file():
         raise OodgridError(f"{path}, by which this job was planned, is gone: run snakemake again")
