@@ -130,6 +130,11 @@ def normalise(features: np.ndarray) -> np.ndarray:
     return features / np.where(norms == 0, 1, norms)
 
 
+def text_prototypes(embeddings: np.ndarray) -> np.ndarray:
+    """Return the normalised mean over T templates of the normalised embeddings (T, K, D), shape (K, D)."""
+    return normalise(normalise(embeddings).mean(axis=0))
+
+
 def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the normalised mean of the normalised features of each class, shape (K, D).
 

@@ -24,9 +24,9 @@ from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from oodgrid.evaluate.metrics import RATES, Counts, auroc
+from oodgrid.evaluate.metrics import RATES, Counts, auroc, count_scores, metrics_from_counts
 
 TAILS = (0.025, 0.975)
 BOUNDED = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
@@ -125,3 +125,23 @@ def intervals(counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, f
     return {
         f"{name}_{end}": float(x) for name, pair in bounds.items() for end, x in zip(("lo", "hi"), pair, strict=True)
     }
+
+
+def all_metrics(id_scores: ArrayLike, ood_scores: ArrayLike, *, repeats: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Return all that metrics.parquet says of a pair of sets: counts, rates and the ends of their 95 % intervals.
+
+    Args:
+        id_scores: Scores of the ID samples, higher for more in-distribution, shape (N,).
+        ood_scores: Scores of the OOD samples, shape (M,).
+        repeats: Bootstrap repeats, see `intervals`.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        `n_id`, `n_ood` and, as fractions, `COLUMNS`.
+
+    Raises:
+        OodgridError: A side is not one-dimensional, numeric, non-empty and finite; the message names the side.
+    """
+    counts = count_scores(id_scores, ood_scores)
+    found = metrics_from_counts(counts) | intervals(counts, repeats, seed)
+    return {name: found[name] for name in ("n_id", "n_ood", *COLUMNS)}

@@ -16,7 +16,7 @@ from oodgrid import grid, paths, store
 from oodgrid.config import Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
-from oodgrid.evaluate.intervals import COLUMNS, intervals
+from oodgrid.evaluate.intervals import COLUMNS, all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
@@ -180,8 +180,7 @@ class _ScoreTable:
         return store.read_json(self.kept.get({"parts": parts, "scores": scores, "code": self.code}, ".json", compute))
 
     def _compare(self, fit: dict[str, Any], ood: str, score: str) -> dict[str, float]:
-        counts = count_scores(*self._values(fit, ood, score))
-        return metrics_from_counts(counts) | intervals(counts)
+        return all_metrics(*self._values(fit, ood, score))
 
 
 class _StreamTable(_ScoreTable):
