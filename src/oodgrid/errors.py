@@ -22,7 +22,7 @@ MENDS = {
 }
 # Modules that come with an extra of the package; without it the rest works.
 EXTRAS = {
-    **dict.fromkeys(("torch", "torchvision", "open_clip", "timm", "PIL"), "encode"),
+    **dict.fromkeys(("torch", "torchvision", "open_clip", "timm"), "encode"),
     **dict.fromkeys(("snakemake", "psutil"), "workflow"),
     "datasets": "hf",
 }

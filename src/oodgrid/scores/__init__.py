@@ -46,7 +46,7 @@ import numpy as np
 
 from oodgrid import cache, registry
 from oodgrid.config import Choice
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, unknown
 from oodgrid.scores import arguments, documentation
 from oodgrid.scores.blocks import compute_all
 
@@ -130,10 +130,13 @@ def all_scores(
         OodgridError: An array is none or does not fit another, or a name is none of a score.
     """
     arrays = {name: value for name, value in locals().items() if name in arguments.EVERY and value is not None}
+    _check_lists(lists)
     if method is not None:
-        arrays = method.arrays(features) | arrays
+        arrays = arrays | method.arrays(arrays.pop("features", None))
     elif features is not None:
         arrays["features"] = cache.of_images(features)
+    if "features" not in arrays and "logits" not in arrays:
+        raise OodgridError("all_scores: give features or logits of the samples")
     file = features if isinstance(features, str | PathLike) else None
     return AllScores(*compute_all(list(_choices(names)), arrays, lists, "all_scores", file))
 
@@ -142,7 +145,17 @@ def _choices(names: Iterable[str | Mapping[str, Any]] | None) -> Iterator[Choice
     for given in registry.entries("score") if names is None else names:
         name, params = (given, {}) if isinstance(given, str) else (given.get("name"), dict(given))
         params.pop("name", None)
-        yield Choice(name=str(name), **registry.check_params("score", str(name), params))
+        choice = Choice(name=str(name), **registry.check_params("score", str(name), params))
+        if named := [each for each in registry.find("score", choice.name).label_lists if each in choice.params]:
+            raise OodgridError(f"score {name}: {named[0]} is a list of texts: give it as {named[0]}=, an array (L, D)")
+        yield choice
+
+
+def _check_lists(lists: Iterable[str]) -> None:
+    known = {name for entry in registry.entries("score").values() for name in entry.label_lists}
+    for name in lists:
+        if name not in known:
+            raise unknown("argument of all_scores", name, {*known, *arguments.EVERY, "names", "method"})
 
 
 @functools.cache
@@ -163,7 +176,9 @@ def _function(name: str) -> Callable[..., np.ndarray]:
         choice = Choice(name=name, **registry.check_params("score", name, params))
         values, skipped = compute_all([choice], arrays, lists, f"score {name}")
         if skipped:
-            raise OodgridError(f"score {name}: {skipped.popitem()[1]}")
+            reason = skipped.popitem()[1]
+            unsaid = "logits" in reason and "train_logits" in set(signature.parameters) - set(arrays)
+            raise OodgridError(f"score {name}: {reason}{'; give train_logits' * unsaid}")
         return values.popitem()[1]
 
     score.__name__ = score.__qualname__ = name
