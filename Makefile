@@ -1,5 +1,5 @@
 # make run    everything on a fresh machine: environment, package, default experiment (CONFIG=FILE: another)
-# make test   the same environment, then checks and tests
+# make test   the same environment, then checks and tests (test-long: long campaigns; coverage: lines that no test runs)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; pwd) | c
 # Programs are started through python: in a folder named a$(b), the shell lines of pip's scripts would be expanded.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-long lint schema tiny-clip clean
+.PHONY: run test test-long coverage lint schema tiny-clip clean
 
 run: $(STAMP)
 	@python -m oodgrid unlock
@@ -22,6 +22,10 @@ test: $(STAMP) lint
 
 test-long: $(STAMP)
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
+
+# Which lines no test runs; not part of `test`, which it makes slower. Jobs of whole runs are not counted.
+coverage: $(STAMP)
+	python -m pytest -n auto --dist loadfile -m "not slow" --cov --cov-report=term --cov-report=html:build/coverage
 
 lint: $(STAMP)
 	python -m ruff check .
