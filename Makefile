@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; pwd) | c
 # Programs are started through python: in a folder named a$(b), the shell lines of pip's scripts would be expanded.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-long coverage lint schema tiny-clip clean
+.PHONY: run test test-long test-slurm coverage lint schema tiny-clip clean
 
 run: $(STAMP)
 	@python -m oodgrid unlock
@@ -18,14 +18,17 @@ run: $(STAMP)
 	python -m snakemake --cores $(CORES) $(if $(CONFIG),--configfile "$(CONFIG)")
 
 test: $(STAMP) lint
-	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
 test-long: $(STAMP)
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
 
 # Which lines no test runs; not part of `test`, which it makes slower. Jobs of whole runs are not counted.
 coverage: $(STAMP)
-	python -m pytest -n auto --dist loadfile -m "not slow" --cov --cov-report=term --cov-report=html:build/coverage
+	python -m pytest -n auto --dist loadfile -m "not slow and not slurm" --cov --cov-report=term --cov-report=html:build/coverage
+
+test-slurm: $(STAMP)
+	python -m pytest -m slurm
 
 lint: $(STAMP)
 	python -m ruff check .
@@ -33,6 +36,7 @@ lint: $(STAMP)
 	python -m snakefmt --check Snakefile workflow
 	python -m snakemake --lint
 	lint-imports
+	python -m mypy
 
 schema: $(STAMP)
 	python -m oodgrid schema > workflow/schemas/config.schema.json

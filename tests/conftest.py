@@ -6,6 +6,11 @@ import json
 import os
 from pathlib import Path
 
+# One thread for each worker, before NumPy and torch start theirs: two workers with two each on two cores wait for one
+# another (one test of GalLoP: 153 s instead of 8).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import yaml

@@ -39,6 +39,17 @@ def remade(path, change):
     seal.write_seal(path, places, checksums)
 
 
+def without(path, part):
+    """Make an HDF5 file and its seal anew without one array: libhdf5 2.0 once crashed on deleting it in place."""
+    beside = path.with_name("beside.h5")
+    with h5py.File(path) as old, h5py.File(beside, "w", userblock_size=seal.USER_BLOCK) as new:
+        new.attrs.update(old.attrs)
+        for name in old.keys() - {part}:
+            old.copy(name, new)
+    beside.rename(path)
+    remade(path, lambda file: None)
+
+
 def same_features(one, other):
     return (
         np.array_equal(one.image_features, other.image_features)
@@ -392,7 +403,7 @@ def test_edited_hdf5_is_refused(tmp_path, make_features):
 @pytest.mark.parametrize("part", ["labels", "paths", "sha256"])
 def test_a_missing_array_is_one_line(tmp_path, make_features, part):
     store.write_features(tmp_path / "f.h5", make_features())
-    remade(tmp_path / "f.h5", lambda file: file.__delitem__(part))
+    without(tmp_path / "f.h5", part)
     line = failure(store.read_features, tmp_path / "f.h5")
     assert "damaged" in line
     assert part in line

@@ -147,14 +147,16 @@ class Fitted:
         Raises:
             OodgridError: They are no such arrays.
         """
-        if self.leaves != "logits":
+        if self.weights is not None:
             made = normalise(self.transform(features).astype(np.float64)) @ self.weights.T
             return made if self.bias is None else made + self.bias
         found = self._features(features)
-        if self.classifier.local_logits is None:
+        if self.classifier.logits is not None:
             return _by_batches(self.classifier.logits, found).astype(np.float64)
+        make = self.classifier.local_logits
+        assert make is not None, "a method that leaves logits makes them of features, or of patches too"
         blocks = self._local_blocks(features, local_features)
-        parts = [self.classifier.local_logits(found[first : first + len(part)], part) for first, part in blocks]
+        parts = [make(found[first : first + len(part)], part) for first, part in blocks]
         return np.concatenate(parts).astype(np.float32).astype(np.float64)
 
     def predict(self, features: Any, local_features: Any = None) -> np.ndarray:
@@ -209,7 +211,7 @@ def _function(name: str) -> Callable[..., Fitted]:
     method.__name__ = method.__qualname__ = name
     args = "\n".join(f"    {each}: {SAID[each]}" for each in signature.parameters if each in SAID)
     method.__doc__ = f"{inspect.getdoc(entry.make)}\n\nArgs:\n{args}\n\nSee {entry.paper}."
-    method.__signature__ = signature
+    method.__signature__ = signature  # type: ignore[attr-defined]
     return method
 
 

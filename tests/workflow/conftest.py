@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("src", "workflow", "profiles", "experiments", "Snakefile", "config.yaml")
@@ -56,23 +59,77 @@ class Clone:
         return pl.read_parquet(self.folder / "results" / experiment / "metrics.parquet")
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """What many tests begin with, made once, whichever worker needs it first, and copied with its times."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
+
+    def copied(name: str, make: Callable[[Clone], object], at: Path) -> Clone:
+        first = folder / name
+        with FileLock(folder / f"{name}.lock"):
+            if not first.exists():
+                shutil.rmtree(at, ignore_errors=True)
+                make(Clone(at))
+                at.rename(first)
+        subprocess.run(["cp", "-a", first, at], check=True)  # -a: hard links stay hard links
+        return Clone(at)
+
+    return copied
+
+
 @pytest.fixture
-def clone(tmp_path: Path) -> Clone:
-    folder = tmp_path / "clone"
-    folder.mkdir()
+def clone(built, tmp_path: Path) -> Clone:
+    """The project as a user clones it."""
+    return built("clone", clone_of_project, tmp_path / "clone")
+
+
+def clone_of_project(clone: Clone) -> None:
+    clone.folder.mkdir()
     for part in PARTS:
         source = ROOT / part
-        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=ignore)
-        else:
-            shutil.copy(source, folder / part)
-    return Clone(folder)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, clone.folder / part)
+
+
+EXPERIMENT = {
+    "experiment": "mini",
+    "backbones": ["clip-vit-b32"],
+    "id_datasets": [
+        {
+            "name": "own",
+            "imported": {},
+            "text": "visual_prototypes",
+            "ood": {"near": [{"name": "other", "imported": {}}]},
+        }
+    ],
+    "methods": ["zero_shot", "prototype", "tip_adapter"],
+    "shots": [1, 2],
+    "seeds": [1],
+    "scores": ["mcm", "knn"],
+}
 
 
 @pytest.fixture
-def imported(clone: Clone) -> tuple[Clone, dict]:
+def imported(built, tmp_path: Path) -> tuple[Clone, dict]:
     """A clone with small imported features: everything but encoding, in seconds and without torch."""
+    return built("imported", _imported, tmp_path / "clone"), copy.deepcopy(EXPERIMENT)
+
+
+@pytest.fixture
+def evaluated(built, tmp_path: Path) -> tuple[Clone, dict]:
+    """The same after `snakemake metrics`."""
+    return built("evaluated", _evaluated, tmp_path / "clone"), copy.deepcopy(EXPERIMENT)
+
+
+@pytest.fixture
+def reported(built, tmp_path: Path) -> tuple[Clone, dict]:
+    """The same after `snakemake`."""
+    return built("reported", _reported, tmp_path / "clone"), copy.deepcopy(EXPERIMENT)
+
+
+def _imported(clone: Clone) -> None:
+    clone_of_project(clone)
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(5, 16))
     for split, count in (("train", 6), ("val", 3), ("test", 20)):
@@ -80,24 +137,17 @@ def imported(clone: Clone) -> tuple[Clone, dict]:
         _import(clone, "own", split, centres[labels] + rng.normal(size=(len(labels), 16)), labels)
     for name in ("other", "another"):
         _import(clone, name, "test", rng.normal(size=(60, 16)), np.full(60, -1))
-    experiment = {
-        "experiment": "mini",
-        "backbones": ["clip-vit-b32"],
-        "id_datasets": [
-            {
-                "name": "own",
-                "imported": {},
-                "text": "visual_prototypes",
-                "ood": {"near": [{"name": "other", "imported": {}}]},
-            }
-        ],
-        "methods": ["zero_shot", "prototype", "tip_adapter"],
-        "shots": [1, 2],
-        "seeds": [1],
-        "scores": ["mcm", "knn"],
-    }
-    clone.write(experiment)
-    return clone, experiment
+    clone.write(EXPERIMENT)
+
+
+def _evaluated(clone: Clone) -> None:
+    _imported(clone)
+    clone.snakemake("metrics")
+
+
+def _reported(clone: Clone) -> None:
+    _imported(clone)
+    clone.snakemake()
 
 
 def _import(clone: Clone, name: str, split: str, features: np.ndarray, labels: np.ndarray) -> None:

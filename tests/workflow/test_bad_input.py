@@ -86,9 +86,8 @@ def _truncate(path):
 
 
 @pytest.mark.parametrize("damage", [_flip, _truncate])
-def test_a_damaged_feature_file_is_named_and_kept_work_stays(imported, damage):
-    clone, _ = imported
-    clone.snakemake("metrics")
+def test_a_damaged_feature_file_is_named_and_kept_work_stays(evaluated, damage):
+    clone, _ = evaluated
     kept = clone.times("kept/**/*.*")
     damage(clone.folder / "results" / FEATURES / "other" / "test.h5")
     output = clone.snakemake("metrics", "--forcerun", "score", ok=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from oodgrid import store
+from tests.workflow.conftest import clone_of_project
 
 pytest.importorskip("torch")
 
@@ -20,31 +22,49 @@ def picture(seed):
     return file.getvalue()
 
 
+EXPERIMENT = {
+    "experiment": "mini",
+    "backbones": ["tiny"],
+    "id_datasets": [
+        {
+            "name": "photos",
+            "folder": "photos",
+            "splits": {"train": 8, "val": 4},
+            "ood": {"far": [{"name": "noise", "generated": {"kind": "noise", "images": 90}}]},
+        }
+    ],
+    "methods": ["zero_shot", "tip_adapter"],
+    "shots": [2],
+    "seeds": [1],
+    "scores": ["mcm"],
+}
+
+
 @pytest.fixture
 def photos(clone):
     """A clone with two class folders of images, and an experiment on them through the tiny CLIP."""
+    _photographed(clone)
+    return clone, copy.deepcopy(EXPERIMENT)
+
+
+@pytest.fixture
+def evaluated(built, tmp_path):
+    """The same after `snakemake metrics`."""
+    return built("photos", _evaluated, tmp_path / "clone"), copy.deepcopy(EXPERIMENT)
+
+
+def _photographed(clone):
     for k in range(160):
         path = clone.folder / "photos" / ("red circle" if k % 2 else "blue square") / f"{k:03}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture(k))
-    experiment = {
-        "experiment": "mini",
-        "backbones": ["tiny"],
-        "id_datasets": [
-            {
-                "name": "photos",
-                "folder": "photos",
-                "splits": {"train": 8, "val": 4},
-                "ood": {"far": [{"name": "noise", "generated": {"kind": "noise", "images": 90}}]},
-            }
-        ],
-        "methods": ["zero_shot", "tip_adapter"],
-        "shots": [2],
-        "seeds": [1],
-        "scores": ["mcm"],
-    }
-    clone.write(experiment)
-    return clone, experiment
+    clone.write(EXPERIMENT)
+
+
+def _evaluated(clone):
+    clone_of_project(clone)
+    _photographed(clone)
+    clone.snakemake("metrics")
 
 
 def digests(clone):
@@ -117,9 +137,8 @@ def test_broken_images_are_left_out_only_where_asked_and_the_report_says_so(phot
     assert "lacks 1 broken images" in clone.snakemake(ok=False)
 
 
-def test_attempts_to_make_the_cache_lie(photos):
-    clone, experiment = photos
-    clone.snakemake("metrics")
+def test_attempts_to_make_the_cache_lie(evaluated):
+    clone, experiment = evaluated
     files = [str(path.relative_to(clone.folder)) for path in (clone.folder / "results/features").rglob("*.h5")]
     assert clone.run("oodgrid", "verify", *files, "--deep").count("ok ") == 4
     dataset, backbone = experiment["id_datasets"][0], {"name": "tiny", **TINY}
@@ -153,10 +172,9 @@ def test_attempts_to_make_the_cache_lie(photos):
     assert "does not fit" in clone.snakemake("metrics", ok=False)  # the texts are of the classes before
 
 
-def test_whoever_deletes_what_is_out_of_date_is_served_nothing_stale(photos):
+def test_whoever_deletes_what_is_out_of_date_is_served_nothing_stale(evaluated):
     """Snakemake alone takes no notice of a file that is missing behind results which are there."""
-    clone, experiment = photos
-    clone.snakemake("metrics")
+    clone, experiment = evaluated
     before = clone.metrics()["auroc"].to_list()
     for path in sorted((clone.folder / "photos").rglob("*.jpg")):
         path.write_bytes(picture(1000 + int(path.stem)))

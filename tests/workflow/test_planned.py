@@ -21,11 +21,14 @@ def other(first, **changes):
 
 
 def test_parsing_and_dry_runs_write_nothing(imported):
-    clone, experiment = imported
+    clone, _ = imported
     before = tree(clone)
     clone.snakemake("-n")
     assert tree(clone) == before
-    clone.snakemake()
+
+
+def test_nothing_but_a_run_writes_where_all_is_there(reported):
+    clone, experiment = reported
     before = tree(clone)
     clone.write(other(experiment), "other.yaml")
     for command in (["-n"], ["-n", "--configfile", "other.yaml"], ["--lint"], ["--summary"], ["--dag"], []):
@@ -33,10 +36,9 @@ def test_parsing_and_dry_runs_write_nothing(imported):
         assert tree(clone) == before, command
 
 
-def test_neither_a_dry_run_nor_an_edit_changes_what_a_run_computes(imported):
+def test_neither_a_dry_run_nor_an_edit_changes_what_a_run_computes(evaluated):
     """Jobs read a configuration that is named by its content, never the user's file."""
-    clone, experiment = imported
-    clone.snakemake("metrics")
+    clone, experiment = evaluated
     wanted = clone.metrics()
     clone.run("rm", "-r", "results/mini", "results/kept", ".snakemake")
     running = clone.start("snakemake", "--cores", "1", "metrics")
@@ -56,9 +58,8 @@ def test_neither_a_dry_run_nor_an_edit_changes_what_a_run_computes(imported):
     assert set(clone.metrics()["score"]) == {"mcm@T=0.03"}
 
 
-def test_jobs_refuse_a_planned_configuration_that_is_another_or_gone(imported):
-    clone, _ = imported
-    clone.snakemake("metrics")
+def test_jobs_refuse_a_planned_configuration_that_is_another_or_gone(evaluated):
+    clone, _ = evaluated
     (planned,) = (clone.folder / "results/mini").glob("configs/*.yaml")
     assert yaml.safe_load(planned.read_text()) == yaml.safe_load((clone.folder / "config.yaml").read_text())
     path = str(planned.relative_to(clone.folder))
@@ -88,7 +89,7 @@ def test_experiments_that_share_features_never_trigger_one_another(photos, first
     for name in ("photos", "noise"):
         assert "".join(runs).count(f"wrote results/features/tiny/{name}/test.h5") == 1
     before = tree(clone)
-    for file in (*order, *order):
+    for file in order:
         assert "Nothing to be done" in clone.snakemake("--configfile", file)
     assert tree(clone) == before
 
@@ -104,5 +105,5 @@ def test_experiments_that_share_features_run_at_once(photos):  # noqa: F811
         if process.returncode:
             assert "Directory cannot be locked" in output
             clone.snakemake("--configfile", file)
-    for file in files * 2:
+    for file in files:
         assert "Nothing to be done" in clone.snakemake("--configfile", file)

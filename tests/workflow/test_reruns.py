@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 
 
-def test_the_report_holds_every_row_and_a_second_run_does_nothing(imported):
-    clone, _ = imported
-    clone.snakemake()
+def test_the_report_holds_every_row_and_a_second_run_does_nothing(reported):
+    clone, _ = reported
     rows = clone.metrics()
     assert set(rows["method"]) == {"zero_shot", "prototype", "tip_adapter", "any"}
     assert rows.filter(pl.col("method") == "zero_shot")["status"].to_list() == ["skipped"]
@@ -23,9 +22,8 @@ def test_the_report_holds_every_row_and_a_second_run_does_nothing(imported):
     assert "Nothing to be done" in clone.snakemake()
 
 
-def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(imported):
-    clone, experiment = imported
-    clone.snakemake("metrics")
+def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(evaluated):
+    clone, experiment = evaluated
     fits, scores = clone.times("kept/fit/*/*"), clone.times("kept/score/*/*")
     manifests = clone.times("mini/adapted/**/fit.json")
 
@@ -44,9 +42,8 @@ def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(imported):
     assert len(after) == len(fits) + 8  # two methods x (3 shots x 2 seeds - 2)
 
 
-def test_damaged_kept_work_never_reaches_a_table_and_comes_back_as_the_error_says(imported):
-    clone, experiment = imported
-    clone.snakemake("metrics")
+def test_damaged_kept_work_never_reaches_a_table_and_comes_back_as_the_error_says(evaluated):
+    clone, experiment = evaluated
     whole = clone.metrics()
     for file in (clone.folder / "results/kept").rglob("*.*"):
         data = file.read_bytes()
@@ -62,9 +59,8 @@ def test_damaged_kept_work_never_reaches_a_table_and_comes_back_as_the_error_say
     assert same.equals(whole.filter(pl.col("score") != "energy"))
 
 
-def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(imported):
-    clone, _ = imported
-    clone.snakemake()
+def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(reported):
+    clone, _ = reported
     features, fits = clone.times("features/**/*.h5"), clone.times("mini/adapted/**/*.json")
     metrics = clone.times("mini/metrics.parquet")
 
@@ -82,9 +78,8 @@ def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(imported
     assert clone.times("features/**/*.h5") == features
 
 
-def test_a_fresh_clone_redraws_figures_from_the_two_committed_files(imported):
-    clone, _ = imported
-    clone.snakemake()
+def test_a_fresh_clone_redraws_figures_from_the_two_committed_files(reported):
+    clone, _ = reported
     results = clone.folder / "results"
     kept = {name: (results / "mini" / name).read_bytes() for name in ("metrics.parquet", "curves.parquet")}
     shutil.rmtree(results)
@@ -97,9 +92,8 @@ def test_a_fresh_clone_redraws_figures_from_the_two_committed_files(imported):
     assert not (results / "features").exists()
 
 
-def test_the_report_refuses_metrics_that_lack_what_the_config_wants(imported):
-    clone, _ = imported
-    clone.snakemake("metrics")
+def test_the_report_refuses_metrics_that_lack_what_the_config_wants(evaluated):
+    clone, _ = evaluated
     table = clone.folder / "results/mini/metrics.parquet"
     content = table.read_bytes()
     pl.read_parquet(table).filter(pl.col("shots") != 2).write_parquet(table)
@@ -110,9 +104,8 @@ def test_the_report_refuses_metrics_that_lack_what_the_config_wants(imported):
     assert "wrote" in clone.run("oodgrid", "report")
 
 
-def test_moving_the_clone_reruns_nothing(imported, tmp_path):
-    clone, _ = imported
-    clone.snakemake()
+def test_moving_the_clone_reruns_nothing(reported, tmp_path):
+    clone, _ = reported
     moved = tmp_path / "moved"
     clone.folder.rename(moved)
     clone.folder = moved
@@ -121,9 +114,8 @@ def test_moving_the_clone_reruns_nothing(imported, tmp_path):
 
 
 @pytest.mark.slow
-def test_files_of_the_future_stop_a_run_before_its_first_job_and_the_command_that_it_names_mends_them(imported):
-    clone, experiment = imported
-    clone.snakemake("metrics")
+def test_files_of_the_future_stop_a_run_before_its_first_job_and_the_command_that_it_names_mends_them(evaluated):
+    clone, experiment = evaluated
     ahead = time.time() + 86400
     for file in (clone.folder / "results").rglob("*.*"):
         os.utime(file, (ahead, ahead))  # as a day ago, when the clock was ahead

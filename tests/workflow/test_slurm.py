@@ -47,7 +47,7 @@ def rule_of(job):
     return re.match(r"rule_(\w+?)(_wildcards_.*)?$", job["Comment"])[1]
 
 
-@pytest.mark.slow
+@pytest.mark.slurm
 def test_the_documented_command_runs_an_experiment_and_no_other_command_runs_it_again(clone, typed):
     clone.write(EXPERIMENT, "experiments/mini.yaml")
     this = (*DOCUMENTED, "--configfile", "experiments/mini.yaml")
@@ -71,7 +71,7 @@ def test_the_documented_command_runs_an_experiment_and_no_other_command_runs_it_
     assert "Nothing to be done" in typed(*this, "--cores", "1")
 
 
-@pytest.mark.slow
+@pytest.mark.slurm
 def test_a_failing_job_is_named_with_its_log_and_tried_again_with_more_memory(imported, typed):
     clone, _ = imported
     clone.edit("src/oodgrid/adapt/methods/prototype.py", "return Learned(", "raise MemoryError('!') or (")

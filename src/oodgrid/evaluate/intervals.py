@@ -20,6 +20,7 @@ population has none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import sqrt
 from statistics import NormalDist
 
@@ -117,7 +118,7 @@ def intervals(counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, f
         `auroc_lo`, `auroc_hi`, and the same for `fpr95_id_pos` and `fpr95_ood_pos`, as fractions.
     """
     rng = np.random.default_rng(seed)
-    bounds = {
+    bounds: dict[str, Iterable[float]] = {
         "auroc": auroc_interval(counts),
         "fpr95_id_pos": np.quantile(bootstrap_fpr95_id_pos(counts, repeats, rng), TAILS),
         "fpr95_ood_pos": np.quantile(bootstrap_fpr95_ood_pos(counts, repeats, rng), TAILS),

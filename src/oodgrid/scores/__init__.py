@@ -183,5 +183,5 @@ def _function(name: str) -> Callable[..., np.ndarray]:
 
     score.__name__ = score.__qualname__ = name
     score.__doc__ = documentation.docstring(entry)
-    score.__signature__ = signature
+    score.__signature__ = signature  # type: ignore[attr-defined]
     return score

@@ -61,8 +61,8 @@ def compute_all(
 
 
 def _column(choice: Choice, texts: dict[str, Any]) -> Column:
-    lists = dict.fromkeys(registry.find("score", choice.name).label_lists)
-    return Column(choice.model_copy(update={name: name for name in lists}), _lacking, texts)
+    lists = {name: name for name in registry.find("score", choice.name).label_lists}
+    return Column(choice.model_copy(update=lists), _lacking, texts)
 
 
 def _lacking(need: str) -> str:
@@ -92,7 +92,7 @@ def _blocks(given: dict[str, Any], rows: int | None) -> Iterator[dict[str, Any]]
 def _local_blocks(given: dict[str, Any], file: str | PathLike[str] | None) -> Iterator[dict[str, Any]]:
     """Yield the same with the local logits that the classifier makes of a file's local features."""
     head = given.get("head")
-    if head is None or "local_features" not in store.array_shapes(Path(file)):
+    if file is None or head is None or "local_features" not in store.array_shapes(Path(file)):
         yield _block(given, slice(0, ROWS))
         return
     for first, local in store.read_local_features(Path(file)):
