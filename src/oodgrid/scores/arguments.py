@@ -107,7 +107,9 @@ def inputs(arrays: Mapping[str, Any], lists: Mapping[str, Any], what: str) -> tu
         if given is not None and name in EVERY and not name.endswith("labels")
     }
     texts = {name: _label_list(shapes, name, given) for name, given in lists.items()}
-    inputs: dict[str, Any] = {name: found[name] for name in ("logits", "negative_logits", "local_logits") if name in found}
+    inputs: dict[str, Any] = {
+        name: found[name] for name in ("logits", "negative_logits", "local_logits") if name in found
+    }
     if "features" in found:
         inputs["features"] = normalise(found["features"])
     if "class_texts" in found:

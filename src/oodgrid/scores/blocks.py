@@ -56,7 +56,7 @@ def compute_all(
     _fill(plain, _blocks(given, ROWS))
     _fill(streams, _blocks(given, None))
     _fill(local, _local_blocks(given, file))
-    skipped |= {name: column.skipped for name, column in columns.items() if column.skipped}
+    skipped |= {name: str(column.skipped) for name, column in columns.items() if column.skipped}
     return {name: column.values() for name, column in columns.items() if not column.skipped}, skipped
 
 
