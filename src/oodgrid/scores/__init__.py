@@ -166,12 +166,12 @@ def _function(name: str) -> Callable[..., np.ndarray]:
         OodgridError: There is none of that name.
     """
     entry = registry.find("score", name)
-    signature = documentation.signature(entry)
+    signature, texts = documentation.signature(entry), entry.label_lists
 
     def score(*positional: Any, **named: Any) -> np.ndarray:
         given = signature.bind(*positional, **named).arguments
         arrays = {key: value for key, value in given.items() if key in arguments.EVERY}
-        lists = {key: value for key, value in given.items() if key in entry.label_lists}
+        lists = {key: value for key, value in given.items() if key in texts}
         params = {key: value for key, value in given.items() if key not in arrays and key not in lists}
         choice = Choice(name=name, **registry.check_params("score", name, params))
         values, skipped = compute_all([choice], arrays, lists, f"score {name}")
