@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import oodgrid
-from oodgrid.identity import code_files, code_fingerprint, differences, digest
+from oodgrid.identity import _sources, code_files, code_fingerprint, differences, digest
 
 PLAIN = """
 import math
@@ -42,6 +42,7 @@ def fingerprint(tmp_path, monkeypatch):
             del sys.modules[name]
         importlib.invalidate_caches()
         code_fingerprint.cache_clear()
+        _sources.cache_clear()
         return code_fingerprint(f"house.{asked}")
 
     return make

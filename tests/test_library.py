@@ -273,6 +273,9 @@ def test_a_file_gives_features_and_patches(tmp_path, make_features):
     )
     np.testing.assert_allclose(found["gl_mcm"], scores.gl_mcm(logits, unit @ weights.T), rtol=1e-6)
     np.testing.assert_array_equal(found["mcm"], scores.all_scores(features, weights=weights, names=["mcm"])[0]["mcm"])
+    for given in (path, str(path), features, features.image_features):
+        alone = scores.nci(given, weights, path, features.labels)
+        np.testing.assert_array_equal(alone, scores.nci(given, weights, features.image_features, features.labels))
     _, skipped = scores.all_scores(features, weights=weights, names=["gl_mcm"])
     assert skipped["gl_mcm"] == "it needs local_logits: give local_logits"
 

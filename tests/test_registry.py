@@ -7,6 +7,7 @@ import pytest
 
 from oodgrid import registry
 from oodgrid.errors import OodgridError
+from oodgrid.identity import code_files
 
 
 def entries():
@@ -128,9 +129,34 @@ def test_the_fit_code_of_methods_differs_and_stays():
     assert registry.fit_code("coop") != registry.fit_code("zero_shot")
 
 
+def test_the_code_of_a_score_is_its_own_and_what_all_share():
+    assert len({registry.score_code(name) for name in ("mcm", "knn", "mahalanobis")}) == 3
+    files = {
+        file.name for file in code_files("oodgrid.score.run", registry.find("score", "mahalanobis").make.__module__)
+    }
+    assert {"mahalanobis.py", "gaussians.py", "compute.py", "inputs.py"} <= files
+    assert not {"mcm.py", "knn.py", "mining.py"} & files
+
+
+def test_what_is_found_by_its_name_imports_its_own_module_alone():
+    code = (
+        "import sys; from oodgrid import registry; registry.find('score', 'mcm');"
+        "print([m for m in sys.modules if m.startswith('oodgrid.score.scores.')])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "['oodgrid.score.scores.mcm']"
+
+
 def test_looking_at_everything_imports_no_torch():
     code = (
         "import sys; from oodgrid import registry; [registry.entries(k) for k in registry.PACKAGES];"
         "print([m for m in ('torch', 'open_clip', 'torchvision', 'matplotlib') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_all_methods_in_a_fresh_process_import_none_of_the_heavy_libraries():
+    """Validating a configuration does it, in every job of a run."""
+    code = "import sys; from oodgrid import registry; registry.entries('method'); print(*sys.modules)"
+    imported = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "oodgrid.adapt.methods.coop" in imported
+    assert not {"torch", "scipy", "polars", "sklearn", "open_clip", "h5py"} & set(imported)

@@ -32,6 +32,10 @@ class OodgridError(Exception):
     """A mistake in what the user gave. Its message is one line; the command line prints it without a traceback."""
 
 
+class Skip(Exception):
+    """A method or score that makes no sense where it is asked for; its message is the reason that the results show."""
+
+
 class Mistakes(OodgridError):
     """Several mistakes that were found at once, one line each."""
 

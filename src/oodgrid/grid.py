@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from oodgrid import registry
 from oodgrid.config import ANY, Choice, Experiment
+
+KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_dataset")  # of a row of metrics.parquet
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,18 @@ def transductive(score: Choice) -> bool:
     return registry.find("score", score.name).transductive
 
 
-def rows(experiment: Experiment) -> Iterator[dict[str, str | int]]:
-    """Yield the key of every row that metrics.parquet must hold, in the order of the configuration."""
+def rows(experiment: Experiment) -> Iterator[tuple[str, str, str, int, int, str, str]]:
+    """Yield the key of every row that metrics.parquet must hold, as `KEYS`, in the order of the configuration."""
     for backbone in experiment.backbones:
         for id_dataset in experiment.id_datasets:
+            oods = [ood.name for _, ood in id_dataset.pairs()]
             for method in methods(experiment):
-                for unit in units(experiment, method):
-                    for score in scores(experiment, method):
-                        for _, ood in id_dataset.pairs():
-                            yield {
-                                "backbone": backbone.name,
-                                "id_dataset": id_dataset.name,
-                                "method": method,
-                                "shots": unit.shots,
-                                "seed": unit.seed,
-                                "score": score.listed("score"),
-                                "ood_dataset": ood.name,
-                            }
+                listed = [score.listed("score") for score in scores(experiment, method)]
+                for unit, score, ood in product(units(experiment, method), listed, oods):
+                    yield backbone.name, id_dataset.name, method, unit.shots, unit.seed, score, ood
+
+
+def count_rows(experiment: Experiment) -> int:
+    """Return how many rows metrics.parquet must hold."""
+    of_each = sum(len(units(experiment, method)) * len(scores(experiment, method)) for method in methods(experiment))
+    return of_each * len(experiment.backbones) * sum(len(list(each.pairs())) for each in experiment.id_datasets)

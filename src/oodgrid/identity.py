@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
+
+SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.vectors")  # of the ground floor: they decide numbers too
+IMPORTING = ("import_module", "__import__")  # functions that import
 
 
 def digest(thing: Any) -> str:
@@ -51,6 +55,7 @@ def code_files(*modules: str) -> set[Path]:
     return found
 
 
+@cache
 def _sources(module: str) -> list[tuple[Path, str]]:
     """Return the files of a module, or of all modules below a package, each with the package that it belongs to.
 
@@ -80,19 +85,29 @@ def _read(file: Path) -> tuple[str, list[str]]:
 
 @cache
 def _parse(file: Path, size: int, time: int) -> tuple[str, list[str]]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    names = imported_names(tree)
+    text = file.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    by_call = any(name in text for name in IMPORTING)  # then expressions are looked at too, ten times as many
+    names = imported_names(ast.walk(tree) if by_call else _statements(tree))
     return ast.unparse(_without_docstrings(tree)), names
 
 
-def imported_names(tree: ast.Module) -> list[str]:
-    """Return the dotted names of all that code imports, in functions too; relative ones begin with their dots.
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements within a module or a statement, at any depth, and the branches that they stand in."""
+    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for each in getattr(node, part, ()):
+            yield each
+            yield from _statements(each)
+
+
+def imported_names(nodes: Iterable[ast.AST]) -> list[str]:
+    """Return the dotted names of all that the nodes of a syntax tree import; relative ones begin with their dots.
 
     `from a import b` gives a and a.b, which may be a module. `import_module` and `__import__` count where the name
     stands there as a literal.
     """
     found: list[str] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -100,7 +115,7 @@ def imported_names(tree: ast.Module) -> list[str]:
             found += [base, *(f"{base}{'.' * bool(node.module)}{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+            if called in IMPORTING and isinstance(node.args[0].value, str):
                 found.append(node.args[0].value)
     return found
 
@@ -108,11 +123,11 @@ def imported_names(tree: ast.Module) -> list[str]:
 def _followed(name: str, modules: tuple[str, ...]) -> bool:
     rooms = {".".join(module.split(".")[:2]) for module in modules}
     room = ".".join(name.split(".")[:2])
-    return name in ("oodgrid.fewshot", "oodgrid.labels") or (room in rooms and name != room)
+    return name in SHARED or (room in rooms and name != room)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
+    for node in [tree, *_statements(tree)]:
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if ast.get_docstring(node, clean=False) is not None:

@@ -1,4 +1,4 @@
-"""What a label is: the index of a class, or -1 where a sample has none. One rule for all who read labels."""
+"""What a label is: the index of a class, or -1 where a sample has none; and when two classes have one name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ NO_CLASS = -1
 def has_class(labels: np.ndarray) -> np.ndarray:
     """Return which samples have a class, shape (N,), bool, of labels (N,)."""
     return labels != NO_CLASS
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a class as it is compared with others: in lower case, with blanks for underscores."""
+    return name.lower().replace("_", " ").strip()
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float | None:

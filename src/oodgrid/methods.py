@@ -42,21 +42,12 @@ import numpy as np
 from oodgrid import cache, catalogue, registry, store
 from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import BATCH
-from oodgrid.adapt.contract import (
-    Classifier,
-    Diverged,
-    FitData,
-    Learned,
-    Skip,
-    TextSide,
-    check_finite,
-    normalise,
-    text_prototypes,
-)  # fmt: skip
+from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
 from oodgrid.edge import Shapes
-from oodgrid.errors import OodgridError, lacking
+from oodgrid.errors import OodgridError, Skip, lacking
 from oodgrid.labels import has_class
+from oodgrid.vectors import normalise
 
 __all__ = ["Fitted", "fit"]
 TEXT = {"text", "text_tower", "prototypes"}

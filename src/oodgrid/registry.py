@@ -1,8 +1,9 @@
 """What exists: fine-tuning methods and scores, each registered by a decorator in a file of its own.
 
-The registry knows no method and no score by name. It imports every module of the package where a kind
-lives, as a plug-in host does, and the decorators below fill it. Those modules must be cheap to import
-(numpy at most), because validating a configuration imports them all. `oodgrid.plugins` brings others.
+The registry knows no method and no score by name. A thing is looked for in the module of its name, and where all are
+wanted, every module of the package where a kind lives is imported, as a plug-in host does; the decorators below fill
+it. Those modules must be cheap to import (numpy at most): every job imports those that it names, and validating a
+configuration imports all that it names. `oodgrid.plugins` brings others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -27,7 +28,8 @@ UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
 # Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
 COLUMNS = ("dataset", "shots", "seed", "ood_dataset", "index", "path", "label", "prediction", "place")
-RESERVED = {"score": (*COLUMNS, "seal"), "method": ("any",)}
+ANY = "any"  # stands in place of a method for scores that do not depend on it
+RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
 RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
 LEAVES = ("prototypes", "features", "logits")
 LABEL_LIST = "label list"
@@ -88,17 +90,29 @@ class Entry:
         """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
 
-    @property
+    @cached_property
     def label_lists(self) -> tuple[str, ...]:
         """The parameters that name a list of labels, whose texts the score is given."""
         hints = get_type_hints(self.make, include_extras=True)
         return tuple(name for name in self.params if LABEL_LIST in getattr(hints.get(name), "__metadata__", ()))
 
-    @property
+    @cached_property
     def types(self) -> dict[str, Any]:
         """The types of the parameters; of one without a type, that of its default."""
         given = {name: Any if value is None else type(value) for name, value in self.params.items()}
         return given | get_type_hints(self.make, include_extras=True) | {"bank": BANK}
+
+    def adapter(self, parameter: str, strict: bool) -> TypeAdapter:
+        """Return what converts values of a parameter to its type; made at the first value of such a parameter."""
+        made = self._adapters.get((parameter, strict))
+        if made is None:
+            made = TypeAdapter(self.types[parameter], config=ConfigDict(strict=strict, allow_inf_nan=False))
+            self._adapters[parameter, strict] = made
+        return made
+
+    @cached_property
+    def _adapters(self) -> dict[tuple[str, bool], TypeAdapter]:
+        return {}
 
 
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
@@ -151,8 +165,13 @@ def entries(kind: str) -> dict[str, Entry]:
 
 @cache
 def _import_all(package: str) -> None:
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
+    for module in _modules(package):
+        importlib.import_module(f"{package}.{module}")
+
+
+@cache
+def _modules(package: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
 def load_plugin(file: Path) -> None:
@@ -172,12 +191,17 @@ def load_plugin(file: Path) -> None:
 
 
 def find(kind: str, name: str) -> Entry:
-    """Return the entry of that name.
+    """Return the entry of that name, importing the module of that name alone where the package has it.
 
     Raises:
         OodgridError: There is none; the message has a did-you-mean.
     """
-    known = entries(kind)
+    known = _ENTRIES[kind]
+    if name not in known:
+        if name in _modules(PACKAGES[kind]):
+            importlib.import_module(f"{PACKAGES[kind]}.{name}")
+        if name not in known:
+            known = entries(kind)
     if name in excluded(kind):
         raise OodgridError(f"{kind} {name} does not run on cached features: {excluded(kind)[name]}")
     if name not in known:
@@ -185,6 +209,7 @@ def find(kind: str, name: str) -> Entry:
     return known[name]
 
 
+@cache
 def excluded(kind: str) -> dict[str, str]:
     """Return the names of known methods or scores that are not here, each with the reason."""
     return getattr(importlib.import_module(PACKAGES[kind]), "EXCLUDED", {})
@@ -196,10 +221,10 @@ def fit_code(name: str) -> str:
     return code_fingerprint("oodgrid.adapt.fit", entry.make.__module__) + _plugin_code(entry)
 
 
-def score_code(names: Iterable[str]) -> str:
-    """Return the fingerprint of the code that decides these scores."""
-    of_plugins = sorted({_plugin_code(find("score", name)) for name in names})
-    return code_fingerprint("oodgrid.score") + "".join(of_plugins)
+def score_code(name: str) -> str:
+    """Return the fingerprint of the code that decides the values of a score: its own, and what all scores share."""
+    entry = find("score", name)
+    return code_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -219,9 +244,8 @@ def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) ->
         raise unknown(f"parameter of {entry.kind} {entry.name}", key, entry.params or ["none: it has no parameters"])
     # Strict, pydantic takes no true for 1; else it takes '3' for 3, which is how Snakemake's --config gives numbers.
     flags = isinstance(value, bool) or (isinstance(value, list) and any(isinstance(each, bool) for each in value))
-    adapter = TypeAdapter(entry.types[key], config=ConfigDict(strict=flags, allow_inf_nan=False))
     try:
-        checked[key] = adapter.validate_python(value)
+        checked[key] = entry.adapter(key, flags).validate_python(value)
     except ValidationError as error:
         said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
         raise OodgridError(

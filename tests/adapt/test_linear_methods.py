@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from oodgrid import registry
-from oodgrid.adapt.contract import Skip, TextSide, normalise
+from oodgrid.adapt.contract import Diverged, Skip, TextSide, normalise
+from oodgrid.adapt.methods import lp_plus_plus as lp_module
 from tests.adapt.plain import descend, of_loss, unit
 
 
@@ -92,11 +93,12 @@ def lp_plus_plus(shots, epochs):
     """The official loop: autograd and torch's SGD, the gradient of alpha never set to zero."""
     x, text = unit(shots.train), torch.from_numpy(shots.text.prototypes).double()
     labels, count = torch.from_numpy(shots.train_labels).long(), len(shots.train)
-    w = torch.stack([x[labels == k].sum(dim=0) for k in range(3)]).requires_grad_(True)
+    classes = shots.classes
+    w = torch.stack([x[labels == k].sum(dim=0) for k in range(classes)]).requires_grad_(True)
     bound = shots.train.shape[1] ** -0.5
-    b = torch.from_numpy(np.random.default_rng(shots.seed).uniform(-1, 1, 3) * bound).requires_grad_(True)
-    mean_cosines = [(x[labels == k] @ text[k]).mean() for k in range(3)]
-    alpha = (250 * sum(mean_cosines) / 3 * torch.ones(3, dtype=torch.float64)).requires_grad_(True)
+    b = torch.from_numpy(np.random.default_rng(shots.seed).uniform(-1, 1, classes) * bound).requires_grad_(True)
+    mean_cosines = [(x[labels == k] @ text[k]).mean() for k in range(classes)]
+    alpha = (250 * sum(mean_cosines) / classes * torch.ones(classes, dtype=torch.float64)).requires_grad_(True)
     rate = 4 * count / torch.linalg.eigvalsh(x.T @ x).max().item()
     alpha_rate = count / (4 * ((x @ text.T) ** 2).sum(dim=0).max())
     optimiser = torch.optim.SGD([w, b], lr=rate, momentum=0.9)
@@ -115,22 +117,34 @@ def lp_plus_plus(shots, epochs):
     return losses, best + 1, states[best][1], text
 
 
-def test_lp_plus_plus_against_autograd_and_torch_s_sgd(shots):
+@pytest.mark.parametrize(("classes", "noise", "rows"), [(3, 2.0, 1024), (3, 2.0, 5), (10, 4.0, 7), (10, 1.0, 16)])
+def test_lp_plus_plus_against_autograd_and_torch_s_sgd_in_float64(few_shot, monkeypatch, classes, noise, rows):
+    """Products are float32 here: losses agree to 1e-5, logits to 1e-5 of the largest, in blocks of any size."""
+    monkeypatch.setattr(lp_module, "ROWS", rows)
+    shots = few_shot(classes=classes, spread=noise, val_shots=8, names=[str(k) for k in range(classes)])
     made = method("lp_plus_plus", epochs=60)
     learned = made.fit(shots)
     losses, best, (w, b, alpha), text = lp_plus_plus(shots, 60)
-    np.testing.assert_allclose(learned.info["losses"], losses, rtol=1e-9)
+    np.testing.assert_allclose(learned.info["losses"], losses, rtol=1e-5, atol=1e-5)
     assert learned.info["epoch"] == best
     assert learned.info["val_labels_used"] == len(shots.val)
     classifier = made.classifier(learned.arrays, shots.text)
     x = unit(shots.val)
-    expected = (x @ w.T + b + alpha * (x @ text.T)) / 100
-    np.testing.assert_allclose(x.numpy() @ classifier.prototypes.T + classifier.bias, expected.numpy(), rtol=1e-9)
+    expected = ((x @ w.T + b + alpha * (x @ text.T)) / 100).numpy()
+    got = x.numpy() @ classifier.prototypes.T + classifier.bias
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(learned.arrays["alpha"], alpha, rtol=1e-5)
 
 
 def test_lp_plus_plus_without_validation_keeps_the_last_epoch(few_shot):
     info = method("lp_plus_plus", epochs=7).fit(few_shot(val_shots=0)).info
     assert (info["epoch"], info["val_labels_used"], info["val_accuracies"]) == (7, 0, [])
+
+
+def test_lp_plus_plus_that_explodes_says_so(shots):
+    text = replace(shots.text, prototypes=shots.text.prototypes * np.float32(1e30))
+    with np.errstate(all="ignore"), pytest.raises(Diverged, match=r"the loss became (nan|inf) in epoch 1"):
+        method("lp_plus_plus").fit(replace(shots, text=text))
 
 
 @pytest.mark.parametrize("name", ["clap", "lp_plus_plus"])

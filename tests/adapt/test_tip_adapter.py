@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from oodgrid import registry
-from oodgrid.adapt.contract import Diverged
+from oodgrid.adapt.contract import Diverged, TextSide
 from oodgrid.adapt.methods import tip_adapter
+from oodgrid.adapt.search import around
 
 
 def method(name="tip_adapter", **params):
@@ -108,6 +109,94 @@ def chosen_by_hand(data, betas, alphas):
             for row, grid in zip(rows, (betas, alphas), strict=True)
         )
     return best
+
+
+def random_problem(seed):
+    """Classes of unequal numbers of shots, one of none, in no order; more validation images than a block has."""
+    rng = np.random.default_rng(seed)
+    classes, width, count = rng.integers(3, 8), rng.integers(4, 64), rng.integers(40, 400)
+    centres = rng.normal(size=(classes, width))
+    labels = rng.permutation(np.repeat(np.arange(1, classes), rng.integers(1, 6, classes - 1)))
+    val_labels = rng.integers(-1, classes, count)
+    train, val = (centres[rows] + rng.uniform(0.5, 3) * rng.normal(size=(len(rows), width))
+                  for rows in (labels, val_labels))  # fmt: skip
+    text = unit_norm(centres + rng.uniform(0, 4) * rng.normal(size=centres.shape))
+    return {
+        "text": TextSide(text.astype(np.float32), None, lambda: None),
+        "classes": int(classes),
+        "train": train.astype(np.float32),
+        "train_labels": labels.astype(np.int32),
+        "val": val.astype(np.float32),
+        "val_labels": val_labels.astype(np.int32),
+    }
+
+
+def exact_parts(data, features):
+    """Return cosines with texts and A(beta), in float64 and whole."""
+    x, keys, text = (unit_norm(values) for values in (features, data.train, data.text.prototypes))
+    one_hot, cosines = np.eye(data.classes)[data.train_labels], x @ keys.T
+    return x @ text.T, lambda beta: np.exp(-beta * (1 - cosines)) @ one_hot
+
+
+def exact_search(data):
+    """Return the pair that float64 chooses, what `counts` it by, and whether float32 can choose no other.
+
+    `counts` gives how many are right, how many surely, and how many perhaps: but for 1e-5 of the logits, where
+    rounding may decide.
+    """
+    known = data.val_labels >= 0
+    text, affinity_of = exact_parts(data, data.val[known])
+    own = np.eye(data.classes, dtype=bool)[data.val_labels[known]]
+
+    def counts(affinity, alpha):
+        logits = text + alpha / 100 * affinity
+        margin, least = logits[own] - logits.max(axis=1, where=~own, initial=-np.inf), 1e-5 * (1 + np.abs(logits[own]))
+        return (margin > 0).sum(), (margin > least).sum(), (margin > -least).sum()
+
+    betas, alphas, best, clear = ratios(0.1, 50, 24), ratios(0.1, 200, 24), (0, 0, -1), True
+    for _ in ("coarse", "fine"):
+        for beta in betas:
+            affinity = affinity_of(beta)
+            for alpha in alphas:
+                right, surely, perhaps = counts(affinity, alpha)
+                clear &= surely == perhaps
+                best = (beta, alpha, right) if right > best[2] else best
+        betas, alphas = around(np.array(betas), best[0]), around(np.array(alphas), best[1])
+    return best, lambda beta, alpha: counts(affinity_of(beta), alpha), clear
+
+
+def test_the_search_chooses_what_float64_chooses_apart_from_ties(few_shot):
+    clear_ones = 0
+    for seed in range(20):
+        data = replace(few_shot(), **random_problem(seed))
+        (beta, alpha, right), counts, clear = exact_search(data)
+        info = method().fit(data).info
+        if clear:
+            clear_ones += 1
+            assert (info["beta"], info["alpha"]) == pytest.approx((beta, alpha)), seed
+            assert info["val_accuracy"] == right / (data.val_labels >= 0).sum()
+        assert counts(info["beta"], info["alpha"])[2] >= counts(beta, alpha)[1], seed
+    assert clear_ones >= 5, "the problems must be such that the choice is one"
+
+
+@pytest.mark.parametrize(("beta", "alpha"), [(1.0, 1.17), (5.5, 1.0), (7.0, 3.0), (12.0, 10.0), (50.0, 200.0)])
+def test_logits_are_float32_and_as_near_to_float64_as_that_can_be(few_shot, beta, alpha):
+    """Within 1e-6; for a large beta, which multiplies the rounding of the cosines, within 1e-6 of what it multiplies.
+
+    16 shots of 200 classes in 512 dimensions, and samples in two and a half blocks.
+    """
+    rng = np.random.default_rng(3)
+    centres, labels = rng.normal(size=(200, 512)), np.repeat(np.arange(200), 16)
+    train, x = ((centres[rows] + 0.3 * rng.normal(size=(len(rows), 512))).astype(np.float32)
+                for rows in (labels, rng.integers(0, 200, 640)))  # fmt: skip
+    text = TextSide(unit_norm(centres).astype(np.float32), None, lambda: None)
+    data = replace(few_shot(val_shots=0), classes=200, text=text, train=train, train_labels=labels)
+    got = logits_of(method(beta=beta, alpha=alpha), data, x)
+    cosines, affinity_of = exact_parts(data, x)
+    cache = alpha / 100 * affinity_of(beta)
+    assert got.dtype == np.float32
+    assert cache.max() > 1e-3, "the cache must count"
+    assert (np.abs(got - cosines - cache) <= 1e-6 * np.maximum(1, beta * cache)).all()
 
 
 @pytest.mark.parametrize("name", ["tip_adapter", "tip_adapter_f"])
@@ -232,6 +321,19 @@ def test_keys_after_training_against_a_linear_layer_in_float64(few_shot, beta, a
     expected = naive_training(data, 5, 0.01, *used)[-1]
     np.testing.assert_allclose(learned.arrays["keys"], expected, atol=1e-4)
     assert (learned.info["beta"], learned.info["alpha"]) == used
+
+
+def test_keys_of_classes_of_any_size_in_any_order_against_the_same(few_shot):
+    """One class has no shot at all."""
+    data = replace(few_shot(val_shots=0), **random_problem(4))
+    data = replace(data, val=data.val[:0], val_labels=data.val_labels[:0])
+    assert len(set(np.bincount(data.train_labels))) > 2
+    learned = method("tip_adapter_f", epochs=5, lr=0.01).fit(data)
+    order = np.argsort(data.train_labels, kind="stable")
+    np.testing.assert_array_equal(learned.arrays["labels"], data.train_labels[order])
+    expected = naive_training(data, 5, 0.01, 1.0, 1.17)[-1][order]
+    np.testing.assert_allclose(learned.arrays["keys"], expected, atol=1e-4)
+    assert np.abs(expected - unit_norm(data.train)[order]).max() > 1e-2
 
 
 def test_without_validation_the_last_epoch_counts(few_shot):

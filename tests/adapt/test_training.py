@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from oodgrid import registry
 from oodgrid.adapt.contract import Diverged
-from oodgrid.adapt.training import batches, coop_learning_rate, take_step
+from oodgrid.adapt.training import Recipe, TrainingFeatures, batches, coop_learning_rate, mean_loss, take_step
 
 
 def generator(seed=0):
@@ -74,13 +75,49 @@ def test_every_epoch_has_an_order_of_its_own():
 def test_a_step_returns_the_loss_before_it():
     weight = torch.tensor([3.0], requires_grad=True)
     optimiser = torch.optim.SGD([weight], lr=0.1)
-    assert [take_step((weight**2).sum(), optimiser, 0) for _ in range(2)] == pytest.approx([9, 2.4**2])
+    assert [take_step((weight**2).sum(), optimiser).item() for _ in range(2)] == pytest.approx([9, 2.4**2])
     assert weight.item() == pytest.approx(3 * 0.8**2)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(value):
-    weight = torch.tensor([3.0], requires_grad=True)
-    with pytest.raises(Diverged, match=f"the loss became {value} in epoch 5"):
-        take_step((weight * value).sum(), torch.optim.SGD([weight], lr=0.1), 4)
-    assert weight.item() == 3
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_first_loss_of_an_epoch_that_is_not_finite_is_named(value):
+    with pytest.raises(Diverged, match=f"^the loss became {value} in epoch 5$"):
+        mean_loss([torch.tensor(each) for each in (1.0, value, math.nan, 2.0)], 4)
+
+
+def test_the_mean_of_an_epoch_is_that_of_its_numbers_in_order():
+    values = [0.1, 1e8, -3.0, 0.7]
+    taken = [torch.tensor(value) for value in values]
+    assert mean_loss(taken, 0) == sum(value.item() for value in taken) / 4
+
+
+READS = ("__bool__", "__float__", "__int__", "item", "tolist", "numpy", "cpu")
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Return a list of what reads a tensor from here on, for which a GPU would have to catch up."""
+    seen = []
+    for name in READS:
+        whole = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda *a, _n=name, _w=whole, **k: (seen.append(_n), _w(*a, **k))[1])
+    return seen
+
+
+def test_the_loop_reads_the_losses_once_an_epoch(few_shot, reads):
+    """Eleven steps an epoch, two epochs."""
+    data = few_shot(shots=11, classes=3)
+    features, weight = TrainingFeatures(data, "cpu"), torch.zeros(16, requires_grad=True)
+    reads.clear()
+    Recipe(2, 0.1, 3).descend([weight], data, features, generator(), lambda rows, x: (x @ weight - 1).square().mean())
+    assert reads == ["tolist", "tolist"]
+
+
+@pytest.mark.parametrize("name", ["coop", "kgcoop", "prograd", "prompt_src", "neg_prompt", "cocoop"])
+def test_prompt_learners_read_as_often_whatever_the_number_of_steps(few_shot, tower, reads, name):
+    counts = []
+    for batch in (12, 3):
+        reads.clear()
+        registry.find("method", name).make(epochs=2, batch=batch).fit(few_shot(tower=tower))
+        counts.append(len(reads))
+    assert counts[0] == counts[1]

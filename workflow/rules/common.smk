@@ -1,5 +1,6 @@
 # What the rules share: the validated experiment, the lists of files that it adds up to, fingerprints of code.
 import os
+from functools import cache
 
 from snakemake.io import IOFile
 from snakemake.settings.enums import Quietness
@@ -48,18 +49,20 @@ def threads(stage):
         if on_cluster():
             return requested(stage).threads
         cores, gpus = map(workflow.global_resources.get, ("_cores", "gpu"))
-        return plan.threads_here(stage, experiment, cores.value, gpus and gpus.value)
+        return here(cores.value, gpus and gpus.value)
+
+    @cache
+    def here(cores, gpus):
+        return plan.threads_here(stage, experiment, cores, gpus)
 
     return of_job
 
 
 def resources(stage):
     """What else a job needs. Another attempt asks for more memory."""
-    ask = plan.REQUESTS[stage]
+    ask, gpu = plan.REQUESTS[stage], plan.gpu_here(stage)
     return {
-        "gpu": lambda wildcards: (
-            requested(stage).gpu if on_cluster() else plan.gpu_here(stage)
-        ),
+        "gpu": lambda wildcards: requested(stage).gpu if on_cluster() else gpu,
         "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
         "runtime": ask.runtime,
     }

@@ -21,7 +21,7 @@ rule score:
     params:
         config=CONFIG,
         spec=spec("method", "sets", "units", "scores", "encoded"),
-        code=registry.score_code(score.name for score in experiment.scores),
+        code=plan.score_code(experiment),
     shell:
         "python -m oodgrid score --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"

@@ -116,7 +116,7 @@ class _Application:
         )
 
     def _joined(self, parts: list[np.ndarray]) -> dict[str, np.ndarray]:
-        made = {self.leaves: np.concatenate(parts).astype(np.float32)}
+        made = {self.leaves: np.concatenate(parts).astype(np.float32, copy=False)}
         check_finite(made, "of the fitted method")
         return made
 

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from oodgrid.errors import Skip
 from oodgrid.labels import accuracy as labelled_accuracy
 from oodgrid.labels import has_class
+from oodgrid.vectors import normalise
 
 if TYPE_CHECKING:
     from oodgrid.adapt.text_tower import TextTower
 
 Arrays = dict[str, np.ndarray]
-
-
-class Skip(Exception):
-    """A combination that makes no sense; its message is the reason that the results show."""
 
 
 class Diverged(Exception):
@@ -122,12 +120,6 @@ class Method(Protocol):
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Turn what was learned into a classifier."""
         ...
-
-
-def normalise(features: np.ndarray) -> np.ndarray:
-    """Return rows of unit L2 norm, shape (N, D); zero rows stay zero."""
-    norms = np.linalg.norm(features, axis=-1, keepdims=True)
-    return features / np.where(norms == 0, 1, norms)
 
 
 def text_prototypes(embeddings: np.ndarray) -> np.ndarray:

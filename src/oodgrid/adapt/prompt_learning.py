@@ -84,7 +84,7 @@ class PromptLearner:
         def loss(rows: torch.Tensor, x: torch.Tensor) -> Any:
             embeddings = tower.encode(context, prompts)
             local = lambda: features.local(rows)  # noqa: E731
-            return self.loss(Batch(x, labels[rows.to(x.device)], embeddings, zero_shot, tower.logit_scale, local))
+            return self.loss(Batch(x, labels[rows], embeddings, zero_shot, tower.logit_scale, local))
 
         recipe = self.recipe(data.shots)
         losses, kept = self.descend(recipe, [context], data, features, generator, loss)

@@ -50,7 +50,6 @@ class TrainingFeatures:
         """Return the normalised local features, shape (b, P, D), float32, of the views that this epoch drew."""
         import torch
 
-        rows = rows.to(self._local.device)
         chosen = self._chosen[rows] if self._local.shape[1] > 1 else torch.zeros_like(rows)
         return torch.nn.functional.normalize(self._local[rows, chosen].float(), dim=-1)
 
@@ -60,7 +59,9 @@ def mean_view(data: FitData) -> np.ndarray:
     return data.train if data.train_views is None else data.train_views.mean(axis=1)
 
 
-def batches(count: int, size: int, generator: torch.Generator, drop_last: bool = True) -> Iterator[torch.Tensor]:
+def batches(
+    count: int, size: int, generator: torch.Generator, drop_last: bool = True, device: torch.device | str = "cpu"
+) -> Iterator[torch.Tensor]:
     """Yield shuffled rows of one epoch.
 
     Args:
@@ -69,10 +70,11 @@ def batches(count: int, size: int, generator: torch.Generator, drop_last: bool =
         generator: Source of the order.
         drop_last: Leave out a last incomplete batch unless it is the only one, as CoOp's library Dassl does;
             Tip-Adapter's code keeps it.
+        device: Of the rows, which go there once an epoch.
     """
     import torch
 
-    order = torch.randperm(count, generator=generator)
+    order = torch.randperm(count, generator=generator).to(device)
     stop = count - count % size if drop_last and count >= size else count
     for start in range(0, stop, size):
         yield order[start : min(start + size, stop)]
@@ -112,7 +114,7 @@ class Recipe:
         features: TrainingFeatures,
         generator: torch.Generator,
         loss: Callable[[torch.Tensor, torch.Tensor], Any],
-        step: Callable[..., float] | None = None,
+        step: Callable[..., torch.Tensor] | None = None,
         after_epoch: Callable[[int], None] = lambda epoch: None,
     ) -> list[float]:
         """Train parameters and return the mean loss of every epoch.
@@ -122,12 +124,12 @@ class Recipe:
             data: Whose shots.
             features: Of these shots.
             generator: Of views and order.
-            loss: Of the rows of a batch (b,) and their features (b, D).
-            step: In place of `step` below, for losses that are more than one number.
+            loss: Of the rows of a batch (b,) and their features (b, D), both on the device of the features.
+            step: In place of `take_step` below, for losses that are more than one number.
             after_epoch: Called with the epoch's number, from 0.
 
         Raises:
-            Diverged: A loss is not finite.
+            Diverged: A loss is not finite; known at the end of its epoch.
         """
         import torch
 
@@ -137,24 +139,19 @@ class Recipe:
         for epoch in tqdm(range(self.epochs), desc="train", unit="epoch", delay=5, mininterval=2, leave=False):
             optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch + (not self.warm_up), self.epochs, self.lr)
             x = features.epoch(generator)
-            total = [
-                (step or take_step)(loss(rows, x[rows.to(x.device)]), optimiser, epoch, scaler)
-                for rows in batches(len(data.train_labels), self.batch, generator)
+            taken = [
+                (step or take_step)(loss(rows, x[rows]), optimiser, scaler)
+                for rows in batches(len(data.train_labels), self.batch, generator, device=x.device)
             ]
-            losses.append(sum(total) / len(total))
+            losses.append(mean_loss(taken, epoch))
             after_epoch(epoch)
         return losses
 
 
 def take_step(
-    loss: torch.Tensor, optimiser: torch.optim.Optimizer, epoch: int, scaler: torch.amp.GradScaler | None = None
-) -> float:
-    """Take one optimiser step and return the loss.
-
-    Raises:
-        Diverged: The loss is not finite.
-    """
-    value = finite(loss, epoch)
+    loss: torch.Tensor, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
+) -> torch.Tensor:
+    """Take one optimiser step and return the loss, still on its device; `mean_loss` says whether it was finite."""
     optimiser.zero_grad(set_to_none=True)
     if scaler is None:
         loss.backward()
@@ -163,19 +160,24 @@ def take_step(
         scaler.scale(loss).backward()
         scaler.step(optimiser)
         scaler.update()
-    return value
+    return loss.detach()
 
 
-def finite(loss: torch.Tensor, epoch: int) -> float:
-    """Return a loss as a number.
+def mean_loss(losses: list[torch.Tensor], epoch: int) -> float:
+    """Return the mean of the losses of an epoch's steps.
+
+    They leave the device together: to read each at its step, a GPU would have to finish it before the next is prepared.
 
     Raises:
-        Diverged: It is not finite.
+        Diverged: One is not finite; the message has the first, after which no later step means anything.
     """
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise Diverged(f"the loss became {value} in epoch {epoch + 1}")
-    return value
+    import torch
+
+    values = torch.stack(losses).tolist()
+    wrong = next((value for value in values if not math.isfinite(value)), None)
+    if wrong is not None:
+        raise Diverged(f"the loss became {wrong} in epoch {epoch + 1}")
+    return sum(values) / len(values)
 
 
 def uniform(shape: tuple[int, ...], inputs: int, generator: torch.Generator) -> torch.Tensor:

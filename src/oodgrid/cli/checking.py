@@ -81,5 +81,5 @@ def run_check(options: argparse.Namespace) -> None:
     check_experiment(options.results, experiment)
     fits = sum(len(grid.units(experiment, method)) for method in grid.methods(experiment))
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
-    rows = sum(1 for _ in grid.rows(experiment))
+    rows = grid.count_rows(experiment)
     print(f"{options.config}: sound; {pairs * fits} fits, {rows} rows of metrics in results/{experiment.experiment}/")

@@ -17,11 +17,11 @@ from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
-from oodgrid.config.soundness import ANY
 from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
 from oodgrid.config.values import marked
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError
+from oodgrid.registry import ANY
 
 __all__ = [
     "ANY",

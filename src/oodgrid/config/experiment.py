@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from math import prod
 from typing import Annotated, Any, ClassVar
@@ -18,6 +18,7 @@ from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
+from oodgrid.labels import plain_name
 
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
@@ -37,6 +38,8 @@ class Choice(BaseModel):
 
     def listed(self, kind: str) -> str:
         """Return the name under which results list it, as `mcm@T=0.5`."""
+        if not self.model_extra:
+            return self.name
         return registry.label(self.name, self.params, registry.find(kind, self.name).params)
 
 
@@ -115,7 +118,9 @@ class IdDataset(Dataset):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
-        shared = {_plain(name) for name in self.classnames or ()} & {_plain(name) for name in dataset.classnames or ()}
+        shared = {plain_name(name) for name in self.classnames or ()} & {
+            plain_name(name) for name in dataset.classnames or ()
+        }
         if shared:
             return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
         return None
@@ -171,10 +176,10 @@ class Experiment(Strict):
 
     def method(self, label: str) -> Choice:
         """Return the method that is listed under that name."""
-        listed = {method.listed("method"): method for method in self.methods}
-        if label not in listed:
-            raise unknown("method of this experiment", label, listed)
-        return listed[label]
+        for method in self.methods:
+            if method.listed("method") == label:
+                return method
+        raise unknown("method of this experiment", label, [method.listed("method") for method in self.methods])
 
     def lists_of(self, score: Choice) -> dict[str, str]:
         """Return the names of the label lists that a score is given, by its parameters."""
@@ -187,7 +192,7 @@ class Experiment(Strict):
         known = catalogue.entries("label_list")
         if name not in own and name not in known:
             raise unknown("label list", name, {*own, *known})
-        return own[name] if name in own else LabelList(name=name)
+        return own[name] if name in own else _of_catalogue(name)
 
     def wanted_lists(self, scores: Iterable[Choice] | None = None) -> list[LabelList]:
         """Return the label lists that some scores (default: all) are given, each once."""
@@ -235,12 +240,13 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         raise
 
 
+@cache
+def _of_catalogue(name: str) -> LabelList:
+    return LabelList(name=name)
+
+
 def _named(things: Any, kind: str, name: str) -> Any:
     found = {thing.name: thing for thing in things}
     if name not in found:
         raise unknown(f"{kind} of this experiment", name, found)
     return found[name]
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").strip()

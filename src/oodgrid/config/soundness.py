@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from oodgrid import registry
 from oodgrid.errors import OodgridError
+from oodgrid.registry import ANY
 
 if TYPE_CHECKING:
     from oodgrid.config.dataset import Dataset
     from oodgrid.config.experiment import Experiment, IdDataset
 
-ANY = "any"  # stands in place of a method for scores that do not depend on it
 SHARED_FOLDERS = ("features", "text", "kept")
 LONGEST_LABEL = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
 MOST_ROWS = 5_000_000

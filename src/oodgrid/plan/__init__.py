@@ -38,7 +38,7 @@ from oodgrid.plan.files import (
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
 from oodgrid.plan.machines import REQUESTS, gpu_here, request, threads_here
-from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, spec
+from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, score_code, spec
 
 __all__ = [
     "ENCODE_VERSION",
@@ -72,6 +72,7 @@ __all__ = [
     "report_parts",
     "request",
     "result_files",
+    "score_code",
     "score_files",
     "score_input",
     "shard_files",

@@ -41,6 +41,11 @@ def apply_code(method: str) -> str:
     return registry.fit_code(method) + code_fingerprint("oodgrid.adapt.apply")
 
 
+def score_code(experiment: Experiment) -> str:
+    """Return the fingerprint of the code that decides the scores of an experiment; of other scores it knows nothing."""
+    return digest(sorted({registry.score_code(score.name) for score in experiment.scores}))[:16]
+
+
 def report_code(part: str) -> str:
     """Return the fingerprint of the code and the templates behind one part of the report."""
     room = Path(__file__).parents[1] / "report"

@@ -75,7 +75,7 @@ def _imports(file: Path) -> list[tuple[str, Path | None]]:
     """Return the names that a file imports, each with the folder where to look, or None for wherever Python looks."""
     tree = _tree(file, file.stat().st_mtime_ns)
     found = []
-    for name in imported_names(tree) if tree else ():
+    for name in imported_names(ast.walk(tree)) if tree else ():
         level = len(name) - len(name.lstrip("."))
         folder = file.parents[level - 1] if 0 < level <= len(file.parents) else None
         found += [(name.lstrip("."), folder)] if name.strip(".") else []

@@ -8,6 +8,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +49,7 @@ def restored(file: Path) -> Iterator[None]:
 
 def settings() -> dict[str, Any]:
     """Return what every code of a process finds and could change, by words for it."""
+    _import_shared()
     return {
         "NumPy's error state": np.geterr(),
         "the working directory": Path.cwd(),
@@ -66,6 +69,7 @@ def changed(before: dict[str, Any]) -> str:
 
 def namespaces() -> dict[str, tuple[int, ...]]:
     """Return what stands behind the names of this package's modules and classes, and of those that it computes with."""
+    _import_shared()
     found: dict[str, tuple[int, ...]] = {}
     for name, module in list(sys.modules.items()):
         ours = name.split(".")[0] == OURS
@@ -83,6 +87,16 @@ def replaced(before: dict[str, tuple[int, ...]]) -> str:
     """Return the first name behind which something else stands than before; "" where there is none."""
     now = namespaces()
     return next((name for name, found in before.items() if now.get(name, found) != found), "")
+
+
+@cache
+def _import_shared() -> None:
+    """Import what is compared, before somebody else's code does.
+
+    Else what it replaces of it goes unseen, and what importing SciPy does to the filters of warnings is put down to it.
+    """
+    for name in SHARED_MODULES:
+        import_module(name)
 
 
 def _standing(value: Any) -> tuple[int, ...]:

@@ -9,10 +9,7 @@ import polars as pl
 from oodgrid import grid, paths, plan, store
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.report.figures import write_figures
-from oodgrid.report.page import write_page
 from oodgrid.report.select import without
-from oodgrid.report.tables import write_tables
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = ("tables", "figures", "page")
@@ -31,11 +28,17 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     digests.unlink(missing_ok=True)  # written last, it vouches for all files of the part
     out, transductive = results / experiment.experiment, metadata.get("transductive", [])
     if part == "tables":
+        from oodgrid.report.tables import write_tables
+
         write_tables(metrics, out, overlaps, transductive)
     elif part == "figures":
+        from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
+
         metrics = without(metrics, transductive)
         write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
     else:
+        from oodgrid.report.page import write_page
+
         write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
     store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return out / ("report.html" if part == "page" else part)
@@ -50,8 +53,8 @@ def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
     """Raise unless the metrics hold every row that the experiment wants, naming the first that is not there."""
-    wanted = pl.DataFrame(list(grid.rows(experiment)))
-    keys = wanted.columns
+    keys = list(grid.KEYS)
+    wanted = pl.DataFrame(list(grid.rows(experiment)), schema=keys, orient="row")
     if columns := [name for name in (*keys, "status", "reason", *RATES) if name not in metrics.columns]:
         raise OodgridError(
             f"metrics.parquet lacks the columns {', '.join(columns)}: it is no table that oodgrid evaluate wrote. "

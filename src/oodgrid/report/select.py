@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-ANY = "any"  # the method of scores that do not depend on the method
+from oodgrid.config import ANY
+
 AVERAGED = ("near", "far")  # covariate-shifted ID asks another question and is in no average
 DIGITS = 2
 

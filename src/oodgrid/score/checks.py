@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.linalg import hadamard
-from scipy.stats import rankdata
 
 from oodgrid import registry
 from oodgrid.config import Choice
@@ -124,6 +122,8 @@ def example(left: str = "prototypes") -> dict[str, Any]:
         left: What the method leaves: "prototypes", and then everything is there; "logits", and then there is no head;
             or "nothing", as under `any`.
     """
+    from scipy.linalg import hadamard
+
     rng = np.random.default_rng(0)
     centres = normalise(
         hadamard(WIDTH)[1 : 1 + CLASSES] + 0.3
@@ -156,6 +156,8 @@ def example(left: str = "prototypes") -> dict[str, Any]:
 
 
 def _labels() -> Labels:
+    from scipy.linalg import hadamard
+
     rng = np.random.default_rng(1)
     away = normalise(np.repeat(hadamard(WIDTH)[1 + CLASSES :] - 0.3, 10, axis=0) + 0.3 * rng.normal(size=(40, WIDTH)))
     return Labels(away, [f"label {i}" for i in range(len(away))], [""] * len(away))
@@ -168,5 +170,7 @@ def rows(inputs: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
 
 def auroc(values: np.ndarray) -> float:
     """Return the AUROC of the first half of the values, ID, against the second, OOD."""
+    from scipy.stats import rankdata
+
     half = len(values) // 2
     return (rankdata(values)[:half].sum() - half * (half + 1) / 2) / half**2

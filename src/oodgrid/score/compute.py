@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from threading import RLock
 from typing import Any
 
@@ -30,6 +31,53 @@ def needs_of(choice: Choice) -> list[str]:
     return ["train" if train and "bank" in need.split("|") else need for need in entry.needs]
 
 
+class Scorer:
+    """One score with its parameters: what it needs and what it is given is looked up once, for all blocks of samples.
+
+    Attributes:
+        needs: What it needs, in the order of its arguments.
+    """
+
+    def __init__(self, choice: Choice, lists: dict[str, Labels], lacking: Callable[[str], str]) -> None:
+        self.needs = needs_of(choice)
+        self._entry = registry.find("score", choice.name)
+        self._choice, self._lists, self._lacking = choice, lists, lacking
+        self._alternatives = [need.split("|") for need in self.needs]
+        self._said = f"score {choice.listed('score')}{_where(self._entry)} gave"
+
+    def __call__(self, inputs: dict[str, Any]) -> np.ndarray:
+        """Return the score of N samples, shape (N,), float64; see `compute`."""
+        given = [self._chosen(names, inputs) for names in self._alternatives]
+        if self._entry.label_lists and "logits" in self.needs and not inputs.get("text_cosines"):
+            raise Skip(
+                "it compares labels with cosines to texts of the same tower, and the logits of this method are none"
+            )
+        values = _numbers(_call(self._entry, given, self._params), self._said)
+        count = len(inputs["features"] if "features" in inputs else given[0])
+        if values.shape != (count,):
+            raise OodgridError(f"{self._said} shape {values.shape} for {count} samples: one number a sample is needed")
+        if not np.isfinite(values).all():
+            raise OodgridError(f"{self._said} {np.sum(~np.isfinite(values))} of {count} values that are not finite")
+        return values
+
+    def _chosen(self, names: list[str], inputs: dict[str, Any]) -> Any:
+        """Return the first that there is of what would do for one argument."""
+        for name in names:
+            if name in inputs:
+                return inputs[name]
+        raise Skip(f"it needs {' or '.join(names)}: {self._lacking(names[-1])}")
+
+    @cached_property
+    def _params(self) -> dict[str, Any]:
+        params = dict(self._choice.params)
+        if self._entry.uses_bank:
+            params.pop("bank", None)  # it has chosen between bank and train
+        for name in self._entry.label_lists:
+            listed = params.get(name, self._entry.params[name])
+            params[name] = None if listed is None else self._lists[listed]
+        return params
+
+
 def compute(
     choice: Choice,
     inputs: dict[str, Any],
@@ -48,29 +96,7 @@ def compute(
         Skip: What the score needs is not there, or makes no sense.
         OodgridError: The score gave another shape or values that are not finite; or one of the user's own failed.
     """
-    entry, needs = registry.find("score", choice.name), needs_of(choice)
-    given = []
-    for need in needs:
-        there = [name for name in need.split("|") if name in inputs]
-        if not there:
-            raise Skip(f"it needs {need.replace('|', ' or ')}: {lacking(need.split('|')[-1])}")
-        given.append(inputs[there[0]])
-    if entry.label_lists and "logits" in needs and not inputs.get("text_cosines"):
-        raise Skip("it compares labels with cosines to texts of the same tower, and the logits of this method are none")
-    params = dict(choice.params)
-    if entry.uses_bank:
-        params.pop("bank", None)  # it has chosen between bank and train
-    for name in entry.label_lists:
-        listed = params.get(name, entry.params[name])
-        params[name] = None if listed is None else (lists or {})[listed]
-    said = f"score {choice.listed('score')}{_where(entry)} gave"
-    values = _numbers(_call(entry, given, params), said)
-    count = len(inputs["features"] if "features" in inputs else given[0])
-    if values.shape != (count,):
-        raise OodgridError(f"{said} shape {values.shape} for {count} samples: one number a sample is needed")
-    if not np.isfinite(values).all():
-        raise OodgridError(f"{said} {np.sum(~np.isfinite(values))} of {count} values that are not finite")
-    return values
+    return Scorer(choice, lists or {}, lacking)(inputs)
 
 
 def _call(entry: registry.Entry, given: list[Any], params: dict[str, Any]) -> Any:
@@ -121,14 +147,14 @@ class Column:
     """
 
     def __init__(self, choice: Choice, lacking: Callable[[str], str], lists: dict[str, Labels]) -> None:
-        self.choice, self.needs, self.skipped = choice, needs_of(choice), None
-        self._lacking, self._lists, self._found = lacking, lists, []
+        self._score, self.skipped = Scorer(choice, lists, lacking), None
+        self.needs, self._found = self._score.needs, []
 
     def of(self, inputs: dict[str, Any]) -> np.ndarray | None:
         """Return the score of a block of samples, or None and never ask again where it is skipped."""
         if self.skipped is None:
             try:
-                return compute(self.choice, inputs, self._lists, self._lacking)
+                return self._score(inputs)
             except Skip as skip:
                 self.skipped = str(skip)
         return None

@@ -29,6 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oodgrid import vectors
+from oodgrid.errors import Skip
 from oodgrid.registry import LabelList
 from oodgrid.score.sharing import frozen, shared, shared_property
 
@@ -48,10 +50,6 @@ __all__ = [
     "similarities",
 ]
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
-
-
-class Skip(Exception):
-    """A score that makes no sense here; its message is the reason that the results show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +156,7 @@ class Bank:
 
 def normalise(features: np.ndarray) -> np.ndarray:
     """Return rows of unit L2 norm in float64, shape (N, D); zero rows stay zero."""
-    values = features.astype(np.float64)
-    norms = np.linalg.norm(values, axis=-1, keepdims=True)
-    return values / np.where(norms == 0, 1, norms)
+    return vectors.normalise(features.astype(np.float64))
 
 
 def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:

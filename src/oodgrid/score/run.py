@@ -16,6 +16,7 @@ from oodgrid.config import Choice, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.kept import Kept
+from oodgrid.labels import plain_name
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, needed, needs_of
 from oodgrid.score.inputs import Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
@@ -72,7 +73,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.kept = Kept(self.results, "score")
-        self.code = registry.score_code(choice.name for choice in self.choices.values())
+        self.code = sorted({registry.score_code(choice.name) for choice in self.choices.values()})
         self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
         self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
 
@@ -207,16 +208,12 @@ def _keyed(table: pl.DataFrame, record: dict[str, Any], name: str, transductive:
 
 def _check_class_names(dataset: IdDataset, sets: dict[str, Samples]) -> None:
     """Refuse pairs whose class names, known only from the files, overlap."""
-    own = {_plain(name) for name in sets[dataset.name].features.classnames or ()}
+    own = {plain_name(name) for name in sets[dataset.name].features.classnames or ()}
     for kind, ood in dataset.pairs():
-        shared = own & {_plain(name) for name in sets[ood.name].features.classnames or ()}
+        shared = own & {plain_name(name) for name in sets[ood.name].features.classnames or ()}
         if shared and kind != "covariate" and not dataset.allow_overlap:
             raise OodgridError(
                 f"OOD set {ood.name} overlaps ID set {dataset.name}: they share {len(shared)} class names, as "
                 f"'{min(shared)}'. Take it out, or write allow_overlap: true under {dataset.name} "
                 "(tables will mark the pair)"
             )
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").strip()

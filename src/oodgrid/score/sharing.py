@@ -1,4 +1,18 @@
-"""Work that several scores ask for is done once: softmax, similarities to the bank, what is estimated from it."""
+"""Work that several scores ask for is done once: softmax, similarities to the bank, what is estimated from it.
+
+A score is a pure function of arrays and knows nothing of the others, so what they share is remembered here, beside
+them, and not handed from one to the next. In ten lines:
+
+1. `_FOUND` maps a call, its function, inputs and parameters, to what it returned.
+2. Inputs are told apart by `id`, for hashing an array of a block would cost as much as many scores do.
+3. An `id` belongs to one object only while that object lives, so an entry goes when the first of its inputs does:
+   `weakref.finalize` takes it out before the number can be given to another. Of a block that is done nothing is left.
+4. What is found is never a part of an input (no view of it), which would keep the input alive, and the entry with it.
+5. The content behind an `id` must not change either: only inputs that are closed to writing, as `frozen` leaves them,
+   are remembered, and what is found is closed too. A plain array, as in a notebook, is computed each time.
+6. Blocks are scored on several threads, but each has arrays of its own. What all blocks share, as a bank, is asked for
+   by the first block alone (`threads.on_threads`); were two threads to meet, both would compute the same number.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import cache, registry
+from oodgrid import registry
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.scores import arguments, documentation
@@ -133,8 +133,6 @@ def all_scores(
     _check_lists(lists)
     if method is not None:
         arrays = arrays | method.arrays(arrays.pop("features", None))
-    elif features is not None:
-        arrays["features"] = cache.of_images(features)
     if "features" not in arrays and "logits" not in arrays:
         raise OodgridError("all_scores: give features or logits of the samples")
     file = features if isinstance(features, str | PathLike) else None

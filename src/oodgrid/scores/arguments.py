@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from oodgrid.cache import of_texts
+from oodgrid.cache import of_images, of_texts
 from oodgrid.edge import Shapes
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
@@ -162,6 +162,6 @@ def _label_list(shapes: Shapes, name: str, given: Any) -> Labels:
 
 def _numbers(shapes: Shapes, name: str, given: Any, possible: tuple[str, ...]) -> np.ndarray:
     """Return an array, of the one of the possible shapes that has as many axes."""
-    given = of_texts(given)
+    given = (of_images if name.endswith("features") else of_texts)(given)
     axes = len(getattr(given, "shape", ())) or len(possible[0])
     return shapes.numbers(name, given, next((shape for shape in possible if len(shape) == axes), possible[0]))

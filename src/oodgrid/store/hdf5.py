@@ -7,15 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import h5py
 import numpy as np
 import xxhash
 
 from oodgrid.errors import OodgridError
 from oodgrid.store.files import UNREADABLE, atomic, damaged, no_memory, opened, run_record
 from oodgrid.store.seal import READ, USER_BLOCK, check, check_rest, checksum, read_seal, write_seal
+
+if TYPE_CHECKING:
+    import h5py  # imported where a file is opened: most verbs read tables and manifests alone
 
 FORMAT = "oodgrid-1"
 
@@ -84,6 +86,8 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
     Raises:
         OodgridError: The disk is full, or does not give back what was written.
     """
+    import h5py
+
     with atomic(path) as beside:
         with h5py.File(beside, "w", userblock_size=USER_BLOCK, locking=False) as file:
             checksums = {name: _put(file, name, values) for name, values in arrays.items()}
@@ -132,6 +136,8 @@ def sealed(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
         OodgridError: It is missing, damaged or not complete.
         MemoryError: It does not fit into the memory at hand.
     """
+    import h5py
+
     with opened(path) as raw:
         check_rest(path, raw, read_seal(path, raw))
         try:
@@ -185,6 +191,8 @@ def _put_blocks(file: h5py.File, name: str, values: Blocks) -> str:
 
 def _encoded(names: Sequence[str], what: str) -> np.ndarray:
     """Return texts as fixed-width bytes; HDF5 pads them with NUL, which therefore may not stand in one."""
+    import h5py
+
     if isinstance(names, Names):
         return names._raw
     found = [name.encode("utf-8", "surrogateescape") for name in names]
@@ -195,6 +203,8 @@ def _encoded(names: Sequence[str], what: str) -> np.ndarray:
 
 def _get(path: Path, raw: BinaryIO, item: h5py.Dataset) -> tuple[np.ndarray | Names, str]:
     """Return an array and the checksum of its bytes."""
+    import h5py
+
     values = np.empty(item.shape, item.dtype)
     text = _fill(path, raw, _place(item)[0], values)
     return (Names(values) if h5py.check_string_dtype(item.dtype) else values), text

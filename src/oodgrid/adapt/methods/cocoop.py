@@ -61,7 +61,7 @@ class CoCoOp:
         def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             embeddings = tower.encode_each(_contexts(x, *parameters), prompts)
             logits = tower.logit_scale * torch.einsum("bd,bkd->bk", x, embeddings)
-            return torch.nn.functional.cross_entropy(logits, labels[rows.to(x.device)])
+            return torch.nn.functional.cross_entropy(logits, labels[rows])
 
         recipe = Recipe(self.epochs, self.lr, self.batch, scaled=self.precision == "fp16")
         features = TrainingFeatures(data, tower.device, normalise)

@@ -75,9 +75,7 @@ class GalLoP:
         def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             embeddings = tower.encode_each(contexts, prompts)
             patches = features.local(rows) if self.top_k else None
-            return self.loss(
-                x, patches, labels[rows.to(x.device)], embeddings, projection, tower.logit_scale, generator
-            )
+            return self.loss(x, patches, labels[rows], embeddings, projection, tower.logit_scale, generator)
 
         scaled = self.precision == "fp16"
         recipe = Recipe(self.epochs, self.lr, self.batch, self.weight_decay, scaled, warm_up=False)

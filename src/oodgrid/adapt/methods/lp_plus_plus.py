@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import PositiveInt
 
-from oodgrid.adapt.contract import Arrays, Classifier, Diverged, FitData, Learned, Skip, TextSide, accuracy, normalise
+from oodgrid.adapt.contract import Arrays, Classifier, Diverged, FitData, Learned, Skip, TextSide, normalise
 from oodgrid.adapt.search import epoch_remarks
+from oodgrid.labels import accuracy
 from oodgrid.registry import method
 
 ALPHA_EVERY = 10  # epochs
 ALPHA_START = 250.0  # times the mean cosine of a shot with its class
+ROWS = 1024  # samples at a time: new memory for all of them costs more than the products
 
 
 @method(
@@ -35,32 +38,32 @@ class LpPlusPlus:
 
     Scale: trained at temperature 1 on its own logits z; here logits = z / 100, so that T = .01 gives the method's own
     softmax, as for the linear probe.
-    Deviations: float64 on the host (the code: float16 sums), centre views, as in the code.
+    Deviations: on the host, products in float32, parameters and sums over samples in float64 (the code: float16);
+    centre views, as in the code.
     """
 
     epochs: PositiveInt = 300
 
     def fit(self, data: FitData) -> Learned:
         """Descend, and keep the best epoch on validation."""
-        x, text = normalise(data.train.astype(np.float64)), data.text.prototypes.astype(np.float64)
-        val = normalise(data.val.astype(np.float64))
-        one_hot = np.eye(data.classes)[data.train_labels]
-        if not one_hot.any(axis=0).all():
+        if len(np.unique(data.train_labels)) < data.classes:
             raise Skip("a class has no training sample")
-        descent = _Descent(x, one_hot, text, np.random.default_rng(data.seed))
+        val = normalise(data.val)
+        x, text = normalise(data.train.astype(np.float64)), data.text.prototypes.astype(np.float64)
+        descent = _Descent(x, data.train_labels, text, np.random.default_rng(data.seed))
         best, losses, reached = (-1.0, descent.state, 0), [], []
         for epoch in range(self.epochs):
             losses.append(descent.step(epoch))
             if not np.isfinite(losses[-1]):
                 raise Diverged(f"the loss became {losses[-1]} in epoch {epoch + 1}")
             if len(val):
-                reached.append(accuracy(descent.logits(val), data.val_labels))
+                reached.append(descent.right(val, data.val_labels))
             if not len(val) or reached[-1] >= best[0]:
                 best = (reached[-1] if len(val) else 0.0, descent.state, epoch + 1)
-        w, b, alpha = best[1]
+        weights, bias, alpha = best[1]
         info = {"losses": losses, "val_accuracies": reached, "epoch": best[2], "val_labels_used": len(val)}
         remarks = epoch_remarks(best[2], self.epochs, reached)
-        return Learned({"weights": w + alpha[:, None] * text, "bias": b, "alpha": alpha}, info, remarks)
+        return Learned({"weights": weights, "bias": bias, "alpha": alpha}, info, remarks)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return the logits divided by 100: both parts are linear in the feature."""
@@ -68,40 +71,65 @@ class LpPlusPlus:
 
 
 class _Descent:
-    """The parameters on their way."""
+    """The parameters on their way, in float64, over samples in blocks of float32.
 
-    def __init__(self, x: np.ndarray, one_hot: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
+    z is linear in x, so one product makes it: W = w + α t, row by row. The gradients are sums of the error E (N, K):
+    of w it is G = Eᵀ X, and of α_k it is Σ_i E_ik cos(x_i, t_k) = G_k · t_k, so that no cosines are kept either.
+    """
+
+    def __init__(self, x: np.ndarray, labels: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
         (count, width), classes = x.shape, len(text)
-        self.x, self.one_hot, self.text, self.cosines = x, one_hot, text, x @ text.T
-        self.w, self.b = one_hot.T @ x, rng.uniform(-1, 1, classes) * width**-0.5
-        own = (one_hot * self.cosines).sum(axis=0) / one_hot.sum(axis=0)
+        self.x, self.labels, self.text = x.astype(np.float32), labels, text
+        self.w, self.b = np.zeros((classes, width)), rng.uniform(-1, 1, classes) * width**-0.5
+        np.add.at(self.w, labels, x)
+        own = (self.w * text).sum(axis=1) / np.bincount(labels)  # mean cosine of the shots with their class
         self.alpha = np.full(classes, ALPHA_START * own.mean())
-        self.rate = 4 * count / np.linalg.norm(x, 2) ** 2
-        self.alpha_rate = count / (4 * (self.cosines**2).sum(axis=0).max())
-        self.speed = [np.zeros_like(self.w), np.zeros_like(self.b)]
-        self.alpha_gradient = np.zeros(classes)
+        spread = x.T @ x
+        self.rate = 4 * count / np.linalg.eigvalsh(spread)[-1]
+        squares = ((text @ spread) * text).sum(axis=1)  # Σ_i cos(x_i, t_k)² = t_kᵀ XᵀX t_k
+        self.alpha_rate = count / (4 * squares.max())
+        self.speed, self.b_speed, self.alpha_gradient = np.zeros_like(self.w), np.zeros(classes), np.zeros(classes)
 
     @property
     def state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weights (K, D), bias (K,) and alpha (K,)."""
-        return self.w.copy(), self.b.copy(), self.alpha.copy()
+        """W (K, D), bias (K,) and alpha (K,)."""
+        return self.w + self.alpha[:, None] * self.text, self.b.copy(), self.alpha.copy()
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
-        """Return z, shape (N, K), of normalised features, shape (N, D)."""
-        return x @ self.w.T + self.b + self.alpha * (x @ self.text.T)
+    def right(self, x: np.ndarray, labels: np.ndarray) -> float:
+        """Return the accuracy on normalised features, shape (N, D)."""
+        return accuracy(np.concatenate([z.argmax(axis=1) for _, z in self._logits(x)]), labels)
 
     def step(self, epoch: int) -> float:
         """Take one step and return the loss before it."""
-        z = self.x @ self.w.T + self.b + self.alpha * self.cosines
-        z -= z.max(axis=1, keepdims=True)
-        logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
-        error = (np.exp(logs) - self.one_hot) / len(z)
-        for speed, gradient in zip(self.speed, (error.T @ self.x, error.sum(axis=0)), strict=True):
-            speed *= 0.9
-            speed += gradient
-        self.w -= self.rate * self.speed[0]
-        self.b -= self.rate * self.speed[1]
-        self.alpha_gradient += (error * self.cosines).sum(axis=0)
+        gradient, b_gradient, loss = np.zeros_like(self.w), np.zeros_like(self.b), 0.0
+        for rows, z in self._logits(self.x):
+            own = (np.arange(len(z)), self.labels[rows])
+            z -= z.max(axis=1, keepdims=True)
+            at_own = z[own]
+            sums = np.exp(z, out=z).sum(axis=1, keepdims=True)
+            loss += float((np.log(sums[:, 0]) - at_own).sum(dtype=np.float64))
+            z /= sums  # from here on the softmax, and then the error
+            z[own] -= 1
+            gradient += z.T @ self.x[rows]
+            b_gradient += z.sum(axis=0, dtype=np.float64)
+        self._descend(gradient / len(self.x), b_gradient / len(self.x), epoch)
+        return loss / len(self.x)
+
+    def _descend(self, gradient: np.ndarray, b_gradient: np.ndarray, epoch: int) -> None:
+        self.speed = 0.9 * self.speed + gradient
+        self.b_speed = 0.9 * self.b_speed + b_gradient
+        self.w -= self.rate * self.speed
+        self.b -= self.rate * self.b_speed
+        self.alpha_gradient += (gradient * self.text).sum(axis=1)
         if (epoch + 1) % ALPHA_EVERY == 0:
             self.alpha -= self.alpha_rate * self.alpha_gradient
-        return float(-(self.one_hot * logs).sum() / len(z))
+
+    def _logits(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield rows and their z, shape (b, K), float32, in memory that the next block overwrites."""
+        weights, bias, _ = (values.astype(np.float32) for values in self.state)
+        memory = np.empty((min(ROWS, len(x)), len(bias)), np.float32)
+        for start in range(0, len(x), ROWS):
+            rows = slice(start, start + ROWS)
+            z = np.matmul(x[rows], weights.T, out=memory[: len(x[rows])])
+            z += bias
+            yield rows, z

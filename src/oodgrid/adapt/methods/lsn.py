@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
 from oodgrid.adapt.text_tower import Precision, TextTower
-from oodgrid.adapt.training import Family, TrainingFeatures, batches, take_step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_loss, take_step
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
@@ -139,15 +139,12 @@ class _Training:
             for (optimiser, _, loss), schedule, found in zip(turns, schedules, losses, strict=True):
                 x = self.features.epoch(self.generator)
                 others = loss(None, None, None) if len(turns) > 1 else []
-                total = [
-                    take_step(loss(rows, x[rows.to(x.device)], others), optimiser, epoch)
-                    for rows in batches(len(self.labels), self.batch, self.generator, drop_last=False)
-                ]
-                found.append(sum(total) / len(total))
+                rows_of = batches(len(x), self.batch, self.generator, drop_last=False, device=x.device)
+                found.append(mean_loss([take_step(loss(rows, x[rows], others), optimiser) for rows in rows_of], epoch))
                 schedule.step()
         return losses
 
     def _matched(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         import torch
 
-        return torch.nn.functional.cross_entropy(logits.softmax(dim=1), self.labels[rows.to(logits.device)])
+        return torch.nn.functional.cross_entropy(logits.softmax(dim=1), self.labels[rows])

@@ -70,7 +70,7 @@ class NegPrompt:
 
         def matching(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             logits = tower.logit_scale * x @ tower.encode(positive, prompts).T
-            return torch.nn.functional.cross_entropy(logits, labels[rows.to(x.device)])
+            return torch.nn.functional.cross_entropy(logits, labels[rows])
 
         losses = recipe.descend([positive], data, features, generator, matching)
         with torch.no_grad():
@@ -81,7 +81,7 @@ class NegPrompt:
 
         def separating(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             negatives = tower.encode_each(contexts, prompts).transpose(0, 1)
-            return self.loss(x, labels[rows.to(x.device)], prototypes, negatives, tower.logit_scale)
+            return self.loss(x, labels[rows], prototypes, negatives, tower.logit_scale)
 
         negative_losses = recipe.descend([contexts], data, features, generator, separating)
         arrays = {"context": positive.detach().cpu().numpy(), "negative_contexts": contexts.detach().cpu().numpy()}

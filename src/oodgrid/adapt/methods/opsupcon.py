@@ -77,7 +77,7 @@ class OPSupCon:
         import torch
 
         def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-            y = labels[rows.to(x.device)]
+            y = labels[rows]
             z = self._adapted(x, *parameters[:2])
             o = self._adapted(mixtures(x, y, round(self.outliers * len(x)), generator), *parameters[:2])
             total = contrast(z, y, o, self.tau)

@@ -10,7 +10,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from oodgrid.adapt.contract import FitData
 from oodgrid.adapt.prompt_learning import Batch, PromptLearner
-from oodgrid.adapt.training import Recipe, TrainingFeatures, finite
+from oodgrid.adapt.training import Recipe, TrainingFeatures
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class ProGrad(PromptLearner):
         losses = recipe.descend(parameters, data, features, generator, loss, step=self._step)
         return losses, [parameter.detach().cpu().numpy() for parameter in parameters]
 
-    def _step(self, losses: tuple, optimiser: torch.optim.Optimizer, epoch: int, scaler: object) -> float:
+    def _step(self, losses: tuple, optimiser: torch.optim.Optimizer, scaler: object) -> torch.Tensor:
         (context,) = optimiser.param_groups[0]["params"]
-        value = finite(losses[0], epoch)
-        finite(losses[1], epoch)
-        context.grad = self.aligned(losses[0], losses[1], context)
+        wanted, agreement = losses
+        context.grad = self.aligned(wanted, agreement, context)
         optimiser.step()
-        return value
+        diverged = wanted.isfinite() & ~agreement.isfinite()  # which is then what the epoch's end has to see
+        return agreement.where(diverged, wanted).detach()
 
     def aligned(self, wanted: torch.Tensor, agreement: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Return the gradient on which to descend."""
@@ -75,8 +75,6 @@ class ProGrad(PromptLearner):
         (along,) = torch.autograd.grad(agreement, context, retain_graph=True)
         (gradient,) = torch.autograd.grad(wanted, context)
         size = along.norm()
-        if size == 0:  # nothing to be aligned with: zero-shot CLIP itself
-            return gradient
-        along = along / size
+        along = along / size.where(size > 0, 1)  # at zero-shot CLIP itself there is nothing to be aligned with
         against = (gradient * along).sum().clamp(max=0)
         return gradient - self.strength * against * along

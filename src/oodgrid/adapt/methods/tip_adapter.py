@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
-from scipy import sparse
 
-from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
+from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
 from oodgrid.adapt.search import around, end_remarks, scale
 from oodgrid.adapt.training import Family, mean_view
+from oodgrid.labels import has_class
 from oodgrid.registry import method
 
 BETA_START, ALPHA_START = 1.0, 1.17  # official, for ImageNet, pets, food and SUN397
 LOWEST = 0.1  # of the search over beta and alpha, as in the official code
 STEPS = 24  # of each, at equal ratios, before it is refined
+ROWS = 256  # samples at a time: new memory for all of them costs more than the products
 
 
 @method(
@@ -61,9 +63,10 @@ class TipAdapter:
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return the two-part logits."""
         beta, alpha = (float(value) for value in learned["beta_alpha"])
+        cache = KeyCache(learned)
 
         def logits(features: np.ndarray) -> np.ndarray:
-            return tip_logits(normalise(features), learned, beta, alpha)
+            return cache.logits(normalise(features), beta, alpha)
 
         return Classifier(learned["prototypes"], logits=logits)
 
@@ -92,34 +95,64 @@ def select(
 
     First of the values given, then of finer ones between their neighbours, where those reach more.
     """
+    val, labels = val[has_class(labels)], labels[has_class(labels)]
     if not len(val):
         return float(betas[0]), float(alphas[0]), None
-    text, similarity, one_hot = val @ arrays["prototypes"].T, val @ arrays["keys"].T, _one_hot(arrays)
-    best = (0.0, 0.0, -1.0)
+    cache, best = KeyCache(arrays), (0.0, 0.0, -1.0)
     for _ in ("coarse", "fine"):
-        for beta in betas.tolist():  # plain numbers leave float32 what it is, as where the method is applied
-            with np.errstate(over="ignore"):  # of trained keys; what overflows classifies nothing
-                affinity = np.exp(-beta * (1 - similarity)) @ one_hot
-            for alpha in alphas.tolist():
-                reached = accuracy(text + alpha / 100 * affinity, labels)
-                if reached > best[2]:
-                    best = (beta, alpha, reached)
+        reached = cache.right(val, labels, betas, alphas) / len(val)
+        row, column = np.unravel_index(reached.argmax(), reached.shape)  # the first of equals: the smallest values
+        if reached[row, column] > best[2]:
+            best = (float(betas[row]), float(alphas[column]), float(reached[row, column]))
         betas, alphas = around(betas, best[0]), around(alphas, best[1])
     return best
 
 
-def tip_logits(x: np.ndarray, arrays: Arrays, beta: float, alpha: float) -> np.ndarray:
-    """Return cos + (alpha / 100) A on the cosine scale, shape (N, K), for normalised x, shape (N, D)."""
-    return x @ arrays["prototypes"].T + alpha / 100 * _affinity(x, arrays, beta)
+class KeyCache:
+    """The cache model of keys (M, D), their labels (M,) and text prototypes (K, D), for normalised samples.
 
+    The keys are sorted by class, so that what a sample has in common with a class is a sum over neighbours. Samples
+    come in blocks, in the precision of keys and samples.
+    """
 
-def _affinity(x: np.ndarray, arrays: Arrays, beta: float) -> np.ndarray:
-    with np.errstate(over="ignore"):  # trained keys may explode; who asked finds out by the infinities
-        return np.exp(-beta * (1 - x @ arrays["keys"].T)) @ _one_hot(arrays)
+    def __init__(self, arrays: Arrays) -> None:
+        order = np.argsort(arrays["labels"], kind="stable")
+        self._keys, self._prototypes = arrays["keys"][order], arrays["prototypes"]
+        self._classes, self._starts = np.unique(arrays["labels"][order], return_index=True)
 
+    def logits(self, x: np.ndarray, beta: float, alpha: float) -> np.ndarray:
+        """Return cos + (alpha / 100) A on the cosine scale, shape (N, K), for x of shape (N, D)."""
+        made = np.empty((len(x), len(self._prototypes)), np.result_type(x, self._keys))
+        for rows, text, gaps in self._blocks(x):
+            made[rows] = text + alpha / 100 * self._affinity(gaps, beta, out=gaps)
+        return made
 
-def _one_hot(arrays: Arrays) -> sparse.csr_matrix:
-    """Return the labels of the keys as indicators, shape (keys, K); sparse, for K is a thousand where it matters."""
-    labels = arrays["labels"]
-    ones = np.ones(len(labels), dtype=np.float32)
-    return sparse.csr_matrix((ones, (np.arange(len(labels)), labels)), shape=(len(labels), len(arrays["prototypes"])))
+    def right(self, x: np.ndarray, labels: np.ndarray, betas: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """Return how many samples each pair classifies right, shape (betas, alphas)."""
+        counts = np.zeros((len(betas), len(alphas)), dtype=np.int64)
+        work = None
+        for rows, text, gaps in self._blocks(x):
+            work = np.empty_like(gaps) if work is None else work[: len(gaps)]
+            for row, beta in enumerate(betas.tolist()):  # plain numbers leave float32 what it is, numpy's would not
+                affinity = self._affinity(gaps, beta, out=work)
+                for column, alpha in enumerate(alphas.tolist()):
+                    found = (text + alpha / 100 * affinity).argmax(axis=1)
+                    counts[row, column] += np.count_nonzero(found == labels[rows])
+        return counts
+
+    def _blocks(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield rows, cosines with the texts, shape (b, K), and x · key - 1, shape (b, M), in memory of all blocks."""
+        memory = np.empty((min(ROWS, len(x)), len(self._keys)), np.result_type(x, self._keys))
+        for start in range(0, len(x), ROWS):
+            rows = slice(start, start + ROWS)
+            gaps = np.matmul(x[rows], self._keys.T, out=memory[: len(x[rows])])
+            gaps -= 1
+            yield rows, x[rows] @ self._prototypes.T, gaps
+
+    def _affinity(self, gaps: np.ndarray, beta: float, out: np.ndarray) -> np.ndarray:
+        """Return A, shape (b, K), of `gaps`, shape (b, M); `out` is overwritten."""
+        affinity = np.zeros((len(gaps), len(self._prototypes)), gaps.dtype)
+        with np.errstate(over="ignore"):  # trained keys may explode; who asked finds out by the infinities
+            np.exp(np.multiply(gaps, beta, out=out), out=out)
+            affinity[:, self._classes] = np.add.reduceat(out, self._starts, axis=1)
+        return affinity

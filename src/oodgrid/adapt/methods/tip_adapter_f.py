@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, accuracy, normalise
-from oodgrid.adapt.methods.tip_adapter import BETA_START, TipAdapter, finish, tip_logits
+from oodgrid.adapt.methods.tip_adapter import BETA_START, KeyCache, TipAdapter, finish
 from oodgrid.adapt.search import epoch_remarks
-from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_view, take_step
+from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_loss, mean_view, take_step
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -54,15 +54,16 @@ class TipAdapterF:
 
     def fit(self, data: FitData) -> Learned:
         """Train the keys, then choose epoch, alpha and beta."""
-        labels = data.train_labels.astype(np.int64)
-        arrays = {"keys": normalise(mean_view(data)), "labels": labels, "prototypes": data.text.prototypes}
+        order = np.argsort(data.train_labels, kind="stable")  # so that the keys of a class are neighbours
+        labels = data.train_labels.astype(np.int64)[order]
+        arrays = {"keys": normalise(mean_view(data))[order], "labels": labels, "prototypes": data.text.prototypes}
         beta, alpha = self._start(arrays, data)
         val = normalise(data.val)
         best, reached = {"keys": arrays["keys"], "epoch": 0}, []
 
         def judge(epoch: int, keys: np.ndarray) -> None:
             if len(val):
-                reached.append(accuracy(tip_logits(val, {**arrays, "keys": keys}, beta, alpha), data.val_labels))
+                reached.append(accuracy(KeyCache({**arrays, "keys": keys}).logits(val, beta, alpha), data.val_labels))
             if not len(val) or reached[-1] > max(reached[:-1], default=-1):
                 best.update(keys=keys, epoch=epoch)
 
@@ -93,24 +94,28 @@ class TipAdapterF:
 
         generator = torch.Generator().manual_seed(data.seed)
         features = TrainingFeatures(data, device(), normalise)
-        y, prototypes, keys = (
-            torch.from_numpy(a).to(device()) for a in (arrays["labels"], arrays["prototypes"], arrays["keys"].copy())
+        shots = np.bincount(arrays["labels"], minlength=data.classes)
+        y, shots, prototypes, keys = (
+            torch.from_numpy(a).to(device())
+            for a in (data.train_labels.astype(np.int64), shots, arrays["prototypes"], arrays["keys"].copy())
         )
         keys.requires_grad_(True)
-        one_hot = torch.nn.functional.one_hot(y, len(prototypes)).float()
         optimiser = torch.optim.AdamW([keys], lr=self.lr, eps=1e-4)
         steps = self.epochs * sum(1 for _ in batches(len(y), self.batch, torch.Generator(), drop_last=False))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         judge(0, arrays["keys"])
         losses = []
         for epoch in range(self.epochs):
-            total = []
+            taken = []
             x = features.epoch(generator)
-            for rows in batches(len(x), self.batch, generator, drop_last=False):
-                affinity = torch.exp(-beta * (1 - x[rows] @ keys.T)) @ one_hot
+            for rows in batches(len(x), self.batch, generator, drop_last=False, device=x.device):
+                near = torch.exp(-beta * (1 - keys @ x[rows].T))
+                # A product with one-hot labels costs twice that with the keys. `unsafe` skips checks that would wait
+                # for the device at every step.
+                affinity = torch.segment_reduce(near, "sum", lengths=shots, axis=0, unsafe=True).T
                 logits = 100 * x[rows] @ prototypes.T + alpha * affinity
-                total.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser, epoch))
+                taken.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser))
                 schedule.step()
-            losses.append(sum(total) / len(total))
+            losses.append(mean_loss(taken, epoch))
             judge(epoch + 1, keys.detach().cpu().numpy().copy())
         return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -36,17 +37,15 @@ class CausalTower(TextTower):
 
     def encode(self, context: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
-        layout = self._layout(prompts, context.shape[-2], context.ndim == 3)
-        pool = self._pool(prompts, context.flatten(0, -2)[None])
-        return self._through(layout, pool)[0]
+        plan = self._plan(prompts, context.shape[-2], specific=context.ndim == 3)
+        return self._through(plan, context.flatten(0, -2)[None])[0]
 
     def encode_each(self, contexts: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (B, K, D); see `TextTower.encode_each`."""
-        layout = self._layout(prompts, contexts.shape[1], specific=False)
-        tokens = sum(map(len, layout.classes))
-        size = max(1, self._room // tokens)
+        plan = self._plan(prompts, contexts.shape[1], specific=False)
+        size = max(1, self._room // plan.tokens)
         parts = [
-            self._through(layout, self._pool(prompts, contexts[start : start + size]), size < len(contexts))
+            self._through(plan, contexts[start : start + size], size < len(contexts))
             for start in range(0, len(contexts), size)
         ]
         return self._torch.cat(parts)
@@ -57,57 +56,64 @@ class CausalTower(TextTower):
         part = self.part
         return ACTIVATIONS // (SAVED * 4 * self.width * len(part.transformer.resblocks))
 
-    def _layout(self, prompts: Prompts, tokens: int, specific: bool) -> Layout:
-        layout = prompts.layout(tokens, specific)
+    def _plan(self, prompts: Prompts, tokens: int, specific: bool) -> Plan:
+        """Return all that stays while contexts of so many tokens are learned, made once for these prompts."""
+        return self._once(
+            prompts, (tokens, specific, self._room), lambda: self._planned(prompts, prompts.layout(tokens, specific))
+        )
+
+    def _planned(self, prompts: Prompts, layout: Layout) -> Plan:
+        torch = self._torch
         if layout.longest > self.part.context_length:
             raise Skip(
-                f"with {tokens} context tokens the longest prompt has {layout.longest} tokens, the text tower takes "
-                f"{self.part.context_length}: shorten the context, or the longest class names"
+                f"with {layout.context} context tokens the longest prompt has {layout.longest} tokens, the text tower "
+                f"takes {self.part.context_length}: shorten the context, or the longest class names"
             )
-        return layout
-
-    def _pool(self, prompts: Prompts, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the vectors to which a layout's rows point, shape (B, R, W), for context vectors (B, V, W)."""
-        torch = self._torch
         ids = torch.tensor([prompts.start, *(token for row in prompts.ids for token in row)], device=self.device)
-        fixed = self.part.token_embedding(ids)
-        return torch.cat([fixed.expand(len(vectors), -1, -1), vectors], dim=1)
+        # Classes pass by length, so that those of one length lie together and attend in one product.
+        order = sorted(range(len(layout.classes)), key=lambda row: len(layout.classes[row]))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        groups = self._groups([layout.classes[row] for row in order], len(layout.front))
+        return Plan(
+            self.part.token_embedding(ids), torch.tensor(layout.front, device=self.device), list(groups),
+            torch.tensor(back, device=self.device), layout.mixed, sum(map(len, layout.classes)),
+        )  # fmt: skip
 
-    def _through(self, layout: Layout, pool: torch.Tensor, again: bool = False) -> torch.Tensor:
+    def _through(self, plan: Plan, vectors: torch.Tensor, again: bool = False) -> torch.Tensor:
         """Return normalised embeddings, shape (B, K, D).
 
         Args:
-            layout: Where the tokens lie in the pool.
-            pool: Shape (B, R, W).
+            plan: Where which tokens pass.
+            vectors: Shape (B, V, W), of the context: of one for each of B passes.
             again: Whether to compute everything a second time for the gradient, because more is to come beside it.
         """
         torch = self._torch
-        front = pool[:, layout.front] + self.part.positional_embedding[: len(layout.front)]
-        order = sorted(range(len(layout.classes)), key=lambda row: len(layout.classes[row]))
-        groups = list(self._groups([layout.classes[row] for row in order]))
-        again = torch.is_grad_enabled() and pool.requires_grad and (again or len(groups) > 1)
-
-        names = pool if layout.mixed else pool.detach()  # names alone need no gradient before they attend
+        pool = torch.cat([plan.fixed.expand(len(vectors), -1, -1), vectors], dim=1)
+        front = pool[:, plan.front] + self.part.positional_embedding[: len(plan.front)]
+        again = torch.is_grad_enabled() and pool.requires_grad and (again or len(plan.groups) > 1)
+        # Where the context stands in front of all names, these need no gradient before they attend to it: without the
+        # detour of every name's token through the pool, the gradient of the pool is that of a few rows.
+        names = pool if plan.mixed else pool.detach()
 
         def run(given: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-            x = names[:, tokens.rows] + self.part.positional_embedding[tokens.positions + given.shape[1]]
+            x = names[:, tokens.rows] + self.part.positional_embedding[tokens.positions]
             return self._names(tokens, x, self._fronts(given))
 
+        # A group that is computed twice keeps nothing but its input, the front: hence the fronts are made within.
         twice = partial(torch.utils.checkpoint.checkpoint, run, use_reentrant=False)
         with self.computing():
-            made = [(twice if again else run)(front, group) for group in groups]
-        back = sorted(range(len(order)), key=order.__getitem__)
-        return torch.nn.functional.normalize(torch.cat(made, dim=1)[:, back].float(), dim=-1)
+            made = [(twice if again else run)(front, group) for group in plan.groups]
+        return torch.nn.functional.normalize(torch.cat(made, dim=1)[:, plan.back].float(), dim=-1)
 
-    def _groups(self, classes: list[list[int]]) -> Iterator[Tokens]:
+    def _groups(self, classes: list[list[int]], front: int) -> Iterator[Tokens]:
         """Yield classes, sorted by length, in groups that fit into memory together."""
         group: list[list[int]] = []
         for rows in classes:
             if group and sum(map(len, group)) + len(rows) > self._room:
-                yield Tokens.of(group, self.device)
+                yield Tokens.of(group, front, self.device)
                 group = []
             group.append(rows)
-        yield Tokens.of(group, self.device)
+        yield Tokens.of(group, front, self.device)
 
     def _fronts(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return keys and values of the front, shape (B, P, W), in every layer."""
@@ -116,7 +122,7 @@ class CausalTower(TextTower):
         for number, block in enumerate(blocks):
             queries, keys, values = _projected(block, x)
             kept.append((keys, values))
-            if number + 1 < len(blocks):
+            if number + 1 < len(blocks):  # of the last layer nobody sees more of the front than its keys and values
                 seen = self._torch.nn.functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
                 x = _finished(block, x, seen)
         return kept
@@ -126,9 +132,10 @@ class CausalTower(TextTower):
         blocks = list(self.part.transformer.resblocks)
         for block, front in zip(blocks[:-1], fronts, strict=False):
             queries, keys, values = _projected(block, x)
-            x = _finished(block, x, self._attend(queries, keys, values, front, tokens.buckets))
+            x = _finished(block, x, self._attend(queries, keys, values, front, tokens))
+        # The embedding is read at the end tokens: in the last layer they alone ask, but of all tokens.
         queries, keys, values = _projected(blocks[-1], x)
-        seen = self._attend(queries[:, :, tokens.ends], keys, values, fronts[-1], tokens.buckets)
+        seen = self._attend(queries[:, :, tokens.ends], keys, values, fronts[-1], tokens)
         x = self.part.ln_final(_finished(blocks[-1], x[:, tokens.ends], seen))
         projection = self.part.text_projection
         if projection is None:
@@ -141,7 +148,7 @@ class CausalTower(TextTower):
         keys: torch.Tensor,
         values: torch.Tensor,
         front: tuple[torch.Tensor, torch.Tensor],
-        buckets: list[tuple[int, int]],
+        tokens: Tokens,
     ) -> torch.Tensor:
         """Return what packed tokens see of the front and of their own class, shape (B, H, Q, W / H).
 
@@ -150,23 +157,25 @@ class CausalTower(TextTower):
             keys: Shape (B, H, T, W / H), of all tokens.
             values: Likewise.
             front: Keys and values of the front, shape (B, H, P, W / H).
-            buckets: How many classes have how many tokens, in the order in which they are packed.
+            tokens: How they are packed.
         """
         torch = self._torch
         queries = queries * queries.shape[-1] ** -0.5
         whole, shared = queries.shape[2] == keys.shape[2], front[0].shape[2]
-        sizes = [count * length for count, length in buckets]
-        asked = sizes if whole else [count for count, _ in buckets]
+        sizes = [count * length for count, length in tokens.buckets]
+        asked = sizes if whole else [count for count, _ in tokens.buckets]
+        # The front is the same for all classes: one product for all tokens, however long their names are.
         of_front = queries @ front[0].transpose(-1, -2)
         # `split` and not slices: the gradient of a slice is as large as what it was cut from
         asking = (queries.split(asked, 2), of_front.split(asked, 2))
         parts = zip(*asking, keys.split(sizes, 2), values.split(sizes, 2), strict=True)
         made = []
-        for (count, _), each in zip(buckets, parts, strict=True):
+        for (count, _), later, each in zip(tokens.buckets, tokens.later, parts, strict=True):
+            # A bucket is a batch of classes of one length, (B, H, count, tokens, W / H): no padding, and a class sees
+            # no other. The softmax runs over front and own tokens together, hence their weights stand side by side.
             query, before, key, value = (tensor.unflatten(2, (count, -1)) for tensor in each)
             weights = query @ key.transpose(-1, -2)
-            if whole:
-                later = torch.ones(weights.shape[-2:], dtype=torch.bool, device=self.device).triu(1)
+            if whole:  # else the end token asks, to which nothing is later
                 weights = weights.masked_fill(later, -torch.inf)
             weights = torch.cat([before, weights], dim=-1).softmax(dim=-1).to(value.dtype)
             of_shared, of_own = weights.split([shared, weights.shape[-1] - shared], dim=-1)
@@ -175,32 +184,57 @@ class CausalTower(TextTower):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """All of a pass that does not depend on the context vectors.
+
+    Attributes:
+        fixed: Shape (F, W), embeddings of the start token and of every class's own tokens; the pool to which rows
+            point is these and, behind them, the context vectors.
+        front: Shape (P,), rows of what stands in front of all classes alike.
+        groups: The classes' tokens, in groups that fit into memory together, shorter ones first.
+        back: Shape (K,), the place of every class in that order.
+        mixed: Whether context vectors are among the classes' tokens.
+        tokens: How many tokens the classes have.
+    """
+
+    fixed: torch.Tensor
+    front: torch.Tensor
+    groups: list[Tokens]
+    back: torch.Tensor
+    mixed: bool
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Tokens:
     """The tokens of some classes, packed behind one another; classes of equal length lie together.
 
     Attributes:
         rows: Shape (T,), of the pool.
-        positions: Shape (T,), behind the front.
+        positions: Shape (T,), in the prompt.
         ends: Shape (k,), the place of every class's end token among the T.
         buckets: (classes, tokens of each) pairs, in order.
+        later: For every bucket, shape (tokens, tokens), bool: whether the second token stands behind the first.
     """
 
     rows: torch.Tensor
     positions: torch.Tensor
     ends: torch.Tensor
     buckets: list[tuple[int, int]]
+    later: list[torch.Tensor]
 
     @classmethod
-    def of(cls, classes: list[list[int]], device: str) -> Tokens:
-        """Pack classes that are sorted by length."""
+    def of(cls, classes: list[list[int]], front: int, device: str) -> Tokens:
+        """Pack classes that are sorted by length and stand behind a front of so many tokens."""
         import torch
 
         lengths = [len(rows) for rows in classes]
-        buckets = [(lengths.count(length), length) for length in dict.fromkeys(lengths)]
+        buckets = [(count, length) for length, count in Counter(lengths).items()]
         rows = torch.tensor([row for rows in classes for row in rows], device=device)
-        positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
+        positions = torch.tensor([front + place for length in lengths for place in range(length)], device=device)
         ends = torch.tensor(lengths).cumsum(0).sub(1).to(device)
-        return cls(rows, positions, ends, buckets)
+        later = [torch.ones(length, length, dtype=torch.bool, device=device).triu(1) for _, length in buckets]
+        return cls(rows, positions, ends, buckets, later)
 
 
 def _fold_quick_gelu(mlp: torch.nn.Module) -> None:

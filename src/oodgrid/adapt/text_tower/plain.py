@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position
 from oodgrid.adapt.text_tower.tower import TextTower, see_apart
-from oodgrid.backbones.tokens import cut_rows
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +16,7 @@ PLACEHOLDERS = ("X", "~", "@", "&", "q")  # words, none of them in a class name,
 CLASSES = 32  # that pass at once; what their gradient needs is computed a second time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlainPrompts:
     """Class names, and where they stand among the context vectors."""
 
@@ -64,7 +63,8 @@ class PlainTower(TextTower):
     def encode(self, context: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
         checkpoint = self._torch.utils.checkpoint.checkpoint
-        tokens, marked = self._tokens(prompts, context.shape[-2])
+        count = context.shape[-2]
+        tokens, marked = self._once(prompts, count, lambda: self._tokens(prompts, count))
         contexts = context.expand(len(prompts), -1, -1)
         parts = zip(tokens.split(CLASSES), marked.split(CLASSES), contexts.split(CLASSES), strict=True)
         with self.computing():
@@ -77,6 +77,8 @@ class PlainTower(TextTower):
 
     def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids, shape (K, L), and where context vectors stand in place of them, shape (K, L)."""
+        from oodgrid.backbones.tokens import cut_rows
+
         for word in PLACEHOLDERS:
             tokens = self.loaded.tokenizer(prompts.texts(count, word)).to(self.device)
             marked = tokens == self._id(word)

@@ -8,7 +8,7 @@ from typing import Literal
 Position = Literal["end", "middle", "front"]  # of the class name among the context vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prompts:
     """The tokens of "name." for every class, and where the context goes.
 
@@ -46,7 +46,7 @@ class Prompts:
             classes.append(shared + own[:named] + vectors[before:] + own[named:])
             fixed += len(ids)
         front = [0] if specific else [0, *range(first, first + before)]
-        return Layout(front, classes, mixed=specific or before < tokens)
+        return Layout(front, classes, tokens, mixed=specific or before < tokens)
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ class Layout:
     Attributes:
         front: What stands in front of all classes alike.
         classes: What follows for every class, up to the end token.
+        context: Context vectors of a prompt.
         mixed: Whether context vectors are among what follows.
     """
 
     front: list[int]
     classes: list[list[int]]
+    context: int
     mixed: bool
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position, Prompts, end_of
-from oodgrid.backbones.tokens import refuse_classes
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from oodgrid.backbones import LoadedBackbone
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Constant = TypeVar("Constant")
 
 
 def see_apart(loaded: LoadedBackbone, names: list[str]) -> None:
     """Raise Skip where the text tower does not see all of every "name.", or sees no difference between two."""
+    from oodgrid.backbones.tokens import refuse_classes
+
     try:
         refuse_classes(loaded, names, [f"{name}." for name in names])
     except OodgridError as error:
@@ -50,6 +54,7 @@ class TextTower:
         self.loaded, self.device = loaded, loaded.device
         self.part = getattr(loaded.model, "text", loaded.model)
         self._torch: types.ModuleType = torch
+        self._constants: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()  # of prompts that live
 
     @property
     def embedding(self) -> torch.nn.Module:
@@ -62,7 +67,7 @@ class TextTower:
         """Width W of the token embeddings."""
         return self.embedding.weight.shape[1]
 
-    @property
+    @cached_property
     def logit_scale(self) -> float:
         """The learned logit scale (100 for OpenAI's weights)."""
         return float(self.loaded.model.logit_scale.exp())
@@ -112,6 +117,15 @@ class TextTower:
             prompts: From `prompts`.
         """
         raise NotImplementedError
+
+    def _once(self, prompts: Any, key: Hashable, make: Callable[[], Constant]) -> Constant:
+        """Return what `make` gives, made at the first call with these prompts: the steps of a training share it."""
+        known = self._constants.setdefault(prompts, {})
+        if key not in known:
+            # Where it is made first, there may be no gradients at all; later steps want to go through it.
+            with self._torch.inference_mode(False), self._torch.no_grad():
+                known[key] = make()
+        return known[key]
 
     @cached_property
     def _end(self) -> int | None:

@@ -11,6 +11,7 @@ from oodgrid.encode.labels.wordnet import read_lexicographer
 from oodgrid.encode.lines import whole_texts
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
+from oodgrid.labels import plain_name
 
 __all__ = ["LabelTable", "Prompts", "free_of", "prompts", "read_labels"]
 
@@ -55,11 +56,11 @@ def read_labels(labels: LabelList, classes: Iterable[str] = ()) -> LabelTable:
 
 def free_of(table: LabelTable, classes: Iterable[str], by: str = "exact") -> LabelTable:
     """Return the labels that are no class ("exact"), or that share no word with one ("word"), whatever their case."""
-    names = {_plain(name) for name in classes}
+    names = {plain_name(name) for name in classes}
     words = {word for name in names for word in name.split()} if by == "word" else set()
     kept = [
         row
-        for row, name in enumerate(map(_plain, table.names))
+        for row, name in enumerate(map(plain_name, table.names))
         if name not in names and not words.intersection(name.split())
     ]
     return table.rows(kept)
@@ -105,7 +106,3 @@ def _read(labels: LabelList) -> LabelTable:
         pairs = [(name, kind) for kind, names in labels.labels.items() for name in names]
         return LabelTable([name for name, _ in pairs], [kind for _, kind in pairs])
     return LabelTable(list(labels.labels), [""] * len(labels.labels))
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", " ").strip()

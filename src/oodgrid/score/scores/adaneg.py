@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from scipy.special import entr, softmax
 
 from oodgrid.registry import score
 from oodgrid.score.contract import LabelList
@@ -110,6 +109,8 @@ class _Memory:
 
     def remember(self, rows: np.ndarray, logits: np.ndarray, T: float, first: int = 0) -> None:
         """Remember samples for the labels of their largest logits; `first` is the label of the first column."""
+        from scipy.special import entr, softmax
+
         entropies = entr(softmax(logits / T, axis=1)).sum(axis=1)
         for row, label, entropy in zip(rows, first + logits.argmax(axis=1), entropies, strict=True):
             slot = self.filled[label]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import expit
 
 from oodgrid.registry import score
 from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
@@ -44,6 +43,8 @@ def yes(features: np.ndarray, logits: np.ndarray, labels: Labels, *, T: float) -
     Raises:
         Skip: There is not one "no" text a class.
     """
+    from scipy.special import expit
+
     if len(labels.names) != logits.shape[1]:
         raise Skip(f"CLIPN needs a no text for each of the {logits.shape[1]} classes, the list has {len(labels.names)}")
     return expit((logits - features @ labels.features.T) / T)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import softmax
 
 from oodgrid.registry import score
 
@@ -30,5 +29,7 @@ def lsn(
     Returns:
         Shape (N,), in [2/K, 2].
     """
+    from scipy.special import softmax
+
     unlike = softmax((1 - negative_logits) / T_negative, axis=1).max(axis=1).mean(axis=1)
     return softmax(logits / T, axis=1).max(axis=1) + unlike

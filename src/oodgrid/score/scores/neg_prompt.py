@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import softmax
 
 from oodgrid.registry import score
 
@@ -25,5 +24,7 @@ def neg_prompt(logits: np.ndarray, negative_logits: np.ndarray, *, T: PositiveFl
     Returns:
         Shape (N,), in (0, 1).
     """
+    from scipy.special import softmax
+
     together = np.concatenate([logits[:, :, None], negative_logits], axis=2)
     return softmax(together / T, axis=(1, 2))[:, :, 0].max(axis=1)
