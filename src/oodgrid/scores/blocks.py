@@ -43,26 +43,23 @@ def compute_all(
     given, texts = arguments.inputs(arrays, lists, what)
     # Without a method to say it, who gives lists of texts says that they compare with the logits.
     given = frozen({**given, "text_cosines": arrays.get("text_cosines", True)})
-    columns, skipped = {}, {}
+    columns: dict[str, Column] = {}
+    streams: dict[str, Column] = {}
+    skipped: dict[str, str] = {}
     for choice in choices:
-        unsaid = [name for name in registry.find("score", choice.name).label_lists if name not in texts]
-        if unsaid:
-            skipped[choice.listed("score")] = f"it needs texts beside the classes: give {' and '.join(unsaid)}"
-        else:
-            columns[choice.listed("score")] = _column(choice, texts)
+        name, entry = choice.listed("score"), registry.find("score", choice.name)
+        if unsaid := [each for each in entry.label_lists if each not in texts]:
+            skipped[name] = f"it needs texts beside the classes: give {' and '.join(unsaid)}"
+            continue
+        listed = choice.model_copy(update={each: each for each in entry.label_lists})
+        (streams if entry.transductive else columns)[name] = Column(listed, _lacking, texts)
     local = {} if file is None or "local_logits" in given else _needing_patches(columns)
-    streams = {name: c for name, c in columns.items() if registry.find("score", c.choice.name).transductive}
-    plain = {name: column for name, column in columns.items() if name not in local and name not in streams}
-    _fill(plain, _blocks(given, ROWS))
+    _fill({name: column for name, column in columns.items() if name not in local}, _blocks(given, ROWS))
     _fill(streams, _blocks(given, None))
     _fill(local, _local_blocks(given, file))
+    columns |= streams
     skipped |= {name: str(column.skipped) for name, column in columns.items() if column.skipped}
     return {name: column.values() for name, column in columns.items() if not column.skipped}, skipped
-
-
-def _column(choice: Choice, texts: dict[str, Any]) -> Column:
-    lists = {name: name for name in registry.find("score", choice.name).label_lists}
-    return Column(choice.model_copy(update=lists), _lacking, texts)
 
 
 def _lacking(need: str) -> str:
