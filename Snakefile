@@ -54,7 +54,7 @@ rule scores:
 
 rule metrics:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
+        pattern(paths.metrics),
         encoded_files(),
 
 

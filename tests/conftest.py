@@ -47,7 +47,7 @@ def make_features():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def experiment_of():
     """A builder of small valid configurations, as parsed YAML, with parts exchanged."""
 

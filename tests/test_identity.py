@@ -68,6 +68,16 @@ def test_comments_docstrings_and_layout_do_not_count(fingerprint, edited):
     assert one(fingerprint, edited) == one(fingerprint, PLAIN)
 
 
+def test_what_registration_says_to_readers_does_not_count(fingerprint):
+    def registered(said):
+        return one(fingerprint, f"from house import score\n@score({said}needs=('logits',))\ndef f(logits):\n    pass\n")
+
+    readers = ("title='A', ", "title='B', paper='P', ", "family='F', adapted='x' + y, look='black o', ")
+    assert {registered(said) for said in readers} == {registered("")}
+    assert registered("transductive=True, ") != registered("")
+    assert one(fingerprint, "f(title='A')") != one(fingerprint, "f(title='B')")
+
+
 def test_a_function_of_a_docstring_alone_still_parses(fingerprint):
     assert one(fingerprint, 'def f():\n    """Nothing."""\n') == one(fingerprint, "def f():\n    pass\n")
 

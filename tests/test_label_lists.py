@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oodgrid import catalogue, paths, plan, registry, store
+from oodgrid import catalogue, paths, plan, registry, store, texts
 from oodgrid.cli import main
 from oodgrid.config import LabelList, parse
 from oodgrid.errors import OodgridError
@@ -214,7 +214,7 @@ def test_lists_and_shuffled_prompts_are_files_of_the_experiment(tmp_path, experi
     found = experiment(scores=[{"name": "outlying", "outliers": "far"}, "varied"])
     wanted = names(plan.feature_files(tmp_path, found), tmp_path)
     assert wanted[-3:] == ["text/b/concepts.h5", "text/b/concepts.shuffled.h5", "text/b/labels/far.h5"]
-    assert plan.encoded_lists(found) == ["far"]
+    assert plan.encoded_texts(found, texts.LABELS) == ["far"]
     assert set(wanted[-3:]) <= set(names(plan.encoded_files(tmp_path, found), tmp_path))
     assert "text/b/concepts.shuffled.h5" not in names(plan.feature_files(tmp_path, experiment()), tmp_path)
 
@@ -226,12 +226,12 @@ def test_a_list_that_no_score_names_is_not_encoded(tmp_path, experiment):
 def test_score_jobs_read_the_texts_of_their_own_scores(tmp_path, experiment):
     found = experiment(scores=[{"name": "outlying", "outliers": "far"}, "neutral", "varied"])
 
-    def texts(method):
+    def read(method):
         files = names(plan.score_input(tmp_path, found, "b", "concepts", method), tmp_path)
         return [file for file in files if file.startswith("text/")]
 
-    assert texts("zero_shot") == ["text/b/concepts.h5", "text/b/concepts.shuffled.h5", "text/b/labels/far.h5"]
-    assert texts("any") == ["text/b/labels/concept-agents.h5"]
+    assert read("zero_shot") == ["text/b/concepts.h5", "text/b/concepts.shuffled.h5", "text/b/labels/far.h5"]
+    assert read("any") == ["text/b/labels/concept-agents.h5"]
 
 
 def test_visual_prototypes_have_no_texts_to_shuffle(tmp_path, experiment_of):
@@ -296,10 +296,10 @@ def test_other_weights_than_those_of_the_classes_are_refused(tmp_path, experimen
 def test_shuffled_prompts_are_those_of_the_templates_and_classes(tmp_path, experiment):
     found = experiment(scores=["varied"])
     dataset = found.id_datasets[0]
-    path = paths.shuffled_texts(tmp_path, "b", "concepts")
-    leave(tmp_path, found, {**dataset.shuffled_identity, "classnames": ["a", "b"]}, path=path)
+    path = texts.SHUFFLED.path(tmp_path, "b", "concepts")
+    leave(tmp_path, found, {**texts.SHUFFLED.identity(dataset), "classnames": ["a", "b"]}, path=path)
     plan.check_identities(tmp_path, found)
-    leave(tmp_path, found, {**dataset.shuffled_identity, "shuffled": 5, "classnames": ["a", "b"]}, path=path)
+    leave(tmp_path, found, {**texts.SHUFFLED.identity(dataset), "shuffled": 5, "classnames": ["a", "b"]}, path=path)
     assert "text.shuffled is 5 in the file and 10 in the config" in failure(plan.check_identities, tmp_path, found)
 
 

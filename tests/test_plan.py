@@ -5,15 +5,17 @@ import re
 import subprocess
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from oodgrid import grid, paths, plan, store
+from oodgrid import grid, paths, plan, registry, store
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
+from oodgrid.look import Look
 from oodgrid.plan import machines
 
 OWN_BACKBONE = {"name": "b", "model": "ViT-B-32-quickgelu", "pretrained": "openai"}
@@ -204,9 +206,20 @@ def test_the_kind_of_a_pair_makes_the_metrics_anew(own):
     assert plan.spec(far, ("pairs", "scores")) != plan.spec(near, ("pairs", "scores"))
 
 
-def test_fingerprints_of_parts_of_the_report_differ():
-    codes = {plan.report_code(part) for part in ("tables", "figures", "page")}
+def test_fingerprints_of_parts_of_the_report_differ_and_titles_and_looks_count(own, monkeypatch):
+    experiment = own(methods=["coop"], scores=["mcm"])
+    parts = ("tables", "figures", "page")
+    codes = {plan.report_code(part, experiment) for part in parts}
     assert len(codes) == 3
+    for kind, name, said in (("score", "mcm", {"title": "Mine"}), ("method", "coop", {"look": Look("#000000", "x")})):
+        with monkeypatch.context() as changed:
+            entry = registry.find(kind, name)
+            changed.setitem(registry.entries(kind), name, replace(entry, **said))
+            assert not codes & {plan.report_code(part, experiment) for part in parts}
+        with monkeypatch.context() as changed:  # of what the experiment does not have
+            other = replace(registry.find("score", "msp"), title="Mine")
+            changed.setitem(registry.entries("score"), "msp", other)
+            assert codes == {plan.report_code(part, experiment) for part in parts}
     assert plan.apply_code("coop") != plan.apply_code("zero_shot")
 
 
@@ -377,13 +390,13 @@ def machine(monkeypatch):
 @pytest.mark.parametrize("gpus", [None, 0, 1, 2, 4])
 def test_threads_of_jobs_that_run_at_once_fill_the_cpus_and_no_more(own, machine, cores, gpus):
     experiment = own(methods=["coop", "cocoop", "clip_adapter"])
-    jobs = {"encode": 2, "adapt": 3, "score": len(grid.methods(experiment))}
+    jobs = {"encode": 2, "adapt": 3, "score": len(grid.methods(experiment)), "evaluate": 1}
     for cpus in (1, 3, 16):
         for gpu in (False, True):
             machine(cpus, gpu)
             usable = min(cpus, cores or cpus)
             for stage, count in jobs.items():
-                turns = gpu and gpus and stage != "score"
+                turns = gpu and gpus and stage in ("encode", "adapt")
                 at_once = min(count, gpus) if turns else count
                 threads = plan.threads_here(stage, experiment, cores, gpus)
                 assert threads == max(1, usable // at_once)

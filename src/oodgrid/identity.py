@@ -11,8 +11,10 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
-SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.vectors")  # of the ground floor: they decide numbers too
+# Of the ground floor: they decide numbers too.
+SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
 IMPORTING = ("import_module", "__import__")  # functions that import
+FOR_READERS = ("title", "look", "paper", "family", "adapted")  # of what `oodgrid.registry` is told
 
 
 def digest(thing: Any) -> str:
@@ -34,9 +36,9 @@ def _file_sha256(path: Path, size: int, time: int) -> str:
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """Return a digest of what modules do, with all that they import of their own rooms and of the few-shot reader.
+    """Return a digest of what modules do, with all that they import of their own rooms, of `fewshot` and of `texts`.
 
-    Comments and docstrings do not count. A package stands for every module below it.
+    Comments, docstrings and what registration says to readers do not count. A package stands for all modules below it.
     """
     texts = [f"{file.parent.name}/{file.name}\0{_read(file)[0]}" for file in code_files(*modules)]
     return digest(sorted(texts))[:16]
@@ -89,7 +91,7 @@ def _parse(file: Path, size: int, time: int) -> tuple[str, list[str]]:
     tree = ast.parse(text)
     by_call = any(name in text for name in IMPORTING)  # then expressions are looked at too, ten times as many
     names = imported_names(ast.walk(tree) if by_call else _statements(tree))
-    return ast.unparse(_without_docstrings(tree)), names
+    return ast.unparse(_decisive(tree)), names
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -126,12 +128,16 @@ def _followed(name: str, modules: tuple[str, ...]) -> bool:
     return name in SHARED or (room in rooms and name != room)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _decisive(tree: ast.Module) -> ast.Module:
+    """Return code without docstrings, and without what the registration of a method or score tells readers alone."""
     for node in [tree, *_statements(tree)]:
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+        for call in getattr(node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("method", "score"):
+                call.keywords = [keyword for keyword in call.keywords if keyword.arg not in FOR_READERS]
     return tree
 
 

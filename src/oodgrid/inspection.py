@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
@@ -48,13 +48,13 @@ def checkable(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    for part, made in (("tables", "tables"), ("figures", "figures"), ("page", "report.html")):
-        digests = path / f"{part}{store.DIGESTS}"
-        if (path / made).exists() and not digests.exists():
-            raise OodgridError(f"{digests} is missing, which says what {made} should be: snakemake makes both again")
+    for part in paths.REPORT:
+        digests, made = (of(path.parent, path.name, part) for of in (paths.digests, paths.report))
+        if made.exists() and not digests.exists():
+            raise OodgridError(f"{digests} is missing, which says what {made.name} is: snakemake makes both again")
     files = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
     if not files:
-        raise OodgridError(f"{path} holds no results: name results/EXPERIMENT, or files")
+        raise OodgridError(f"{path} holds no results: name {paths.RESULTS}/EXPERIMENT, or files")
     return files
 
 

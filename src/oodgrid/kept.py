@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import atomic, check
@@ -21,7 +22,7 @@ class Kept:
 
     def __init__(self, results: Path, stage: str) -> None:
         self.results = results
-        self.folder = results / "kept" / stage
+        self.folder = paths.kept(results, stage)
 
     def get(self, identity: dict[str, Any], suffix: str, make: Callable[[Path], None]) -> Path:
         """Return the file of this identity, calling `make(path)` to write it where it is missing or damaged."""

@@ -1,61 +1,100 @@
-"""Where everything lies below the results folder: the only place that spells it out.
+"""Where everything lies below the results folder: the only place that spells it out, for the rules of Snakemake too.
 
-Every function takes the results folder first, and the names of the configuration after it.
+Every function takes the results folder first, and then names. Its parameters are called as the wildcards of the rules
+are, so that `pattern` can turn it into the pattern of all its files. To rename a folder, change its line here.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+
+RESULTS = Path("results")
+FEATURES, TEXTS, KEPT = "features", "text", "kept"
+SHARED = (FEATURES, TEXTS, KEPT)  # by all experiments; each experiment has a folder of its own beside these
+ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
+STREAMS = ".streams"  # behind the name of a method
+DIGESTS = ".digests.json"
+REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
+
+
+def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:
+    """Return where all files of a kind lie: the path with a wildcard, as `{backbone}`, for each name that is not given.
+
+    Args:
+        path: A function of this module.
+        results: The results folder.
+        names: What stands in place of its other parameters, as `split="test"`.
+    """
+    _, *parameters = inspect.signature(path).parameters.values()
+    wanted = [each.name for each in parameters if each.default is each.empty or each.name in names]
+    return str(path(results, **{name: names.get(name, f"{{{name}}}") for name in wanted}))
 
 
 def features(results: Path, backbone: str, dataset: str, split: str) -> Path:
     """Return the feature file of one split; shared by all experiments."""
-    return results / "features" / backbone / dataset / f"{split}.h5"
+    return results / FEATURES / backbone / dataset / f"{split}.h5"
 
 
-def views(results: Path, backbone: str, dataset: str, split: str, family: str, draws: str) -> Path:
-    """Return the file of augmented views of one split, for the draws of that digest; shared by all experiments."""
-    return results / "features" / backbone / dataset / f"{split}.views-{family}-{draws}.h5"
+def views(results: Path, backbone: str, id_dataset: str, family: str, draws: str) -> Path:
+    """Return the file of augmented views of a train split, for the draws of that digest; shared by all experiments."""
+    return results / FEATURES / backbone / id_dataset / f"train.views-{family}-{draws}.h5"
 
 
-def shard(results: Path, backbone: str, dataset: str, number: int, of: int) -> Path:
+def shard(results: Path, backbone: str, dataset: str, shard: int, shards: int) -> Path:
     """Return the manifest that says that one shard of a dataset is encoded."""
-    return results / "features" / backbone / dataset / "shards" / f"{number}-of-{of}.json"
+    return results / FEATURES / backbone / dataset / "shards" / f"{shard}-of-{shards}.json"
 
 
-def texts(results: Path, backbone: str, dataset: str) -> Path:
-    """Return the text file of one class list; shared by all experiments."""
-    return results / "text" / backbone / f"{dataset}.h5"
-
-
-def shuffled_texts(results: Path, backbone: str, dataset: str) -> Path:
-    """Return the text file of one class list under prompts with their words shuffled; shared by all experiments."""
-    return results / "text" / backbone / f"{dataset}.shuffled.h5"
+def texts(results: Path, backbone: str, id_dataset: str, suffix: str = "") -> Path:
+    """Return the text file of one class list, with the suffix of its kind; shared by all experiments."""
+    return results / TEXTS / backbone / f"{id_dataset}{suffix}.h5"
 
 
 def label_texts(results: Path, backbone: str, label_list: str) -> Path:
     """Return the text file of one list of labels that are not the classes; shared by all experiments."""
-    return results / "text" / backbone / "labels" / f"{label_list}.h5"
+    return results / TEXTS / backbone / "labels" / f"{label_list}.h5"
+
+
+def kept(results: Path, stage: str) -> Path:
+    """Return the folder of finished work of a stage, of which Snakemake is not told; shared by all experiments."""
+    return results / KEPT / stage
+
+
+def planned(results: Path, experiment: str, digest: str) -> Path:
+    """Return the configuration that a run was planned by, named by its content."""
+    return results / experiment / CONFIGS / f"{digest}.yaml"
+
+
+def running(results: Path, experiment: str) -> Path:
+    """Return the file whose lock says that a run of the experiment goes on."""
+    return results / experiment / CONFIGS / ".running"
+
+
+def log(results: Path, experiment: str, *job: str) -> Path:
+    """Return the log of a job: its stage, and the names that tell it from others."""
+    return Path(results, experiment, LOGS, *job[:-1], f"{job[-1]}.log")
 
 
 def fitted(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the manifest of what was learned."""
-    return results / experiment / "adapted" / backbone / id_dataset / method / "fit.json"
+    return results / experiment / ADAPTED / backbone / id_dataset / method / "fit.json"
 
 
 def applied(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the manifest of what a method makes of every split."""
-    return results / experiment / "adapted" / backbone / id_dataset / method / "apply.json"
+    return results / experiment / ADAPTED / backbone / id_dataset / method / "apply.json"
 
 
 def scores(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the table with one row a sample and one column a score."""
-    return results / experiment / "scores" / backbone / id_dataset / f"{method}.parquet"
+    return results / experiment / SCORES / backbone / id_dataset / f"{method}.parquet"
 
 
 def streams(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
     """Return the table of the transductive scores, one row a sample of every stream."""
-    return results / experiment / "scores" / backbone / id_dataset / f"{method}.streams.parquet"
+    return results / experiment / SCORES / backbone / id_dataset / f"{method}{STREAMS}.parquet"
 
 
 def metrics(results: Path, experiment: str) -> Path:
@@ -68,6 +107,11 @@ def curves(results: Path, experiment: str) -> Path:
     return results / experiment / "curves.parquet"
 
 
+def report(results: Path, experiment: str, part: str) -> Path:
+    """Return what a part of the report is: the folder of its "tables" or "figures", or the file of its "page"."""
+    return results / experiment / REPORT[part]
+
+
 def digests(results: Path, experiment: str, part: str) -> Path:
-    """Return the manifest of what the files of a part of the report are: "tables", "figures" or "page"."""
-    return results / experiment / f"{part}.digests.json"
+    """Return the manifest of what the files of a part of the report are."""
+    return results / experiment / f"{part}{DIGESTS}"

@@ -9,20 +9,21 @@ configuration imports all that it names. `oodgrid.plugins` brings others.
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from oodgrid import plugins
-from oodgrid.errors import OodgridError, all_of, brief, unknown
+from oodgrid import plugins, signatures
+from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.identity import code_fingerprint
+from oodgrid.look import Look
+from oodgrid.signatures import OF_METHOD
 
 UNSAFE = r"[^\w.+-]+"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
@@ -34,8 +35,6 @@ RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a
 LEAVES = ("prototypes", "features", "logits")
 LABEL_LIST = "label list"
 LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
-OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}
-NEEDS = (*sorted(OF_METHOD), "features", "bank", "val", "class_texts", "prompt_variants")  # of scores
 BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
@@ -59,6 +58,8 @@ class Entry:
         family: Of a score: "logits", "features", "activations" or "vision-language".
         transductive: Whether a score of a sample depends on the samples before it.
         adapted: What of a score was made for other networks, and how it is used here; "" where nothing was.
+        title: What a reader of tables and figures sees, as "Tip-Adapter-F"; the name where none is given.
+        look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
     """
 
     kind: str
@@ -74,6 +75,8 @@ class Entry:
     adapted: str = ""
     text_cosines: bool = False
     plugin: Path | None = None
+    title: str = ""
+    look: Look | None = None
 
     @property
     def learns(self) -> bool:
@@ -119,7 +122,13 @@ _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
 
 
 def method(
-    *, leaves: str, needs: tuple[str, ...] = (), paper: str = "", text_cosines: bool = False
+    *,
+    leaves: str,
+    needs: tuple[str, ...] = (),
+    paper: str = "",
+    text_cosines: bool = False,
+    title: str = "",
+    look: str = "",
 ) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
@@ -131,14 +140,24 @@ def method(
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
         name = cls.__module__.rsplit(".", 1)[-1]
-        _add(Entry("method", name, cls, needs, _defaults(cls), leaves, paper, _summary(cls), text_cosines=text_cosines))
+        shown = {"title": title or name, "look": Look.parse(look) if look else None}
+        about = {"text_cosines": text_cosines} | shown
+        _add(
+            Entry("method", name, cls, needs, signatures.defaults(cls), leaves, paper, signatures.summary(cls), **about)
+        )
         return cls
 
     return register
 
 
 def score(
-    *, needs: tuple[str, ...], paper: str = "", family: str = "", transductive: bool = False, adapted: str = ""
+    *,
+    needs: tuple[str, ...],
+    paper: str = "",
+    family: str = "",
+    transductive: bool = False,
+    adapted: str = "",
+    title: str = "",
 ) -> Callable[[Callable], Callable]:
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
@@ -148,9 +167,10 @@ def score(
     """
 
     def register(function: Callable) -> Callable:
-        name, params, about = function.__name__, _defaults(function), _summary(function)
-        _check_signature(name, function, needs, transductive)
-        _add(Entry("score", name, function, needs, params, "", paper, about, family, transductive, adapted))
+        name, params, about = function.__name__, signatures.defaults(function), signatures.summary(function)
+        signatures.check_signature(name, function, needs, transductive)
+        more = (family, transductive, adapted)
+        _add(Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name))
         return function
 
     return register
@@ -287,12 +307,14 @@ def _check_names(entry: Entry, known: Iterable[str]) -> None:
         raise OodgridError(f"{what} needs another name: {', '.join(reserved)} are names of tables and records")
     if double := next((name for name in known if _is_another(entry, name)), None):
         raise OodgridError(f"two {entry.kind}s are called {double}: give one another name")
+    if printable(entry.title, 64) != entry.title:
+        raise OodgridError(f"{what}: its title stands in tables and legends, so write one line of 64 letters at most")
     if entry.kind == "method" and entry.leaves not in LEAVES:
         raise OodgridError(f"{what}: leaves is one of {', '.join(LEAVES)}, not {entry.leaves!r}")
     for name, default in entry.params.items():
         if name in RESERVED_PARAMETERS:
             raise OodgridError(f"{what}: no parameter may be called {' or '.join(RESERVED_PARAMETERS)}; rename it")
-        _check_default(f"{what}: parameter {name}", default)
+        signatures.check_default(f"{what}: parameter {name}", default)
     if entry.plugin:
         _check_types(what, entry)
 
@@ -309,42 +331,3 @@ def _check_types(what: str, entry: Entry) -> None:
             TypeAdapter(entry.types[name])
         except Exception as error:
             raise OodgridError(f"{what}: the type of {name} cannot be checked ({plugins.described(error)})") from error
-
-
-def _check_default(what: str, default: Any) -> None:
-    if default is inspect.Parameter.empty or default is MISSING:
-        raise OodgridError(f"{what} has no default")
-    values = default if isinstance(default, tuple) else (default,)
-    if not all(value is None or isinstance(value, bool | int | float | str) for value in values):
-        raise OodgridError(f"{what} has the default {default!r}: a number, a word, true, false or none can be written")
-
-
-def _summary(make: Callable) -> str:
-    return (inspect.getdoc(make) or "").split("\n", 1)[0]
-
-
-def _check_signature(name: str, make: Callable, needs: tuple[str, ...], transductive: bool) -> None:
-    """Raise OodgridError where a score's function does not take what it declares."""
-    if not isinstance(needs, tuple) or not needs:
-        raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
-    for need in needs:
-        for each in str(need).split("|"):
-            if each not in NEEDS:
-                raise unknown(f"need of score {name}", each, NEEDS)
-    parameters = list(inspect.signature(make).parameters.values())
-    given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    if len(given) != len(needs):
-        raise OodgridError(
-            f"score {name} needs {', '.join(needs)} but takes {len(given)} arguments before its parameters: one for "
-            "each need, in that order; parameters come after *"
-        )
-    orders = [p.default for p in parameters if p.name == "order"]
-    if transductive and not any(isinstance(order, int) and order >= 0 for order in orders):
-        raise OodgridError(f"score {name} is transductive: it needs a parameter order: int = 0, the stream's seed")
-
-
-def _defaults(make: Callable) -> dict[str, Any]:
-    if is_dataclass(make):
-        return {field.name: field.default for field in fields(make)}
-    parameters = inspect.signature(make).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}

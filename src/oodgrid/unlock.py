@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.services import without
 
@@ -44,7 +45,7 @@ def hold(results: Path, experiment: str) -> None:
     """
     import fcntl
 
-    path = results / experiment / "configs" / ".running"
+    path = paths.running(results, experiment)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab")
     try:

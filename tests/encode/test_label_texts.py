@@ -12,10 +12,11 @@ from oodgrid.config import Backbone, Dataset, LabelList, parse
 from oodgrid.encode import embedding, texts
 from oodgrid.encode.exporting import export
 from oodgrid.encode.importing import import_experiment, import_text
-from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts, shuffled
+from oodgrid.encode.texts import encode_labels, encode_texts
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.inspection import describe
+from oodgrid.texts import SHUFFLED, shuffled
 
 torch = pytest.importorskip("torch")
 
@@ -206,7 +207,7 @@ def test_orders_are_drawn_evenly():
 
 def test_shuffled_prompts_are_encoded_for_every_class(tmp_path, backbone):
     dataset = Dataset(name="d", folder="nowhere", classnames=["cat", "sea lion"], templates=["a photo of a {}.", "{}"])
-    path = encode_shuffled(tmp_path, backbone, dataset)
+    path = encode_texts(tmp_path, backbone, dataset, SHUFFLED)
     assert path == tmp_path / "text/untrained/d.shuffled.h5"
     found = store.read_texts(path)
     assert found.text_features.shape == (10, 2, 16)
@@ -214,7 +215,7 @@ def test_shuffled_prompts_are_encoded_for_every_class(tmp_path, backbone):
         texts = [shuffled("a photo of a {}.", name, variant) for name in dataset.classnames]
         close(found.text_features[variant], expected(backbone, texts))
     assert found.kinds is None
-    assert found.provenance["text"] == {**dataset.shuffled_identity, "classnames": ["cat", "sea lion"]}
+    assert found.provenance["text"] == {**SHUFFLED.identity(dataset), "classnames": ["cat", "sea lion"]}
     plain = store.read_texts(encode_texts(tmp_path, backbone, dataset))
     assert not np.allclose(plain.text_features[0], found.text_features[0], atol=1e-4)
 

@@ -5,8 +5,9 @@ import pytest
 
 from oodgrid import backbones, plan, store
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode.texts import encode_shuffled, encode_texts
+from oodgrid.encode.texts import encode_texts
 from oodgrid.errors import OodgridError
+from oodgrid.texts import SHUFFLED
 
 torch = pytest.importorskip("torch")
 
@@ -71,7 +72,9 @@ def test_class_names_that_the_tower_cuts_are_refused(tmp_path, untrained):
         with pytest.raises(OodgridError, match="too long for the 20 tokens of the text tower of untrained"):
             encoded(tmp_path, untrained, classnames=names)
         with pytest.raises(OodgridError, match="too long for the 20 tokens"):
-            encode_shuffled(tmp_path, Backbone(**untrained), Dataset(name="d", folder="nowhere", classnames=names))
+            encode_texts(
+                tmp_path, Backbone(**untrained), Dataset(name="d", folder="nowhere", classnames=names), SHUFFLED
+            )
     with pytest.raises(OodgridError, match="1 of 2 class names are too long"):  # by the second template alone
         encoded(tmp_path, untrained, classnames=["cat", "a " * 15], templates=["{}", "a photo of the nice {}"])
     assert not list(tmp_path.rglob("*.h5"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from oodgrid import paths, store
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.metrics import detection_metrics
-from oodgrid.evaluate.run import METRICS, evaluate
+from oodgrid.evaluate.run import CURVES, METRICS, evaluate
 
 SETS = ("concepts", "concepts-unseen-shapes", "noise")
 
@@ -44,6 +46,114 @@ def test_metrics_have_every_column_that_is_documented(world):
         assert {key: row[key] for key in expected} == expected
 
 
+def table_of(experiment, seed=0):
+    """A table of scores of every fit, with ties and a score that one fit lacks, and its metadata."""
+    rng, frames, units = np.random.default_rng(seed), [], []
+    scores = [choice.listed("score") for choice in experiment.scores]
+    for shots in experiment.shots:
+        for number in experiment.seeds:
+            skipped = {scores[0]: "not at one shot"} if shots == 1 else {}
+            status = "failed" if (shots, number) == (2, 1) else "ok"
+            parts = {name: f"{name}-{shots}-{number}-{seed}" for name in SETS}
+            fit = {"shots": shots, "seed": number, "status": status, "reason": "it diverged" * (status != "ok")}
+            units.append(fit if status != "ok" else fit | {"skipped": skipped, "parts": parts})
+            for name in SETS if status == "ok" else ():
+                values = {s: rng.normal(name == SETS[0], size=30).round(1) for s in scores if s not in skipped}
+                columns = {"label": rng.integers(-1, 3, 30), "prediction": rng.integers(0, 3, 30), **values}
+                keys = {"dataset": name, "shots": shots, "seed": number}
+                frames.append(pl.DataFrame(columns).with_columns(pl.lit(v).alias(k) for k, v in keys.items()))
+    about = {"units": units, "params": {name: {"T": 1.0} for name in scores}, "broken_images": {SETS[2]: 2}}
+    return pl.concat(frames, how="diagonal"), about
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, experiment_of):
+    """Results with tables of three methods, and the experiment."""
+    results = tmp_path_factory.mktemp("grid")
+    methods = ["coop", {"name": "coop", "epochs": 2}, "clip_adapter"]
+    experiment = parse(experiment_of(methods=methods, scores=["mcm", {"name": "mcm", "T": 0.5}], shots=[1, 2, 4]))
+    for number, method in enumerate(experiment.methods):
+        path = paths.scores(results, "mini", "tiny", "concepts", method.listed("method"))
+        store.write_table(path, *table_of(experiment, number))
+    return results, experiment
+
+
+def test_every_row_is_what_its_samples_say(grid):
+    results, experiment = grid
+    rows, about = store.read_table(evaluate(results, experiment)[0])
+    curves = store.read_table(paths.curves(results, "mini"))[0]
+    assert (rows.schema, curves.schema) == (pl.Schema(METRICS), pl.Schema(CURVES))
+    assert about["broken_images"] == [["tiny", SETS[2], 2]]
+    assert rows["base_method"].unique(maintain_order=True).to_list() == ["coop", "clip_adapter"]
+    assert set(rows["base_score"]) == {"mcm"}
+    expected, shown = [], []
+    for number, method in enumerate(experiment.methods):
+        table, metadata = table_of(experiment, number)
+        for fit in metadata["units"]:
+            samples = table.filter(shots=fit["shots"], seed=fit["seed"])
+            own = samples.filter(pl.col("dataset") == SETS[0])
+            known = own.filter(pl.col("label") >= 0)
+            for score in metadata["params"]:
+                for name in SETS[1:]:
+                    key = (method.listed("method"), fit["shots"], fit["seed"], score, name)
+                    status = "skipped" if score in fit.get("skipped", {}) else fit["status"]
+                    other = samples.filter(pl.col("dataset") == name)
+                    numbers = detection_metrics(own[score], other[score]) if status == "ok" else {}
+                    accuracy = (known["label"] == known["prediction"]).mean() if fit["status"] == "ok" else None
+                    expected.append((*key, status, numbers.get("auroc"), numbers.get("fpr95_ood_pos"), accuracy))
+                    if (fit["shots"], fit["seed"]) == (4, experiment.seeds[0]):
+                        shown.append((*key, numbers["auroc"]))
+    keys = ["method", "shots", "seed", "score", "ood_dataset"]
+    assert rows.select(*keys, "status", "auroc", "fpr95_ood_pos", "id_accuracy").rows() == expected
+    assert curves.select(*keys, "auroc").rows() == shown
+
+
+def test_files_do_not_depend_on_the_threads_nor_on_what_was_kept(grid, monkeypatch):
+    results, experiment = grid
+    found = set()
+    for threads in ("1", "2", "7"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        for keep in (False, True):
+            if not keep:
+                shutil.rmtree(results / "kept", ignore_errors=True)
+            found.add(tuple(path.read_bytes() for path in evaluate(results, experiment)))
+    assert len(found) == 1
+
+
+def test_one_fit_is_read_at_a_time_and_no_score_where_all_is_kept(grid, monkeypatch):
+    results, experiment = grid
+    read = []
+
+    class Watched(store.OpenTable):
+        def read(self, columns, **where):
+            frame = super().read(columns, **where)
+            read.append((frame.height, frame.width))
+            return frame
+
+    monkeypatch.setattr(store, "OpenTable", Watched)
+    monkeypatch.setattr(store, "read_table", None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    shutil.rmtree(results / "kept", ignore_errors=True)
+    evaluate(results, experiment)
+    fits = len(experiment.methods) * (len(experiment.shots) * len(experiment.seeds) - 1)
+    assert len(read) == 2 * fits
+    assert {height for height, _ in read} == {30 * len(SETS)}
+    read.clear()
+    evaluate(results, experiment)
+    assert len(read) == fits + len(experiment.methods)  # labels of every fit, and scores of those that figures show
+
+
+def test_a_missing_table_is_said_before_any_work(grid, tmp_path):
+    results, experiment = grid
+    copy = tmp_path / "results"
+    shutil.copytree(results / "mini" / "scores", copy / "mini" / "scores")
+    last = paths.scores(copy, "mini", "tiny", "concepts", experiment.methods[-1].listed("method"))
+    last.unlink()
+    with pytest.raises(OodgridError, match=f"{last} is missing: run snakemake"):
+        evaluate(copy, experiment)
+    assert not (copy / "kept").exists()
+
+
 def wrong(table, about):
     """Tables of another config, of another tool, and with a score that took the name of a column."""
     renamed = {"params": {"label": {}}, "units": about["units"]}
@@ -62,11 +172,17 @@ def wrong(table, about):
         "no prediction": (table.drop("prediction", "label"), about, "it lacks label, prediction"),
         "of another tool": (table, {}, "it lacks units, params"),
         "a score called label": (table, renamed, "a score is called label, as another column of its table is"),
+        "of other scores": (
+            table.with_columns(msp=pl.col("mcm")),
+            about | {"params": {"mcm": {}, "msp": {}}},
+            "and the config differ in the scores msp: it was made from another config. snakemake --forcerun score",
+        ),
+        "scores that are none": (table.with_columns(mcm=pl.lit(float("nan"))), about, "20 of 20 ID scores are NaN"),
     }
 
 
 WRONG = ("an OOD set is not in it", "no sample of a fit", "a score is not in it", "no prediction", "of another tool",
-         "a score called label")  # fmt: skip
+         "a score called label", "of other scores", "scores that are none")  # fmt: skip
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -70,7 +70,8 @@ def row(method, shots, seed, score, ood, kind, skip=None, backbone="tiny", id_da
         bounds[f"{name}_hi"] = None if skip else min(1.0, numbers[name] + 0.02)
     return {
         "experiment": "made-up", "backbone": backbone, "id_dataset": id_dataset, "ood_dataset": ood, "ood_kind": kind,
-        "method": method, "shots": shots, "seed": seed, "score": score, "params": "{}",
+        "method": method, "base_method": method.split("@")[0], "shots": shots, "seed": seed, "score": score,
+        "base_score": score.split("@")[0], "params": "{}",
         "status": "skipped" if skip else "ok", "reason": skip or "", "n_id": 1000, "n_ood": 800,
         **numbers, **bounds, "id_accuracy": accuracy,
     }  # fmt: skip
@@ -106,7 +107,8 @@ def build_metrics(
 
 def build_curves(metrics):
     """Curves for the largest shots and first seed of each method."""
-    keys = ["backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "shots", "seed", "score"]
+    keys = ["backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "base_method", "shots", "seed", "score",
+            "base_score"]  # fmt: skip
     best = metrics.group_by("method").agg(pl.col("shots").max(), pl.col("seed").min())
     rows = metrics.filter(pl.col("status") == "ok").join(
         best, on=["method", "shots", "seed"], how="semi", maintain_order="left"

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 
+from oodgrid import registry
 from oodgrid.report import canvas, figures, names, select
 
 OVERLAPS = {("concepts", "textures")}
@@ -68,8 +69,8 @@ def test_a_method_has_one_colour_in_every_figure(metrics, curves):
     for figure in (figures.roc(one(curves), "mcm"), figures.shots(one(metrics), "mcm")):
         for axes in figure.axes:
             colours = {line.get_label(): to_hex(line.get_color()).upper() for line in axes.lines}
-            assert colours["CLIP-Adapter"] == names.METHODS["clip_adapter"].colour
-            assert colours["Zero-shot"] == names.METHODS["zero_shot"].colour
+            assert colours["CLIP-Adapter"] == registry.find("method", "clip_adapter").look.colour
+            assert colours["Zero-shot"] == registry.find("method", "zero_shot").look.colour
 
 
 def test_no_figure_shows_an_overlap_or_covariate_shift(metrics, curves):
@@ -211,7 +212,7 @@ def written(metrics_of, curves_of, tmp_path_factory):
                          sets={"near": ["a"], "far": ["b", "textures"]})  # fmt: skip
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
     for run in runs:
-        figures.write_figures(metrics, curves_of(metrics), run, OVERLAPS)
+        figures.write_figures(metrics, curves_of(metrics), run.parent, run.name, OVERLAPS)
     return runs
 
 
@@ -258,7 +259,8 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_file(curves, tmp_path, m
     assert (tmp_path / "roc.pdf").read_bytes() == b"old"
 
 
-MANY = [*(name for name in names.METHODS if name != "any"), *(f"coop@epochs={n}" for n in range(8)), "mine",
+OWN = [name for name, entry in registry.entries("method").items() if entry.plugin is None]
+MANY = [*OWN, *(f"coop@epochs={n}" for n in range(8)), "mine",
         "tip_adapter@alpha_start=10,alpha_steps=20,beta_start=50,beta_steps=200"]  # fmt: skip
 
 

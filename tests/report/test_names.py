@@ -1,69 +1,154 @@
 from __future__ import annotations
 
+from dataclasses import make_dataclass
+from types import FunctionType
+
+import polars as pl
 import pytest
 
 from oodgrid import registry
-from oodgrid.report import names
+from oodgrid.errors import OodgridError
+from oodgrid.look import LINES, MARKS, Look
+from oodgrid.report.names import Legend
+from oodgrid.report.select import bases
 
+OWN = [name for name, entry in registry.entries("method").items() if entry.plugin is None]
 VARIANTS = ["coop@epochs=20", "coop@epochs=50", "coop@lr=0.0001", "tip_adapter@beta_start=50", "zero_shot@x=1"]
 
 
-@pytest.mark.parametrize(("kind", "titles"), [("method", names.METHODS), ("score", names.SCORES)])
-def test_everything_registered_has_a_title(kind, titles):
-    own = {name for name, entry in registry.entries(kind).items() if entry.plugin is None}  # not what a test registered
-    assert own - set(titles) == set()
-    labels = [look if isinstance(look, str) else look.label for look in titles.values()]
-    assert len(set(labels)) == len(labels)
+def legend(methods, scores=("mcm",)):
+    """The legend of results with these methods and scores, as evaluate writes them; and that of older files, equal."""
+    methods, scores = list(methods), list(scores)
+    length = max(len(methods), len(scores))
+    columns = {name: (each * length)[:length] for name, each in {"method": methods, "score": scores}.items()}
+    old = pl.DataFrame(columns)
+    new = old.with_columns(pl.Series(f"base_{name}", [n.split("@")[0] for n in old[name]]) for name in columns)
+    assert Legend.of(new) == Legend.of(old)
+    assert list(Legend.of(new).methods) == list(dict.fromkeys(columns["method"]))
+    return Legend.of(new)
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """How to register a score or a method of the user's own, until the test ends."""
+    known = {kind: dict(registry.entries(kind)) for kind in registry.PACKAGES}
+    monkeypatch.setattr(registry, "_ENTRIES", known)
+
+    def one(name, title="", look="", kind="method"):
+        if kind == "score":
+            registry.score(needs=("logits",), title=title)(
+                FunctionType((lambda logits: logits).__code__, {"__name__": "mine"}, name)
+            )
+        else:
+            made = make_dataclass("Mine", [], namespace={"__module__": f"mine.{name}"})
+            registry.method(leaves="prototypes", title=title, look=look)(made)
+
+    return one
+
+
+@pytest.mark.parametrize("kind", ["method", "score"])
+def test_everything_registered_has_a_title_and_methods_a_look_of_their_own(kind):
+    own = [entry for entry in registry.entries(kind).values() if entry.plugin is None]  # not what a test registered
+    assert all(entry.title != entry.name for entry in own)
+    assert len({entry.title for entry in own}) == len(own)
+    looks = [entry.look for entry in own if entry.look]
+    assert len(looks) == (len(own) if kind == "method" else 0)
+    assert len({look.mark for look in looks}) == len({(look.colour, look.line) for look in looks}) == len(looks)
 
 
 @pytest.mark.parametrize(
     "methods",
     [
         ["zero_shot", "coop", "coop@epochs=20"],
-        [*VARIANTS, *list(names.METHODS)[:7]],
-        [*names.METHODS, *VARIANTS, "mine", "yours", "theirs@a=1", "theirs@a=2"],
+        [*VARIANTS, *OWN[:7]],
+        [*OWN, "any", *VARIANTS, "mine", "yours", "theirs@a=1", "theirs@a=2"],
         [f"coop@epochs={number}" for number in range(30)],
         [f"method_{number}" for number in range(32)],
     ],
     ids=len,
 )
 def test_no_two_methods_look_alike_even_without_colours(methods):
-    looks = names.looks(methods)
-    assert list(looks) and set(looks) == set(methods)
-    assert len({look.mark for look in looks.values()}) == len(methods)  # points, in grey
-    assert len({(look.colour, look.line) for look in looks.values()}) == len(methods)  # lines without points
-    assert len({look.label for look in looks.values()}) == len(methods)
-    assert looks == names.looks(methods)
-    assert {name: look for name, look in looks.items() if name in names.METHODS}.items() <= names.METHODS.items()
+    found = legend(methods)
+    looks = found.looks.values()
+    assert set(found.looks) == set(methods)
+    assert len({look.mark for look in looks}) == len(methods)  # points, in grey
+    assert len({(look.colour, look.line) for look in looks}) == len(methods)  # lines without points
+    assert len(set(found.methods.values())) == len(methods)
+    assert found == legend(methods)
+    for name in set(methods) & set(OWN):
+        assert found.looks[name] == registry.find("method", name).look
 
 
 def test_hundreds_of_methods_still_differ_in_something():
-    looks = names.looks([f"method_{number}" for number in range(200)])
+    looks = legend(f"method_{number}" for number in range(200)).looks
     assert len({(look.colour, look.mark) for look in looks.values()}) == 200
 
 
 def test_a_method_added_at_the_end_changes_no_look():
     methods = ["zero_shot", *VARIANTS, "mine"]
-    looks = names.looks(methods)
-    assert looks.items() <= names.looks([*methods, "yours"]).items()
+    assert legend(methods).looks.items() <= legend([*methods, "yours"]).looks.items()
 
 
 def test_a_variant_keeps_the_colour_of_its_method():
-    looks = names.looks(["coop", "coop@epochs=20", "coop@epochs=30", "mine"])
-    assert looks["coop@epochs=20"].label == "CoOp (epochs=20)"
-    assert looks["coop"].colour == looks["coop@epochs=20"].colour == looks["coop@epochs=30"].colour
-    assert looks["mine"].colour != looks["coop"].colour
+    found = legend(["coop", "coop@epochs=20", "coop@epochs=30", "mine", "mine@a=1"])
+    colours = {name: look.colour for name, look in found.looks.items()}
+    assert found.methods["coop@epochs=20"] == "CoOp (epochs=20)"
+    assert colours["coop"] == colours["coop@epochs=20"] == colours["coop@epochs=30"]
+    assert colours["mine"] == colours["mine@a=1"] != colours["coop"]
 
 
-def test_two_names_with_one_title_are_told_apart():
-    looks = names.looks(["coop", "CoOp", "prompt_src", "PromptSRC (text)"])
-    assert len({look.label for look in looks.values()}) >= 2
-    assert names.looks(["CoOp@a=1", "coop@a=1"])["coop@a=1"].label == "coop@a=1"
+def test_two_names_with_one_title_are_told_apart(register):
+    register("mine", title="CoOp")
+    register("own", title="MCM", kind="score")
+    found = legend(["mine", "mine@a=1", "coop@a=1", "coop"], ["own", "mcm@T=2", "mcm"])
+    assert len(set(found.methods.values())) == 4
+    assert len(set(found.scores.values())) == 3
+    assert found.methods["mine"] == "CoOp" or found.methods["mine"] == "mine"
+
+
+def test_what_the_user_registers_has_its_title_and_look(register):
+    register("mine", "My Method", "#AA3377 x --")
+    register("own", "My Score", kind="score")
+    register("plain")
+    found = legend(["zero_shot", "plain", "mine", "mine@a=1"], ["mcm", "own", "own@b=2", "odd_one"])
+    assert found.methods["mine@a=1"] == "My Method (a=1)"
+    assert found.methods["plain"] == "plain"
+    assert list(found.scores.values()) == ["MCM", "My Score", "My Score (b=2)", "odd_one"]
+    assert found.looks["mine"] == Look("#AA3377", "x", "--")
+
+
+def test_a_look_that_is_taken_gives_way_to_the_package_whatever_the_order(register):
+    register("copy", look="vermillion D")
+    register("again", look="#123456 D :")
+    found = legend(["copy", "again", "coop"])
+    assert found.looks["coop"] == registry.find("method", "coop").look
+    assert len({look.mark for look in found.looks.values()}) == 3
 
 
 @pytest.mark.parametrize(
-    ("score", "label"),
-    [("mcm", "MCM"), ("mcm@T=0.5", "MCM (T=0.5)"), ("max_logit", "MaxLogit"), ("odd_one", "odd_one")],
+    "look", ["vermillion", "red o", "#AA337 o", "black y", "black o --- ", "black + hollow", "o black"]
 )
-def test_score_labels(score, label):
-    assert names.score_label(score) == label
+def test_a_look_that_is_none_is_one_line_with_those_that_are(register, look):
+    with pytest.raises(OodgridError, match="maybe a line") as error:
+        register("mine", look=look)
+    assert "\n" not in str(error.value)
+
+
+def test_every_look_that_can_be_written_is_read():
+    for line in LINES[:4]:
+        for shape, hollow in MARKS:
+            text = f"sky {shape} {line}{' hollow' * hollow}"
+            assert Look.parse(text) == Look("#56B4E9", shape, line, hollow)
+            assert Look.parse(text.replace(" - ", " ")) == Look.parse(text) or line != "-"
+
+
+@pytest.mark.parametrize("title", ["two\nlines", "x" * 65, "bell\a", " space "])
+def test_a_title_is_one_line(register, title):
+    with pytest.raises(OodgridError, match="one line of 64"):
+        register("mine", title=title)
+
+
+def test_bases_are_columns_or_of_older_results_what_comes_before_the_parameters():
+    rows = pl.DataFrame({"score": ["b@T=1", "a", "b@T=1"], "base_score": ["other", "a", "other"]})
+    assert bases(rows, "score") == {"b@T=1": "other", "a": "a"}
+    assert bases(rows.drop("base_score"), "score") == {"b@T=1": "b", "a": "a"}

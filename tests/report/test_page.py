@@ -16,7 +16,7 @@ SKIPPED = "needs the <text> tower & its 100% weights"
 @pytest.fixture(scope="module")
 def written(metrics_of, curves_of, tmp_path_factory):
     """A page of 8 methods, 7 scores and 8 OOD sets."""
-    out = tmp_path_factory.mktemp("out")
+    out = tmp_path_factory.mktemp("out") / "demo <1>"
     metrics = metrics_of(
         methods=(
             "zero_shot",
@@ -33,8 +33,8 @@ def written(metrics_of, curves_of, tmp_path_factory):
         seeds=(1, 2),
         skip=lambda method, *_: SKIPPED if method == "cocoop" else None,
     )
-    figures.write_figures(metrics, curves_of(metrics), out, {("concepts", "g")})
-    page.write_page(metrics, out, "demo <1>", {("concepts", "g")})
+    figures.write_figures(metrics, curves_of(metrics), out.parent, out.name, {("concepts", "g")})
+    page.write_page(metrics, out.parent, out.name, {("concepts", "g")})
     return out, metrics
 
 
@@ -93,11 +93,11 @@ def test_table_rows_of_the_page_are_equally_wide(text):
 
 def test_the_same_page_again(written, text):
     out, metrics = written
-    page.write_page(metrics, out, "demo <1>", {("concepts", "g")})
+    page.write_page(metrics, out.parent, out.name, {("concepts", "g")})
     assert (out / "report.html").read_text(encoding="utf-8") == text
 
 
 def test_a_page_without_figures_is_refused(metrics, tmp_path):
     with pytest.raises(OodgridError, match=r"shots\.svg is missing: the figures must be drawn"):
         page.write_page(metrics, tmp_path, "demo", set())
-    assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "demo/report.html").exists()

@@ -8,7 +8,10 @@ import polars as pl
 import pytest
 
 from oodgrid.report import render
+from oodgrid.report.names import Legend
 from oodgrid.report.render import Column, Table
+
+LEGEND = Legend({"zero_shot": "Zero-shot", "coop": "CoOp"}, {"mcm": "MCM", "msp": "MSP"}, {})
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def table():
         Column("near.a_b.auroc", ("Near OOD", "a_b†", "AUROC ↑"), "↑"),
         Column("near.a_b.fpr95_id_pos", ("Near OOD", "a_b†", "FPR95 (ID pos.) ↓"), "↓"),
     ]
-    return Table(["Made up, 100% so."], ["method", "shots"], columns, frame, ["† A & B.", "-- none."])
+    return Table(["Made up, 100% so."], ["method", "shots"], columns, frame, LEGEND, ["† A & B.", "-- none."])
 
 
 def test_latex(table):
@@ -86,7 +89,7 @@ def test_html(table):
 
 def test_rows_of_one_method_stand_together(table):
     frame = pl.DataFrame({"method": ["coop", "coop", "any"], "score": ["mcm", "msp", "knn"]})
-    lines = render.latex(Table([], ["method", "score"], [], frame)).splitlines()
+    lines = render.latex(Table([], ["method", "score"], [], frame, LEGEND)).splitlines()
     assert lines[lines.index("CoOp & MSP \\\\") + 1] == "\\addlinespace"
     assert lines.count("\\addlinespace") == 1
 
@@ -113,7 +116,7 @@ def test_escape_markdown_keeps_a_cell_a_cell():
 
 def test_html_is_escaped(table):
     frame = table.frame.with_columns(method=pl.lit("<script>"))
-    assert "<script>" not in render.html(Table([], table.stubs, table.columns, frame))
+    assert "<script>" not in render.html(Table([], table.stubs, table.columns, frame, LEGEND))
 
 
 def columns_of(line):

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid.report import render, select, tables
+from oodgrid import store
+from oodgrid.report import figures, render, select, tables
 
+RESULTS = Path(__file__).parents[2] / "results"
 OVERLAPS = {("concepts", "textures")}
 
 
@@ -189,7 +192,7 @@ def test_files_of_every_pair_and_the_same_bytes_again(metrics_of, tmp_path):
     pairs = (("tiny", "concepts"), ("tiny", "digits"), ("big", "concepts"))
     metrics = metrics_of(methods=("zero_shot", "coop"), scores=("mcm", "msp"), shots=(4,), seeds=(1, 2), pairs=pairs)
     for run in ("a", "b"):
-        tables.write_tables(metrics, tmp_path / run, OVERLAPS)
+        tables.write_tables(metrics, tmp_path, run, OVERLAPS)
     written = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.*")}
     assert {path.as_posix() for path in written} == {
         f"tables/{backbone}/{name}/{file}" for backbone, name in pairs for file in FILES
@@ -295,3 +298,24 @@ def test_remarks_on_fits_that_worked_are_said_once_each_with_the_seeds_they_are_
     assert "Tip-Adapter: a is at the end" in note
     assert f"Tip-Adapter (1 of {seeds} seeds): b is at the end" in note
     assert note.count("a is at the end") == note.count("b is at the end") == 1
+
+
+@pytest.mark.parametrize("experiment", sorted(path.parent.name for path in RESULTS.glob("*/metrics.parquet")))
+def test_committed_results_are_typeset_and_drawn_as_those_with_bases_are(experiment):
+    """Those of before December 2026 lack the columns base_method and base_score."""
+    metrics, about = store.read_table(RESULTS / experiment / "metrics.parquet")
+    curves, _ = store.read_table(RESULTS / experiment / "curves.parquet")
+    bases = [pl.col(name).str.extract(r"(\w+)").alias(f"base_{name}") for name in ("method", "score")]
+    backbone, id_dataset = select.pairs(metrics)[0]
+    texts = []
+    for frames in ((metrics, curves), (metrics.with_columns(bases), curves.with_columns(bases))):
+        rows, drawn = (select.one_pair(frame, backbone, id_dataset, set()) for frame in frames)
+        streams = select.only(rows, about["transductive"])
+        rows = select.without(rows, about["transductive"])
+        figure = figures.roc(drawn, select.default_score(rows))
+        lines = [(line.get_label(), line.get_marker(), line.get_color()) for line in figure.axes[0].lines]
+        texts.append([render.latex(tables.main(rows)), render.markdown(tables.scores(rows)), lines])
+        texts[-1].append(render.markdown(tables.streams(streams)) if len(streams) else "")
+    assert texts[0] == texts[1]
+    assert "CLIP-Adapter" in texts[0][0]
+    assert "order=" not in texts[0][-1]

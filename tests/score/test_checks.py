@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oodgrid import registry
+from oodgrid import registry, signatures, texts
 from oodgrid.config import Choice, parse
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
@@ -41,7 +41,7 @@ def test_the_example_is_as_the_contract_says():
     for need in ("features", "class_texts", "prompt_variants"):
         np.testing.assert_allclose(np.linalg.norm(given[need], axis=-1), 1)
     np.testing.assert_allclose(given["logits"], given["features"] @ given["head"].weights.T)
-    assert set(given) == {*registry.NEEDS, "train", "text_cosines"}
+    assert set(given) == {*signatures.NEEDS, *texts.needs(), "train", "text_cosines"}
 
 
 PLUGIN = """

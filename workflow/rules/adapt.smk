@@ -5,20 +5,17 @@ rule fit:
     input:
         fit_input,
     output:
-        f"results/{EXPERIMENT}/adapted/{{backbone}}/{{id_dataset}}/{{method}}/fit.json",
+        pattern(paths.fitted),
     log:
-        f"results/{EXPERIMENT}/logs/adapt/{{backbone}}/{{id_dataset}}/{{method}}.fit.log",
+        log_of("adapt", "{backbone}", "{id_dataset}", "{method}.fit"),
     conda:
         environment("torch")
     threads: THREADS["adapt"]
     resources:
         **RESOURCES["adapt"],
     params:
+        **triggers("fit"),
         config=CONFIG,
-        spec=spec("method", "units"),
-        code=lambda wildcards: registry.fit_code(
-            experiment.method(wildcards.method).name
-        ),
     shell:
         "python -m oodgrid adapt fit --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"
@@ -26,21 +23,20 @@ rule fit:
 
 rule apply:
     input:
-        fit=f"results/{EXPERIMENT}/adapted/{{backbone}}/{{id_dataset}}/{{method}}/fit.json",
+        fit=pattern(paths.fitted),
         features=test_features,
     output:
-        f"results/{EXPERIMENT}/adapted/{{backbone}}/{{id_dataset}}/{{method}}/apply.json",
+        pattern(paths.applied),
     log:
-        f"results/{EXPERIMENT}/logs/adapt/{{backbone}}/{{id_dataset}}/{{method}}.apply.log",
+        log_of("adapt", "{backbone}", "{id_dataset}", "{method}.apply"),
     conda:
         environment("torch")
     threads: THREADS["adapt"]
     resources:
         **RESOURCES["adapt"],
     params:
+        **triggers("apply"),
         config=CONFIG,
-        spec=spec("method", "sets"),
-        code=lambda wildcards: plan.apply_code(experiment.method(wildcards.method).name),
     shell:
         "python -m oodgrid adapt apply --config {params.config} --backbone {wildcards.backbone}"
         " --id-dataset {wildcards.id_dataset} --method {wildcards.method} --log {log}"

@@ -5,17 +5,16 @@ from functools import cache
 from snakemake.io import IOFile
 from snakemake.settings.enums import Quietness
 
-from oodgrid import grid, paths, plan, registry, unlock
+from oodgrid import grid, paths, plan, texts, unlock
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint
 
 # Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
 # them. Not part of the tracked shell text, so that a moved clone reruns nothing.
 shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
 
-RESULTS = Path("results")
+RESULTS = paths.RESULTS
 
 try:
     experiment = parse_experiment(config)
@@ -31,6 +30,16 @@ PLANNED = plan.PlannedConfig.of(RESULTS, EXPERIMENT, config)
 # What decides a job stands in its other params. Snakemake records no Path among them, so that this one, which names the
 # experiment, never makes anew what several experiments share.
 CONFIG = PLANNED.path
+
+
+def pattern(path, **names):
+    """Where the files of a kind lie, with a wildcard for each name that is not given."""
+    return paths.pattern(path, RESULTS, experiment=EXPERIMENT, **names)
+
+
+def log_of(*job):
+    """The log of a job, by its stage and its names."""
+    return str(paths.log(RESULTS, EXPERIMENT, *job))
 
 
 def on_cluster():
@@ -120,7 +129,6 @@ wildcard_constraints:
     backbone=plan.either(b.name for b in experiment.backbones),
     dataset=plan.either(d.name for d in experiment.datasets()),
     id_dataset=plan.either(d.name for d in experiment.id_datasets),
-    label_list=plan.either(plan.encoded_lists(experiment)),
     method=plan.either(grid.methods(experiment)),
 
 
@@ -178,5 +186,9 @@ def score_input(wildcards):
     return plan.score_input(RESULTS, experiment, **wildcards)
 
 
-def spec(*fields):
-    return lambda wildcards: plan.spec(experiment, fields, **wildcards)
+def triggers(rule):
+    """The params of a rule that make its jobs run again where they change."""
+    return {
+        name: lambda wildcards, of=of: of(experiment, **wildcards)
+        for name, of in plan.TRIGGERS[rule].items()
+    }

@@ -5,9 +5,9 @@
 
 rule encode_shard:
     output:
-        temp("results/features/{backbone}/{dataset}/shards/{shard}-of-{shards}.json"),
+        temp(pattern(paths.shard)),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.{{shard}}-of-{{shards}}.log",
+        log_of("encode", "{backbone}", "{dataset}.{shard}-of-{shards}"),
     wildcard_constraints:
         shard=r"\d+",
         shards=r"\d+",
@@ -32,12 +32,9 @@ for splits, datasets in plan.encoded(experiment).items():
         input:
             shards,
         output:
-            [
-                f"results/features/{{backbone}}/{{dataset}}/{split}.h5"
-                for split in splits
-            ],
+            [pattern(paths.features, split=split) for split in splits],
         log:
-            f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{dataset}}.log",
+            log_of("encode", "{backbone}", "{dataset}"),
         wildcard_constraints:
             dataset=plan.either(datasets),
         conda:
@@ -46,82 +43,47 @@ for splits, datasets in plan.encoded(experiment).items():
         resources:
             **RESOURCES["encode"],
         params:
+            **triggers("encode"),
             config=CONFIG,
-            version=plan.ENCODE_VERSION,
         shell:
             "python -m oodgrid encode images --config {params.config} --backbone {wildcards.backbone}"
             " --dataset {wildcards.dataset} --log {log}"
 
 
-rule encode_texts:
-    output:
-        "results/text/{backbone}/{id_dataset}.h5",
-    log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.texts.log",
-    wildcard_constraints:
-        id_dataset=plan.either(plan.encoded_texts(experiment)),
-    conda:
-        environment("torch")
-    threads: THREADS["encode"]
-    resources:
-        **RESOURCES["encode"],
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-        " --dataset {wildcards.id_dataset} --log {log}"
+# One rule for each kind of texts (oodgrid.texts): class names, their shuffled prompts, lists of labels that are no classes.
+for source in texts.SOURCES:
 
-
-# The words of the prompts shuffled, for scores that want variants of them.
-rule encode_shuffled:
-    output:
-        "results/text/{backbone}/{id_dataset}.shuffled.h5",
-    log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.shuffled.log",
-    wildcard_constraints:
-        id_dataset=plan.either(plan.encoded_texts(experiment)),
-    conda:
-        environment("torch")
-    threads: THREADS["encode"]
-    resources:
-        **RESOURCES["encode"],
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-        " --dataset {wildcards.id_dataset} --shuffled --log {log}"
-
-
-# Labels that are not the classes, for scores that are given a list of them.
-rule encode_labels:
-    output:
-        "results/text/{backbone}/labels/{label_list}.h5",
-    log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/labels/{{label_list}}.log",
-    conda:
-        environment("torch")
-    threads: THREADS["encode"]
-    resources:
-        **RESOURCES["encode"],
-    params:
-        config=CONFIG,
-        version=plan.ENCODE_VERSION,
-    shell:
-        "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-        " --label-list {wildcards.label_list} --log {log}"
+    rule:
+        name:
+            f"encode_{source.kind}"
+        output:
+            str(source.path(RESULTS, "{backbone}", f"{{{source.of}}}")),
+        log:
+            log_of("encode", "{backbone}", f"{{{source.of}}}.{source.kind}"),
+        wildcard_constraints:
+            **{source.of: plan.either(plan.encoded_texts(experiment, source))},
+        conda:
+            environment("torch")
+        threads: THREADS["encode"]
+        resources:
+            **RESOURCES["encode"],
+        params:
+            **triggers("encode"),
+            config=CONFIG,
+        shell:
+            "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
+            f" {source.arguments(f'{{wildcards.{source.of}}}')} --log {{log}}"
 
 
 # Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
 # which only what no file has yet is encoded.
 rule encode_views:
     input:
-        "results/features/{backbone}/{id_dataset}/train.h5",
+        pattern(paths.features, dataset="{id_dataset}", split="train"),
     output:
-        "results/features/{backbone}/{id_dataset}/train.views-{family}-{draws}.h5",
+        pattern(paths.views),
     log:
-        f"results/{EXPERIMENT}/logs/encode/{{backbone}}/{{id_dataset}}.views-{{family}}-{{draws}}.log",
+        log_of("encode", "{backbone}", "{id_dataset}.views-{family}-{draws}"),
     wildcard_constraints:
         id_dataset=plan.either(plan.viewed(experiment)),
         draws="[0-9a-f]{8}",
@@ -131,8 +93,8 @@ rule encode_views:
     resources:
         **RESOURCES["encode"],
     params:
+        **triggers("encode"),
         config=CONFIG,
-        version=plan.ENCODE_VERSION,
     shell:
         "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
         " --dataset {wildcards.id_dataset} --family {wildcards.family} --log {log}"

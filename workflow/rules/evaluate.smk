@@ -1,21 +1,21 @@
-# Metrics with intervals, and the curves that figures draw. One job: it is quick, and everything meets here.
+# Metrics with intervals, and the curves that figures draw. One job, where everything meets, on all cores.
 
 
 rule evaluate:
     input:
         score_files(),
     output:
-        f"results/{EXPERIMENT}/metrics.parquet",
-        f"results/{EXPERIMENT}/curves.parquet",
+        pattern(paths.metrics),
+        pattern(paths.curves),
     log:
-        f"results/{EXPERIMENT}/logs/evaluate.log",
+        log_of("evaluate"),
     conda:
         environment("analysis")
+    threads: THREADS["evaluate"]
     resources:
         **RESOURCES["evaluate"],
     params:
+        **triggers("evaluate"),
         config=CONFIG,
-        spec=spec("pairs", "scores"),
-        code=code_fingerprint("oodgrid.evaluate"),
     shell:
         "python -m oodgrid evaluate --config {params.config} --log {log}"

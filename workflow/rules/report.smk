@@ -3,62 +3,62 @@
 
 rule tables:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
+        pattern(paths.metrics),
     output:
         plan.table_files(RESULTS, experiment),
-        paths.digests(RESULTS, EXPERIMENT, "tables"),
+        pattern(paths.digests, part="tables"),
     log:
-        f"results/{EXPERIMENT}/logs/report/tables.log",
+        log_of("report", "tables"),
     conda:
         environment("analysis")
     resources:
         **RESOURCES["report"],
     params:
+        **triggers("tables"),
         config=CONFIG,
-        code=plan.report_code("tables"),
     shell:
         "python -m oodgrid report tables --config {params.config} --log {log}"
 
 
 rule draw:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
-        f"results/{EXPERIMENT}/curves.parquet",
+        pattern(paths.metrics),
+        pattern(paths.curves),
     output:
         report(
             plan.figure_files(RESULTS, experiment),
             caption="../report/figures.rst",
             category="Figures",
         ),
-        paths.digests(RESULTS, EXPERIMENT, "figures"),
+        pattern(paths.digests, part="figures"),
     log:
-        f"results/{EXPERIMENT}/logs/report/figures.log",
+        log_of("report", "figures"),
     conda:
         environment("analysis")
     resources:
         **RESOURCES["report"],
     params:
+        **triggers("draw"),
         config=CONFIG,
-        code=plan.report_code("figures"),
     shell:
         "python -m oodgrid report figures --config {params.config} --log {log}"
 
 
 rule page:
     input:
-        f"results/{EXPERIMENT}/metrics.parquet",
+        pattern(paths.metrics),
         figure_files(),
     output:
-        f"results/{EXPERIMENT}/report.html",
-        paths.digests(RESULTS, EXPERIMENT, "page"),
+        pattern(paths.report, part="page"),
+        pattern(paths.digests, part="page"),
     log:
-        f"results/{EXPERIMENT}/logs/report/page.log",
+        log_of("report", "page"),
     conda:
         environment("analysis")
     resources:
         **RESOURCES["report"],
     params:
+        **triggers("page"),
         config=CONFIG,
-        code=plan.report_code("page"),
     shell:
         "python -m oodgrid report page --config {params.config} --log {log}"

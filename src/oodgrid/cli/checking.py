@@ -82,4 +82,5 @@ def run_check(options: argparse.Namespace) -> None:
     fits = sum(len(grid.units(experiment, method)) for method in grid.methods(experiment))
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
     rows = grid.count_rows(experiment)
-    print(f"{options.config}: sound; {pairs * fits} fits, {rows} rows of metrics in results/{experiment.experiment}/")
+    folder = options.results / experiment.experiment
+    print(f"{options.config}: sound; {pairs * fits} fits, {rows} rows of metrics in {folder}/")

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oodgrid import paths
 from oodgrid.cli.common import say, slug
 from oodgrid.errors import OodgridError
 
@@ -83,7 +84,7 @@ def run_labels_ask(options: argparse.Namespace) -> None:
     endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
     found = ask(endpoint, options.kind, _classes(options), options.count)
     say(write_answers(options.out, found))
-    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {options.results / 'kept' / 'labels'}")
+    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
 
 
 def _classes(options: argparse.Namespace) -> list[str]:
@@ -130,7 +131,8 @@ def run_list(options: argparse.Namespace) -> None:
         _table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
-        print(entry.name, *_wrapped(*_described(entry)), sep="\n")
+        title = f" ({entry.title})" if entry.title != entry.name else ""
+        print(f"{entry.name}{title}", *_wrapped(*_described(entry)), sep="\n")
     missing = registry.excluded(kind)
     if missing:
         print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")

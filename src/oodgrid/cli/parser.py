@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from oodgrid import __version__
+from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
 from oodgrid.cli.helpers import (
@@ -27,7 +27,7 @@ from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; `options.run` is what to do."""
     shared = Parser(add_help=False)
-    shared.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    shared.add_argument("--results", type=Path, default=paths.RESULTS, metavar="DIR", help=f"default: {paths.RESULTS}")
     shared.add_argument("--log", type=Path, metavar="FILE", help="on failure, write the traceback here")
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     staged = Parser(add_help=False, parents=[shared])
@@ -54,7 +54,9 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
-    encode.add_argument("--shuffled", action="store_true", help="texts: the class names in shuffled prompts only")
+    for source in (source for source in texts.SOURCES if source.suffix):
+        encode.add_argument(f"--{source.kind}", dest="kind", action="store_const", const=source.kind,
+                            help=f"texts: the {source.what} only")  # fmt: skip
     encode.add_argument("--family", help="views: default: all of the dataset")
     encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
     encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
@@ -79,9 +81,10 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import text nouns.npy --backbone clip-vit-b32 --label-list nouns --classnames nouns.csv --template "the {}"
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
-EXPORT_EXAMPLES = """\
-oodgrid export results/features/tiny/concepts/test.h5 concepts.npz
-  oodgrid export results/text/tiny/concepts.h5 texts.parquet --force
+FEATURES = paths.features(paths.RESULTS, "tiny", "concepts", "test")
+EXPORT_EXAMPLES = f"""\
+oodgrid export {FEATURES} concepts.npz
+  oodgrid export {paths.texts(paths.RESULTS, "tiny", "concepts")} texts.parquet --force
   oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)"""
 
 
@@ -150,7 +153,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics = _verb(verbs, "metrics", run_metrics, "metrics of anybody's own scores, higher = in-distribution", shared,
                     "oodgrid metrics --id id.csv --ood ood.csv --negate")  # fmt: skip
     metrics.add_argument("--id", required=True, type=Path, metavar="FILE",
-                         help=".npy, .csv, .csv.gz or .parquet; of a table in results/*/scores, one set and fit: "
+                         help=".npy, .csv, .csv.gz or .parquet; of a table of scores in results, one set and fit: "
                          "FILE@dataset=NAME,shots=N,seed=N")  # fmt: skip
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
@@ -168,10 +171,10 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     check.add_argument("file", type=Path, nargs="?", metavar="CONFIG", help="default: config.yaml")
     check.set_defaults(config=Path("config.yaml"))
     inspect = _verb(verbs, "inspect", run_inspect, "what a results file holds and where it comes from", shared,
-                    "oodgrid inspect results/features/tiny/concepts/test.h5")  # fmt: skip
+                    f"oodgrid inspect {FEATURES}")  # fmt: skip
     inspect.add_argument("file", type=Path)
     verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
-                   "oodgrid verify results/demo\n  oodgrid verify results/features/tiny/*/*.h5 --sources")  # fmt: skip
+                   f"oodgrid verify {FEATURES.parents[1]}/*/*.h5 --sources")  # fmt: skip
     verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oodgrid.cli.common import chosen, experiment_of, say
+from oodgrid.texts import CLASSES, LABELS, SOURCES, TextSource
 
 if TYPE_CHECKING:
-    from oodgrid.config import Backbone, Experiment
+    from oodgrid.config import Backbone, Experiment, IdDataset, LabelList
 
 
 def run_encode(options: argparse.Namespace) -> None:
@@ -42,21 +43,29 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
-    from oodgrid import plan
-    from oodgrid.encode.texts import encode_labels, encode_shuffled, encode_texts
+    from oodgrid.encode.texts import encode_labels, encode_texts
 
-    classes = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
-    lists = [options.label_list] if options.label_list else plan.encoded_lists(experiment)
-    everything = not (options.dataset or options.label_list or options.shuffled)
-    if everything or (options.dataset and not options.shuffled):
-        for name in classes:
-            say(encode_texts(options.results, backbone, experiment.id_dataset(name)))
-    if options.shuffled or (everything and plan.shuffles(experiment)):
-        for name in classes:
-            say(encode_shuffled(options.results, backbone, experiment.id_dataset(name)))
-    if everything or options.label_list:
-        for name in lists:
-            say(encode_labels(options.results, experiment, backbone, experiment.label_list(name)))
+    for source, entry in _chosen_texts(options, experiment, backbone):
+        if source is LABELS:
+            say(encode_labels(options.results, experiment, backbone, entry))
+        else:
+            say(encode_texts(options.results, backbone, entry, source))
+
+
+def _chosen_texts(
+    options: argparse.Namespace, experiment: Experiment, backbone: Backbone
+) -> list[tuple[TextSource, IdDataset | LabelList]]:
+    """Return whose texts of what kind to encode: what was named, or else all that fits and scores read."""
+    from oodgrid import plan
+
+    if not (options.dataset or options.label_list or options.kind):
+        wanted = plan.text_files(options.results, experiment, backbone.name)
+        return [(file.source, file.entry) for file in wanted if not file.entry.imported]
+    kind = options.kind or (CLASSES.kind if options.dataset else LABELS.kind)
+    classes = [source for source in SOURCES if source.kind == kind and source is not LABELS]
+    names = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
+    lists = [(LABELS, experiment.label_list(options.label_list))] if options.label_list else []
+    return [(source, experiment.id_dataset(name)) for source in classes for name in names] + lists
 
 
 def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:

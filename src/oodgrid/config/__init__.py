@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
-from oodgrid.config.dataset import SHUFFLED_PROMPTS, Dataset, Views
+from oodgrid.config.dataset import Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
@@ -26,7 +26,6 @@ from oodgrid.registry import ANY
 __all__ = [
     "ANY",
     "KINDS",
-    "SHUFFLED_PROMPTS",
     "SLUG",
     "SPLITS",
     "Backbone",

@@ -40,7 +40,6 @@ class Views(Strict):
     local_features: bool = Field(False, description="Local features of every view too.")
 
 
-SHUFFLED_PROMPTS = 10  # of every class; TAG's published number
 SOURCES = (
     "concept_world",
     "generated",
@@ -152,10 +151,7 @@ class Dataset(Strict):
 
     @property
     def text_identity(self) -> dict[str, Any]:
-        """What decides the texts, as far as the configuration says it."""
+        """What decides the texts, as far as the configuration says it; of an import, its one template."""
+        if self.imported:
+            return {"templates": self.templates[:1]}
         return {"templates": self.templates, "given_classnames": self.classnames}
-
-    @property
-    def shuffled_identity(self) -> dict[str, Any]:
-        """What decides the prompts with their words shuffled, as far as the configuration says it."""
-        return {**self.text_identity, "templates": self.templates[:1], "shuffled": SHUFFLED_PROMPTS}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from oodgrid import catalogue, registry
+from oodgrid import catalogue, paths, registry
 from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
@@ -137,7 +137,7 @@ class Experiment(Strict):
         "scores": ["msp"],
     }
 
-    experiment: Slug = Field(description="Results go to results/<experiment>/.")
+    experiment: Slug = Field(description=f"Results go to {paths.RESULTS}/<experiment>/.")
     plugins: list[str] = Field([], description="Python files with scores or methods of your own.")
     backbones: list[BackboneEntry] = Field(min_length=1, description="Names from the catalogue, or entries.")
     id_datasets: list[IdDataset] = Field(min_length=1)

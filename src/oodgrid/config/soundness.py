@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import registry
+from oodgrid import paths, registry, texts
 from oodgrid.errors import OodgridError
 from oodgrid.registry import ANY
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from oodgrid.config.dataset import Dataset
     from oodgrid.config.experiment import Experiment, IdDataset
 
-SHARED_FOLDERS = ("features", "text", "kept")
 LONGEST_LABEL = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
 MOST_ROWS = 5_000_000
-SUFFIXES = {"dataset": ".shuffled", "method": ".streams"}  # of files that stand beside those of that name
 
 
 def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
@@ -58,8 +56,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
 
 
 def _names(experiment: Experiment) -> Iterator[str]:
-    if experiment.experiment.lower() in SHARED_FOLDERS:
-        yield f"results/{experiment.experiment}/ belongs to all experiments: give this one another name"
+    if experiment.experiment.lower() in paths.SHARED:
+        yield f"{paths.RESULTS / experiment.experiment}/ belongs to all experiments: give this one another name"
     listed = {kind: [each.listed(kind) for each in getattr(experiment, f"{kind}s")] for kind in ("method", "score")}
     yield from _twice("backbone", [backbone.name for backbone in experiment.backbones])
     yield from _twice("ID dataset", [dataset.name for dataset in experiment.id_datasets])
@@ -89,7 +87,7 @@ def _alike(what: str, names: set[str]) -> Iterator[str]:
         other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
             yield f"{what} {other} and {name} are one file on systems without case: give one another name"
-    for suffix in SUFFIXES.values():
+    for suffix in filter(None, (paths.STREAMS, *(source.suffix for source in texts.SOURCES))):
         for name in sorted(names):
             if name.endswith(suffix) and name.removesuffix(suffix) in names:
                 yield f"{what} {name} is how files beside those of {name.removesuffix(suffix)} are called: rename it"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.preprocessing import preparer
@@ -107,7 +107,7 @@ class Chunks:
 
         self.provenance, self.loaded, self.images, self.skip, self.local = provenance, loaded, images, skip, local
         self.prepare = prepare or self._preprocess()
-        folder = results / "kept" / "encode" / digest(provenance)[:32]
+        folder = paths.kept(results, "encode") / digest(provenance)[:32]
         self.whole = folder / "whole.h5"
         # Chunks of another device or build would differ in the last bits from the others.
         self.folder = folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]

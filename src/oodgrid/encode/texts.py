@@ -1,8 +1,7 @@
-"""The text side of encode: class names under their templates, lists of labels, prompts with their words shuffled."""
+"""The text side of encode: prompts of class names, of every kind of `oodgrid.texts`, and lists of labels."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from oodgrid import backbones, paths, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.backbones.tokens import cut_rows, refuse_classes
-from oodgrid.config import SHUFFLED_PROMPTS, Backbone, Dataset, Experiment, LabelList
+from oodgrid.config import Backbone, Dataset, Experiment, LabelList
 from oodgrid.encode.chunks import link
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.labels import prompts, read_labels
@@ -24,31 +23,39 @@ from oodgrid.encode.sources import class_names
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
+from oodgrid.texts import CLASSES, TextSource
 
 ROWS = 4096  # texts of a chunk; the last batch of a chunk may be short
 
 
-def encode_texts(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
-    """Encode every class name in every template, not averaged and not normalised, and return the file.
+def encode_texts(results: Path, backbone: Backbone, dataset: Dataset, source: TextSource = CLASSES) -> Path:
+    """Encode the prompts of the class names of one kind, not averaged and not normalised, and return the file.
 
     Raises:
         OodgridError: The dataset has no class names, or the backbone does not know a word, takes no text so long, or
             sees no difference between two classes.
     """
-    import torch
-
     names = class_names(dataset)
     loaded = backbones.load(backbone)
-    embedded = []
-    with torch.inference_mode():
-        for template in dataset.templates:
-            texts = [template.replace("{}", name) for name in names]
-            refuse_classes(loaded, names, texts)
-            embedded.append(loaded.encode_text(loaded.tokenize(texts).to(loaded.device)).cpu().numpy())
-    text = {**dataset.text_identity, "classnames": names}
-    path = paths.texts(results, backbone.name, dataset.name)
-    store.write_texts(path, store.Texts(np.stack(embedded), names, dataset.templates, _provenance(loaded, text)))
+    said, prompts = zip(*source.prompts(dataset.templates, names), strict=True)
+    for one in prompts:
+        refuse_classes(loaded, names, one)
+    text = {**source.identity(dataset), "classnames": names}
+    path = source.path(results, backbone.name, dataset.name)
+    about = store.Texts(np.empty(0), names, list(said), _provenance(loaded, text))
+    if source is CLASSES:
+        store.write_texts(path, replace(about, text_features=np.stack([_at_once(loaded, one) for one in prompts])))
+    else:
+        _encode(results, path, loaded, prompts, about)
     return path
+
+
+def _at_once(loaded: LoadedBackbone, texts: list[str]) -> np.ndarray:
+    """Return the embeddings of texts, shape (K, D), as one batch of full length: `embed` rounds otherwise."""
+    import torch
+
+    with torch.inference_mode():
+        return loaded.encode_text(loaded.tokenize(texts).to(loaded.device)).cpu().numpy()
 
 
 def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, labels: LabelList) -> Path:
@@ -76,37 +83,6 @@ def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, lab
     except OodgridError as error:
         raise OodgridError(f"label list {labels.name}: {error}") from error
     return path
-
-
-def encode_shuffled(results: Path, backbone: Backbone, dataset: Dataset) -> Path:
-    """Encode every class name in ten prompts whose words are shuffled, shape (10, K, D), and return the file.
-
-    Raises:
-        OodgridError: As of `encode_texts`.
-    """
-    names = class_names(dataset)
-    loaded = backbones.load(backbone)
-    template, variants = dataset.templates[0], range(SHUFFLED_PROMPTS)
-    texts = [[shuffled(template, name, variant) for name in names] for variant in variants]
-    for one in texts:
-        refuse_classes(loaded, names, one)
-    text = {**dataset.shuffled_identity, "classnames": names}
-    said = [f"{template} shuffled, variant {variant + 1}" for variant in variants]
-    path = paths.shuffled_texts(results, backbone.name, dataset.name)
-    _encode(results, path, loaded, texts, store.Texts(np.empty(0), names, said, _provenance(loaded, text)))
-    return path
-
-
-def shuffled(template: str, name: str, variant: int) -> str:
-    """Return a prompt with its words in an order that depends on the arguments and nothing else.
-
-    The name stays together, and a full stop at the end is left out, as in TAG (Liu & Zach, ECCV 2024;
-    github.com/XixiLiu95/TAG), which shuffles the words of "a photo of a NAME" for every class anew.
-    """
-    key = hashlib.sha256(f"{variant}/{template}/{name}".encode("utf-8", "surrogateescape")).digest()
-    words = template.removesuffix(".").split()
-    order = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64))).permutation(len(words))
-    return " ".join(words[place].replace("{}", name) for place in order)
 
 
 def classes_of(results: Path, experiment: Experiment, backbone: str, name: str) -> list[str]:
@@ -137,14 +113,14 @@ def _provenance(loaded: LoadedBackbone, text: dict[str, Any]) -> dict[str, Any]:
     return {"encode_version": ENCODE_VERSION, "backbone": loaded.identity, "text": text, "normalised": False}
 
 
-def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: list[list[str]], about: store.Texts) -> None:
+def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: Sequence[list[str]], about: store.Texts) -> None:
     """Write a text file of T times K texts, of which `about` says all but the features.
 
     It lies in results/kept/encode like a feature file, where a rerun of Snakemake finds it again.
     """
     import torch
 
-    folder = results / "kept" / "encode" / digest(about.provenance)[:32]
+    folder = paths.kept(results, "encode") / digest(about.provenance)[:32]
     whole, parts = folder / "whole.h5", folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]
     try:
         store.verify(whole)
@@ -158,7 +134,7 @@ def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: list[list[
     link(whole, path)
 
 
-def _by_template(parts: Path, loaded: LoadedBackbone, texts: list[list[str]], bar: tqdm) -> Iterator[np.ndarray]:
+def _by_template(parts: Path, loaded: LoadedBackbone, texts: Sequence[list[str]], bar: tqdm) -> Iterator[np.ndarray]:
     """Yield the embeddings of one template after another, shape (1, K, D)."""
     for one in texts:
         chunks = []

@@ -17,7 +17,6 @@ from oodgrid.plan.files import (
     either,
     encoded,
     encoded_files,
-    encoded_lists,
     encoded_splits,
     encoded_texts,
     feature_files,
@@ -28,17 +27,18 @@ from oodgrid.plan.files import (
     result_files,
     score_files,
     score_input,
+    score_tables,
     shard_files,
-    shuffles,
     table_files,
     test_features,
+    text_files,
     view_files,
     viewed,
     views_file,
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
 from oodgrid.plan.machines import REQUESTS, gpu_here, request, threads_here
-from oodgrid.plan.triggers import ENCODE_VERSION, apply_code, report_code, score_code, spec
+from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
     "ENCODE_VERSION",
@@ -47,6 +47,7 @@ __all__ = [
     "REQUESTS",
     "STREAM_TABLES",
     "TABLES",
+    "TRIGGERS",
     "PlannedConfig",
     "apply_code",
     "check_clock",
@@ -59,7 +60,6 @@ __all__ = [
     "either",
     "encoded",
     "encoded_files",
-    "encoded_lists",
     "encoded_splits",
     "encoded_texts",
     "feature_files",
@@ -75,11 +75,12 @@ __all__ = [
     "score_code",
     "score_files",
     "score_input",
+    "score_tables",
     "shard_files",
-    "shuffles",
     "spec",
     "table_files",
     "test_features",
+    "text_files",
     "threads_here",
     "unencoded",
     "view_files",

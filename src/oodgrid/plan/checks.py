@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid import grid, paths, store
-from oodgrid.config import Backbone, Dataset, Experiment, IdDataset, LabelList
+from oodgrid.config import Backbone, Dataset, Experiment, LabelList
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
 from oodgrid.plan.files import (
+    TextFile,
     encoded_files,
     feature_files,
-    label_files,
     report_parts,
     score_files,
-    shuffled_files,
     split_files,
     text_files,
     views_file,
@@ -74,39 +73,27 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             for file, provenance in _identities(views).items():
                 _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
                 encoders[file] = provenance["backbone"]
-            encoders |= _check_texts(results, experiment, backbone, dataset)
-        encoders |= _check_label_texts(results, experiment, backbone)
+        for text in text_files(results, experiment, backbone.name):
+            found = _check_texts(results, backbone, text) if text.path.exists() else {}
+            if found and not text.entry.imported:
+                encoders[text.path] = found["backbone"]
         _check_alike(encoders, "backbone")
 
 
-def _check_texts(results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset) -> dict[Path, Any]:
-    """Check the texts of the classes, and return by what backbone those were made that were encoded."""
-    shuffled = shuffled_files(results, backbone.name, dataset, experiment.scores)
-    found = _identities(text_files(results, backbone.name, dataset) + shuffled)
-    for file, provenance in found.items():
-        meant = dataset.shuffled_identity if file in shuffled else dataset.text_identity
-        meant = {"templates": dataset.templates[:1]} if dataset.imported else meant
-        _check_identity(file, provenance, backbone, dataset, {"text": meant})
-        if not dataset.imported:
-            images = _identities(split_files(results, backbone.name, dataset))
-            named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
-            _check_alike({**named, file: provenance["text"]["classnames"]}, "classnames")
-    return {} if dataset.imported else {file: provenance["backbone"] for file, provenance in found.items()}
-
-
-def _check_label_texts(results: Path, experiment: Experiment, backbone: Backbone) -> dict[Path, Any]:
-    """Check the texts of label lists, and return by what backbone those were made that were encoded."""
-    encoders = {}
-    for labels in experiment.wanted_lists():
-        for file, provenance in _identities(label_files(results, backbone.name, [labels])).items():
-            _check_identity(file, provenance, backbone, labels, {"text": labels.identity})
-            if not labels.imported:
-                encoders[file] = provenance["backbone"]
-            if labels.drop_classes_of:
-                texts = _identities([paths.texts(results, backbone.name, labels.drop_classes_of)])
-                classes = {path: digest(about["text"]["classnames"]) for path, about in texts.items()}
-                _check_alike({**classes, file: provenance["text"]["classes_sha256"]}, "classes_sha256")
-    return encoders
+def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str, Any]:
+    """Check a text file against the configuration and against the classes of what it goes with; return what it says."""
+    found, entry = store.read_provenance(file.path), file.entry
+    _check_identity(file.path, found, backbone, entry, {"text": file.source.identity(entry)})
+    if isinstance(entry, LabelList):
+        if entry.drop_classes_of:
+            texts = _identities([paths.texts(results, backbone.name, entry.drop_classes_of)])
+            classes = {path: digest(about["text"]["classnames"]) for path, about in texts.items()}
+            _check_alike({**classes, file.path: found["text"]["classes_sha256"]}, "classes_sha256")
+    elif not entry.imported:
+        images = _identities(split_files(results, backbone.name, entry))
+        named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
+        _check_alike({**named, file.path: found["text"]["classnames"]}, "classnames")
+    return found
 
 
 def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from oodgrid import grid, paths, registry
 from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList, Views
 from oodgrid.identity import digest
+from oodgrid.texts import CLASSES, SOURCES, TextSource
 
 TABLES = (
     "main.tex",
@@ -32,10 +34,7 @@ def feature_files(results: Path, experiment: Experiment) -> list[Path]:
     for backbone in experiment.backbones:
         for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
             files += split_files(results, backbone.name, dataset)
-        for dataset in experiment.id_datasets:
-            files += text_files(results, backbone.name, dataset)
-            files += shuffled_files(results, backbone.name, dataset, experiment.scores)
-        files += label_files(results, backbone.name, experiment.wanted_lists())
+        files += [text.path for text in text_files(results, experiment, backbone.name)]
     return files
 
 
@@ -50,12 +49,9 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
         for dataset in experiment.datasets():
             files.update(() if dataset.imported else split_files(results, backbone.name, dataset))
         for dataset in experiment.id_datasets:
-            files.update(() if dataset.imported else text_files(results, backbone.name, dataset))
-            files.update(shuffled_files(results, backbone.name, dataset, experiment.scores))
             for method in grid.methods(experiment):
                 files.update(view_files(results, experiment, backbone.name, dataset.name, method))
-        lists = [labels for labels in experiment.wanted_lists() if not labels.imported]
-        files.update(label_files(results, backbone.name, lists))
+        files.update(text.path for text in text_files(results, experiment, backbone.name) if not text.entry.imported)
     return sorted(files)
 
 
@@ -87,7 +83,7 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
     dataset = experiment.id_dataset(id_dataset)
     seen = ("train", "val", "test") if dataset.leaky_selection_on_test else ("train", "val")
     splits = [f for f in split_files(results, backbone, dataset) if f.stem in seen]
-    return splits + text_files(results, backbone, dataset)
+    return splits + [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores=())]
 
 
 def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
@@ -101,7 +97,7 @@ def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset:
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
     """Return where views lie; an experiment of other draws, or of another count or seed of views, has another file."""
     draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), views.model_dump()])[:8]
-    return paths.views(results, backbone, id_dataset, "train", views.family, draws)
+    return paths.views(results, backbone, id_dataset, views.family, draws)
 
 
 def test_features(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
@@ -116,16 +112,20 @@ def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset
     dataset = experiment.id_dataset(id_dataset)
     labelled = [f for f in split_files(results, backbone, dataset) if f.stem in ("train", "val")]
     applied = [] if method == ANY else [paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
-    texts = _score_texts(results, experiment, backbone, dataset, grid.scores(experiment, method))
-    return test_features(results, experiment, backbone, id_dataset) + labelled + applied + texts
+    read = text_files(results, _only(experiment, dataset), backbone, grid.scores(experiment, method), fits=False)
+    return test_features(results, experiment, backbone, id_dataset) + labelled + applied + [text.path for text in read]
+
+
+def score_tables(experiment: Experiment) -> list[Callable[..., Path]]:
+    """Return where the tables of a score job lie, as functions of `paths`."""
+    return [paths.scores, paths.streams] if grid.has_streams(experiment) else [paths.scores]
 
 
 def score_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every score table."""
-    kinds = [paths.scores, paths.streams] if grid.has_streams(experiment) else [paths.scores]
     return [
         path(results, experiment.experiment, backbone.name, dataset.name, method)
-        for path in kinds
+        for path in score_tables(experiment)
         for backbone in experiment.backbones
         for dataset in experiment.id_datasets
         for method in grid.methods(experiment)
@@ -157,11 +157,10 @@ def report_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def report_parts(results: Path, experiment: Experiment) -> dict[str, list[Path]]:
     """Return the files of each part of the report."""
-    page = results / experiment.experiment / "report.html"
     return {
         "tables": table_files(results, experiment),
         "figures": figure_files(results, experiment),
-        "page": [page],
+        "page": [paths.report(results, experiment.experiment, "page")],
     }
 
 
@@ -179,19 +178,9 @@ def viewed(experiment: Experiment) -> list[str]:
     return [d.name for d in experiment.id_datasets if d.views]
 
 
-def encoded_texts(experiment: Experiment) -> list[str]:
-    """Return the ID datasets whose class names are encoded."""
-    return [d.name for d in experiment.id_datasets if not d.imported and d.text == "classnames"]
-
-
-def shuffles(experiment: Experiment) -> bool:
-    """Return whether a score asks for prompts with their words shuffled."""
-    return _needed("prompt_variants", experiment.scores)
-
-
-def encoded_lists(experiment: Experiment) -> list[str]:
-    """Return the label lists that are encoded."""
-    return [labels.name for labels in experiment.wanted_lists() if not labels.imported]
+def encoded_texts(experiment: Experiment, source: TextSource = CLASSES) -> list[str]:
+    """Return the names of the ID datasets, or label lists, whose texts of a kind encoding can make."""
+    return [entry.name for entry in _entries(source, experiment, experiment.scores) if not entry.imported]
 
 
 def either(names: Iterable[str]) -> str:
@@ -200,7 +189,7 @@ def either(names: Iterable[str]) -> str:
 
 
 def _pair_folders(results: Path, experiment: Experiment, what: str) -> list[Path]:
-    root = results / experiment.experiment / what
+    root = paths.report(results, experiment.experiment, what)
     return [root / b.name / d.name for b in experiment.backbones for d in experiment.id_datasets]
 
 
@@ -212,31 +201,46 @@ def split_files(results: Path, backbone: str, dataset: Dataset) -> list[Path]:
     return [files[split] for split in dataset.split_names]
 
 
-def text_files(results: Path, backbone: str, dataset: IdDataset) -> list[Path]:
-    """Return the text file of the classes, where there is one or is to be one."""
-    file = paths.texts(results, backbone, dataset.name)
-    wanted = dataset.text == "classnames" and (not dataset.imported or file.exists())
-    return [file] if wanted else []
+@dataclass(frozen=True)
+class TextFile:
+    """A text file, as the configuration means it.
+
+    Attributes:
+        path: Where it lies.
+        source: Of what kind it is.
+        entry: Whose texts it holds.
+    """
+
+    path: Path
+    source: TextSource
+    entry: IdDataset | LabelList
 
 
-def shuffled_files(results: Path, backbone: str, dataset: IdDataset, scores: list[Choice]) -> list[Path]:
-    """Return the prompts with their words shuffled, where a score asks for them; nothing makes them of an import."""
-    wanted = dataset.text == "classnames" and not dataset.imported and _needed("prompt_variants", scores)
-    return [paths.shuffled_texts(results, backbone, dataset.name)] if wanted else []
+def text_files(
+    results: Path, experiment: Experiment, backbone: str, scores: Sequence[Choice] | None = None, fits: bool = True
+) -> list[TextFile]:
+    """Return the text files that fits read and for which some scores (default: all) ask.
+
+    Of the classes of an imported dataset there are those that the import brought, and no others.
+    """
+    scores = experiment.scores if scores is None else scores
+    needs = {need for score in scores for need in registry.find("score", score.name).needs}
+    asked = [source for source in SOURCES if not source.need or source.need in needs or (fits and source is CLASSES)]
+    found = [
+        TextFile(source.path(results, backbone, entry.name), source, entry)
+        for source in asked
+        for entry in _entries(source, experiment, scores)
+        if source.imports or not entry.imported
+    ]
+    return [file for file in found if not (file.entry.imported and file.source is CLASSES) or file.path.exists()]
 
 
-def label_files(results: Path, backbone: str, lists: list[LabelList]) -> list[Path]:
-    """Return the text files of lists of labels."""
-    return [paths.label_texts(results, backbone, labels.name) for labels in lists]
+def _entries(source: TextSource, experiment: Experiment, scores: Sequence[Choice]) -> list[IdDataset] | list[LabelList]:
+    """Return the entries of the configuration of which there are texts of a kind."""
+    if source.of == "label_list":
+        return experiment.wanted_lists(scores)
+    return [dataset for dataset in experiment.id_datasets if dataset.text == "classnames"]
 
 
-def _score_texts(
-    results: Path, experiment: Experiment, backbone: str, dataset: IdDataset, scores: list[Choice]
-) -> list[Path]:
-    classes = text_files(results, backbone, dataset) if _needed("class_texts", scores) else []
-    shuffled = shuffled_files(results, backbone, dataset, scores)
-    return classes + shuffled + label_files(results, backbone, experiment.wanted_lists(scores))
-
-
-def _needed(need: str, scores: list[Choice]) -> bool:
-    return any(need in registry.find("score", score.name).needs for score in scores)
+def _only(experiment: Experiment, dataset: IdDataset) -> Experiment:
+    return experiment.model_copy(update={"id_datasets": [dataset]})

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart
 
@@ -35,7 +35,7 @@ class PlannedConfig:
     def of(cls, results: Path, experiment: str, config: Mapping[str, Any]) -> PlannedConfig:
         """Return the file of a configuration as Snakemake read it, with what its command line changed."""
         text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
-        return cls(results / experiment / "configs" / f"{_name(text.encode())}.yaml", text)
+        return cls(paths.planned(results, experiment, _name(text.encode())), text)
 
     def write(self) -> None:
         """Write the file, unless it is there and whole."""
@@ -50,7 +50,7 @@ def check_planned(path: Path) -> None:
     Raises:
         OodgridError: Its content is not that by which it is named, or it is gone.
     """
-    if path.parent.name != "configs" or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
+    if path.parent.name != paths.CONFIGS or not re.fullmatch(r"[0-9a-f]{16}", path.stem):
         return
     if not path.is_file():
         raise OodgridError(f"{path}, by which this job was planned, is gone: run snakemake again")

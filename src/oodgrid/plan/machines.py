@@ -33,7 +33,7 @@ REQUESTS = {
     "encode": Request(threads=8, mem_mb=16_000, runtime=240, gpu=1),
     "adapt": Request(threads=4, mem_mb=16_000, runtime=240, gpu=1),
     "score": Request(threads=4, mem_mb=16_000, runtime=240),
-    "evaluate": Request(threads=1, mem_mb=16_000, runtime=240),
+    "evaluate": Request(threads=8, mem_mb=4_000, runtime=240),
     "report": Request(threads=1, mem_mb=8_000, runtime=60),
 }
 
@@ -71,6 +71,7 @@ def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: in
         "encode": len(experiment.backbones) * len({dataset.name for dataset in experiment.datasets()}),
         "adapt": pairs * len(experiment.methods),
         "score": pairs * len(grid.methods(experiment)),
+        "evaluate": 1,
     }
     at_once = jobs.get(stage, cpus)
     if gpus and gpu_here(stage):

@@ -1,8 +1,14 @@
-"""What makes a file anew: the parts of the configuration on which it depends, and fingerprints of code."""
+"""What runs again: all that decides it, rule by rule.
+
+A job runs again when a file that it reads is another, or one of the `TRIGGERS` of its rule: what the configuration says
+of its result, or the code behind it. Snakemake keeps the values of a job's triggers, for they are its params, and
+compares. docs/architecture.md tells the rest: what was finished is found again, and what does not fit is refused.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,7 @@ from oodgrid import grid, registry
 from oodgrid.config import ANY, Backbone, Choice, Experiment, IdDataset
 from oodgrid.identity import code_fingerprint, digest
 
+Trigger = Callable[..., str | int]  # of an experiment and the names in a job: its wildcards
 ENCODE_VERSION = 3  # raise by hand when encoding itself changes its numbers: every feature file is then made again
 
 
@@ -36,6 +43,14 @@ def _encoded_identities(experiment: Experiment, backbone: Backbone, dataset: IdD
     return [backbone.identity, {name: d.identity for name, d in sets.items()}, texts] if sets else []
 
 
+def _of(*fields: str) -> Trigger:
+    return lambda experiment, **names: spec(experiment, fields, **names)
+
+
+def _of_method(code: Callable[[str], str]) -> Trigger:
+    return lambda experiment, **names: code(experiment.method(names["method"]).name)
+
+
 def apply_code(method: str) -> str:
     """Return the fingerprint of the code that applies a method."""
     return registry.fit_code(method) + code_fingerprint("oodgrid.adapt.apply")
@@ -46,12 +61,36 @@ def score_code(experiment: Experiment) -> str:
     return digest(sorted({registry.score_code(score.name) for score in experiment.scores}))[:16]
 
 
-def report_code(part: str) -> str:
-    """Return the fingerprint of the code and the templates behind one part of the report."""
+def report_code(part: str, experiment: Experiment) -> str:
+    """Return the fingerprint of what makes one part of the report: code, templates, and titles and looks."""
     room = Path(__file__).parents[1] / "report"
     data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle"))
-    return code_fingerprint(f"oodgrid.report.{part}") + digest([file.read_text(encoding="utf-8") for file in data])[:16]
+    texts = [file.read_text(encoding="utf-8") for file in data]
+    kinds = {"method": experiment.methods, "score": experiment.scores}
+    entries = [registry.find(kind, choice.name) for kind, choices in kinds.items() for choice in choices]
+    texts += sorted({f"{entry.kind} {entry.name} {entry.title} {entry.look}" for entry in entries})
+    return code_fingerprint(f"oodgrid.report.{part}", "oodgrid.look") + digest(texts)[:16]
 
 
 def _choice(choice: Choice) -> list[Any]:
     return [choice.name, choice.params]
+
+
+# By rule: what is compared, by the name of the param. Encoding goes by its version alone, never by its code, for it
+# takes hours; the config's own changes to it are refused (`plan.checks`), and its results are shared by experiments.
+TRIGGERS: dict[str, dict[str, Trigger]] = {
+    "encode": {"version": lambda experiment, **names: ENCODE_VERSION},
+    "fit": {"spec": _of("method", "units"), "code": _of_method(registry.fit_code)},
+    "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
+    "score": {
+        "spec": _of("method", "sets", "units", "scores", "encoded"),
+        "code": lambda experiment, **names: score_code(experiment),
+    },
+    "evaluate": {
+        "spec": _of("pairs", "scores"),
+        "code": lambda experiment, **names: code_fingerprint("oodgrid.evaluate"),
+    },
+    "tables": {"code": lambda experiment, **names: report_code("tables", experiment)},
+    "draw": {"code": lambda experiment, **names: report_code("figures", experiment)},
+    "page": {"code": lambda experiment, **names: report_code("page", experiment)},
+}

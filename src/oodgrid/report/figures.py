@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from tqdm import tqdm
 
+from oodgrid import paths
 from oodgrid.report import canvas, names, select
-from oodgrid.report.names import Look
+from oodgrid.report.names import Legend
 
 FIGURES = ("roc", "histograms", "shots", "scores")
 MANY_SCORES, LONG_NAME = 12, 20  # more names above columns, or longer ones, leave no room for the numbers
@@ -28,36 +29,39 @@ LOWEST_FPR = 0.001  # where the ROC's log axis starts
 NOTHING = "no near or far OOD set of this pair has a result that may be shown."
 
 
-def write_figures(metrics: pl.DataFrame, curves: pl.DataFrame, out: Path, overlaps: set[tuple[str, str]]) -> None:
-    """Draw every pair to `out`/figures/<backbone>/<id_dataset>/{roc,histograms,shots,scores}.{pdf,svg,png}.
+def write_figures(
+    metrics: pl.DataFrame, curves: pl.DataFrame, results: Path, experiment: str, overlaps: set[tuple[str, str]]
+) -> None:
+    """Draw every pair to <backbone>/<id_dataset>/{roc,histograms,shots,scores}.{pdf,svg,png} in the folder of figures.
 
     Args:
         metrics: The rows of metrics.parquet.
         curves: The rows of curves.parquet.
-        out: The experiment's folder of results.
+        results: The results folder.
+        experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: in no figure.
     """
     jobs = [(*pair, name) for pair in select.pairs(metrics) for name in FIGURES]
-    looks = names.looks(select.names(metrics, "method"))
+    legend, folder = Legend.of(metrics), paths.report(results, experiment, "figures")
     for backbone, id_dataset, name in tqdm(jobs, desc="figures", unit="figure", delay=5):
         rows, drawn = (select.one_pair(frame, backbone, id_dataset, overlaps) for frame in (metrics, curves))
-        canvas.save(_draw(name, rows, drawn, looks), out / "figures" / backbone / id_dataset / name)
+        canvas.save(_draw(name, rows, drawn, legend), folder / backbone / id_dataset / name)
 
 
-def _draw(name: str, rows: pl.DataFrame, curves: pl.DataFrame, looks: dict[str, Look]) -> Figure:
+def _draw(name: str, rows: pl.DataFrame, curves: pl.DataFrame, legend: Legend) -> Figure:
     score = select.default_score(rows)
     if name == "roc":
-        return roc(curves, score, looks)
+        return roc(curves, score, legend)
     if name == "histograms":
-        return histograms(curves, select.histogram_rows(rows, score))
-    return shots(rows, score, looks) if name == "shots" else scores(rows)
+        return histograms(curves, select.histogram_rows(rows, score), legend)
+    return shots(rows, score, legend) if name == "shots" else scores(rows, legend)
 
 
 # ------------------------------------------------------------------------------------------------------- ROC
 
 
 @canvas.styled
-def roc(curves: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) -> Figure:
+def roc(curves: pl.DataFrame, score: str, legend: Legend | None = None) -> Figure:
     """Draw ROC curves: a panel an OOD set, a line a method, ID recall over FPR (ID positive, log scale from 0.1 %).
 
     The marker of a method stands at its operating point of 95 % ID recall.
@@ -65,9 +69,9 @@ def roc(curves: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) 
     Args:
         curves: One pair's curves.
         score: The score to draw.
-        looks: How methods are drawn; by default as no others than these were in the experiment.
+        legend: Titles and looks; by default as if the experiment had no others than these.
     """
-    looks = looks or names.looks(select.names(curves, "method"))
+    legend = legend or Legend.of(curves)
     shown = select.shown_sets(curves).filter(pl.col("score") == score)
     sets = select.titled_sets(shown)
     if not sets:
@@ -75,7 +79,7 @@ def roc(curves: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) 
     figure, panels = canvas.panels(len(sets), 1.75)
     for axes, (name, title) in zip(panels, sets.items(), strict=True):
         for row in shown.filter(pl.col("ood_dataset") == name).iter_rows(named=True):
-            _roc_line(axes, row, looks[row["method"]])
+            _roc_line(axes, row, legend)
         axes.axhline(95, color=names.GREY, linewidth=0.6, linestyle=(0, (4, 3)), label="95 % ID recall")
         axes.set(xscale="log", xlim=(100 * LOWEST_FPR, 100), ylim=(0, 101), yticks=(0, 25, 50, 75, 95))
         axes.set_xticks((0.1, 1, 10, 100), labels=("0.1", "1", "10", "100"))
@@ -85,15 +89,16 @@ def roc(curves: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) 
         axes.grid(True)
         canvas.title(axes, title, canvas.per_row(len(sets)))
     canvas.outer_labels(panels, "FPR (ID positive), %", "ID recall, %")
-    canvas.legend(figure, panels, f"Score: {names.score_label(score)}")
+    canvas.legend(figure, panels, f"Score: {legend.scores[score]}")
     return figure
 
 
-def _roc_line(axes: Axes, row: dict[str, Any], look: Look) -> None:
+def _roc_line(axes: Axes, row: dict[str, Any], legend: Legend) -> None:
     fpr, tpr = _on_log_axis(np.asarray(row["roc_fpr"], dtype=float), np.asarray(row["roc_tpr"], dtype=float))
     operating = int(np.argmin(np.abs(fpr - max(row["fpr95_id_pos"], LOWEST_FPR)) + np.abs(tpr - 0.95)))
-    line = {"color": look.colour, "linestyle": look.line, "label": look.label}
-    axes.plot(100 * fpr, 100 * tpr, clip_on=False, markevery=[operating], **line, **look.points)
+    look = legend.looks[row["method"]]
+    line = {"color": look.colour, "linestyle": look.line, "label": legend.methods[row["method"]]}
+    axes.plot(100 * fpr, 100 * tpr, clip_on=False, markevery=[operating], **line, **names.points(look))
 
 
 def _on_log_axis(fpr: np.ndarray, tpr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +119,7 @@ def _on_log_axis(fpr: np.ndarray, tpr: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @canvas.styled
-def histograms(curves: pl.DataFrame, chosen: list[Pair]) -> Figure:
+def histograms(curves: pl.DataFrame, chosen: list[Pair], legend: Legend | None = None) -> Figure:
     """Draw the densities of ID and OOD scores: a row a (method, score), a column an OOD set.
 
     More than four OOD sets wrap into blocks of rows; three blocks leave room for two (method, score) each.
@@ -122,7 +127,9 @@ def histograms(curves: pl.DataFrame, chosen: list[Pair]) -> Figure:
     Args:
         curves: One pair's curves.
         chosen: The (method, score) pairs to draw; those without curves are passed over.
+        legend: Titles; by default as if the experiment had no others than these.
     """
+    legend = legend or Legend.of(curves)
     shown = select.shown_sets(curves)
     drawn = set(shown.select("method", "score").rows())
     sets = select.titled_sets(shown)
@@ -138,6 +145,7 @@ def histograms(curves: pl.DataFrame, chosen: list[Pair]) -> Figure:
             canvas.title(axes, sets[name], columns)
         for line, pair in zip(lines, chosen, strict=True):
             _histogram_line(line, shown, pair, block)
+            line[0].set_ylabel(f"{legend.methods[pair[0]]}\n{legend.scores[pair[1]]}", fontsize=7)
     canvas.legend(figure, [axes for axes in grid.flat if axes.patches][:1])
     return figure
 
@@ -156,7 +164,6 @@ def _histogram_line(line: np.ndarray, shown: pl.DataFrame, pair: Pair, block: li
         else:
             axes.spines["bottom"].set_visible(False)
             axes.set_xticks([])
-    line[0].set_ylabel(f"{names.method_label(method)}\n{names.score_label(score)}", fontsize=7)
 
 
 def _histogram(axes: Axes, row: dict[str, Any]) -> None:
@@ -191,7 +198,7 @@ def _limits(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 @canvas.styled
-def shots(rows: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) -> Figure:
+def shots(rows: pl.DataFrame, score: str, legend: Legend | None = None) -> Figure:
     """Draw ID accuracy and mean near and far AUROC over shots: a line a method, a band of ± one std over seeds.
 
     With a single number of shots there is no line to draw, and AUROC stands over ID accuracy instead.
@@ -199,19 +206,19 @@ def shots(rows: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) 
     Args:
         rows: One pair, as `select.one_pair` returns it.
         score: The score whose AUROC is drawn.
-        looks: How methods are drawn; by default as no others than these were in the experiment.
+        legend: Titles and looks; by default as if the experiment had no others than these.
     """
-    looks = looks or names.looks(select.names(rows, "method"))
-    frames = _over_shots(rows.filter(pl.col("method") != select.ANY), score)
+    legend = legend or Legend.of(rows)
+    frames = _over_shots(rows.filter(pl.col("method") != select.ANY), score, legend.scores[score])
     counts = sorted({count for frame in frames.values() for count in frame["shots"] if count})
     if not frames:
         return canvas.sentence(f"No curves over shots: {NOTHING}")
     if len(counts) < 2:
-        return _accuracy_against_auroc(frames, looks)
+        return _accuracy_against_auroc(frames, legend)
     figure, panels = canvas.panels(len(frames), 2.0)
     for axes, (title, frame) in zip(panels, frames.items(), strict=True):
         for method in select.names(frame, "method"):
-            _shots_line(axes, looks[method], frame.filter(pl.col("method") == method).sort("shots"))
+            _shots_line(axes, legend, frame.filter(pl.col("method") == method).sort("shots"))
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, labels=[str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -222,30 +229,31 @@ def shots(rows: pl.DataFrame, score: str, looks: dict[str, Look] | None = None) 
     return figure
 
 
-def _over_shots(rows: pl.DataFrame, score: str) -> dict[str, pl.DataFrame]:
+def _over_shots(rows: pl.DataFrame, score: str, title: str) -> dict[str, pl.DataFrame]:
     """Return for each panel the mean and std over seeds by method and shots, as fractions."""
     frames = {ACCURACY: select.over_seeds(select.id_accuracies(rows), ["method", "shots"], "id_accuracy")}
     means = select.kind_means(rows.filter(pl.col("score") == score), ["auroc"])
     for kind in select.AVERAGED:
-        title = f"{names.KINDS[kind]}: mean AUROC ({names.score_label(score)}), %"
-        frames[title] = select.over_seeds(select.of_kind(means, kind), ["method", "shots"], "auroc")
+        panel = f"{names.KINDS[kind]}: mean AUROC ({title}), %"
+        frames[panel] = select.over_seeds(select.of_kind(means, kind), ["method", "shots"], "auroc")
     drawn = {title: frame.drop_nulls("mean") for title, frame in frames.items()}
     return {title: frame for title, frame in drawn.items() if len(frame)}
 
 
-def _shots_line(axes: Axes, look: Look, frame: pl.DataFrame) -> None:
+def _shots_line(axes: Axes, legend: Legend, frame: pl.DataFrame) -> None:
+    look, label = legend.looks[frame["method"][0]], legend.methods[frame["method"][0]]
     mean, std = 100 * frame["mean"].to_numpy(), 100 * frame["std"].fill_null(0.0).to_numpy()
-    line = {"color": look.colour, "linestyle": look.line, **look.points}
+    line = {"color": look.colour, "linestyle": look.line, **names.points(look)}
     if frame["shots"].max() == 0:
         at_right_end = {"markevery": [1], "clip_on": False}
-        axes.axhline(mean[0], label=look.label, **line, **at_right_end)
+        axes.axhline(mean[0], label=label, **line, **at_right_end)
         return
-    axes.plot(frame["shots"], mean, label=look.label, **line)
+    axes.plot(frame["shots"], mean, label=label, **line)
     if std.any():
         axes.fill_between(frame["shots"], mean - std, mean + std, color=look.colour, alpha=0.15, linewidth=0)
 
 
-def _accuracy_against_auroc(frames: dict[str, pl.DataFrame], looks: dict[str, Look]) -> Figure:
+def _accuracy_against_auroc(frames: dict[str, pl.DataFrame], legend: Legend) -> Figure:
     accuracy = frames.get(ACCURACY)
     aurocs = {title: frame for title, frame in frames.items() if title != ACCURACY}
     if accuracy is None or not aurocs:
@@ -255,11 +263,11 @@ def _accuracy_against_auroc(frames: dict[str, pl.DataFrame], looks: dict[str, Lo
     for axes, (title, frame) in zip(panels, aurocs.items(), strict=True):
         both = frame.join(accuracy, on=["method", "shots"], suffix="_accuracy", maintain_order="left")
         for row in both.with_columns(pl.col("std", "std_accuracy").fill_null(0.0)).iter_rows(named=True):
-            look = looks[row["method"]]
+            look, method = legend.looks[row["method"]], legend.methods[row["method"]]
             x, y, spread_x, spread_y = (100 * row[name] for name in ("mean_accuracy", "mean", "std_accuracy", "std"))
-            label = f"{look.label}, {row['shots']} shots" if row["shots"] else look.label
+            label = f"{method}, {row['shots']} shots" if row["shots"] else method
             bars = {"linestyle": "none", "elinewidth": 0.6, "markersize": 5}
-            axes.errorbar(x, y, spread_y, spread_x, color=look.colour, label=label, **bars, **look.points)
+            axes.errorbar(x, y, spread_y, spread_x, color=look.colour, label=label, **bars, **names.points(look))
         axes.set_xlabel(ACCURACY)
         axes.grid(True)
         canvas.title(axes, title, len(aurocs))
@@ -271,7 +279,7 @@ def _accuracy_against_auroc(frames: dict[str, pl.DataFrame], looks: dict[str, Lo
 
 
 @canvas.styled
-def scores(rows: pl.DataFrame) -> Figure:
+def scores(rows: pl.DataFrame, legend: Legend | None = None) -> Figure:
     """Draw mean AUROC over near and over far OOD: methods, at their largest shots, against scores.
 
     A row is a method; with many scores it is a score, for names read better beside a row than above a column.
@@ -281,9 +289,10 @@ def scores(rows: pl.DataFrame) -> Figure:
     kinds = [kind for kind in select.AVERAGED if kind in means["ood_kind"]]
     if not kinds:
         return canvas.sentence(f"No comparison of scores: {NOTHING}")
-    methods, scored = select.names(rows, "method"), select.names(rows, "score")
-    labels = {**{m: names.method_label(m) for m in methods}, **{score: names.score_label(score) for score in scored}}
-    turned = len(scored) > MANY_SCORES or max(len(labels[score]) for score in scored) > LONG_NAME
+    legend = legend or Legend.of(rows)
+    methods = {name: legend.methods[name] for name in select.names(rows, "method")}
+    scored = {name: legend.scores[name] for name in select.names(rows, "score")}
+    turned = len(scored) > MANY_SCORES or max(map(len, scored.values())) > LONG_NAME
     lines, columns = (scored, methods) if turned else (methods, scored)
     stacked = len(columns) > 8 and not turned
     shape = (len(kinds), 1) if stacked else (1, len(kinds))
@@ -295,9 +304,9 @@ def scores(rows: pl.DataFrame) -> Figure:
         values = {(method, score): 100 * mean for method, score, mean in found}
         cells = [[(column, line) if turned else (line, column) for column in columns] for line in lines]
         _heat_map(axes, values, cells, run)
-        axes.set_yticks(range(len(lines)), labels=[labels[n] if stacked or not number else "" for n in lines])
+        axes.set_yticks(range(len(lines)), labels=[title if stacked or not number else "" for title in lines.values()])
         slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        axes.set_xticks(range(len(columns)), labels=[labels[name] for name in columns], **slanted)
+        axes.set_xticks(range(len(columns)), labels=list(columns.values()), **slanted)
         axes.set_title(f"{names.KINDS[kind]}: mean AUROC, %")
     return figure
 

@@ -1,174 +1,113 @@
-"""How names look in print: labels, and a colour, line and marker a method, the same in every figure.
+"""How names look in print: titles, and a colour, line and marker a method, the same in every figure.
 
-No two methods of an experiment share a marker, nor a colour and line, so that each is told apart in print without
-colours too. A registered method has one look for ever; a variant keeps the colour of its method.
+Registration says title and look. No two methods of an experiment share a marker, nor a colour and line, so that each is
+told apart in print without colours too. A method of the package has one look for ever; a variant keeps its colour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-# Okabe & Ito, "Color Universal Design" (2008), without yellow, which is too light for lines on white.
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-GREY = "#7F7F7F"
-COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
-Line = str | tuple[int, tuple[int, ...]]  # as matplotlib takes it
-LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
-SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d")
-MARKS = (*product(SHAPES, (False, True)), *((shape, False) for shape in "+x12|_"))  # shape, and whether it is hollow
+import polars as pl
 
+from oodgrid import registry
+from oodgrid.config import ANY
+from oodgrid.errors import OodgridError
+from oodgrid.look import COLOURS, LINES, MARKS, Look
+from oodgrid.report.select import bases
 
-@dataclass(frozen=True)
-class Look:
-    """How a method is drawn.
-
-    Attributes:
-        label: What a reader sees.
-        colour: Hex triplet.
-        marker: Matplotlib marker.
-        line: Matplotlib line style.
-        hollow: Whether the marker is white inside.
-    """
-
-    label: str
-    colour: str
-    marker: str
-    line: Line = "-"
-    hollow: bool = False
-
-    @property
-    def mark(self) -> tuple[str, bool]:
-        """The marker's shape, and whether it is hollow."""
-        return self.marker, self.hollow
-
-    @property
-    def points(self) -> dict[str, Any]:
-        """Matplotlib's options of the marker."""
-        face = "white" if self.hollow else self.colour
-        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "markeredgewidth": 0.8}
-
-
-METHODS = {
-    "zero_shot": Look("Zero-shot", BLACK, "o"),
-    "prototype": Look("Prototype", GREY, "s"),
-    "linear_probe": Look("Linear probe", SKY, "^"),
-    "coop": Look("CoOp", VERMILLION, "D"),
-    "cocoop": Look("CoCoOp", ORANGE, "v"),
-    "kgcoop": Look("KgCoOp", VERMILLION, "s", "--", hollow=True),
-    "prograd": Look("ProGrad", VERMILLION, "^", ":", hollow=True),
-    "gallop": Look("GalLoP", VERMILLION, "<", "-."),
-    "prompt_src": Look("PromptSRC (text)", ORANGE, "o", "--", hollow=True),
-    "locoop": Look("LoCoOp", PURPLE, "D", "--", hollow=True),
-    "sct": Look("SCT", PURPLE, "p", ":"),
-    "neg_prompt": Look("NegPrompt", BLACK, "v", "--", hollow=True),
-    "lsn": Look("LSN", BLACK, "X", ":", hollow=True),
-    "zs_lp": Look("ZS-LP", SKY, ">", "--"),
-    "clap": Look("CLAP", SKY, "<", ":", hollow=True),
-    "lp_plus_plus": Look("LP++", SKY, "p", "-.", hollow=True),
-    "opsupcon": Look("OPSupCon (rec.)", GREEN, "P", "--", hollow=True),
-    "clip_adapter": Look("CLIP-Adapter", GREEN, "P"),
-    "tip_adapter": Look("Tip-Adapter", PURPLE, "X"),
-    "tip_adapter_f": Look("Tip-Adapter-F", BLUE, "*"),
-    "any": Look("Any method", GREY, "h", ":"),
-}
-SCORES = {
-    "mcm": "MCM",
-    "msp": "MSP",
-    "max_logit": "MaxLogit",
-    "energy": "Energy",
-    "entropy": "Entropy",
-    "variance": "Variance",
-    "gen": "GEN",
-    "kl_matching": "KL-Matching",
-    "logit_gap": "LogitGap",
-    "mahalanobis": "Mahalanobis",
-    "relative_mahalanobis": "Relative Mahalanobis",
-    "single_gaussian": "Single Gaussian",
-    "knn": "KNN",
-    "she": "SHE",
-    "nnguide": "NNGuide",
-    "fdbd": "fDBD",
-    "nci": "NCI",
-    "neco": "NECO",
-    "caref": "CARef",
-    "cadref": "CADRef",
-    "residual": "Residual",
-    "vim": "ViM",
-    "relation": "Relation",
-    "react": "ReAct",
-    "ash_b": "ASH-B",
-    "ash_p": "ASH-P",
-    "ash_s": "ASH-S",
-    "scale": "SCALE",
-    "dice": "DICE",
-    "vra": "VRA",
-    "gradnorm": "GradNorm",
-    "weiper": "WeiPer",
-    "weiper_kld": "WeiPer+KLD",
-    "gl_mcm": "GL-MCM",
-    "l_mcm": "L-MCM",
-    "neglabel": "NegLabel",
-    "csp": "CSP",
-    "eoe": "EOE",
-    "cma": "CMA",
-    "tag": "TAG",
-    "clipn_atd": "CLIPN-ATD",
-    "clipn_ctw": "CLIPN-CTW",
-    "clipscope": "CLIPScope",
-    "adaneg": "AdaNeg",
-    "neg_prompt": "NegPrompt",
-    "lsn": "LSN",
-}
+BLACK, GREY, BLUE, ORANGE = (COLOURS[name] for name in ("black", "grey", "blue", "orange"))
+ANY_TITLE, ANY_LOOK = "Any method", Look(GREY, "h", ":")
 KINDS = {"near": "Near OOD", "far": "Far OOD", "covariate": "Covariate shift"}
 FPR_ID, FPR_OOD = "FPR95 (ID pos.)", "FPR95 (OOD pos.)"
 METRICS = {"auroc": "AUROC", "fpr95_id_pos": FPR_ID, "fpr95_ood_pos": FPR_OOD}
 BETTER = {"id_accuracy": "↑", "auroc": "↑", "fpr95_id_pos": "↓", "fpr95_ood_pos": "↓"}
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """Return how the methods of an experiment are drawn, no two alike.
+@dataclass(frozen=True)
+class Legend:
+    """What stands for the methods and scores of some rows, by their names there: `coop@epochs=20` is CoOp (epochs=20).
 
-    Registered ones look as ever. The others, in order, take a marker, and a colour and line, that are still free: a
-    variant, as `coop@epochs=20`, those of its method's colour first. Past 32 methods markers return in other colours.
+    Attributes:
+        methods: Titles, no two alike.
+        scores: Titles, no two alike.
+        looks: How the methods are drawn, no two alike. Past 32 methods markers return in other colours.
     """
-    names = list(dict.fromkeys(methods))
-    found = {name: METHODS[name] for name in names if name in METHODS}
-    for name in names:
+
+    methods: dict[str, str]
+    scores: dict[str, str]
+    looks: dict[str, Look]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Legend:
+        """Return the legend of rows with the columns method and score of metrics.parquet."""
+        methods, scores = bases(rows, "method"), bases(rows, "score")
+        return cls(_titles("method", methods), _titles("score", scores), _looks(methods))
+
+
+def points(look: Look) -> dict[str, Any]:
+    """Return matplotlib's options of a marker."""
+    face = "white" if look.hollow else look.colour
+    return {"marker": look.marker, "markerfacecolor": face, "markeredgecolor": look.colour, "markeredgewidth": 0.8}
+
+
+def _titles(kind: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Return what a reader sees for each name; the name itself where another has that title."""
+    known, found = _entries(kind, names), {}
+    titles = {base: entry.title for base, entry in known.items()} | {ANY: ANY_TITLE}
+    others = {base for base, entry in known.items() if not _own(entry)}
+    for name, base in sorted(names.items(), key=lambda item: (item[0] != item[1], item[1] in others)):
+        title, changed = titles.get(base, base), name[len(base) + 1 :]
+        title = f"{title} ({changed})" if changed else title
+        found[name] = name if title in found.values() else title
+    return {name: found[name] for name in names}
+
+
+def _looks(names: Mapping[str, str]) -> dict[str, Look]:
+    """Return how methods are drawn, by their names, each with the name that it is registered by.
+
+    Those of the package look as ever. The others, in order, take the look of their registration, or a marker, and a
+    colour and line, that are still free: a variant those of its method's colour first.
+    """
+    known = _entries("method", names)
+    said = {base: entry.look for base, entry in known.items() if entry.look} | {ANY: ANY_LOOK}
+    found = {name: said[name] for name in names if name in said and (name == ANY or _own(known[name]))}
+    for name, base in names.items():
         if name not in found:
-            label = method_label(name)
-            label = name if label in (look.label for look in found.values()) else label
-            found[name] = next(_free(label, METHODS.get(name.partition("@")[0]), list(found.values())))
+            taken = list(found.values())
+            wanted = said.get(base, found.get(base))
+            found[name] = said[name] if name in said and _is_free(said[name], taken) else next(_free(wanted, taken))
     return found
 
 
-def _free(label: str, base: Look | None, taken: list[Look]) -> Iterator[Look]:
+def _entries(kind: str, names: Mapping[str, str]) -> dict[str, registry.Entry]:
+    """Return what registration says of names, by the names that they are registered by; nothing of strange ones."""
+    found = {}
+    for base in set(names.values()) - {ANY}:
+        with suppress(OodgridError):
+            found[base] = registry.find(kind, base)
+    return found
+
+
+def _own(entry: registry.Entry) -> bool:
+    return entry.make.__module__.startswith("oodgrid.")
+
+
+def _is_free(look: Look, taken: list[Look]) -> bool:
+    return all(look.mark != other.mark and (look.colour, look.line) != (other.colour, other.line) for other in taken)
+
+
+def _free(base: Look | None, taken: list[Look]) -> Iterator[Look]:
     """Yield looks that nothing taken has, from those that differ most to those that differ in one thing."""
     used = [look.colour for look in taken]
-    colours = sorted(COLOURS, key=lambda colour: (base is None or colour != base.colour, used.count(colour)))
-    every = [Look(label, c, shape, line, hollow) for c, line, (shape, hollow) in product(colours, LINES, MARKS)]
+    colours = sorted(COLOURS.values(), key=lambda colour: (base is None or colour != base.colour, used.count(colour)))
+    every = [Look(c, shape, line, hollow) for c, line, (shape, hollow) in product(colours, LINES, MARKS)]
     lines = {(look.colour, look.line) for look in taken}
     marks, coloured = {look.mark for look in taken}, {(look.colour, look.mark) for look in taken}
     yield from (look for look in every if look.mark not in marks and (look.colour, look.line) not in lines)
     yield from (look for look in every if (look.colour, look.mark) not in coloured)
     yield from every
-
-
-def method_label(method: str) -> str:
-    """Return what a reader sees for a method: `coop@epochs=20` is CoOp (epochs=20)."""
-    return _label(method, {name: known.label for name, known in METHODS.items()})
-
-
-def score_label(score: str) -> str:
-    """Return what a reader sees for a score: `mcm@T=0.5` is MCM (T=0.5)."""
-    return _label(score, SCORES)
-
-
-def _label(name: str, known: dict[str, str]) -> str:
-    base, _, variant = name.partition("@")
-    label = known.get(base, base)
-    return f"{label} ({variant})" if variant else label

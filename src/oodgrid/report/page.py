@@ -11,8 +11,10 @@ import polars as pl
 from markupsafe import Markup
 from tqdm import tqdm
 
+from oodgrid import paths
 from oodgrid.errors import OodgridError
-from oodgrid.report import names, render, select, tables
+from oodgrid.report import render, select, tables
+from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
 CAPTIONS = {
@@ -27,17 +29,17 @@ CAPTIONS = {
 
 def write_page(
     metrics: pl.DataFrame,
-    out: Path,
+    results: Path,
     experiment: str,
     overlaps: set[tuple[str, str]],
     broken_images: Sequence[tuple[str, str, int]] = (),
     transductive: Sequence[str] = (),
 ) -> None:
-    """Write `out`/report.html from the metrics and the figures that `figures.write_figures` left in `out`.
+    """Write the page from the metrics and the figures that `figures.write_figures` left.
 
     Args:
         metrics: The rows of metrics.parquet.
-        out: The experiment's folder of results.
+        results: The results folder.
         experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
@@ -49,7 +51,7 @@ def write_page(
     sections = [
         _section(
             select.one_pair(metrics, backbone, id_dataset, overlaps),
-            out / "figures" / backbone / id_dataset,
+            paths.report(results, experiment, "figures") / backbone / id_dataset,
             transductive,
         )
         for backbone, id_dataset in tqdm(select.pairs(metrics), desc="page", unit="pair", delay=5)
@@ -61,7 +63,7 @@ def write_page(
         conventions=tables.CONVENTIONS,
         sections=sections,
     )
-    with atomic(out / "report.html") as beside:
+    with atomic(paths.report(results, experiment, "page")) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
@@ -75,7 +77,7 @@ def _section(every: pl.DataFrame, figures: Path, transductive: Sequence[str]) ->
         "anchor": f"{backbone}/{id_dataset}",
         "backbone": backbone,
         "id_dataset": id_dataset,
-        "score": names.score_label(select.default_score(rows)),
+        "score": main.legend.scores[select.default_score(rows)],
         "main": Markup(render.html(main)),
         "main_caption": main.caption[-2:],
         "scores": Markup(render.html(scores)),
@@ -94,14 +96,15 @@ def _data_uri(file: Path) -> str:
 
 def _facts(metrics: pl.DataFrame, broken_images: Sequence[tuple[str, str, int]]) -> dict[str, str]:
     """Return what the experiment spans, as words to read."""
-    methods = [names.method_label(name) for name in select.names(metrics, "method") if name != select.ANY]
+    legend = Legend.of(metrics)
+    methods = [title for name, title in legend.methods.items() if name != select.ANY]
     trained = metrics.filter(pl.col("shots") > 0)
     left_out = [f"{count} of {dataset} ({backbone})" for backbone, dataset, count in broken_images]
     return {
         "Backbones": ", ".join(select.names(metrics, "backbone")),
         "ID datasets": ", ".join(select.names(metrics, "id_dataset")),
         "Methods": ", ".join(methods),
-        "Scores": ", ".join(map(names.score_label, select.names(metrics, "score"))),
+        "Scores": ", ".join(legend.scores.values()),
         "Shots a class": ", ".join(map(str, sorted(trained["shots"].unique()))) or "none",
         "Seeds": ", ".join(map(str, sorted(trained["seed"].unique()))) or "none",
         **({"Broken images left out": ", ".join(left_out)} if left_out else {}),

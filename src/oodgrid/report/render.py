@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from oodgrid.report import names, select
+from oodgrid.report import select
+from oodgrid.report.names import Legend
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Table:
         stubs: Names of the columns that name a row: of method, score, shots.
         columns: The columns of numbers.
         frame: One row a line of the table; numbers are fractions, null where there is none.
+        legend: The titles of its methods and scores.
         notes: Lines to stand under the table.
     """
 
@@ -45,6 +47,7 @@ class Table:
     stubs: list[str]
     columns: list[Column]
     frame: pl.DataFrame
+    legend: Legend
     notes: list[str] = field(default_factory=list)
 
 
@@ -160,16 +163,15 @@ def _rows(table: Table) -> Iterator[Row]:
             cells.append(Cell(mean, "" if std is None else select.percent(std), marks[column.key][number]))
         first = values[table.stubs[0]]
         yield Row(
-            [_stub(name, values[name]) for name in table.stubs],
+            [_stub(table.legend, name, values[name]) for name in table.stubs],
             cells,
             repeats and previous not in (None, first),
         )
         previous = first
 
 
-def _stub(name: str, value: Any) -> str:
-    labels = {"method": names.method_label, "score": names.score_label}
-    return labels.get(name, str)(value)
+def _stub(legend: Legend, name: str, value: Any) -> str:
+    return str({"method": legend.methods, "score": legend.scores}.get(name, {}).get(value, value))
 
 
 def _stub_labels(table: Table) -> list[str]:

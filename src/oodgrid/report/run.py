@@ -12,7 +12,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.report.select import without
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
-PARTS = ("tables", "figures", "page")
+PARTS = tuple(paths.REPORT)
 
 
 def report(results: Path, experiment: Experiment, part: str) -> Path:
@@ -26,22 +26,22 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     overlaps = {(one, other) for one, other in metadata["overlaps"]}
     digests = paths.digests(results, experiment.experiment, part)
     digests.unlink(missing_ok=True)  # written last, it vouches for all files of the part
-    out, transductive = results / experiment.experiment, metadata.get("transductive", [])
+    place, transductive = (results, experiment.experiment), metadata.get("transductive", [])
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        write_tables(metrics, out, overlaps, transductive)
+        write_tables(metrics, *place, overlaps, transductive)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
         metrics = without(metrics, transductive)
-        write_figures(metrics, store.read_table(paths.curves(results, experiment.experiment))[0], out, overlaps)
+        write_figures(metrics, store.read_table(paths.curves(*place))[0], *place, overlaps)
     else:
         from oodgrid.report.page import write_page
 
-        write_page(metrics, out, experiment.experiment, overlaps, metadata.get("broken_images", []), transductive)
+        write_page(metrics, *place, overlaps, metadata.get("broken_images", []), transductive)
     store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
-    return out / ("report.html" if part == "page" else part)
+    return paths.report(*place, part)
 
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:

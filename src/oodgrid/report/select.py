@@ -6,10 +6,12 @@ order") and is kept throughout.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import polars as pl
 
+from oodgrid import registry
 from oodgrid.config import ANY
 
 AVERAGED = ("near", "far")  # covariate-shifted ID asks another question and is in no average
@@ -45,11 +47,25 @@ def without(rows: pl.DataFrame, scores: Sequence[str]) -> pl.DataFrame:
     return rows.filter(~pl.col("score").is_in(list(scores)))
 
 
+def bases(rows: pl.DataFrame, column: str) -> dict[str, str]:
+    """Return the names in a column, method or score, in order, each with the name that it is registered by.
+
+    Results of before December 2026 lack that column: there it is what comes before the parameters.
+    """
+    before = pl.col(column).str.split("@").list.first()
+    base = f"base_{column}"
+    found = rows.select(column, pl.col(base) if base in rows.columns else before.alias(base))
+    return dict(found.unique(maintain_order=True).rows())
+
+
 def orders_as_seeds(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of transductive scores under one name for all orders of the stream, which become seeds."""
-    name, order = pl.col("score"), pl.col("params").str.json_path_match("$.order").cast(pl.Int64)
-    plain = name.str.replace(r"@order=\d+,", "@").str.replace(r"[@,]order=\d+", "")
-    return rows.with_columns(score=plain, seed=pl.col("seed") * 10**6 + order)
+    base, names = bases(rows, "score"), {}
+    for score, params in rows.select("score", "params").unique().rows():
+        others = {name: value for name, value in json.loads(params).items() if name != "order"}
+        names[score] = registry.label(base[score], others, registry.find("score", base[score]).params)
+    order = pl.col("params").str.json_path_match("$.order").cast(pl.Int64)
+    return rows.with_columns(score=pl.col("score").replace(names), seed=pl.col("seed") * 10**6 + order)
 
 
 def names(frame: pl.DataFrame, column: str) -> list[str]:

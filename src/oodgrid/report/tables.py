@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from oodgrid import paths
 from oodgrid.report import names, render, select
+from oodgrid.report.names import Legend
 from oodgrid.report.render import Column, Table
 from oodgrid.store import atomic
 
@@ -22,13 +24,18 @@ CONVENTIONS = {
 
 
 def write_tables(
-    metrics: pl.DataFrame, out: Path, overlaps: set[tuple[str, str]], transductive: Sequence[str] = ()
+    metrics: pl.DataFrame,
+    results: Path,
+    experiment: str,
+    overlaps: set[tuple[str, str]],
+    transductive: Sequence[str] = (),
 ) -> None:
-    """Write the tables of every (backbone, id_dataset) to `out`/tables/<backbone>/<id_dataset>/.
+    """Write the tables of every (backbone, id_dataset) to <backbone>/<id_dataset>/ in the folder of tables.
 
     Args:
         metrics: The rows of metrics.parquet.
-        out: The experiment's folder of results.
+        results: The results folder.
+        experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: marked, and in no average.
         transductive: The scores whose values depend on other samples: they have a table of their own.
     """
@@ -44,7 +51,7 @@ def write_tables(
         files["skipped.csv"] = render.inert(missing).write_csv()
         files["skipped.md"] = render.markdown_list(missing) if len(missing) else "Nothing was skipped.\n"
         for name, text in files.items():
-            with atomic(out / "tables" / backbone / id_dataset / name) as beside:
+            with atomic(paths.report(results, experiment, "tables") / backbone / id_dataset / name) as beside:
                 beside.write_text(text, encoding="utf-8")
 
 
@@ -55,7 +62,7 @@ def main(rows: pl.DataFrame, score: str | None = None) -> Table:
         rows: One pair, as `select.one_pair` returns it.
         score: The score to show; the first listed one that worked where None.
     """
-    score = score or select.default_score(rows)
+    score, legend = score or select.default_score(rows), Legend.of(rows)
     largest = select.at_largest_shots(rows)
     shown = largest.filter(pl.col("score") == score)
     stubs = ["method", "shots"]
@@ -66,14 +73,14 @@ def main(rows: pl.DataFrame, score: str | None = None) -> Table:
     columns = [Column("id_accuracy", ("", "", f"ID acc. {up}"), up)]
     columns += [column for kind in names.KINDS for column in _kind_columns(rows, kind)]
     frame = _frame(shown, stubs, columns, pl.concat([accuracy, sets, averages]))
-    caption = _caption(f"Fine-tuning methods under the {names.score_label(score)} score", shown, [names.FPR_ID])
-    notes = _set_notes(rows) + _number_notes(shown, frame, columns) + _collapse_notes(rows, largest)
-    return Table(caption, stubs, columns, frame, notes)
+    caption = _caption(f"Fine-tuning methods under the {legend.scores[score]} score", shown, [names.FPR_ID])
+    notes = _set_notes(rows) + _number_notes(shown, frame, columns, legend) + _collapse_notes(rows, largest, legend)
+    return Table(caption, stubs, columns, frame, legend, notes)
 
 
 def scores(rows: pl.DataFrame) -> Table:
     """Lay out the scores table: a row a method and score, means over near and far OOD, both conventions."""
-    shown = select.at_largest_shots(rows)
+    shown, legend = select.at_largest_shots(rows), Legend.of(rows)
     stubs = ["method", "score", "shots"]
     values = _long(select.kind_means(shown, RATES), RATES, stubs, pl.col("ood_kind"))
     columns = [
@@ -84,8 +91,8 @@ def scores(rows: pl.DataFrame) -> Table:
     frame = _frame(shown, stubs, columns, values)
     what = "Methods and scores, averaged over near and over far OOD sets"
     notes = [] if columns else ["This pair has no near or far OOD set that could be averaged."]
-    notes += _left_out(rows) + _number_notes(shown, frame, columns)
-    return Table(_caption(what, shown, [names.FPR_ID, names.FPR_OOD]), stubs, columns, frame, notes)
+    notes += _left_out(rows) + _number_notes(shown, frame, columns, legend)
+    return Table(_caption(what, shown, [names.FPR_ID, names.FPR_OOD]), stubs, columns, frame, legend, notes)
 
 
 def streams(rows: pl.DataFrame) -> Table:
@@ -233,21 +240,23 @@ def _left_out(rows: pl.DataFrame) -> list[str]:
     return [f"Left out of the averages: {', '.join(parts)}."] if parts else []
 
 
-def _number_notes(shown: pl.DataFrame, frame: pl.DataFrame, columns: list[Column]) -> list[str]:
+def _number_notes(shown: pl.DataFrame, frame: pl.DataFrame, columns: list[Column], legend: Legend) -> list[str]:
     """Return what `--` stands for, and where a mean is over fewer seeds or sets than the others."""
     partly = (pl.col("status") == "ok").any().over("method", "score", "shots")
     missing = pl.col("status") != "ok"
     fewer, none = shown.filter(missing, partly), shown.filter(missing, ~partly)
     remarked = shown.filter(~missing, pl.col("reason").fill_null("") != "")
     each = remarked.with_columns(pl.col("reason").str.split("; ")).explode("reason")
-    notes = [f"Mind: {_remarks(each, shown)}."] if len(each) else []
-    notes += [f"Incomplete, means are over what worked: {_reasons(fewer, shown)}."] if len(fewer) else []
+    notes = [f"Mind: {_remarks(each, shown, legend)}."] if len(each) else []
+    notes += [f"Incomplete, means are over what worked: {_reasons(fewer, shown, legend)}."] if len(fewer) else []
     if any(frame[column.key].null_count() for column in columns):
-        notes.append(f"-- no number. {_reasons(none, shown)}." if len(none) else "-- no number for every set and seed.")
+        notes.append(
+            f"-- no number. {_reasons(none, shown, legend)}." if len(none) else "-- no number for every set and seed."
+        )
     return notes
 
 
-def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame) -> list[str]:
+def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[str]:
     """Return which of the fits shown classify ID worse than zero-shot does."""
     below = select.below_zero_shot(rows).join(shown, on=["method", "shots", "seed"], how="semi", maintain_order="left")
     if below.is_empty():
@@ -257,11 +266,11 @@ def _collapse_notes(rows: pl.DataFrame, shown: pl.DataFrame) -> list[str]:
     for (method,), fits in below.group_by("method", maintain_order=True):
         seeds = shown.filter(pl.col("method") == method)["seed"].n_unique()
         lowest = select.percent(fits["id_accuracy"].min())
-        parts.append(f"{names.method_label(method)} {len(fits)} of {seeds} seeds (lowest {lowest})")
+        parts.append(f"{legend.methods[method]} {len(fits)} of {seeds} seeds (lowest {lowest})")
     return [f"Below the ID accuracy of zero-shot ({select.percent(floor)}), as a collapsed fit is: {', '.join(parts)}."]
 
 
-def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame) -> str:
+def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str:
     """Return each remark on fits once, after the methods it is about, with the seeds where it is not about all."""
     fits = {method: rows["seed"].n_unique() for (method,), rows in shown.group_by("method", maintain_order=True)}
     parts = []
@@ -270,17 +279,17 @@ def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame) -> str:
         for (method,), rows in group.group_by("method", maintain_order=True):
             seeds = rows["seed"].n_unique()
             some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
-            which.append(names.method_label(method) + some)
+            which.append(legend.methods[method] + some)
         parts.append(f"{', '.join(which)}: {remark}")
     return "; ".join(parts)
 
 
-def _reasons(missing: pl.DataFrame, shown: pl.DataFrame) -> str:
+def _reasons(missing: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str:
     """Return each reason once, after the methods (and scores, where the table shows several) it is about."""
     parts = []
     for (reason,), group in missing.group_by("reason", maintain_order=True):
-        which = ", ".join(map(names.method_label, select.names(group, "method")))
+        which = ", ".join(map(legend.methods.__getitem__, select.names(group, "method")))
         if shown["score"].n_unique() > 1:
-            which += f" ({', '.join(map(names.score_label, select.names(group, 'score')))})"
+            which += f" ({', '.join(map(legend.scores.__getitem__, select.names(group, 'score')))})"
         parts.append(f"{which}: {reason}")
     return "; ".join(parts)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid import registry
+from oodgrid import registry, texts
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
@@ -65,6 +65,8 @@ def check(choice: Choice) -> None:
         OodgridError: It gives something else than a finite number a sample, or another when it is asked again, looks
             at the samples beside, is higher for OOD samples, or changes what it is given or what belongs to all.
     """
+    import scipy.stats  # noqa: F401 - before the settings are looked at: importing SciPy changes the filters of warnings
+
     name, entry = choice.listed("score"), registry.find("score", choice.name)
     choice = Choice(name=choice.name, **choice.params | dict.fromkeys(entry.label_lists, "away"))
     process, names, skips = state.settings(), state.namespaces() if entry.plugin else {}, []
@@ -140,8 +142,10 @@ def example(left: str = "prototypes") -> dict[str, Any]:
     given = {
         "features": features,
         **dict.fromkeys(("bank", "train", "val"), bank),
-        "class_texts": centres,
-        "prompt_variants": normalise(centres + 0.02 * rng.normal(size=(4, CLASSES, WIDTH))),
+        **{
+            need: centres if source.averaged else normalise(centres + 0.02 * rng.normal(size=(4, CLASSES, WIDTH)))
+            for need, source in texts.needs().items()
+        },
         "text_cosines": left != "nothing",
     }
     if left != "nothing":
@@ -170,7 +174,6 @@ def rows(inputs: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
 
 def auroc(values: np.ndarray) -> float:
     """Return the AUROC of the first half of the values, ID, against the second, OOD."""
-    from scipy.stats import rankdata
-
     half = len(values) // 2
-    return (rankdata(values)[:half].sum() - half * (half + 1) / 2) / half**2
+    differences = values[:half, None] - values[half:]
+    return float(np.mean(differences > 0) + np.mean(differences == 0) / 2)

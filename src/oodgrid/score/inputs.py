@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid import paths, store
+from oodgrid import paths, store, texts
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
@@ -53,7 +53,7 @@ class Texts:
     """The texts that scores may ask for, the same for all fits.
 
     Attributes:
-        by_need: "class_texts" (K, D) and "prompt_variants" (V, K, D), as far as they are there; float64, unit norm.
+        by_need: The kinds of `oodgrid.texts`, shape (K, D) or (T, K, D), as far as they are there; float64, unit norm.
         lists: Lists of labels by their names in the configuration.
         digests: Of the files behind all that.
     """
@@ -116,8 +116,7 @@ class UnitInputs:
             "negative_logits": "negative prompts, as neg_prompt and lsn learn them",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
             "leaves prototypes",
-            "class_texts": "texts of the class names, and there are none",
-            "prompt_variants": "shuffled prompts of the class names, and there are none",
+            **{need: f"{source.what}, and there are none" for need, source in texts.needs().items()},
         }.get(need, f"{need}, and the method leaves none")
 
     def _left_of(self, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
@@ -257,23 +256,17 @@ def read_texts(
         OodgridError: The file of a list is missing or damaged.
     """
     by_need, labels, digests = {}, {}, []
-    for need, path in _text_files(results, backbone, dataset).items():
-        if need in needs and path.exists():
+    for need, source in texts.needs().items():
+        path = source.path(results, backbone, dataset.name)
+        if need in needs and dataset.text == "classnames" and path.exists():
             found = store.read_texts(path)
-            by_need[need] = frozen((class_texts if need == "class_texts" else normalise)(found.text_features))
+            by_need[need] = frozen((class_texts if source.averaged else normalise)(found.text_features))
             digests.append(found.digest)
     for name in lists:
         found = store.read_texts(paths.label_texts(results, backbone, name))
         labels[name] = labels_of(found)
         digests.append(found.digest)
     return Texts(by_need, labels, digests)
-
-
-def _text_files(results: Path, backbone: str, dataset: IdDataset) -> dict[str, Path]:
-    files = {"prompt_variants": paths.shuffled_texts(results, backbone, dataset.name)}
-    return files | (
-        {"class_texts": paths.texts(results, backbone, dataset.name)} if dataset.text == "classnames" else {}
-    )
 
 
 def class_texts(embeddings: np.ndarray) -> np.ndarray:

@@ -30,7 +30,16 @@ from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import read_local_features, read_local_rows
 from oodgrid.store.seal import check as verify
 from oodgrid.store.seal import checksum
-from oodgrid.store.tables import check_ours, read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from oodgrid.store.tables import (
+    OpenTable,
+    check_ours,
+    read_arrays,
+    read_json,
+    read_table,
+    write_arrays,
+    write_json,
+    write_table,
+)
 
 __all__ = [
     "DIGESTS",
@@ -39,6 +48,7 @@ __all__ = [
     "UNSEALED",
     "Blocks",
     "Features",
+    "OpenTable",
     "Sources",
     "Texts",
     "Views",

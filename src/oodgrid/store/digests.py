@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from oodgrid.errors import OodgridError
+from oodgrid.paths import DIGESTS
 from oodgrid.store.tables import read_json, write_json
 
-DIGESTS = ".digests.json"
 MOST_NAMED = 12  # damaged files in one line
 
 

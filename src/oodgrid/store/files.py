@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import platform
 import socket
@@ -14,16 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from threading import Lock
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from oodgrid import __version__
+from oodgrid import __version__, paths
 from oodgrid.errors import OodgridError
 from oodgrid.services import without
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
+READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
+ASKING = Lock()  # asking for the umask sets it for a moment, for all threads
 WAIT = "OODGRID_WAIT"  # seconds; set by the workflow, which has seen all inputs of a job before it starts
 MAKERS = ("torch", "open_clip", "timm", "PIL")  # where a file was made with them, their versions are recorded
 NO_ROOM = {
@@ -97,8 +101,8 @@ def run_record() -> dict[str, str]:
 
 def seal(path: Path) -> None:
     """Write the digest of a finished file into the place that it holds for it."""
-    place, _, whole = _digests(path.read_bytes())
     with path.open("r+b") as file:
+        place, _, whole = _digests(file)
         file.seek(place)
         file.write(whole)
 
@@ -109,7 +113,7 @@ def check(path: Path) -> None:
     Raises:
         OodgridError: It is missing, without a seal, or not as sealed.
     """
-    read_sealed(path)
+    open_sealed(path).close()
 
 
 def read_sealed(path: Path) -> bytes:
@@ -119,12 +123,27 @@ def read_sealed(path: Path) -> bytes:
         OodgridError: It is missing, without a seal, or not as sealed.
     """
     data = read_bytes(path)
-    place, said, whole = _digests(data)
+    _compare(path, io.BytesIO(data))
+    return data
+
+
+def open_sealed(path: Path) -> BinaryIO:
+    """Return a file that is as sealed, open for reading: for what is too large to be held as bytes.
+
+    Raises:
+        OodgridError: It is missing, without a seal, or not as sealed.
+    """
+    with opened(path) as file:
+        _compare(path, file)
+        return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
+
+
+def _compare(path: Path, file: BinaryIO) -> None:
+    place, said, whole = _digests(file)
     if not place:
         raise unsealed(path)
     if said != whole:
         raise damaged(path, "its checksum does not match")
-    return data
 
 
 def read_bytes(path: Path) -> bytes:
@@ -172,7 +191,7 @@ def _await(path: Path) -> None:
     Raises:
         OodgridError: It does not.
     """
-    seconds = 0.0 if "kept" in path.parts else float(os.environ.get(WAIT, 0))
+    seconds = 0.0 if paths.KEPT in path.parts else float(os.environ.get(WAIT, 0))
     end, said = time.monotonic() + seconds, False
     while not path.exists():
         if time.monotonic() >= end:
@@ -196,15 +215,47 @@ def existing(path: Path) -> Path:
     return path
 
 
-def _digests(data: bytes) -> tuple[int, bytes, bytes]:
+def _digests(file: BinaryIO) -> tuple[int, bytes, bytes]:
     """Return where the digest of a file stands, what stands there, and what should; place 0 where it has no seal."""
-    view, place = memoryview(data), data.rfind(SEAL.encode()) + len(SEAL)
-    if place < len(SEAL):
+    place, size = _place(file), file.seek(0, os.SEEK_END)
+    if not place:
         return 0, b"", b""
-    hasher = hashlib.sha256(view[:place])
+    hasher = hashlib.sha256()
+    add_range(file, 0, place, hasher)
     hasher.update(64 * b"0")
-    hasher.update(view[place + 64 :])
-    return place, bytes(view[place : place + 64]), hasher.hexdigest().encode()
+    add_range(file, place + 64, size, hasher)
+    return place, _bytes(file, place, place + 64), hasher.hexdigest().encode()
+
+
+def _place(file: BinaryIO) -> int:
+    """Return where the digest stands, behind the last mark of a seal; 0 where there is none."""
+    mark = SEAL.encode()  # looked for from the end, where tables have it
+    start = file.seek(0, os.SEEK_END)
+    while start > 0:
+        stop, start = start + len(mark), max(0, start - READ)
+        found = _bytes(file, start, stop).rfind(mark)
+        if found >= 0:
+            return start + found + len(mark)
+    return 0
+
+
+def add_range(file: BinaryIO, start: int, stop: int, hasher: Any) -> None:
+    """Add the bytes from start to stop of a file to a checksum of `hashlib` or `xxhash`."""
+    for piece in _pieces(file, start, stop):
+        hasher.update(piece)
+
+
+def _bytes(file: BinaryIO, start: int, stop: int) -> bytes:
+    return b"".join(map(bytes, _pieces(file, start, stop)))
+
+
+def _pieces(file: BinaryIO, start: int, stop: int) -> Iterator[memoryview]:
+    """Yield bytes of a file, valid until the next. Read, not mapped: a mapped page that cannot be had kills us."""
+    file.seek(start)
+    block = memoryview(bytearray(min(READ, max(0, stop - start))))
+    while start < stop and (count := file.readinto(block[: min(READ, stop - start)])):
+        yield block[:count]
+        start += count
 
 
 def _sync(path: Path) -> None:
@@ -216,8 +267,9 @@ def _sync(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with ASKING:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 
@@ -254,6 +306,6 @@ def _kind(path: Path) -> str:
 def _remake(path: Path) -> str | None:
     """Return the mend of a kept file that a manifest names, or of that manifest: Snakemake sees no loss of either."""
     name = path.as_posix()
-    stages = [part for part in ("fit", "apply") if f"/kept/{part}/" in name or name.endswith(f"/{part}.json")]
+    stages = [part for part in ("fit", "apply") if f"/{paths.KEPT}/{part}/" in name or name.endswith(f"/{part}.json")]
     stage = next(iter(stages), None)
     return stage and f"snakemake --forcerun {stage} makes it again"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from oodgrid.errors import OodgridError, one_line
 from oodgrid.services import silenced
@@ -92,6 +92,30 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
     import polars as pl
 
     return pl.scan_parquet(io.BytesIO(read_bytes(existing(path))))
+
+
+def parquet_head(path: Path, file: BinaryIO) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the columns of an open Parquet file, and its metadata.
+
+    Raises:
+        OodgridError: It cannot be read.
+    """
+    import polars as pl
+
+    return _guarded(path, lambda: (list(pl.read_parquet_schema(file)), pl.read_parquet_metadata(file)))
+
+
+def parquet_rows(path: Path, file: BinaryIO, columns: Sequence[str], where: Mapping[str, Any]) -> pl.DataFrame:
+    """Return some columns of the rows with some values of an open Parquet file, decoding not much more than those.
+
+    Raises:
+        OodgridError: It cannot be read, or lacks a column.
+        MemoryError: They do not fit into the memory at hand.
+    """
+    import polars as pl
+
+    conditions = [pl.col(name) == value for name, value in where.items()]
+    return _guarded(path, lambda: pl.scan_parquet(file).filter(*conditions).select(columns).collect())
 
 
 def write_parquet(path: Path, table: pl.DataFrame, **options: Any) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import xxhash
 
 from oodgrid.errors import OodgridError
-from oodgrid.store.files import UNREADABLE, atomic, damaged, no_memory, opened, run_record
-from oodgrid.store.seal import READ, USER_BLOCK, check, check_rest, checksum, read_seal, write_seal
+from oodgrid.store.files import READ, UNREADABLE, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.seal import USER_BLOCK, check, check_rest, checksum, read_seal, write_seal
 
 if TYPE_CHECKING:
     import h5py  # imported where a file is opened: most verbs read tables and manifests alone

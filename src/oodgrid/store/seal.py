@@ -16,11 +16,10 @@ from typing import BinaryIO
 import numpy as np
 import xxhash
 
-from oodgrid.store.files import UNREADABLE, damaged, opened, unsealed
+from oodgrid.store.files import UNREADABLE, add_range, damaged, opened, unsealed
 
 USER_BLOCK = 4096
 SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
-READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def check(path: Path) -> None:
         check_rest(path, raw, seal)
         for name, (start, stop, text) in seal.arrays.items():
             hasher = xxhash.xxh3_128()
-            _hash_range(raw, start, stop, hasher)
+            add_range(raw, start, stop, hasher)
             if hasher.hexdigest() != text:
                 raise damaged(path, f"the checksum of /{name} does not match")
 
@@ -101,16 +100,7 @@ def _checksum_of_rest(raw: BinaryIO, arrays: dict[str, tuple[int, int, str]]) ->
     """Return the checksum of all that lies behind the user block and in no array, and of where the arrays lie."""
     hasher, here = xxhash.xxh3_128(json.dumps(arrays).encode()), USER_BLOCK
     for start, stop in sorted((start, stop) for start, stop, _ in arrays.values()):
-        _hash_range(raw, here, start, hasher)
+        add_range(raw, here, start, hasher)
         here = max(here, stop)
-    _hash_range(raw, here, os.fstat(raw.fileno()).st_size, hasher)
+    add_range(raw, here, os.fstat(raw.fileno()).st_size, hasher)
     return hasher.hexdigest()
-
-
-def _hash_range(raw: BinaryIO, start: int, stop: int, hasher: xxhash.xxh3_128) -> None:
-    """Add the bytes of a file to a checksum. Read, not mapped: touching a mapped page that cannot be had kills us."""
-    raw.seek(start)
-    block = memoryview(bytearray(min(READ, max(0, stop - start))))
-    while start < stop and (count := raw.readinto(block[: min(READ, stop - start)])):
-        hasher.update(block[:count])
-        start += count

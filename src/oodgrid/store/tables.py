@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from oodgrid.store.files import (
     damaged,
     existing,
     no_memory,
+    open_sealed,
     read_bytes,
     read_sealed,
     seal,
@@ -94,6 +96,42 @@ def read_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         return table, _unsealed(metadata)
     except UNREADABLE as error:
         raise damaged(path, str(error)) from error
+
+
+class OpenTable:
+    """A table of ours, as sealed, and open for reading a part at a time. Close it, or use `with`.
+
+    Attributes:
+        path: The file.
+        columns: The names of its columns.
+        metadata: What `write_table` was given.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._file = path, open_sealed(path)
+        try:
+            self.columns, metadata = frames.parquet_head(path, self._file)
+            self.metadata = _unsealed(metadata)
+        except UNREADABLE as error:
+            self.close()
+            raise damaged(path, str(error)) from error
+
+    def read(self, columns: Sequence[str], **where: Any) -> pl.DataFrame:
+        """Return some columns of the rows that have these values in others."""
+        return frames.parquet_rows(self.path, self._file, columns, where)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> OpenTable:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def check_ours(path: Path) -> None:

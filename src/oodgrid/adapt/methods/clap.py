@@ -12,6 +12,8 @@ from oodgrid.registry import method
 
 
 @method(
+    title="CLAP",
+    look="sky < : hollow",
     leaves="prototypes",
     needs=("text", "shots"),
     paper="Silva-Rodríguez et al. 2024 (CVPR), A Closer Look at the Few-Shot Adaptation of Large Vision-Language "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="CLIP-Adapter",
+    look="green P",
     leaves="features",
     needs=("prototypes", "shots"),
     text_cosines=True,

@@ -21,6 +21,8 @@ NET = ("inner", "inner_bias", "outer", "outer_bias")
 
 
 @method(
+    title="CoCoOp",
+    look="orange v",
     leaves="logits",
     needs=("text_tower", "shots"),
     text_cosines=True,

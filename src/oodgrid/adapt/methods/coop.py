@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="CoOp",
+    look="vermillion D",
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,

@@ -22,6 +22,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @method(
+    title="GalLoP",
+    look="vermillion < -.",
     leaves="logits",
     needs=("text_tower", "shots", "local_features"),
     paper="Lafon et al. 2024 (ECCV), GalLoP: Learning Global and Local Prompts for Vision-Language Models, "

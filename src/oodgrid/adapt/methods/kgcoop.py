@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="KgCoOp",
+    look="vermillion s -- hollow",
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,

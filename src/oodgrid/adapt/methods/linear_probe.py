@@ -22,7 +22,13 @@ GRID, FACTOR, LIMITS = (2.5, 25.0, 250.0), 10.0, (2.5e-3, 2.5e5)
 TOLERANCE = 1e-6  # at scikit-learn's 1e-4 a warm start on unit features stops at once: C = 250 would be C = 25
 
 
-@method(leaves="prototypes", needs=("shots",), paper="Radford et al. 2021, section 3.2 (linear probe)")
+@method(
+    title="Linear probe",
+    look="sky ^",
+    leaves="prototypes",
+    needs=("shots",),
+    paper="Radford et al. 2021, section 3.2 (linear probe)",
+)
 @dataclass(frozen=True)
 class LinearProbe:
     """Linear probe: multinomial logistic regression (scikit-learn, L-BFGS) on L2-normalised features.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="LoCoOp",
+    look="purple D -- hollow",
     leaves="prototypes",
     needs=("text_tower", "shots", "local_features"),
     text_cosines=True,

@@ -19,6 +19,8 @@ ROWS = 1024  # samples at a time: new memory for all of them costs more than the
 
 
 @method(
+    title="LP++",
+    look="sky p -. hollow",
     leaves="prototypes",
     needs=("prototypes", "shots"),
     paper="Huang et al. 2024 (CVPR), LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP, equations 3-9; "

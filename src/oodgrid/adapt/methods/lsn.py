@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="LSN",
+    look="black X : hollow",
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,

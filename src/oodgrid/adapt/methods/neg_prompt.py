@@ -21,6 +21,8 @@ NOISE = 1e-5
 
 
 @method(
+    title="NegPrompt",
+    look="black v -- hollow",
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,

@@ -21,6 +21,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @method(
+    title="OPSupCon (rec.)",
+    look="green P -- hollow",
     leaves="features",
     needs=("prototypes", "shots"),
     paper="Seifi et al. 2024 (WACV), OOD Aware Supervised Contrastive Learning; reconstructed from the abstract, its "

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="PromptSRC (text)",
+    look="orange o -- hollow",
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,

@@ -8,7 +8,13 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.registry import method
 
 
-@method(leaves="prototypes", needs=("shots",), paper="Snell et al. 2017 (prototypical networks), equation 1")
+@method(
+    title="Prototype",
+    look="grey s",
+    leaves="prototypes",
+    needs=("shots",),
+    paper="Snell et al. 2017 (prototypical networks), equation 1",
+)
 @dataclass(frozen=True)
 class Prototype:
     """Visual prototypes: the normalised class means of the normalised shots; needs no text.

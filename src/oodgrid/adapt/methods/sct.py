@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="SCT",
+    look="purple p :",
     leaves="prototypes",
     needs=("text_tower", "shots", "local_features"),
     text_cosines=True,

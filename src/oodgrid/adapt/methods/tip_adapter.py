@@ -21,6 +21,8 @@ ROWS = 256  # samples at a time: new memory for all of them costs more than the 
 
 
 @method(
+    title="Tip-Adapter",
+    look="purple X",
     leaves="logits",
     needs=("prototypes", "shots"),
     paper="Zhang et al. 2022 (ECCV), Tip-Adapter, equations 3-6; github.com/gaopengcuhk/Tip-Adapter",

@@ -17,6 +17,8 @@ from oodgrid.registry import method
 
 
 @method(
+    title="Tip-Adapter-F",
+    look="blue *",
     leaves="logits",
     needs=("prototypes", "shots"),
     paper="Zhang et al. 2022 (ECCV), Tip-Adapter, section 3.2 (Tip-Adapter-F); github.com/gaopengcuhk/Tip-Adapter",

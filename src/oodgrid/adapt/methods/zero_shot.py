@@ -8,7 +8,14 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.registry import method
 
 
-@method(leaves="prototypes", needs=("text",), text_cosines=True, paper="Radford et al. 2021, section 3.1")
+@method(
+    title="Zero-shot",
+    look="black o",
+    leaves="prototypes",
+    needs=("text",),
+    text_cosines=True,
+    paper="Radford et al. 2021, section 3.1",
+)
 @dataclass(frozen=True)
 class ZeroShot:
     """Zero-shot CLIP: the text embeddings are the prototypes.

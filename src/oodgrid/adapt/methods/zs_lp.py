@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 @method(
+    title="ZS-LP",
+    look="sky > --",
     leaves="prototypes",
     needs=("text", "shots"),
     paper="Silva-Rodríguez et al. 2024 (CVPR), A Closer Look at the Few-Shot Adaptation of Large Vision-Language "

@@ -14,6 +14,7 @@ CHUNK = 512  # labels at a time, so that their memories' cosines with a batch st
 
 
 @score(
+    title="AdaNeg",
     needs=("features", "logits", "class_texts"),
     family="vision-language",
     paper="Zhang & Zhang 2024 (NeurIPS); github.com/YBZh/OpenOOD-VLM (ttaprompt_postprocessor.py)",

@@ -11,6 +11,7 @@ from oodgrid.score.shaping import ON_SIGNED, Percentile, kept
 
 
 @score(
+    title="ASH-B",
     needs=("features", "head"),
     family="activations",
     paper="Djurisic et al. 2023 (ICLR), ASH-B; github.com/andrijazz/ash (ash.py)",

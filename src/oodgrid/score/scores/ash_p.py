@@ -11,6 +11,7 @@ from oodgrid.score.shaping import ON_SIGNED, Percentile, pruned
 
 
 @score(
+    title="ASH-P",
     needs=("features", "head"),
     family="activations",
     paper="Djurisic et al. 2023 (ICLR), ASH-P; github.com/andrijazz/ash (ash.py)",

@@ -11,6 +11,7 @@ from oodgrid.score.shaping import ON_SIGNED, Percentile, pruned, sharpening
 
 
 @score(
+    title="ASH-S",
     needs=("features", "head"),
     family="activations",
     paper="Djurisic et al. 2023 (ICLR), ASH-S; github.com/andrijazz/ash (ash.py)",

@@ -11,6 +11,7 @@ from oodgrid.score.fitted import bank_energies, means_by_prediction
 
 
 @score(
+    title="CADRef",
     needs=("features", "logits", "head", "bank"),
     family="features",
     paper="Ling et al. 2025 (CVPR), section 3, CADRef; github.com/LingAndZero/CADRef",

@@ -10,6 +10,7 @@ from oodgrid.score.fitted import means_by_prediction
 
 
 @score(
+    title="CARef",
     needs=("features", "logits", "bank"),
     family="features",
     paper="Ling et al. 2025 (CVPR), section 3, CARef; github.com/LingAndZero/CADRef",

@@ -10,6 +10,7 @@ from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
 
 
 @score(
+    title="CLIPN-ATD",
     needs=("features", "logits"),
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",

@@ -11,6 +11,7 @@ from oodgrid.score.scores.clipn_atd import yes
 
 
 @score(
+    title="CLIPN-CTW",
     needs=("features", "logits"),
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",

@@ -13,6 +13,7 @@ from oodgrid.score.shares import largest_share
 
 
 @score(
+    title="CLIPScope",
     needs=("features", "logits", "class_texts"),
     family="vision-language",
     paper="Fu et al. 2025 (WACV); github.com/fu1001hao/CLIPScope (CLIPScope.py)",

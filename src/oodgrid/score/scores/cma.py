@@ -12,6 +12,7 @@ from oodgrid.score.contract import LabelList, Skip
 
 
 @score(
+    title="CMA",
     needs=("features", "logits"),
     family="vision-language",
     paper="Lee et al. 2025 (AAAI); github.com/yuxiaoLeeMarks/CMA (utils/detection_util.py)",

@@ -12,6 +12,7 @@ from oodgrid.score.scores.neglabel import grouped_share
 
 
 @score(
+    title="CSP",
     needs=("features", "logits", "class_texts"),
     family="vision-language",
     paper="Chen et al. 2024 (NeurIPS); github.com/MengyuanChen21/NeurIPS2024-CSP (multi_modal.py)",

@@ -12,6 +12,7 @@ from oodgrid.score.sharing import shared
 
 
 @score(
+    title="DICE",
     needs=("features", "head", "bank"),
     family="activations",
     paper="Sun & Li 2022 (ECCV), DICE, masked contributions; github.com/deeplearning-wisc/dice (models/route.py)",

@@ -9,7 +9,12 @@ from oodgrid.registry import score
 from oodgrid.score.contract import log_normaliser
 
 
-@score(needs=("logits",), family="logits", paper="Liu et al. 2020 (NeurIPS), equation 4; github.com/wetliu/energy_ood")
+@score(
+    title="Energy",
+    needs=("logits",),
+    family="logits",
+    paper="Liu et al. 2020 (NeurIPS), equation 4; github.com/wetliu/energy_ood",
+)
 def energy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     """Energy: T logsumexp(s / T), the negative free energy (higher = ID).
 

@@ -10,6 +10,7 @@ from oodgrid.score.contract import log_probabilities, probabilities
 
 
 @score(
+    title="Entropy",
     needs=("logits",),
     family="logits",
     paper="Hendrycks & Gimpel 2017 (ICLR); as a CLIP baseline: Ming et al. 2022, MCM's code",

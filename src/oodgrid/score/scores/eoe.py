@@ -10,6 +10,7 @@ from oodgrid.score.contract import LabelList, by_rows
 
 
 @score(
+    title="EOE",
     needs=("features", "logits"),
     family="vision-language",
     paper="Cao et al. 2024 (ICML); github.com/tmlr-group/EOE (utils/detection_util.py)",

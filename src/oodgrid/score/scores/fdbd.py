@@ -10,6 +10,7 @@ from oodgrid.score.fitted import inverse_boundary_gaps
 
 
 @score(
+    title="fDBD",
     needs=("features", "logits", "head", "bank"),
     family="features",
     paper="Liu & Qin 2024 (ICML), section 3, regDistDB; github.com/litianliu/fDBD-OOD",

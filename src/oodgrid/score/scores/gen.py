@@ -10,6 +10,7 @@ from oodgrid.score.contract import ranked
 
 
 @score(
+    title="GEN",
     needs=("logits",),
     family="logits",
     paper="Liu et al. 2023 (CVPR), generalised entropy of the top M; github.com/XixiLiu95/GEN (benchmark.py)",

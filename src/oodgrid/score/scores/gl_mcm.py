@@ -11,6 +11,7 @@ from oodgrid.score.scores.l_mcm import local_matching
 
 
 @score(
+    title="GL-MCM",
     needs=("logits", "local_logits"),
     family="vision-language",
     paper="Miyai et al. 2025 (IJCV); github.com/AtsuMiyai/GL-MCM (utils/detection_util.py)",

@@ -10,6 +10,7 @@ from oodgrid.score.contract import Head, probabilities
 
 
 @score(
+    title="GradNorm",
     needs=("features", "logits", "head"),
     family="activations",
     paper="Huang et al. 2021 (NeurIPS), GradNorm, U · V; github.com/deeplearning-wisc/gradnorm_ood (test_ood.py)",

@@ -11,6 +11,7 @@ from oodgrid.score.sharing import shared
 
 
 @score(
+    title="KL-Matching",
     needs=("logits", "val"),
     family="logits",
     paper="Hendrycks et al. 2022 (ICML), Scaling OOD detection, KL matching; github.com/hendrycks/anomaly-seg",

@@ -10,6 +10,7 @@ from oodgrid.score.contract import Bank, by_rows, similarities
 
 
 @score(
+    title="KNN",
     needs=("features", "bank"),
     family="features",
     paper="Sun et al. 2022 (ICML), equation 3; github.com/deeplearning-wisc/knn-ood",

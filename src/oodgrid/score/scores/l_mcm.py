@@ -12,6 +12,7 @@ from oodgrid.score.sharing import shared
 
 
 @score(
+    title="L-MCM",
     needs=("local_logits",),
     family="vision-language",
     paper="Miyai et al. 2025 (IJCV); github.com/AtsuMiyai/GL-MCM (utils/detection_util.py)",

@@ -10,6 +10,7 @@ from oodgrid.score.contract import Skip, ranked
 
 
 @score(
+    title="LogitGap",
     needs=("logits",),
     family="logits",
     paper="Liang et al. 2025 (NeurIPS), LogitGap of the top N; github.com/GIT-LJc/LogitGap (score logitgap_topN)",

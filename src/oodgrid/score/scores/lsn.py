@@ -9,6 +9,7 @@ from oodgrid.registry import score
 
 
 @score(
+    title="LSN",
     needs=("logits", "negative_logits"),
     family="vision-language",
     paper="Nie et al. 2024 (ICLR), section 3.3; github.com/junz-debug/lsn",

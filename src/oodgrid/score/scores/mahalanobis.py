@@ -10,6 +10,7 @@ from oodgrid.score.gaussians import Covariance, nearest_class
 
 
 @score(
+    title="Mahalanobis",
     needs=("features", "bank"),
     family="features",
     paper="Lee et al. 2018 (NeurIPS), equations 1-2; covariance: Ledoit & Wolf 2004 (J. Multivariate Analysis); "

@@ -7,7 +7,12 @@ import numpy as np
 from oodgrid.registry import score
 
 
-@score(needs=("logits",), family="logits", paper="Hendrycks et al. 2022 (ICML), Scaling OOD detection, section 4")
+@score(
+    title="MaxLogit",
+    needs=("logits",),
+    family="logits",
+    paper="Hendrycks et al. 2022 (ICML), Scaling OOD detection, section 4",
+)
 def max_logit(logits: np.ndarray) -> np.ndarray:
     """Maximum logit: max_k s_k; on cosines this is the maximum similarity (MS) of Ming & Li 2023.
 

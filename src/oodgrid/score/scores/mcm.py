@@ -10,6 +10,7 @@ from oodgrid.score.contract import probabilities
 
 
 @score(
+    title="MCM",
     needs=("logits",),
     family="vision-language",
     paper="Ming et al. 2022 (NeurIPS), equation 3; github.com/deeplearning-wisc/MCM",

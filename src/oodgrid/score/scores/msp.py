@@ -9,7 +9,12 @@ from oodgrid.registry import score
 from oodgrid.score.contract import probabilities
 
 
-@score(needs=("logits",), family="logits", paper="Hendrycks & Gimpel 2017 (ICLR), section 2")
+@score(
+    title="MSP",
+    needs=("logits",),
+    family="logits",
+    paper="Hendrycks & Gimpel 2017 (ICLR), section 2",
+)
 def msp(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     """Maximum softmax probability: max_k softmax(s / T)_k; T = .01 is the classifier's own softmax.
 

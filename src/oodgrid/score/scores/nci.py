@@ -10,6 +10,7 @@ from oodgrid.score.contract import ROUNDING, Bank, Head
 
 
 @score(
+    title="NCI",
     needs=("features", "logits", "head", "bank"),
     family="features",
     paper="Liu & Qin 2025 (CVPR), section 4; github.com/litianliu/NCI-OOD",

@@ -11,6 +11,7 @@ from oodgrid.score.subspaces import principal_projection
 
 
 @score(
+    title="NECO",
     needs=("features", "logits", "bank"),
     family="features",
     paper="Ben Ammar et al. 2024 (ICLR), equation 6; gitlab.com/drti/neco",

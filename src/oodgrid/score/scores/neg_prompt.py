@@ -9,6 +9,7 @@ from oodgrid.registry import score
 
 
 @score(
+    title="NegPrompt",
     needs=("logits", "negative_logits"),
     family="vision-language",
     paper="Li et al. 2024 (CVPR), equation 8; github.com/mala-lab/NegPrompt (open_score msp)",

@@ -12,6 +12,7 @@ from oodgrid.score.shares import id_share
 
 
 @score(
+    title="NegLabel",
     needs=("features", "logits", "class_texts"),
     family="vision-language",
     paper="Jiang et al. 2024 (ICLR); github.com/XueJiang16/NegLabel (clip_ood.py)",

@@ -11,6 +11,7 @@ from oodgrid.score.fitted import bank_energies
 
 
 @score(
+    title="NNGuide",
     needs=("features", "logits", "bank"),
     family="features",
     paper="Park et al. 2023 (ICCV), section 3; github.com/roomo7time/nnguide",

@@ -12,6 +12,7 @@ from oodgrid.score.sharing import shared
 
 
 @score(
+    title="ReAct",
     needs=("features", "head", "val|bank"),
     family="activations",
     paper="Sun et al. 2021 (NeurIPS), ReAct(x; c) with energy; github.com/deeplearning-wisc/react",

@@ -13,6 +13,7 @@ ROWS = 128  # so that temporaries of (ROWS, M) stay small
 
 
 @score(
+    title="Relation",
     needs=("features", "logits", "bank"),
     family="features",
     paper="Kim et al. 2023 (NeurIPS), section 3; github.com/snu-mllab/Neural-Relation-Graph",

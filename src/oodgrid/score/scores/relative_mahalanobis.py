@@ -12,6 +12,7 @@ from oodgrid.score.gaussians import Covariance, nearest_class, whole_bank
 
 
 @score(
+    title="Relative Mahalanobis",
     needs=("features", "bank"),
     family="features",
     paper="Ren et al. 2021 (arXiv 2106.09022), section 2; "

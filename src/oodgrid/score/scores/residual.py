@@ -11,6 +11,7 @@ from oodgrid.score.subspaces import residual_norms
 
 
 @score(
+    title="Residual",
     needs=("features", "bank"),
     family="features",
     paper="Wang et al. 2022 (CVPR), ViM, section 3; github.com/haoqiwang/vim",

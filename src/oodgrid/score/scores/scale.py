@@ -11,6 +11,7 @@ from oodgrid.score.shaping import ON_SIGNED, Percentile, sharpening
 
 
 @score(
+    title="SCALE",
     needs=("features", "logits", "head"),
     family="activations",
     paper="Xu et al. 2024 (ICLR), SCALE, the factor exp(r); github.com/kai422/SCALE (scale_net.py)",

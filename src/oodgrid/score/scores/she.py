@@ -10,6 +10,7 @@ from oodgrid.score.fitted import means_by_prediction
 
 
 @score(
+    title="SHE",
     needs=("features", "logits", "bank"),
     family="features",
     paper="Zhang et al. 2023 (ICLR), section 3, SHE; github.com/zjs975584714/SHE_ood_detection",

@@ -10,6 +10,7 @@ from oodgrid.score.gaussians import Covariance, whole_bank
 
 
 @score(
+    title="Single Gaussian",
     needs=("features", "bank"),
     family="features",
     paper="Sehwag et al. 2021, SSD (ICLR), equation 1 with one cluster, github.com/inspire-group/SSD; "

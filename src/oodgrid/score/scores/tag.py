@@ -11,6 +11,7 @@ from oodgrid.registry import find, score
 
 
 @score(
+    title="TAG",
     needs=("features", "prompt_variants"),
     family="vision-language",
     paper="Liu & Zach 2024 (ECCV); github.com/XixiLiu95/TAG (utils.py)",

@@ -10,6 +10,7 @@ from oodgrid.score.contract import probabilities
 
 
 @score(
+    title="Variance",
     needs=("logits",),
     family="logits",
     paper="no paper: a baseline in MCM's code, github.com/deeplearning-wisc/MCM (utils/detection_util.py, score var)",

@@ -11,6 +11,7 @@ from oodgrid.score.subspaces import residual_norms, virtual_weight
 
 
 @score(
+    title="ViM",
     needs=("features", "logits", "head", "bank"),
     family="features",
     paper="Wang et al. 2022 (CVPR), section 4; github.com/haoqiwang/vim",

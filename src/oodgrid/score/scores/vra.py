@@ -12,6 +12,7 @@ from oodgrid.score.sharing import shared
 
 
 @score(
+    title="VRA",
     needs=("features", "head", "bank"),
     family="activations",
     paper="Xu et al. 2023 (NeurIPS), VRA, the piecewise function; github.com/zeroQiaoba/VRA (quick_ood.py)",

@@ -12,6 +12,7 @@ from oodgrid.score.shares import largest_share
 
 
 @score(
+    title="WeiPer",
     needs=("features", "logits", "head"),
     family="activations",
     paper="Granz et al. 2024 (NeurIPS), WeiPer, the score MSP_W; github.com/mgranz/weiper (weiper_kldiv/utils.py)",

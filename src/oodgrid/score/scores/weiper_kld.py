@@ -14,6 +14,7 @@ FLOOR, FLOOR_PERTURBED = 0.01, 0.025  # added to every bin; constants of the aut
 
 
 @score(
+    title="WeiPer+KLD",
     needs=("features", "logits", "head", "bank"),
     family="activations",
     paper="Granz et al. 2024 (NeurIPS), WeiPer+KLD; github.com/mgranz/weiper (weiper_kldiv/utils.py)",

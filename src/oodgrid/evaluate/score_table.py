@@ -1,0 +1,253 @@
+"""One table of scores: one method on one ID set, compared with every OOD set, with one fit or two in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from oodgrid import store
+from oodgrid.config import IdDataset
+from oodgrid.errors import OodgridError
+from oodgrid.evaluate import curves as curve
+from oodgrid.evaluate.intervals import all_metrics
+from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.kept import Kept
+from oodgrid.labels import accuracy
+from oodgrid.threads import side_by_side
+
+
+class Measured(NamedTuple):
+    """What comes of the ID set and one OOD set under one fit.
+
+    Attributes:
+        metrics: By score, the numbers of metrics.parquet.
+        curves: By score, those of curves.parquet; empty unless figures show the fit.
+        accuracy: Of the classification of the ID samples; None where nothing was classified.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    curves: dict[str, dict[str, Any]]
+    accuracy: float | None
+
+
+@dataclass
+class Samples:
+    """The samples of one fit, whose scores are read when the first comparison wants them.
+
+    Attributes:
+        table: The table.
+        about: What it says of the fit.
+        scores: The scores that the fit has.
+        by: The columns that tell the sets of samples apart.
+        reading: Held while reading, for one fit after the other: so polars fills one set of buffers.
+        accuracy: Of the classification of the ID samples.
+    """
+
+    table: store.OpenTable
+    about: dict[str, Any]
+    scores: list[str]
+    by: tuple[str, ...]
+    reading: Lock
+    accuracy: float | None = None
+    _sets: dict[Any, pl.DataFrame] | None = None
+
+    def sets(self) -> dict[Any, pl.DataFrame]:
+        """Return the scores of every set of samples, by the values of the columns `by`."""
+        with self.reading:
+            if self._sets is None:
+                self._sets = self.columns(self.scores)
+            return self._sets
+
+    def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
+        """Return some columns of every set; by the value itself where one column tells sets apart."""
+        rows = self.table.read([*self.by, *names], shots=self.about["shots"], seed=self.about["seed"])
+        found = rows.partition_by(*self.by, as_dict=True, include_key=False)
+        return {key[0]: samples for key, samples in found.items()} if len(self.by) == 1 else found
+
+
+@dataclass
+class ScoreTable:
+    """One table of scores of single samples.
+
+    Attributes:
+        path: The file.
+        names: What all its rows in metrics.parquet share.
+        scores: The scores that the config wants of it, each with the name that it is registered by.
+        id_dataset: The ID set, with its OOD sets.
+        kept: Where finished comparisons are kept.
+        code: The fingerprint of the code that compares.
+    """
+
+    path: Path
+    names: dict[str, str]
+    scores: dict[str, str]
+    id_dataset: IdDataset
+    kept: Kept
+    code: str
+
+    by = ("dataset",)
+    drawn = True  # whether figures show these scores
+
+    def measure(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
+        """Return the rows of metrics.parquet, those of curves.parquet, and how many broken images each set lacks.
+
+        Rows are in the order fit, score, OOD set.
+
+        Raises:
+            OodgridError: The table is missing or damaged, or is not what the config wants.
+        """
+        rows: list[dict[str, Any]] = []
+        curves: list[dict[str, Any]] = []
+        with store.OpenTable(self.path) as table:
+            self._check(table)
+            fits = table.metadata["units"] if self.scores else []
+            shown = self._shown(fits)
+            comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
+            for fit in fits:
+                oods = self._oods() if fit["status"] == "ok" else []
+                of_sets = {name: next(comparisons) for _, name in oods}
+                for score, base in self.scores.items():
+                    key = self.names | {"shots": fit["shots"], "seed": fit["seed"], "score": score, "base_score": base}
+                    about = self._outcome(fit, score) | {"params": json.dumps(table.metadata["params"][score])}
+                    for kind, name in self._oods():
+                        of_pair = key | {"ood_dataset": name, "ood_kind": kind}
+                        found = of_sets.get(name, Measured({}, {}, None))
+                        rows.append(of_pair | about | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
+                        if score in found.curves:
+                            curves.append(of_pair | found.curves[score])
+            return rows, curves, table.metadata.get("broken_images", {})
+
+    def _shown(self, fits: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the fit that figures show: the largest shots that worked, its first seed."""
+        worked = [fit for fit in fits if fit["status"] == "ok"] if self.drawn else []
+        return max(worked, key=lambda fit: fit["shots"], default=None)  # of equals the first
+
+    def _pairs(
+        self, table: store.OpenTable, fits: list[dict[str, Any]], shown: dict[str, Any] | None
+    ) -> Iterator[tuple[Samples, str, bool]]:
+        """Yield what is to be compared: the samples of a fit, an OOD set, and whether figures show it."""
+        reading = Lock()
+        for fit in fits:
+            if fit["status"] != "ok":
+                continue
+            samples = Samples(table, fit, [n for n in self.scores if n not in fit["skipped"]], self.by, reading)
+            with reading:
+                labelled = samples.columns(["label", "prediction"])
+            self._check_sets(fit, labelled)
+            samples.accuracy = _id_accuracy(self._of_pair(labelled, self._oods()[0][1])[0])
+            for _, name in self._oods():
+                yield samples, name, fit is shown
+
+    def _compare(self, samples: Samples, ood: str, shown: bool) -> Measured:
+        """Compare the ID set with an OOD set under one fit; metrics are kept, because intervals take time."""
+
+        def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+            found = {}
+            own, other = self._of_pair(samples.sets(), ood)
+            for score in samples.scores:
+                try:
+                    found[score] = function(own[score].to_numpy(), other[score].to_numpy())
+                except OodgridError as error:
+                    raise OodgridError(f"{self.path}: score {score}, OOD set {ood}: {error}") from error
+            return found
+
+        def compute(path: Path) -> None:
+            store.write_json(path, of_scores(all_metrics))
+
+        identity = {"parts": self._parts(samples.about, ood), "scores": samples.scores, "code": self.code}
+        metrics = store.read_json(self.kept.get(identity, ".json", compute))
+        return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
+
+    def _oods(self) -> list[tuple[str, str]]:
+        return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
+
+    def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the rows of the ID samples and of those of an OOD set."""
+        return sets[self.id_dataset.name], sets[ood]
+
+    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
+        """Return the kept files that hold the scores of a pair of sets."""
+        return [fit["parts"][self.id_dataset.name], fit["parts"][ood]]
+
+    def _outcome(self, fit: dict[str, Any], score: str) -> dict[str, str]:
+        status, reason = fit["status"], fit["reason"]
+        if status == "ok" and score in fit["skipped"]:
+            status, reason = "skipped", fit["skipped"][score]
+        if status == "ok" and fit["shots"] and self.id_dataset.leaky_selection_on_test:
+            leak = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
+            reason = "; ".join(filter(None, (leak, reason)))
+        return {"status": status, "reason": reason}
+
+    def _check(self, table: store.OpenTable) -> None:
+        """Raise OodgridError where a file is no table of scores, or of others than the config wants."""
+        about = [name for name in ("units", "params") if name not in table.metadata]
+        fixed = {"shots", "seed", *self.by, "label", "prediction"}
+        scores = table.metadata.get("params", {})
+        columns = sorted((fixed | set(scores)) - set(table.columns)) if scores else []
+        if about or columns:
+            raise OodgridError(
+                f"{self.path} is no table of scores: it lacks {', '.join(about + columns)}. "
+                "Delete it, and the next run makes it again"
+            )
+        if taken := sorted(set(scores) & {*fixed, "dataset", "index", "path"}):
+            raise OodgridError(
+                f"{self.path}: a score is called {taken[0]}, as another column of its table is: rename the score"
+            )
+        if differing := sorted(set(scores) ^ set(self.scores)):
+            raise OodgridError(f"{self.path} and the config differ in the scores {', '.join(differing)}: {ANOTHER}")
+
+    def _check_sets(self, fit: dict[str, Any], sets: dict[Any, pl.DataFrame]) -> None:
+        """Raise OodgridError where a fit lacks the samples of a set."""
+        wanted = {self.id_dataset.name, *(name for _, name in self._oods())}
+        if lacking := sorted(wanted - {name for key in sets for name in np.atleast_1d(key)}):
+            of_fit = f"{fit['shots']} shots and seed {fit['seed']}"
+            raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
+
+
+class StreamTable(ScoreTable):
+    """One table of transductive scores: a stream holds the ID samples and those of one OOD set.
+
+    No figure puts them beside scores of single samples.
+    """
+
+    by = ("ood_dataset", "dataset")
+    drawn = False
+
+    def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return sets[ood, self.id_dataset.name], sets[ood, ood]
+
+    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
+        return [fit["parts"][ood]]
+
+
+ANOTHER = "it was made from another config. snakemake --forcerun score makes it again"
+
+
+def _id_accuracy(samples: pl.DataFrame) -> float | None:
+    """Return the accuracy on the samples that have a class; None without such, or without predictions."""
+    predicted = samples.filter(pl.col("prediction").is_not_null())
+    return accuracy(predicted["prediction"].to_numpy(), predicted["label"].to_numpy())
+
+
+def _curves(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, Any]:
+    counts = count_scores(id_scores, ood_scores)
+    metrics = metrics_from_counts(counts)
+    fpr, tpr = curve.roc_points(counts, most=128)
+    edges, in_id, in_ood = curve.histograms(id_scores, ood_scores)
+    return {
+        "roc_fpr": fpr.tolist(),
+        "roc_tpr": tpr.tolist(),
+        "hist_edges": edges.tolist(),
+        "hist_id": in_id.tolist(),
+        "hist_ood": in_ood.tolist(),
+        "threshold95": curve.id_threshold95(counts),
+        "auroc": metrics["auroc"],
+        "fpr95_id_pos": metrics["fpr95_id_pos"],
+    }

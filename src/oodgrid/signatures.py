@@ -1,0 +1,65 @@
+"""What a class or function that is registered declares by its signature and docstring, and whether it may."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from oodgrid import texts
+from oodgrid.errors import OodgridError, unknown
+
+OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}  # what depends on the method
+NEEDS = (*sorted(OF_METHOD), "features", "bank", "val")  # of scores, beside the kinds of `texts`
+
+
+def check_signature(name: str, make: Callable, needs: tuple[str, ...], transductive: bool) -> None:
+    """Compare what a score declares that it needs with the arguments that its function takes.
+
+    Raises:
+        OodgridError: They differ, or a need is none, or a transductive score has no order.
+    """
+    if not isinstance(needs, tuple) or not needs:
+        raise OodgridError(f"score {name}: needs is a tuple of names, as needs=('logits',), not {needs!r}")
+    known = (*NEEDS, *texts.needs())
+    for need in needs:
+        for each in str(need).split("|"):
+            if each not in known:
+                raise unknown(f"need of score {name}", each, known)
+    parameters = list(inspect.signature(make).parameters.values())
+    given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if len(given) != len(needs):
+        raise OodgridError(
+            f"score {name} needs {', '.join(needs)} but takes {len(given)} arguments before its parameters: one for "
+            "each need, in that order; parameters come after *"
+        )
+    orders = [p.default for p in parameters if p.name == "order"]
+    if transductive and not any(isinstance(order, int) and order >= 0 for order in orders):
+        raise OodgridError(f"score {name} is transductive: it needs a parameter order: int = 0, the stream's seed")
+
+
+def check_default(what: str, default: Any) -> None:
+    """Refuse a parameter, called `what`, whose default cannot be written in a configuration.
+
+    Raises:
+        OodgridError: There is none, or it is no number, word, true, false, none or tuple of these.
+    """
+    if default is inspect.Parameter.empty or default is MISSING:
+        raise OodgridError(f"{what} has no default")
+    values = default if isinstance(default, tuple) else (default,)
+    if not all(value is None or isinstance(value, bool | int | float | str) for value in values):
+        raise OodgridError(f"{what} has the default {default!r}: a number, a word, true, false or none can be written")
+
+
+def summary(make: Callable) -> str:
+    """Return the first line of the docstring."""
+    return (inspect.getdoc(make) or "").split("\n", 1)[0]
+
+
+def defaults(make: Callable) -> dict[str, Any]:
+    """Return the parameters with their defaults: fields of a dataclass, keyword-only arguments of a function."""
+    if is_dataclass(make):
+        return {field.name: field.default for field in fields(make)}
+    parameters = inspect.signature(make).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
