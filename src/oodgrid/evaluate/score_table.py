@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -92,7 +92,7 @@ class ScoreTable:
     kept: Kept
     code: str
 
-    by = ("dataset",)
+    by: ClassVar[tuple[str, ...]] = ("dataset",)
     drawn = True  # whether figures show these scores
 
     def measure(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
@@ -217,7 +217,7 @@ class StreamTable(ScoreTable):
     No figure puts them beside scores of single samples.
     """
 
-    by = ("ood_dataset", "dataset")
+    by: ClassVar[tuple[str, ...]] = ("ood_dataset", "dataset")
     drawn = False
 
     def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
