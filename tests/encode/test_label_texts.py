@@ -301,8 +301,6 @@ def test_the_command_line_imports_a_list(tmp_path, capsys):
     assert (tmp_path / "r/text/b/labels/far.h5").exists()
     assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "far", "--dataset", "d"]) == 1
     assert "of classes or of a list, not of both" in capsys.readouterr().err
-    assert main(["import", "npy", str(tmp_path / "t.npy"), *where, "--label-list", "far"]) == 1
-    assert "--label-list is for oodgrid import text, not for npy" in capsys.readouterr().err
     assert main(["import", "text", str(tmp_path / "t.npy"), *where, "--label-list", "no name"]) == 1
     assert "'no name' is no name" in capsys.readouterr().err
 

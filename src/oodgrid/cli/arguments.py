@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from oodgrid.errors import near, printable
 
@@ -15,7 +14,17 @@ STRANGE = re.compile(r"unrecognized arguments: (?P<given>.+)$", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's own, but for what it says of mistakes."""
+    """argparse's own, but for what it says of mistakes; and it guesses no option from the beginning of its name."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **options)
+
+    def parse_known_args(self, *args: Any, **options: Any) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what this parser does not know: each verb has options of its own, which only it can name."""
+        found, strange = super().parse_known_args(*args, **options)
+        if strange:
+            self.error(f"unrecognized arguments: {' '.join(strange)}")
+        return found, strange
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with status 2."""
@@ -31,16 +40,7 @@ class Parser(argparse.ArgumentParser):
             return f"{option}there is no '{printable(given, 100)}': {hint}"
         if found := STRANGE.match(message):
             first = found["given"].split()[0]
-            meant = near(first.split("=")[0], _options(self)) if first.startswith("--") else None
+            meant = near(first.split("=")[0], self._option_string_actions) if first.startswith("--") else None
             hint = f": did you mean {meant}?" if meant else ""
             return f"unknown argument '{printable(first, 100)}'{hint}"
         return printable(message, 300)
-
-
-def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield the options of a parser and of the parsers of its verbs."""
-    for action in parser._actions:
-        yield from action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            for verb in action.choices.values():
-                yield from _options(verb)

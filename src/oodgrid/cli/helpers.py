@@ -28,7 +28,8 @@ def run_import(options: argparse.Namespace) -> None:
 
         say(*importing.import_experiment(options.results, load(options.source)))
         return
-    _refuse_strange_options(options)
+    if options.dataset and options.label_list:
+        raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
     name = options.dataset if options.label_list is None else options.label_list
     where = (options.results, slug(options.backbone), slug(name))
     if options.format == "tip-adapter":
@@ -42,17 +43,6 @@ def run_import(options: argparse.Namespace) -> None:
         say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         say(*importing.import_arrays(*where, options.source, options.split))
-
-
-def _refuse_strange_options(options: argparse.Namespace) -> None:
-    """Refuse what a format would pass over in silence."""
-    owners = {"labels": "npy", "paths": "npy", "label": "clip-retrieval", "classnames": "text", "label_list": "text"}
-    for name, owner in owners.items():
-        if getattr(options, name) is not None and options.format != owner:
-            said = name.replace("_", "-")
-            raise OodgridError(f"--{said} is for oodgrid import {owner}, not for {options.format}: take it out")
-    if options.dataset and options.label_list:
-        raise OodgridError("--dataset and --label-list: text features are of classes or of a list, not of both")
 
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:

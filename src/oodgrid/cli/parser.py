@@ -89,32 +89,51 @@ oodgrid export {FEATURES} concepts.npz
 
 
 def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
-    verb = _verb(verbs, "import", run_import, "bring in features that somebody else computed", shared, IMPORT_EXAMPLES)
-    formats = ("tip-adapter", "npz", "npy", "safetensors", "parquet", "clip-retrieval", "text", "experiment")
-    verb.add_argument("format", choices=formats)
-    verb.add_argument("source", type=Path, help="folder (tip-adapter, clip-retrieval), file, or experiment")
-    verb.add_argument("--backbone", help="name under which configs know the encoder")
-    verb.add_argument("--dataset", help="name under which configs know the dataset")
-    verb.add_argument(
-        "--split", default="test", choices=("train", "val", "test"), help="what the rows are; default test"
-    )
-    verb.add_argument(
-        "--test", default="test", help="tip-adapter: what becomes the test split (test, val, keys_4shots)"
-    )
-    verb.add_argument(
-        "--labels", type=Path, metavar="FILE", help="npy: .npy, .csv, or text with one whole number a line"
-    )
-    verb.add_argument("--paths", type=Path, metavar="FILE", help="npy: text with the name of each image")
-    verb.add_argument("--label", metavar="COLUMN", help="clip-retrieval: column of labels, or folder")
-    verb.add_argument("--label-list", metavar="NAME", help="text, in place of --dataset: labels for a score")
-    verb.add_argument("--classnames", type=Path, metavar="FILE", help="text: JSON or text file with the names")
-    verb.add_argument("--template", default="a photo of a {}.", help="text: the prompt that was used")
+    verb = verbs.add_parser(
+        "import", help="bring in features that somebody else computed", epilog=f"example:\n  {IMPORT_EXAMPLES}",
+        description="Bring in features that somebody else computed.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    formats = verb.add_subparsers(required=True, metavar="FORMAT")
+    _import_formats(formats, shared)
+    experiment = formats.add_parser("experiment", help="all that an experiment imports", parents=[shared])
+    experiment.add_argument("source", type=Path, metavar="CONFIG", help="as experiments/clip-b32-features.yaml")
+    experiment.set_defaults(run=run_import, format="experiment")
     export = _verb(
         verbs, "export", run_export, "write a feature or text file in another format", shared, EXPORT_EXAMPLES
     )
     export.add_argument("file", type=Path, help="a .h5 file of results")
     export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
     export.add_argument("--force", action="store_true", help="write over what is there")
+
+
+def _import_formats(formats: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    named = Parser(add_help=False, parents=[shared])
+    named.add_argument("--backbone", metavar="NAME", help="under which configs know the encoder")
+    named.add_argument("--dataset", metavar="NAME", help="under which configs know the dataset")
+    of_split = Parser(add_help=False, parents=[named])
+    of_split.add_argument("--split", default="test", choices=("train", "val", "test"),
+                          help="what the rows are; default: test")  # fmt: skip
+
+    def add(name: str, what: str, parent: Parser, source: str) -> argparse.ArgumentParser:
+        parser = formats.add_parser(name, help=what, description=f"Import {what}.", parents=[parent])
+        parser.add_argument("source", type=Path, help=source)
+        parser.set_defaults(run=run_import, format=name, label_list=None)
+        return parser
+
+    tip = add("tip-adapter", "the caches of Tip-Adapter's code", named, "their folder")
+    tip.add_argument("--test", default="test", help="what becomes the test split (test, val, keys_4shots)")
+    for name in ("npz", "safetensors", "parquet"):
+        add(name, f"image_features and labels of a .{name} file", of_split, "the file")
+    npy = add("npy", "one array of features", of_split, ".npy, or a tensor in a .pt file")
+    npy.add_argument("--labels", type=Path, metavar="FILE", help=".npy, .csv, or text with one whole number a line")
+    npy.add_argument("--paths", type=Path, metavar="FILE", help="text with the name of each image")
+    clip = add("clip-retrieval", "what clip-retrieval wrote", of_split, "its folder")
+    clip.add_argument("--label", metavar="COLUMN", help="column of labels, or folder")
+    text = add("text", "features of texts", named, ".npy, or a tensor in a .pt file")
+    text.add_argument("--label-list", metavar="NAME", help="in place of --dataset: labels for a score")
+    text.add_argument("--classnames", type=Path, metavar="FILE", help="JSON or text file with the names")
+    text.add_argument("--template", default="a photo of a {}.", help="the prompt that was used")
 
 
 WORDNET_EXAMPLE = """\
