@@ -51,7 +51,7 @@ def _measure(folder: Path) -> dict[str, list[float]]:
         "oodgrid (features, labels, names, digests; every byte checked)": lambda: store.read_features(
             folder / "features.h5", as_stored=True
         ),
-        "oodgrid verify": lambda: store.verify(folder / "features.h5"),
+        "oodgrid verify": lambda: store.check(folder / "features.h5"),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(REPEATS):

@@ -31,7 +31,7 @@ import torch
 from machine import describe
 from pytorch_ood import detector
 
-from oodgrid import config, grid, paths, registry, store
+from oodgrid import config, grid, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.score import compute as computing
 from oodgrid.score.contract import Bank, Head, normalise
@@ -137,10 +137,12 @@ def written(results: Path, data: dict[str, np.ndarray]) -> config.Experiment:
         names = [f"{name}/{split}/{row}.jpg" for row in range(len(labels))]
         features = store.Features(values, labels, names, np.zeros((len(labels), 32), np.uint8), {})
         store.write_features(paths.features(results, "made", name, split), features)
-    store.write_arrays(results / "kept" / "classifier.safetensors", {"prototypes": data["prototypes"]})
-    unit = {"shots": SHOTS, "seed": 1, "status": "ok", "reason": None, "classifier": "kept/classifier.safetensors"}
+    store.write_arrays(results / "kept" / "apply" / "classifier.safetensors", {"prototypes": data["prototypes"]})
+    fit = manifests.AppliedFit(
+        shots=SHOTS, seed=1, status="ok", reason=None, classifier="kept/apply/classifier.safetensors"
+    )
     path = paths.applied(results, "made", "made", "id", "prototype")
-    store.write_json(path, {"method": "prototype", "leaves": "prototypes", "units": [unit]})
+    manifests.write(path, manifests.Applied(method="prototype", leaves="prototypes", fits=[fit]))
     ood = {"far": [{"name": "ood", "imported": {}}]}
     return config.parse(
         {

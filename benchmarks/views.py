@@ -30,7 +30,7 @@ from oodgrid.encode.images import encode_images
 from oodgrid.encode.texts import encode_texts
 from oodgrid.encode.views import encode_views
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
-from oodgrid.grid import Unit
+from oodgrid.grid import Fit
 
 ROOT = Path(__file__).parents[1]
 IMAGES = Path(os.environ.get("OODGRID_SHARED", ROOT / ".." / "shared")) / "data" / "images"
@@ -116,7 +116,7 @@ def compare(
              for n in (dataset, next(entry.pairs())[1].name)]  # fmt: skip
     found: dict[str, list[tuple[float, float]]] = {str(count): [] for count in COUNTS} | {"fresh": []}
     for seed in SEEDS:
-        data = files.data(Unit(name, SHOTS, seed))
+        data = files.data(Fit(name, SHOTS, seed))
         for count in COUNTS:
             few = replace(data, train_views=data.train_views[:, :count])
             found[str(count)].append(judged(method, few, tests))

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from oodgrid import store
+from oodgrid import digests, store
 from oodgrid.errors import OodgridError
 from oodgrid.inspection import checkable, verify
 
@@ -20,12 +20,12 @@ def report(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(rng.bytes(500))
     manifest = tmp_path / "tables.digests.json"
-    store.write_digests(manifest, sorted(tmp_path.rglob("tables/*/*")), [tmp_path / "metrics.parquet"])
+    digests.write(manifest, sorted(tmp_path.rglob("tables/*/*")), [tmp_path / "metrics.parquet"])
     return manifest
 
 
 def test_any_changed_byte_of_any_file_is_seen(report):
-    assert store.check_digests(report) == 3
+    assert digests.check(report) == 3
     rng = np.random.default_rng(1)
     files = sorted(report.parent.rglob("tables/*/*"))
     for _ in range(200):
@@ -40,18 +40,18 @@ def test_any_changed_byte_of_any_file_is_seen(report):
             verify(report)
         assert str(file) in str(error.value)
         file.write_bytes(whole)
-    assert store.check_digests(report) == 3
+    assert digests.check(report) == 3
 
 
 def test_several_files_are_named_and_missing_ones_are_left_to_snakemake_where_it_runs(report):
     first, second, third = sorted(report.parent.rglob("tables/*/*"))
     first.unlink()
-    assert store.check_digests(report, missing=False) == 3
+    assert digests.check(report, missing=False) == 3
     second.write_text("edited")
     with pytest.raises(OodgridError, match=r"main.csv, .*main.tex are not as they were written. Delete them"):
-        store.check_digests(report)
+        digests.check(report)
     with pytest.raises(OodgridError, match=r"main.tex is not as"):
-        store.check_digests(report, missing=False)
+        digests.check(report, missing=False)
     assert third.exists()
 
 
@@ -59,10 +59,10 @@ def test_another_source_is_seen_where_its_time_does_not_tell(report):
     source = report.parent / "metrics.parquet"
     source.write_text("other")
     os.utime(source, ns=(0, report.stat().st_mtime_ns + 10**9))
-    assert store.check_digests(report) == 3  # newer: Snakemake sees it
+    assert digests.check(report) == 3  # newer: Snakemake sees it
     os.utime(source, ns=(0, report.stat().st_mtime_ns - 10**9))
     with pytest.raises(OodgridError, match=r"tables of .* were made from another metrics.parquet.*Delete "):
-        store.check_digests(report)
+        digests.check(report)
 
 
 def test_a_folder_of_results_is_checked_whole(report):

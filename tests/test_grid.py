@@ -4,7 +4,7 @@ import pytest
 
 from oodgrid import grid
 from oodgrid.config import parse
-from oodgrid.grid import Unit
+from oodgrid.grid import Fit
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def test_without_feature_scores_there_is_no_any(experiment_of):
     assert grid.methods(parse(experiment_of(scores=["mcm"]))) == ["zero_shot", "tip_adapter"]
 
 
-def test_units_are_shots_times_seeds_and_one_where_nothing_is_learned(experiment):
-    assert grid.units(experiment, "zero_shot") == [Unit("zero_shot", 0, 0)]
+def test_fits_are_shots_times_seeds_and_one_where_nothing_is_learned(experiment):
+    assert grid.fits(experiment, "zero_shot") == [Fit("zero_shot", 0, 0)]
     expected = [(1, 7), (1, 8), (2, 7), (2, 8)]
-    assert [(unit.shots, unit.seed) for unit in grid.units(experiment, "tip_adapter")] == expected
-    assert [(unit.shots, unit.seed) for unit in grid.units(experiment, "any")] == expected
+    assert [(fit.shots, fit.seed) for fit in grid.fits(experiment, "tip_adapter")] == expected
+    assert [(fit.shots, fit.seed) for fit in grid.fits(experiment, "any")] == expected
 
 
 def test_rows_are_every_combination_once(experiment):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
-from oodgrid.kept import Kept
+from oodgrid.kept import JOINED, Kept, is_whole
 
 
 @pytest.fixture
@@ -61,6 +62,28 @@ def test_damaged_work_is_done_anew(kept):
         assert kept.get({"k": 1}, ".json", lambda path: store.write_json(path, {"auroc": 0.75})) == path
         assert store.read_json(path) == {"auroc": 0.75}
     assert kept.get({"k": 1}, ".json", never) == path
+
+
+def test_any_file_of_results_is_checked_by_its_seal(tmp_path, make_features):
+    place = Kept(tmp_path, "encode").place({"split": "test"})
+    assert place.parent == tmp_path / "kept" / "encode"
+    writers = {
+        JOINED: lambda path: store.write_features(path, make_features()),
+        "a.safetensors": lambda path: store.write_arrays(path, {"x": np.ones(300)}),
+        "a.json": lambda path: store.write_json(path, {"x": 300 * [1]}),
+    }
+    for name, writer in writers.items():
+        path = place / name
+        assert not is_whole(path)
+        writer(path)
+        good = path.read_bytes()
+        for at in range(0, len(good), max(1, len(good) // 40)):
+            path.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
+            assert not is_whole(path), f"{name}: byte {at}"
+        path.write_bytes(good)
+        assert is_whole(path)
+    (place / "a.txt").write_text("without a seal")
+    assert not is_whole(place / "a.txt")
 
 
 @pytest.mark.parametrize("stage", ["fit", "apply"])

@@ -171,10 +171,10 @@ def test_a_spec_says_what_a_job_depends_on_and_nothing_else(own):
     where = {"backbone": "b", "id_dataset": "own", "method": "tip_adapter"}
 
     def fit(**changes):
-        return plan.spec(own(**changes), ("method", "units"), **where)
+        return plan.spec(own(**changes), ("method", "fits"), **where)
 
     def scored(**changes):
-        return plan.spec(own(**changes), ("method", "sets", "units", "scores"), **where)
+        return plan.spec(own(**changes), ("method", "sets", "fits", "scores"), **where)
 
     more = {"ood": {"far": ["noise"], "near": ["digits"]}}
     assert fit() == fit(dataset=more) == fit(scores=["msp"])
@@ -198,7 +198,7 @@ def test_a_spec_tells_variants_of_a_method_apart(own):
     experiment = own(methods=["coop", {"name": "coop", "epochs": 3}])
     specs = {plan.spec(experiment, ("method",), id_dataset="own", method=m) for m in ("coop", "coop@epochs=3")}
     assert len(specs) == 2
-    assert plan.spec(experiment, ("method", "units"), id_dataset="own", method="any")
+    assert plan.spec(experiment, ("method", "fits"), id_dataset="own", method="any")
 
 
 def test_the_kind_of_a_pair_makes_the_metrics_anew(own):

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from oodgrid import cli, devices, services, store
-from oodgrid.encode.chunks import link
 from oodgrid.errors import OodgridError
+from oodgrid.kept import link
 
 REFUSED = ["EPERM", "EINVAL", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"]
 

@@ -13,7 +13,7 @@ KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_datas
 
 
 @dataclass(frozen=True)
-class Unit:
+class Fit:
     """One fit: a method's label with the shots and the seed (both 0 for methods without shots)."""
 
     method: str
@@ -27,11 +27,11 @@ def methods(experiment: Experiment) -> list[str]:
     return [*labels, ANY] if any(map(on_features, experiment.scores)) else labels
 
 
-def units(experiment: Experiment, method: str) -> list[Unit]:
+def fits(experiment: Experiment, method: str) -> list[Fit]:
     """Return the fits of one method, in the order of the configuration."""
     if method != ANY and not registry.find("method", experiment.method(method).name).learns:
-        return [Unit(method, 0, 0)]
-    return [Unit(method, shots, seed) for shots in experiment.shots for seed in experiment.seeds]
+        return [Fit(method, 0, 0)]
+    return [Fit(method, shots, seed) for shots in experiment.shots for seed in experiment.seeds]
 
 
 def scores(experiment: Experiment, method: str) -> list[Choice]:
@@ -67,11 +67,11 @@ def rows(experiment: Experiment) -> Iterator[tuple[str, str, str, int, int, str,
             oods = [ood.name for _, ood in id_dataset.pairs()]
             for method in methods(experiment):
                 listed = [score.listed("score") for score in scores(experiment, method)]
-                for unit, score, ood in product(units(experiment, method), listed, oods):
-                    yield backbone.name, id_dataset.name, method, unit.shots, unit.seed, score, ood
+                for fit, score, ood in product(fits(experiment, method), listed, oods):
+                    yield backbone.name, id_dataset.name, method, fit.shots, fit.seed, score, ood
 
 
 def count_rows(experiment: Experiment) -> int:
     """Return how many rows metrics.parquet must hold."""
-    of_each = sum(len(units(experiment, method)) * len(scores(experiment, method)) for method in methods(experiment))
+    of_each = sum(len(fits(experiment, method)) * len(scores(experiment, method)) for method in methods(experiment))
     return of_each * len(experiment.backbones) * sum(len(list(each.pairs())) for each in experiment.id_datasets)

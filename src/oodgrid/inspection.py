@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from oodgrid import paths, store
+from oodgrid import digests, paths, store
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
@@ -34,8 +34,8 @@ def verify(path: Path) -> None:
         OodgridError: It is missing, damaged or of no kind that oodgrid writes.
     """
     _read(path)
-    if path.name.endswith(store.DIGESTS):
-        store.check_digests(path)
+    if path.name.endswith(digests.DIGESTS):
+        digests.check(path)
 
 
 def checkable(path: Path) -> list[Path]:
@@ -49,9 +49,9 @@ def checkable(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     for part in paths.REPORT:
-        digests, made = (of(path.parent, path.name, part) for of in (paths.digests, paths.report))
-        if made.exists() and not digests.exists():
-            raise OodgridError(f"{digests} is missing, which says what {made.name} is: snakemake makes both again")
+        manifest, made = (of(path.parent, path.name, part) for of in (paths.digests, paths.report))
+        if made.exists() and not manifest.exists():
+            raise OodgridError(f"{manifest} is missing, which says what {made.name} is: snakemake makes both again")
     files = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
     if not files:
         raise OodgridError(f"{path} holds no results: name {paths.RESULTS}/EXPERIMENT, or files")
@@ -75,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _hdf5(path: Path) -> dict[str, Any]:
-    store.verify(path)
+    store.check(path)
     about = store.read_provenance(path)
     read = store.read_texts if "text" in about else store.read_views if "views" in about else store.read_features
     found = read(path)  # looks beyond checksums, at the counts

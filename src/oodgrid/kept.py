@@ -1,7 +1,15 @@
-"""Finished pieces of work, kept where Snakemake cannot delete them."""
+"""Finished pieces of work, kept where Snakemake cannot delete them, and found by what decides their content.
+
+Snakemake deletes a job's declared outputs before it runs the job again. What lies in results/kept survives that, so
+that adding a seed, a shot count or an OOD set computes only what is new. A stage keeps a file by its identity
+(`Kept.get`), or a folder of pieces that become one file (`Kept.place`). Every file is sealed, and what is not as sealed
+counts as not there. `oodgrid kept gc` removes what nobody uses any more (`oodgrid.usage`).
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,15 +17,17 @@ from typing import Any
 from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
+from oodgrid.services import without
 from oodgrid.store import atomic, check
+
+JOINED = "whole.h5"  # in a folder of pieces: the file that they became
 
 
 class Kept:
-    """Finished pieces of work in a folder that Snakemake is not told of, found by what decides their content.
+    """The finished work of one stage.
 
-    Snakemake deletes a job's declared outputs before it runs the job again. What lies here survives that, so
-    that adding a seed, a shot count or an OOD set computes only what is new. The manifests of adapt point
-    into it, so whoever removes it must remove them too; that loses nothing but time.
+    The manifests of adapt point into it, so whoever removes it by hand must remove them too; that loses nothing but
+    time.
     """
 
     def __init__(self, results: Path, stage: str) -> None:
@@ -28,19 +38,37 @@ class Kept:
         """Return the file of this identity, calling `make(path)` to write it where it is missing or damaged."""
         key = digest(identity)
         path = self.folder / key[:2] / f"{key}{suffix}"
-        if not _is_whole(path):
+        if not is_whole(path):
             with atomic(path) as beside:
                 make(beside)
         return path
+
+    def place(self, identity: dict[str, Any]) -> Path:
+        """Return the folder of this identity, for work that is done piece by piece and may be joined in one file."""
+        return self.folder / digest(identity)[:32]
 
     def name(self, path: Path) -> str:
         """Return how manifests name a kept file: relative to the results folder, which may move."""
         return path.relative_to(self.results).as_posix()
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
+    """Return whether a file is there and as it was sealed."""
     try:
         check(path)
     except OodgridError:
         return False
     return True
+
+
+def link(kept: Path, path: Path) -> None:
+    """Give a kept file its second name, or a copy where the file system has no hard links.
+
+    Either is newer than what it was asked for from, as Snakemake wants outputs to be.
+    """
+    with atomic(path) as beside:
+        beside.unlink()
+        linked = without("hard links", path.parent, lambda: os.link(kept, beside))
+        if not (linked and without("new times", path.parent, lambda: os.utime(beside))):  # of another user's file
+            beside.unlink(missing_ok=True)
+            shutil.copyfile(kept, beside)

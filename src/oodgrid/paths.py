@@ -72,6 +72,11 @@ def running(results: Path, experiment: str) -> Path:
     return results / experiment / CONFIGS / ".running"
 
 
+def all_running(results: Path) -> Path:
+    """Return the file whose lock says that runs go on, of any experiment, or that kept work is removed."""
+    return results / ".running"
+
+
 def log(results: Path, experiment: str, *job: str) -> Path:
     """Return the log of a job: its stage, and the names that tell it from others."""
     return Path(results, experiment, LOGS, *job[:-1], f"{job[-1]}.log")

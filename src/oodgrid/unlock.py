@@ -13,7 +13,7 @@ import platform
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,21 +41,53 @@ def hold(results: Path, experiment: str) -> None:
     Snakemake's own lock is not enough, for a run that ends removes the locks of all that run in its folder.
 
     Raises:
-        OodgridError: Another process holds it.
+        OodgridError: Another process holds it, or removes what is kept.
+    """
+    said = f"oodgrid kept gc is going on in {results}: wait for it"
+    _held.append(_locked(paths.all_running(results), said, shared=True))
+    said = f"another run of experiment {experiment} is going on here: wait for it, or give this one another name "
+    _held.append(_locked(paths.running(results, experiment), f"{said}under experiment:"))
+
+
+@contextmanager
+def alone(results: Path) -> Iterator[None]:
+    """Let no run compute anything in a results folder meanwhile.
+
+    Raises:
+        OodgridError: A run does.
+    """
+    with ExitStack() as locks:
+        for path in [paths.all_running(results), *sorted(results.glob(f"*/{paths.CONFIGS}/.running"))]:
+            who = "a run" if path.parent == results else f"a run of experiment {path.parents[1].name}"
+            locks.enter_context(_locked(path, f"{who} is going on in {results}: wait for it, or stop it"))
+        yield
+
+
+def _locked(path: Path, said: str, *, shared: bool = False) -> BinaryIO:
+    """Return a file that is locked until it is closed.
+
+    Raises:
+        OodgridError: Another process has locked it, or it cannot be opened.
     """
     import fcntl
 
-    path = paths.running(results, experiment)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("ab")
     try:
-        without("locks", path.parent, lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _open(path)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        without("locks", path.parent, lambda: fcntl.flock(file, kind | fcntl.LOCK_NB))
     except BlockingIOError:
-        raise OodgridError(
-            f"another run of experiment {experiment} is going on here: wait for it, or give this one another name "
-            "under experiment:"
-        ) from None
-    _held.append(file)
+        raise OodgridError(said) from None
+    except OSError as error:
+        raise OodgridError(f"{path} cannot be locked: {error.strerror}: give yourself the right to read it") from error
+    return file
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except PermissionError:  # it is another user's, and a lock needs no more than to read it
+        return path.open("rb")
 
 
 def remove_stale_lock(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oodgrid import fewshot, paths, store
+from oodgrid import fewshot, manifests, paths, store
 from oodgrid.adapt import apply as rule
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.fit import fit
@@ -25,10 +25,10 @@ def both(mini, method, **experiment):
     """Fit and apply; return the two manifests."""
     made = mini.experiment(SHORT.get(method, method), **experiment)
     label = made.methods[0].listed("method")
-    fitted = store.read_json(fit(mini.results, made, "mini", "pets", label))
+    fitted = manifests.read(fit(mini.results, made, "mini", "pets", label), manifests.Fitted)
     path = apply(mini.results, made, "mini", "pets", label)
     assert path == paths.applied(mini.results, "mini", "mini", "pets", label)
-    return fitted, store.read_json(path)
+    return fitted, manifests.read(path, manifests.Applied)
 
 
 def arrays(mini, name):
@@ -46,15 +46,14 @@ def unit_norm(values):
 @pytest.mark.parametrize("method", ["zero_shot", "prototype", "linear_probe", "coop"])
 def test_methods_with_prototypes_leave_nothing_more(mini, method):
     _, manifest = both(mini, method)
-    assert manifest["method"] == method
-    assert manifest["leaves"] == "prototypes"
-    [unit] = manifest["units"]
-    assert set(unit) == {"shots", "seed", "status", "reason", "text_cosines", "classifier"}
-    left = arrays(mini, unit["classifier"])
+    assert (manifest.method, manifest.leaves) == (method, "prototypes")
+    [unit] = manifest.fits
+    assert unit.files == [unit.classifier]
+    left = arrays(mini, unit.classifier)
     assert left["prototypes"].shape == (4, 16)
     assert left["prototypes"].dtype == np.float32
     assert set(left) == ({"prototypes", "bias"} if method == "linear_probe" else {"prototypes"})
-    assert list(mini.kept("apply")) == [unit["classifier"]]
+    assert list(mini.kept("apply")) == [unit.classifier]
 
 
 @pytest.mark.parametrize(
@@ -70,33 +69,33 @@ def test_methods_with_prototypes_leave_nothing_more(mini, method):
 )
 def test_what_is_left_says_whether_logits_are_cosines_to_texts(mini, method, text, expected):
     _, manifest = both(mini, method, text=text)
-    assert [unit["text_cosines"] for unit in manifest["units"]] == [expected]
+    assert [unit.text_cosines for unit in manifest.fits] == [expected]
 
 
 def test_a_probe_is_a_hundredth_of_its_own_logits(mini):
     fitted, manifest = both(mini, "linear_probe")
-    learned = arrays(mini, fitted["fits"][0]["file"])
-    left = arrays(mini, manifest["units"][0]["classifier"])
+    learned = arrays(mini, fitted.fits[0].file)
+    left = arrays(mini, manifest.fits[0].classifier)
     np.testing.assert_allclose(left["prototypes"], learned["weights"] / 100, rtol=1e-6)
     np.testing.assert_allclose(left["bias"], learned["bias"] / 100, rtol=1e-6)
 
 
 def test_clip_adapter_leaves_changed_features_of_every_set_and_of_its_shots(mini):
     fitted, manifest = both(mini, "clip_adapter", shots=[4], seeds=[2], far=["cars", "noise"])
-    assert manifest["leaves"] == "features"
-    [unit] = manifest["units"]
-    weights = arrays(mini, fitted["fits"][0]["file"])
+    assert manifest.leaves == "features"
+    [unit] = manifest.fits
+    weights = arrays(mini, fitted.fits[0].file)
 
     def changed(x):
         return 0.2 * np.maximum(np.maximum(x @ weights["first"].T, 0) @ weights["second"].T, 0) + 0.8 * x
 
-    assert list(unit["sets"]) == ["pets", "cars", "noise"]
-    for name, file in unit["sets"].items():
+    assert list(unit.sets) == ["pets", "cars", "noise"]
+    for name, file in unit.sets.items():
         expected = changed(mini.read(name).image_features)
         np.testing.assert_allclose(arrays(mini, file)["features"], expected, rtol=1e-5, atol=1e-5)
     train = mini.read("pets", "train")
     rows = fewshot.draw(train.labels, mini.read("pets", "val").labels, 4, 2).train
-    bank = arrays(mini, unit["bank"])
+    bank = arrays(mini, unit.bank)
     np.testing.assert_allclose(bank["features"], changed(train.image_features[rows]), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(bank["labels"], train.labels[rows])
 
@@ -104,12 +103,12 @@ def test_clip_adapter_leaves_changed_features_of_every_set_and_of_its_shots(mini
 @pytest.mark.parametrize("method", ["tip_adapter", "tip_adapter_f"])
 def test_tip_adapter_leaves_logits_of_every_set(mini, method):
     fitted, manifest = both(mini, method, shots=[4], seeds=[2])
-    assert manifest["leaves"] == "logits"
-    [unit] = manifest["units"]
-    assert "bank" not in unit
-    learned = arrays(mini, fitted["fits"][0]["file"])
+    assert manifest.leaves == "logits"
+    [unit] = manifest.fits
+    assert unit.bank is None
+    learned = arrays(mini, fitted.fits[0].file)
     beta, alpha = learned["beta_alpha"]
-    for name, file in unit["sets"].items():
+    for name, file in unit.sets.items():
         x = unit_norm(mini.read(name).image_features)
         affinity = np.exp(-beta * (1 - x @ learned["keys"].T)) @ np.eye(4)[learned["labels"]]
         logits = arrays(mini, file)["logits"]
@@ -119,12 +118,12 @@ def test_tip_adapter_leaves_logits_of_every_set(mini, method):
 
 def test_batches_make_no_difference(mini, monkeypatch):
     _, whole = both(mini, "tip_adapter")
-    expected = {name: arrays(mini, file)["logits"] for name, file in whole["units"][0]["sets"].items()}
+    expected = {name: arrays(mini, file)["logits"] for name, file in whole.fits[0].sets.items()}
     for file in mini.kept("apply"):
         (mini.results / file).unlink()
     monkeypatch.setattr(rule, "BATCH", 3)
     _, parts = both(mini, "tip_adapter")
-    for name, file in parts["units"][0]["sets"].items():
+    for name, file in parts.fits[0].sets.items():
         np.testing.assert_allclose(arrays(mini, file)["logits"], expected[name], rtol=0, atol=1e-6)
 
 
@@ -132,9 +131,9 @@ def test_fits_without_a_result_keep_their_reason(mini):
     draws = np.repeat([1, 2], [4, 36]).astype(np.int32)
     mini.features("pets", "train", np.tile(np.arange(4), 10), 1, draws=draws)
     _, manifest = both(mini, "prototype", shots=[1, 8], imported=True)
-    assert [unit["status"] for unit in manifest["units"]] == ["ok", "skipped"]
-    assert manifest["units"][1]["reason"].startswith("the imported training features hold no draw of 8 shots")
-    assert set(manifest["units"][1]) == {"shots", "seed", "status", "reason"}
+    assert [unit.status for unit in manifest.fits] == ["ok", "skipped"]
+    assert manifest.fits[1].reason.startswith("the imported training features hold no draw of 8 shots")
+    assert manifest.fits[1].files == []
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
@@ -142,17 +141,16 @@ def test_results_that_are_not_finite_fail_one_fit_and_not_the_others(mini):
     fitted, _ = both(mini, "clip_adapter", seeds=[1, 2])
     for file in mini.kept("apply"):
         (mini.results / file).unlink()
-    first = mini.results / fitted["fits"][0]["file"]
+    first = mini.results / fitted.fits[0].file
     learned, info = store.read_arrays(first)
     store.write_arrays(
         first, {**learned, "first": 1e30 + 0 * learned["first"], "second": 1e30 + learned["second"]}, info
     )
     _, manifest = both(mini, "clip_adapter", seeds=[1, 2])
-    one, two = manifest["units"]
-    assert one == {
-        "shots": 2, "seed": 1, "status": "failed", "reason": "the features of the fitted method are not finite",
-    }  # fmt: skip
-    assert two["status"] == "ok"
+    one, two = manifest.fits
+    reason = "the features of the fitted method are not finite"
+    assert one == manifests.AppliedFit(shots=2, seed=1, status="failed", reason=reason)
+    assert two.status == "ok"
 
 
 # ------------------------------------------------------------------------------------------------ second calls
@@ -174,7 +172,7 @@ def test_a_new_ood_set_is_all_that_is_made(mini, method):
     after = mini.kept("apply")
     assert mini.kept("fit") == fits
     assert {file: after[file] for file in before} == before
-    assert set(after) - set(before) == {unit["sets"]["noise"] for unit in manifest["units"]}
+    assert set(after) - set(before) == {unit.sets["noise"] for unit in manifest.fits}
 
 
 def test_a_new_seed_is_all_that_is_made(mini):
@@ -182,7 +180,7 @@ def test_a_new_seed_is_all_that_is_made(mini):
     before = mini.kept("apply")
     _, second = both(mini, "tip_adapter", seeds=[1, 2])
     after = mini.kept("apply")
-    assert second["units"][0] == first["units"][0]
+    assert second.fits[0] == first.fits[0]
     assert {file: after[file] for file in before} == before
     assert len(after) == 2 * len(before)
 
@@ -191,7 +189,7 @@ def test_other_test_features_under_the_same_name_are_applied_to_anew(mini):
     _, first = both(mini, "tip_adapter")
     mini.features("cars", "test", np.tile([0, 1], 4), 77, spread=2)
     _, second = both(mini, "tip_adapter")
-    one, two = first["units"][0]["sets"], second["units"][0]["sets"]
+    one, two = first.fits[0].sets, second.fits[0].sets
     assert one["pets"] == two["pets"]
     assert one["cars"] != two["cars"]
 
@@ -213,8 +211,8 @@ def test_a_missing_fit_manifest_is_named(mini):
 
 def test_a_kept_fit_that_is_damaged_is_named_in_one_line(mini):
     experiment = mini.experiment("prototype")
-    fitted = store.read_json(fit(mini.results, experiment, "mini", "pets", "prototype"))
-    file = mini.results / fitted["fits"][0]["file"]
+    fitted = manifests.read(fit(mini.results, experiment, "mini", "pets", "prototype"), manifests.Fitted)
+    file = mini.results / fitted.fits[0].file
     file.write_bytes(file.read_bytes()[:-7])
     with pytest.raises(OodgridError, match=f"^{file} is damaged: [^\n]+$"):
         apply(mini.results, experiment, "mini", "pets", "prototype")
@@ -245,8 +243,10 @@ def scored(mini, choice, **id_dataset):
     experiment = mini.experiment(choice, shots=[4], scores=CALIBRATED, **id_dataset)
     name = experiment.methods[0].listed("method")
     fit(mini.results, experiment, "mini", "pets", name)
-    unit = store.read_json(apply(mini.results, experiment, "mini", "pets", name))["units"][0]
-    left = {need: store.read_arrays(mini.results / unit[need])[0] for need in ("bank", "val") if need in unit}
+    unit = manifests.read(apply(mini.results, experiment, "mini", "pets", name), manifests.Applied).fits[0]
+    left = {
+        need: store.read_arrays(mini.results / name)[0] for need in ("bank", "val") if (name := getattr(unit, need))
+    }
     return left, store.read_table(score(mini.results, experiment, "mini", "pets", name))[0]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from oodgrid import paths, registry, store
+from oodgrid import manifests, paths, registry, store
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.contract import normalise
 from oodgrid.adapt.fit import fit
@@ -134,8 +134,8 @@ def with_local(mini, *places):
 def both(mini, **experiment):
     made = mini.experiment(CHOICE, **experiment)
     label = made.methods[0].listed("method")
-    fitted = store.read_json(fit(mini.results, made, "mini", "pets", label))
-    return made, fitted, store.read_json(apply(mini.results, made, "mini", "pets", label))
+    fitted = manifests.read(fit(mini.results, made, "mini", "pets", label), manifests.Fitted)
+    return made, fitted, manifests.read(apply(mini.results, made, "mini", "pets", label), manifests.Applied)
 
 
 EVERYWHERE = [("pets", "train"), ("pets", "val"), ("pets", "test"), ("cars", "test")]
@@ -146,17 +146,17 @@ def test_logits_of_every_set_come_from_its_own_patches(mini, tower, monkeypatch)
     monkeypatch.setattr("oodgrid.store.local_features.LOCAL_ROWS", 7)  # several blocks a file
     with_local(mini, *EVERYWHERE)
     made, fitted, manifest = both(mini)
-    [unit_] = manifest["units"]
-    assert (unit_["status"], set(unit_["sets"])) == ("ok", {"pets", "cars"})
-    learned = store.read_arrays(mini.results / fitted["fits"][0]["file"])[0]
+    [left] = manifest.fits
+    assert (left.status, set(left.sets)) == ("ok", {"pets", "cars"})
+    learned = store.read_arrays(mini.results / fitted.fits[0].file)[0]
     choice = made.methods[0]
     classifier = registry.find("method", "gallop").make(**choice.params).classifier(learned, text_of(mini, tower))
-    for name, file in unit_["sets"].items():
+    for name, file in left.sets.items():
         path = paths.features(mini.results, "mini", name, "test")
         rows = np.arange(len(mini.read(name).labels))
         expected = classifier.local_logits(mini.read(name).image_features, store.read_local_rows(path, rows))
         np.testing.assert_allclose(store.read_arrays(mini.results / file)[0]["logits"], expected, rtol=0, atol=2e-6)
-    val = store.read_arrays(mini.results / unit_["val"])[0]
+    val = store.read_arrays(mini.results / left.val)[0]
     assert val["logits"].shape == (len(val["labels"]), 4) == (8, 4)
 
 
@@ -170,17 +170,17 @@ def text_of(mini, tower):
 
 def test_a_test_set_without_local_features_is_a_skip_that_says_what_to_write(mini):
     with_local(mini, *EVERYWHERE[:3])
-    [unit_] = both(mini)[2]["units"]
-    assert unit_["status"] == "skipped"
-    assert unit_["reason"] == "there are no local features of cars: write local_features: true for the backbone"
+    [left] = both(mini)[2].fits
+    assert left.status == "skipped"
+    assert left.reason == "there are no local features of cars: write local_features: true for the backbone"
 
 
 def test_other_patches_under_the_same_features_are_applied_to_anew(mini):
     with_local(mini, *EVERYWHERE)
-    first = both(mini)[2]["units"][0]["sets"]
+    first = both(mini)[2].fits[0].sets
     features = mini.read("cars")
     local = np.random.default_rng(9).normal(size=(len(features.labels), 3, 16)).astype(np.float16)
     store.write_features(paths.features(mini.results, "mini", "cars", "test"), replace(features, local_features=local))
-    second = both(mini)[2]["units"][0]["sets"]
+    second = both(mini)[2].fits[0].sets
     assert first["pets"] == second["pets"]
     assert first["cars"] != second["cars"]

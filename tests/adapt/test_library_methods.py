@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import methods, paths, registry, scores, store
+from oodgrid import manifests, methods, paths, registry, scores, store
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.fit import fit
 from oodgrid.errors import OodgridError
@@ -34,17 +34,18 @@ def test_fits_and_scores_are_those_of_the_stages(mini, name):
     label = made.methods[0].listed("method")
     for step in (fit, apply, score):
         step(mini.results, made, "mini", "pets", label)
-    table, about = store.read_table(paths.scores(mini.results, "mini", "mini", "pets", label))
+    path = paths.scores(mini.results, "mini", "mini", "pets", label)
+    table, about = manifests.read_table(path, manifests.ScoreTable)
     tables = [table.filter(pl.col("dataset") == each) for each in ("pets", "cars")]
-    [of_fit] = about["units"]
+    [of_fit] = about.fits
 
     fitted = fitted_of(mini, made, name, params)
     for dataset, expected in zip(("pets", "cars"), tables, strict=True):
         path = paths.features(mini.results, "mini", dataset, "test")
         found, skipped = scores.all_scores(path, method=fitted, names=SCORES)
-        shared = set(found) & set(about["params"])  # scores of features alone stand under `any`
+        shared = set(found) & set(about.params)  # scores of features alone stand under `any`
         assert {"mcm", "mcm@T=0.5"} <= shared
-        assert set(skipped) & set(about["params"]) == set(of_fit["skipped"])
+        assert set(skipped) & set(about.params) == set(of_fit.skipped)
         for each in shared:
             np.testing.assert_array_equal(found[each], expected[each].to_numpy(), err_msg=each)
         np.testing.assert_array_equal(fitted.predict(store.read_features(path)), expected["prediction"].to_numpy())

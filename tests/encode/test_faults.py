@@ -102,7 +102,7 @@ def feature_file(results: Path) -> Path:
 
 
 def content(path: Path) -> tuple:
-    store.verify(path)
+    store.check(path)
     found = store.read_features(path)
     return found.digest, found.image_features.tobytes(), found.sha256.tobytes(), tuple(found.paths)
 

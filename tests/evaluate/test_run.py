@@ -28,8 +28,8 @@ def world(tmp_path, experiment_of):
     table = pl.DataFrame(
         rows, ["dataset", "shots", "seed", "index", "path", "label", "prediction", "mcm"], orient="row"
     )
-    unit = {"shots": 0, "seed": 0, "status": "ok", "reason": "", "skipped": {}, "parts": {n: n for n in SETS}}
-    about = {"units": [unit], "params": {"mcm": {"T": 1.0}}}
+    fit = {"shots": 0, "seed": 0, "status": "ok", "reason": "", "skipped": {}, "parts": {n: n for n in SETS}}
+    about = {"fits": [fit], "params": {"mcm": {"T": 1.0}}}
     store.write_table(path, table, about)
     return tmp_path, experiment, path, table, about
 
@@ -48,7 +48,7 @@ def test_metrics_have_every_column_that_is_documented(world):
 
 def table_of(experiment, seed=0):
     """A table of scores of every fit, with ties and a score that one fit lacks, and its metadata."""
-    rng, frames, units = np.random.default_rng(seed), [], []
+    rng, frames, fits = np.random.default_rng(seed), [], []
     scores = [choice.listed("score") for choice in experiment.scores]
     for shots in experiment.shots:
         for number in experiment.seeds:
@@ -56,13 +56,13 @@ def table_of(experiment, seed=0):
             status = "failed" if (shots, number) == (2, 1) else "ok"
             parts = {name: f"{name}-{shots}-{number}-{seed}" for name in SETS}
             fit = {"shots": shots, "seed": number, "status": status, "reason": "it diverged" * (status != "ok")}
-            units.append(fit if status != "ok" else fit | {"skipped": skipped, "parts": parts})
+            fits.append(fit if status != "ok" else fit | {"skipped": skipped, "parts": parts})
             for name in SETS if status == "ok" else ():
                 values = {s: rng.normal(name == SETS[0], size=30).round(1) for s in scores if s not in skipped}
                 columns = {"label": rng.integers(-1, 3, 30), "prediction": rng.integers(0, 3, 30), **values}
                 keys = {"dataset": name, "shots": shots, "seed": number}
                 frames.append(pl.DataFrame(columns).with_columns(pl.lit(v).alias(k) for k, v in keys.items()))
-    about = {"units": units, "params": {name: {"T": 1.0} for name in scores}, "broken_images": {SETS[2]: 2}}
+    about = {"fits": fits, "params": {name: {"T": 1.0} for name in scores}, "broken_images": {SETS[2]: 2}}
     return pl.concat(frames, how="diagonal"), about
 
 
@@ -89,7 +89,7 @@ def test_every_row_is_what_its_samples_say(grid):
     expected, shown = [], []
     for number, method in enumerate(experiment.methods):
         table, metadata = table_of(experiment, number)
-        for fit in metadata["units"]:
+        for fit in metadata["fits"]:
             samples = table.filter(shots=fit["shots"], seed=fit["seed"])
             own = samples.filter(pl.col("dataset") == SETS[0])
             known = own.filter(pl.col("label") >= 0)
@@ -156,7 +156,7 @@ def test_a_missing_table_is_said_before_any_work(grid, tmp_path):
 
 def wrong(table, about):
     """Tables of another config, of another tool, and with a score that took the name of a column."""
-    renamed = {"params": {"label": {}}, "units": about["units"]}
+    renamed = {"params": {"label": {}}, "fits": about["fits"]}
     return {
         "an OOD set is not in it": (
             table.filter(pl.col("dataset") != "noise"),
@@ -170,7 +170,7 @@ def wrong(table, about):
         ),
         "a score is not in it": (table.drop("mcm"), about, "is no table of scores: it lacks mcm. Delete it"),
         "no prediction": (table.drop("prediction", "label"), about, "it lacks label, prediction"),
-        "of another tool": (table, {}, "it lacks units, params"),
+        "of another tool": (table, {}, "it lacks fits, params"),
         "a score called label": (table, renamed, "a score is called label, as another column of its table is"),
         "of other scores": (
             table.with_columns(msp=pl.col("mcm")),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from oodgrid import config, paths, store
+from oodgrid import config, manifests, paths, store
 
 CLASSES = 3
 WIDTH = 6
@@ -72,9 +72,9 @@ class Mini:
         store.write_arrays(self.results / "kept" / "apply" / f"{name}.safetensors", arrays)
         return f"kept/apply/{name}.safetensors"
 
-    def applied(self, method, leaves, units):
+    def applied(self, method, leaves, fits):
         path = paths.applied(self.results, "mini", BACKBONE, "pets", method)
-        store.write_json(path, {"method": method, "leaves": leaves, "units": units})
+        manifests.write(path, manifests.Applied(method=method, leaves=leaves, fits=fits))
 
     def prototypes(self, shots=2, seed=1, **more):
         """Return the record of a fit that left prototypes of its own, and maybe a bias."""
@@ -82,14 +82,31 @@ class Mini:
         values = rng.normal(size=(CLASSES, WIDTH)).astype(np.float32)
         values /= np.linalg.norm(values, axis=1, keepdims=True)
         name = self.kept(f"prototypes-{shots}-{seed}", prototypes=values, **more)
-        unit = {"shots": shots, "seed": seed, "status": "ok", "reason": None, "classifier": name}
-        return SimpleNamespace(unit=unit, values=values.astype(np.float64))
+        fit = manifests.AppliedFit(shots=shots, seed=seed, status="ok", reason=None, classifier=name)
+        return SimpleNamespace(fit=fit, values=values.astype(np.float64))
 
     def kept_scores(self):
-        """Return the kept parts of this room with their times of change."""
-        return {path: path.stat().st_mtime_ns for path in (self.results / "kept" / "score").rglob("*.parquet")}
+        """Return the kept tables and parts of this room."""
+        return sorted((self.results / "kept" / "score").rglob("*.parquet"))
 
 
 @pytest.fixture
 def mini(tmp_path):
     return Mini(tmp_path / "results")
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """What was scored and not taken from what was kept: (seed, set or OOD set of the stream) of every part."""
+    from oodgrid.score import run
+
+    found = []
+    for name in ("_score", "_score_stream"):
+        computed = getattr(run._Job, name)
+
+        def spy(job, fit, *arguments, computed=computed):
+            found.append((fit.fit.seed, arguments[-2]))
+            return computed(job, fit, *arguments)
+
+        monkeypatch.setattr(run._Job, name, spy)
+    return found

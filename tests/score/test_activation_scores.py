@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from oodgrid import registry, store
+from oodgrid import manifests, registry
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.score import run
@@ -659,22 +659,22 @@ def test_the_moving_mean_is_that_of_torch():
 
 def stage(mini, method):
     path = run.score(mini.results, mini.experiment([*ALL, "msp"], methods=[method]), "mini", "pets", method)
-    return store.read_table(path)
+    return manifests.read_table(path, manifests.ScoreTable)
 
 
 def test_all_run_where_a_method_leaves_prototypes(mini):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
-    table, metadata = stage(mini, "prototype")
-    assert metadata["units"][0]["skipped"] == {}
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    table, about = stage(mini, "prototype")
+    assert about.fits[0].skipped == {}
     assert all(table[name].null_count() == 0 and table[name].n_unique() > 10 for name in ALL)
 
 
 def test_all_are_skipped_with_the_reason_where_a_method_leaves_logits_alone(mini):
     sizes = {"pets": 10, "noise": 5, "cars": 7}
     sets = {name: mini.kept(f"logits-{name}", logits=np.ones((n, 3), np.float32)) for name, n in sizes.items()}
-    mini.applied("tip_adapter", "logits", [{**mini.prototypes().unit, "sets": sets}])
-    table, metadata = stage(mini, "tip_adapter")
-    skipped = metadata["units"][0]["skipped"]
+    mini.applied("tip_adapter", "logits", [mini.prototypes().fit.model_copy(update={"sets": sets})])
+    table, about = stage(mini, "tip_adapter")
+    skipped = about.fits[0].skipped
     assert set(skipped) == set(ALL)
     assert all(why.startswith("it needs head: a linear head on the features") for why in skipped.values())
     assert all(table[name].null_count() == len(table) for name in ALL)

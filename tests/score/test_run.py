@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import fewshot, paths, registry, store
+from oodgrid import fewshot, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.score.compute import compute
@@ -25,7 +25,7 @@ SAMPLE = ["dataset", "shots", "seed", "index", "path", "label", "prediction"]
 def run(mini, method="prototype", **experiment):
     path = score(mini.results, mini.experiment(**experiment), "mini", "pets", method)
     assert path == paths.scores(mini.results, "mini", "mini", "pets", method)
-    return store.read_table(path)
+    return manifests.read_table(path, manifests.ScoreTable)
 
 
 def unit_norm(values):
@@ -53,7 +53,7 @@ def call(name, *given, **params):
 
 def test_table_of_a_method_with_prototypes(mini):
     fit = mini.prototypes(bias=np.array([0.1, -0.2, 0.3], dtype=np.float32))
-    mini.applied("prototype", "prototypes", [fit.unit])
+    mini.applied("prototype", "prototypes", [fit.fit])
     table, _ = run(mini)
 
     assert table.columns == [*SAMPLE, *LOGIT_SCORES]
@@ -75,31 +75,29 @@ def test_table_of_a_method_with_prototypes(mini):
 
 
 def test_metadata_of_a_method(mini):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
-    _, metadata = run(mini)
-    assert metadata["params"] == {"mcm": {"T": 1.0}, "mcm@T=0.5": {"T": 0.5}, "max_logit": {}}
-    [unit] = metadata["units"]
-    assert {key: unit[key] for key in ("shots", "seed", "status", "reason", "skipped")} == {
-        "shots": 2, "seed": 1, "status": "ok", "reason": None, "skipped": {},
-    }  # fmt: skip
-    assert list(unit["parts"]) == list(SETS)
-    assert all((mini.results / part).is_file() for part in unit["parts"].values())
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    _, about = run(mini)
+    assert about.params == {"mcm": {"T": 1.0}, "mcm@T=0.5": {"T": 0.5}, "max_logit": {}}
+    [fit] = about.fits
+    assert fit == manifests.ScoredFit(shots=2, seed=1, status="ok", reason=None, parts=fit.parts)
+    assert list(fit.parts) == list(SETS)
+    assert len(set(fit.parts.values())) == 3
 
 
 def test_names_that_are_no_utf_8_are_told_apart(mini):
     features = mini.read("pets")
     names = [f"caf\udce9/{row}.png" for row in range(len(features.labels))]
     store.write_features(paths.features(mini.results, "mini", "pets", "test"), replace(features, paths=names))
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     found = run(mini)[0].filter(pl.col("dataset") == "pets")["path"]
     assert found.to_list() == [rf"caf\xe9/{row}.png" for row in range(len(names))]
 
 
 def test_any_holds_the_feature_scores_of_the_cached_shots(mini):
-    table, metadata = run(mini, "any")
+    table, about = run(mini, "any")
     assert table.columns == [*SAMPLE, *FEATURE_SCORES]
     mahalanobis = {"covariance": "ledoit_wolf", "bank": "shots"}
-    assert metadata["params"] == {"mahalanobis": mahalanobis, "knn@k=1": {"k": 1, "bank": "shots"}}
+    assert about.params == {"mahalanobis": mahalanobis, "knn@k=1": {"k": 1, "bank": "shots"}}
     assert table["prediction"].null_count() == len(table)
     train = mini.read("pets", "train")
     rows = fewshot.draw(train.labels, None, 2, 1).train
@@ -115,38 +113,39 @@ def test_any_uses_the_fixed_draw_of_an_import(mini):
     draws = np.repeat([2, 4], 12).astype(np.int32)
     fixed = store.Features(train.image_features, train.labels, train.paths, train.sha256, {}, draws)
     store.write_features(paths.features(mini.results, "mini", "pets", "train"), fixed)
-    table, metadata = run(mini, "any", shots=[2, 8])
+    table, about = run(mini, "any", shots=[2, 8])
     bank = Bank(unit_norm(train.image_features[:12]), train.labels[:12], 2)
     x = unit_norm(mini.read("cars").image_features)
     np.testing.assert_allclose(rows_of(table, "cars")["knn@k=1"], call("knn", x, bank, k=1), rtol=1e-12)
-    assert [unit["status"] for unit in metadata["units"]] == ["ok", "skipped"]
-    assert "no draw of 8 shots (they hold: 2, 4)" in metadata["units"][1]["reason"]
+    assert [fit.status for fit in about.fits] == ["ok", "skipped"]
+    assert "no draw of 8 shots (they hold: 2, 4)" in about.fits[1].reason
 
 
 def test_any_without_a_training_split_is_skipped_with_the_reason(mini):
     paths.features(mini.results, "mini", "pets", "train").unlink()
-    table, metadata = run(mini, "any")
+    table, about = run(mini, "any")
     assert table.is_empty()
     assert table.columns == [*SAMPLE, *FEATURE_SCORES]
-    assert metadata["units"] == [{"shots": 2, "seed": 1, "status": "skipped", "reason": "pets has no training split"}]
+    skipped = manifests.ScoredFit(shots=2, seed=1, status="skipped", reason="pets has no training split")
+    assert about.fits == [skipped]
 
 
 def test_a_score_of_any_that_compares_with_no_shots_does_not_miss_them(mini):
     paths.features(mini.results, "mini", "pets", "train").unlink()
-    table, metadata = run(mini, "any", scores=["mcm", "knn", {"name": "knn", "bank": "train"}, "tag"])
-    [unit] = metadata["units"]
-    assert unit["status"] == "ok"
-    assert unit["skipped"]["knn"] == "it needs bank: pets has no training split"
-    assert "train split" in unit["skipped"]["knn@bank=train"]
-    assert "prompt_variants" in unit["skipped"]["tag"]
+    table, about = run(mini, "any", scores=["mcm", "knn", {"name": "knn", "bank": "train"}, "tag"])
+    [fit] = about.fits
+    assert fit.status == "ok"
+    assert fit.skipped["knn"] == "it needs bank: pets has no training split"
+    assert "train split" in fit.skipped["knn@bank=train"]
+    assert "prompt_variants" in fit.skipped["tag"]
     assert len(table) == 22
 
 
 def test_the_whole_train_split_as_the_bank(mini):
-    mini.applied("zero_shot", "prototypes", [{**mini.prototypes().unit, "shots": 0, "seed": 0}])
+    mini.applied("zero_shot", "prototypes", [mini.prototypes().fit.model_copy(update={"shots": 0, "seed": 0})])
     scores = ["mcm", {"name": "vim", "bank": "train"}, "vim"]
-    table, metadata = run(mini, "zero_shot", methods=["zero_shot"], scores=scores)
-    assert list(metadata["units"][0]["skipped"]) == ["vim"]
+    table, about = run(mini, "zero_shot", methods=["zero_shot"], scores=scores)
+    assert list(about.fits[0].skipped) == ["vim"]
     train = mini.read("pets", "train")
     x = unit_norm(train.image_features)
     head = Head(mini.prototypes().values, np.zeros(3))
@@ -157,12 +156,12 @@ def test_the_whole_train_split_as_the_bank(mini):
 
 
 def test_mahalanobis_of_one_shot_is_null_with_its_reason(mini):
-    table, metadata = run(mini, "any", shots=[1, 2])
-    one, two = metadata["units"]
-    assert one["status"] == "ok"
-    assert list(one["skipped"]) == ["mahalanobis"]
-    assert "at least 2 shots" in one["skipped"]["mahalanobis"]
-    assert two["skipped"] == {}
+    table, about = run(mini, "any", shots=[1, 2])
+    one, two = about.fits
+    assert one.status == "ok"
+    assert list(one.skipped) == ["mahalanobis"]
+    assert "at least 2 shots" in one.skipped["mahalanobis"]
+    assert two.skipped == {}
     counts = {
         (row["shots"], row["n"]) for row in table.group_by("shots").agg(n=pl.col("mahalanobis").count()).to_dicts()
     }
@@ -176,8 +175,8 @@ def test_a_method_that_changes_features_has_feature_scores_of_its_own(mini):
     bank = np.random.default_rng(5).normal(size=(6, 6)).astype(np.float32)
     labels = np.repeat(np.arange(3), 2).astype(np.int32)
     sets = {name: mini.kept(f"changed-{name}", features=values) for name, values in changed.items()}
-    unit = {**fit.unit, "sets": sets, "bank": mini.kept("bank", features=bank, labels=labels)}
-    mini.applied("clip_adapter", "features", [unit])
+    left = fit.fit.model_copy(update={"sets": sets, "bank": mini.kept("bank", features=bank, labels=labels)})
+    mini.applied("clip_adapter", "features", [left])
     table, _ = run(mini, "clip_adapter", methods=["clip_adapter"])
     assert table.columns == [*SAMPLE, "mcm", "mcm@T=0.5", "max_logit", "mahalanobis", "knn@k=1"]
     for name in SETS:
@@ -189,7 +188,7 @@ def test_a_method_that_changes_features_has_feature_scores_of_its_own(mini):
 def test_a_method_that_leaves_logits(mini):
     logits = {name: np.random.default_rng(9).normal(size=(count, 4)).astype(np.float32) for name, count in SETS.items()}
     sets = {name: mini.kept(f"logits-{name}", logits=values) for name, values in logits.items()}
-    mini.applied("tip_adapter", "logits", [{**mini.prototypes().unit, "sets": sets}])
+    mini.applied("tip_adapter", "logits", [mini.prototypes().fit.model_copy(update={"sets": sets})])
     table, _ = run(mini, "tip_adapter", methods=["tip_adapter"])
     for name in SETS:
         got = rows_of(table, name)
@@ -198,13 +197,15 @@ def test_a_method_that_leaves_logits(mini):
 
 
 def test_fits_that_were_skipped_or_failed_keep_their_reason_and_have_no_rows(mini):
-    skipped = {"shots": 1, "seed": 1, "status": "skipped", "reason": "no such draw"}
-    failed = {"shots": 4, "seed": 1, "status": "failed", "reason": "the loss became nan"}
-    mini.applied("prototype", "prototypes", [skipped, mini.prototypes().unit, failed])
-    table, metadata = run(mini)
+    skipped = manifests.AppliedFit(shots=1, seed=1, status="skipped", reason="no such draw")
+    failed = manifests.AppliedFit(shots=4, seed=1, status="failed", reason="the loss became nan")
+    mini.applied("prototype", "prototypes", [skipped, mini.prototypes().fit, failed])
+    table, about = run(mini)
     assert table["shots"].unique().to_list() == [2]
-    assert metadata["units"][0] == skipped
-    assert metadata["units"][2] == failed
+    assert [(fit.shots, fit.status, fit.reason, fit.parts) for fit in about.fits[::2]] == [
+        (1, "skipped", "no such draw", {}),
+        (4, "failed", "the loss became nan", {}),
+    ]
 
 
 def test_a_table_without_any_fit_that_worked_is_empty_but_whole(mini):
@@ -216,12 +217,12 @@ def test_a_table_without_any_fit_that_worked_is_empty_but_whole(mini):
 
 def test_fits_stand_under_each_other_in_the_order_of_the_manifest(mini):
     fits = [mini.prototypes(shots, seed) for shots, seed in ((4, 1), (2, 1), (2, 3))]
-    mini.applied("prototype", "prototypes", [fit.unit for fit in fits])
+    mini.applied("prototype", "prototypes", [fit.fit for fit in fits])
     table, _ = run(mini)
     assert table.select("shots", "seed").unique(maintain_order=True).rows() == [(4, 1), (2, 1), (2, 3)]
     x = unit_norm(mini.read("cars").image_features)
     for fit in fits:
-        got = rows_of(table, "cars", shots=fit.unit["shots"], seed=fit.unit["seed"])
+        got = rows_of(table, "cars", shots=fit.fit.shots, seed=fit.fit.seed)
         np.testing.assert_allclose(got["max_logit"], (x @ fit.values.T).max(axis=1), rtol=1e-13)
 
 
@@ -230,7 +231,7 @@ def test_fits_stand_under_each_other_in_the_order_of_the_manifest(mini):
 
 def test_features_of_another_width_than_the_prototypes(mini):
     mini.features("cars", "test", np.arange(7) % 2, seed=4, width=5)
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     with pytest.raises(OodgridError, match=r"^cars has features of 5 dimensions but the prototypes have 6.*under one$"):
         run(mini)
 
@@ -243,7 +244,7 @@ def test_features_of_another_width_than_the_shots(mini):
 
 @pytest.mark.parametrize("method", ["prototype", "any"])
 def test_a_missing_test_file_is_named(mini, method):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     path = paths.features(mini.results, "mini", "noise", "test")
     path.unlink()
     with pytest.raises(OodgridError, match=f"^{path} is missing: [^\n]+$"):
@@ -257,27 +258,29 @@ def test_a_missing_manifest_is_named(mini):
 
 def test_a_kept_file_that_is_damaged_is_named_in_one_line(mini):
     fit = mini.prototypes()
-    mini.applied("prototype", "prototypes", [fit.unit])
-    (mini.results / fit.unit["classifier"]).write_bytes(b"nothing that was ever a safetensors file")
-    with pytest.raises(OodgridError, match=f"^[^\n]*{fit.unit['classifier']} is damaged[^\n]*$"):
+    mini.applied("prototype", "prototypes", [fit.fit])
+    (mini.results / fit.fit.classifier).write_bytes(b"nothing that was ever a safetensors file")
+    with pytest.raises(OodgridError, match=f"^[^\n]*{fit.fit.classifier} is damaged[^\n]*$"):
         run(mini)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"PAR1 or not", lambda data: b""])
-def test_a_kept_part_that_is_damaged_or_gone_comes_back(mini, damage):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+def test_a_kept_table_that_is_damaged_or_gone_comes_back(mini, damage, scored):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     whole = run(mini)
-    part = sorted(mini.kept_scores())[0]
-    part.write_bytes(damage(part.read_bytes()))
+    [table] = mini.kept_scores()
+    table.write_bytes(damage(table.read_bytes()))
     assert run(mini)[0].equals(whole[0])
-    part.unlink()
+    table.unlink()
     assert run(mini)[0].equals(whole[0])
+    assert mini.kept_scores() == [table]
+    assert len(scored) == 9
 
 
 def test_classes_that_both_sets_have_are_refused(mini):
     mini.features("pets", "test", np.arange(10) % 3, seed=2, classnames=["Sea_Otter", "wolf", "fox"])
     mini.features("cars", "test", np.arange(7) % 2, seed=4, classnames=["van", "sea otter"])
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     with pytest.raises(
         OodgridError, match="OOD set cars overlaps ID set pets: they share 1 class names, as 'sea otter'"
     ):
@@ -288,7 +291,7 @@ def test_classes_that_both_sets_have_are_refused(mini):
 def test_a_covariate_shift_has_the_same_classes_of_course(mini):
     for name, count in SETS.items():
         mini.features(name, "test", np.arange(count) % 3, seed=2, classnames=["otter", "wolf", "fox"])
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     shifted = {"covariate": [{"name": name, "imported": {}} for name in ("noise", "cars")]}
     assert len(run(mini, ood=shifted)[0]) == 22
 
@@ -296,79 +299,76 @@ def test_a_covariate_shift_has_the_same_classes_of_course(mini):
 # ------------------------------------------------------------------------------------------------ second calls
 
 
-def test_a_second_call_computes_nothing_and_gives_the_same_file(mini):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+def test_a_second_call_computes_nothing_and_gives_the_same_file_which_is_stored_once(mini, scored):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     first = run(mini)
-    before = mini.kept_scores()
+    table = paths.scores(mini.results, "mini", "mini", "pets", "prototype")
+    table.unlink()  # as Snakemake does before it runs a job again
     second = run(mini)
-    assert len(before) == 3
-    assert mini.kept_scores() == before
+    assert len(scored) == 3
+    [kept] = mini.kept_scores()
+    assert kept.samefile(table)
     assert first[0].equals(second[0])
     assert first[1] == second[1]
 
 
 @pytest.mark.parametrize("method", ["prototype", "any"])
-def test_a_new_seed_computes_only_its_own_parts(mini, method):
-    units = [mini.prototypes(seed=seed).unit for seed in (1, 2)]
-    mini.applied("prototype", "prototypes", units[:1])
+def test_a_new_seed_computes_only_its_own_parts(mini, method, scored):
+    fits = [mini.prototypes(seed=seed).fit for seed in (1, 2)]
+    mini.applied("prototype", "prototypes", fits[:1])
     first = run(mini, method)[0]
-    before = mini.kept_scores()
-    mini.applied("prototype", "prototypes", units)
+    mini.applied("prototype", "prototypes", fits)
     second = run(mini, method, seeds=[1, 2])[0]
-    after = mini.kept_scores()
-    assert len(after) == len(before) + 3
-    assert {path: after[path] for path in before} == before
+    assert scored == [(seed, name) for seed in (1, 2) for name in SETS]
+    assert len(mini.kept_scores()) == 1  # the first table holds nothing that the second does not
     assert rows_of(second, "cars", seed=1).equals(rows_of(first, "cars"))
     assert len(second) == 2 * len(first)
 
 
-def test_a_new_ood_set_computes_only_its_own_part(mini):
+def test_a_new_ood_set_computes_only_its_own_part(mini, scored):
     mini.features("planes", "test", np.zeros(4, dtype=int), seed=8)
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     run(mini)
-    before = mini.kept_scores()
     table, _ = run(mini, far=["cars", "planes"])
-    after = mini.kept_scores()
-    assert len(after) == len(before) + 1
-    assert {path: after[path] for path in before} == before
+    assert scored == [(1, name) for name in (*SETS, "planes")]
     assert len(rows_of(table, "planes")) == 4
 
 
-def test_other_features_under_the_same_name_are_scored_anew(mini):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+def test_other_features_under_the_same_name_are_scored_anew(mini, scored):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     first = run(mini)[0]
     mini.features("cars", "test", np.arange(7) % 2, seed=99)
     second = run(mini)[0]
-    assert len(mini.kept_scores()) == 4
+    assert scored == [(1, name) for name in (*SETS, "cars")]
     assert rows_of(first, "pets").equals(rows_of(second, "pets"))
     assert not rows_of(first, "cars")["mcm"].equals(rows_of(second, "cars")["mcm"])
 
 
-def test_other_training_features_make_the_scores_of_any_anew(mini):
+def test_other_training_features_make_the_scores_of_any_anew(mini, scored):
     first = run(mini, "any")[0]
     mini.features("pets", "train", np.repeat(np.arange(3), 8), seed=77)
     second = run(mini, "any")[0]
-    assert len(mini.kept_scores()) == 6
+    assert len(scored) == 6
     assert not first["knn@k=1"].equals(second["knn@k=1"])
 
 
 def test_a_score_with_another_parameter_is_not_taken_from_what_was_kept(mini):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     first = run(mini, scores=[{"name": "mcm", "T": 0.5}])[0]
     second = run(mini, scores=[{"name": "mcm", "T": 0.25}])[0]
     assert second.columns == [*SAMPLE, "mcm@T=0.25"]
     assert not np.allclose(first["mcm@T=0.5"], second["mcm@T=0.25"])
 
 
-def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini):
-    mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini, scored):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     for T in (0.5, 0.50000001):
         assert run(mini, scores=[{"name": "mcm", "T": T}])[0].columns == [*SAMPLE, "mcm@T=0.5"]
-    assert len(mini.kept_scores()) == 6
+    assert len(scored) == 6
 
 
 @pytest.mark.parametrize("part", ["classifier", "sets", "bank"])
-def test_what_apply_left_anew_is_scored_anew(mini, part):
+def test_what_apply_left_anew_is_scored_anew(mini, part, scored):
     """Apply names its files by content: another name is another content."""
     fit, drawn = mini.prototypes(), np.repeat(np.arange(3, dtype=np.int32), 2)
     left = {
@@ -383,12 +383,12 @@ def test_what_apply_left_anew_is_scored_anew(mini, part):
     }
     tables = []
     for label in ("old", "new"):
-        unit = {**fit.unit, **left["old"], part: left[label][part]}
-        mini.applied("clip_adapter", "features", [unit])
+        changed = fit.fit.model_copy(update={**left["old"], part: left[label][part]})
+        mini.applied("clip_adapter", "features", [changed])
         tables.append(run(mini, "clip_adapter", methods=["clip_adapter"])[0])
     column = "knn@k=1" if part == "bank" else "max_logit"
     assert not np.allclose(tables[0][column], tables[1][column])
-    assert len(mini.kept_scores()) == 6
+    assert len(scored) == 6
 
 
 # ---------------------------------------------------------------------------------------------------- compute
@@ -415,13 +415,11 @@ def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
 @pytest.mark.parametrize("text_cosines", [True, False])
 def test_label_lists_are_compared_only_where_a_fit_says_that_its_logits_are_cosines_to_texts(mini, text_cosines):
     fit = mini.prototypes()
-    mini.applied("prototype", "prototypes", [fit.unit | {"text_cosines": text_cosines}])
+    mini.applied("prototype", "prototypes", [fit.fit.model_copy(update={"text_cosines": text_cosines})])
     texts = np.random.default_rng(3).normal(size=(1, 5, 6)).astype(np.float32)
     provenance = {"text": {"kinds": [""] * 5}}
     path = paths.label_texts(mini.results, "mini", "cma-agents")
     store.write_texts(path, store.Texts(texts, list("abcde"), ["{}"], provenance))
-    table, about = store.read_table(
-        score(mini.results, mini.experiment(scores=["mcm", "cma"]), "mini", "pets", "prototype")
-    )
+    table, about = run(mini, scores=["mcm", "cma"])
     assert table["cma"].null_count() == (0 if text_cosines else len(table))
-    assert list(about["units"][0]["skipped"]) == ([] if text_cosines else ["cma"])
+    assert list(about.fits[0].skipped) == ([] if text_cosines else ["cma"])

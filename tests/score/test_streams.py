@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import paths, registry, store
+from oodgrid import manifests, paths, registry, store
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 from oodgrid.registry import score as register
@@ -37,17 +37,17 @@ LABELS = [STREAM, f"{STREAM}@order=1", f"{STREAM}@order=2"]
 @pytest.fixture
 def tables(mini):
     fit = mini.prototypes()
-    mini.applied("prototype", "prototypes", [fit.unit])
+    mini.applied("prototype", "prototypes", [fit.fit])
     experiment = mini.experiment(scores=SCORES)
     path = score(mini.results, experiment, "mini", "pets", "prototype")
     streams = paths.streams(mini.results, "mini", "mini", "pets", "prototype")
-    return fit, experiment, store.read_table(path), store.read_table(streams)
+    return fit, experiment, *(manifests.read_table(file, manifests.ScoreTable) for file in (path, streams))
 
 
 def test_the_two_tables_share_no_score(tables):
     _, _, (single, about), (streams, about_streams) = tables
-    assert list(about["params"]) == ["mcm"]
-    assert list(about_streams["params"]) == LABELS
+    assert list(about.params) == ["mcm"]
+    assert list(about_streams.params) == LABELS
     assert not set(LABELS) & set(single.columns)
     assert "mcm" not in streams.columns
 
@@ -69,8 +69,8 @@ def test_values_are_those_of_the_stream_in_its_order_put_back_in_place(mini, tab
 
 def test_metrics_have_a_row_for_every_order_and_say_which_scores_are_transductive(mini, tables):
     _, experiment, _, (streams, _) = tables
-    metrics, about = store.read_table(evaluate(mini.results, experiment)[0])
-    assert about["transductive"] == LABELS
+    metrics, about = manifests.read_table(evaluate(mini.results, experiment)[0], manifests.Metrics)
+    assert about.transductive == LABELS
     assert metrics.group_by("score", maintain_order=True).len().rows() == [(s, 2) for s in ("mcm", *LABELS)]
     assert set(metrics["status"]) == {"ok"}
     assert metrics["id_accuracy"].n_unique() == 1
@@ -87,7 +87,7 @@ def test_id_accuracy_is_of_the_images_that_have_a_class(mini):
     """Images without one count for detection, not as errors of the classifier; where none has a class there is none."""
     features = mini.read("pets")
     fit = mini.prototypes()
-    mini.applied("prototype", "prototypes", [fit.unit])
+    mini.applied("prototype", "prototypes", [fit.fit])
     experiment = mini.experiment(scores=SCORES)
     predicted = (features.image_features @ fit.values.T).argmax(axis=1)
     for hidden in ([1, 4, 5], range(10)):
@@ -111,7 +111,7 @@ def test_a_test_label_that_is_no_class_is_refused(mini):
 def test_a_method_without_logits_skips_them_with_a_reason(mini):
     scores = ["mcm", "knn", STREAM]
     for method in ("prototype", "any"):
-        mini.applied("prototype", "prototypes", [mini.prototypes().unit])
+        mini.applied("prototype", "prototypes", [mini.prototypes().fit])
         score(mini.results, mini.experiment(scores=scores), "mini", "pets", method)
     metrics, _ = store.read_table(evaluate(mini.results, mini.experiment(scores=scores))[0])
     assert metrics.select("method", "score").unique(maintain_order=True).rows() == [

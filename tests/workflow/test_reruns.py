@@ -26,14 +26,17 @@ def test_the_report_holds_every_row_and_a_second_run_does_nothing(reported):
 
 def test_adding_an_ood_set_a_seed_and_shots_computes_only_what_is_new(evaluated):
     clone, experiment = evaluated
-    fits, scores = clone.times("kept/fit/*/*"), clone.times("kept/score/*/*")
+    fits, measured = clone.times("kept/fit/*/*"), clone.times("kept/evaluate/*/*")
     manifests = clone.times("mini/adapted/**/fit.json")
 
     experiment["id_datasets"][0]["ood"]["far"] = [{"name": "another", "imported": {}}]
     clone.write(experiment)
     clone.snakemake("metrics")
     assert clone.times("mini/adapted/**/fit.json") == manifests  # fitting never sees a test file
-    assert scores.items() <= clone.times("kept/score/*/*").items()
+    assert measured.items() <= clone.times("kept/evaluate/*/*").items()  # of the same parts of tables
+    tables = [path for path in (clone.folder / "results").rglob("*.parquet") if "scores" in path.parts]
+    assert all(path.stat().st_nlink == 2 for path in tables)
+    assert len(clone.times("kept/score/**/*.parquet")) == len(tables) == 4  # stored once, and nothing of before
     assert set(clone.metrics()["ood_dataset"]) == {"other", "another"}
 
     experiment["seeds"], experiment["shots"] = [1, 2], [1, 2, 4]

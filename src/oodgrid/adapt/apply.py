@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from oodgrid import paths, registry, store
+from oodgrid import manifests, paths, registry, store
 from oodgrid.adapt.contract import Classifier, Diverged, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.grid import Unit
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.manifests import Applied, AppliedFit, Fitted, LearnedFit
 
 BATCH = 4096
 
@@ -36,12 +36,12 @@ def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     files = FitFiles(results, experiment.backbone(backbone), experiment.id_dataset(id_dataset))
     names = [id_dataset, *(ood.name for _, ood in files.dataset.pairs())]
     features = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
-    manifest = store.read_json(paths.fitted(results, experiment.experiment, backbone, id_dataset, method))
+    fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone, id_dataset, method), Fitted)
     one = _Application(entry.make(**choice.params), entry, files, features)
-    fits = tqdm(manifest["fits"], desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit", delay=5)
-    units = [one.run(record) for record in fits]
+    fits = tqdm(fitted.fits, desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit", delay=5)
+    applied = Applied(method=choice.name, leaves=entry.leaves, fits=[one.run(fit) for fit in fits])
     path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
-    store.write_json(path, {"method": choice.name, "leaves": entry.leaves, "units": units})
+    manifests.write(path, applied)
     return path
 
 
@@ -57,39 +57,38 @@ class _Application:
         self.text = files.text_side()  # loads its tower at most once
         self.code = [registry.fit_code(entry.name), code_fingerprint("oodgrid.adapt.apply")]
 
-    def run(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return the manifest's record of one fit, making what is not there yet."""
-        unit = {key: record[key] for key in ("shots", "seed", "status", "reason")}
-        if record["status"] != "ok":
-            return unit
+    def run(self, fit: LearnedFit) -> AppliedFit:
+        """Return what the manifest says of one fit, making what is not there yet."""
+        outcome = partial(AppliedFit, shots=fit.shots, seed=fit.seed)
+        if fit.status != "ok":
+            return outcome(status=fit.status, reason=fit.reason)
         try:
-            return {**unit, "text_cosines": self.text_cosines, **self._parts(record)}
+            parts = self._parts(fit)
         except Skip as skip:
-            return {**unit, "status": "skipped", "reason": str(skip)}
+            return outcome(status="skipped", reason=str(skip))
         except Diverged as failure:
-            return {**unit, "status": "failed", "reason": str(failure)}
+            return outcome(status="failed", reason=str(failure))
+        return outcome(status="ok", reason=fit.reason, text_cosines=self.text_cosines, **parts)
 
-    def _parts(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _parts(self, fit: LearnedFit) -> dict[str, Any]:
         """Return the names of the files that one fit leaves for the scores."""
-        classifier = cache(lambda: self._classifier(record))
-        parts: dict[str, Any] = {
-            "classifier": self._part(record, "classifier", lambda: _classifier_arrays(classifier()))
-        }
+        classifier = cache(lambda: self._classifier(fit))
+        parts: dict[str, Any] = {"classifier": self._part(fit, "classifier", lambda: _classifier_arrays(classifier()))}
         if self.leaves != "prototypes":
             parts["sets"] = {
-                name: self._part(record, features.digest, lambda n=name, f=features: self._set(classifier(), n, f))
+                name: self._part(fit, features.digest, lambda n=name, f=features: self._set(classifier(), n, f))
                 for name, features in self.features.items()
             }
         for what in {"prototypes": (), "features": ("bank", "val"), "logits": ("val",)}[self.leaves]:
-            parts[what] = self._part(record, what, lambda what=what: self._labelled(classifier(), record, what))
+            parts[what] = self._part(fit, what, lambda what=what: self._labelled(classifier(), fit, what))
         return parts
 
-    def _classifier(self, record: dict[str, Any]) -> Classifier:
-        arrays, _ = store.read_arrays(self.files.results / record["file"])
+    def _classifier(self, fit: LearnedFit) -> Classifier:
+        arrays, _ = store.read_arrays(self.files.results / fit.file)
         return self.method.classifier(arrays, self.text)
 
-    def _part(self, record: dict[str, Any], what: str, make: Callable[[], dict[str, np.ndarray]]) -> str:
-        identity = {"fit": record["file"], "what": what, "code": self.code}
+    def _part(self, fit: LearnedFit, what: str, make: Callable[[], dict[str, np.ndarray]]) -> str:
+        identity = {"fit": fit.file, "what": what, "code": self.code}
         return self.kept.name(self.kept.get(identity, ".safetensors", lambda path: store.write_arrays(path, make())))
 
     def _set(self, classifier: Classifier, name: str, features: store.Features) -> dict[str, np.ndarray]:
@@ -131,9 +130,9 @@ class _Application:
             raise Skip(f"there are no local features of {name}: write local_features: true for the backbone")
         return path
 
-    def _labelled(self, classifier: Classifier, record: dict[str, Any], what: str) -> dict[str, np.ndarray]:
+    def _labelled(self, classifier: Classifier, fit: LearnedFit, what: str) -> dict[str, np.ndarray]:
         """Return what becomes of the shots ("bank") or of the validation images ("val"), for scores that learn."""
-        samples = getattr(self.files.draw(Unit("", record["shots"], record["seed"])), what)
+        samples = getattr(self.files.draw(fit.shots, fit.seed), what)
         if not len(samples):
             return {"labels": samples.labels}
         if classifier.local_logits is None:

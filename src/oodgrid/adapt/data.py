@@ -14,7 +14,7 @@ from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, text_pr
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw
-from oodgrid.grid import Unit
+from oodgrid.grid import Fit
 
 
 @dataclass(frozen=True)
@@ -60,39 +60,39 @@ class FitFiles:
         parts = {"texts": self.texts, "test": self.few_shot.leaked}
         return {**self.few_shot.digests, **{name: part.digest for name, part in parts.items() if part}}
 
-    def views_identity(self, unit: Unit) -> list[str]:
-        """Return digests of the views that a unit learns from; none where it learns from none."""
+    def views_identity(self, fit: Fit) -> list[str]:
+        """Return digests of the views that a fit learns from; none where it learns from none."""
         if self.views is None:
             return []
-        rows = self.draw(unit).bank.rows
+        rows = self.draw(fit.shots, fit.seed).bank.rows
         local = self._local(rows) if self.local else None
         return [store.checksum(part) for part in (self._of_views(rows), local) if part is not None]
 
-    def draw(self, unit: Unit) -> Drawn:
-        """Return the shots and the validation images of a unit.
+    def draw(self, shots: int, seed: int) -> Drawn:
+        """Return the shots and the validation images of a fit.
 
         Raises:
             Skip: There is no training split, or an import holds no such draw.
         """
         try:
-            return self.few_shot.draw(unit.shots, unit.seed)
+            return self.few_shot.draw(shots, seed)
         except NoDraw as none:
             raise Skip(str(none)) from None
 
-    def data(self, unit: Unit) -> FitData:
-        """Return all that fitting one unit may see.
+    def data(self, fit: Fit) -> FitData:
+        """Return all that one fit may see.
 
         Raises:
             Skip: As `draw`, or a class without a shot where class means stand in for texts.
             OodgridError: Labels or dimensions do not fit each other.
         """
         self._check_widths()
-        drawn = self.draw(unit)
+        drawn = self.draw(fit.shots, fit.seed)
         train, val = drawn.bank, self.few_shot.selection(drawn)
         normalised = bool(train.of and train.of.normalised)
         return FitData(
             self.text_side(train.features, train.labels), self._classes(), train.features, train.labels, val.features,
-            val.labels, unit.shots, unit.seed, normalised, self._of_views(train.rows),
+            val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
             self._local(train.rows) if self.local else None,
         )  # fmt: skip
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from oodgrid import grid, paths, registry, store
+from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
+from oodgrid.manifests import LearnedFit
 from oodgrid.plan import view_files
 
 
@@ -40,34 +42,38 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
         "code": registry.fit_code(choice.name),
     }
     title = f"fit {method} on {id_dataset} ({backbone})"
-    units = tqdm(grid.units(experiment, method), desc=title, unit="fit", delay=5)
-    fits = [_fit_one(made, entry, files, unit, kept, identity) for unit in units]
-    for record in fits:
-        if record["status"] == "ok":
-            remarks = files.few_shot.remarks(record["shots"], experiment.seeds) + record["info"].get("remarks", [])
-            record["reason"] = "; ".join(remarks) or None
+    wanted = tqdm(grid.fits(experiment, method), desc=title, unit="fit", delay=5)
+    fits = [_remarked(_fit_one(made, entry, files, fit, kept, identity), files, experiment.seeds) for fit in wanted]
     path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
-    store.write_json(path, {"method": choice.name, "params": choice.params, "fits": fits})
+    manifests.write(path, manifests.Fitted(method=choice.name, params=choice.params, fits=fits))
     print(f"{title}: {_summary(fits)}")
     return path
 
 
-def _summary(fits: list[dict[str, Any]]) -> str:
+def _remarked(fit: LearnedFit, files: FitFiles, seeds: list[int]) -> LearnedFit:
+    """Return a fit with what tables must say of it, where it worked."""
+    if fit.status != "ok":
+        return fit
+    remarks = files.few_shot.remarks(fit.shots, seeds) + fit.info.get("remarks", [])
+    return fit.model_copy(update={"reason": "; ".join(remarks) or None})
+
+
+def _summary(fits: list[LearnedFit]) -> str:
     """Return how many fits there are, how they went, how many validation labels chose anything, and the remarks."""
-    states = Counter(record["status"] for record in fits)
-    labels = [record["info"].get("val_labels_used", 0) for record in fits if record["status"] == "ok"]
-    said = dict.fromkeys(record["reason"] for record in fits if record["status"] == "ok" and record["reason"])
+    states = Counter(fit.status for fit in fits)
+    labels = [fit.info.get("val_labels_used", 0) for fit in fits if fit.status == "ok"]
+    said = dict.fromkeys(fit.reason for fit in fits if fit.status == "ok" and fit.reason)
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     return "; ".join([counts, f"validation labels used: {max(labels, default=0)}", *said])
 
 
 def _fit_one(
-    method: Method, entry: registry.Entry, files: FitFiles, unit: grid.Unit, kept: Kept, identity: dict[str, Any]
-) -> dict[str, Any]:
-    record = {"shots": unit.shots, "seed": unit.seed, "status": "ok", "reason": None, "file": None}
+    method: Method, entry: registry.Entry, files: FitFiles, fit: grid.Fit, kept: Kept, identity: dict[str, Any]
+) -> LearnedFit:
+    outcome = partial(LearnedFit, shots=fit.shots, seed=fit.seed)
 
     def learn(path: Path) -> None:
-        data = files.data(unit)
+        data = files.data(fit)
         _check_needs(entry, data, files)
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
@@ -75,13 +81,13 @@ def _fit_one(
         store.write_arrays(path, learned.arrays, learned.info | said)
 
     try:
-        key = {**identity, "views": files.views_identity(unit), "shots": unit.shots, "seed": unit.seed}
+        key = {**identity, "views": files.views_identity(fit), "shots": fit.shots, "seed": fit.seed}
         path = kept.get(key, ".safetensors", learn)
     except Skip as skip:
-        return {**record, "status": "skipped", "reason": str(skip)}
+        return outcome(status="skipped", reason=str(skip))
     except Diverged as failure:
-        return {**record, "status": "failed", "reason": str(failure)}
-    return {**record, "file": kept.name(path), "info": store.read_arrays(path)[1]}
+        return outcome(status="failed", reason=str(failure))
+    return outcome(status="ok", reason=None, file=kept.name(path), info=store.read_arrays(path)[1])
 
 
 def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:

@@ -79,7 +79,7 @@ def run_check(options: argparse.Namespace) -> None:
     options.config = options.file or options.config
     experiment = experiment_of(options)
     check_experiment(options.results, experiment)
-    fits = sum(len(grid.units(experiment, method)) for method in grid.methods(experiment))
+    fits = sum(len(grid.fits(experiment, method)) for method in grid.methods(experiment))
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
     rows = grid.count_rows(experiment)
     folder = options.results / experiment.experiment

@@ -21,6 +21,7 @@ from oodgrid.cli.helpers import (
     run_unlock,
     run_verify,
 )
+from oodgrid.cli.kept import run_kept_du, run_kept_gc
 from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, run_score
 
 
@@ -197,9 +198,25 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
     verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
     verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
+    _add_kept(verbs, shared)
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,
           "oodgrid unlock")  # fmt: skip
+
+
+KEPT_EXAMPLE = """\
+oodgrid kept gc            (says what it would remove)
+  oodgrid kept gc --yes      (removes it)"""
+
+
+def _add_kept(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "what finished work takes in results/kept, and removing what nobody uses"
+    parts = verbs.add_parser("kept", help=what, description=what[0].upper() + what[1:] + ".").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    _verb(parts, "du", run_kept_du, "how much there is, by stage and by experiment", shared, "oodgrid kept du")
+    collect = _verb(parts, "gc", run_kept_gc, "remove the work that no result points to", shared, KEPT_EXAMPLE)
+    collect.add_argument("--yes", action="store_true", help="remove it; without, only say what would go")
 
 
 def _verb(

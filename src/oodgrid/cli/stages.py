@@ -30,7 +30,7 @@ def run_encode(options: argparse.Namespace) -> None:
 
 
 def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
-    from oodgrid import store
+    from oodgrid import manifests
     from oodgrid.encode.chunks import Shard
     from oodgrid.encode.images import encode_images
 
@@ -39,7 +39,7 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
     for dataset in datasets.values():
         say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
     if options.manifest:
-        store.write_json(options.manifest, {"shard": options.shard, "datasets": list(datasets)})
+        manifests.write(options.manifest, manifests.Shard(shard=options.shard, datasets=list(datasets)))
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:

@@ -6,7 +6,6 @@ before it runs the job again, cannot reach them. The feature file is a second na
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodgrid import paths, store
+from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.preprocessing import preparer
@@ -24,7 +23,7 @@ from oodgrid.encode.sources import ImageSet
 from oodgrid.encode.sources.image_set import UNKNOWN_STAMP
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
-from oodgrid.services import without
+from oodgrid.kept import JOINED, Kept, link
 
 if TYPE_CHECKING:
     import torch
@@ -103,14 +102,10 @@ class Chunks:
             local: Keep local features too.
             prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
         """
-        import torch
-
         self.provenance, self.loaded, self.images, self.skip, self.local = provenance, loaded, images, skip, local
         self.prepare = prepare or self._preprocess()
-        folder = paths.kept(results, "encode") / digest(provenance)[:32]
-        self.whole = folder / "whole.h5"
-        # Chunks of another device or build would differ in the last bits from the others.
-        self.folder = folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]
+        place = Kept(results, "encode").place(provenance)
+        self.whole, self.folder = place / JOINED, pieces(place, loaded)
 
     def starts(self, shard: Shard) -> list[int]:
         """Return the first rows of the chunks of a shard."""
@@ -196,7 +191,7 @@ class Chunks:
     def _whole_is_current(self) -> bool:
         """Say whether the whole file stands, undamaged, and its sources are as they were."""
         try:
-            store.verify(self.whole)
+            store.check(self.whole)
             found = store.read_sources(self.whole)
         except OodgridError:
             return False
@@ -261,14 +256,8 @@ class Chunks:
             yield values[usable[start : start + len(values)]]
 
 
-def link(kept: Path, path: Path) -> None:
-    """Give a kept file its second name, or a copy where the file system has no hard links.
+def pieces(place: Path, loaded: LoadedBackbone) -> Path:
+    """Return the folder of pieces of one file: those of another device or build would differ in their last bits."""
+    import torch
 
-    Either is newer than what it was asked for from, as Snakemake wants outputs to be.
-    """
-    with store.atomic(path) as beside:
-        beside.unlink()
-        linked = without("hard links", path.parent, lambda: os.link(kept, beside))
-        if not (linked and without("new times", path.parent, lambda: os.utime(beside))):  # of another user's file
-            beside.unlink(missing_ok=True)
-            shutil.copyfile(kept, beside)
+    return place / digest([loaded.device.split(":")[0], torch.__version__])[:16]

@@ -16,12 +16,13 @@ from oodgrid import backbones, paths, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.backbones.tokens import cut_rows, refuse_classes
 from oodgrid.config import Backbone, Dataset, Experiment, LabelList
-from oodgrid.encode.chunks import link
+from oodgrid.encode.chunks import pieces
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.labels import prompts, read_labels
 from oodgrid.encode.sources import class_names
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
+from oodgrid.kept import JOINED, Kept, is_whole, link
 from oodgrid.plan import ENCODE_VERSION
 from oodgrid.texts import CLASSES, TextSource
 
@@ -118,13 +119,9 @@ def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: Sequence[l
 
     It lies in results/kept/encode like a feature file, where a rerun of Snakemake finds it again.
     """
-    import torch
-
-    folder = paths.kept(results, "encode") / digest(about.provenance)[:32]
-    whole, parts = folder / "whole.h5", folder / digest([loaded.device.split(":")[0], torch.__version__])[:16]
-    try:
-        store.verify(whole)
-    except OodgridError:
+    place = Kept(results, "encode").place(about.provenance)
+    whole, parts = place / JOINED, pieces(place, loaded)
+    if not is_whole(whole):
         with tqdm(total=sum(map(len, texts)), desc=f"encode {loaded.name}/{path.stem}", unit="text", delay=5) as bar:
             first = _chunk(parts, loaded, texts[0][:ROWS])
             shape = (len(texts), len(texts[0]), first.shape[1])

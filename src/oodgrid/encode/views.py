@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import backbones, paths, store
+from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
 from oodgrid.encode.chunks import WHOLE, Chunks
@@ -25,6 +25,7 @@ from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw
 from oodgrid.identity import digest
+from oodgrid.kept import Kept
 from oodgrid.plan import views_file
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Parts:
     """Views that earlier runs left, in files of some images each, named by the rows and the content of these."""
 
     def __init__(self, results: Path, about: dict[str, Any], sha256: np.ndarray) -> None:
-        self.about, self.folder, self.sha256 = about, paths.kept(results, "views") / digest(about)[:32], sha256
+        self.about, self.folder, self.sha256 = about, Kept(results, "views").place(about), sha256
         self.read = [part for path in sorted(self.folder.glob("*.h5")) if (part := self._part(path))]
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from oodgrid import grid, paths, store
+from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.intervals import COLUMNS
 from oodgrid.evaluate.score_table import ScoreTable, StreamTable
@@ -52,11 +52,11 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
         curves.append(pl.DataFrame(of_figures, schema=CURVES))
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
     written = paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)
-    store.write_table(written[1], pl.concat(curves))
+    manifests.write_table(written[1], pl.concat(curves), manifests.Curves())
     curves.clear()
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
-    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken), "transductive": transductive}
-    store.write_table(written[0], pl.concat(metrics, rechunk=True), about)
+    about = manifests.Metrics(overlaps=experiment.overlaps(), broken_images=sorted(broken), transductive=transductive)
+    manifests.write_table(written[0], pl.concat(metrics, rechunk=True), about)
     return written
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import polars as pl
 
-from oodgrid import store
+from oodgrid import manifests, store
 from oodgrid.config import IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
@@ -20,6 +20,7 @@ from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
+from oodgrid.manifests import PairMetrics, ScoredFit
 from oodgrid.threads import side_by_side
 
 
@@ -32,7 +33,7 @@ class Measured(NamedTuple):
         accuracy: Of the classification of the ID samples; None where nothing was classified.
     """
 
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, float | None]]
     curves: dict[str, dict[str, Any]]
     accuracy: float | None
 
@@ -51,7 +52,7 @@ class Samples:
     """
 
     table: store.OpenTable
-    about: dict[str, Any]
+    about: ScoredFit
     scores: list[str]
     by: tuple[str, ...]
     reading: Lock
@@ -67,7 +68,7 @@ class Samples:
 
     def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
         """Return some columns of every set; by the value itself where one column tells sets apart."""
-        rows = self.table.read([*self.by, *names], shots=self.about["shots"], seed=self.about["seed"])
+        rows = self.table.read([*self.by, *names], shots=self.about.shots, seed=self.about.seed)
         found = rows.partition_by(*self.by, as_dict=True, include_key=False)
         return {key[0]: samples for key, samples in found.items()} if len(self.by) == 1 else found
 
@@ -105,39 +106,39 @@ class ScoreTable:
         """
         rows: list[dict[str, Any]] = []
         curves: list[dict[str, Any]] = []
-        with store.OpenTable(self.path) as table:
-            self._check(table)
-            fits = table.metadata["units"] if self.scores else []
+        with manifests.open_table(self.path, manifests.ScoreTable) as (table, about):
+            self._check(table, about)
+            fits = about.fits if self.scores else []
             shown = self._shown(fits)
             comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
             for fit in fits:
-                oods = self._oods() if fit["status"] == "ok" else []
+                oods = self._oods() if fit.status == "ok" else []
                 of_sets = {name: next(comparisons) for _, name in oods}
                 for score, base in self.scores.items():
-                    key = self.names | {"shots": fit["shots"], "seed": fit["seed"], "score": score, "base_score": base}
-                    about = self._outcome(fit, score) | {"params": json.dumps(table.metadata["params"][score])}
+                    key = self.names | {"shots": fit.shots, "seed": fit.seed, "score": score, "base_score": base}
+                    outcome = self._outcome(fit, score) | {"params": json.dumps(about.params[score])}
                     for kind, name in self._oods():
                         of_pair = key | {"ood_dataset": name, "ood_kind": kind}
                         found = of_sets.get(name, Measured({}, {}, None))
-                        rows.append(of_pair | about | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
+                        rows.append(of_pair | outcome | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
                         if score in found.curves:
                             curves.append(of_pair | found.curves[score])
-            return rows, curves, table.metadata.get("broken_images", {})
+            return rows, curves, about.broken_images
 
-    def _shown(self, fits: list[dict[str, Any]]) -> dict[str, Any] | None:
+    def _shown(self, fits: list[ScoredFit]) -> ScoredFit | None:
         """Return the fit that figures show: the largest shots that worked, its first seed."""
-        worked = [fit for fit in fits if fit["status"] == "ok"] if self.drawn else []
-        return max(worked, key=lambda fit: fit["shots"], default=None)  # of equals the first
+        worked = [fit for fit in fits if fit.status == "ok"] if self.drawn else []
+        return max(worked, key=lambda fit: fit.shots, default=None)  # of equals the first
 
     def _pairs(
-        self, table: store.OpenTable, fits: list[dict[str, Any]], shown: dict[str, Any] | None
+        self, table: store.OpenTable, fits: list[ScoredFit], shown: ScoredFit | None
     ) -> Iterator[tuple[Samples, str, bool]]:
         """Yield what is to be compared: the samples of a fit, an OOD set, and whether figures show it."""
         reading = Lock()
         for fit in fits:
-            if fit["status"] != "ok":
+            if fit.status != "ok":
                 continue
-            samples = Samples(table, fit, [n for n in self.scores if n not in fit["skipped"]], self.by, reading)
+            samples = Samples(table, fit, [n for n in self.scores if n not in fit.skipped], self.by, reading)
             with reading:
                 labelled = samples.columns(["label", "prediction"])
             self._check_sets(fit, labelled)
@@ -159,10 +160,11 @@ class ScoreTable:
             return found
 
         def compute(path: Path) -> None:
-            store.write_json(path, of_scores(all_metrics))
+            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=of_scores(all_metrics)))
 
-        identity = {"parts": self._parts(samples.about, ood), "scores": samples.scores, "code": self.code}
-        metrics = store.read_json(self.kept.get(identity, ".json", compute))
+        parts = self._parts(samples.about, ood)
+        identity = {"parts": parts, "scores": samples.scores, "code": self.code}
+        metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
         return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
 
     def _oods(self) -> list[tuple[str, str]]:
@@ -172,30 +174,27 @@ class ScoreTable:
         """Return the rows of the ID samples and of those of an OOD set."""
         return sets[self.id_dataset.name], sets[ood]
 
-    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
-        """Return the kept files that hold the scores of a pair of sets."""
-        return [fit["parts"][self.id_dataset.name], fit["parts"][ood]]
+    def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
+        """Return what decides the scores of a pair of sets."""
+        return [fit.parts[self.id_dataset.name], fit.parts[ood]]
 
-    def _outcome(self, fit: dict[str, Any], score: str) -> dict[str, str]:
-        status, reason = fit["status"], fit["reason"]
-        if status == "ok" and score in fit["skipped"]:
-            status, reason = "skipped", fit["skipped"][score]
-        if status == "ok" and fit["shots"] and self.id_dataset.leaky_selection_on_test:
+    def _outcome(self, fit: ScoredFit, score: str) -> dict[str, str | None]:
+        status, reason = fit.status, fit.reason
+        if status == "ok" and score in fit.skipped:
+            status, reason = "skipped", fit.skipped[score]
+        if status == "ok" and fit.shots and self.id_dataset.leaky_selection_on_test:
             leak = "hyper-parameters were chosen on the test set (leaky_selection_on_test)"
             reason = "; ".join(filter(None, (leak, reason)))
         return {"status": status, "reason": reason}
 
-    def _check(self, table: store.OpenTable) -> None:
+    def _check(self, table: store.OpenTable, about: manifests.ScoreTable) -> None:
         """Raise OodgridError where a file is no table of scores, or of others than the config wants."""
-        about = [name for name in ("units", "params") if name not in table.metadata]
         fixed = {"shots", "seed", *self.by, "label", "prediction"}
-        scores = table.metadata.get("params", {})
+        scores = about.params
         columns = sorted((fixed | set(scores)) - set(table.columns)) if scores else []
-        if about or columns:
-            raise OodgridError(
-                f"{self.path} is no table of scores: it lacks {', '.join(about + columns)}. "
-                "Delete it, and the next run makes it again"
-            )
+        if columns:
+            lacking = ", ".join(columns)
+            raise OodgridError(f"{self.path} is no table of scores: it lacks {lacking}. {store.mend(self.path)}")
         if taken := sorted(set(scores) & {*fixed, "dataset", "index", "path"}):
             raise OodgridError(
                 f"{self.path}: a score is called {taken[0]}, as another column of its table is: rename the score"
@@ -203,11 +202,11 @@ class ScoreTable:
         if differing := sorted(set(scores) ^ set(self.scores)):
             raise OodgridError(f"{self.path} and the config differ in the scores {', '.join(differing)}: {ANOTHER}")
 
-    def _check_sets(self, fit: dict[str, Any], sets: dict[Any, pl.DataFrame]) -> None:
+    def _check_sets(self, fit: ScoredFit, sets: dict[Any, pl.DataFrame]) -> None:
         """Raise OodgridError where a fit lacks the samples of a set."""
         wanted = {self.id_dataset.name, *(name for _, name in self._oods())}
         if lacking := sorted(wanted - {name for key in sets for name in np.atleast_1d(key)}):
-            of_fit = f"{fit['shots']} shots and seed {fit['seed']}"
+            of_fit = f"{fit.shots} shots and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
 
 
@@ -223,8 +222,8 @@ class StreamTable(ScoreTable):
     def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         return sets[ood, self.id_dataset.name], sets[ood, ood]
 
-    def _parts(self, fit: dict[str, Any], ood: str) -> list[str]:
-        return [fit["parts"][ood]]
+    def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
+        return [fit.parts[ood]]
 
 
 ANOTHER = "it was made from another config. snakemake --forcerun score makes it again"

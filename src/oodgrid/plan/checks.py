@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from oodgrid import grid, paths, store
+from oodgrid import digests, grid, paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, LabelList
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
@@ -144,7 +144,7 @@ def check_finished(results: Path, experiment: Experiment) -> None:
     for file in (paths.metrics(results, name), paths.curves(results, name), *manifests):
         try:
             if file.exists():
-                store.check_digests(file, missing=False) if file in manifests else store.check(file)
+                digests.check(file, missing=False) if file in manifests else store.check(file)
         except OodgridError as error:
             wrong.append(str(error))
     if wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import yaml
 from oodgrid import paths, store
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart
+from oodgrid.services import without
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class PlannedConfig:
         return cls(paths.planned(results, experiment, _name(text.encode())), text)
 
     def write(self) -> None:
-        """Write the file, unless it is there and whole."""
+        """Write the file, or where it is there and whole set its time: the last one planned is the newest."""
         if not self.path.exists() or self.path.read_bytes() != self.text.encode():
             with store.atomic(self.path) as beside:
                 beside.write_bytes(self.text.encode())
+        else:
+            without("new times", self.path.parent, lambda: os.utime(self.path))
 
 
 def check_planned(path: Path) -> None:

@@ -26,7 +26,7 @@ def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
     method = names.get("method")
     parts = {
         "method": lambda: method if method == ANY else _choice(experiment.method(method)),
-        "units": lambda: [[unit.shots, unit.seed] for unit in grid.units(experiment, method)],
+        "fits": lambda: [[fit.shots, fit.seed] for fit in grid.fits(experiment, method)],
         "sets": lambda: [ood.name for _, ood in dataset.pairs()],
         "scores": lambda: [_choice(score) for score in experiment.scores],
         "encoded": lambda: _encoded_identities(experiment, experiment.backbone(names["backbone"]), dataset),
@@ -80,10 +80,10 @@ def _choice(choice: Choice) -> list[Any]:
 # takes hours; the config's own changes to it are refused (`plan.checks`), and its results are shared by experiments.
 TRIGGERS: dict[str, dict[str, Trigger]] = {
     "encode": {"version": lambda experiment, **names: ENCODE_VERSION},
-    "fit": {"spec": _of("method", "units"), "code": _of_method(registry.fit_code)},
+    "fit": {"spec": _of("method", "fits"), "code": _of_method(registry.fit_code)},
     "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
     "score": {
-        "spec": _of("method", "sets", "units", "scores", "encoded"),
+        "spec": _of("method", "sets", "fits", "scores", "encoded"),
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from oodgrid import grid, paths, plan, store
+from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.report.select import without
@@ -21,26 +21,25 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     Raises:
         OodgridError: metrics.parquet is missing, damaged, or lacks rows that the experiment wants.
     """
-    metrics, metadata = store.read_table(paths.metrics(results, experiment.experiment))
+    metrics, about = manifests.read_table(paths.metrics(results, experiment.experiment), manifests.Metrics)
     check_complete(metrics, experiment)
-    overlaps = {(one, other) for one, other in metadata["overlaps"]}
-    digests = paths.digests(results, experiment.experiment, part)
-    digests.unlink(missing_ok=True)  # written last, it vouches for all files of the part
-    place, transductive = (results, experiment.experiment), metadata.get("transductive", [])
+    overlaps, place = set(about.overlaps), (results, experiment.experiment)
+    manifest = paths.digests(*place, part)
+    manifest.unlink(missing_ok=True)  # written last, it vouches for all files of the part
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        write_tables(metrics, *place, overlaps, transductive)
+        write_tables(metrics, *place, overlaps, about.transductive)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
-        metrics = without(metrics, transductive)
-        write_figures(metrics, store.read_table(paths.curves(*place))[0], *place, overlaps)
+        metrics = without(metrics, about.transductive)
+        write_figures(metrics, manifests.read_table(paths.curves(*place), manifests.Curves)[0], *place, overlaps)
     else:
         from oodgrid.report.page import write_page
 
-        write_page(metrics, *place, overlaps, metadata.get("broken_images", []), transductive)
-    store.write_digests(digests, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
+        write_page(metrics, *place, overlaps, about.broken_images, about.transductive)
+    digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
 

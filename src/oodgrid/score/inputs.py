@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oodgrid import paths, store, texts
+from oodgrid import grid, manifests, paths, store, texts
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
-from oodgrid.grid import units
+from oodgrid.manifests import Applied, AppliedFit
 from oodgrid.score.contract import Bank, Head, Labels, normalise
 from oodgrid.score.sharing import frozen
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
 LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
-
-
-@dataclass(frozen=True)
-class UnitFiles:
-    """One fit, as its files say it.
-
-    Attributes:
-        shots, seed, status, reason: As in metrics.parquet.
-        classifier: File with prototypes and bias; None for `any`.
-        leaves: What apply left of every set: "prototypes" (nothing more), "features" or "logits".
-        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
-        sets: Files with changed features or logits, by dataset.
-        bank: File with the changed shots; None where features are as cached.
-        val: File with changed features or logits of the validation images, likewise.
-    """
-
-    shots: int
-    seed: int
-    status: str
-    reason: str | None = None
-    classifier: str | None = None
-    leaves: str = "prototypes"
-    text_cosines: bool = False
-    sets: dict[str, str] = field(default_factory=dict)
-    bank: str | None = None
-    val: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,15 +46,16 @@ class Samples:
     file: Path
 
 
-class UnitInputs:
+class FitInputs:
     """One fit with everything that its scores may ask for; what all sets share is made once.
 
     Attributes:
-        files: What apply left.
+        fit: What apply left of it.
+        leaves: What that is.
     """
 
-    def __init__(self, results: Path, files: UnitFiles, few_shot: FewShot, texts: Texts) -> None:
-        self.results, self.files, self.few_shot, self.texts = results, files, few_shot, texts
+    def __init__(self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts) -> None:
+        self.results, self.fit, self.leaves, self.few_shot, self.texts = results, fit, leaves, few_shot, texts
         self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -121,13 +96,13 @@ class UnitInputs:
 
     def _left_of(self, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features as the method leaves them, shape (N, D), and logits where those are what it leaves."""
-        left = self._left(self.files.sets.get(samples.name))
+        left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")
 
     def _given(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
     ) -> dict[str, Any]:
-        given: dict[str, Any] = {"features": normalise(features), "text_cosines": self.files.text_cosines}
+        given: dict[str, Any] = {"features": normalise(features), "text_cosines": self.fit.text_cosines}
         width = given["features"].shape[1]
         if logits is not None:
             given["logits"] = logits.astype(np.float64)
@@ -157,15 +132,15 @@ class UnitInputs:
 
     def _local_shape(self, samples: Samples) -> tuple[int, ...] | None:
         found = store.array_shapes(samples.file).get("local_features")
-        return found[0] if found and self.files.leaves == "prototypes" else None
+        return found[0] if found and self.leaves == "prototypes" else None
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
-        return self._left(self.files.classifier)
+        return self._left(self.fit.classifier)
 
     @cached_property
     def _head(self) -> Head | None:
-        if "prototypes" not in self._classifier or self.files.leaves == "logits":
+        if "prototypes" not in self._classifier or self.leaves == "logits":
             return None
         weights = self._classifier["prototypes"].astype(np.float64)
         bias = self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64)
@@ -180,7 +155,7 @@ class UnitInputs:
     def _samples(self) -> dict[str, Bank]:
         """The shots and the validation images, as far as there are any."""
         try:
-            drawn = self.few_shot.draw(self.files.shots, self.files.seed)
+            drawn = self.few_shot.draw(self.fit.shots, self.fit.seed)
         except NoDraw as none:
             self._no_draw = str(none)
             return {}
@@ -190,7 +165,7 @@ class UnitInputs:
     def _train(self) -> Bank | None:
         """Every training sample that has a class, where the method leaves features as they are."""
         train = self.few_shot.whole_train()
-        if not len(train) or self.files.leaves == "features":
+        if not len(train) or self.leaves == "features":
             return None
         counts = np.unique(train.labels, return_counts=True)[1]
         return Bank(frozen(normalise(train.features)), train.labels, int(counts.min()), head=self._head)
@@ -201,15 +176,15 @@ class UnitInputs:
         Raises:
             OodgridError: What it left is of other samples.
         """
-        left = self._left(getattr(self.files, need))
+        left = self._left(getattr(self.fit, need))
         if not np.array_equal(left.get("labels", rows.labels), rows.labels):
             raise OodgridError(
-                f"{getattr(self.files, need)} is not of the {need} that {self.files.shots} shots and seed "
-                f"{self.files.seed} of {self.few_shot.dataset.name} draw: run oodgrid adapt apply again"
+                f"{getattr(self.fit, need)} is not of the {need} that {self.fit.shots} shots and seed "
+                f"{self.fit.seed} of {self.few_shot.dataset.name} draw: run oodgrid adapt apply again"
             )
         features = frozen(normalise(left.get("features", rows.features)))
         logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
-        return Bank(features, rows.labels, self.files.shots, logits, self._head)
+        return Bank(features, rows.labels, self.fit.shots, logits, self._head)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
@@ -223,21 +198,19 @@ class UnitInputs:
             )
 
 
-def read_units(
+def read_fits(
     results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str, draws: bool = True
-) -> tuple[list[UnitFiles], FewShot]:
-    """Return every fit of one method, and the reader of its shots and validation images.
+) -> tuple[Applied, FewShot]:
+    """Return what apply left of every fit of one method, and the reader of its shots and validation images.
 
     A fit of `any` whose shots cannot be drawn is skipped as a whole if all scores need `draws` of shots.
     """
     few_shot = FewShot(results, backbone, experiment.id_dataset(id_dataset))
-    if method == ANY:
-        grid = units(experiment, ANY)
-        if not draws:
-            return [UnitFiles(unit.shots, unit.seed, "ok") for unit in grid], few_shot
-        return [_any(few_shot, unit.shots, unit.seed, experiment.seeds) for unit in grid], few_shot
-    manifest = store.read_json(paths.applied(results, experiment.experiment, backbone, id_dataset, method))
-    return [UnitFiles(**unit, leaves=manifest["leaves"]) for unit in manifest["units"]], few_shot
+    if method != ANY:
+        path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
+        return manifests.read(path, Applied), few_shot
+    found = [_any(few_shot if draws else None, fit, experiment.seeds) for fit in grid.fits(experiment, ANY)]
+    return Applied(method=ANY, leaves="prototypes", fits=found), few_shot
 
 
 def read_texts(
@@ -287,9 +260,13 @@ def of_label_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[
     return Labels(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
 
 
-def _any(few_shot: FewShot, shots: int, seed: int, seeds: list[int]) -> UnitFiles:
+def _any(few_shot: FewShot | None, fit: grid.Fit, seeds: list[int]) -> AppliedFit:
+    """Return a fit of `any`, without a reader one whose shots no score asks for."""
+    outcome = partial(AppliedFit, shots=fit.shots, seed=fit.seed)
+    if few_shot is None:
+        return outcome(status="ok", reason=None)
     try:
-        few_shot.draw(shots, seed)
+        few_shot.draw(fit.shots, fit.seed)
     except NoDraw as none:
-        return UnitFiles(shots, seed, "skipped", str(none))
-    return UnitFiles(shots, seed, "ok", "; ".join(few_shot.remarks(shots, seeds)) or None)
+        return outcome(status="skipped", reason=str(none))
+    return outcome(status="ok", reason="; ".join(few_shot.remarks(fit.shots, seeds)) or None)

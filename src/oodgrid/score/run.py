@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from oodgrid import grid, paths, registry, store
+from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.config import Choice, Experiment, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
-from oodgrid.kept import Kept
+from oodgrid.identity import digest
 from oodgrid.labels import plain_name
+from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, needed, needs_of
-from oodgrid.score.inputs import Samples, Texts, UnitFiles, UnitInputs, read_texts, read_units
+from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
+from oodgrid.score.kept_tables import KeptTables
 from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
@@ -48,17 +51,19 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
     check_plugins(choices.values())
     draws = all("bank" in needs_of(choice) for choice in choices.values())
-    units, few_shot = read_units(results, experiment, backbone, id_dataset, method, draws)
+    applied, few_shot = read_fits(results, experiment, backbone, id_dataset, method, draws)
     few_shot.check_labels(sets[id_dataset].features.labels, "test")
     lists = [labels.name for labels in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
-    job = _Job(results, sets, few_shot, texts, choices)
+    job = _Job(
+        results, sets, applied.leaves, few_shot, texts, choices, KeptTables(results, backbone, id_dataset, method)
+    )
     title = f"score {method} on {id_dataset} ({backbone})"
-    records = [job.run(unit) for unit in tqdm(units, desc=title, unit="fit", delay=5)]
+    fits = [job.run(fit) for fit in tqdm(applied.fits, desc=title, unit="fit", delay=5)]
     place = (results, experiment.experiment, backbone, id_dataset, method)
     if grid.has_streams(experiment):
-        job.write(records, True, paths.streams(*place))
-    return job.write(records, False, paths.scores(*place))
+        job.write([of_streams for _, of_streams in fits], True, paths.streams(*place))
+    return job.write([of_samples for of_samples, _ in fits], False, paths.scores(*place))
 
 
 @dataclass
@@ -67,80 +72,81 @@ class _Job:
 
     results: Path
     sets: dict[str, Samples]
+    leaves: str
     few_shot: FewShot
     texts: Texts
     choices: dict[str, Choice]
+    kept: KeptTables
 
     def __post_init__(self) -> None:
-        self.kept = Kept(self.results, "score")
         self.code = sorted({registry.score_code(choice.name) for choice in self.choices.values()})
         self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
         self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
 
-    def run(self, unit: UnitFiles) -> dict[str, Any]:
-        """Return the record of one fit, scoring the sets and streams that are not there yet."""
-        record = {"shots": unit.shots, "seed": unit.seed, "status": unit.status, "reason": unit.reason}
-        if unit.status != "ok":
-            return record
-        whole = UnitInputs(self.results, unit, self.few_shot, self.texts)
+    def run(self, fit: AppliedFit) -> tuple[ScoredFit, ScoredFit]:
+        """Return what both tables say of one fit, scoring the sets and streams that are not there yet."""
+        outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
+        if fit.status != "ok":
+            return outcome(), outcome()
+        whole = FitInputs(self.results, fit, self.leaves, self.few_shot, self.texts)
         own, *oods = self.sets
         parts = {
-            name: self._part(unit, [name], self.of_samples, lambda path, n=name: self._score(whole, n, path))
+            name: self._part(fit, [name], self.of_samples, lambda path, n=name: self._score(whole, n, path))
             for name in self.sets
         }
         streams = {
             ood: self._part(
-                unit, [own, ood], self.of_streams, lambda path, n=ood: self._score_stream(whole, own, n, path)
+                fit, [own, ood], self.of_streams, lambda path, n=ood: self._score_stream(whole, own, n, path)
             )
             for ood in (oods if self.of_streams else ())
         }
-        return {**record, "parts": parts, "streams": streams}
+        return outcome(parts=parts), outcome(parts=streams)
 
-    def write(self, records: list[dict[str, Any]], transductive: bool, path: Path) -> Path:
+    def write(self, fits: list[ScoredFit], transductive: bool, path: Path) -> Path:
         """Write one table from the parts: of the scores that look at each sample alone, or of the transductive ones."""
-        which = "streams" if transductive else "parts"
-        fits, tables = [], []
-        for record in records:
-            fit = {key: value for key, value in record.items() if key not in ("parts", "streams")}
-            if record["status"] == "ok":
-                fit |= {"parts": record[which], "skipped": {}}
-                for name, part in record[which].items():
-                    table, about = store.read_table(self.results / part)
-                    fit["skipped"] |= about["skipped"]
-                    tables.append(_keyed(table, record, name, transductive))
-            fits.append(fit)
+        said, tables = [], []
+        for fit in fits:
+            skipped: dict[str, dict[str, str]] = {}
+            for name, part in fit.parts.items():
+                table, skipped[name] = self.kept.read(part)
+                tables.append(_keyed(table, fit, name, transductive))
+            in_some = {score: reason for reasons in skipped.values() for score, reason in reasons.items()}
+            skipped_in = {name: reasons for name, reasons in skipped.items() if reasons}
+            said.append(fit.model_copy(update={"skipped": in_some, "skipped_in": skipped_in}))
         choices = self.of_streams if transductive else self.of_samples
         places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
         params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
         broken = {n: len(skipped) for n, s in self.sets.items() if (skipped := s.features.provenance.get("skipped"))}
-        about = {"units": fits, "params": params, "broken_images": broken}
-        store.write_table(path, pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about)
+        about = ScoreTable(fits=said, params=params, broken_images=broken)
+        self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
         return path
 
-    def _part(self, unit: UnitFiles, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
-        """Return the kept file with some scores of some sets, made where it is not there yet."""
-        left = [unit.classifier, unit.bank, unit.val, *(unit.sets.get(name) for name in names)]
+    def _part(self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
+        """Return by what name some scores of some sets are kept, having made them where they are not there yet."""
+        left = [fit.classifier, fit.bank, fit.val, *(fit.sets.get(name) for name in names)]
         identity = {
-            "unit": [unit.shots, unit.seed, *left],
+            "fit": [fit.shots, fit.seed, *left],
             "features": [self.sets[name].features.digest for name in names],
-            "labelled": self.few_shot.digests if unit.shots or "train" in needed(self.choices.values()) else None,
+            "labelled": self.few_shot.digests if fit.shots or "train" in needed(self.choices.values()) else None,
             "texts": self.texts.digests,
             "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
             "code": self.code,
         }
-        return self.kept.name(self.kept.get(identity, ".parquet", make))
+        key = digest(identity)
+        self.kept.make(key, make)
+        return key
 
-    def _score(self, unit: UnitInputs, name: str, path: Path) -> None:
+    def _score(self, fit: FitInputs, name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
-        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
+        columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
         predictions: list[np.ndarray] = []
         for local in (False, True):
             those = [column for column in columns.values() if ("local_logits" in column.needs) == local]
             if local and not those:
                 break
-            blocks = unit.blocks(self.sets[name], {need for column in those for need in column.needs})
+            blocks = fit.blocks(self.sets[name], {need for column in those for need in column.needs})
             for values, predicted in on_threads(lambda block, those=those: _of_block(those, block), blocks):
                 for column, found in zip(those, values, strict=True):
                     column.add(found)
@@ -149,14 +155,14 @@ class _Job:
         table = _samples(self.sets[name].features, np.concatenate(predictions) if predictions else None)
         _write_part(path, table, columns)
 
-    def _score_stream(self, unit: UnitInputs, own: str, ood: str, path: Path) -> None:
+    def _score_stream(self, fit: FitInputs, own: str, ood: str, path: Path) -> None:
         """Score ID and OOD samples in one stream, once for every order in which some score wants them."""
-        columns = {n: Column(c, unit.lacking, self.texts.lists) for n, c in self.of_streams.items()}
+        columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_streams.items()}
         parts = [self.sets[own], self.sets[ood]]
         table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
         for order, names in _orders(self.of_streams).items():
             stream = np.random.default_rng(order).permutation(len(table))
-            given = unit.stream(parts, stream, {need for name in names for need in columns[name].needs})
+            given = fit.stream(parts, stream, {need for name in names for need in columns[name].needs})
             place = np.argsort(stream)
             for name in names:
                 values = columns[name].of(given)
@@ -192,16 +198,13 @@ def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.Data
 def _write_part(path: Path, table: pl.DataFrame, columns: dict[str, Column]) -> None:
     table = table.with_columns(pl.lit(None, pl.Float64).alias(n) for n, c in columns.items() if c.skipped)
     values = {name: column.values() for name, column in columns.items() if not column.skipped}
-    store.write_table(
-        path,
-        table.with_columns(**values),
-        {"skipped": {name: column.skipped for name, column in columns.items() if column.skipped}},
-    )
+    skipped = {name: column.skipped for name, column in columns.items() if column.skipped}
+    manifests.write_table(path, table.with_columns(**values), ScorePart(skipped=skipped))
 
 
-def _keyed(table: pl.DataFrame, record: dict[str, Any], name: str, transductive: bool) -> pl.DataFrame:
+def _keyed(table: pl.DataFrame, fit: ScoredFit, name: str, transductive: bool) -> pl.DataFrame:
     """Return the samples of a part, with the columns that tell it from others."""
-    keys = {"shots": record["shots"], "seed": record["seed"], ("ood_dataset" if transductive else "dataset"): name}
+    keys = {"shots": fit.shots, "seed": fit.seed, ("ood_dataset" if transductive else "dataset"): name}
     types = {**KEYS, "ood_dataset": pl.String}
     return table.with_columns(pl.lit(value, dtype=types[key]).alias(key) for key, value in keys.items())
 

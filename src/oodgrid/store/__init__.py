@@ -6,7 +6,6 @@ Without its seal a file is refused. Tables of other people are read by `frames`.
 """
 
 from oodgrid.store import frames
-from oodgrid.store.digests import DIGESTS, check_digests, write_digests
 from oodgrid.store.features import (
     Features,
     Sources,
@@ -25,16 +24,16 @@ from oodgrid.store.features import (
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, check, existing, no_memory, opened, read_bytes, run_record
+from oodgrid.store.files import SEAL, UNSEALED, atomic, existing, mend, no_memory, opened, read_bytes, run_record
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import read_local_features, read_local_rows
-from oodgrid.store.seal import check as verify
-from oodgrid.store.seal import checksum
+from oodgrid.store.seal import USER_BLOCK, check, checksum
 from oodgrid.store.tables import (
     OpenTable,
     check_ours,
     read_arrays,
     read_json,
+    read_metadata,
     read_table,
     write_arrays,
     write_json,
@@ -42,10 +41,10 @@ from oodgrid.store.tables import (
 )
 
 __all__ = [
-    "DIGESTS",
     "FORMAT",
     "SEAL",
     "UNSEALED",
+    "USER_BLOCK",
     "Blocks",
     "Features",
     "OpenTable",
@@ -55,12 +54,12 @@ __all__ = [
     "array_shapes",
     "atomic",
     "check",
-    "check_digests",
     "check_finite",
     "check_ours",
     "checksum",
     "existing",
     "frames",
+    "mend",
     "no_memory",
     "opened",
     "read_arrays",
@@ -71,15 +70,14 @@ __all__ = [
     "read_labels",
     "read_local_features",
     "read_local_rows",
+    "read_metadata",
     "read_provenance",
     "read_sources",
     "read_table",
     "read_texts",
     "read_views",
     "run_record",
-    "verify",
     "write_arrays",
-    "write_digests",
     "write_features",
     "write_json",
     "write_table",

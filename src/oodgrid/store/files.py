@@ -107,15 +107,6 @@ def seal(path: Path) -> None:
         file.write(whole)
 
 
-def check(path: Path) -> None:
-    """Compare a file with its seal.
-
-    Raises:
-        OodgridError: It is missing, without a seal, or not as sealed.
-    """
-    open_sealed(path).close()
-
-
 def read_sealed(path: Path) -> bytes:
     """Return the bytes of a file that are as sealed, before a library parses them: some hang or abort on damage.
 
@@ -276,7 +267,12 @@ def _umask() -> int:
 def damaged(path: Path, why: str) -> OodgridError:
     """Return the error that names a damaged file and the mend."""
     said = " ".join(why.split())[:200]
-    return OodgridError(f"{path} is damaged: {said}. {_remake(path) or 'Delete it, and the next run makes it again'}")
+    return OodgridError(f"{path} is damaged: {said}. {mend(path)}")
+
+
+def mend(path: Path) -> str:
+    """Return what a person must do to have a file made again that cannot be used."""
+    return _remake(path) or "Delete it, and the next run makes it again"
 
 
 def unsealed(path: Path) -> OodgridError:

@@ -14,7 +14,7 @@ import xxhash
 
 from oodgrid.errors import OodgridError
 from oodgrid.store.files import READ, UNREADABLE, atomic, damaged, no_memory, opened, run_record
-from oodgrid.store.seal import USER_BLOCK, check, check_rest, checksum, read_seal, write_seal
+from oodgrid.store.seal import USER_BLOCK, check_hdf5, check_rest, checksum, read_seal, write_seal
 
 if TYPE_CHECKING:
     import h5py  # imported where a file is opened: most verbs read tables and manifests alone
@@ -98,7 +98,7 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
             file.attrs["complete"] = True
             places = {name: _place(file[name]) for name in arrays}
         write_seal(beside, places, checksums)
-        check(beside)  # HDF5 does not report every failed write
+        check_hdf5(beside)  # HDF5 does not report every failed write
 
 
 def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:

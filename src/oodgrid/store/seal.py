@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import xxhash
 
-from oodgrid.store.files import UNREADABLE, add_range, damaged, opened, unsealed
+from oodgrid.store.files import UNREADABLE, add_range, damaged, open_sealed, opened, unsealed
 
 USER_BLOCK = 4096
 SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
@@ -31,10 +31,22 @@ class Seal:
 
 
 def check(path: Path) -> None:
-    """Compare every byte of a file with its seal.
+    """Compare every byte of a file of results with its seal.
 
     Raises:
-        OodgridError: It is missing, without a seal or damaged, naming the array that was hit.
+        OodgridError: It is missing, without a seal or damaged; of an HDF5 file the line names the array that was hit.
+    """
+    if path.suffix == ".h5":
+        check_hdf5(path)
+    else:
+        open_sealed(path).close()
+
+
+def check_hdf5(path: Path) -> None:
+    """Compare every byte of an HDF5 file, whatever its name, with its seal.
+
+    Raises:
+        OodgridError: As of `check`.
     """
     with opened(path) as raw:
         seal = read_seal(path, raw)

@@ -134,6 +134,16 @@ class OpenTable:
         self.close()
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a table, checking all of it and decoding no row.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    with OpenTable(path) as table:
+        return table.metadata
+
+
 def check_ours(path: Path) -> None:
     """Compare a Parquet file with its seal if it is one of ours, by its seal or its metadata; anybody else's is passed.
 

@@ -25,11 +25,12 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from oodgrid import store
+from oodgrid import manifests
 from oodgrid.encode.labels import free_of, secrets
 from oodgrid.encode.labels.tables import LabelTable
 from oodgrid.errors import OodgridError
 from oodgrid.kept import Kept
+from oodgrid.manifests import Answer
 
 PER_QUESTION = 50
 COUNTS = {"far": 500, "near": 3, "fine_grained": 500}  # EOE's: of all, of every class, of all
@@ -95,9 +96,9 @@ class Endpoint:
         question = {"endpoint": self.url, "model": self.model, "messages": list(messages), "temperature": 0}
         kept = Kept(self.results, "labels")
         path = kept.get(
-            question, ".json", lambda path: store.write_json(path, {**question, "answer": self._ask(question)})
+            question, ".json", lambda path: manifests.write(path, Answer(**question, answer=self._ask(question)))
         )
-        return self._checked(store.read_json(path)["answer"])
+        return self._checked(manifests.read(path, Answer).answer)
 
     def _ask(self, question: dict[str, Any]) -> str:
         body = {name: question[name] for name in ("model", "messages", "temperature")}

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,32 @@ from oodgrid.config import HuggingFace, Torchvision, expand
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value
 from oodgrid.encode.sources.reading import read_image
 from oodgrid.errors import OodgridError, unknown
+
+_REFUSED: ContextVar[str | None] = ContextVar("refused", default=None)
+
+
+@contextmanager
+def unpickling_refused(why: str) -> Iterator[None]:
+    """Refuse whatever a library unpickles meanwhile: Python says it of every name that a pickle wants to call.
+
+    Raises:
+        OodgridError: `why`, where the library lets it through.
+    """
+    _listen()
+    token = _REFUSED.set(why)
+    try:
+        yield
+    finally:
+        _REFUSED.reset(token)
+
+
+@cache
+def _listen() -> None:
+    def heard(event: str, _: tuple[Any, ...]) -> None:
+        if event == "pickle.find_class" and (why := _REFUSED.get()):
+            raise OodgridError(why)
+
+    sys.addaudithook(heard)
 
 
 def torchvision(source: Torchvision, split: str) -> ImageSet:
@@ -30,16 +60,18 @@ def torchvision(source: Torchvision, split: str) -> ImageSet:
     if source.dataset not in datasets.__all__:
         raise unknown("torchvision dataset", source.dataset, datasets.__all__)
     made = getattr(datasets, source.dataset)
-    if "pickle" in inspect.getsource(sys.modules[made.__module__]):
-        raise OodgridError(
-            f"torchvision unpickles the files of {source.dataset}, which can run code: use folder, numpy or hf instead"
-        )
     root = expand(source.root)
     arguments = {**_split_arguments(made, split), **(source.arguments.get(split) or {})}
     if "download" in inspect.signature(made).parameters:
         arguments["download"] = source.download
+    refused = (
+        f"torchvision unpickles the files of {source.dataset}, which can run code: use folder, numpy or hf instead"
+    )
     try:
-        found = made(str(root), **arguments)
+        with unpickling_refused(refused):
+            found = made(str(root), **arguments)
+    except OodgridError:
+        raise
     except Exception as error:  # each dataset fails in its own way
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OodgridError(
@@ -53,7 +85,10 @@ def torchvision(source: Torchvision, split: str) -> ImageSet:
 
     def read(row: int) -> np.ndarray:
         try:
-            return np.asarray(found[row][0].convert("RGB"))
+            with unpickling_refused(refused):
+                return np.asarray(found[row][0].convert("RGB"))
+        except OodgridError:
+            raise
         except Exception as error:  # files are opened and decoded only here, and fail in as many ways
             raise OodgridError(f"{root}: {paths[row]} is a broken image ({error}): replace or remove it") from error
 

@@ -10,35 +10,34 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from oodgrid import manifests
 from oodgrid.errors import OodgridError
 from oodgrid.paths import DIGESTS
-from oodgrid.store.tables import read_json, write_json
 
 MOST_NAMED = 12  # damaged files in one line
 
 
-def write_digests(manifest: Path, files: Iterable[Path], sources: Iterable[Path]) -> None:
+def write(manifest: Path, files: Iterable[Path], sources: Iterable[Path]) -> None:
     """Write down what files are, and what those are from which they were made; all lie below the manifest's folder."""
-    digests = {
-        what: {path.relative_to(manifest.parent).as_posix(): _sha256(path) for path in paths}
-        for what, paths in (("files", files), ("sources", sources))
-    }
-    write_json(manifest, digests)
+    found = [
+        {path.relative_to(manifest.parent).as_posix(): _sha256(path) for path in paths} for paths in (files, sources)
+    ]
+    manifests.write(manifest, manifests.Digests(files=found[0], sources=found[1]))
 
 
-def check_digests(manifest: Path, missing: bool = True) -> int:
+def check(manifest: Path, missing: bool = True) -> int:
     """Compare files with their manifest, and return how many there are.
 
     Args:
-        manifest: What `write_digests` left.
+        manifest: What `write` left.
         missing: Whether a file that is not there is an error, too; Snakemake itself makes it again.
 
     Raises:
         OodgridError: A file is not as it was written, or was made from another source which is no newer, so that
             Snakemake takes no notice; the message names them all, and what to do.
     """
-    said, root = read_json(manifest), manifest.parent
-    changed = [path for path, digest in said["files"].items() if _differs(root / path, digest, missing)]
+    said, root = manifests.read(manifest, manifests.Digests), manifest.parent
+    changed = [path for path, digest in said.files.items() if _differs(root / path, digest, missing)]
     if changed:
         named = ", ".join(str(root / path) for path in changed[:MOST_NAMED])
         more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
@@ -47,7 +46,7 @@ def check_digests(manifest: Path, missing: bool = True) -> int:
             f"{named}{more} {'is' if one else 'are'} not as {'it was' if one else 'they were'} written. "
             f"Delete {'it' if one else 'them'}, and the next run makes {'it' if one else 'them'} again"
         )
-    for path, digest in said["sources"].items():
+    for path, digest in said.sources.items():
         source = root / path
         known = source.exists() and source.stat().st_mtime <= manifest.stat().st_mtime
         if known and _differs(source, digest, missing=False):
@@ -55,7 +54,7 @@ def check_digests(manifest: Path, missing: bool = True) -> int:
                 f"{manifest.name.removesuffix(DIGESTS)} of {root} were made from another {path}, which has an older "
                 f"time. Delete {manifest}, and the next run makes them again"
             )
-    return len(said["files"])
+    return len(said.files)
 
 
 def _differs(path: Path, digest: str, missing: bool) -> bool:

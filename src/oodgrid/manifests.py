@@ -1,0 +1,300 @@
+"""What manifests say: the one place that knows their fields, and that reads and writes them.
+
+A manifest is a JSON file, the metadata of a table, or a small record that is kept. In all of them one method at one
+number of shots and seed is a fit, and `fits` lists them in the order of the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from oodgrid import paths, store
+from oodgrid.errors import OodgridError, printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+VERSION = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
+MOST_NAMED = 3  # mistakes of one manifest in a line
+
+KeptName = Annotated[str, Field(pattern=rf"^{paths.KEPT}(/[^/.][^/]*)+$")]  # below the results folder, which may move
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Fit(_Fields):
+    """One method at one number of shots and seed, and how it went.
+
+    Attributes:
+        shots, seed: Both 0 for methods without shots.
+        status, reason: As in metrics.parquet.
+    """
+
+    shots: Count
+    seed: int
+    status: Literal["ok", "skipped", "failed"]
+    reason: str | None
+
+
+class LearnedFit(_Fit):
+    """What `adapt fit` left of one fit.
+
+    Attributes:
+        file: With what was learned; None where nothing was.
+        info: For people: chosen hyper-parameters, losses, remarks.
+    """
+
+    file: KeptName | None = None
+    info: dict[str, Any] = {}
+
+
+class AppliedFit(_Fit):
+    """What `adapt apply` left of one fit; without any file, as of `any`, features are as cached.
+
+    Attributes:
+        classifier: File with prototypes and bias.
+        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+        sets: Files with changed features or logits, by dataset.
+        bank: File with the changed shots.
+        val: File with changed features or logits of the validation images.
+    """
+
+    classifier: KeptName | None = None
+    text_cosines: bool = False
+    sets: dict[str, KeptName] = {}
+    bank: KeptName | None = None
+    val: KeptName | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """The kept files that it names."""
+        return [name for name in (self.classifier, self.bank, self.val, *self.sets.values()) if name is not None]
+
+
+class ScoredFit(_Fit):
+    """One fit in a table of scores.
+
+    Attributes:
+        parts: By the name of each set, or of the OOD set of each stream, what decides its scores, as a digest.
+        skipped: The reasons of scores that were skipped on some set, by score.
+        skipped_in: The same by set and score.
+    """
+
+    parts: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    skipped_in: dict[str, dict[str, str]] = {}
+
+
+class Manifest(_Fields):
+    """What all manifests share.
+
+    Attributes:
+        version: Of their fields.
+    """
+
+    what: ClassVar[str] = "manifest"
+    version: Literal[2] = VERSION
+
+
+class Shard(Manifest):
+    """One shard of some datasets is encoded."""
+
+    what = "manifest of a shard"
+    shard: str
+    datasets: list[str]
+
+
+class Fitted(Manifest):
+    """fit.json: what a method learned, fit by fit."""
+
+    what = "manifest of fits"
+    method: str
+    params: dict[str, Any]
+    fits: list[LearnedFit]
+
+
+class Applied(Manifest):
+    """apply.json: what a method makes of every set, fit by fit.
+
+    Attributes:
+        leaves: Whether that is prototypes (nothing more), changed features or logits.
+    """
+
+    what = "manifest of applied fits"
+    method: str
+    leaves: Literal["prototypes", "features", "logits"]
+    fits: list[AppliedFit]
+
+
+class ScorePart(Manifest):
+    """A kept part of a table of scores: one fit on one set or one stream."""
+
+    what = "part of a table of scores"
+    skipped: dict[str, str]
+
+
+class ScoreTable(Manifest):
+    """A table of scores: one method of one (backbone, ID set), with all its fits.
+
+    Attributes:
+        params: The parameters of every score, defaults too, by its label.
+        broken_images: How many a set lacks.
+    """
+
+    what = "table of scores"
+    fits: list[ScoredFit]
+    params: dict[str, dict[str, Any]]
+    broken_images: dict[str, Count] = {}
+
+    @property
+    def parts(self) -> set[str]:
+        """The parts of all fits."""
+        return {part for fit in self.fits for part in fit.parts.values()}
+
+
+class PairMetrics(Manifest):
+    """The kept metrics of one fit on one pair of sets.
+
+    Attributes:
+        parts: Of what scores; names as in `ScoredFit`.
+        code: The fingerprint of the code that computed them.
+        metrics: Numbers by score and column.
+    """
+
+    what = "record of metrics"
+    parts: list[str]
+    code: str
+    metrics: dict[str, dict[str, float | None]]
+
+
+class Metrics(Manifest):
+    """What metrics.parquet says beside its rows.
+
+    Attributes:
+        overlaps: Pairs of an ID and an OOD set with classes in common.
+        broken_images: Backbone, set, and how many images it lacks.
+        transductive: Labels of the scores whose values depend on other samples.
+    """
+
+    what = "table of metrics"
+    overlaps: list[Annotated[tuple[str, str], Strict(False)]]
+    broken_images: list[Annotated[tuple[str, str, Count], Strict(False)]] = []
+    transductive: list[str] = []
+
+
+class Curves(Manifest):
+    """curves.parquet says nothing beside its rows."""
+
+    what = "table of curves"
+
+
+class Digests(Manifest):
+    """The SHA-256 of every file of one part of the report, and of those from which it was made."""
+
+    what = "manifest of a report"
+    files: dict[str, str]
+    sources: dict[str, str]
+
+
+class Answer(Manifest):
+    """What a language model answered to one conversation."""
+
+    what = "answer of a language model"
+    endpoint: str
+    model: str
+    messages: list[dict[str, str]]
+    temperature: int
+    answer: str
+
+
+M = TypeVar("M", bound=Manifest)
+
+
+def write(path: Path, manifest: Manifest) -> None:
+    """Write a manifest as JSON."""
+    store.write_json(path, _dumped(manifest))
+
+
+def read(path: Path, model: type[M]) -> M:
+    """Return a manifest: of a JSON file, or of a table, whose rows are not read.
+
+    Raises:
+        OodgridError: The file is missing or damaged, or says something else than `model`, naming the fields.
+    """
+    return checked(path, store.read_metadata(path) if path.suffix == ".parquet" else store.read_json(path), model)
+
+
+def write_table(path: Path, table: pl.DataFrame, manifest: Manifest) -> None:
+    """Write a table with what is to be said of it."""
+    store.write_table(path, table, _dumped(manifest))
+
+
+def read_table(path: Path, model: type[M]) -> tuple[pl.DataFrame, M]:
+    """Return a table and what it says of itself.
+
+    Raises:
+        OodgridError: As of `read`.
+    """
+    table, found = store.read_table(path)
+    return table, checked(path, found, model)
+
+
+@contextmanager
+def open_table(path: Path, model: type[M]) -> Iterator[tuple[store.OpenTable, M]]:
+    """Yield a table of which parts are to be read, and what it says of itself.
+
+    Raises:
+        OodgridError: As of `read`.
+    """
+    with store.OpenTable(path) as table:
+        yield table, checked(path, table.metadata, model)
+
+
+def checked(path: Path, found: dict[str, Any], model: type[M]) -> M:
+    """Return what was found in a file as a manifest.
+
+    Raises:
+        OodgridError: It is none, or of a later version; the line names the file, the fields and the mend.
+    """
+    try:
+        return model.model_validate(_brought_up(found))
+    except ValidationError as error:
+        why = _described(error)
+    if isinstance(version := found.get("version"), int) and version > VERSION:
+        why = f"it is of version {version}, which a later oodgrid wrote: update oodgrid, or let this one make it again"
+    raise OodgridError(f"{path} is no {model.what}: {why}. {store.mend(path)}")
+
+
+def _brought_up(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a manifest of an older version says, in the words of today."""
+    if "version" in found:
+        return found
+    return {"fits" if name == "units" else name: value for name, value in found.items()}  # version 1
+
+
+def _dumped(manifest: Manifest) -> dict[str, Any]:
+    return {"version": manifest.version, **manifest.model_dump(exclude_defaults=True)}
+
+
+def _described(error: ValidationError) -> str:
+    """Return the mistakes in a manifest as part of a line."""
+    said, lacking = [], []
+    for mistake in error.errors(include_url=False, include_input=False):
+        name = printable(".".join(map(str, mistake["loc"])), 100)
+        if mistake["type"] == "missing":
+            lacking.append(name)
+        elif mistake["type"] == "extra_forbidden":
+            said.append(f"{name} is no field of it")
+        else:
+            said.append(f"{name}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}")
+    if lacking:
+        said.insert(0, f"it lacks {', '.join(lacking[:MOST_NAMED])}")
+    return "; ".join(said[:MOST_NAMED])
