@@ -1,5 +1,5 @@
 # make run    everything on a fresh machine: environment, package, default experiment (CONFIG=FILE: another)
-# make test   the same environment, then checks and tests
+# make test   the same environment, then checks and tests (test-long: long campaigns; coverage: lines that no test runs)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; pwd) | c
 # Programs are started through python: in a folder named a$(b), the shell lines of pip's scripts would be expanded.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-long test-slurm lint schema tiny-clip clean
+.PHONY: run test test-long test-slurm coverage lint schema tiny-clip clean
 
 run: $(STAMP)
 	@python -m oodgrid unlock
@@ -23,6 +23,10 @@ test: $(STAMP) lint
 test-long: $(STAMP)
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
 
+# Which lines no test runs; not part of `test`, which it makes slower. Jobs of whole runs are not counted.
+coverage: $(STAMP)
+	python -m pytest -n auto --dist loadfile -m "not slow and not slurm" --cov --cov-report=term --cov-report=html:build/coverage
+
 test-slurm: $(STAMP)
 	python -m pytest -m slurm
 
@@ -32,6 +36,7 @@ lint: $(STAMP)
 	python -m snakefmt --check Snakefile workflow
 	python -m snakemake --lint
 	lint-imports
+	python -m mypy
 
 schema: $(STAMP)
 	python -m oodgrid schema > workflow/schemas/config.schema.json
@@ -45,7 +50,7 @@ $(STAMP): constraints.txt pyproject.toml
 		|| { echo "oodgrid needs Python 3.11, 3.12 or 3.13; found $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing pinned versions into $(VENV): one to three minutes."
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[encode,workflow,dev]"
 	rm -f $(VENV)/installed-*
 	touch $@
 

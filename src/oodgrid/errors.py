@@ -20,6 +20,12 @@ MENDS = {
     errno.EMFILE: "raise the limit by ulimit -n 4096",
     errno.ENAMETOOLONG: "use a shorter name",
 }
+# Modules that come with an extra of the package; without it the rest works.
+EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "open_clip", "timm"), "encode"),
+    **dict.fromkeys(("snakemake", "psutil"), "workflow"),
+    "datasets": "hf",
+}
 
 
 class OodgridError(Exception):
@@ -138,7 +144,7 @@ def _known(error: BaseException) -> str | None:
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read"
     if isinstance(error, ImportError):
-        return f"{text}: install oodgrid's requirements again, as make run does"
+        return lacking(error) or f"{text}: install oodgrid's requirements again, as make run does"
     if isinstance(error, SystemExit):
         return f"a plugin or a library ended the run (exit status {printable(str(error.code), 100)}): take that out"
     if isinstance(error, UnicodeError):
@@ -148,6 +154,14 @@ def _known(error: BaseException) -> str | None:
         thing = f"{printable(str(error.filename))}: " if error.filename is not None else ""
         return f"{thing}{printable(error.strerror or text)}{'; ' * bool(mend)}{mend or ''}"
     return None
+
+
+def lacking(error: ImportError) -> str | None:
+    """Return what to say of a module that comes with an extra which is not installed; None of any other."""
+    module = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or module not in EXTRAS:
+        return None
+    return f"{module} is not installed: pip install 'oodgrid[{EXTRAS[module]}]'"
 
 
 def _text(error: BaseException) -> str:

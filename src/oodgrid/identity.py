@@ -131,8 +131,9 @@ def _followed(name: str, modules: tuple[str, ...]) -> bool:
 def _decisive(tree: ast.Module) -> ast.Module:
     """Return code without docstrings, and without what the registration of a method or score tells readers alone."""
     for node in [tree, *_statements(tree)]:
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         for call in getattr(node, "decorator_list", ()):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("method", "score"):

@@ -293,14 +293,14 @@ def test_large_sets_do_not_overflow_integers():
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ([], "there are no ID scores"),
-        ([[1.0, 2.0]], r"ID scores have shape \(1, 2\)"),
-        (np.float64(1.0), r"ID scores have shape \(\)"),
-        ([1.0, np.nan, np.inf, np.nan], "3 of 4 ID scores are NaN or infinite, the first at index 1"),
-        (["a", "b"], "ID scores have type"),
-        ([True, False], "ID scores have type bool"),
-        ([1j], "ID scores have type complex128"),
-        (np.array([1.0, None]), "ID scores have type object"),
+        ([], r"ID scores: shape \(0,\) holds nothing"),
+        ([[1.0, 2.0]], r"ID scores: shape \(1, 2\)"),
+        (np.float64(1.0), r"ID scores: shape \(\)"),
+        ([1.0, np.nan, np.inf, np.nan], "ID scores: 3 of 4 numbers are NaN or infinite, the first at index 1"),
+        (["a", "b"], "ID scores: type"),
+        ([True, False], "ID scores: type bool"),
+        ([1j], "ID scores: type complex128"),
+        (np.array([1.0, None]), "ID scores: type object"),
     ],
 )
 def test_bad_scores_are_refused_by_side(scores, message):

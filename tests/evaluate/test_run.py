@@ -177,7 +177,11 @@ def wrong(table, about):
             about | {"params": {"mcm": {}, "msp": {}}},
             "and the config differ in the scores msp: it was made from another config. snakemake --forcerun score",
         ),
-        "scores that are none": (table.with_columns(mcm=pl.lit(float("nan"))), about, "20 of 20 ID scores are NaN"),
+        "scores that are none": (
+            table.with_columns(mcm=pl.lit(float("nan"))),
+            about,
+            "ID scores: 20 of 20 numbers are NaN",
+        ),
     }
 
 

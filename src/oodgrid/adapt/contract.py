@@ -122,6 +122,11 @@ class Method(Protocol):
         ...
 
 
+def text_prototypes(embeddings: np.ndarray) -> np.ndarray:
+    """Return the normalised mean over T templates of the normalised embeddings (T, K, D), shape (K, D)."""
+    return normalise(normalise(embeddings).mean(axis=0))
+
+
 def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Return the normalised mean of the normalised features of each class, shape (K, D).
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, normalise
+from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw
@@ -143,7 +143,7 @@ class FitFiles:
         names = self.texts.classnames if self.texts else None
         embeddings = self.texts.text_features if self.texts else None
         if embeddings is not None:
-            prototypes = normalise(normalise(embeddings).mean(axis=0))
+            prototypes = text_prototypes(embeddings)
         elif self.dataset.text == "visual_prototypes" and train is not None and len(train):
             prototypes = class_means(train, train_labels, self._classes())
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oodgrid.evaluate.metrics import Counts, id_threshold_cell, validated
+from oodgrid.edge import numbers
+from oodgrid.evaluate.metrics import Counts, id_threshold_cell
 
 
 def id_threshold95(counts: Counts) -> float:
@@ -67,7 +68,7 @@ def histograms(
     Raises:
         OodgridError: If a side is not one-dimensional, numeric, non-empty and finite.
     """
-    sides = validated(id_scores, "ID"), validated(ood_scores, "OOD")
+    sides = numbers(id_scores, "ID scores", "N"), numbers(ood_scores, "OOD scores", "N")
     lowest, highest = (float(f([f(side) for side in sides])) for f in (np.min, np.max))
     edges = _grid(lowest, highest, bins)
     in_id, in_ood = (np.histogram(side, edges)[0] / side.size / np.diff(edges) for side in sides)

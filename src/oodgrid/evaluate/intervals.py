@@ -20,13 +20,14 @@ population has none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from oodgrid.evaluate.metrics import RATES, Counts, auroc
+from oodgrid.evaluate.metrics import RATES, Counts, auroc, count_scores, metrics_from_counts
 
 TAILS = (0.025, 0.975)
 BOUNDED = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
@@ -117,7 +118,7 @@ def intervals(counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, f
         `auroc_lo`, `auroc_hi`, and the same for `fpr95_id_pos` and `fpr95_ood_pos`, as fractions.
     """
     rng = np.random.default_rng(seed)
-    bounds = {
+    bounds: dict[str, Iterable[float]] = {
         "auroc": auroc_interval(counts),
         "fpr95_id_pos": np.quantile(bootstrap_fpr95_id_pos(counts, repeats, rng), TAILS),
         "fpr95_ood_pos": np.quantile(bootstrap_fpr95_ood_pos(counts, repeats, rng), TAILS),
@@ -125,3 +126,23 @@ def intervals(counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, f
     return {
         f"{name}_{end}": float(x) for name, pair in bounds.items() for end, x in zip(("lo", "hi"), pair, strict=True)
     }
+
+
+def all_metrics(id_scores: ArrayLike, ood_scores: ArrayLike, *, repeats: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Return all that metrics.parquet says of a pair of sets: counts, rates and the ends of their 95 % intervals.
+
+    Args:
+        id_scores: Scores of the ID samples, higher for more in-distribution, shape (N,).
+        ood_scores: Scores of the OOD samples, shape (M,).
+        repeats: Bootstrap repeats, see `intervals`.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        `n_id`, `n_ood` and, as fractions, `COLUMNS`.
+
+    Raises:
+        OodgridError: A side is not one-dimensional, numeric, non-empty and finite; the message names the side.
+    """
+    counts = count_scores(id_scores, ood_scores)
+    found = metrics_from_counts(counts) | intervals(counts, repeats, seed)
+    return {name: found[name] for name in ("n_id", "n_ood", *COLUMNS)}

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oodgrid.errors import OodgridError
+from oodgrid.edge import numbers
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out")
 
@@ -68,30 +68,6 @@ class Counts:
         return int(self.ood_up_to[-1])
 
 
-def validated(scores: ArrayLike, side: str) -> NDArray[np.float64]:
-    """Return the scores as float64, shape (N,).
-
-    Args:
-        scores: One number per sample, shape (N,), of any integer or float type.
-        side: What the scores are of, for the message: "ID" or "OOD".
-
-    Raises:
-        OodgridError: If the scores are not one-dimensional, numeric, at least one, and all finite.
-    """
-    array = np.asarray(scores)
-    if array.dtype.kind not in "fiu":
-        raise OodgridError(f"{side} scores have type {array.dtype}: they must be integers or floats")
-    if array.ndim != 1:
-        raise OodgridError(f"{side} scores have shape {array.shape}: they must be one number per sample, (N,)")
-    if array.size == 0:
-        raise OodgridError(f"there are no {side} scores: at least one sample is needed")
-    array = array.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise OodgridError(f"{bad.size} of {array.size} {side} scores are NaN or infinite, the first at index {bad[0]}")
-    return array
-
-
 def count_scores(id_scores: ArrayLike, ood_scores: ArrayLike) -> Counts:
     """Sort both sets once and count the samples at each distinct score.
 
@@ -103,8 +79,8 @@ def count_scores(id_scores: ArrayLike, ood_scores: ArrayLike) -> Counts:
         OodgridError: If a side is not one-dimensional, numeric, non-empty and finite; the message names the
             side.
     """
-    id_sorted = np.sort(validated(id_scores, "ID"))
-    merged = np.concatenate([id_sorted, np.sort(validated(ood_scores, "OOD"))])
+    id_sorted = np.sort(numbers(id_scores, "ID scores", "N"))
+    merged = np.concatenate([id_sorted, np.sort(numbers(ood_scores, "OOD scores", "N"))])
     order = np.argsort(merged, kind="stable")  # a stable sort merges two sorted runs in linear time
     ascending = merged[order]
     ends = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))

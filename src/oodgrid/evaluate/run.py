@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from tqdm import tqdm
@@ -16,14 +17,14 @@ from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 
 NAMES = ("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "base_method")
-METRICS = {
+METRICS: dict[str, Any] = {
     **dict.fromkeys(NAMES, pl.String),
     **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "base_score": pl.String, "params": pl.String},
     **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
     **dict.fromkeys(COLUMNS, pl.Float64),
     "id_accuracy": pl.Float64,
 }
-CURVES = {
+CURVES: dict[str, Any] = {
     **{name: METRICS[name] for name in (*NAMES[1:], "shots", "seed", "score", "base_score")},
     **{"roc_fpr": pl.List(pl.Float32), "roc_tpr": pl.List(pl.Float32)},
     **{"hist_edges": pl.List(pl.Float64), "hist_id": pl.List(pl.Float32), "hist_ood": pl.List(pl.Float32)},

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from oodgrid import store
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.columns import Column, choose, finite
-from oodgrid.evaluate.intervals import COLUMNS, intervals
-from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.score_csv import Dialect, read_csv
 from oodgrid.services import silenced
 from oodgrid.store import frames
@@ -29,7 +28,6 @@ from oodgrid.store import frames
 KEYS = ("dataset", "shots", "seed", "ood_dataset")  # of the tables of the stage score: they tell sets and fits apart
 NOT_SCORES = (*KEYS, "index", "path", "label", "prediction")
 SUFFIXES = (".npy", ".csv", ".csv.gz", ".parquet")
-ROW_COLUMNS = ("n_id", "n_ood", *COLUMNS)
 CONVENTIONS = {
     "auroc": "AUROC: share of pairs with the ID score above the OOD score, ties half",
     "fpr95_id_pos": "FPR95, ID positive: OOD kept where ID recall is nearest 95 %",
@@ -176,9 +174,7 @@ def compare_files(
     sides = [read_column(path, column, dialect) for path in (id_path, ood_path)]
     for side, path in zip(sides, (id_path, ood_path), strict=True):
         say(side.said(path))
-    counts = count_scores(*((-side.scores if negate else side.scores) for side in sides))
-    row = metrics_from_counts(counts) | intervals(counts)
-    return {name: row[name] for name in ROW_COLUMNS}
+    return all_metrics(*((-side.scores if negate else side.scores) for side in sides))
 
 
 def format_table(row: dict[str, float], negate: bool = False) -> str:

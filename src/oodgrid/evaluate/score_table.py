@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from oodgrid import manifests, store
 from oodgrid.config import IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
-from oodgrid.evaluate.intervals import intervals
+from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
@@ -33,7 +33,7 @@ class Measured(NamedTuple):
         accuracy: Of the classification of the ID samples; None where nothing was classified.
     """
 
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, float | None]]
     curves: dict[str, dict[str, Any]]
     accuracy: float | None
 
@@ -93,7 +93,7 @@ class ScoreTable:
     kept: Kept
     code: str
 
-    by = ("dataset",)
+    by: ClassVar[tuple[str, ...]] = ("dataset",)
     drawn = True  # whether figures show these scores
 
     def measure(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
@@ -160,7 +160,7 @@ class ScoreTable:
             return found
 
         def compute(path: Path) -> None:
-            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=of_scores(_metrics)))
+            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=of_scores(all_metrics)))
 
         parts = self._parts(samples.about, ood)
         identity = {"parts": parts, "scores": samples.scores, "code": self.code}
@@ -178,7 +178,7 @@ class ScoreTable:
         """Return what decides the scores of a pair of sets."""
         return [fit.parts[self.id_dataset.name], fit.parts[ood]]
 
-    def _outcome(self, fit: ScoredFit, score: str) -> dict[str, str]:
+    def _outcome(self, fit: ScoredFit, score: str) -> dict[str, str | None]:
         status, reason = fit.status, fit.reason
         if status == "ok" and score in fit.skipped:
             status, reason = "skipped", fit.skipped[score]
@@ -216,7 +216,7 @@ class StreamTable(ScoreTable):
     No figure puts them beside scores of single samples.
     """
 
-    by = ("ood_dataset", "dataset")
+    by: ClassVar[tuple[str, ...]] = ("ood_dataset", "dataset")
     drawn = False
 
     def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -233,11 +233,6 @@ def _id_accuracy(samples: pl.DataFrame) -> float | None:
     """Return the accuracy on the samples that have a class; None without such, or without predictions."""
     predicted = samples.filter(pl.col("prediction").is_not_null())
     return accuracy(predicted["prediction"].to_numpy(), predicted["label"].to_numpy())
-
-
-def _metrics(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
-    counts = count_scores(id_scores, ood_scores)
-    return metrics_from_counts(counts) | intervals(counts)
 
 
 def _curves(id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, Any]:

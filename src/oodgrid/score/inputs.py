@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -233,20 +233,31 @@ def read_texts(
         path = source.path(results, backbone, dataset.name)
         if need in needs and dataset.text == "classnames" and path.exists():
             found = store.read_texts(path)
-            each = normalise(found.text_features)
-            by_need[need] = frozen(normalise(each.mean(axis=0)) if source.averaged else each)
+            by_need[need] = frozen((class_texts if source.averaged else normalise)(found.text_features))
             digests.append(found.digest)
     for name in lists:
         found = store.read_texts(paths.label_texts(results, backbone, name))
-        labels[name] = _labels(found)
+        labels[name] = labels_of(found)
         digests.append(found.digest)
     return Texts(by_need, labels, digests)
 
 
-def _labels(found: store.Texts) -> Labels:
-    kinds = found.provenance.get("text", {}).get("kinds") or [""] * len(found.classnames)
-    embeddings = found.text_features.astype(np.float64).mean(axis=0)
-    return Labels(frozen(normalise(embeddings)), found.classnames, list(kinds))
+def class_texts(embeddings: np.ndarray) -> np.ndarray:
+    """Return the texts of the classes, shape (K, D), of embeddings (K, D), or (T, K, D) under several templates."""
+    each = normalise(embeddings)
+    return normalise(each.mean(axis=0)) if each.ndim == 3 else each
+
+
+def labels_of(found: store.Texts) -> Labels:
+    """Return a list of labels as a text file has it."""
+    kinds = found.provenance.get("text", {}).get("kinds")
+    return of_label_list(found.text_features, found.classnames, kinds)
+
+
+def of_label_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> Labels:
+    """Return a list of labels of its embeddings under all templates, shape (T, M, D)."""
+    means = embeddings.astype(np.float64).mean(axis=0)
+    return Labels(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
 
 
 def _any(few_shot: FewShot | None, fit: grid.Fit, seeds: list[int]) -> AppliedFit:

@@ -1,0 +1,63 @@
+"""Reading what oodgrid has cached, checked against its seals: features, texts, and the tables of results.
+
+>>> from oodgrid import cache
+>>> metrics = cache.read_table("results/clip-b32-features/metrics.parquet")
+>>> metrics.columns[:4]
+['experiment', 'backbone', 'id_dataset', 'ood_dataset']
+
+What stands in these files: docs/cache.md, and `oodgrid inspect FILE`.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oodgrid import store
+from oodgrid.fewshot import Draw, draw
+from oodgrid.store import Features, Texts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Draw", "Features", "Texts", "draw", "read_features", "read_table", "read_texts"]
+
+
+def read_features(path: str | PathLike[str]) -> Features:
+    """Read a feature file: `image_features` (N, D), `labels` (N,), `paths`, `sha256`, `provenance`.
+
+    Raises:
+        OodgridError: It is missing, damaged, empty or of another kind.
+    """
+    return store.read_features(Path(path))
+
+
+def read_texts(path: str | PathLike[str]) -> Texts:
+    """Read a text file: `text_features` (T, K, D), `classnames`, `templates`, `provenance`.
+
+    Raises:
+        OodgridError: It is missing, damaged or of another kind.
+    """
+    return store.read_texts(Path(path))
+
+
+def read_table(path: str | PathLike[str]) -> pl.DataFrame:
+    """Read a table of scores, metrics.parquet or curves.parquet.
+
+    Raises:
+        OodgridError: It is missing, damaged or none of ours.
+    """
+    return store.read_table(Path(path))[0]
+
+
+def of_images(given: Any) -> Any:
+    """Return the features (N, D) of a feature file, read or by its path; anything else as it is."""
+    found = read_features(given) if isinstance(given, str | PathLike) else given
+    return found.image_features if isinstance(found, Features) else found
+
+
+def of_texts(given: Any) -> Any:
+    """Return the features (T, K, D) of a text file, read or by its path; anything else as it is."""
+    found = read_texts(given) if isinstance(given, str | PathLike) else given
+    return found.text_features if isinstance(found, Texts) else found

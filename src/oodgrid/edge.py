@@ -1,0 +1,91 @@
+"""Arrays from outside the package: checked where they come in, so that nothing inside has to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from oodgrid.errors import OodgridError, one_line
+
+
+def numbers(given: Any, name: str, shape: str) -> np.ndarray:
+    """Return real, finite numbers as float64.
+
+    Args:
+        given: An array, a list, a data frame or a tensor on the CPU.
+        name: Of the argument, for the message.
+        shape: A letter for each axis, as "NK" for (N, K).
+
+    Raises:
+        OodgridError: It is no such array, or an axis is empty; the message names the argument and what it is.
+    """
+    try:
+        array = np.asarray(given)
+    except Exception as error:  # a ragged list, a tensor on a GPU: libraries fail in their own ways
+        raise OodgridError(f"{name}: cannot be read as an array ({one_line(error)})") from error
+    if np.ma.isMaskedArray(given):
+        raise OodgridError(f"{name}: a masked array of shape {array.shape}: leave the masked samples out")
+    if array.dtype.kind not in "fiu":
+        raise OodgridError(f"{name}: type {array.dtype} where integers or floats are needed")
+    if array.ndim != len(shape):
+        raise OodgridError(f"{name}: shape {array.shape} where {_said(shape)} is needed")
+    if not array.size:
+        raise OodgridError(f"{name}: shape {array.shape} holds nothing: at least one sample is needed")
+    array = array.astype(np.float64, copy=False)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(np.argwhere(bad)[0].tolist())
+        place = first[0] if len(first) == 1 else first
+        raise OodgridError(
+            f"{name}: {bad.sum()} of {array.size} numbers are NaN or infinite, the first at index {place}"
+        )
+    return array
+
+
+class Shapes:
+    """What several arrays say of the lengths that they share, as N samples and K classes."""
+
+    def __init__(self, what: str) -> None:
+        """Begin with none; `what` is what the arrays are for, as "score mcm", for messages."""
+        self.what = what
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def numbers(self, name: str, given: Any, shape: str) -> np.ndarray:
+        """Return `numbers`, of a shape that fits those before; axes with a small letter are free.
+
+        Raises:
+            OodgridError: As `numbers`, or an axis has another length than that of an array before.
+        """
+        array = numbers(given, f"{self.what}: {name}", shape)
+        for letter, length in zip(shape, array.shape, strict=True):
+            if letter.islower():
+                continue
+            known, by = self._found.setdefault(letter, (length, f"{name} of shape {array.shape}"))
+            if length != known:
+                raise OodgridError(
+                    f"{self.what}: {name}: shape {array.shape} where {_said(shape)} with {letter} = {known} is needed, "
+                    f"as of {by}"
+                )
+        return array
+
+    def labels(self, name: str, given: Any, shape: str, classes: str = "K") -> np.ndarray:
+        """Return class indices as int64, or -1 for no class, of a shape that fits those before.
+
+        Raises:
+            OodgridError: As `numbers`, or one is no whole number, or none of the classes (a letter) that are known.
+        """
+        array = self.numbers(name, given, shape)
+        most = self._found.get(classes, (np.inf, ""))[0]
+        wrong = np.flatnonzero((array != np.floor(array)) | (array < -1) | (array >= most))
+        if len(wrong):
+            known = f"0 to {most - 1}" if np.isfinite(most) else "0, 1, 2, …"
+            raise OodgridError(
+                f"{self.what}: {name} of shape {array.shape}: {array[wrong[0]]} at index {wrong[0]} is no class: they "
+                f"are {known}, and -1 for none"
+            )
+        return array.astype(np.int64)
+
+
+def _said(shape: str) -> str:
+    return f"({', '.join(shape)}{',' * (len(shape) == 1)})"

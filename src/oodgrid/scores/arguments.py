@@ -1,0 +1,167 @@
+"""What scores need, as arrays that a user has: which arguments say it, and what a score is given in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from oodgrid.cache import of_images, of_texts
+from oodgrid.edge import Shapes
+from oodgrid.errors import OodgridError
+from oodgrid.labels import has_class
+from oodgrid.score.contract import Bank, Head, Labels, normalise
+from oodgrid.score.inputs import class_texts, labels_of, of_label_list
+from oodgrid.store import Texts
+
+
+class Argument(NamedTuple):
+    """An array that a score takes.
+
+    Attributes:
+        name: Of the argument.
+        said: What it is, for the documentation.
+        shapes: A letter for each axis, small where its length fits anything; several where it may have more axes.
+    """
+
+    name: str
+    said: str
+    shapes: tuple[str, ...] = ()
+
+
+class Need(NamedTuple):
+    """The arguments that say one need: those that must be there, in order, and those that may."""
+
+    must: tuple[Argument, ...]
+    may: tuple[Argument, ...] = ()
+
+
+_LABELLED = Need(
+    (
+        Argument("train_features", "Labelled samples to compare with, normalised here.", ("MD",)),
+        Argument("train_labels", "Their classes; samples of none, -1, are left out.", ("M",)),
+    ),
+    (
+        Argument("train_logits", "Their logits, where no weights make them.", ("MK",)),
+        Argument("shots", "Images a class of them; default: the fewest that a class has."),
+    ),
+)
+NEEDS = {
+    "features": Need((Argument("features", "Features of the samples, normalised here.", ("ND",)),)),
+    "logits": Need((Argument("logits", "On the cosine scale: cosines with class texts, or CLIP's / 100.", ("NK",)),)),
+    "negative_logits": Need((Argument("negative_logits", "Likewise, with what each class is not.", ("NKn",)),)),
+    "local_logits": Need((Argument("local_logits", "Likewise, of every patch of the image.", ("NpK",)),)),
+    "head": Need(
+        (Argument("weights", "Logits, on the cosine scale, are normalised features · weights + bias.", ("KD",)),),
+        (Argument("bias", "Default: zeros.", ("K",)),),
+    ),
+    "bank": _LABELLED,
+    "val|bank": _LABELLED,
+    "val": Need((Argument("val_logits", "Logits of validation samples, on the cosine scale.", ("VK",)),)),
+    "class_texts": Need(
+        (Argument("class_texts", "Text features of the classes, maybe under t templates.", ("KD", "tKD")),)
+    ),
+    "prompt_variants": Need(
+        (Argument("prompt_variants", "Text features of the classes, under v prompts with shuffled words.", ("vKD",)),)
+    ),
+}
+VALIDATION = (
+    Argument("val_features", "Validation samples, normalised here.", ("VD",)),
+    Argument("val_labels", "Their classes.", ("V",)),
+)
+LABEL_LIST = ("lD", "tlD")  # of a parameter that is a list of texts beside the classes, maybe under t templates
+EVERY = {each.name: each for need in NEEDS.values() for each in (*need.must, *need.may)} | {
+    a.name: a for a in VALIDATION
+}
+
+
+def of_needs(needs: tuple[str, ...]) -> tuple[list[Argument], list[Argument]]:
+    """Return the arguments that a score must and may be given, in the order of its needs.
+
+    Where there is a classifier, all logits are made by it.
+    """
+    made = "head" in needs
+    wanted = [NEEDS[need] for need in needs if not (made and need == "logits")]
+    may = [
+        each for need in wanted for each in need.may if each.name != "train_logits" or ("logits" in needs and not made)
+    ]
+    return [each for need in wanted for each in need.must], may
+
+
+def inputs(arrays: Mapping[str, Any], lists: Mapping[str, Any], what: str) -> tuple[dict[str, Any], dict[str, Labels]]:
+    """Return what there is by the names of `oodgrid.score.contract`, and the lists of texts beside the classes.
+
+    Args:
+        arrays: By the names of `EVERY`; None where there is none.
+        lists: Of shape `LABEL_LIST`, or text files as read, by the names of parameters.
+        what: What they are for, as "score mcm", for messages.
+
+    Raises:
+        OodgridError: One is no such array, or does not fit another; the message names it and its shape.
+    """
+    shapes = Shapes(what)
+    found = {
+        name: given if name == "shots" else _numbers(shapes, name, given, EVERY[name].shapes)
+        for name, given in arrays.items()
+        if given is not None and name in EVERY and not name.endswith("labels")
+    }
+    texts = {name: _label_list(shapes, name, given) for name, given in lists.items()}
+    inputs: dict[str, Any] = {
+        name: found[name] for name in ("logits", "negative_logits", "local_logits") if name in found
+    }
+    if "features" in found:
+        inputs["features"] = normalise(found["features"])
+    if "class_texts" in found:
+        inputs["class_texts"] = class_texts(found["class_texts"])
+    if "prompt_variants" in found:
+        inputs["prompt_variants"] = normalise(found["prompt_variants"])
+    if "weights" in found:
+        inputs["head"] = Head(found["weights"], found.get("bias", np.zeros(len(found["weights"]))))
+    elif "bias" in found:
+        raise OodgridError(f"{what}: bias: shape {found['bias'].shape}, and no weights beside it")
+    if any(arrays.get(name) is not None for name in ("train_features", "train_labels", "train_logits")):
+        inputs["bank"] = inputs["train"] = _labelled("train", "M", arrays, found, inputs, shapes)
+    if any(arrays.get(name) is not None for name in ("val_features", "val_labels")):
+        inputs["val"] = _labelled("val", "V", arrays, found, inputs, shapes)
+    elif "val_logits" in found:
+        logits = found["val_logits"]
+        inputs["val"] = Bank(np.empty((len(logits), 0)), logits.argmax(axis=1), 0, logits)
+    return inputs, texts
+
+
+def _labelled(
+    side: str,
+    axis: str,
+    arrays: Mapping[str, Any],
+    found: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    shapes: Shapes,
+) -> Bank:
+    """Return the training or validation samples that have a class."""
+    for name in (f"{side}_features", f"{side}_labels"):
+        if arrays.get(name) is None:
+            raise OodgridError(f"{shapes.what}: {name} is missing: labelled samples are features and their classes")
+    labels = shapes.labels(f"{side}_labels", arrays[f"{side}_labels"], axis)
+    known = has_class(labels)
+    if not known.any():
+        raise OodgridError(f"{shapes.what}: {side}_labels: shape {labels.shape}, and all are -1, of no class")
+    shots = found.get("shots") or int(np.unique(labels[known], return_counts=True)[1].min())
+    logits = found[f"{side}_logits"][known] if f"{side}_logits" in found else None
+    features = normalise(found[f"{side}_features"][known])
+    return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
+
+
+def _label_list(shapes: Shapes, name: str, given: Any) -> Labels:
+    found = _numbers(shapes, name, given, LABEL_LIST)
+    if isinstance(given, Texts):
+        return labels_of(given)
+    found = found if found.ndim == 3 else found[None]
+    return of_label_list(found, [str(row) for row in range(found.shape[1])])
+
+
+def _numbers(shapes: Shapes, name: str, given: Any, possible: tuple[str, ...]) -> np.ndarray:
+    """Return an array, of the one of the possible shapes that has as many axes."""
+    given = (of_images if name.endswith("features") else of_texts)(given)
+    axes = len(getattr(given, "shape", ())) or len(possible[0])
+    return shapes.numbers(name, given, next((shape for shape in possible if len(shape) == axes), possible[0]))

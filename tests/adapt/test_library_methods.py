@@ -1,0 +1,124 @@
+"""Methods on arrays: what the library fits, and all scores under it, are the numbers that the stages leave."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import polars as pl
+import pytest
+
+from oodgrid import manifests, methods, paths, registry, scores, store
+from oodgrid.adapt.apply import apply
+from oodgrid.adapt.fit import fit
+from oodgrid.errors import OodgridError
+from oodgrid.fewshot import FewShot
+from oodgrid.score.run import score
+
+NAMES = sorted(registry.entries("method"))
+SHORT = {
+    "coop": {"epochs": 1, "context_tokens": 2},
+    "neg_prompt": {"epochs": 1},
+    "clip_adapter": {"epochs": 2},
+    "tip_adapter": {},
+    "linear_probe": {"C": 25.0},
+    "zero_shot": {},
+}
+SCORES = ["mcm", {"name": "mcm", "T": 0.5}, "mahalanobis", "knn", "vim", "she", "react", "kl_matching", "neg_prompt"]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_fits_and_scores_are_those_of_the_stages(mini, name):
+    params = SHORT[name]
+    made = mini.experiment({"name": name, **params}, scores=SCORES)
+    label = made.methods[0].listed("method")
+    for step in (fit, apply, score):
+        step(mini.results, made, "mini", "pets", label)
+    path = paths.scores(mini.results, "mini", "mini", "pets", label)
+    table, about = manifests.read_table(path, manifests.ScoreTable)
+    tables = [table.filter(pl.col("dataset") == each) for each in ("pets", "cars")]
+    [of_fit] = about.fits
+
+    fitted = fitted_of(mini, made, name, params)
+    for dataset, expected in zip(("pets", "cars"), tables, strict=True):
+        path = paths.features(mini.results, "mini", dataset, "test")
+        found, skipped = scores.all_scores(path, method=fitted, names=SCORES)
+        shared = set(found) & set(about.params)  # scores of features alone stand under `any`
+        assert {"mcm", "mcm@T=0.5"} <= shared
+        assert set(skipped) & set(about.params) == set(of_fit.skipped)
+        for each in shared:
+            np.testing.assert_array_equal(found[each], expected[each].to_numpy(), err_msg=each)
+        np.testing.assert_array_equal(fitted.predict(store.read_features(path)), expected["prediction"].to_numpy())
+
+
+def fitted_of(mini, experiment, name, params):
+    """Fit on the arrays that the stage reads."""
+    entry = registry.find("method", name)
+    if not entry.learns:
+        return methods.fit(name, mini_texts(mini), **params)
+    drawn = FewShot(mini.results, "mini", experiment.id_dataset("pets")).draw(2, 1)
+    texts = (mini_texts(mini),) if {"text", "text_tower", "prototypes"} & set(entry.needs) else ()
+    tower = (
+        {"classnames": mini_texts(mini).classnames, "backbone": mini.backbone} if "text_tower" in entry.needs else {}
+    )
+    val = {"val_features": drawn.val.features, "val_labels": drawn.val.labels}
+    return methods.fit(name, drawn.bank.features, drawn.bank.labels, *texts, shots=2, **val, **tower, **params)
+
+
+def mini_texts(mini):
+    return store.read_texts(paths.texts(mini.results, "mini", "pets"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_is_a_function_of_what_it_needs_with_its_parameters_by_name(name):
+    entry, parameters = registry.find("method", name), inspect.signature(getattr(methods, name)).parameters
+    assert ("train_features" in parameters) == entry.learns
+    assert ("classnames" in parameters) == ("text_tower" in entry.needs)
+    assert set(entry.params) - {"views"} < set(parameters)
+    documented = getattr(methods, name).__doc__
+    assert documented.startswith(entry.summary)
+    assert all(f"    {each}: " in documented for each in set(parameters) - set(entry.params))
+
+
+EYE, LABELS = np.eye(4), [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: methods.prototype(np.eye(4)[0], LABELS), "method prototype: train_features: shape (4,) where (M, D)"),
+        (lambda: methods.prototype(EYE, LABELS[1:]), "train_labels: shape (3,) where (M,) with M = 4 is needed"),
+        (lambda: methods.prototype(EYE, [0, 1, 3, 3]), "method prototype: class 2 has no training sample"),
+        (lambda: methods.prototype(EYE, [0, 0, 0, 0]), "one class only"),
+        (lambda: methods.tip_adapter(EYE, LABELS, np.eye(4, 5)), "train_features: shape (4, 4)"),
+        (lambda: methods.tip_adapter(EYE, LABELS, EYE[:3]), "3.0 at index 3 is no class: they are 0 to 2"),
+        (lambda: methods.tip_adapter(EYE, LABELS, EYE, val_features=EYE), "val_features alone"),
+        (lambda: methods.tip_adapter(EYE, LABELS, EYE, alpha=-1), "method tip_adapter: alpha = -1 does not fit"),
+        (lambda: methods.coop(EYE, LABELS, EYE, classnames=["a"], backbone="tiny"), "1 classnames beside"),
+        (lambda: methods.fit("tipadapter"), "unknown method 'tipadapter': did you mean 'tip_adapter'?"),
+        (lambda: methods.zero_shot(EYE).logits(np.eye(5)), "features: shape (5, 5) where (N, D) with D = 4 is needed"),
+    ],
+)
+def test_a_mistake_is_one_line(call, said):
+    with pytest.raises(OodgridError) as caught:
+        call()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_samples_without_a_class_are_not_learned_from():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(8, 4)), np.array([0, 1, -1, 0, 1, 1, -1, 0])
+    with_them, without = (
+        methods.prototype(features, labels),
+        methods.prototype(features[labels >= 0], labels[labels >= 0]),
+    )
+    np.testing.assert_array_equal(with_them.weights, without.weights)
+
+
+def test_what_makes_no_logits_of_texts_is_not_compared_with_texts():
+    probe = methods.prototype(EYE, LABELS)
+    _, skipped = scores.all_scores(EYE, method=probe, labels=EYE, names=["eoe"])
+    assert "the logits of this method are none" in skipped["eoe"]
+    found, _ = scores.all_scores(EYE, method=methods.zero_shot(EYE), labels=EYE, names=["eoe"])
+    assert set(found) == {"eoe"}
