@@ -157,7 +157,7 @@ def test_check_says_all_that_stands_against_an_experiment(oodgrid, write_yaml, e
     results = ("--results", tmp_path / "results")
     status, out, err = oodgrid("check", write_yaml(experiment_of()), *results)
     assert (status, err) == (0, "")
-    assert "sound; 5 fits, 10 rows of metrics in results/mini/" in out
+    assert f"sound; 5 fits, 10 rows of metrics in {tmp_path / 'results' / 'mini'}/" in out
     (tmp_path / "mine.py").write_text(
         "from oodgrid.registry import score\n@score(needs=('logits',))\ndef mine(logits):\n    return -logits.max(1)\n"
     )
