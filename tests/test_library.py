@@ -343,11 +343,12 @@ def make_cache(folder, make_features):
     store.write_table(folder / "results" / "demo" / "metrics.parquet", table)
 
 
-def test_examples_of_the_page_run(tmp_path, monkeypatch, make_features):
+@pytest.mark.parametrize(("page", "least"), [("docs/api.md", 30), ("README.md", 3)])
+def test_examples_of_the_pages_run(tmp_path, monkeypatch, make_features, page, least):
     make_cache(tmp_path, make_features)
     monkeypatch.chdir(tmp_path)
-    found = doctest.testfile(str(ROOT / "docs" / "api.md"), module_relative=False, optionflags=doctest.ELLIPSIS)
-    assert found.attempted > 10
+    found = doctest.testfile(str(ROOT / page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert found.attempted >= least
     assert not found.failed
 
 
