@@ -51,7 +51,8 @@ for splits, datasets in plan.encoded(experiment).items():
 
 
 # One rule for each kind of texts (oodgrid.texts): class names, their shuffled prompts, lists of labels that are no classes.
-for source in texts.SOURCES:
+# In a function, so that each has its own kind: Snakemake makes the command when the job runs, after the loop has ended.
+def encode_kind(source):
 
     rule:
         name:
@@ -73,6 +74,10 @@ for source in texts.SOURCES:
         shell:
             "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
             f" {source.arguments(f'{{wildcards.{source.of}}}')} --log {{log}}"
+
+
+for source in texts.SOURCES:
+    encode_kind(source)
 
 
 # Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
