@@ -51,8 +51,7 @@ for splits, datasets in plan.encoded(experiment).items():
 
 
 # One rule for each kind of texts (oodgrid.texts): class names, their shuffled prompts, lists of labels that are no classes.
-# In a function, so that each has its own kind: Snakemake makes the command when the job runs, after the loop has ended.
-def encode_kind(source):
+for source in texts.SOURCES:
 
     rule:
         name:
@@ -71,13 +70,13 @@ def encode_kind(source):
         params:
             **triggers("encode"),
             config=CONFIG,
+            # Bound here: Snakemake makes the command when the job runs, after the loop has ended.
+            texts=lambda wildcards, source=source: source.arguments(
+                wildcards[source.of]
+            ),
         shell:
             "python -m oodgrid encode texts --config {params.config} --backbone {wildcards.backbone}"
-            f" {source.arguments(f'{{wildcards.{source.of}}}')} --log {{log}}"
-
-
-for source in texts.SOURCES:
-    encode_kind(source)
+            " {params.texts} --log {log}"
 
 
 # Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
