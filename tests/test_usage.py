@@ -89,8 +89,8 @@ def named(results):
 def test_whatever_was_computed_before_gc_takes_nothing_that_a_result_needs(world, scored, monkeypatch):
     """Experiments come, grow, shrink and go; after gc all of them compute nothing, and a second gc finds nothing."""
     compared = []
-    count = score_table.intervals
-    monkeypatch.setattr(score_table, "intervals", lambda counts: compared.append(1) or count(counts))
+    measure = score_table.all_metrics
+    monkeypatch.setattr(score_table, "all_metrics", lambda *pair: compared.append(1) or measure(*pair))
     rng = np.random.default_rng(0)
     whole, features = world.encoded("own", 1)
     now = {}

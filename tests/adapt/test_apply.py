@@ -243,10 +243,9 @@ def scored(mini, choice, **id_dataset):
     experiment = mini.experiment(choice, shots=[4], scores=CALIBRATED, **id_dataset)
     name = experiment.methods[0].listed("method")
     fit(mini.results, experiment, "mini", "pets", name)
-    unit = manifests.read(apply(mini.results, experiment, "mini", "pets", name), manifests.Applied).fits[0]
-    left = {
-        need: store.read_arrays(mini.results / name)[0] for need in ("bank", "val") if (name := getattr(unit, need))
-    }
+    applied = manifests.read(apply(mini.results, experiment, "mini", "pets", name), manifests.Applied).fits[0]
+    files = {need: getattr(applied, need) for need in ("bank", "val")}
+    left = {need: store.read_arrays(mini.results / file)[0] for need, file in files.items() if file}
     return left, store.read_table(score(mini.results, experiment, "mini", "pets", name))[0]
 
 
