@@ -130,7 +130,7 @@ def test_hundreds_of_fits_are_read_in_no_time(tmp_path):
 
 
 def test_manifests_are_read_and_written_nowhere_else():
-    """Other modules would bring back dictionaries whose fields nobody knows; inspection and the library show any file as it is."""
+    """Others would bring back dictionaries whose fields nobody knows; inspection and the library show files as they are."""
     allowed = {"manifests.py", "inspection.py", "cache.py"}
     for file in sorted(SOURCE.rglob("*.py")):
         if file.name in allowed or file.parent.name == "store":
