@@ -130,7 +130,7 @@ def test_hundreds_of_fits_are_read_in_no_time(tmp_path):
 
 
 def test_manifests_are_read_and_written_nowhere_else():
-    """Others would bring back dictionaries whose fields nobody knows; inspection and the library show files as they are."""
+    """Others would bring back dictionaries of unknown fields; inspection and the library show files as they are."""
     allowed = {"manifests.py", "inspection.py", "cache.py"}
     for file in sorted(SOURCE.rglob("*.py")):
         if file.name in allowed or file.parent.name == "store":
