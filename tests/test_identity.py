@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import oodgrid
-from oodgrid.identity import _sources, code_files, code_fingerprint, differences, digest
+from oodgrid.identity import _followed, _sources, code_files, code_fingerprint, differences, digest
 
 PLAIN = """
 import math
@@ -208,3 +208,10 @@ def test_a_field_taken_out_of_the_config_is_one():
 def test_another_kind_of_value_is_one():
     assert len(differences({"folder": None}, {"folder": {"a": 1}})) == 1
     assert len(differences({"folder": {"a": 1}}, {"folder": None})) == 1
+
+
+def test_what_decides_numbers_on_the_ground_floor_counts_wherever_it_is_imported_from():
+    assert "edge.py" in {file.name for file in code_files("oodgrid.evaluate")}  # it turns scores into float64
+    for name in ("oodgrid.fewshot", "oodgrid.fewshot.draws", "oodgrid.labels"):
+        assert _followed(name, ("oodgrid.score.run",))
+    assert not _followed("oodgrid.store.tables", ("oodgrid.score.run",))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from oodgrid import store
 from oodgrid.errors import OodgridError
-from oodgrid.kept import JOINED, Kept, is_whole
+from oodgrid.kept import JOINED, Kept, is_whole, link
 
 
 @pytest.fixture
@@ -102,3 +104,23 @@ def test_names_in_manifests_survive_a_move_of_the_results(kept, tmp_path):
     assert name.startswith("kept/fit/")
     (tmp_path / "results").rename(tmp_path / "moved")
     assert text(tmp_path / "moved" / name) == "x"
+
+
+def test_the_same_work_under_two_names_of_results_leaves_the_first_its_time(kept, tmp_path):
+    """Snakemake sets the time of every output: what was made of the other would be made again."""
+    whole = kept.get({"words": "a b"}, ".txt", write("texts"))
+    one, two = tmp_path / "results" / "one.txt", tmp_path / "results" / "two.txt"
+    link(whole, one)
+    assert one.samefile(whole)  # stored once
+    os.utime(one, (10**9, 10**9))
+    for _ in range(2):
+        link(whole, two)
+        two.touch()
+        assert one.stat().st_mtime == 10**9
+        assert text(one) == text(two) == "texts"
+    link(whole, one)  # again: it is still no copy
+    assert one.samefile(whole)
+    two.unlink()
+    one.unlink()
+    link(whole, two)
+    assert two.samefile(whole)

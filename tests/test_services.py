@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,19 @@ def test_a_whole_experiment_runs_there(refusing, tmp_path, write_yaml, monkeypat
     assert store.read_table(tmp_path / "results/mini/metrics.parquet")[0]["auroc"].is_not_null().all()
     said = [line for line in capfd.readouterr().err.splitlines() if line.endswith("done without")]
     assert len(said) == len({line.split(" refuses ")[1] for line in said}) >= 4
+
+
+def test_two_threads_that_silence_stderr_give_it_back():
+    before, both = os.fstat(2), threading.Event()
+
+    def read(wait):
+        with services.silenced():
+            both.wait(wait)  # as long as the other would need to come in
+
+    threads = [threading.Thread(target=read, args=(wait,)) for wait in (0.2, 0.3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    after = os.fstat(2)
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from oodgrid import manifests, paths, plan, store, unlock, usage
+from oodgrid import config, manifests, paths, plan, store, unlock, usage
 from oodgrid.cli import main
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import score_table
@@ -139,20 +139,37 @@ def test_what_encoding_kept_goes_where_other_features_took_its_place_and_nothing
     kept = {new, copied, views / "part.h5"}
     assert {path for path, users in found.items() if users} == kept
 
-    config = paths.features(world.results, "tiny", "concepts", "test")  # of an experiment that is to be encoded
+    missing = paths.features(world.results, "tiny", "concepts", "test")  # of an experiment that is to be encoded
     wanted = {"experiment": "more", "backbones": ["tiny"], "methods": ["zero_shot"], "scores": ["mcm"],
               "shots": [1], "seeds": [1], "id_datasets": [{"name": "concepts", "ood": {"far": ["noise"]}}]}  # fmt: skip
     planned = plan.PlannedConfig.of(world.results, "more", wanted)
     planned.write()
     assert gc(world, "--yes") == 0
     assert world.kept_files() == {old, chunk, other / "part.h5"} | kept
-    assert any(str(config.parent) in line for line in usage.look(world.results).remarks)
+    assert any(str(missing.parent) in line for line in usage.look(world.results).remarks)
 
     planned.path.unlink()
     assert gc(world, "--yes") == 0
     assert world.kept_files() == kept
     assert not old.parent.exists()
     assert store.read_features(features).digest == store.read_features(new).digest
+
+
+def test_finished_fits_of_a_killed_run_stay_until_its_manifest_is_there(world):
+    """`fit.json` is written last, and Snakemake deletes it first: till then no manifest names what took hours."""
+    wanted = {"experiment": "more", "backbones": ["tiny"], "methods": ["prototype"], "scores": ["mcm"],
+              "shots": [1], "seeds": [1], "id_datasets": [{"name": "concepts", "ood": {"far": ["noise"]}}]}  # fmt: skip
+    planned = plan.PlannedConfig.of(world.results, "more", wanted)
+    planned.write()
+    for file in plan.encoded_files(world.results, config.parse(wanted)):  # all is encoded
+        store.write_texts(file, store.Texts(np.ones((1, 2, 4), np.float32), ["a", "b"], ["{}"], {"of": file.name}))
+    done = Kept(world.results, "fit").get({"seed": 1}, ".safetensors", partial(store.write_arrays, arrays={}))
+    assert gc(world, "--yes") == 0
+    assert done.exists()
+    manifest = paths.fitted(world.results, "more", "tiny", "concepts", "prototype")
+    manifests.write(manifest, manifests.Fitted(method="prototype", params={}, fits=[]))
+    assert gc(world, "--yes") == 0
+    assert not done.exists()
 
 
 def test_answers_that_were_paid_for_and_what_is_not_of_oodgrid_stay(world):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # Of the ground floor: they decide numbers too.
-SHARED = ("oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
+SHARED = ("oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
 IMPORTING = ("import_module", "__import__")  # functions that import
 FOR_READERS = ("title", "look", "paper", "family", "adapted")  # of what `oodgrid.registry` is told
 
@@ -36,7 +36,7 @@ def _file_sha256(path: Path, size: int, time: int) -> str:
 
 @cache
 def code_fingerprint(*modules: str) -> str:
-    """Return a digest of what modules do, with all that they import of their own rooms, of `fewshot` and of `texts`.
+    """Return a digest of what modules do, with all that they import of their own rooms and of what is `SHARED`.
 
     Comments, docstrings and what registration says to readers do not count. A package stands for all modules below it.
     """
@@ -125,7 +125,7 @@ def imported_names(nodes: Iterable[ast.AST]) -> list[str]:
 def _followed(name: str, modules: tuple[str, ...]) -> bool:
     rooms = {".".join(module.split(".")[:2]) for module in modules}
     room = ".".join(name.split(".")[:2])
-    return name in SHARED or (room in rooms and name != room)
+    return room in SHARED or (room in rooms and name != room)
 
 
 def _decisive(tree: ast.Module) -> ast.Module:

@@ -64,11 +64,14 @@ def is_whole(path: Path) -> bool:
 def link(kept: Path, path: Path) -> None:
     """Give a kept file its second name, or a copy where the file system has no hard links.
 
-    Either is newer than what it was asked for from, as Snakemake wants outputs to be.
+    Either is newer than what it was asked for from, as Snakemake wants outputs to be. Names of one file have one time:
+    where equal work has a name already, as the prompts of two sets of the same classes have, the other is a copy, or
+    what was made of the first would be made again.
     """
     with atomic(path) as beside:
         beside.unlink()
-        linked = without("hard links", path.parent, lambda: os.link(kept, beside))
+        others = kept.stat().st_nlink - 1 - (path.exists() and path.samefile(kept))
+        linked = not others and without("hard links", path.parent, lambda: os.link(kept, beside))
         if not (linked and without("new times", path.parent, lambda: os.utime(beside))):  # of another user's file
             beside.unlink(missing_ok=True)
             shutil.copyfile(kept, beside)

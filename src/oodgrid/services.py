@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import RLock
 
 REFUSALS = frozenset(
     {
@@ -42,6 +43,9 @@ def without(service: str, folder: Path, attempt: Callable[[], object]) -> bool:
     return True
 
 
+ALONE = RLock()  # held while stderr is away: of two threads, each would take the other's for the terminal
+
+
 @cache
 def _said(service: str) -> list[str]:
     return []
@@ -55,7 +59,15 @@ def _say(service: str, folder: str, reason: str) -> None:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Keep what polars prints of a panic, a backtrace in Rust, off the terminal; the error itself is raised."""
+    """Keep what polars prints of a panic, a backtrace in Rust, off the terminal; the error itself is raised.
+
+    One thread at a time: the others wait.
+    """
+    with ALONE:
+        yield from _silently()
+
+
+def _silently() -> Iterator[None]:
     sys.stderr.flush()
     try:
         terminal = os.dup(2)

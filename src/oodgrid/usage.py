@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from oodgrid import config, manifests, paths, plan, store
+from oodgrid import config, grid, manifests, paths, plan, store
+from oodgrid.config import ANY, Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
@@ -22,7 +24,7 @@ from oodgrid.kept import Kept
 ENCODED = "features and texts"  # who uses what encode keeps, whatever the experiment
 ANSWERS = "answers of language models"  # were paid for, and no manifest names them
 STAGES = ("encode", "views", "labels", "fit", "apply", "score", "evaluate")
-LONG = ("encode", "views")  # what takes hours to make, and stays where an experiment is not finished
+LONG = ("encode", "views", "fit")  # what takes hours to make, and stays where an experiment is not finished
 K = TypeVar("K")
 
 
@@ -91,13 +93,13 @@ def look(results: Path) -> Usage:
     named = _named(results, experiments)
     unfinished = [line for experiment in experiments for line in _unfinished(results, experiment)]
     for stage in sorted(path.name for path in (results / paths.KEPT).glob("*") if path.is_dir()):
-        stays = {f"encoding for {line}" for line in unfinished} if stage in LONG else set()
+        stays = {f"the next run of {line}" for line in unfinished} if stage in LONG else set()
         other = {"not of oodgrid"} if stage not in STAGES else set()
         for path in _files(paths.kept(results, stage)):
             users = {ANSWERS} if stage == "labels" else named.of(path) or stays or other
             about = path.stat()
             found.pieces.append(Piece(path, stage, about.st_size, _file(path), about.st_nlink, frozenset(users)))
-    found.remarks += [f"{line} is not finished: what encoding kept stays" for line in unfinished]
+    found.remarks += [f"{line} is not finished: what encoding and fitting kept stays" for line in unfinished]
     if (results / paths.KEPT).is_symlink():
         found.remarks.append(f"{results / paths.KEPT} is a link: other results folders that use it are not looked at")
     return found
@@ -132,12 +134,21 @@ def _unfinished(results: Path, experiment: str) -> Iterator[str]:
     if not planned:
         return
     try:
-        files = plan.encoded_files(results, config.load(planned[-1]))
+        wanted = config.load(planned[-1])
+        files = [*plan.encoded_files(results, wanted), *_fitted(results, wanted)]
     except OodgridError:
         yield f"{experiment} ({planned[-1]} cannot be read)"
         return
     if gone := next((file for file in files if not file.exists()), None):
         yield f"{experiment} ({gone} is missing)"
+
+
+def _fitted(results: Path, experiment: Experiment) -> Iterator[Path]:
+    """Yield the manifests of all fits: where one is missing, fits that a killed job finished are named by none."""
+    for backbone, dataset in product(experiment.backbones, experiment.id_datasets):
+        for method in grid.methods(experiment):
+            if method != ANY:
+                yield paths.fitted(results, experiment.experiment, backbone.name, dataset.name, method)
 
 
 @dataclass
