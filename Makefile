@@ -20,8 +20,9 @@ run: $(STAMP)
 test: $(STAMP) lint
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
+# Campaigns; TESTS="--ignore tests/workflow" leaves out those of whole runs.
 test-long: $(STAMP)
-	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow $(TESTS)
 
 # Which lines no test runs; not part of `test`, which it makes slower. Jobs of whole runs are not counted.
 coverage: $(STAMP)
