@@ -100,8 +100,8 @@ def test_experiments_that_share_features_run_at_once(photos):  # noqa: F811
     clone.write(other(experiment, experiment="second"), "other.yaml")
     files = ("config.yaml", "other.yaml")
     running = [clone.start("snakemake", "--cores", "1", "--configfile", file) for file in files]
-    for process, file in zip(running, files, strict=True):
-        output, _ = process.communicate(timeout=600)
+    said = [process.communicate(timeout=600)[0] for process in running]  # both have ended before one begins again
+    for process, output, file in zip(running, said, files, strict=True):
         if process.returncode:
             assert "Directory cannot be locked" in output
             clone.snakemake("--configfile", file)
