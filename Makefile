@@ -20,7 +20,7 @@ run: $(STAMP)
 test: $(STAMP) lint
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
-# Campaigns; TESTS="--ignore tests/workflow" leaves out those of whole runs.
+# Campaigns; TESTS="--ignore tests/workflow" leaves out those of whole runs, and so on.
 test-long: $(STAMP)
 	python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow $(TESTS)
 
