@@ -18,7 +18,8 @@ def side_by_side(function: Callable[[Given], Made], items: Iterable[Given]) -> I
     As many are under way as the job has threads (`OMP_NUM_THREADS`, which Snakemake sets), and no item is taken before
     there is a thread for it, so that few are in memory at once. NumPy and polars let other threads run meanwhile.
     """
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    given = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
+    threads = int(given.split(",")[0])  # "4,2" where nested regions have numbers of their own
     waiting: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
