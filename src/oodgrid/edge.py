@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from oodgrid.errors import OodgridError, one_line
+
+Made = TypeVar("Made")
 
 
 def numbers(given: Any, name: str, shape: str) -> np.ndarray:
@@ -89,3 +92,17 @@ class Shapes:
 
 def _said(shape: str) -> str:
     return f"({', '.join(shape)}{',' * (len(shape) == 1)})"
+
+
+def attribute(function: Callable[[str], Made], name: str) -> Made:
+    """Return what a module finds by name, as its `__getattr__`.
+
+    Raises:
+        AttributeError: There is none of that name, as Python wants it said; the message has a did-you-mean.
+    """
+    if name.startswith("_"):
+        raise AttributeError(name)
+    try:
+        return function(name)
+    except OodgridError as error:
+        raise AttributeError(str(error)) from None

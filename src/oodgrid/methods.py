@@ -44,7 +44,7 @@ from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import BATCH
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
-from oodgrid.edge import Shapes
+from oodgrid.edge import Shapes, attribute
 from oodgrid.errors import OodgridError, Skip, lacking
 from oodgrid.labels import has_class
 from oodgrid.vectors import normalise
@@ -68,12 +68,7 @@ SAID = {
 
 def __getattr__(name: str) -> Callable[..., Fitted]:
     """Return the method of that name as a function of arrays."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    try:
-        return _function(name)
-    except OodgridError as error:
-        raise AttributeError(str(error)) from None
+    return attribute(_function, name)
 
 
 def __dir__() -> list[str]:

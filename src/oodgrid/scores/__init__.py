@@ -46,6 +46,7 @@ import numpy as np
 
 from oodgrid import registry
 from oodgrid.config import Choice
+from oodgrid.edge import attribute
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.scores import arguments, documentation
 from oodgrid.scores.blocks import compute_all
@@ -58,12 +59,7 @@ __all__ = ["AllScores", "all_scores"]
 
 def __getattr__(name: str) -> Callable[..., np.ndarray]:
     """Return the score of that name as a function of arrays."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    try:
-        return _function(name)
-    except OodgridError as error:
-        raise AttributeError(str(error)) from None
+    return attribute(_function, name)
 
 
 def __dir__() -> list[str]:
