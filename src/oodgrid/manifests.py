@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
@@ -19,7 +19,7 @@ from oodgrid.errors import OodgridError, printable
 if TYPE_CHECKING:
     import polars as pl
 
-VERSION = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
+VERSION: Final = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
 MOST_NAMED = 3  # mistakes of one manifest in a line
 
 KeptName = Annotated[str, Field(pattern=rf"^{paths.KEPT}(/[^/.][^/]*)+$")]  # below the results folder, which may move

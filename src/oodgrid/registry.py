@@ -140,11 +140,12 @@ def method(
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
         name = cls.__module__.rsplit(".", 1)[-1]
-        shown = {"title": title or name, "look": Look.parse(look) if look else None}
-        about = {"text_cosines": text_cosines} | shown
+        params, summary = signatures.defaults(cls), signatures.summary(cls)
+        parsed = Look.parse(look) if look else None
         _add(
-            Entry("method", name, cls, needs, signatures.defaults(cls), leaves, paper, signatures.summary(cls), **about)
-        )
+            Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
+                  title=title or name, look=parsed)
+        )  # fmt: skip
         return cls
 
     return register

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from oodgrid.errors import near, printable
@@ -16,15 +17,15 @@ STRANGE = re.compile(r"unrecognized arguments: (?P<given>.+)$", re.DOTALL)
 class Parser(argparse.ArgumentParser):
     """argparse's own, but for what it says of mistakes; and it guesses no option from the beginning of its name."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **options)
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
+        super().__init__(prog, allow_abbrev=False, **options)
 
-    def parse_known_args(self, *args: Any, **options: Any) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse what this parser does not know: each verb has options of its own, which only it can name."""
-        found, strange = super().parse_known_args(*args, **options)
-        if strange:
-            self.error(f"unrecognized arguments: {' '.join(strange)}")
-        return found, strange
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with status 2."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +213,7 @@ def _params(entry: Entry) -> str:
     return ", ".join(said) or "-"
 
 
-def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in [header, *lines]) for i in range(len(header))]
     for row in [header, *lines]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

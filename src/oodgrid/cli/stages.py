@@ -34,8 +34,8 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
     from oodgrid.encode.chunks import Shard
     from oodgrid.encode.images import encode_images
 
-    wanted = [d for d in experiment.datasets() if not d.imported]
-    datasets = {d.name: d for d in chosen(options.dataset, wanted, experiment.dataset)}
+    encoded = [d for d in experiment.datasets() if not d.imported]
+    datasets = {d.name: d for d in chosen(options.dataset, encoded, experiment.dataset)}
     for dataset in datasets.values():
         say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
     if options.manifest:
@@ -43,10 +43,11 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid.config import LabelList
     from oodgrid.encode.texts import encode_labels, encode_texts
 
     for source, entry in _chosen_texts(options, experiment, backbone):
-        if source is LABELS:
+        if isinstance(entry, LabelList):
             say(encode_labels(options.results, experiment, backbone, entry))
         else:
             say(encode_texts(options.results, backbone, entry, source))
@@ -59,13 +60,14 @@ def _chosen_texts(
     from oodgrid import plan
 
     if not (options.dataset or options.label_list or options.kind):
-        wanted = plan.text_files(options.results, experiment, backbone.name)
-        return [(file.source, file.entry) for file in wanted if not file.entry.imported]
+        files = plan.text_files(options.results, experiment, backbone.name)
+        return [(file.source, file.entry) for file in files if not file.entry.imported]
     kind = options.kind or (CLASSES.kind if options.dataset else LABELS.kind)
     classes = [source for source in SOURCES if source.kind == kind and source is not LABELS]
     names = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
-    lists = [(LABELS, experiment.label_list(options.label_list))] if options.label_list else []
-    return [(source, experiment.id_dataset(name)) for source in classes for name in names] + lists
+    texts: list[tuple[TextSource, IdDataset | LabelList]]
+    texts = [(source, experiment.id_dataset(name)) for source in classes for name in names]
+    return [*texts, *([(LABELS, experiment.label_list(options.label_list))] if options.label_list else [])]
 
 
 def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:

@@ -77,12 +77,14 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    _outermost: ClassVar[Any]
     stand_ins: ClassVar[dict[str, Any]] = {}  # for required keys with a mistake, to look at how the rest fits together
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Put `_all_at_once` around all other validators of a sub-class: the last that is defined is the outermost."""
         super().__init_subclass__(**options)
-        cls._outermost = model_validator(mode="wrap")(classmethod(_all_at_once))
+        validator: Any = classmethod(_all_at_once)  # pydantic types those alone that are written in a class body
+        cls._outermost = model_validator(mode="wrap")(validator)
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
@@ -166,10 +168,10 @@ def _no_numbers(cls: type[Strict], data: dict[str, Any]) -> Iterator[dict[str, A
     flags = {field.alias or name for name, field in cls.model_fields.items() if field.annotation is bool}
     for key, value in data.items():
         entries = enumerate(value) if isinstance(value, list) else ()
-        places = {(key,): value, **{(key, number): entry for number, entry in entries}}
-        for place, given in places.items():
-            if isinstance(given, bool) and key not in flags:
-                yield {"type": "int_type", "loc": place, "input": given}
+        places: dict[tuple[Any, ...], Any] = {(key,): value, **{(key, index): entry for index, entry in entries}}
+        for place, entry in places.items():
+            if isinstance(entry, bool) and key not in flags:
+                yield {"type": "int_type", "loc": place, "input": entry}
 
 
 def _prunable(place: tuple[Any, ...]) -> tuple[Any, ...]:

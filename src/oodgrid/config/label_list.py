@@ -123,7 +123,7 @@ class LabelList(Strict):
             found["given_labels_sha256"] = digest(self.labels)
         elif self.lexicographer:
             found["lexicographer"] = self.lexicographer.identity
-        elif expand(self.file).is_file():
+        elif self.file and expand(self.file).is_file():
             found["file_sha256"] = file_sha256(expand(self.file))
         return found
 

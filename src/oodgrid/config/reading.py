@@ -109,8 +109,9 @@ def _problem(error: yaml.YAMLError) -> str:
 class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a config is not to hold."""
 
-    def __init__(self, said: str, node: yaml.Node) -> None:
-        super().__init__(problem=said, problem_mark=node.start_mark)
+    def __init__(self, problem: str, event: yaml.Event) -> None:
+        mark: Any = event.start_mark  # of this reader, while its type stubs think of the one in C too
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 class _Loader(yaml.SafeLoader):
@@ -123,7 +124,7 @@ class _Loader(yaml.SafeLoader):
         self.depth = self.values = 0
         self.sizes: dict[int, int] = {}  # values below a node, those of aliases counted each time
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Return the next node, counting depth and values; an alias counts as all that it stands for."""
         event, before = self.peek_event(), self.values
         self.values += 1
@@ -145,7 +146,7 @@ class _Loader(yaml.SafeLoader):
         self.sizes[id(node)] = self.values - before
         return node
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping of which every key stands once."""
         self._say_twice(node)
         sound = [(key, value) for key, value in node.value if self._is_text(key)]

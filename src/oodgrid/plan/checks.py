@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid import digests, grid, paths, store
-from oodgrid.config import Backbone, Dataset, Experiment, LabelList
+from oodgrid.config import Backbone, Dataset, Experiment, Imported, LabelList
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
@@ -30,10 +30,9 @@ SKEW = 10.0  # seconds by which the clocks of a cluster's machines may differ
 
 
 def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
-    """Refuse what a job of adapt or score would read, where `check_identities` would refuse it, or it is out of date.
+    """Refuse the files that a job of adapt or score reads as `check_identities` does, and those of an earlier encoding.
 
-    Out of date are files of an earlier encoding. Snakemake makes them again, but of results that were moved, or are
-    read by `oodgrid` alone, it knows nothing.
+    Snakemake makes those again, but it knows nothing of results that were moved, or are read by `oodgrid` alone.
 
     Raises:
         OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
@@ -43,8 +42,8 @@ def check_inputs(results: Path, experiment: Experiment, backbone: str, id_datase
     check_identities(results, experiment)
     dataset = experiment.id_datasets[0]
     views = [views_file(results, experiment, backbone, id_dataset, each) for each in dataset.views]
-    for file, found in _identities([*feature_files(results, experiment), *views]).items():
-        if (version := found.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
+    for file, provenance in _identities([*feature_files(results, experiment), *views]).items():
+        if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
             raise OodgridError(
                 f"{file} is out of date: its encoding is of version {version} and that of this oodgrid is "
                 f"{ENCODE_VERSION}. Delete it, and the next run makes it again"
@@ -61,39 +60,40 @@ def check_identities(results: Path, experiment: Experiment) -> None:
     for backbone in experiment.backbones:
         encoders: dict[Path, Any] = {}
         for dataset in _named(experiment):
-            found = _identities(split_files(results, backbone.name, dataset))
-            for file, provenance in found.items():
-                meant = {"imported": _test_split(dataset)} if dataset.imported else {"dataset": dataset.identity}
-                _check_identity(file, provenance, backbone, dataset, meant)
+            provenances = _identities(split_files(results, backbone.name, dataset))
+            imported = dataset.imported
+            identity = {"imported": _test_split(imported)} if imported else {"dataset": dataset.identity}
+            for file, provenance in provenances.items():
+                _check_identity(file, provenance, backbone, dataset, identity)
                 _check_complete(file, provenance, dataset)
-            _check_alike({file: provenance.get("classnames") for file, provenance in found.items()}, "classnames")
-            encoders |= {file: provenance["backbone"] for file, provenance in found.items() if not dataset.imported}
+            _check_alike({file: each.get("classnames") for file, each in provenances.items()}, "classnames")
+            encoders |= {file: each["backbone"] for file, each in provenances.items() if not imported}
         for dataset in experiment.id_datasets:
             views = [views_file(results, experiment, backbone.name, dataset.name, each) for each in dataset.views]
             for file, provenance in _identities(views).items():
                 _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
                 encoders[file] = provenance["backbone"]
         for text in text_files(results, experiment, backbone.name):
-            found = _check_texts(results, backbone, text) if text.path.exists() else {}
-            if found and not text.entry.imported:
-                encoders[text.path] = found["backbone"]
+            provenance = _check_texts(results, backbone, text) if text.path.exists() else {}
+            if provenance and not text.entry.imported:
+                encoders[text.path] = provenance["backbone"]
         _check_alike(encoders, "backbone")
 
 
 def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str, Any]:
-    """Check a text file against the configuration and against the classes of what it goes with; return what it says."""
-    found, entry = store.read_provenance(file.path), file.entry
-    _check_identity(file.path, found, backbone, entry, {"text": file.source.identity(entry)})
+    """Check a text file against the configuration and against the classes that it goes with; return its provenance."""
+    provenance, entry = store.read_provenance(file.path), file.entry
+    _check_identity(file.path, provenance, backbone, entry, {"text": file.source.identity(entry)})
     if isinstance(entry, LabelList):
         if entry.drop_classes_of:
             texts = _identities([paths.texts(results, backbone.name, entry.drop_classes_of)])
-            classes = {path: digest(about["text"]["classnames"]) for path, about in texts.items()}
-            _check_alike({**classes, file.path: found["text"]["classes_sha256"]}, "classes_sha256")
+            classes = {path: digest(each["text"]["classnames"]) for path, each in texts.items()}
+            _check_alike({**classes, file.path: provenance["text"]["classes_sha256"]}, "classes_sha256")
     elif not entry.imported:
         images = _identities(split_files(results, backbone.name, entry))
-        named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
-        _check_alike({**named, file.path: found["text"]["classnames"]}, "classnames")
-    return found
+        classnames = {path: names for path, each in images.items() if (names := each.get("classnames"))}
+        _check_alike({**classnames, file.path: provenance["text"]["classnames"]}, "classnames")
+    return provenance
 
 
 def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
@@ -101,22 +101,23 @@ def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def _check_identity(
-    file: Path, found: dict[str, Any], backbone: Backbone, entry: Dataset | LabelList, meant: dict[str, Any]
+    file: Path, provenance: dict[str, Any], backbone: Backbone, entry: Dataset | LabelList, identity: dict[str, Any]
 ) -> None:
-    if ("imported" in found) != (entry.imported is not None):
-        was, is_now = ("imported", "encoded") if "imported" in found else ("encoded", "imported")
+    """Refuse a file whose provenance is not what the configuration says of the backbone and the entry."""
+    if ("imported" in provenance) != (entry.imported is not None):
+        was, is_now = ("imported", "encoded") if "imported" in provenance else ("encoded", "imported")
         what = "label list" if isinstance(entry, LabelList) else "dataset"
         raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another {what} name, or delete it")
     encoder = {"name": backbone.name} if entry.imported else backbone.identity
-    if lines := differences(found, {"backbone": encoder, **meant}):
+    if lines := differences(provenance, {"backbone": encoder, **identity}):
         raise OodgridError(
             f"{file} is not what the config means by its name: {'; '.join(lines)}. "
             "Give the changed entry another name, or delete the file"
         )
 
 
-def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None:
-    skipped = found.get("skipped", [])
+def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) -> None:
+    skipped = provenance.get("skipped", [])
     if skipped and dataset.on_error == "stop":
         raise OodgridError(
             f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says "
@@ -126,11 +127,11 @@ def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None
 
 def _check_alike(parts: dict[Path, Any], what: str) -> None:
     """Refuse files of which one says something else than the first: weights or classes changed between two runs."""
-    for file, found in parts.items():
-        first, wanted = next(iter(parts.items()))
-        if lines := differences(found, wanted, what):
-            said = "; ".join(lines).replace("in the config", f"in {first}")
-            raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
+    for file, value in parts.items():
+        first, expected = next(iter(parts.items()))
+        if lines := differences(value, expected, what):
+            why = "; ".join(lines).replace("in the config", f"in {first}")
+            raise OodgridError(f"{file} does not fit {first}: {why}. Delete the one that is out of date")
 
 
 def check_finished(results: Path, experiment: Experiment) -> None:
@@ -139,16 +140,16 @@ def check_finished(results: Path, experiment: Experiment) -> None:
     Raises:
         OodgridError: A file is damaged or edited, or was made from others; the message names them all.
     """
-    name, wrong = experiment.experiment, []
+    name, mistakes = experiment.experiment, []
     manifests = [paths.digests(results, name, part) for part in report_parts(results, experiment)]
     for file in (paths.metrics(results, name), paths.curves(results, name), *manifests):
         try:
             if file.exists():
                 digests.check(file, missing=False) if file in manifests else store.check(file)
         except OodgridError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise OodgridError("; ".join(wrong))
+            mistakes.append(str(error))
+    if mistakes:
+        raise OodgridError("; ".join(mistakes))
 
 
 def check_labels(results: Path, experiment: Experiment) -> None:
@@ -159,24 +160,24 @@ def check_labels(results: Path, experiment: Experiment) -> None:
     Raises:
         OodgridError: There are such labels, naming every file and its first row.
     """
-    wrong = []
+    mistakes = []
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
             few_shot = FewShot(results, backbone.name, dataset)
             for file in filter(Path.exists, split_files(results, backbone.name, dataset)):
-                labels, _, found = store.read_labels(file)
+                labels, _, provenance = store.read_labels(file)
                 try:
-                    if found.get("encode_version", ENCODE_VERSION) == ENCODE_VERSION:
+                    if provenance.get("encode_version", ENCODE_VERSION) == ENCODE_VERSION:
                         few_shot.check_labels(labels, file.stem)
                 except OodgridError as error:
-                    wrong.append(str(error))
-    if wrong:
-        raise OodgridError("; ".join(wrong))
+                    mistakes.append(str(error))
+    if mistakes:
+        raise OodgridError("; ".join(mistakes))
 
 
-def _test_split(dataset: Dataset) -> dict[str, str]:
-    """Return what an import by this description says of itself; one brought by hand, `imported: {}`, may differ."""
-    return {"test": dataset.imported.test} if dataset.imported.tip_adapter else {}
+def _test_split(imported: Imported) -> dict[str, str]:
+    """Return the identity of an import by this description; one brought by hand, `imported: {}`, may differ."""
+    return {"test": imported.test} if imported.tip_adapter else {}
 
 
 def check_imports(results: Path, experiment: Experiment) -> None:
@@ -230,8 +231,8 @@ def _check_label_list(labels: LabelList, file: Path) -> None:
             f"{file} is missing: the texts of label list {labels.name} are imported. Run oodgrid import experiment "
             f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {labels.name}"
         )
-    if gone := next((source for source in labels.source_files if not source.exists()), None):
-        raise OodgridError(f"label list {labels.name}: {gone} does not exist: mend the path")
+    if missing := next((source for source in labels.source_files if not source.exists()), None):
+        raise OodgridError(f"label list {labels.name}: {missing} does not exist: mend the path")
 
 
 def check_clock(results: Path, experiment: Experiment) -> None:
