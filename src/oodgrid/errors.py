@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import reprlib
+import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -144,7 +145,7 @@ def _known(error: BaseException) -> str | None:
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read"
     if isinstance(error, ImportError):
-        return lacking(error) or f"{text}: install oodgrid's requirements again, as make run does"
+        return lacking(error) or f"{text} for {sys.executable}: install oodgrid's requirements there, as make run does"
     if isinstance(error, SystemExit):
         return f"a plugin or a library ended the run (exit status {printable(str(error.code), 100)}): take that out"
     if isinstance(error, UnicodeError):

@@ -17,6 +17,8 @@ ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
 STREAMS = ".streams"  # behind the name of a method
 DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
+FIGURES = ("roc", "histograms", "shots", "scores")  # of each backbone and ID dataset
+FORMATS = ("pdf", "svg", "png")  # of each figure
 
 
 def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:

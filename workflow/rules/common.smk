@@ -10,9 +10,15 @@ from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
 
-# Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
-# them. Not part of the tracked shell text, so that a moved clone reruns nothing.
-shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
+# Jobs run under the interpreter that runs Snakemake, or under that of the environment which is asked for. They find the
+# package also where it is not installed, as in such an environment, and modules of the user where he put them. Not part
+# of the tracked shell text, so that a moved clone reruns nothing.
+deployed = workflow.deployment_settings.deployment_method
+shell.prefix(
+    plan.job_environment(
+        Path(workflow.basedir) / "src", None if deployed else sys.executable
+    )
+)
 
 RESULTS = paths.RESULTS
 

@@ -56,12 +56,13 @@ def check_named_files(arguments: Sequence[str]) -> None:
     Args:
         arguments: The command line, as `sys.argv`.
     """
-    from oodgrid.config import check_config_files
     from oodgrid.errors import OodgridError, printed
 
     parser = argparse.ArgumentParser("snakemake", add_help=False, exit_on_error=False)
     parser.add_argument("--configfiles", "--configfile", nargs="+", action="extend", type=Path, default=[])
     try:
+        from oodgrid.config import check_config_files
+
         files = parser.parse_known_args(arguments[1:])[0].configfiles
         if target := next((file for file in files[1:] if not (file.suffix or file.exists())), None):
             raise OodgridError(f"{target} is read as a config: write targets before --configfile")

@@ -10,8 +10,6 @@ from oodgrid.plan.checks import (
     unencoded,
 )
 from oodgrid.plan.files import (
-    FIGURES,
-    FORMATS,
     STREAM_TABLES,
     TABLES,
     either,
@@ -42,8 +40,6 @@ from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_c
 
 __all__ = [
     "ENCODE_VERSION",
-    "FIGURES",
-    "FORMATS",
     "REQUESTS",
     "STREAM_TABLES",
     "TABLES",

@@ -24,8 +24,6 @@ TABLES = (
     "skipped.md",
 )
 STREAM_TABLES = ("streams.tex", "streams.csv", "streams.md")  # where a score is transductive
-FIGURES = ("roc", "histograms", "shots", "scores")
-FORMATS = ("pdf", "svg", "png")
 
 
 def feature_files(results: Path, experiment: Experiment) -> list[Path]:
@@ -143,8 +141,8 @@ def figure_files(results: Path, experiment: Experiment) -> list[Path]:
     return [
         folder / f"{name}.{suffix}"
         for folder in _pair_folders(results, experiment, "figures")
-        for name in FIGURES
-        for suffix in FORMATS
+        for name in paths.FIGURES
+        for suffix in paths.FORMATS
     ]
 
 
