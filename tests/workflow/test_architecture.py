@@ -28,6 +28,7 @@ def planned(clone):
         return "refused"
     if "Nothing to be done" in output:
         return "nothing"
+    assert "--rerun-triggers" not in output  # Snakemake's advice, which would leave results out of date
     stats = output.split("Job stats:")[1].split("total")[0]
     return set(re.findall(r"^(\w+) +\d+$", stats, re.M)) - {"all"}
 

@@ -3,6 +3,7 @@ import os
 from functools import cache
 
 from snakemake.io import IOFile
+from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from oodgrid import grid, paths, plan, texts, unlock
@@ -92,7 +93,20 @@ resource_scopes:
     gpu="local",
 
 
-# Also those that were killed before they could say a word.
+def our_advice(record):
+    """Snakemake advises against its own triggers, which would leave results out of date: our line in its place."""
+    if str(record.msg).startswith("Some jobs were triggered by provenance"):
+        record.msg = (
+            "Jobs run again where the config or the code that decides their results has changed: see docs/running.md. "
+            "What was finished is found again in results/kept."
+        )
+    return True
+
+
+logger.addFilter(our_advice)
+
+
+# Also those that were killed before they could print anything.
 onerror:
     for job in sorted(workflow.scheduler.failed, key=lambda job: list(job.log)):
         logs = ", ".join(
@@ -100,13 +114,13 @@ onerror:
             for log in job.log
             if Path(log).is_file() and Path(log).stat().st_size
         )
-        said = (
+        reason = (
             f"see {logs}"
             if logs
             else "without a word: killed, never started, or its files are gone"
         )
         print(
-            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {said}",
+            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {reason}",
             file=sys.stderr,
         )
 
@@ -155,9 +169,9 @@ def encoded_files():
 def shards(wildcards):
     """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
-    made = plan.encoded_splits(*place)
-    there = all(file.exists() for file in made)
-    recorded = workflow.persistence.input(IOFile(str(made[0]))) if there else None
+    files = plan.encoded_splits(*place)
+    complete = all(file.exists() for file in files)
+    recorded = workflow.persistence.input(IOFile(str(files[0]))) if complete else None
     return plan.shard_files(*place) if recorded is None else recorded
 
 

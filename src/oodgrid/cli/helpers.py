@@ -117,6 +117,8 @@ def run_list(options: argparse.Namespace) -> None:
     from oodgrid import catalogue, registry
 
     kind = options.what.removesuffix("s")
+    if options.config:
+        _load_plugins(options)
     if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
         _table(("name", "entry"), lines)
@@ -129,6 +131,16 @@ def run_list(options: argparse.Namespace) -> None:
         print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")
 
 
+def _load_plugins(options: argparse.Namespace) -> None:
+    """Register the plugins of a config, whatever else may be wrong with it."""
+    from oodgrid.config import load_plugins, read_config_file
+    from oodgrid.registry import PACKAGES
+
+    if options.what.removesuffix("s") not in PACKAGES:
+        raise OodgridError(f"--config is for scores and methods, and plugins bring no {options.what}: leave it out")
+    load_plugins(read_config_file(options.config))
+
+
 def _described(entry: Entry) -> list[str]:
     """Return what a person wants to know of a method or score, line by line."""
     kind = [f"family: {entry.family}" if entry.family else "", "transductive" if entry.transductive else ""]
@@ -138,6 +150,7 @@ def _described(entry: Entry) -> list[str]:
         f"parameters: {_params(entry)}",
         *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
         entry.paper,
+        *([f"plugin: {entry.plugin}"] if entry.plugin else []),
     ]
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import Dataset, Views
-from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
+from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, load_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
 from oodgrid.config.sources import HuggingFace, Imported, ListFile, NumpyArrays, Torchvision, Webdataset
@@ -47,6 +47,7 @@ __all__ = [
     "check_config_files",
     "expand",
     "load",
+    "load_plugins",
     "parse",
     "read_config_file",
     "schema",

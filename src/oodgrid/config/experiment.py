@@ -150,7 +150,7 @@ class Experiment(Strict):
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Load the plugins, and have every score once for each value of its parameters."""
-        all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        all_of(partial(_prepare_plugins, data, left_out), partial(_spread_scores, data, left_out))
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -211,18 +211,29 @@ class Experiment(Strict):
         ]
 
 
-def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+def load_plugins(data: dict[str, Any]) -> None:
+    """Register the scores and methods of the plugins that a config names.
+
+    Raises:
+        OodgridError: A plugin fails; `Mistakes` has a line for each.
+    """
     files = data.get("plugins") or []
     if isinstance(files, str):
-        files = data.pop("plugins")
         raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+    files = files if isinstance(files, list) else []
+    all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+
+
+def _prepare_plugins(data: dict[str, Any], left_out: set[str]) -> None:
     try:
-        files = files if isinstance(files, list) else []
-        all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+        load_plugins(data)
     except OodgridError:
-        for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
-            data.pop(key, None)
-            left_out.add(key)
+        if isinstance(data["plugins"], str):
+            del data["plugins"]
+        else:
+            for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
+                data.pop(key, None)
+                left_out.add(key)
         raise
 
 
