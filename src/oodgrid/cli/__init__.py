@@ -67,5 +67,5 @@ def _cap_threads() -> None:
     """Never start more threads than there are CPUs, whatever the workflow says; must run before numpy loads."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for variable in THREAD_VARIABLES:
-        given = os.environ.get(variable, "")
-        os.environ[variable] = str(min(int(given), cpus) if given.isdigit() and int(given) else cpus)
+        threads = os.environ.get(variable, "")
+        os.environ[variable] = str(min(int(threads), cpus) if threads.isdigit() and int(threads) else cpus)

@@ -29,19 +29,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with status 2."""
-        print(f"oodgrid: error: {self._said(message)}; {self.prog} --help shows what there is", file=sys.stderr)
+        print(f"oodgrid: error: {self._in_words(message)}; {self.prog} --help shows what there is", file=sys.stderr)
         sys.exit(2)
 
-    def _said(self, message: str) -> str:
-        if found := CHOICE.match(message):
-            given, known = found["given"].strip("'\""), re.findall(r"[\w-]+", found["known"])
-            meant = near(given, known)
-            hint = f"did you mean '{meant}'?" if meant else f"known: {', '.join(known)}"
-            option = f"{found['what']}: " if found["what"].startswith("-") else ""
-            return f"{option}there is no '{printable(given, 100)}': {hint}"
-        if found := STRANGE.match(message):
-            first = found["given"].split()[0]
-            meant = near(first.split("=")[0], self._option_string_actions) if first.startswith("--") else None
-            hint = f": did you mean {meant}?" if meant else ""
+    def _in_words(self, message: str) -> str:
+        if match := CHOICE.match(message):
+            name, known = match["given"].strip("'\""), re.findall(r"[\w-]+", match["known"])
+            similar = near(name, known)
+            hint = f"did you mean '{similar}'?" if similar else f"known: {', '.join(known)}"
+            option = f"{match['what']}: " if match["what"].startswith("-") else ""
+            return f"{option}there is no '{printable(name, 100)}': {hint}"
+        if match := STRANGE.match(message):
+            first = match["given"].split()[0]
+            similar = near(first.split("=")[0], self._option_string_actions) if first.startswith("--") else None
+            hint = f": did you mean {similar}?" if similar else ""
             return f"unknown argument '{printable(first, 100)}'{hint}"
         return printable(message, 300)

@@ -73,9 +73,9 @@ def run_labels_ask(options: argparse.Namespace) -> None:
     if options.key_env and not key:
         raise OodgridError(f"the environment variable {options.key_env} is not set: export {options.key_env}=…")
     endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
-    found = ask(endpoint, options.kind, _classes(options), options.count)
-    say(write_answers(options.out, found))
-    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
+    labels = ask(endpoint, options.kind, _classes(options), options.count)
+    say(write_answers(options.out, labels))
+    print(f"{sum(map(len, labels.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
 
 
 def _classes(options: argparse.Namespace) -> list[str]:
@@ -179,13 +179,13 @@ def run_verify(options: argparse.Namespace) -> None:
     """Check results files, and say of each what was found."""
     from oodgrid.inspection import checkable
 
-    bad, files = 0, [file for path in options.files for file in checkable(path)]
+    wrong, files = 0, [file for path in options.files for file in checkable(path)]
     for file in files:
-        state, said = _verified(file, options)
-        bad += state != "ok"
-        print(f"{state:8}{said}")
-    if bad:
-        raise OodgridError(f"{bad} of {len(files)} files are damaged or out of date (named above)")
+        state, remark = _verified(file, options)
+        wrong += state != "ok"
+        print(f"{state:8}{remark}")
+    if wrong:
+        raise OodgridError(f"{wrong} of {len(files)} files are damaged or out of date (named above)")
 
 
 def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:
@@ -222,8 +222,8 @@ def run_unlock(options: argparse.Namespace) -> None:
 def _params(entry: Entry) -> str:
     """Return the parameters with their defaults; a list of labels that must be named has none."""
     needed = [name for name in entry.label_lists if entry.params[name] is None]
-    said = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
-    return ", ".join(said) or "-"
+    shown = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
+    return ", ".join(shown) or "-"
 
 
 def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:

@@ -64,8 +64,8 @@ def load(path: Path) -> Experiment:
     Raises:
         OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
     """
-    raw, said = read(path)
-    return _validated(raw, said, f"config {path}")
+    raw, mistakes = read(path)
+    return _validated(raw, mistakes, f"config {path}")
 
 
 def parse(raw: Any) -> Experiment:
@@ -79,19 +79,19 @@ def parse(raw: Any) -> Experiment:
     return _validated(*marked(raw, "config"), "config")
 
 
-def _validated(raw: dict[str, Any], said: list[str], what: str) -> Experiment:
-    """Return the experiment, or raise what was said of its values and all that is wrong with its meaning."""
+def _validated(raw: dict[str, Any], mistakes: list[str], what: str) -> Experiment:
+    """Return the experiment, or raise the mistakes in its values together with those in its meaning."""
     try:
         experiment = Experiment.model_validate(raw)
     except ValidationError as error:
-        raise Mistakes([*said, *lines_of(error, what)]) from None
-    if said:
-        raise Mistakes(said)
+        raise Mistakes([*mistakes, *lines_of(error, what)]) from None
+    if mistakes:
+        raise Mistakes(mistakes)
     return experiment
 
 
 def build(part: type[Part], **fields: Any) -> Part:
-    """Return a part of a configuration that no file says, as of the command line.
+    """Return a part of a configuration from its fields, as the command line gives them.
 
     Raises:
         OodgridError: `Mistakes` has a line for each field that does not fit.

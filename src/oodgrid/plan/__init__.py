@@ -1,4 +1,4 @@
-"""What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
+"""What the Snakemake rules ask: which files an experiment adds up to, what runs each job again, what is refused."""
 
 from oodgrid.plan.checks import (
     check_clock,

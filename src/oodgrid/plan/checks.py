@@ -126,7 +126,7 @@ def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) ->
 
 
 def _check_alike(parts: dict[Path, Any], what: str) -> None:
-    """Refuse files of which one says something else than the first: weights or classes changed between two runs."""
+    """Refuse a file that differs from the first: weights or classes changed between two runs."""
     for file, value in parts.items():
         first, expected = next(iter(parts.items()))
         if lines := differences(value, expected, what):
@@ -135,7 +135,7 @@ def _check_alike(parts: dict[Path, Any], what: str) -> None:
 
 
 def check_finished(results: Path, experiment: Experiment) -> None:
-    """Refuse metrics, tables, figures and a page that are not as they were written: Snakemake looks at times alone.
+    """Refuse metrics, tables, figures and a page that changed since they were written: Snakemake compares times only.
 
     Raises:
         OodgridError: A file is damaged or edited, or was made from others; the message names them all.
@@ -153,7 +153,7 @@ def check_finished(results: Path, experiment: Experiment) -> None:
 
 
 def check_labels(results: Path, experiment: Experiment) -> None:
-    """Refuse labels of ID datasets that are none of their classes, in all files that are there, all in one go.
+    """Refuse ID datasets with labels that are none of their classes, naming all such files at once.
 
     Files of an earlier encoding are made again and do not count.
 
@@ -181,10 +181,10 @@ def _test_split(imported: Imported) -> dict[str, str]:
 
 
 def check_imports(results: Path, experiment: Experiment) -> None:
-    """Say which imports and label lists are missing, unless there are metrics from which to report.
+    """Refuse missing imports and label lists, unless there are metrics to report from.
 
     Raises:
-        OodgridError: A test split or a list is not there; `Mistakes` has a line for each.
+        OodgridError: A test split or a list is missing; `Mistakes` has a line for each.
     """
     if paths.metrics(results, experiment.experiment).exists():
         return
@@ -194,7 +194,7 @@ def check_imports(results: Path, experiment: Experiment) -> None:
         lists = [(each, paths.label_texts(results, backbone.name, each.name)) for each in experiment.wanted_lists()]
         all_of(
             *(partial(_check_imported, dataset, file) for dataset, file in tests),
-            *(partial(_check_label_list, labels, file) for labels, file in lists),
+            *(partial(_check_label_list, label_list, file) for label_list, file in lists),
         )
 
 
@@ -204,7 +204,7 @@ def _named(experiment: Experiment) -> list[Dataset]:
 
 
 def unencoded(results: Path, experiment: Experiment) -> list[Dataset]:
-    """Return the datasets whose images are still to be encoded; none where there are metrics from which to report."""
+    """Return the datasets whose images are still to be encoded; none where there are metrics to report from."""
     if paths.metrics(results, experiment.experiment).exists():
         return []
     return [
@@ -223,22 +223,22 @@ def _check_imported(dataset: Dataset, file: Path) -> None:
         )
 
 
-def _check_label_list(labels: LabelList, file: Path) -> None:
+def _check_label_list(label_list: LabelList, file: Path) -> None:
     if file.exists():
         return
-    if labels.imported:
+    if label_list.imported:
         raise OodgridError(
-            f"{file} is missing: the texts of label list {labels.name} are imported. Run oodgrid import experiment "
-            f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {labels.name}"
+            f"{file} is missing: the texts of label list {label_list.name} are imported. Run oodgrid import experiment "
+            f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {label_list.name}"
         )
-    if missing := next((source for source in labels.source_files if not source.exists()), None):
-        raise OodgridError(f"label list {labels.name}: {missing} does not exist: mend the path")
+    if missing := next((source for source in label_list.source_files if not source.exists()), None):
+        raise OodgridError(f"label list {label_list.name}: {missing} does not exist: mend the path")
 
 
 def check_clock(results: Path, experiment: Experiment) -> None:
-    """Refuse files of the future, which a clock leaves that was ahead and is right again.
+    """Refuse files with a time in the future, as a clock that was ahead leaves them.
 
-    Snakemake would compute, find that what it made is older than what it was made of, and stop every such job.
+    Snakemake would compute, find the output older than its input, and stop every such job.
 
     Raises:
         OodgridError: A job would read a file of the future, with the command that sets the times right.

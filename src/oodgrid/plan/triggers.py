@@ -1,8 +1,8 @@
 """What runs again: all that decides it, rule by rule.
 
-A job runs again when a file that it reads is another, or one of the `TRIGGERS` of its rule: what the configuration says
-of its result, or the code behind it. Snakemake keeps the values of a job's triggers, for they are its params, and
-compares. docs/architecture.md tells the rest: what was finished is found again, and what does not fit is refused.
+A job runs again when a file that it reads has changed, or one of the `TRIGGERS` of its rule: what the configuration
+says of its result, or the code behind it. They are params of the job, whose values Snakemake stores and compares.
+docs/architecture.md has the rest: finished work is found again, and what does not fit is refused.
 """
 
 from __future__ import annotations
