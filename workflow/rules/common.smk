@@ -20,7 +20,7 @@ try:
     experiment = parse_experiment(config)
     # On the node of a cluster a job checks what it reads itself.
     if workflow.is_main_process:
-        check_experiment(RESULTS, experiment)
+        IMAGES = check_experiment(RESULTS, experiment)
 # A plugin's sys.exit and a panic of polars are no Exception.
 except BaseException as error:
     sys.exit(printed(error, DEBUG))
@@ -121,6 +121,8 @@ onstart:
     except OodgridError as error:
         sys.exit(printed(error, DEBUG))
     PLANNED.write()
+    cpus = plan.cpus_here(workflow.global_resources["_cores"].value)
+    print("to do:", *plan.summary(RESULTS, experiment, IMAGES, cpus), sep="\n")
     if on_cluster():
         (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
 

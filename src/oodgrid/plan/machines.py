@@ -58,14 +58,19 @@ def _has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
+def cpus_here(cores: int | None = None) -> int:
+    """Return how many CPUs of this machine jobs may use, where the user gave them `cores`."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, cores or cpus)
+
+
 def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: int | None) -> int:
     """Return the threads of a job of `stage` on this machine: its CPUs shared out among the jobs that run at once.
 
     One thread for each of many jobs does more than many threads for one job after the other, which is why jobs that
     take turns on `gpus` GPUs, and so do run one after the other, get more.
     """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpus = min(cpus, cores or cpus)
+    cpus = cpus_here(cores)
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
     jobs = {
         "encode": len(experiment.backbones) * len({dataset.name for dataset in experiment.datasets()}),
