@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ class Work:
         bytes: What it left on the disk.
         cpu: Seconds of CPU, of all threads, with the start of the process.
         wall: Seconds by the clock.
+        peak: MB of memory that the process held at most.
         host: The machine.
     """
 
@@ -41,6 +43,7 @@ class Work:
     bytes: int = 0
     cpu: float = 0.0
     wall: float = 0.0
+    peak: int = 0
     host: str = ""
 
 
@@ -65,6 +68,7 @@ def measured(results: Path, stage: str, what: str, where: str) -> Iterator[Work]
     work, start = Work(stage, what, where, host=socket.gethostname()), time.monotonic()
     yield work
     total = time.process_time()
+    work.peak = _peak()
     work.cpu, work.wall, _measured_before = total - _measured_before, time.monotonic() - start, total
     if work.units:
         line = json.dumps(asdict(work)) + "\n"
@@ -73,6 +77,15 @@ def measured(results: Path, stage: str, what: str, where: str) -> Iterator[Work]
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:  # one write of a short line: jobs side by side mix none
                 file.write(line)
+
+
+def _peak() -> int:
+    """Return the MB of memory that this process held at most; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def read(results: Path) -> list[Work]:

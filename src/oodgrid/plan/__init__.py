@@ -38,7 +38,7 @@ from oodgrid.plan.files import (
     views_file,
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
-from oodgrid.plan.machines import REQUESTS, cpus_here, gpu_here, request, threads_here
+from oodgrid.plan.machines import REQUESTS, cpus_here, gpu_here, memory_here, request, threads_here
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "fit_input",
     "gpu_here",
     "job_environment",
+    "memory_here",
     "report_code",
     "report_files",
     "report_parts",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oodgrid import grid
+from oodgrid import grid, rates
 from oodgrid.config import Experiment
 
 
@@ -36,6 +36,24 @@ REQUESTS = {
     "evaluate": Request(threads=8, mem_mb=4_000, runtime=240),
     "report": Request(threads=1, mem_mb=8_000, runtime=60),
 }
+
+
+KINDS = {"adapt": ("fit", "apply")}  # of jobs of a stage, where it has several
+# MB of a job on this machine before any was measured here: at ImageNet's size, of a ViT-B (docs/running.md)
+MEMORY = {"encode": 3000, "adapt": 2500, "score": 2500, "evaluate": 1000, "report": 1000}
+
+
+def memory_here(works: list[rates.Work], stage: str, what: str) -> int:
+    """Return the MB that a job needs on this machine: a quarter more than any such job took here, or a safe guess.
+
+    Args:
+        works: What was measured here.
+        stage: Of the job.
+        what: The backbone or method that works.
+    """
+    kinds = KINDS.get(stage, (stage,))
+    peaks = [work.peak for work in works if work.stage in kinds and work.what == what]
+    return round(1.25 * max(peaks)) if any(peaks) else MEMORY[stage]
 
 
 def request(stage: str, environment: Mapping[str, str]) -> Request:
