@@ -112,3 +112,14 @@ def test_the_lines_say_what_was_measured_and_what_was_not(tmp_path):
 def test_metrics_without_features_are_only_drawn_again(tmp_path):
     store.write_json(paths.metrics(tmp_path, "mini"), {})
     assert [cost.kind for cost in costs(tmp_path, EXPERIMENT, {}) if cost.units or cost.uncounted] == ["report"]
+
+
+def test_a_job_asks_for_a_quarter_more_than_such_a_job_took_here_or_for_a_safe_guess():
+    took = [
+        Work("fit", "coop", "a/b", 1, peak=800),
+        Work("apply", "coop", "a/c", 1, peak=1000),
+        Work("score", "coop", "", 1),
+    ]
+    assert plan.memory_here(took, "adapt", "coop") == 1250
+    assert plan.memory_here(took, "score", "coop") == plan.memory_here([], "score", "coop") == 2500
+    assert plan.memory_here(took, "encode", "coop") == 3000
