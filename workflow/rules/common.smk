@@ -20,6 +20,8 @@ try:
     experiment = parse_experiment(config)
     # On the node of a cluster a job checks what it reads itself.
     if workflow.is_main_process:
+        if locked := unlock.notice(Path.cwd()):
+            print(f"oodgrid: {locked}", file=sys.stderr)
         IMAGES = check_experiment(RESULTS, experiment)
 # A plugin's sys.exit and a panic of polars are no Exception.
 except BaseException as error:
