@@ -23,7 +23,7 @@ class Fit:
 
 def methods(experiment: Experiment) -> list[str]:
     """Return the variants of the methods, and `any` where a score does not depend on them."""
-    variants = [method.listed("method") for method in experiment.methods]
+    variants = [choice.listed("method") for choice in experiment.methods]
     return [*variants, ANY] if any(map(on_features, experiment.scores)) else variants
 
 

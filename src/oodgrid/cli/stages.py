@@ -91,7 +91,7 @@ def run_adapt(options: argparse.Namespace) -> None:
     from oodgrid.adapt.fit import fit
 
     step = {"fit": fit, "apply": apply}[options.part]
-    methods = [method.listed("method") for method in experiment.methods]
+    methods = [choice.listed("method") for choice in experiment.methods]
     _for_each_table(options, experiment, methods, step, options.part)
 
 

@@ -29,7 +29,7 @@ from oodgrid.plan.triggers import ENCODE_VERSION
 SKEW = 10.0  # seconds by which the clocks of a cluster's machines may differ
 
 
-def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
+def check_inputs(results: Path, experiment: Experiment, backbone_name: str, id_dataset_name: str) -> None:
     """Refuse the files that a job of adapt or score reads as `check_identities` does, and those of an earlier encoding.
 
     Snakemake makes those again, but it knows nothing of results that were moved, or are read by `oodgrid` alone.
@@ -37,11 +37,14 @@ def check_inputs(results: Path, experiment: Experiment, backbone: str, id_datase
     Raises:
         OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
     """
-    chosen = {"backbones": [experiment.backbone(backbone)], "id_datasets": [experiment.id_dataset(id_dataset)]}
+    chosen = {
+        "backbones": [experiment.backbone(backbone_name)],
+        "id_datasets": [experiment.id_dataset(id_dataset_name)],
+    }
     experiment = experiment.model_copy(update=chosen)
     check_identities(results, experiment)
     dataset = experiment.id_datasets[0]
-    views = [views_file(results, experiment, backbone, id_dataset, each) for each in dataset.views]
+    views = [views_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.views]
     for file, provenance in _identities([*feature_files(results, experiment), *views]).items():
         if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
             raise OodgridError(

@@ -42,9 +42,9 @@ def _of_method(code: Callable[[str], str]) -> Trigger:
     return lambda experiment, **names: code(experiment.method(names["method"]).name)
 
 
-def apply_code(method: str) -> str:
+def apply_code(method_name: str) -> str:
     """Return the fingerprint of the code that applies a method."""
-    return registry.fit_code(method) + code_fingerprint("oodgrid.adapt.apply")
+    return registry.fit_code(method_name) + code_fingerprint("oodgrid.adapt.apply")
 
 
 def score_code(experiment: Experiment) -> str:
