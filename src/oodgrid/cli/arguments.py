@@ -15,7 +15,7 @@ STRANGE = re.compile(r"unrecognized arguments: (?P<given>.+)$", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's own, but for what it says of mistakes; and it guesses no option from the beginning of its name."""
+    """argparse's own with other error messages, and without abbreviated options."""
 
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(prog, allow_abbrev=False, **options)

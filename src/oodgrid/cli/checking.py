@@ -1,4 +1,4 @@
-"""Everything that can be found before the first job, found at once; for the workflow and for `oodgrid check`."""
+"""All checks before the first job, for the workflow and for `oodgrid check`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
-    """Raise what stands against an experiment: cached files that do not fit, what is missing, what cannot be read.
+    """Refuse an experiment with cached files that do not fit, or with files that are missing or cannot be read.
 
     Returns:
         How many images a dataset has that is still to be encoded, where it was small enough to look.
@@ -39,7 +39,7 @@ def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
 
 
 def _check_plugins(experiment: Experiment) -> None:
-    """Try all scores of the user in one go, which is quick; where one fails, each by itself, to name all that do."""
+    """Try all scores of the user together, which is quick; if that fails, one by one, to name all that fail."""
     if not experiment.plugins:
         return
     from oodgrid.errors import OodgridError, all_of
@@ -53,7 +53,7 @@ def _check_plugins(experiment: Experiment) -> None:
 
 
 def check_named_files(arguments: Sequence[str]) -> None:
-    """End the program with a line a mistake where a file that `snakemake --configfile` names is no sound configuration.
+    """End the program, with a line per mistake, if a file that `snakemake --configfile` names is no sound configuration.
 
     For `profiles/default`, which Snakemake reads before that file: its own reader dies on some files, never ends on
     others, and forgets a key that stands twice.

@@ -142,7 +142,7 @@ def _load_plugins(options: argparse.Namespace) -> None:
 
 
 def _described(entry: Entry) -> list[str]:
-    """Return what a person wants to know of a method or score, line by line."""
+    """Return the lines that describe a method or score."""
     kind = [f"family: {entry.family}" if entry.family else "", "transductive" if entry.transductive else ""]
     return [
         entry.summary,
@@ -162,7 +162,7 @@ def _brief(thing: Any) -> Any:
 
 
 def _wrapped(*texts: str) -> list[str]:
-    """Return texts as lines that fit the terminal, below and right of what they belong to."""
+    """Return texts as indented lines that fit the terminal."""
     width = max(60, shutil.get_terminal_size((110, 24)).columns - 1)
     wrap = textwrap.TextWrapper(width, initial_indent="    ", subsequent_indent="      ")
     return [line for text in texts for line in wrap.wrap(text)]
@@ -176,7 +176,7 @@ def run_inspect(options: argparse.Namespace) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> None:
-    """Check results files, and say of each what was found."""
+    """Check results files, and print the state of each."""
     from oodgrid.inspection import checkable
 
     wrong, files = 0, [file for path in options.files for file in checkable(path)]

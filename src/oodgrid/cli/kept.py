@@ -58,7 +58,7 @@ def readable(size: float) -> str:
 
 
 def _table(header: tuple[str, ...], groups: dict[str, list[Piece]], apart: Callable[[Piece, str], bool]) -> None:
-    """Print the size of groups of files, and that of those among them which stand apart."""
+    """Print the size of groups of files, and of those files in each for which `apart` holds."""
     from oodgrid.usage import size
 
     lines = [(name, str(len(those)), readable(size(those)), readable(size(p for p in those if apart(p, name))))

@@ -1,6 +1,6 @@
 """The five stages, each for all of an experiment or for one part of it.
 
-A mistake in the experiment is said before a stage is imported, which takes a second or more.
+The experiment is checked before a stage is imported, which takes a second or more.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone:
 def _chosen_texts(
     options: argparse.Namespace, experiment: Experiment, backbone: Backbone
 ) -> list[tuple[TextSource, IdDataset | LabelList]]:
-    """Return whose texts of what kind to encode: what was named, or else all that fits and scores read."""
+    """Return which kinds of texts to encode of which entries: those named, or else all that fits and scores read."""
     from oodgrid import plan
 
     if not (options.dataset or options.label_list or options.kind):

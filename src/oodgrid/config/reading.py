@@ -1,4 +1,4 @@
-"""Reading a config file: YAML or JSON, in which nothing is lost or read as something that the user did not write.
+"""Reading a config file, YAML or JSON, strictly: nothing is dropped, and nothing read as another value.
 
 Snakemake reads the same files by itself, with a reader that keeps the last of two equal keys and takes 1:30 for 90.
 Whatever this reader accepts, the two read alike.
@@ -40,7 +40,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def check_config_files(paths: Iterable[Path]) -> None:
-    """Raise where one of the files that Snakemake has read says what Snakemake read as something else, or lost.
+    """Refuse config files of which Snakemake's own reader has dropped a part, or read it as another value.
 
     Raises:
         OodgridError: As `read_config_file`.
@@ -49,7 +49,7 @@ def check_config_files(paths: Iterable[Path]) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return what a config file says with what is wrong in it replaced by `Wrong`, and the lines of all that is wrong.
+    """Return the content of a config file, with `Wrong` in place of each bad value, and a line per mistake.
 
     Raises:
         OodgridError: It cannot be read at all.
@@ -107,7 +107,7 @@ def _problem(error: yaml.YAMLError) -> str:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """Valid YAML that a config is not to hold."""
+    """Valid YAML that no config may hold."""
 
     def __init__(self, problem: str, event: yaml.Event) -> None:
         mark: Any = event.start_mark  # of this reader, while its type stubs think of the one in C too
@@ -115,7 +115,7 @@ class _Refused(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's own reader, which stops where values are multiplied, and says where they would be lost or guessed."""
+    """PyYAML's own reader; it stops at aliases that multiply values, and reports what would be dropped or guessed."""
 
     def __init__(self, text: str, what: str) -> None:
         super().__init__(text)
@@ -147,7 +147,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping of which every key stands once."""
+        """Return a mapping; keys that stand twice or are no text are reported."""
         self._refuse_doubles(node)
         sound = [(key, value) for key, value in node.value if self._is_text(key)]
         node.value = sound

@@ -37,13 +37,9 @@ def check_inputs(results: Path, experiment: Experiment, backbone_name: str, id_d
     Raises:
         OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
     """
-    chosen = {
-        "backbones": [experiment.backbone(backbone_name)],
-        "id_datasets": [experiment.id_dataset(id_dataset_name)],
-    }
-    experiment = experiment.model_copy(update=chosen)
+    backbone, dataset = experiment.backbone(backbone_name), experiment.id_dataset(id_dataset_name)
+    experiment = experiment.model_copy(update={"backbones": [backbone], "id_datasets": [dataset]})
     check_identities(results, experiment)
-    dataset = experiment.id_datasets[0]
     views = [views_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.views]
     for file, provenance in _identities([*feature_files(results, experiment), *views]).items():
         if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
