@@ -53,7 +53,7 @@ def _check_plugins(experiment: Experiment) -> None:
 
 
 def check_named_files(arguments: Sequence[str]) -> None:
-    """End the program, with a line per mistake, if a file that `snakemake --configfile` names is no sound configuration.
+    """End the program, with a line per mistake, if a file named by `snakemake --configfile` is no sound configuration.
 
     For `profiles/default`, which Snakemake reads before that file: its own reader dies on some files, never ends on
     others, and forgets a key that stands twice.
