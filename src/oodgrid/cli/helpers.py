@@ -8,12 +8,11 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodgrid import paths
-from oodgrid.cli.common import say, slug
+from oodgrid.cli.common import print_table, say, slug
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def run_list(options: argparse.Namespace) -> None:
         _load_plugins(options)
     if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
-        _table(("name", "entry"), lines)
+        print_table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
         title = f" ({entry.title})" if entry.title != entry.name else ""
@@ -224,9 +223,3 @@ def _params(entry: Entry) -> str:
     needed = [name for name in entry.label_lists if entry.params[name] is None]
     shown = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
     return ", ".join(shown) or "-"
-
-
-def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in [header, *lines]) for i in range(len(header))]
-    for row in [header, *lines]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

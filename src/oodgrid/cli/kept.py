@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from oodgrid.cli.common import print_table
+
 if TYPE_CHECKING:
     from oodgrid.usage import Piece
 
@@ -63,13 +65,9 @@ def _table(header: tuple[str, ...], groups: dict[str, list[Piece]], apart: Calla
 
     lines = [(name, str(len(those)), readable(size(those)), readable(size(p for p in those if apart(p, name))))
              for name, those in groups.items()]  # fmt: skip
-    if not lines:
-        return
-    widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
-    print()
-    for line in [header, *lines]:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        print(line[0].ljust(widths[0]), *cells[1:], sep="  ")
+    if lines:
+        print()
+        print_table(header, lines, numbers=True)
 
 
 def _remarks(lines: list[str]) -> None:
