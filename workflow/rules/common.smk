@@ -116,7 +116,7 @@ def our_advice(record):
     if str(record.msg).startswith("Some jobs were triggered by provenance"):
         record.msg = (
             "Jobs run again where the config or the code that decides their results has changed: see docs/running.md. "
-            "What was finished is found again in results/kept."
+            "What was finished is kept and found again."
         )
     return True
 
