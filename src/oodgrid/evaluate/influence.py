@@ -12,9 +12,9 @@ Constants are left in the values, because variances do not see them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,14 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Length of a vector: J values of each ID sample, then one of each OOD sample."""
-        return self.n_id * len(self.n_oods) + sum(self.n_oods)
+        """Length of a vector: J values of each ID sample (one where there is no OOD set), one of each OOD sample."""
+        return self.n_id * max(len(self.n_oods), 1) + sum(self.n_oods)
 
     def split(self, vector: NDArray) -> tuple[NDArray, list[NDArray]]:
         """Return the views of a vector: ID values (J, n), and the OOD values (m_j,) of each set."""
-        sets = len(self.n_oods)
+        sets = max(len(self.n_oods), 1)
         in_id, in_oods = vector[: sets * self.n_id], vector[sets * self.n_id :]
-        return in_id.reshape(sets, self.n_id), np.split(in_oods, np.cumsum(self.n_oods)[:-1])
+        return in_id.reshape(sets, self.n_id), np.split(in_oods, np.cumsum(self.n_oods)[:-1]) if self.n_oods else []
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class Spread:
 
     def parts(self, sets: Sequence[int]) -> tuple[float, float]:
         """Return both parts of the variance of the mean over some of the sets: of ID and of OOD samples."""
-        chosen = np.asarray(sets)
+        chosen = np.asarray(sets or [0])  # of ID samples alone there is one set, and no OOD sample
+        if not self.of_ood.size:
+            return float(self.of_id[0, 0]), 0.0
         return float(self.of_id[np.ix_(chosen, chosen)].mean()), float(self.of_ood[chosen].mean() / len(chosen))
 
 
@@ -71,7 +73,7 @@ def spread(vector: NDArray, layout: Layout) -> Spread:
     centred = in_id - in_id.mean(axis=1, keepdims=True, dtype=np.float64)
     n = layout.n_id
     # einsum, not BLAS, whose sums depend on the number of threads
-    products = np.einsum("in,jn->ij", centred, centred) if n > 1 else np.full((len(in_oods),) * 2, np.inf)
+    products = np.einsum("in,jn->ij", centred, centred) if n > 1 else np.full((len(in_id),) * 2, np.inf)
     of_ood = [_variance(values) / len(values) for values in in_oods]
     return Spread(products / (n * max(n - 1, 1)), np.array(of_ood))
 
@@ -94,101 +96,114 @@ def influence(
         Each of `RATES`, shape (J,): the rate of every set.
     """
     layout = Layout(len(id_scores), tuple(map(len, ood_scores)))
-    ranks = _Ranks(id_scores, ood_scores)
-    rates = {name: np.empty(len(ood_scores)) for name in RATES}
-    for j, (m, places) in enumerate(zip(layout.n_oods, ranks.places[1:], strict=True)):
-        of_set = ranks.up_to(j + 1)
-        values = {
-            "auroc": _auroc(ranks, of_set, places, m),
-            "fpr95_id_pos": _fpr(*ranks.of_id, ranks.id_places, ranks.n_id, *of_set, places, m, nearest=True),
-            "fpr95_ood_pos": _flipped(ranks, of_set, places, m),
-        }
-        for row, name in zip(out, RATES, strict=True):
-            in_id, in_oods = layout.split(row)
-            of_id, of_ood, rates[name][j] = values[name]
-            in_id[j] += of_id
-            in_oods[j] += of_ood
+    places, distinct = _places([id_scores, *ood_scores])
+    own, *others = (_Side(of_set, distinct) for of_set in places)
+    at_id = own.threshold_below()
+    missed = (own.places < at_id.place).astype(out.dtype)  # ID samples below the threshold
+    rates = {name: np.empty(len(others)) for name in RATES}
+    split = dict(zip(RATES, map(layout.split, out), strict=True))
+    for j, other in enumerate(others):
+        id_wins, ood_loses = own.share_below(other), 1 - other.share_below(own)
+        _add(split["auroc"], j, id_wins, ood_loses)
+        rates["auroc"][j] = ood_loses.mean()
+        kept = other.places >= at_id.place
+        _add(split["fpr95_id_pos"], j, at_id.slope(other.share_from) * missed, kept)
+        rates["fpr95_id_pos"][j] = kept.mean()
+        at_ood = other.threshold_above()
+        flagged = own.places <= at_ood.place
+        _add(split["fpr95_ood_pos"], j, flagged, at_ood.slope(own.share_up_to) * (other.places > at_ood.place))
+        rates["fpr95_ood_pos"][j] = flagged.mean()
     return rates
 
 
-class _Ranks:
-    """All scores of a score sorted once: where each sample stands, and how many of each set are below each place.
+def _add(split: tuple[NDArray, list[NDArray]], j: int, of_id: NDArray, of_ood: NDArray) -> None:
+    """Add values (n,) of the ID samples and (m_j,) of the OOD samples of set j."""
+    split[0][j] += of_id
+    split[1][j] += of_ood
+
+
+def _places(sets: Sequence[NDArray[np.float64]]) -> tuple[list[NDArray], int]:
+    """Sort all sets of scores at once: for each the index of every sample's value among the distinct values."""
+    every = np.concatenate(sets)
+    order = np.argsort(every)
+    ascending = every[order]
+    index = np.cumsum(np.append(False, ascending[1:] != ascending[:-1]), dtype=np.int32)
+    place = np.empty(len(every), np.int32)
+    place[order] = index
+    return np.split(place, np.cumsum([len(each) for each in sets])[:-1]), int(index[-1]) + 1
+
+
+@dataclass(frozen=True)
+class _Threshold:
+    """Where a recall of .95 is reached, and around it those a step lower and higher.
 
     Attributes:
-        places: For the ID set and each OOD set, the index of each sample's value among the U distinct values.
-        of_id: ID samples below and up to each distinct value, both of shape (U,).
+        place: Index of the value.
+        around: Two indices.
+        step: The difference of their recalls.
     """
 
-    def __init__(self, id_scores: NDArray[np.float64], ood_scores: Sequence[NDArray[np.float64]]) -> None:
-        self.n_id = len(id_scores)
-        every = np.concatenate([id_scores, *ood_scores])
-        order = np.argsort(every)
-        ascending = every[order]
-        new = np.append(True, ascending[1:] != ascending[:-1])
-        place = np.empty(len(every), np.int64)
-        place[order] = np.cumsum(new) - 1
-        self.distinct = int(new.sum())
-        self.places = np.split(place, np.cumsum([self.n_id, *map(len, ood_scores)])[:-1])
-        self.id_places = self.places[0]
-        self.of_id = self.up_to(0)
+    place: int
+    around: tuple[int, int]
+    step: float
 
-    def up_to(self, which: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return how many samples of a set are below each distinct value, and how many up to it, shapes (U,)."""
-        counts = np.bincount(self.places[which], minlength=self.distinct)
-        ends = np.cumsum(counts)
-        return ends - counts, ends
+    def slope(self, share: Callable[[int], float]) -> float:
+        """Return how fast the other side's share grows with the recall."""
+        low, high = map(share, self.around)
+        return (high - low) / self.step if self.step else 0.0
 
 
-def _auroc(
-    ranks: _Ranks, of_set: tuple[NDArray, NDArray], places: NDArray, m: int
-) -> tuple[NDArray, NDArray, float]:
-    """Return DeLong's placements: share of OOD below each ID sample, of ID above each OOD sample, ties half."""
-    of_id = ((of_set[0] + of_set[1]) / (2 * m))[ranks.id_places]
-    of_ood = 1 - ((ranks.of_id[0] + ranks.of_id[1]) / (2 * ranks.n_id))[places]
-    return of_id, of_ood, float(of_ood.mean())
+class _Side:
+    """One set of samples among the distinct values of all.
 
-
-def _fpr(
-    below: NDArray, up_to: NDArray, own: NDArray, n: int,
-    other_below: NDArray, other_up_to: NDArray, other: NDArray, m: int, nearest: bool,
-) -> tuple[NDArray, NDArray, float]:  # fmt: skip
-    """Return the influence values of a false-positive rate, and the rate.
-
-    Places and counts are of the side on which the threshold lies, higher = kept, and of the other one.
-
-    Args:
-        below: Samples of the side of the threshold below each value, shape (U,).
-        up_to: And up to it.
-        own: The places of its samples, shape (n,).
-        n: Their number.
-        other_below: Samples of the other side below each value.
-        other_up_to: And up to it.
-        other: The places of its samples, shape (m,).
-        m: Their number.
-        nearest: Whether the threshold has the nearest recall to .95 (else the first that reaches it).
+    Attributes:
+        places: Index of each sample's value, shape (N,).
+        up_to: Samples up to each value, shape (U,).
+        twice_mid: Samples below and samples up to each value, added, shape (U,).
     """
-    held = np.flatnonzero(up_to > below)  # distinct values of the side, ascending
-    kept = n - below[held]  # at or above each
-    if nearest:
-        place = held[np.argmin(np.abs(20 * kept - 19 * n))]
-    else:
-        place = held[np.flatnonzero(20 * kept >= 19 * n)[-1]]
-    rate = (m - other_below[place]) / m
-    step = WINDOW * sqrt(0.05 * 0.95 / n)
-    recalls = np.array([max(0.95 - step, 1 / n), min(0.95 + step, 1.0)])
-    wanted = np.clip(np.ceil(recalls * n - 1e-9), 1, n)
-    at = held[len(held) - np.searchsorted(kept[::-1], wanted, "left") - 1]  # the highest value that keeps so many
-    slope = float(np.diff((m - other_below[at]) / m)[0]) / float(np.diff(recalls)[0]) if n > 1 else 0.0
-    return slope * (own < place), (other >= place).astype(np.float64), float(rate)
 
+    def __init__(self, places: NDArray, distinct: int) -> None:
+        counts = np.bincount(places, minlength=distinct)
+        self.places, self.size = places, len(places)
+        self.up_to = np.cumsum(counts)
+        self.twice_mid = 2 * self.up_to - counts
 
-def _flipped(
-    ranks: _Ranks, of_set: tuple[NDArray, NDArray], places: NDArray, m: int
-) -> tuple[NDArray, NDArray, float]:
-    """Return the influence values of the rate with OOD as the positive class: all seen from the other end."""
-    last = ranks.distinct - 1
-    turned = [(size - up_to[::-1], size - below[::-1]) for (below, up_to), size in ((of_set, m), (ranks.of_id, ranks.n_id))]
-    of_ood, of_id, rate = _fpr(
-        *turned[0], last - places, m, *turned[1], last - ranks.id_places, ranks.n_id, nearest=False
-    )
-    return of_id, of_ood, rate
+    def share_below(self, other: _Side) -> NDArray[np.float64]:
+        """Return the share of another set below each sample, ties half, shape (N,)."""
+        return other.twice_mid[self.places] / (2.0 * other.size)
+
+    def share_from(self, place: int) -> float:
+        """Return the share of the samples at or above a value."""
+        return 1 - (self.up_to[place - 1] / self.size if place else 0.0)
+
+    def share_up_to(self, place: int) -> float:
+        """Return the share of the samples at or below a value."""
+        return self.up_to[place] / self.size
+
+    def threshold_below(self) -> _Threshold:
+        """Return the value of this set with the recall, seen from above, nearest to .95; of two as near the lower."""
+        n = self.size
+        lower = self._highest(-(-19 * n // 20))
+        above = int(self.up_to[lower])  # samples up to it; the next higher value of the set begins behind them
+        higher = int(np.searchsorted(self.up_to, above, "right")) if above < n else lower
+        reached = n - (int(self.up_to[lower - 1]) if lower else 0)
+        nearer = 19 * n - 20 * (n - above) < 20 * reached - 19 * n and above < n
+        return self._around(higher if nearer else lower, self._highest)
+
+    def threshold_above(self) -> _Threshold:
+        """Return the lowest value with at least .95 of this set up to it."""
+        return self._around(self._lowest(-(-19 * self.size // 20)), self._lowest)
+
+    def _lowest(self, count: int) -> int:
+        """Return the place of the sample of that rank, from the lowest up."""
+        return int(np.searchsorted(self.up_to, count))
+
+    def _highest(self, count: int) -> int:
+        """Return the place of the sample of that rank, from the highest down."""
+        return self._lowest(self.size - count + 1)
+
+    def _around(self, place: int, find: Callable[[int], int]) -> _Threshold:
+        step = WINDOW * sqrt(0.05 * 0.95 / self.size)
+        low, high = max(0.95 - step, 1 / self.size), min(0.95 + step, 1.0)
+        ranks = [max(1, ceil(recall * self.size - 1e-9)) for recall in (low, high)]
+        return _Threshold(place, (find(ranks[0]), find(ranks[1])), high - low)

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from oodgrid.edge import numbers
 
-RATES = ("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out")
+RATES = ("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out", "tied")
 RECALL = Fraction(19, 20)  # of "FPR at 95 % recall"; exact, as counts are
 
 
@@ -177,6 +177,11 @@ def _average_precision(gained: NDArray, true_positives: NDArray, false_positives
     return float(np.sum(gained * precision) / np.sum(gained))
 
 
+def tied(counts: Counts) -> float:
+    """Return the share of (ID, OOD) pairs with equal scores, which count half in the AUROC."""
+    return int(np.sum(counts.id_counts * counts.ood_counts)) / (counts.n_id * counts.n_ood)
+
+
 def metrics_from_counts(counts: Counts) -> dict[str, float]:
     """Return every detection metric of sorted counts, by its column name in metrics.parquet."""
     return {
@@ -188,6 +193,7 @@ def metrics_from_counts(counts: Counts) -> dict[str, float]:
         "fpr95_ood_pos": fpr95_ood_pos(counts),
         "aupr_in": aupr_in(counts),
         "aupr_out": aupr_out(counts),
+        "tied": tied(counts),
     }
 
 
