@@ -202,7 +202,7 @@ def test_rows_of_one_seed_have_intervals_too(tmp_path, experiment_of):
 
 def test_memory_changes_no_number(study, tmp_path, experiment_of, monkeypatch):
     """One row at a time, and no vector kept in memory."""
-    results, experiment = study
+    results, _ = study
     monkeypatch.setattr(spreads, "MEMORY", 1)
     again = write_study(tmp_path, experiment_of, [1, 2, 3])
     evaluate(tmp_path, again)

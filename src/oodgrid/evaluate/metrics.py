@@ -21,7 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from oodgrid.edge import numbers
 
-RATES = ("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out", "tied")
+RATES = (
+    *("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos"),
+    *("aupr_in", "aupr_out", "aupr_in_balanced", "aupr_out_balanced", "tied"),
+)
 RECALL = Fraction(19, 20)  # of "FPR at 95 % recall"; exact, as counts are
 
 
@@ -171,6 +174,20 @@ def aupr_out(counts: Counts) -> float:
     return _average_precision(counts.ood_counts, counts.ood_up_to, counts.id_up_to)
 
 
+def aupr_in_balanced(counts: Counts) -> float:
+    """Return `aupr_in` at prevalence one half: precision is TPR / (TPR + FPR), whatever the sizes of the sets.
+
+    The average precision of a detector rises with the share of positives, so that of one ID:OOD ratio compares with no
+    other. This one does, and is what `aupr_in` tends to for sets of equal size.
+    """
+    return _average_precision(counts.id_counts, counts.id_from / counts.n_id, counts.ood_from / counts.n_ood)
+
+
+def aupr_out_balanced(counts: Counts) -> float:
+    """Return `aupr_out` at prevalence one half."""
+    return _average_precision(counts.ood_counts, counts.ood_up_to / counts.n_ood, counts.id_up_to / counts.n_id)
+
+
 def _average_precision(gained: NDArray, true_positives: NDArray, false_positives: NDArray) -> float:
     """Sum precision weighted by the positives gained at each threshold, shapes (U,)."""
     precision = true_positives / (true_positives + false_positives)
@@ -193,6 +210,8 @@ def metrics_from_counts(counts: Counts) -> dict[str, float]:
         "fpr95_ood_pos": fpr95_ood_pos(counts),
         "aupr_in": aupr_in(counts),
         "aupr_out": aupr_out(counts),
+        "aupr_in_balanced": aupr_in_balanced(counts),
+        "aupr_out_balanced": aupr_out_balanced(counts),
         "tied": tied(counts),
     }
 
@@ -205,8 +224,7 @@ def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, 
         ood_scores: Scores of the OOD samples, shape (M,).
 
     Returns:
-        `n_id`, `n_ood` and, as fractions, `auroc`, `fpr95_id_pos`, `fpr95_id_pos_mcm`, `fpr95_ood_pos`, `aupr_in`,
-        `aupr_out`.
+        `n_id`, `n_ood` and, as fractions, `RATES`.
 
     Raises:
         OodgridError: If a side is not one-dimensional, numeric, non-empty and finite; the message names the
