@@ -1,18 +1,21 @@
-"""One table, four clothes: booktabs LaTeX, Markdown, HTML and CSV."""
+"""One table, four clothes: this module has its description, Markdown, HTML and CSV; `latex` has the fourth."""
 
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, NamedTuple
 
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from oodgrid.report import select
 from oodgrid.report.names import Legend
+from oodgrid.report.select import percent
+
+PARTS = ("lo", "hi", "seed_sd")  # beside the mean of every column, as <key>.lo and so on; <key>.best too
+FINE = 0.005  # intervals narrower than this deserve a second decimal
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,22 @@ class Column:
     """A column of numbers.
 
     Attributes:
-        key: Name of the column in the table's frame; `<key>_std` stands beside it.
+        key: Name of the column in the table's frame, of its means; the parts stand beside it under `<key>.<part>`.
         header: What a reader sees, outermost level first; equal neighbours share a spanning header.
-        better: "↑" or "↓" where one direction is better, which marks best and second; else "".
+        metric: Of which it has the numbers.
+        scope: Over what: "near", "far", "overall", "covariate", "set" or "id".
+        ood_dataset: The set of scope "set".
+        ranked: Whether one direction is better, so that the best set is marked.
+        signed: Whether these are differences.
     """
 
     key: str
     header: tuple[str, ...]
-    better: str = ""
+    metric: str = ""
+    scope: str = ""
+    ood_dataset: str | None = None
+    ranked: bool = True
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,15 @@ class Table:
     """A table before it is typeset.
 
     Attributes:
-        caption: Lines that state what is shown and under which conventions.
+        caption: Lines that state what is shown.
         stubs: Names of the columns that name a row: of method, score, shots.
         columns: The columns of numbers.
-        frame: One row a line of the table; numbers are fractions, null where there is none.
+        frame: One row a line of the table; numbers are fractions, null where there is none. A column `block`, if
+            there is one, holds the heading under which a row stands.
         legend: The titles of its methods and scores.
-        notes: Lines to stand under the table.
+        notes: Lines to stand under the table: how to read it.
+        remarks: Lines below them: what its numbers hold or lack. The narrowest table is without.
+        spread: What stands beside a mean: its "interval", or the "sd" over seeds.
     """
 
     caption: list[str]
@@ -49,21 +63,26 @@ class Table:
     frame: pl.DataFrame
     legend: Legend
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    spread: str = "interval"
 
 
 class Cell(NamedTuple):
-    """One printed number."""
+    """One printed number, with the ends of its interval or the ± of its seeds, each "" where there is none."""
 
     mean: str
-    std: str
-    mark: str
+    lo: str
+    hi: str
+    sd: str
+    best: bool
 
 
 class Row(NamedTuple):
-    """One printed row; `gap` where it opens a new method of several rows."""
+    """One printed row; `block` is the heading under which it stands, `gap` whether it opens a new method of several."""
 
-    names: list[str]
+    names: dict[str, str]
     cells: list[Cell]
+    block: str
     gap: bool
 
 
@@ -76,47 +95,40 @@ class Span(NamedTuple):
     leaf: bool
 
 
-def latex(table: Table) -> str:
-    """Typeset as a booktabs `tabular`; the caption stands above it as a comment."""
-    levels = []
-    for level in _header(table):
-        ruled = [span for span in level if span.text and not span.leaf]
-        rules = "".join(f"\\cmidrule(lr){{{span.start + 1}-{span.start + span.width}}}" for span in ruled)
-        levels.append({"line": " & ".join(_latex_span(span) for span in level), "rules": rules})
-    rows = [
-        {"line": " & ".join([*map(escape_latex, row.names), *map(_latex_cell, row.cells)]), "gap": row.gap}
-        for row in _rows(table)
-    ]
-    width = len(table.stubs) + len(table.columns)
-    # A \multicolumn does not break lines, so notes are broken to about the width of the table.
-    notes = [part for note in table.notes for part in textwrap.wrap(note, max(72, 10 * width))]
-    template = _LATEX.get_template("table.tex.j2")
-    return template.render(table=table, levels=levels, rows=rows, width=width, notes=map(escape_latex, notes))
-
-
 def markdown(table: Table) -> str:
-    """Typeset as a GitHub table: best in bold, second underlined, headers flattened."""
+    """Typeset as a GitHub table: the best set in bold, headers flattened, headings as rows."""
     header = [" · ".join(part for part in column.header if part) for column in table.columns]
+    lines, block = [], ""
+    for row in rows(table):
+        if row.block != block:
+            block = row.block
+            lines.append([f"*{escape_markdown(block)}*"] + [""] * (len(table.stubs) + len(table.columns) - 1))
+        lines.append([*map(escape_markdown, row.names.values()), *map(_markdown_cell, row.cells)])
     return _PLAIN.get_template("table.md.j2").render(
         table=table,
-        header=[escape_markdown(name) for name in [*_stub_labels(table), *header]],
+        header=[escape_markdown(name) for name in [*stub_labels(table), *header]],
         rules=[":--"] * len(table.stubs) + ["--:"] * len(table.columns),
-        rows=[[*map(escape_markdown, row.names), *map(_markdown_cell, row.cells)] for row in _rows(table)],
+        rows=lines,
     )
 
 
 def html(table: Table) -> str:
     """Typeset as an HTML table with its notes, without the caption."""
     template = _HTML.get_template("table.html.j2")
-    return template.render(table=table, levels=list(_header(table)), rows=list(_rows(table)), stubs=len(table.stubs))
+    return template.render(table=table, levels=list(header(table)), rows=list(rows(table)), stubs=len(table.stubs))
 
 
 def csv(table: Table) -> str:
     """Typeset as CSV: names as in the config, percent unrounded, empty where there is no number."""
-    numbers = [name for column in table.columns for name in (column.key, f"{column.key}_std")]
-    stubs = [name for name in table.frame.columns if name not in numbers]
-    percent = ((pl.col(name) * 100).alias(_percent_name(name)) for name in numbers)
-    return inert(table.frame.select(*stubs, *percent)).write_csv()
+    numbers = {}
+    for column in table.columns:
+        numbers[column.key] = f"{column.key}_percent"
+        numbers |= {f"{column.key}.{part}": f"{column.key}_percent_{part}" for part in PARTS}
+    marks = {f"{column.key}.best": f"{column.key}_in_best_set" for column in table.columns if column.ranked}
+    stubs = [name for name in ("block", *table.stubs, "seeds") if name in table.frame.columns]
+    values = [(pl.col(name) * 100).alias(title) for name, title in numbers.items() if name in table.frame.columns]
+    flags = [pl.col(name).alias(title) for name, title in marks.items() if name in table.frame.columns]
+    return inert(table.frame.select(*stubs, *values, *flags)).write_csv()
 
 
 def inert(frame: pl.DataFrame) -> pl.DataFrame:
@@ -136,95 +148,80 @@ def markdown_list(frame: pl.DataFrame) -> str:
     return "".join(f"| {' | '.join(escape_markdown(str(value)) for value in line)} |\n" for line in lines)
 
 
-def escape_latex(text: str) -> str:
-    """Return text that LaTeX prints as it stands; the signs this project prints become their commands."""
-    return "".join(_LATEX_SIGNS.get(sign, sign) for sign in " ".join(text.split()))
-
-
 def escape_markdown(text: str) -> str:
     """Return text that stays in its cell and is not taken for markup."""
     return re.sub(r"[\\|*<`\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 
 
-def _percent_name(key: str) -> str:
-    return f"{key.removesuffix('_std')}_percent{'_std' if key.endswith('_std') else ''}"
-
-
-def _rows(table: Table) -> Iterator[Row]:
-    """Yield printed rows; with two stubs or more that repeat, a gap opens each new first stub."""
-    marks = {column.key: select.marks(table.frame[column.key], column.better) for column in table.columns}
-    repeats = "score" in table.stubs
-    previous = None
-    for number, values in enumerate(table.frame.iter_rows(named=True)):
-        cells = []
-        for column in table.columns:
-            std = values[f"{column.key}_std"]
-            mean = select.percent(values[column.key])
-            cells.append(Cell(mean, "" if std is None else select.percent(std), marks[column.key][number]))
-        first = values[table.stubs[0]]
-        yield Row(
-            [_stub(table.legend, name, values[name]) for name in table.stubs],
-            cells,
-            repeats and previous not in (None, first),
-        )
+def rows(table: Table) -> Iterator[Row]:
+    """Yield printed rows; where scores of a method follow one another, a gap opens each new method."""
+    digits, previous = _digits(table), None
+    repeats = "score" in table.stubs and "block" not in table.frame.columns
+    for values in table.frame.iter_rows(named=True):
+        cells = [_cell(column, values, digits, table.spread) for column in table.columns]
+        first, block = values[table.stubs[0]], values.get("block") or ""
+        names = {name: _stub(table.legend, name, values[name]) for name in table.stubs}
+        yield Row(names, cells, block, repeats and previous not in (None, first))
         previous = first
+
+
+def header(table: Table) -> Iterator[list[Span]]:
+    """Yield the header's levels; neighbours under the same headers share a span on all but the last level."""
+    depth = max((len(column.header) for column in table.columns), default=1)
+    blank = ("",) * (depth - 1)
+    headers = [(*blank, label) for label in stub_labels(table)]
+    headers += [("",) * (depth - len(column.header)) + column.header for column in table.columns]
+    for level in range(depth - 1):
+        spans: list[Span] = []
+        for start, names in enumerate(headers):
+            before = headers[start - 1][: level + 1] if start else None
+            if names[level] and names[: level + 1] == before:
+                spans[-1] = spans[-1]._replace(width=spans[-1].width + 1)
+            else:
+                spans.append(Span(names[level], start, 1, leaf=False))
+        yield spans
+    yield [Span(names[-1], start, 1, leaf=True) for start, names in enumerate(headers)]
+
+
+def stub_labels(table: Table) -> list[str]:
+    """Return the headers of the columns that name a row."""
+    return [name.capitalize() for name in table.stubs]
+
+
+def _digits(table: Table) -> int:
+    """Return how many decimals the intervals of a table leave any meaning."""
+    widths = []
+    for column in table.columns:
+        if f"{column.key}.lo" in table.frame.columns:
+            widths += (table.frame[f"{column.key}.hi"] - table.frame[f"{column.key}.lo"]).drop_nulls().to_list()
+    return 2 if widths and median(widths) < FINE else 1
+
+
+def _cell(column: Column, values: dict[str, Any], digits: int, spread: str) -> Cell:
+    known = {part: values.get(f"{column.key}.{part}") for part in PARTS}
+    wanted = ("lo", "hi") if spread == "interval" else ("seed_sd",)
+    printed = {
+        part: "" if value is None or part not in wanted else percent(value, digits, column.signed and part != "seed_sd")
+        for part, value in known.items()
+    }
+    mean = percent(values[column.key], digits, column.signed)
+    return Cell(mean, printed["lo"], printed["hi"], printed["seed_sd"], bool(values.get(f"{column.key}.best")))
 
 
 def _stub(legend: Legend, name: str, value: Any) -> str:
     return str({"method": legend.methods, "score": legend.scores}.get(name, {}).get(value, value))
 
 
-def _stub_labels(table: Table) -> list[str]:
-    return [name.capitalize() for name in table.stubs]
-
-
-def _header(table: Table) -> Iterator[list[Span]]:
-    """Yield the header's levels; neighbours under the same headers share a span on all but the last level."""
-    depth = max((len(column.header) for column in table.columns), default=1)
-    blank = ("",) * (depth - 1)
-    headers = [(*blank, label) for label in _stub_labels(table)] + [column.header for column in table.columns]
-    for level in range(depth - 1):
-        spans = []
-        for start, header in enumerate(headers):
-            before = headers[start - 1][: level + 1] if start else None
-            if header[level] and header[: level + 1] == before:
-                spans[-1] = spans[-1]._replace(width=spans[-1].width + 1)
-            else:
-                spans.append(Span(header[level], start, 1, leaf=False))
-        yield spans
-    yield [Span(header[-1], start, 1, leaf=True) for start, header in enumerate(headers)]
-
-
-def _latex_span(span: Span) -> str:
-    text = escape_latex(span.text)
-    if span.leaf:
-        name, bracket, rest = text.partition(" (")
-        return f"\\shortstack[r]{{{name}\\\\({rest}}}" if bracket else text
-    return f"\\multicolumn{{{span.width}}}{{c}}{{{text}}}" if span.text else ""
-
-
-def _latex_cell(cell: Cell) -> str:
-    wrapped = {"best": f"\\textbf{{{cell.mean}}}", "second": f"\\underline{{{cell.mean}}}"}.get(cell.mark, cell.mean)
-    return f"{wrapped}$_{{\\pm {cell.std}}}$" if cell.std else wrapped
-
-
 def _markdown_cell(cell: Cell) -> str:
-    wrapped = {"best": f"**{cell.mean}**", "second": f"<u>{cell.mean}</u>"}.get(cell.mark, cell.mean)
-    return f"{wrapped} ±{cell.std}" if cell.std else wrapped
+    mean = f"**{cell.mean}**" if cell.best else cell.mean
+    beside = f" [{cell.lo}, {cell.hi}]" if cell.lo else f" ±{cell.sd}" if cell.sd else ""
+    return mean + beside
 
 
-_LATEX_SIGNS = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "<": r"$<$", ">": r"$>$", "|": r"$|$", "†": r"$^{\dagger}$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-    "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$", "·": r"$\cdot$",
-}  # fmt: skip
-
-
-def _environment(**options: Any) -> Environment:
-    loader = PackageLoader("oodgrid.report")
+def environment(**options: Any) -> Environment:
+    """Return what fills the templates of this package."""
     return Environment(
-        loader=loader,
+        loader=PackageLoader("oodgrid.report"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -233,13 +230,5 @@ def _environment(**options: Any) -> Environment:
     )
 
 
-_PLAIN = _environment()
-_HTML = _environment(autoescape=True)
-_LATEX = _environment(
-    block_start_string="\\BLOCK{",
-    block_end_string="}",
-    variable_start_string="\\VAR{",
-    variable_end_string="}",
-    comment_start_string="\\#{",
-    comment_end_string="}",
-)
+_PLAIN = environment()
+_HTML = environment(autoescape=True)

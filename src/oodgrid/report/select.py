@@ -102,12 +102,23 @@ def at_largest_shots(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def default_score(rows: pl.DataFrame) -> str:
-    """Return the first listed score that worked for some method; failing that, the first listed."""
+    """Return the score under which methods are compared where one must do, a choice that sees no OOD result.
+
+    That is MCM, which zero-shot CLIP is known by; failing that, the first listed that worked for some method.
+    """
     worked = ok(rows)
-    for candidates in (worked.filter(pl.col("method") != ANY), worked, rows):
+    base = pl.col("base_score") if "base_score" in rows.columns else pl.col("score").str.split("@").list.first()
+    of_methods = worked.filter(pl.col("method") != ANY)
+    mcm = of_methods.filter(base == "mcm")
+    for candidates in (mcm.filter(pl.col("score") == "mcm"), mcm, of_methods, worked, rows):
         if len(candidates):
             return candidates["score"][0]
     raise ValueError("no rows")
+
+
+def why_score(score: str) -> str:
+    """Return why `default_score` took a score, as part of a sentence."""
+    return "the study's own score" if score.split("@")[0] == "mcm" else "the first listed that worked"
 
 
 def id_accuracies(rows: pl.DataFrame) -> pl.DataFrame:
@@ -176,22 +187,6 @@ def histogram_rows(rows: pl.DataFrame, score: str) -> list[tuple[str, str]]:
     return list(dict.fromkeys(first + accurate + other + features))
 
 
-def percent(fraction: float | None, digits: int = DIGITS) -> str:
-    """Return a fraction as percent with fixed decimals, or `--` where there is none."""
-    return "--" if fraction is None else f"{100 * fraction:.{digits}f}"
-
-
-def marks(fractions: Sequence[float | None], better: str) -> list[str]:
-    """Return "best", "second" or "" for each value of a column; equal as printed is equal, and ties share.
-
-    Args:
-        fractions: The column.
-        better: "↑" where higher is better, "↓" where lower is; otherwise nothing is marked.
-    """
-    printed = [None if value is None else float(percent(value)) for value in fractions]
-    present = [value for value in printed if value is not None]
-    if better not in ("↑", "↓") or len(present) < 2:
-        return [""] * len(printed)
-    order = sorted(set(present), reverse=better == "↑")
-    places = dict(zip(order, ("best", "second"), strict=False))
-    return ["" if value is None else places.get(value, "") for value in printed]
+def percent(fraction: float | None, digits: int = DIGITS, signed: bool = False) -> str:
+    """Return a fraction as percent with fixed decimals, a sign before a difference, or `--` where there is none."""
+    return "--" if fraction is None else f"{100 * fraction:{'+' if signed else ''}.{digits}f}"

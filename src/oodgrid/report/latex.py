@@ -1,0 +1,358 @@
+"""Tables in LaTeX, at footnotesize, in the width of a two-column page or of one of its columns.
+
+Widths are estimated from those of Computer Modern, so that each table is as wide as its words and breaks into several
+only where it must: into parts of fewer columns, and after as many rows as a page holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil, inf
+from typing import Any
+
+from oodgrid.report import render
+from oodgrid.report.letters import DEFINED, escape_latex, needs_unicode
+from oodgrid.report.render import Cell, Row, Span, Table
+
+EIGHT = {
+    " ": 2.9,
+    ".,:;'|![]ijl": 2.4,
+    "()tfr-": 3.4,
+    "0123456789acesz↑↓†": 4.25,
+    "mw@%&MW": 8.0,
+}  # widths at footnotesize, pt
+UPPER, OTHER, BOLD, SCRIPT, NOTES = 6.1, 4.8, 1.16, 0.86, 0.9  # of other letters; of bold, of smaller type
+NARROWEST = 40.0  # of a column of words that breaks lines
+PAGE = 535.0  # height of the text on a page
+STYLES = {"interval": ("full", "small", "plain"), "sd": ("beside", "below", "plain")}  # from wide to narrow
+BROKEN = ">{\\raggedright\\arraybackslash}X"
+FLOATS = 8  # tables after which LaTeX must put them out
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a table stands.
+
+    Attributes:
+        environment: The float of that width.
+        width: Of the text there, at least, in pt.
+        gap: Half of the space between columns.
+        joined: Whether the score stands beside the method, in one column.
+    """
+
+    environment: str
+    width: float
+    gap: float
+    joined: bool = False
+
+
+TEXT, COLUMN = Layout("table*", 450.0, 2.7), Layout("table", 219.0, 1.6, joined=True)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One float: some columns and some rows of a table.
+
+    Attributes:
+        stubs: The words of every row.
+        labels: The headers of the stubs.
+        rows: The rows.
+        columns: Positions of the columns.
+        style: How numbers are printed.
+        broken: Positions of the stubs that break lines.
+        last: Whether the notes stand under it.
+    """
+
+    stubs: list[list[str]]
+    labels: list[str]
+    rows: list[Row]
+    columns: Sequence[int]
+    style: str
+    broken: tuple[int, ...]
+    last: bool
+
+
+def latex(table: Table, layout: Layout = TEXT, label: str = "") -> str:
+    """Typeset as booktabs tables, each in a float of its own unless the file is read within one.
+
+    Args:
+        table: The table.
+        layout: Of the width of the text, or of a column.
+        label: By which the first is referred to.
+    """
+    parts = list(_parts(table, layout))
+    floats = [_float(part, table, layout) for part in parts]
+    caption = [escape_latex(line) for line in table.caption]
+    notes = [escape_latex(note) for note in _notes(table, layout)]
+    text = _LATEX.get_template("table.tex.j2").render(
+        layout=layout,
+        caption=" ".join(caption),
+        about=[" ".join(line.split()) for line in table.caption],
+        label=re.sub(r"[^A-Za-z0-9:]+", "-", label),
+        floats=floats,
+        notes=notes,
+        most=FLOATS,
+    )
+    return text.replace("%letters%\n", f"{_UNICODE}{DEFINED}\n" if needs_unicode(text) else "")
+
+
+_UNICODE = (
+    "% Some names hold letters that pdfTeX prints as substitutes. For the letters themselves use XeLaTeX or LuaLaTeX,\n"
+    "% with a font that has them: \\usepackage{fontspec}\\setmainfont{...}.\n"
+)
+
+
+# ------------------------------------------------------------------------------------------------------- parts
+
+
+def _parts(table: Table, layout: Layout) -> Iterator[_Part]:
+    """Yield what each float shows."""
+    rows = list(render.rows(table))
+    stubs, labels = _stubs(table, rows, layout)
+    widths = [max([_width(label), *(_width(names[i]) for names in stubs)]) for i, label in enumerate(labels)]
+    space = sum(min(width, 1.3 * NARROWEST) + 2 * layout.gap for width in widths)
+    styles = STYLES[table.spread]
+    least = sum(min(width, NARROWEST) + 2 * layout.gap for width in widths)
+    spaces = dict.fromkeys(styles, least) | {styles[0]: space}
+    fitting = [each for each in styles if spaces[each] + sum(_columns(table, rows, layout, each)) <= layout.width]
+    style = next(iter(fitting), styles[1])
+    numbers = _columns(table, rows, layout, style)
+    panels = list(_panels(numbers, layout.width - least))
+    for columns in panels:
+        room = layout.width - sum(numbers[i] for i in columns) - 2 * layout.gap * len(labels)
+        broken = _broken(widths, room)
+        lines = [_lines(names, broken, room, widths) for names in stubs]
+        pages = list(_pages(table, rows, lines, style, layout))
+        for page in pages:
+            last = columns is panels[-1] and page is pages[-1]
+            shown = _named_once([rows[i] for i in page], [stubs[i] for i in page])
+            yield _Part(shown, labels, [rows[i] for i in page], columns, style, broken, last)
+
+
+def _stubs(table: Table, rows: list[Row], layout: Layout) -> tuple[list[list[str]], list[str]]:
+    """Return the words that name each row and their headers: none that are the same for all rows of a block."""
+    names = list(table.stubs)
+    shots = {row.names["shots"] for row in rows if "shots" in names} - {"0"}
+    if len(shots) < 2 and "shots" in names:
+        names.remove("shots")
+    one = {block for block, of in _blocks(rows) if len({row.names.get("score") for row in of}) == 1}
+    if "score" in names and one >= {row.block for row in rows}:
+        names.remove("score")
+    stubs = [[row.names[name] if name != "score" or row.block not in one or not row.block else ""
+              for name in names] for row in rows]  # fmt: skip
+    if layout.joined and {"method", "score"} <= set(names):
+        at, score = names.index("method"), names.index("score")
+        stubs = [
+            [", ".join(filter(None, (line[at], line[score]))) if i == at else word
+             for i, word in enumerate(line) if i != score] for line in stubs
+        ]  # fmt: skip
+        names.remove("score")
+    return stubs, [name.capitalize() for name in names]
+
+
+def _blocks(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    return [(block, list(of)) for block, of in groupby(rows, key=lambda row: row.block)]
+
+
+def _panels(widths: list[float], room: float) -> Iterator[list[int]]:
+    """Yield the columns that fit beside each other."""
+    columns: list[int] = []
+    for i, width in enumerate(widths):
+        if columns and sum(widths[j] for j in columns) + width > room:
+            yield columns
+            columns = []
+        columns.append(i)
+    yield columns
+
+
+def _broken(widths: list[float], room: float) -> tuple[int, ...]:
+    """Return which columns of words must break lines, the widest first."""
+    broken: list[int] = []
+    while sum(NARROWEST if i in broken else width for i, width in enumerate(widths)) > room:
+        rest = [i for i in range(len(widths)) if i not in broken]
+        if not rest:
+            break
+        broken.append(max(rest, key=lambda i: widths[i]))
+    return tuple(sorted(broken))
+
+
+def _lines(names: list[str], broken: tuple[int, ...], room: float, widths: list[float]) -> int:
+    """Return how many lines a row takes."""
+    if not broken:
+        return 1
+    each = (room - sum(width for i, width in enumerate(widths) if i not in broken)) / len(broken)
+    wide = [_width(names[i]) / max(each, NARROWEST) for i in broken]
+    return max(1 if share <= 1 else ceil(1.25 * share) for share in wide)
+
+
+def _pages(table: Table, rows: list[Row], lines: list[int], style: str, layout: Layout) -> Iterator[list[int]]:
+    """Yield the rows that a page holds, under caption and header; with the last the notes."""
+    notes = sum(ceil(1.1 * NOTES * _width(note) / layout.width) for note in _notes(table, layout)) * 8.5 + 10
+    caption = (1 + ceil(1.3 * _width(" ".join(table.caption)) / layout.width)) * 12 + 60
+    full = PAGE - caption
+    heights = [12.6 * count if style == "small" else 10.5 * count for count in lines]
+    left, page, used, limit = sum(heights) + 16 * len({row.block for row in rows} - {""}), [], 0.0, 0.0
+    for i, height in enumerate(heights):
+        if not page:  # the last page must hold the notes too
+            limit = inf if left + notes <= full else full if left > full else max(left + notes - full, left / 2)
+        height += 16 if rows[i].block and (not page or rows[i].block != rows[i - 1].block) else 3 * rows[i].gap
+        page.append(i)
+        used, left = used + height, left - height
+        if used >= limit - 12 and left > 0.5:
+            yield page
+            page, used = [], 0.0
+    if page:
+        yield page
+
+
+def _named_once(rows: list[Row], stubs: list[list[str]]) -> list[list[str]]:
+    """Return the words of rows, where several rows of one method follow one another only the first named."""
+    if not rows or len(stubs[0]) < 2 or rows[0].block:
+        return stubs
+    return [
+        ["" if i and names[0] == stubs[i - 1][0] else names[0], *names[1:]] if stubs else names
+        for i, names in enumerate(stubs)
+    ]
+
+
+def _notes(table: Table, layout: Layout) -> list[str]:
+    return table.notes if layout.joined else [*table.notes, *table.remarks]
+
+
+# ------------------------------------------------------------------------------------------------------ widths
+
+
+def _width(text: str) -> float:
+    """Return about how wide a text is at footnotesize, in pt, rather more than less."""
+    return sum(_letter(letter) for letter in text)
+
+
+def _letter(letter: str) -> float:
+    for letters, width in EIGHT.items():
+        if letter in letters:
+            return width
+    return UPPER if letter.isupper() else OTHER if letter.isascii() else 2 * UPPER
+
+
+def _columns(table: Table, rows: list[Row], layout: Layout, style: str) -> list[float]:
+    """Return the widths of the columns of numbers, with the space between them."""
+    leaves = [column.header[-1] for column in table.columns]
+    limit = _limit(table, layout)
+    found = []
+    for i, leaf in enumerate(leaves):
+        cells = [_cell_width(row.cells[i], style) for row in rows]
+        heads = [_width(line) for line in _wrapped(leaf, limit)]
+        found.append(max([*cells, *heads, 0.0]) + 2 * layout.gap)
+    for span in (span for level in render.header(table) for span in level if not span.leaf and span.text):
+        first = span.start - len(table.stubs)
+        of_span = range(first, first + span.width)
+        lacking = _width(_shorter(span, layout).text) + 2 * layout.gap - sum(found[i] for i in of_span)
+        if lacking > 0:
+            found[of_span[-1]] += lacking
+    return found
+
+
+def _limit(table: Table, layout: Layout) -> int:
+    """Return how many letters a line of a column's header may have."""
+    return min(16, max(6, int(0.62 * layout.width / max(len(table.columns), 1) / OTHER)))
+
+
+def _cell_width(cell: Cell, style: str) -> float:
+    mean = _width(cell.mean) * (BOLD if cell.best else 1.0)
+    if cell.lo and style == "full":
+        return mean + _width(f" [{cell.lo}, {cell.hi}]")
+    if cell.lo and style == "small":
+        return mean + SCRIPT * max(_width(cell.lo), _width(cell.hi)) + 0.5
+    if cell.sd and style != "plain":
+        return mean + (8.5 + _width(cell.sd)) * (1.0 if style == "beside" else SCRIPT)
+    return mean
+
+
+def _wrapped(text: str, limit: int) -> list[str]:
+    """Return a header in lines: what stands in brackets apart, long names broken after signs."""
+    name, bracket, rest = text.partition(" (")
+    if bracket and len(text) > limit:
+        return [*_wrapped(name, limit), *_wrapped(f"({rest}", limit)]
+    lines = [""]
+    for piece in re.findall(r"[^\s\-_./@=,]+[\s\-_./@=,]*|[\s\-_./@=,]+", text):
+        while len(piece) > limit + 2:
+            lines.append(f"{piece[: limit - 1]}-")
+            piece = piece[limit - 1 :]
+        if len(f"{lines[-1]}{piece}".rstrip()) > limit and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return [line.strip() for line in lines if line.strip()] or [""]
+
+
+# ---------------------------------------------------------------------------------------------------- typesetting
+
+
+def _float(part: _Part, table: Table, layout: Layout) -> dict[str, Any]:
+    """Return what the template needs of one float."""
+    columns = [table.columns[i] for i in part.columns]
+    shown = Table([], [label.lower() for label in part.labels], columns, table.frame[:0], table.legend)
+    levels, limit = [], _limit(table, layout)
+    for level in render.header(shown):
+        ruled = [span for span in level if span.text and not span.leaf]
+        rules = "".join(f"\\cmidrule(lr){{{span.start + 1}-{span.start + span.width}}}" for span in ruled)
+        level = [_shorter(span, layout) for span in level]
+        line = " & ".join(_latex_span(span, len(part.labels), limit) for span in level)
+        levels.append({"line": line, "rules": rules})
+    wide = len(part.labels) + len(columns)
+    lines = []
+    for number, (names, row) in enumerate(zip(part.stubs, part.rows, strict=True)):
+        if row.block and (not number or row.block != part.rows[number - 1].block):
+            kind = "p{0.96\\linewidth}" if part.broken else "l"
+            heading = f"\\multicolumn{{{wide}}}{{@{{}}{kind}@{{}}}}{{\\emph{{{escape_latex(row.block)}}}}}"
+            lines.append({"line": heading, "gap": bool(number), "heading": True})
+        words = [escape_latex(name, 8 if i in part.broken else 14) for i, name in enumerate(names)]
+        cells = [_latex_cell(row.cells[i], part.style) for i in part.columns]
+        lines.append({"line": " & ".join([*words, *cells]), "gap": row.gap and bool(number), "heading": False})
+    words = "".join(BROKEN if i in part.broken else "l" for i in range(len(part.labels)))
+    return {
+        "broken": bool(part.broken),
+        "stretch": 1.3 if part.style == "small" else 1.1,
+        "spec": words + "r" * len(columns),
+        "levels": levels,
+        "rows": lines,
+        "last": part.last,
+    }
+
+
+def _shorter(span: Span, layout: Layout) -> Span:
+    """Return a spanning header without what stands in brackets, where there is little room."""
+    return span if span.leaf or not layout.joined else span._replace(text=span.text.partition(" (")[0])
+
+
+def _latex_span(span: Span, stubs: int, limit: int) -> str:
+    if not span.leaf:
+        return f"\\multicolumn{{{span.width}}}{{c}}{{{escape_latex(span.text)}}}" if span.text else ""
+    if span.start < stubs:
+        return escape_latex(span.text)
+    lines = [escape_latex(line, 40) for line in _wrapped(span.text, limit)]
+    return lines[0] if len(lines) == 1 else f"\\shortstack[r]{{{(chr(92) * 2).join(lines)}}}"
+
+
+def _latex_cell(cell: Cell, style: str) -> str:
+    mean = f"\\textbf{{{cell.mean}}}" if cell.best else cell.mean
+    mean = mean.replace("-", "$-$", 1) if cell.mean.startswith("-") and cell.mean != "--" else mean
+    if cell.lo and style == "full":
+        return f"{mean} [{cell.lo}, {cell.hi}]"
+    if cell.lo and style == "small":
+        return f"{mean}$^{{{cell.hi}}}_{{{cell.lo}}}$"
+    if cell.sd and style != "plain":
+        return f"{mean} $\\pm$ {cell.sd}" if style == "beside" else f"{mean}$_{{\\pm {cell.sd}}}$"
+    return mean
+
+
+_LATEX = render.environment(
+    block_start_string="\\BLOCK{",
+    block_end_string="}",
+    variable_start_string="\\VAR{",
+    variable_end_string="}",
+    comment_start_string="\\#{",
+    comment_end_string="}",
+)

@@ -1,0 +1,198 @@
+"""What stands under the tables: how to read their numbers, and where a number is not what it seems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from oodgrid.report import names, select
+from oodgrid.report.evaluated import ROW, Evaluated
+from oodgrid.report.names import Legend
+from oodgrid.report.render import Column
+from oodgrid.report.select import percent
+
+CONVENTIONS = {
+    names.FPR_ID: "ID is the positive class: share of OOD samples kept where 95 % of the ID samples are kept.",
+    names.FPR_OOD: "OOD is the positive class: share of ID samples flagged where 95 % of the OOD samples are flagged.",
+}
+MANY_TIES = 0.01  # share of tied pairs above which a score is named
+MOST_NAMED = 8
+
+
+def bold(family: str) -> list[str]:
+    """Return what bold means: the best set among a family of rows."""
+    return [
+        f"Bold: the best set of a column, that is its best number and all that differ from it by no more than chance "
+        f"among {family} (paired on the same samples, one-sided at 5 %, corrected for the number of rows)."
+    ]
+
+
+def spread() -> list[str]:
+    """Return what the intervals hold."""
+    return [
+        "Intervals (or their ends, above and below): 95 % for the expected performance, from test samples and fits."
+    ]
+
+
+def seeds(frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
+    """Return how much the seeds differ, which an interval of the expected performance does not say."""
+    deviations = [frame.select("method", sd=f"{c.key}.seed_sd", key=pl.lit(c.header[-1])) for c in columns]
+    every = pl.concat(deviations).drop_nulls("sd") if deviations else pl.DataFrame()
+    if every.is_empty():
+        return []
+    worst = every.sort("sd", descending=True, maintain_order=True).row(0, named=True)
+    return [
+        f"Standard deviation over {frame['seeds'].max()} seeds: median {percent(every['sd'].median(), 1)}, at most "
+        f"{percent(worst['sd'], 1)} ({legend.methods[worst['method']]}, {worst['key'].rstrip(' ↑↓')})."
+    ]
+
+
+def lacking_fits(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:
+    """Return which intervals take the variance of fits from elsewhere, or lack it."""
+    shown = pair.summary.filter("largest", pl.col("se").is_not_null())
+    shown = shown.join(frame.select(ROW[:2]).unique(), on=ROW[:2], how="semi", maintain_order="left")
+    unknown, pooled = (select.names(shown.filter(pl.col("fits") == kind), "method") for kind in ("unknown", "pooled"))
+    lines = [f"One seed, so that intervals lack the variance of fits: {_methods(unknown, legend)}."] if unknown else []
+    if pooled:
+        lines.append(f"One seed, variance of fits taken from the other methods: {_methods(pooled, legend)}.")
+    return lines
+
+
+def optimism(pair: Evaluated, legend: Legend, chosen: bool) -> list[str]:
+    """Return how far the number of the best of all methods and scores is overstated by its being picked."""
+    best = pair.differences("best", "auroc", "overall").filter("is_best", pl.col("optimism").is_not_null())
+    if not chosen or best.is_empty():
+        return []
+    row = best.row(0, named=True)
+    return [
+        f"The best of {row['rows']} ({legend.methods[row['method']]} with {legend.scores[row['score']]}) was picked by "
+        f"these results: its overall AUROC is expected to be overstated by about {percent(row['optimism'], 1)} points."
+    ]
+
+
+def averages(pair: Evaluated) -> list[str]:
+    """Return over which sets the means are, and which are in none and why."""
+    rows = pair.metrics
+    shown = select.shown_sets(rows)
+    means = [
+        f"{names.KINDS[kind]}: {', '.join(oods)}"
+        for kind in select.AVERAGED
+        if (oods := select.names(select.of_kind(shown, kind), "ood_dataset"))
+    ]
+    lines = [f"{'; '.join(means)}."] if means else ["This pair has no near or far OOD set that could be averaged."]
+    overlapping = rows.filter(pl.col("overlap"))
+    covariate = select.of_kind(rows, "covariate").filter(~pl.col("overlap"))
+    reasons = {"its classes overlap the ID classes": overlapping, "covariate shift": covariate}
+    parts = [f"{name} ({why})" for why, of in reasons.items() for name in select.names(of, "ood_dataset")]
+    return [*lines, f"Left out of the averages: {', '.join(parts)}."] if parts else lines
+
+
+def fpr(conventions: Sequence[str]) -> list[str]:
+    """Return conventions of FPR in words."""
+    return [f"{name}: {CONVENTIONS[name]}" for name in conventions]
+
+
+def shots(shown: pl.DataFrame, legend: Legend) -> list[str]:
+    """Return how many labelled images a class the fits had."""
+    trained = shown.filter(pl.col("shots") > 0).select("method", "shots").unique(maintain_order=True)
+    counts = trained["shots"].unique()
+    if not len(counts):
+        return []
+    if len(counts) == 1:
+        return [f"Fits on {counts[0]} labelled images per class; zero-shot on none."]
+    each = "; ".join(
+        f"{count}: {_methods(of['method'].to_list(), legend)}"
+        for (count,), of in trained.group_by("shots", maintain_order=True)
+    )
+    return [f"Shots are labelled images per class, the largest number that was run: {each}."]
+
+
+def ties(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:
+    """Return the rows many of whose pairs of an ID and an OOD sample have equal scores, as saturated scores have."""
+    tied = pair.means("auroc", "overall").filter(pl.col("tied") > MANY_TIES)
+    tied = tied.join(frame.select(ROW).unique(), on=ROW, how="semi", maintain_order="left")
+    if tied.is_empty():
+        return []
+    named = tied.sort("tied", descending=True, maintain_order=True)
+    parts = [
+        f"{legend.methods[row['method']]} with {legend.scores[row['score']]} {percent(row['tied'], 1)} %"
+        for row in named.head(MOST_NAMED).iter_rows(named=True)
+    ]
+    more = len(named) - MOST_NAMED
+    return [f"Many ties, of ID with OOD samples (half counted): {', '.join(parts)}{f' and {more} more' * (more > 0)}."]
+
+
+def marked_sets(rows: pl.DataFrame) -> list[str]:
+    """Return what a reader must know of marked columns."""
+    lines = []
+    if rows["overlap"].any():
+        lines.append("† Its classes overlap the ID classes: a check of arithmetic, in no average or figure.")
+    if "covariate" in rows["ood_kind"]:
+        lines.append(
+            "Covariate shift: the ID classes under changed conditions. Whether to flag them depends on the use: "
+            "no direction is better, and they are in no average."
+        )
+    return lines
+
+
+def missing(shown: pl.DataFrame, frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
+    """Return what `--` stands for, and where a mean is over fewer seeds or sets than the others."""
+    partly = (pl.col("status") == "ok").any().over("method", "score", "shots")
+    lacking = pl.col("status") != "ok"
+    fewer, none = shown.filter(lacking, partly), shown.filter(lacking, ~partly)
+    remarked = shown.filter(~lacking, pl.col("reason").fill_null("") != "")
+    each = remarked.with_columns(pl.col("reason").str.split("; ")).explode("reason")
+    lines = [f"Mind: {_remarks(each, shown, legend)}."] if len(each) else []
+    lines += [f"Incomplete, means are over what worked: {_reasons(fewer, shown, legend)}."] if len(fewer) else []
+    of_scores = [column for column in columns if column.metric != "id_accuracy"]
+    if len(of_scores) < len(columns) and select.ANY in frame["method"]:
+        lines.append(f"{legend.methods[select.ANY]}: a score that needs no classifier, so there is no ID accuracy.")
+    if any(frame[column.key].null_count() for column in of_scores):
+        lines.append(
+            f"-- no number. {_reasons(none, shown, legend)}." if len(none) else "-- no number for every set and seed."
+        )
+    return lines
+
+
+def collapsed(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[str]:
+    """Return which of the fits shown classify ID worse than zero-shot does."""
+    below = select.below_zero_shot(rows).join(shown, on=["method", "shots", "seed"], how="semi", maintain_order="left")
+    if below.is_empty():
+        return []
+    floor = select.id_accuracies(rows).filter(pl.col("method") == "zero_shot")["id_accuracy"][0]
+    parts = []
+    for (method,), fits in below.group_by("method", maintain_order=True):
+        seeds = shown.filter(pl.col("method") == method)["seed"].n_unique()
+        lowest = percent(fits["id_accuracy"].min(), 1)
+        parts.append(f"{legend.methods[method]} {len(fits)} of {seeds} seeds (lowest {lowest})")
+    return [f"Below the ID accuracy of zero-shot ({percent(floor, 1)}), as a collapsed fit is: {', '.join(parts)}."]
+
+
+def _methods(methods: Sequence[str], legend: Legend) -> str:
+    return ", ".join(legend.methods[name] for name in methods)
+
+
+def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str:
+    """Return each remark on fits once, after the methods it is about, with the seeds where it is not about all."""
+    fits = {method: rows["seed"].n_unique() for (method,), rows in shown.group_by("method", maintain_order=True)}
+    parts = []
+    for (remark,), group in remarked.group_by("reason", maintain_order=True):
+        which = []
+        for (method,), rows in group.group_by("method", maintain_order=True):
+            seeds = rows["seed"].n_unique()
+            some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
+            which.append(legend.methods[method] + some)
+        parts.append(f"{', '.join(which)}: {remark}")
+    return "; ".join(parts)
+
+
+def _reasons(absent: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str:
+    """Return each reason once, after the methods (and scores, where the table shows several) it is about."""
+    parts = []
+    for (reason,), group in absent.group_by("reason", maintain_order=True):
+        which = ", ".join(map(legend.methods.__getitem__, select.names(group, "method")))
+        if shown["score"].n_unique() > 1:
+            which += f" ({', '.join(map(legend.scores.__getitem__, select.names(group, 'score')))})"
+        parts.append(f"{which}: {reason}")
+    return "; ".join(parts)
