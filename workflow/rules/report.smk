@@ -1,9 +1,11 @@
-# Tables, figures and a page, from metrics.parquet and curves.parquet and nothing else.
+# Tables, figures and a page, from what evaluate left and nothing else.
 
 
 rule tables:
     input:
         pattern(paths.metrics),
+        pattern(paths.summary),
+        pattern(paths.comparisons),
     output:
         plan.table_files(RESULTS, experiment),
         pattern(paths.digests, part="tables"),
@@ -47,6 +49,8 @@ rule draw:
 rule page:
     input:
         pattern(paths.metrics),
+        pattern(paths.summary),
+        pattern(paths.comparisons),
         figure_files(),
     output:
         pattern(paths.report, part="page"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from itertools import product
 from math import prod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -126,6 +126,14 @@ class IdDataset(Dataset):
         return None
 
 
+class ReportOptions(Strict):
+    """How the report shows numbers."""
+
+    spread: Literal["interval", "sd"] = Field(
+        "interval", description="Beside a mean: its 95 % interval, or ± the standard deviation over seeds."
+    )
+
+
 class Experiment(Strict):
     """The grid: every backbone x ID set x method x shots x seed, under every score, against every OOD set."""
 
@@ -149,6 +157,7 @@ class Experiment(Strict):
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
+    report: ReportOptions = Field(ReportOptions(), description="How the report shows numbers.")
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:

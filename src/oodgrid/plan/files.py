@@ -12,18 +12,16 @@ from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelLis
 from oodgrid.identity import digest
 from oodgrid.texts import CLASSES, SOURCES, TextSource
 
-TABLES = (
-    "main.tex",
-    "main.csv",
-    "main.md",
-    "scores.tex",
-    "scores.csv",
-    "scores.md",
+_SUFFIXES = ("tex", "md", "csv", "html")
+TABLES = (  # of each backbone and ID dataset
+    *(f"{name}.{suffix}" for name in ("main", "scores", "sets") for suffix in _SUFFIXES),
+    "main-column.tex",
     "full.csv",
     "skipped.csv",
     "skipped.md",
 )
-STREAM_TABLES = ("streams.tex", "streams.csv", "streams.md")  # where a score is transductive
+STREAM_TABLES = tuple(f"streams.{suffix}" for suffix in _SUFFIXES)  # where a score is transductive
+SUMMARY = "summary.md"  # of the experiment
 
 
 def feature_files(results: Path, experiment: Experiment) -> list[Path]:
@@ -138,7 +136,8 @@ def score_files(results: Path, experiment: Experiment) -> list[Path]:
 def table_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every table of the report."""
     names = TABLES + (STREAM_TABLES if grid.has_streams(experiment) else ())
-    return [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
+    of_pairs = [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
+    return [paths.report(results, experiment.experiment, "tables") / SUMMARY, *of_pairs]
 
 
 def figure_files(results: Path, experiment: Experiment) -> list[Path]:

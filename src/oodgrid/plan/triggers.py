@@ -82,6 +82,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
         [dataset.name, kind, ood.name] for dataset in experiment.id_datasets for kind, ood in dataset.pairs()
     ],
     "overlaps": lambda experiment, names: experiment.overlaps(),
+    "report": lambda experiment, names: experiment.report.model_dump(),
 }
 
 # By rule: what is compared, by the name of the param. Encoding goes by its version alone, never by its code, for it
@@ -98,7 +99,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "spec": _of("pairs", "overlaps", "scores"),
         "code": lambda experiment, **names: code_fingerprint("oodgrid.evaluate"),
     },
-    "tables": {"code": lambda experiment, **names: report_code("tables", experiment)},
+    "tables": {"spec": _of("report"), "code": lambda experiment, **names: report_code("tables", experiment)},
     "draw": {"code": lambda experiment, **names: report_code("figures", experiment)},
-    "page": {"code": lambda experiment, **names: report_code("page", experiment)},
+    "page": {"spec": _of("report"), "code": lambda experiment, **names: report_code("page", experiment)},
 }

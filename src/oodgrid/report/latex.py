@@ -16,15 +16,9 @@ from typing import Any
 from oodgrid.report import render
 from oodgrid.report.letters import DEFINED, escape_latex, needs_unicode
 from oodgrid.report.render import Cell, Row, Span, Table
+from oodgrid.report.widths import OTHER, cell_width, text_width, wrapped
 
-EIGHT = {
-    " ": 2.9,
-    ".,:;'|![]ijl": 2.4,
-    "()tfr-": 3.4,
-    "0123456789acesz↑↓†": 4.25,
-    "mw@%&MW": 8.0,
-}  # widths at footnotesize, pt
-UPPER, OTHER, BOLD, SCRIPT, NOTES = 6.1, 4.8, 1.16, 0.86, 0.9  # of other letters; of bold, of smaller type
+NOTES = 0.9  # of the notes' smaller type
 NARROWEST = 40.0  # of a column of words that breaks lines
 PAGE = 535.0  # height of the text on a page
 STYLES = {"interval": ("full", "small", "plain"), "sd": ("beside", "below", "plain")}  # from wide to narrow
@@ -112,7 +106,7 @@ def _parts(table: Table, layout: Layout) -> Iterator[_Part]:
     """Yield what each float shows."""
     rows = list(render.rows(table))
     stubs, labels = _stubs(table, rows, layout)
-    widths = [max([_width(label), *(_width(names[i]) for names in stubs)]) for i, label in enumerate(labels)]
+    widths = [max([text_width(label), *(text_width(names[i]) for names in stubs)]) for i, label in enumerate(labels)]
     space = sum(min(width, 1.3 * NARROWEST) + 2 * layout.gap for width in widths)
     styles = STYLES[table.spread]
     least = sum(min(width, NARROWEST) + 2 * layout.gap for width in widths)
@@ -184,14 +178,14 @@ def _lines(names: list[str], broken: tuple[int, ...], room: float, widths: list[
     if not broken:
         return 1
     each = (room - sum(width for i, width in enumerate(widths) if i not in broken)) / len(broken)
-    wide = [_width(names[i]) / max(each, NARROWEST) for i in broken]
+    wide = [text_width(names[i]) / max(each, NARROWEST) for i in broken]
     return max(1 if share <= 1 else ceil(1.25 * share) for share in wide)
 
 
 def _pages(table: Table, rows: list[Row], lines: list[int], style: str, layout: Layout) -> Iterator[list[int]]:
     """Yield the rows that a page holds, under caption and header; with the last the notes."""
-    notes = sum(ceil(1.1 * NOTES * _width(note) / layout.width) for note in _notes(table, layout)) * 8.5 + 10
-    caption = (1 + ceil(1.3 * _width(" ".join(table.caption)) / layout.width)) * 12 + 60
+    notes = sum(ceil(1.1 * NOTES * text_width(note) / layout.width) for note in _notes(table, layout)) * 8.5 + 10
+    caption = (1 + ceil(1.3 * text_width(" ".join(table.caption)) / layout.width)) * 12 + 60
     full = PAGE - caption
     heights = [12.6 * count if style == "small" else 10.5 * count for count in lines]
     left, page, used, limit = sum(heights) + 16 * len({row.block for row in rows} - {""}), [], 0.0, 0.0
@@ -225,31 +219,19 @@ def _notes(table: Table, layout: Layout) -> list[str]:
 # ------------------------------------------------------------------------------------------------------ widths
 
 
-def _width(text: str) -> float:
-    """Return about how wide a text is at footnotesize, in pt, rather more than less."""
-    return sum(_letter(letter) for letter in text)
-
-
-def _letter(letter: str) -> float:
-    for letters, width in EIGHT.items():
-        if letter in letters:
-            return width
-    return UPPER if letter.isupper() else OTHER if letter.isascii() else 2 * UPPER
-
-
 def _columns(table: Table, rows: list[Row], layout: Layout, style: str) -> list[float]:
     """Return the widths of the columns of numbers, with the space between them."""
     leaves = [column.header[-1] for column in table.columns]
     limit = _limit(table, layout)
     found = []
     for i, leaf in enumerate(leaves):
-        cells = [_cell_width(row.cells[i], style) for row in rows]
-        heads = [_width(line) for line in _wrapped(leaf, limit)]
+        cells = [cell_width(row.cells[i], style) for row in rows]
+        heads = [text_width(line) for line in wrapped(leaf, limit)]
         found.append(max([*cells, *heads, 0.0]) + 2 * layout.gap)
     for span in (span for level in render.header(table) for span in level if not span.leaf and span.text):
         first = span.start - len(table.stubs)
         of_span = range(first, first + span.width)
-        lacking = _width(_shorter(span, layout).text) + 2 * layout.gap - sum(found[i] for i in of_span)
+        lacking = text_width(_shorter(span, layout).text) + 2 * layout.gap - sum(found[i] for i in of_span)
         if lacking > 0:
             found[of_span[-1]] += lacking
     return found
@@ -258,33 +240,6 @@ def _columns(table: Table, rows: list[Row], layout: Layout, style: str) -> list[
 def _limit(table: Table, layout: Layout) -> int:
     """Return how many letters a line of a column's header may have."""
     return min(16, max(6, int(0.62 * layout.width / max(len(table.columns), 1) / OTHER)))
-
-
-def _cell_width(cell: Cell, style: str) -> float:
-    mean = _width(cell.mean) * (BOLD if cell.best else 1.0)
-    if cell.lo and style == "full":
-        return mean + _width(f" [{cell.lo}, {cell.hi}]")
-    if cell.lo and style == "small":
-        return mean + SCRIPT * max(_width(cell.lo), _width(cell.hi)) + 0.5
-    if cell.sd and style != "plain":
-        return mean + (8.5 + _width(cell.sd)) * (1.0 if style == "beside" else SCRIPT)
-    return mean
-
-
-def _wrapped(text: str, limit: int) -> list[str]:
-    """Return a header in lines: what stands in brackets apart, long names broken after signs."""
-    name, bracket, rest = text.partition(" (")
-    if bracket and len(text) > limit:
-        return [*_wrapped(name, limit), *_wrapped(f"({rest}", limit)]
-    lines = [""]
-    for piece in re.findall(r"[^\s\-_./@=,]+[\s\-_./@=,]*|[\s\-_./@=,]+", text):
-        while len(piece) > limit + 2:
-            lines.append(f"{piece[: limit - 1]}-")
-            piece = piece[limit - 1 :]
-        if len(f"{lines[-1]}{piece}".rstrip()) > limit and lines[-1]:
-            lines.append("")
-        lines[-1] += piece
-    return [line.strip() for line in lines if line.strip()] or [""]
 
 
 # ---------------------------------------------------------------------------------------------------- typesetting
@@ -332,7 +287,7 @@ def _latex_span(span: Span, stubs: int, limit: int) -> str:
         return f"\\multicolumn{{{span.width}}}{{c}}{{{escape_latex(span.text)}}}" if span.text else ""
     if span.start < stubs:
         return escape_latex(span.text)
-    lines = [escape_latex(line, 40) for line in _wrapped(span.text, limit)]
+    lines = [escape_latex(line, 40) for line in wrapped(span.text, limit)]
     return lines[0] if len(lines) == 1 else f"\\shortstack[r]{{{(chr(92) * 2).join(lines)}}}"
 
 

@@ -15,6 +15,7 @@ from oodgrid.report.names import Legend
 from oodgrid.report.select import percent
 
 PARTS = ("lo", "hi", "seed_sd")  # beside the mean of every column, as <key>.lo and so on; <key>.best too
+STUBS = {"id_dataset": "ID set"}
 FINE = 0.005  # intervals narrower than this deserve a second decimal
 
 
@@ -185,7 +186,7 @@ def header(table: Table) -> Iterator[list[Span]]:
 
 def stub_labels(table: Table) -> list[str]:
     """Return the headers of the columns that name a row."""
-    return [name.capitalize() for name in table.stubs]
+    return [STUBS.get(name, name.capitalize()) for name in table.stubs]
 
 
 def _digits(table: Table) -> int:

@@ -9,7 +9,8 @@ import polars as pl
 from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.report.select import without
+from oodgrid.report import select
+from oodgrid.report.evaluated import Evaluated
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = tuple(paths.REPORT)
@@ -19,7 +20,7 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     """Write one part of the report, "tables", "figures" or "page", and return its folder or file.
 
     Raises:
-        OodgridError: metrics.parquet is missing, damaged, or lacks rows that the experiment wants.
+        OodgridError: A table of evaluate is missing or damaged, or lacks rows that the experiment wants.
     """
     metrics, about = manifests.read_table(paths.metrics(results, experiment.experiment), manifests.Metrics)
     check_complete(metrics, experiment)
@@ -29,25 +30,33 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        write_tables(metrics, *place, overlaps, about.transductive)
+        write_tables(_evaluated(*place, metrics, about), *place, experiment.report.spread)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
-        metrics = without(metrics, about.transductive)
+        metrics = select.without(metrics, about.transductive)
         write_figures(metrics, manifests.read_table(paths.curves(*place), manifests.Curves)[0], *place, overlaps)
     else:
         from oodgrid.report.page import write_page
 
-        write_page(metrics, *place, overlaps, about.broken_images, about.transductive)
+        write_page(_evaluated(*place, metrics, about), *place, about.broken_images, experiment.report.spread)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
-    metrics, curves = (path(results, experiment.experiment) for path in (paths.metrics, paths.curves))
+    evaluated = (paths.metrics, paths.curves, paths.summary, paths.comparisons)
+    metrics, curves, *certainty = (path(results, experiment.experiment) for path in evaluated)
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    return [metrics, *{"tables": [], "figures": [curves], "page": figures}[part]]
+    return [metrics, *{"tables": certainty, "figures": [curves], "page": [*certainty, *figures]}[part]]
+
+
+def _evaluated(results: Path, experiment: str, metrics: pl.DataFrame, about: manifests.Metrics) -> Evaluated:
+    """Return what tables and page show."""
+    summary, _ = manifests.read_table(paths.summary(results, experiment), manifests.Summary)
+    comparisons, of_comparisons = manifests.read_table(paths.comparisons(results, experiment), manifests.Comparisons)
+    return Evaluated(metrics, summary, comparisons, set(about.overlaps), about.transductive, of_comparisons.ranks)
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:

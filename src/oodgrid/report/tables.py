@@ -10,9 +10,10 @@ import polars as pl
 
 from oodgrid import paths
 from oodgrid.progress import progress
-from oodgrid.report import latex, names, notes, render, select
+from oodgrid.report import answer, latex, names, notes, render, select
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
+from oodgrid.report.numbers import numbers
 from oodgrid.report.render import Column, Table
 from oodgrid.store import atomic
 
@@ -25,7 +26,7 @@ PLAIN: dict[str, Callable[[Table], str]] = {"md": render.markdown, "csv": render
 
 
 def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: str = "interval") -> None:
-    """Write the tables of every (backbone, id_dataset) to <backbone>/<id_dataset>/ in the folder of tables.
+    """Write summary.md, and the tables of every (backbone, id_dataset) to <backbone>/<id_dataset>/ beside it.
 
     Args:
         evaluated: What evaluate leaves.
@@ -34,6 +35,8 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
         spread: What stands beside a mean, "interval" or "sd".
     """
     folder = paths.report(results, experiment, "tables")
+    with atomic(folder / "summary.md") as beside:
+        beside.write_text(answer.markdown(answer.answers(evaluated)), encoding="utf-8")
     for backbone, id_dataset in progress(select.pairs(evaluated.metrics), desc="tables", unit="pair"):
         every = evaluated.pair(backbone, id_dataset)
         files = {"full.csv": render.inert(full(every.metrics)).write_csv()}
@@ -80,7 +83,7 @@ def main(pair: Evaluated, score: str | None = None) -> Table:
     rows = pl.concat(blocks)
     up = names.BETTER["id_accuracy"]
     columns = [Column("id_accuracy", ("", f"ID acc. {up}"), "id_accuracy", "id"), *_kind_columns(pair, SHOWN)]
-    frame = _numbers(pair, rows, columns).drop("against")
+    frame = numbers(pair, rows, columns).drop("against")
     if len(blocks) == 1:
         frame = frame.drop("block")
     shown = pair.metrics.join(frame.select(ROW), on=ROW, how="semi", maintain_order="left")
@@ -166,7 +169,7 @@ def skipped(rows: pl.DataFrame) -> pl.DataFrame:
 def _by_score(pair: Evaluated, columns: list[Column], what: str) -> Table:
     """Lay out a table with a row a method and score."""
     legend, shown = Legend.of(pair.metrics), select.at_largest_shots(pair.metrics)
-    frame = _numbers(pair, pair.rows().with_columns(against=pl.lit("best")), columns).drop("against")
+    frame = numbers(pair, pair.rows().with_columns(against=pl.lit("best")), columns).drop("against")
     caption = [f"{what}: {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
     about = notes.bold("all methods and scores") + notes.spread() + notes.shots(shown, legend)
     remarks = [
@@ -192,33 +195,3 @@ def _kind_columns(pair: Evaluated, rates: Sequence[str]) -> list[Column]:
 
 def _metric(metric: str) -> str:
     return f"{names.METRICS[metric]} {names.BETTER[metric]}"
-
-
-def _numbers(pair: Evaluated, rows: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    """Return rows with the numbers of all columns: means, the ends of intervals, deviations and the best set.
-
-    Args:
-        pair: Whose numbers.
-        rows: Columns method, shots, score, and `against`: the family among which the best set is sought.
-        columns: Which numbers.
-    """
-    for column in columns:
-        of_score = column.metric != "id_accuracy"
-        keys = list(ROW if of_score else ROW[:2])
-        means = pair.means(column.metric, column.scope, column.ood_dataset)
-        parts = [pl.col(part).alias(f"{column.key}.{part}") for part in render.PARTS]
-        rows = rows.join(
-            means.select(*keys, pl.col("mean").alias(column.key), *parts), on=keys, how="left", maintain_order="left"
-        )
-        if column.ranked:
-            keys = [*keys, "against"] if of_score else keys
-            rows = rows.join(_best_sets(pair, column, keys), on=keys, how="left", maintain_order="left")
-    return rows
-
-
-def _best_sets(pair: Evaluated, column: Column, keys: list[str]) -> pl.DataFrame:
-    """Return which rows of a column are in the best set of each family, where there is more than one row to compare."""
-    families = ("best", "best_of_score") if "against" in keys else ("best",)
-    found = [pair.differences(family, column.metric, column.scope, column.ood_dataset) for family in families]
-    best = pl.col("in_best_set") & (pl.col("rows") > 1)
-    return pl.concat(found).select(*keys, best.alias(f"{column.key}.best"))

@@ -1,0 +1,56 @@
+"""How wide words and numbers are in LaTeX: estimates, by the widths of Computer Modern at footnotesize, in pt."""
+
+from __future__ import annotations
+
+import re
+
+from oodgrid.report.render import Cell
+
+EIGHT = {
+    " ": 2.9,
+    ".,:;'|![]ijl": 2.4,
+    "()tfr-": 3.4,
+    "0123456789acesz↑↓†": 4.25,
+    "mw@%&MW": 8.0,
+}  # widths at footnotesize, pt
+UPPER, OTHER, BOLD, SCRIPT = 6.1, 4.8, 1.16, 0.86  # of other letters; of bold, of smaller type
+
+
+def text_width(text: str) -> float:
+    """Return about how wide a text is at footnotesize, in pt, rather more than less."""
+    return sum(_letter(letter) for letter in text)
+
+
+def _letter(letter: str) -> float:
+    for letters, width in EIGHT.items():
+        if letter in letters:
+            return width
+    return UPPER if letter.isupper() else OTHER if letter.isascii() else 2 * UPPER
+
+
+def cell_width(cell: Cell, style: str) -> float:
+    """Return about how wide a printed number is, in one of the styles of `latex.STYLES`."""
+    mean = text_width(cell.mean) * (BOLD if cell.best else 1.0)
+    if cell.lo and style == "full":
+        return mean + text_width(f" [{cell.lo}, {cell.hi}]")
+    if cell.lo and style == "small":
+        return mean + SCRIPT * max(text_width(cell.lo), text_width(cell.hi)) + 0.5
+    if cell.sd and style != "plain":
+        return mean + (8.5 + text_width(cell.sd)) * (1.0 if style == "beside" else SCRIPT)
+    return mean
+
+
+def wrapped(text: str, limit: int) -> list[str]:
+    """Return a header in lines: what stands in brackets apart, long names broken after signs."""
+    name, bracket, rest = text.partition(" (")
+    if bracket and len(text) > limit:
+        return [*wrapped(name, limit), *wrapped(f"({rest}", limit)]
+    lines = [""]
+    for piece in re.findall(r"[^\s\-_./@=,]+[\s\-_./@=,]*|[\s\-_./@=,]+", text):
+        while len(piece) > limit + 2:
+            lines.append(f"{piece[: limit - 1]}-")
+            piece = piece[limit - 1 :]
+        if len(f"{lines[-1]}{piece}".rstrip()) > limit and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return [line.strip() for line in lines if line.strip()] or [""]
