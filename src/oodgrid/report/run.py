@@ -38,7 +38,8 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     else:
         from oodgrid.report.page import write_page
 
-        write_page(metrics, *place, overlaps, about.broken_images, about.transductive)
+        curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
+        write_page(metrics, *place, overlaps, about.broken_images, about.transductive, curves)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -47,7 +48,7 @@ def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
     metrics, curves = (path(results, experiment.experiment) for path in (paths.metrics, paths.curves))
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    return [metrics, *{"tables": [], "figures": [curves], "page": figures}[part]]
+    return [metrics, *{"tables": [], "figures": [curves], "page": [curves, *figures]}[part]]
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:

@@ -1,0 +1,324 @@
+// The page: one filter over the views, a chart and a table that follow it, and what belongs to the rows that are chosen.
+
+const PAGE = 50;  // rows at a time
+const MOST_LINES = 60;  // of a chart
+const MOST_CHOSEN = 4;
+const about = JSON.parse(document.getElementById("about").textContent);
+const root = document.getElementById("explore");
+const at = role => root.querySelector(`[data-role="${role}"]`);
+const tables = new Map();  // unpacked when a view is first shown
+const state = {view: null, chosen: new Map(), search: "", metric: null, group: null, colour: null, low: "", high: "", page: 0, sort: {}, rows: [], picked: new Map()};
+
+const titleOf = (name, value) => {
+  if (value === null || value === undefined || value === "") return about.nothing[name] || "–";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  const titles = about.titles[name];
+  return titles && Object.hasOwn(titles, value) ? titles[value] : String(value);
+};
+const columnOf = name => state.table.columns.get(name);
+const several = name => columnOf(name) && columnOf(name).values.length > 1;
+
+class View {
+  constructor(given) {
+    Object.assign(this, given);
+    this.columns = [...this.words, ...this.numbers];
+  }
+  isNumber(name) { return this.numbers.some(shown => shown.name === name); }
+  get metrics() { return this.long ? columnOf("metric").values : this.numbers.map(shown => shown.name); }
+}
+
+async function show(name) {
+  const view = about.views.find(each => each.id === name);
+  if (!tables.has(name)) tables.set(name, await unpack(`table-${name}`));
+  state.table = tables.get(name);
+  const words = view.words.filter((each, place) => !place || several(each.name) || each.always);
+  state.view = new View({...view, words});
+  state.sort = {};
+  state.page = 0;
+  for (const [column, values] of Object.entries(view.start)) if (!state.chosen.has(column)) state.chosen.set(column, new Set(values));
+  if (!state.view.metrics.includes(state.metric)) state.metric = state.view.metrics[0];
+  drawFilters();
+  update();
+}
+
+function drawFilters() {
+  const view = state.view, facets = at("facets");
+  fill(at("metric"), view.metrics.map(name => [name, metricOf(name).title]), state.metric);
+  facets.replaceChildren(...view.facets.filter(several).map(facet));
+  const names = view.words.map(each => each.name).filter(name => name !== "metric" && several(name));
+  const titles = new Map(view.words.map(each => [each.name, each.title]));
+  const options = names.map(name => [name, titles.get(name)]);
+  if (!names.includes(state.group)) state.group = names.includes("method") ? "method" : names[0];
+  if (!names.includes(state.colour)) state.colour = [view.colour].find(name => names.includes(name)) || "";
+  fill(at("group"), options, state.group);
+  fill(at("colour"), [["", "nothing"], ...options], state.colour);
+  at("group").parentElement.hidden = view.long || names.length < 2;
+}
+
+function fill(select, options, value) {
+  select.replaceChildren(...options.map(([name, title]) => element("option", {value: name}, title)));
+  select.value = value;
+}
+
+// A list of values to tick; nothing ticked means all.
+function facet(name) {
+  const ticked = state.chosen.get(name) || new Set();
+  state.chosen.set(name, ticked);
+  const title = state.view.words.find(each => each.name === name)?.title || about.words[name] || name;
+  const count = element("b", {}, counted(ticked));
+  const values = [...columnOf(name).values];
+  const boxes = values.map(value => element("label", {}, element("input", {
+    type: "checkbox", checked: ticked.has(value),
+    onchange: event => { event.target.checked ? ticked.add(value) : ticked.delete(value); count.textContent = counted(ticked); filtered(); },
+  }), " ", titleOf(name, value)));
+  return element("details", {class: "facet", name: "facet", "data-facet": name}, element("summary", {}, `${title}: `, count),
+    element("fieldset", {}, element("legend", {}, `${title}: nothing ticked shows all`), ...boxes));
+}
+
+const counted = ticked => ticked.size ? `${ticked.size} ticked` : "all";
+
+function filtered() {
+  state.page = 0;
+  update();
+}
+
+function update() {
+  const {view, table, sort} = state;
+  const chosen = new Map([...state.chosen].filter(([name]) => view.facets.includes(name)));
+  if (view.long) chosen.set("metric", new Set([state.metric]));
+  const range = state.low === "" && state.high === "" ? null : {
+    column: view.long ? view.numbers[0].name : state.metric,
+    low: state.low === "" ? -Infinity : state.low / 100, high: state.high === "" ? Infinity : state.high / 100,
+  };
+  state.rows = passing(table, chosen, state.search, range, view.words.map(each => each.name), titleOf);
+  if (sort.name) state.rows = sorted(table, state.rows, sort.name, sort.descending, titleOf);
+  state.page = Math.min(state.page, Math.max(0, Math.ceil(state.rows.length / PAGE) - 1));
+  drawTable();
+  drawChart();
+}
+
+function drawTable() {
+  const {view, table, rows} = state, first = state.page * PAGE, last = Math.min(first + PAGE, rows.length);
+  const many = count => count.toLocaleString("en");
+  at("count").textContent = rows.length ? `Rows ${many(first + 1)} to ${many(last)} of ${many(rows.length)}${rows.length < table.rows ? ` (all: ${many(table.rows)})` : ""}` : "No row passes the filter.";
+  at("before").disabled = !state.page;
+  at("after").disabled = last >= rows.length;
+  const picked = new Set([...state.picked.values()].filter(pick => pick.view === view.id).map(pick => pick.row));
+  const scroll = at("table"), left = scroll.scrollLeft;
+  const focused = document.activeElement?.closest?.("[data-role=table] th") ? [...scroll.querySelectorAll("th button")].indexOf(document.activeElement) : -1;
+  const node = drawn(view, table, rows.subarray(first, last), state.sort, picked, {titleOf, nameOf: row => nameOf(table, row), onSort, onChoose});
+  scroll.replaceChildren(node);
+  stick(node, scroll.clientWidth);
+  scroll.scrollLeft = left;
+  if (focused >= 0) scroll.querySelectorAll("th button")[focused]?.focus({preventScroll: true});
+}
+
+function onSort(name) {
+  const {sort} = state, first = state.view.isNumber(name) && metricOf(state.view.long && name === state.view.numbers[0].name ? state.metric : name).better !== "↓";
+  state.sort = sort.name !== name ? {name, descending: first} : sort.descending === first ? {name, descending: !first} : {};
+  filtered();
+}
+
+const metricOf = name => Object.hasOwn(about.metrics, name) ? about.metrics[name] : {title: name, better: ""};
+
+function nameOf(table, row) {
+  const parts = ["method", "shots", "score", "scope", "ood_dataset", "seed"].filter(name => table.columns.has(name));
+  const said = parts.map(name => [name, table.columns.get(name).raw(row)]).filter(([, value]) => value !== null && value !== "");
+  return said.map(([name, value]) => name === "shots" ? `${value} shots` : name === "seed" ? `seed ${value}` : titleOf(name, value)).join(" · ");
+}
+
+// ---------------------------------------------------------------------------------------------------- the chart
+
+function drawChart() {
+  const figure = at("chart"), {view} = state, width = Math.min(880, Math.max(300, figure.clientWidth));
+  const metric = metricOf(state.metric), title = `${metric.title} ${metric.better}`;
+  const [points, caption] = view.long ? pointsOfRows() : pointsOfGroups();
+  const said = element("figcaption", {}, caption);
+  if (!points.length) return figure.replaceChildren(said);
+  const series = seriesIn(points), legend = legendOf(series);
+  const isTrend = !view.long && state.group === "shots";
+  const plot = isTrend ? trend(points, {width, series, title: `${title}, %`})
+    : forest(points, {width, series, title: view.long && view.zero ? `difference in ${title}, points` : `${title}, %`, zero: view.zero});
+  plot.setAttribute("role", "img");
+  plot.setAttribute("aria-label", caption);
+  figure.replaceChildren(legend, element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Chart"}, plot), said);
+}
+
+const seriesOf = row => state.colour ? titleOf(state.colour, columnOf(state.colour).raw(row)) : "all";
+
+function legendOf(series) {
+  if (series.length < 2) return element("div");
+  return element("ul", {class: "legend"}, ...series.map((name, place) => element("li", {}, swatch(place), ` ${name}`)));
+}
+
+function swatch(place) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), path = document.createElementNS(svg.namespaceURI, "path");
+  svg.setAttribute("viewBox", "-8 -8 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", d3.symbol(d3[`symbol${SYMBOLS[place][0].toUpperCase()}${SYMBOLS[place].slice(1)}`], 80)());
+  path.setAttribute("fill", COLOURS[place]);
+  svg.append(path);
+  return svg;
+}
+
+// Points of the rows as sorted: what varies among them is their label.
+function pointsOfRows() {
+  const {view, table} = state, number = view.numbers[0], worked = [...state.rows].filter(row => columnOf(number.name).raw(row) !== null);
+  const better = metricOf(state.metric).better === "↓" ? 1 : -1, by = row => columnOf(number.name).number(row);
+  if (!state.sort.name) worked.sort((a, b) => better * (by(a) - by(b)) || a - b);
+  const rows = worked.slice(0, MOST_LINES);
+  const naming = view.words.map(each => each.name).filter(name => name !== "metric" && name !== state.colour && new Set(rows.map(row => columnOf(name).raw(row))).size > 1);
+  const points = rows.map(row => {
+    const label = naming.map(name => name === "shots" ? `${columnOf(name).raw(row)} shots` : titleOf(name, columnOf(name).raw(row))).join(" · ") || nameOf(table, row);
+    const [text, interval] = cell(table, number, row);
+    return {label, series: seriesOf(row), value: by(row), low: columnOf(number.low).number(row), high: columnOf(number.high).number(row), title: `${nameOf(table, row)}: ${text}${interval ? ` (${interval})` : ""}`};
+  });
+  const which = rows.length < worked.length ? `The first ${rows.length} of ${worked.length} rows` : "All rows";
+  return [shownSeries(points), `${which} that pass the filter, with 95 % intervals. ${view.note}`];
+}
+
+// Points of groups of rows: their mean, from the lowest to the highest.
+function pointsOfGroups() {
+  const {table, view} = state, number = view.numbers.find(shown => shown.name === state.metric), column = columnOf(number.name);
+  const names = state.colour && state.colour !== state.group ? [state.group, state.colour] : [state.group];
+  const groups = grouped(table, state.rows, column.number, names.filter(Boolean));
+  const better = metricOf(state.metric).better === "↓" ? 1 : -1;
+  groups.sort((a, b) => better * (a.mean - b.mean));
+  const labels = [...new Set(groups.map(group => titleOf(state.group, columnOf(state.group).raw(group.row))))].slice(0, MOST_LINES);
+  const points = groups.map(group => {
+    const label = titleOf(state.group, columnOf(state.group).raw(group.row)), series = seriesOf(group.row);
+    const single = group.count === 1 && number.low;
+    const low = single ? columnOf(number.low).number(group.row) : group.low, high = single ? columnOf(number.high).number(group.row) : group.high;
+    const spread = `${formatted("percent", low)} to ${formatted("percent", high)}`;
+    return {label, series, shots: columnOf("shots")?.raw(group.row), value: group.mean, low, high, title: `${label}${state.colour ? `, ${series}` : ""}: ${formatted("percent", group.mean)} (${spread}; ${group.count} rows)`};
+  }).filter(point => labels.includes(point.label));
+  const many = groups.length ? `of ${Math.min(...groups.map(group => group.count))} to ${Math.max(...groups.map(group => group.count))} rows` : "";
+  return [shownSeries(points), `Plain means over the rows that pass the filter (${many} each) of whatever sets and seeds those are; lines from the lowest to the highest row, or the 95 % interval of a single one. For certainty see the other tables.`];
+}
+
+// The colours that points have, in the order of the configuration; the first where there are too many to tell apart.
+function seriesIn(points) {
+  const present = new Set(points.map(point => point.series));
+  const order = state.colour ? columnOf(state.colour).values.map(value => titleOf(state.colour, value)) : ["all"];
+  return order.filter(name => present.has(name)).slice(0, COLOURS.length);
+}
+
+function shownSeries(points) {
+  const series = seriesIn(points);
+  return points.filter(point => series.includes(point.series));
+}
+
+// ------------------------------------------------------------------------------------- what belongs to chosen rows
+
+async function onChoose(row) {
+  const key = `${state.view.id} ${row}`;
+  if (state.picked.has(key)) state.picked.delete(key);
+  else {
+    if (state.picked.size === MOST_CHOSEN) state.picked.delete(state.picked.keys().next().value);
+    state.picked.set(key, {view: state.view.id, row});
+  }
+  drawTable();
+  if (about.curves && !tables.has("curves")) tables.set("curves", await unpack("table-curves"));
+  drawPicked();
+}
+
+function drawPicked() {
+  const parts = [...state.picked.values()].map(pick => ({...pick, table: tables.get(pick.view), view: about.views.find(view => view.id === pick.view)}));
+  const curves = parts.flatMap(part => curvesOf(part.table, part.row)).slice(0, 7);
+  const room = at("picked"), width = Math.min(340, Math.max(260, room.clientWidth - 24));
+  const children = parts.map(({view, table, row}) => element("section", {}, element("h4", {}, nameOf(table, row)), facts(view, table, row)));
+  if (curves.length) children.unshift(chartsOf(curves, width));
+  else if (parts.length && about.curves) children.unshift(element("p", {class: "note"}, "No ROC curve is kept for these rows."));
+  room.replaceChildren(...(parts.length ? [element("h3", {}, "Chosen rows"), element("button", {type: "button", onclick: clear}, "Clear"), ...children] : []));
+}
+
+function clear() {
+  state.picked.clear();
+  drawTable();
+  drawPicked();
+  at("table").focus();
+}
+
+// The curves of a row: of its OOD set, or of all sets of its kind.
+function curvesOf(table, row) {
+  const curves = tables.get("curves");
+  if (!curves) return [];
+  const raw = name => table.columns.has(name) ? table.columns.get(name).raw(row) : undefined;
+  const wanted = {backbone: raw("backbone"), id_dataset: raw("id_dataset"), method: raw("method"), score: raw("score")};
+  if (raw("ood_dataset")) wanted.ood_dataset = raw("ood_dataset");
+  else if (["near", "far", "covariate"].includes(raw("scope"))) wanted.ood_kind = raw("scope");
+  const of = (name, place) => curves.columns.get(name).raw(place), found = [];
+  for (let place = 0; place < curves.rows; place++)
+    if (Object.entries(wanted).every(([name, value]) => of(name, place) === value)) {
+      const named = ["method", "score", "ood_dataset"].map(name => titleOf(name, of(name, place))).join(" · ");
+      found.push({name: `${named} (${of("shots", place)} shots, seed ${of("seed", place)})`, steps: of("roc", place), id: of("id_heights", place), ood: of("ood_heights", place), low: of("lowest", place), high: of("highest", place), threshold: of("threshold95", place), auroc: of("auroc", place)});
+    }
+  return found;
+}
+
+function chartsOf(curves, width) {
+  const unique = [...new Map(curves.map(curve => [curve.name, curve])).values()];
+  const figure = (plot, label, caption) => {
+    plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", `${label}: ${caption}`);
+    return element("figure", {}, plot, element("figcaption", {}, caption));
+  };
+  const legend = element("ul", {class: "legend"}, ...unique.map((curve, place) => element("li", {}, swatch(place), ` ${curve.name}: AUROC ${formatted("percent", curve.auroc)}`)));
+  const histograms = unique.map(curve => figure(histogram(curve, width), "Histogram", `${curve.name}: densities of the scores of ID (first colour) and OOD samples; dashed: 95 % of ID kept.`));
+  return element("div", {}, legend, element("div", {class: "curves"}, figure(roc(unique, width), "ROC", `ROC curves, ${about.curves.note}`), ...histograms));
+}
+
+// All that is known of a row, and where it stands.
+function facts(view, table, row) {
+  const list = element("dl");
+  const add = (title, text) => list.append(element("dt", {}, title), element("dd", {}, text));
+  for (const column of table.columns.values()) {
+    const shown = view.numbers.find(each => [each.name, each.low, each.high].includes(column.name)), value = column.raw(row);
+    if (shown && column.name !== shown.name) continue;
+    if (shown) {
+      const [text, interval] = cell(table, shown, row);
+      add(shown.title, interval ? `${text} (95 %: ${interval})` : text);
+    } else if (value !== null && value !== "") add(about.words[column.name] || column.name, column.kind === "words" ? titleOf(column.name, value) : formatted("plain", column.number(row)));
+  }
+  add("Stands in", `${view.file}, from ${["scores", table.columns.get("backbone").raw(row), table.columns.get("id_dataset").raw(row) || "…", `${table.columns.get("method").raw(row)}.parquet`].join("/")}`);
+  return list;
+}
+
+// ------------------------------------------------------------------------------------------------------ the start
+
+function start() {
+  const views = at("views"), first = about.views[0];
+  views.append(...about.views.map(view => element("label", {}, element("input", {type: "radio", name: "view", value: view.id, checked: view === first, onchange: () => show(view.id)}), ` ${view.title}`)));
+  views.hidden = about.views.length < 2;
+  const on = (role, event, react) => at(role).addEventListener(event, react);
+  let waiting;
+  on("search", "input", event => { state.search = event.target.value; clearTimeout(waiting); waiting = setTimeout(filtered, 120); });
+  for (const name of ["low", "high"]) on(name, "input", event => { state[name] = event.target.value; filtered(); });
+  for (const name of ["metric", "group", "colour"]) on(name, "change", event => { state[name] = event.target.value; filtered(); });
+  on("before", "click", () => { state.page--; drawTable(); });
+  on("after", "click", () => { state.page++; drawTable(); });
+  on("save", "click", () => save(`${about.experiment}-${state.view.id}.csv`, csv(state.table, state.rows)));
+  on("reset", "click", reset);
+  document.addEventListener("keydown", event => { if (event.key === "Escape") closeFacets(null); });
+  document.addEventListener("click", event => closeFacets(event.target.closest("details.facet")));
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { drawTable(); drawChart(); drawPicked(); }, 150); });
+  root.hidden = false;
+  return show(first.id);
+}
+
+function reset() {
+  Object.assign(state, {search: "", low: "", high: "", sort: {}, page: 0});
+  for (const name of ["search", "low", "high"]) at(name).value = "";
+  state.chosen.clear();
+  show(state.view.id);
+}
+
+function closeFacets(except) {
+  for (const open of root.querySelectorAll("details.facet[open]"))
+    if (open !== except) {
+      if (open.contains(document.activeElement)) open.querySelector("summary").focus();
+      open.open = false;
+    }
+}
+
+start().catch(error => { document.getElementById("broken").hidden = false; console.error(error); });
