@@ -254,6 +254,7 @@ def about(experiment: str, shown: Sequence[View], metrics: pl.DataFrame, overlap
             "method": legend.methods,
             "score": legend.scores,
             "against": AGAINST,
+            "metric": {name: titled(name)["title"] for name in sorted(metric_names)},
             "scope": SCOPES,
             "ood_kind": {"near": "near", "far": "far", "covariate": "covariate shift"},
             "ood_dataset": {name: f"{name}†" for name in select.names(metrics, "ood_dataset") if name in overlapping},

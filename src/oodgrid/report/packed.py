@@ -100,7 +100,8 @@ def steps_of_roc(fpr: Sequence[float], tpr: Sequence[float], points: int) -> lis
     unit = 2 / (points - 1) / 255
     kept, first = np.unique(along, return_index=True)
     height = np.interp(np.linspace(0, 2, points), kept, np.asarray(tpr)[first])
-    return np.clip(np.diff(np.rint(height / unit)), 0, 255).astype(int).tolist()
+    whole = np.floor(height / unit + 0.4999)  # short of one half, where floats would fall to this side and to that
+    return np.clip(np.diff(whole), 0, 255).astype(int).tolist()
 
 
 def heights(first: Sequence[float], second: Sequence[float], bins: int) -> tuple[list[int], list[int]]:
@@ -114,5 +115,5 @@ def heights(first: Sequence[float], second: Sequence[float], bins: int) -> tuple
     both = np.asarray([first, second], float)
     if both.shape[1] % bins == 0:
         both = both.reshape(2, bins, -1).mean(axis=2)
-    scaled = np.rint(both * (255 / max(both.max(), np.finfo(float).tiny))).astype(int)
+    scaled = np.rint(both / (both.max() or 1) * 255).astype(int)
     return scaled[0].tolist(), scaled[1].tolist()

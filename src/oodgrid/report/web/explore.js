@@ -1,13 +1,13 @@
 // The page: one filter over the views, a chart and a table that follow it, and what belongs to the rows that are chosen.
 
 const PAGE = 50;  // rows at a time
-const MOST_LINES = 60;  // of a chart
+const MOST_LINES = 30;  // of a chart
 const MOST_CHOSEN = 4;
 const about = JSON.parse(document.getElementById("about").textContent);
 const root = document.getElementById("explore");
 const at = role => root.querySelector(`[data-role="${role}"]`);
 const tables = new Map();  // unpacked when a view is first shown
-const state = {view: null, chosen: new Map(), search: "", metric: null, group: null, colour: null, low: "", high: "", page: 0, sort: {}, rows: [], picked: new Map()};
+const state = {view: null, chosen: new Map(), search: "", metric: null, group: null, colour: null, low: "", high: "", page: 0, sort: null, rows: [], picked: new Map()};
 
 const titleOf = (name, value) => {
   if (value === null || value === undefined || value === "") return about.nothing[name] || "–";
@@ -33,7 +33,7 @@ async function show(name) {
   state.table = tables.get(name);
   const words = view.words.filter((each, place) => !place || several(each.name) || each.always);
   state.view = new View({...view, words});
-  state.sort = {};
+  state.sort = null;
   state.page = 0;
   for (const [column, values] of Object.entries(view.start)) if (!state.chosen.has(column)) state.chosen.set(column, new Set(values));
   if (!state.view.metrics.includes(state.metric)) state.metric = state.view.metrics[0];
@@ -83,7 +83,7 @@ function filtered() {
 }
 
 function update() {
-  const {view, table, sort} = state;
+  const {view, table} = state, sort = order();
   const chosen = new Map([...state.chosen].filter(([name]) => view.facets.includes(name)));
   if (view.long) chosen.set("metric", new Set([state.metric]));
   const range = state.low === "" && state.high === "" ? null : {
@@ -97,25 +97,43 @@ function update() {
   drawChart();
 }
 
+// The order that was asked for; else the best first where rows are of one metric, or that of the configuration.
+function order() {
+  if (state.sort || !state.view.long) return state.sort || {};
+  return {name: state.view.numbers[0].name, descending: metricOf(state.metric).better !== "↓"};
+}
+
 function drawTable() {
   const {view, table, rows} = state, first = state.page * PAGE, last = Math.min(first + PAGE, rows.length);
   const many = count => count.toLocaleString("en");
   at("count").textContent = rows.length ? `Rows ${many(first + 1)} to ${many(last)} of ${many(rows.length)}${rows.length < table.rows ? ` (all: ${many(table.rows)})` : ""}` : "No row passes the filter.";
+  at("chosen").hidden = !state.picked.size;
+  at("chosen").textContent = `${state.picked.size} chosen: see below`;
   at("before").disabled = !state.page;
   at("after").disabled = last >= rows.length;
   const picked = new Set([...state.picked.values()].filter(pick => pick.view === view.id).map(pick => pick.row));
   const scroll = at("table"), left = scroll.scrollLeft;
   const focused = document.activeElement?.closest?.("[data-role=table] th") ? [...scroll.querySelectorAll("th button")].indexOf(document.activeElement) : -1;
-  const node = drawn(view, table, rows.subarray(first, last), state.sort, picked, {titleOf, nameOf: row => nameOf(table, row), onSort, onChoose});
+  const node = drawn({...view, ...varying(view), isNumber: view.isNumber}, table, rows.subarray(first, last), order(), picked, {titleOf, nameOf: row => nameOf(table, row), onSort, onChoose});
   scroll.replaceChildren(node);
   stick(node, scroll.clientWidth);
   scroll.scrollLeft = left;
   if (focused >= 0) scroll.querySelectorAll("th button")[focused]?.focus({preventScroll: true});
 }
 
+// Return the columns in which the rows differ; the caption names the others.
+function varying(view) {
+  const {rows} = state, differs = codes => rows.some(row => codes[row] !== codes[rows[0]]);
+  const fixed = rows.length < 2 ? [] : view.words.filter(({name}, place) => place && !differs(columnOf(name).codes));
+  const said = fixed.map(({name, title}) => [title, name, columnOf(name).raw(rows[0])]).filter(([, , value]) => value !== null && value !== "");
+  const named = said.map(([title, name, value]) => `${title}: ${titleOf(name, value)}`);
+  const columns = view.columns.filter(each => !fixed.includes(each));
+  return {columns, first: view.words.length - fixed.length, caption: [view.caption, named.length ? `${named.join("; ")}.` : ""].join(" ")};
+}
+
 function onSort(name) {
-  const {sort} = state, first = state.view.isNumber(name) && metricOf(state.view.long && name === state.view.numbers[0].name ? state.metric : name).better !== "↓";
-  state.sort = sort.name !== name ? {name, descending: first} : sort.descending === first ? {name, descending: !first} : {};
+  const sort = order(), first = state.view.isNumber(name) && metricOf(state.view.long && name === state.view.numbers[0].name ? state.metric : name).better !== "↓";
+  state.sort = sort.name !== name ? {name, descending: first} : sort.descending === first ? {name, descending: !first} : null;
   filtered();
 }
 
@@ -164,8 +182,7 @@ function swatch(place) {
 // Points of the rows as sorted: what varies among them is their label.
 function pointsOfRows() {
   const {view, table} = state, number = view.numbers[0], worked = [...state.rows].filter(row => columnOf(number.name).raw(row) !== null);
-  const better = metricOf(state.metric).better === "↓" ? 1 : -1, by = row => columnOf(number.name).number(row);
-  if (!state.sort.name) worked.sort((a, b) => better * (by(a) - by(b)) || a - b);
+  const by = row => columnOf(number.name).number(row);
   const rows = worked.slice(0, MOST_LINES);
   const naming = view.words.map(each => each.name).filter(name => name !== "metric" && name !== state.colour && new Set(rows.map(row => columnOf(name).raw(row))).size > 1);
   const points = rows.map(row => {
@@ -307,7 +324,7 @@ function start() {
 }
 
 function reset() {
-  Object.assign(state, {search: "", low: "", high: "", sort: {}, page: 0});
+  Object.assign(state, {search: "", low: "", high: "", sort: null, page: 0});
   for (const name of ["search", "low", "high"]) at(name).value = "";
   state.chosen.clear();
   show(state.view.id);

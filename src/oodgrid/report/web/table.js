@@ -48,7 +48,7 @@ function line(view, table, row, isChosen, {titleOf, nameOf, onChoose}) {
     const number = view.numbers.find(shown => shown.name === name);
     if (number) {
       const [text, interval] = cell(table, number, row);
-      return element("td", {class: best && at === view.words.length ? "best" : null}, text, interval && element("small", {}, ` ${interval}`));
+      return element("td", {class: best && at === view.first ? "best" : null}, text, interval && element("small", {}, ` ${interval}`));
     }
     const text = titleOf(name, table.columns.get(name).raw(row));
     if (at) return element("td", {class: "word"}, text);
