@@ -38,6 +38,7 @@ def metrics_of(methods, scores, sets, fits=((16, 1),), backbone="tiny", id_datas
 
 def curves_of(metrics):
     """Return curves of the largest shots and first seed of every method."""
+    metrics = metrics.filter(pl.col("status") == "ok")
     first = metrics.filter(pl.col("shots") == pl.col("shots").max(), pl.col("seed") == pl.col("seed").min())
     keys = ["backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "base_method", "shots", "seed", "score",
             "base_score", "auroc", "fpr95_id_pos"]  # fmt: skip
@@ -49,7 +50,8 @@ def curves_of(metrics):
         centre = 3 * auroc
         noise = rng.uniform(0.9, 1.1, (2, 100))
         rows.append({
-            "roc_fpr": grid.tolist(), "roc_tpr": (grid**power).tolist(), "hist_edges": bins.tolist(), "threshold95": centre - 1.6,
+            "roc_fpr": grid.tolist(), "roc_tpr": (grid**power).tolist(), "hist_edges": bins.tolist(),
+            "threshold95": centre - 1.6,
             "hist_id": (np.exp(-((bins[1:] - centre) ** 2) / 2) * noise[0]).tolist(),
             "hist_ood": (np.exp(-(bins[1:] ** 2) / 2) * noise[1]).tolist(),
         })  # fmt: skip
@@ -59,8 +61,12 @@ def curves_of(metrics):
 def summary_of(metrics):
     """Return the means of a study, as summary.parquet has them."""
     keys = ["experiment", "backbone", "id_dataset", "method", "base_method", "shots", "score", "base_score"]
-    scopes = [metrics.with_columns(scope=pl.lit("set")), metrics.with_columns(scope="ood_kind", ood_dataset=None),
-              metrics.filter(pl.col("ood_kind") != "covariate").with_columns(scope=pl.lit("overall"), ood_dataset=None)]  # fmt: skip
+    averaged = metrics.filter(pl.col("ood_kind") != "covariate")
+    scopes = [
+        metrics.with_columns(scope=pl.lit("set")),
+        metrics.with_columns(scope="ood_kind", ood_dataset=None),
+        averaged.with_columns(scope=pl.lit("overall"), ood_dataset=None),
+    ]
     long = [
         part.unpivot(FULL, index=[*keys, "seed", "scope", "ood_dataset"], variable_name="metric")
         for part in (scope.cast({"ood_dataset": pl.String}) for scope in scopes)
@@ -83,8 +89,8 @@ def comparisons_of(summary):
         summary.filter(pl.col("largest") | pl.lit(against.startswith("zero"))).with_columns(
             against=pl.lit(against), diff=diff, lo=diff - 0.02, hi=diff + 0.02, p_corrected=(diff.abs() * 4).clip(0, 1),
             is_best=diff == 0, distinguishable=diff.abs() > 0.02, in_best_set=diff.abs() < 0.02,
-            reference_method=pl.col("method").first().over(column), reference_shots=pl.col("shots").first().over(column),
-            reference_score=pl.col("score").first().over(column), optimism=pl.lit(None, pl.Float64),
+            reference_method=pl.col("method").first().over(column), optimism=pl.lit(None, pl.Float64),
+            reference_shots=pl.col("shots").first().over(column), reference_score=pl.col("score").first().over(column),
         )
         for against in AGAINST
     ]  # fmt: skip

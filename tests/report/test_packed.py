@@ -23,10 +23,17 @@ def header(text):
 @pytest.mark.parametrize(
     "values, kind",
     [
-        (["a", None, "ü</script>"], "words"), ([3, 1, None], "words"), ([True, None], "words"), ([0.5, None, -1.0], "fraction"),
-        ([0.5, 1.5], "number"), ([float("nan"), 0.5], "number"), ([None, None], "words"), ([], "words"), ([float("inf")], "number"),
+        (["a", None, "ü</script>"], "words"),
+        ([3, 1, None], "words"),
+        ([True, None], "words"),
+        ([None, None], "words"),
+        ([], "words"),
+        ([0.5, None, -1.0], "fraction"),
+        ([0.5, 1.5], "number"),
+        ([float("nan"), 0.5], "number"),
+        ([float("inf")], "number"),
     ],
-)  # fmt: skip
+)
 def test_each_kind_of_column_is_kept_and_the_text_has_no_sign_of_markup(values, kind):
     text = packed.pack(pl.DataFrame({"x": pl.Series(values)}))
     assert header(text)["columns"][0]["kind"] == kind

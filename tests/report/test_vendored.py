@@ -7,7 +7,8 @@ from importlib import resources
 from oodgrid.report import page
 
 FOLDER = resources.files("oodgrid.report") / "vendored"
-LISTED = re.findall(r"^\| `(\S+)` \| `(\S+)@(\S+)`, .*? \| ISC, `(\S+)` \| `(\w{64})` \|$", (FOLDER / "README.md").read_text(), re.M)
+ROW = r"^\| `(\S+)` \| `(\S+)@(\S+)`, .*? \| ISC, `(\S+)` \| `(\w{64})` \|$"
+LISTED = re.findall(ROW, (FOLDER / "README.md").read_text(), re.M)
 
 
 def test_every_library_is_as_published_with_its_version_and_licence():

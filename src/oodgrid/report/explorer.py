@@ -8,21 +8,42 @@ from typing import Any
 
 import polars as pl
 
-from oodgrid.config import ANY
 from oodgrid.report import names, packed, select
 from oodgrid.report.names import Legend
 
-MOST_ROWS = 60_000  # of means and of differences: past it, single sets and then fewer shots are left to the parquet file
+MOST_ROWS = (
+    60_000  # of means and of differences: past it, single sets and then fewer shots are left to the parquet file
+)
 CURVE_BYTES = 900_000  # that all curves may take before they are compressed
 WORDS = {
-    "backbone": "Backbone", "id_dataset": "ID set", "method": "Method", "shots": "Shots", "seed": "Seed", "score": "Score",
-    "ood_dataset": "OOD set", "ood_kind": "Kind", "status": "Status", "reason": "Reason", "scope": "Mean over",
-    "metric": "Metric", "against": "Compared with", "reference": "Reference", "largest": "At the largest shots",
-    "seeds": "Seeds", "sets": "OOD sets", "orders": "Orders", "fits": "Variance of fits from",
-    "in_best_set": "In the best set", "distinguishable": "Distinguishable", "is_best": "Is the best",
-    "params": "Parameters of the score", "n_id": "ID samples", "n_ood": "OOD samples",
-    "base_method": "Method as registered", "base_score": "Score as registered",
-}  # fmt: skip
+    "backbone": "Backbone",
+    "id_dataset": "ID set",
+    "method": "Method",
+    "shots": "Shots",
+    "seed": "Seed",
+    "score": "Score",
+    "ood_dataset": "OOD set",
+    "ood_kind": "Kind",
+    "status": "Status",
+    "reason": "Reason",
+    "scope": "Mean over",
+    "metric": "Metric",
+    "against": "Compared with",
+    "reference": "Reference",
+    "largest": "At the largest shots",
+    "seeds": "Seeds",
+    "sets": "OOD sets",
+    "orders": "Orders",
+    "fits": "Variance of fits from",
+    "in_best_set": "In the best set",
+    "distinguishable": "Distinguishable",
+    "is_best": "Is the best",
+    "params": "Parameters of the score",
+    "n_id": "ID samples",
+    "n_ood": "OOD samples",
+    "base_method": "Method as registered",
+    "base_score": "Score as registered",
+}
 TITLES = {
     "fpr95_id_pos_mcm": "FPR95 (ID pos., as MCM's code)",
     "aupr_in": "AUPR (ID pos.)",
@@ -37,7 +58,14 @@ AGAINST = {
     "best_of_score": "the best method of this score",
     "best_of_method": "the best score of this method",
 }
-SCOPES = {"near": "near sets", "far": "far sets", "overall": "near and far", "covariate": "covariate shift", "set": "one set", "id": "ID alone"}  # fmt: skip
+SCOPES = {
+    "near": "near sets",
+    "far": "far sets",
+    "overall": "near and far",
+    "covariate": "covariate shift",
+    "set": "one set",
+    "id": "ID alone",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +106,10 @@ class View:
         """Return what the page must know of it beside its rows, for JSON."""
         shown = [name for name in self.words if name in self.frame.columns]
         return {
-            **{name: getattr(self, name) for name in ("id", "title", "caption", "note", "file", "colour", "zero", "best")},
+            **{
+                name: getattr(self, name)
+                for name in ("id", "title", "caption", "note", "file", "colour", "zero", "best")
+            },
             "words": [{"name": name, "title": WORDS[name]} for name in shown],
             "numbers": [self._number(name, kind) for name, kind in self.numbers.items() if name in self.frame.columns],
             "facets": [name for name in self.facets if name in self.frame.columns],
@@ -89,7 +120,13 @@ class View:
     def _number(self, name: str, kind: str) -> dict[str, Any]:
         bounds = {end: f"{name}_{end}" for end in ("lo", "hi")}
         low, high = (column if column in self.frame.columns else None for column in bounds.values())
-        about = {"name": name, "format": kind, "title": NUMBERS.get(name) or titled(name)["title"], "low": low, "high": high}
+        about = {
+            "name": name,
+            "format": kind,
+            "title": NUMBERS.get(name) or titled(name)["title"],
+            "low": low,
+            "high": high,
+        }
         return about | {"better": "" if name in NUMBERS else titled(name)["better"]}
 
 
@@ -97,6 +134,10 @@ NUMBERS = {
     "mean": "Mean", "seed_sd": "± over seeds", "diff": "Difference", "p_corrected": "Corrected p", "tied": "Tied pairs",
     "optimism": "Optimism of the best",
 }  # fmt: skip
+
+
+OF_STREAMS = ": transductive scores, which compare with no number of single samples."
+OF_PAIRS = ", with 95 % intervals of the pair of sets."
 
 
 def titled(metric: str) -> dict[str, str]:
@@ -138,8 +179,7 @@ def _rows(rows: pl.DataFrame, streams: bool) -> View:
     return View(
         "streams" if streams else "rows",
         "Every row of streams" if streams else "Every row",
-        "Every fit, score and OOD set, in percent"
-        + (": transductive scores, which no number of single samples compares with." if streams else ", with 95 % intervals of the pair of sets."),
+        f"Every fit, score and OOD set, in percent{OF_STREAMS if streams else OF_PAIRS}",
         "",
         "metrics.parquet",
         rows.select(*others, *ends),
@@ -150,21 +190,22 @@ def _rows(rows: pl.DataFrame, streams: bool) -> View:
     )  # fmt: skip
 
 
+LONG_KEYS = ("backbone", "id_dataset", "method", "shots", "score", "scope", "ood_dataset", "metric", "largest")
 LONG_WORDS = ("method", "score", "shots", "scope", "ood_dataset", "backbone", "id_dataset")
 LONG_FACETS = ("backbone", "id_dataset", "against", "method", "score", "scope", "ood_dataset", "shots", "largest")
 
 
 def _means(summary: pl.DataFrame, comparisons: pl.DataFrame, streams: bool = False) -> View:
-    keys = ["backbone", "id_dataset", "method", "shots", "score", "scope", "ood_dataset", "metric", "largest"]
+    keys = list(LONG_KEYS)
     best = comparisons.filter(pl.col("against") == "best").select(*keys, "in_best_set")
     rows = _bounded(summary).join(best, on=keys, how="left", nulls_equal=True, maintain_order="left")
-    frame = rows.select(*keys, "seeds", "orders", "sets", "fits", "in_best_set", "mean", mean_lo="lo", mean_hi="hi",
-                        seed_sd="seed_sd")  # fmt: skip
+    interval = pl.col("lo").alias("mean_lo"), pl.col("hi").alias("mean_hi")
+    frame = rows.select(*keys, "seeds", "orders", "sets", "fits", "in_best_set", "mean", *interval, "seed_sd")
     return View(
         "stream-means" if streams else "means",
         "Means of streams" if streams else "Means, with certainty",
-        "Means over seeds and OOD sets, in percent, with 95 % intervals of both samples and fits. Bold: at the largest shots and "
-        "not distinguishable from the best (one-sided, Šidák over the column).",
+        "Means over seeds and OOD sets, in percent, with 95 % intervals of both samples and fits. Bold: at the largest "
+        "shots and not distinguishable from the best (one-sided, Šidák over the column).",
         "",
         "summary.parquet",
         frame,
@@ -185,21 +226,22 @@ def _differences(comparisons: pl.DataFrame) -> View:
         pl.col("reference_score"),
     ]
     rows = _bounded(shown).with_columns(reference=pl.concat_str(parts, separator=" · ", ignore_nulls=True))
-    frame = rows.select("backbone", "id_dataset", "method", "shots", "score", "scope", "ood_dataset", "metric", "largest",
-                        "against", "reference", "fits", "distinguishable", "diff", diff_lo="lo", diff_hi="hi",
-                        p_corrected="p_corrected")  # fmt: skip
-    first = next(name for name in AGAINST if name in {*frame["against"], *list(AGAINST)[-1:]})
+    names_of = [*LONG_KEYS, "against", "reference", "fits", "distinguishable"]
+    frame = rows.select(*names_of, "diff", pl.col("lo").alias("diff_lo"), pl.col("hi").alias("diff_hi"), "p_corrected")
+    present = set(frame["against"])
+    against = [name for name in AGAINST if name in present]
     return View(
         "differences",
         "Differences",
-        "Paired differences on the same samples, in points, with 95 % intervals (uncorrected) and p corrected over the column.",
+        "Paired differences on the same samples, in points, with 95 % intervals (uncorrected) and p corrected over the "
+        "column.",
         "Right of zero is more, which is worse for FPR.",
         "comparisons.parquet",
         frame,
         (*LONG_WORDS, "against", "reference", "metric", "distinguishable"),
         {"diff": "points", "p_corrected": "probability"},
         (*LONG_FACETS, "distinguishable"),
-        start=_start(frame) | {"against": [first]},
+        start=_start(frame) | {"against": against[:1]},
         colour="distinguishable",
         zero=True,
     )
@@ -216,10 +258,9 @@ def _bounded(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _start(frame: pl.DataFrame) -> dict[str, list[Any]]:
     """Return what is ticked at first: one mean, at the largest shots."""
-    scopes = frame["scope"].to_list()
-    scope = next((name for name in SCOPES if name in ("overall", "near", "far") and name in scopes), None)
-    first = next((name for name in ("overall", "near", "far") if name in scopes), scope)
-    return {"largest": [True], **({"scope": [first]} if first else {})}
+    scopes = set(frame["scope"])
+    first = next((name for name in ("overall", "near", "far") if name in scopes), None)
+    return {"largest": [True]} | ({"scope": [first]} if first else {})
 
 
 def curves_packed(curves: pl.DataFrame) -> pl.DataFrame:
@@ -232,14 +273,29 @@ def curves_packed(curves: pl.DataFrame) -> pl.DataFrame:
         first, second = packed.heights(row["hist_id"], row["hist_ood"], bins)
         edges = row["hist_edges"]
         steps = packed.steps_of_roc(row["roc_fpr"], row["roc_tpr"], points)
-        rows.append({"roc": steps, "id_heights": first, "ood_heights": second, "lowest": edges[0], "highest": edges[-1]})
+        rows.append(
+            {"roc": steps, "id_heights": first, "ood_heights": second, "lowest": edges[0], "highest": edges[-1]}
+        )
     lists = dict.fromkeys(("roc", "id_heights", "ood_heights"), pl.List(pl.UInt8))
     thinned = pl.DataFrame(rows, schema={**lists, "lowest": pl.Float64, "highest": pl.Float64})
-    keys = ["backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "shots", "seed", "score", "threshold95", "auroc"]
+    keys = [
+        "backbone",
+        "id_dataset",
+        "ood_dataset",
+        "ood_kind",
+        "method",
+        "shots",
+        "seed",
+        "score",
+        "threshold95",
+        "auroc",
+    ]
     return pl.concat([curves.select(keys), thinned], how="horizontal")
 
 
-def about(experiment: str, shown: Sequence[View], metrics: pl.DataFrame, overlaps: set[tuple[str, str]], curves: bool) -> dict[str, Any]:  # fmt: skip
+def about(
+    experiment: str, shown: Sequence[View], metrics: pl.DataFrame, overlaps: set[tuple[str, str]], curves: bool
+) -> dict[str, Any]:
     """Return what the page must know beside the tables, for JSON."""
     legend = Legend.of(metrics)
     overlapping = {ood for _, ood in overlaps}
@@ -261,5 +317,4 @@ def about(experiment: str, shown: Sequence[View], metrics: pl.DataFrame, overlap
         },
         "nothing": {"id_dataset": "mean of ID sets", "score": "–"},
         "curves": {"note": note} if curves else None,
-        "any": ANY,
     }

@@ -1,8 +1,8 @@
 """A table packed for the page: columns of small whole numbers, gzipped, as text that no markup can break.
 
-The text is base64 of gzip of: the length of the header (4 bytes, little endian), the header (JSON), and the columns one after
-another. `web/packed.js` reads it. Words are codes into a list of their own, numbers of [-1, 1] are kept to .0001, which is as
-tables print them in percent. Ninety thousand rows of thirty numbers take about three megabytes so.
+The text is base64 of gzip of: the length of the header (4 bytes, little endian), the header (JSON), and the columns,
+one after another. `web/packed.js` reads it. Words are codes into a list of their own; numbers of [-1, 1] are kept to
+.0001, which is as tables print them in percent. Ninety thousand rows of thirty numbers take about three megabytes.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def _planes(codes: NDArray) -> bytes:
 def steps_of_roc(fpr: Sequence[float], tpr: Sequence[float], points: int) -> list[int]:
     """Return an ROC curve as one byte a step: which share of the step, of 255, goes up rather than right.
 
-    Steps are equal in FPR + TPR, from (0, 0) to (1, 1), so that curves that hug an axis are as exact as others, and what
-    one step is rounded by the next one makes good.
+    Steps are equal in FPR + TPR, from (0, 0) to (1, 1), so that curves that hug an axis are as exact as others. What
+    one step is rounded by, the next one makes good.
 
     Args:
         fpr: Ascending, from 0 to 1.
