@@ -7,8 +7,8 @@
 >>> row = metrics.all_metrics(id_scores, ood_scores)  # every column of metrics.parquet
 >>> row["n_id"], row["fpr95_id_pos"], row["fpr95_ood_pos"]
 (4, 0.25, 0.25)
->>> round(row["auroc_lo"], 3), row["auroc_hi"]  # 95 %: DeLong for AUROC, seeded bootstrap for both FPRs
-(0.764, 1.0)
+>>> round(row["auroc_lo"], 3), round(row["auroc_hi"], 3)  # 95 %: docs/conventions.md
+(0.438, 0.997)
 
 A mistake is one line, an `oodgrid.OodgridError`:
 
@@ -38,12 +38,15 @@ __all__ = [
     "COLUMNS",
     "all_metrics",
     "aupr_in",
+    "aupr_in_balanced",
     "aupr_out",
+    "aupr_out_balanced",
     "auroc",
     "fpr95_id_pos",
     "fpr95_id_pos_mcm",
     "fpr95_ood_pos",
     "table",
+    "tied",
 ]
 
 
@@ -66,6 +69,9 @@ fpr95_id_pos_mcm = _of_scores(rates.fpr95_id_pos_mcm)
 fpr95_ood_pos = _of_scores(rates.fpr95_ood_pos)
 aupr_in = _of_scores(rates.aupr_in)
 aupr_out = _of_scores(rates.aupr_out)
+aupr_in_balanced = _of_scores(rates.aupr_in_balanced)
+aupr_out_balanced = _of_scores(rates.aupr_out_balanced)
+tied = _of_scores(rates.tied)
 
 
 def table(

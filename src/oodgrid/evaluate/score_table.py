@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -55,7 +56,7 @@ class Samples:
     about: ScoredFit
     scores: list[str]
     by: tuple[str, ...]
-    reading: Lock
+    reading: AbstractContextManager[Any]
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
 
@@ -112,12 +113,12 @@ class ScoreTable:
             shown = self._shown(fits)
             comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
             for fit in fits:
-                oods = self._oods() if fit.status == "ok" else []
+                oods = self.oods() if fit.status == "ok" else []
                 of_sets = {name: next(comparisons) for _, name in oods}
                 for score, base in self.scores.items():
                     key = self.names | {"shots": fit.shots, "seed": fit.seed, "score": score, "base_score": base}
                     outcome = self._outcome(fit, score) | {"params": json.dumps(about.params[score])}
-                    for kind, name in self._oods():
+                    for kind, name in self.oods():
                         of_pair = key | {"ood_dataset": name, "ood_kind": kind}
                         found = of_sets.get(name, Measured({}, {}, None))
                         rows.append(of_pair | outcome | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
@@ -142,8 +143,8 @@ class ScoreTable:
             with reading:
                 labelled = samples.columns(["label", "prediction"])
             self._check_sets(fit, labelled)
-            samples.accuracy = _id_accuracy(self._of_pair(labelled, self._oods()[0][1])[0])
-            for _, name in self._oods():
+            samples.accuracy = _id_accuracy(self.pair_of(labelled, self.oods()[0][1])[0])
+            for _, name in self.oods():
                 yield samples, name, fit is shown
 
     def _compare(self, samples: Samples, ood: str, shown: bool) -> Measured:
@@ -151,7 +152,7 @@ class ScoreTable:
 
         def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
             found = {}
-            own, other = self._of_pair(samples.sets(), ood)
+            own, other = self.pair_of(samples.sets(), ood)
             for score in samples.scores:
                 try:
                     found[score] = function(own[score].to_numpy(), other[score].to_numpy())
@@ -167,10 +168,11 @@ class ScoreTable:
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
         return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
 
-    def _oods(self) -> list[tuple[str, str]]:
+    def oods(self) -> list[tuple[str, str]]:
+        """Return kind and name of every OOD set, in order."""
         return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
 
-    def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def pair_of(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the rows of the ID samples and of those of an OOD set."""
         return sets[self.id_dataset.name], sets[ood]
 
@@ -204,7 +206,7 @@ class ScoreTable:
 
     def _check_sets(self, fit: ScoredFit, sets: dict[Any, pl.DataFrame]) -> None:
         """Raise OodgridError where a fit lacks the samples of a set."""
-        wanted = {self.id_dataset.name, *(name for _, name in self._oods())}
+        wanted = {self.id_dataset.name, *(name for _, name in self.oods())}
         if lacking := sorted(wanted - {name for key in sets for name in np.atleast_1d(key)}):
             of_fit = f"{fit.shots} shots and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
@@ -219,7 +221,8 @@ class StreamTable(ScoreTable):
     by: ClassVar[tuple[str, ...]] = ("ood_dataset", "dataset")
     drawn = False
 
-    def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def pair_of(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the rows of the ID samples and of the OOD samples of one stream."""
         return sets[ood, self.id_dataset.name], sets[ood, ood]
 
     def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
