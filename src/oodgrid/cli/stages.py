@@ -120,7 +120,9 @@ def run_report(options: argparse.Namespace) -> None:
     """Write tables, figures and the page."""
     experiment = experiment_of(options)
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
+    from oodgrid.encode.thumbnails import thumbnails
     from oodgrid.report.run import PARTS, report
 
+    datasets = {dataset.name: dataset for dataset in experiment.datasets()}
     for part in [options.part] if options.part else PARTS:
-        say(report(options.results, experiment, part))
+        say(report(options.results, experiment, part, lambda name, paths: thumbnails(datasets[name], paths)))

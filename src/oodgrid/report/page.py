@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from oodgrid import paths
 from oodgrid.errors import OodgridError
-from oodgrid.report import explorer, packed, render, select, tables
+from oodgrid.report import explorer, mistakes, packed, render, select, tables
 from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
@@ -43,6 +43,7 @@ def write_page(
     summary: pl.DataFrame | None = None,
     comparisons: pl.DataFrame | None = None,
     answer: str | None = None,
+    pictures: mistakes.Pictures = lambda dataset, paths: {},
 ) -> None:
     """Write the page from the metrics and the figures that `figures.write_figures` left.
 
@@ -57,6 +58,7 @@ def write_page(
         summary: The rows of summary.parquet: means with their intervals.
         comparisons: The rows of comparisons.parquet: differences with their intervals.
         answer: What the page opens with, as Markdown.
+        pictures: Makes small pictures of samples, where their images are at hand.
 
     Raises:
         OodgridError: A figure is missing.
@@ -71,9 +73,11 @@ def write_page(
     ]
     views = explorer.views(metrics, transductive, summary, comparisons)
     about = explorer.about(experiment, views, metrics, overlaps, curves is not None)
-    packed_tables = {view.id: packed.pack(view.frame) for view in views}
+    frames = {view.id: view.frame for view in views}
     if curves is not None:
-        packed_tables["curves"] = packed.pack(explorer.curves_packed(curves))
+        frames["curves"] = explorer.curves_packed(curves)
+        if (samples := mistakes.samples_of(curves)) is not None:
+            frames |= {"mistakes": samples, "pictures": mistakes.pictured(samples, pictures)}
     libraries, own = [_text("vendored", name) for name in LIBRARIES], [_text("web", name) for name in SCRIPTS]
     scripts = [*libraries, "".join(own)]
     text = render.page(
@@ -87,7 +91,7 @@ def write_page(
         scripts=[Markup(script) for script in scripts],
         hashes=" ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts),
         about=Markup(json.dumps(about, ensure_ascii=True).replace("<", r"\u003c").replace("&", r"\u0026")),
-        tables=packed_tables,
+        tables={name: packed.pack(frame) for name, frame in frames.items()},
         overlapping=bool(overlaps),
     )
     with atomic(paths.report(results, experiment, "page")) as beside:

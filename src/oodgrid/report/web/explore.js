@@ -235,7 +235,8 @@ async function onChoose(row) {
     state.picked.set(key, {view: state.view.id, row});
   }
   drawTable();
-  if (about.curves && !tables.has("curves")) tables.set("curves", await unpack("table-curves"));
+  for (const name of ["curves", "mistakes", "pictures"])
+    if (document.getElementById(`table-${name}`) && !tables.has(name)) tables.set(name, await unpack(`table-${name}`));
   drawPicked();
 }
 
@@ -268,7 +269,7 @@ function curvesOf(table, row) {
   for (let place = 0; place < curves.rows; place++)
     if (Object.entries(wanted).every(([name, value]) => of(name, place) === value)) {
       const named = ["method", "score", "ood_dataset"].map(name => titleOf(name, of(name, place))).join(" · ");
-      found.push({name: `${named} (${of("shots", place)} shots, seed ${of("seed", place)})`, steps: of("roc", place), id: of("id_heights", place), ood: of("ood_heights", place), low: of("lowest", place), high: of("highest", place), threshold: of("threshold95", place), auroc: of("auroc", place)});
+      found.push({name: `${named} (${of("shots", place)} shots, seed ${of("seed", place)})`, steps: of("roc", place), id: of("id_heights", place), ood: of("ood_heights", place), low: of("lowest", place), high: of("highest", place), threshold: of("threshold95", place), place, auroc: of("auroc", place)});
     }
   return found;
 }
@@ -282,7 +283,29 @@ function chartsOf(curves, width) {
   };
   const legend = element("ul", {class: "legend"}, ...unique.map((curve, place) => element("li", {}, swatch(place), ` ${curve.name}: AUROC ${formatted("percent", curve.auroc)}`)));
   const histograms = unique.map(curve => figure(histogram(curve, width), "Histogram", `${curve.name}: densities of the scores of ID (first colour) and OOD samples; dashed: 95 % of ID kept.`));
-  return element("div", {}, legend, element("div", {class: "curves"}, figure(roc(unique, width), "ROC", `ROC curves, ${about.curves.note}`), ...histograms));
+  return element("div", {}, legend, element("div", {class: "curves"}, figure(roc(unique, width), "ROC", `ROC curves, ${about.curves.note}`), ...histograms),
+    ...(tables.has("mistakes") ? unique.map(curve => mistakesOf(curve)) : []));
+}
+
+// The samples that are mistaken most under one curve: of each curve the table has so many ID, then so many OOD samples.
+function mistakesOf(curve) {
+  const {columns, rows} = tables.get("mistakes"), most = rows / tables.get("curves").rows / 2;
+  const side = (title, first) => {
+    const places = Array.from({length: most}, (_, at) => first + at).filter(place => columns.get("path").raw(place) !== null);
+    const items = places.map(place => sample(...["dataset", "path", "score"].map(name => columns.get(name).raw(place))));
+    return element("div", {}, element("h5", {}, title), element("ol", {class: "samples"}, ...items));
+  };
+  const first = curve.place * 2 * most;
+  return element("div", {class: "mistakes"}, element("h4", {}, `Most mistaken: ${curve.name}`),
+    side("ID samples of the lowest scores", first), side("OOD samples of the highest scores", first + most));
+}
+
+function sample(dataset, path, score) {
+  const {columns, rows} = tables.get("pictures");
+  let picture = null;
+  for (let row = 0; row < rows && !picture; row++)
+    if (columns.get("path").raw(row) === path && columns.get("dataset").raw(row) === dataset) picture = columns.get("picture").raw(row);
+  return element("li", {}, picture && element("img", {src: picture, alt: `${dataset}: ${path}`}), element("span", {}, `${path} (${formatted("plain", score)})`));
 }
 
 // All that is known of a row, and where it stands.
