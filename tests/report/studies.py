@@ -55,7 +55,12 @@ def curves_of(metrics):
             "hist_id": (np.exp(-((bins[1:] - centre) ** 2) / 2) * noise[0]).tolist(),
             "hist_ood": (np.exp(-(bins[1:] ** 2) / 2) * noise[1]).tolist(),
         })  # fmt: skip
-    return pl.concat([first.select(keys), pl.DataFrame(rows, infer_schema_length=None)], how="horizontal")
+    samples = {
+        "mistaken_id": [{"path": f"</script>/{row}.jpg", "score": row / 7} for row in range(4)],
+        "mistaken_ood": [{"path": "x.jpg", "score": 1.0}],
+    }
+    shown = first.select(keys).with_columns(*(pl.Series(name, [value] * len(first)) for name, value in samples.items()))
+    return pl.concat([shown, pl.DataFrame(rows, infer_schema_length=None)], how="horizontal")
 
 
 def summary_of(metrics):

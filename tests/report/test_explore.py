@@ -8,8 +8,10 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from oodgrid.report import page
 from tests.report import studies
@@ -75,7 +77,14 @@ def metrics():
 def report(metrics, tmp_path_factory):
     """A page of every kind of view."""
     answer = "# <script>window.pwned=1</script>\n\n[x](javascript:window.pwned=1)\n\n| a | b |\n|--|--|\n| 1 | 2 |\n"
-    return written(tmp_path_factory.mktemp("page"), metrics, certain=True, answer=answer)
+    return written(tmp_path_factory.mktemp("page"), metrics, certain=True, answer=answer, pictures=pictures)
+
+
+def pictures(dataset, paths):
+    """Return a JPEG file for each sample but those called x.jpg, of which there is no image at hand."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(buffer, "JPEG")
+    return {path: buffer.getvalue() for path in paths if path != "x.jpg"}
 
 
 @pytest.fixture
@@ -207,6 +216,11 @@ def test_a_chosen_row_shows_its_curves_and_where_it_stands(open_page, report):
     text = picked.inner_text()
     for words in ("metrics.parquet, from scores/tiny/concepts/zero_shot.parquet", "16 shots, seed 1", "95 %:", "AUROC"):
         assert words in text
+    samples = picked.locator(".mistakes li")
+    assert samples.all_inner_texts() == [f"</script>/{row}.jpg ({np.float32(row / 7):.6g})" for row in range(4)] + [
+        "x.jpg (1)"
+    ]
+    assert samples.locator("img").evaluate_all("nodes => nodes.map(node => node.naturalWidth)") == [30] * 4
     assert tab.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
     for place in (1, 2, 3, 4):
         tab.locator("table.rows tbody tr").nth(place).click()

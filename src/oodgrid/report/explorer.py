@@ -277,7 +277,7 @@ def curves_packed(curves: pl.DataFrame) -> pl.DataFrame:
             {"roc": steps, "id_heights": first, "ood_heights": second, "lowest": edges[0], "highest": edges[-1]}
         )
     lists = dict.fromkeys(("roc", "id_heights", "ood_heights"), pl.List(pl.UInt8))
-    thinned = pl.DataFrame(rows, schema={**lists, "lowest": pl.Float64, "highest": pl.Float64})
+    thinned = pl.DataFrame(rows, schema={**lists, "lowest": pl.Float32, "highest": pl.Float32})
     keys = [
         "backbone",
         "id_dataset",

@@ -29,7 +29,7 @@ def samples_of(curves: pl.DataFrame) -> pl.DataFrame | None:
             samples = (pair[side] or [])[:most]
             rows += [(pair[dataset], sample["path"], sample["score"]) for sample in samples]
             rows += [(None, None, None)] * (most - len(samples))
-    schema = {"dataset": pl.String, "path": pl.String, "score": pl.Float64}
+    schema = {"dataset": pl.String, "path": pl.String, "score": pl.Float32}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -27,7 +27,8 @@ def pack(frame: pl.DataFrame) -> str:
     """Return a table as text for the page.
 
     Args:
-        frame: Columns of words, whole numbers, truth values, fractions, other numbers, or lists of bytes of one length.
+        frame: Columns of words, whole numbers, truth values, numbers, or lists of bytes of one length.
+            Float64 of [-1, 1] is taken for a metric; Float32, as of scores, is kept as it is.
     """
     columns: list[dict[str, Any]] = []
     parts: list[bytes] = []
@@ -39,7 +40,7 @@ def pack(frame: pl.DataFrame) -> str:
             about, data = {"kind": "bytes", "width": width}, series.explode(empty_as_null=False).to_numpy().tobytes()
         elif not series.dtype.is_float():
             about, data = _words(series)
-        elif _is_fraction(series):
+        elif series.dtype == pl.Float64 and _is_fraction(series):
             codes[series.name] = _codes(series)
             about, data = _fractions(series.name, codes)
         else:
