@@ -99,7 +99,8 @@ def comparisons_of(summary):
         )
         for against in AGAINST
     ]  # fmt: skip
-    return pl.concat(parts)
+    of_best = pl.col("against").str.starts_with("best")
+    return pl.concat(parts).with_columns(pl.when(of_best).then(name).alias(name) for name in ("is_best", "in_best_set"))
 
 
 def sets_of(count):

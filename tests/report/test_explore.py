@@ -257,6 +257,7 @@ def test_means_and_differences_have_their_intervals(open_page, report, metrics):
     )
     tab.check("input[value=differences]")
     tab.get_by_text("difference in AUROC").wait_for()
+    assert "Compared with: zero-shot + MCM" in tab.inner_text("table.rows caption")
     assert all(re.fullmatch(r"[+−]\d+\.\d\d", text) for text in column(tab, "Difference"))
     tab.select_option("[data-role=metric]", "fpr95_id_pos")
     smallest = [float(text.replace("−", "-")) for text in column(tab, "Difference")]

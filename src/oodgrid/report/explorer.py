@@ -219,7 +219,7 @@ def _means(summary: pl.DataFrame, comparisons: pl.DataFrame, streams: bool = Fal
 
 
 def _differences(comparisons: pl.DataFrame) -> View:
-    shown = comparisons.filter(~pl.col("is_best"))
+    shown = comparisons.filter(~pl.col("is_best").fill_null(False))  # null: not of a best
     parts = [
         pl.col("reference_method"),
         pl.when(pl.col("reference_shots") > 0).then(pl.format("{} shots", "reference_shots")),

@@ -60,7 +60,7 @@ function roc(curves, width) {
     return line;
   });
   return Plot.plot({
-    width, height: width, style: STYLE, marginLeft: 44,
+    width, height: width, style: STYLE, marginLeft: 44, marginBottom: 40,
     x: {label: "OOD kept as ID (FPR, %)", domain: [0, 100], transform: v => v * 100, ticks: 5},
     y: {label: "ID kept (TPR, %)", domain: [0, 100], transform: v => v * 100, ticks: 5, grid: true},
     color: {domain: names, range: COLOURS},
@@ -77,7 +77,7 @@ function histogram(curve, width) {
   const bar = (curve.high - curve.low) / curve.id.length;
   const bars = (heights, set) => Array.from(heights, (height, at) => ({set, height, x1: curve.low + at * bar, x2: curve.low + (at + 1) * bar}));
   return Plot.plot({
-    width, height: Math.round(width * 0.6), style: STYLE, marginLeft: 16,
+    width, height: Math.round(width * 0.6), style: STYLE, marginLeft: 16, marginBottom: 40,
     x: {label: "score (higher: more in-distribution)", ticks: Math.max(3, width / 90)},
     y: {axis: null, domain: [0, 262]},
     color: {domain: ["ID", "OOD"], range: COLOURS},

@@ -3,6 +3,7 @@
 const PAGE = 50;  // rows at a time
 const MOST_LINES = 30;  // of a chart
 const MOST_CHOSEN = 4;
+const NAMING = ["backbone", "id_dataset", "method", "score", "shots", "scope", "ood_dataset", "against", "reference"];  // of a line in a chart
 const about = JSON.parse(document.getElementById("about").textContent);
 const root = document.getElementById("explore");
 const at = role => root.querySelector(`[data-role="${role}"]`);
@@ -139,10 +140,15 @@ function onSort(name) {
 
 const metricOf = name => Object.hasOwn(about.metrics, name) ? about.metrics[name] : {title: name, better: ""};
 
+// A value within a name; nothing where it says nothing.
+function worded(name, value) {
+  if (value === null || value === "" || (value === 0 && ["shots", "seed"].includes(name))) return "";
+  return name === "shots" ? `${value} shots` : name === "seed" ? `seed ${value}` : titleOf(name, value);
+}
+
 function nameOf(table, row) {
   const parts = ["method", "shots", "score", "scope", "ood_dataset", "seed"].filter(name => table.columns.has(name));
-  const said = parts.map(name => [name, table.columns.get(name).raw(row)]).filter(([, value]) => value !== null && value !== "");
-  return said.map(([name, value]) => name === "shots" ? `${value} shots` : name === "seed" ? `seed ${value}` : titleOf(name, value)).join(" · ");
+  return parts.map(name => worded(name, table.columns.get(name).raw(row))).filter(Boolean).join(" · ");
 }
 
 // ---------------------------------------------------------------------------------------------------- the chart
@@ -184,9 +190,10 @@ function pointsOfRows() {
   const {view, table} = state, number = view.numbers[0], worked = [...state.rows].filter(row => columnOf(number.name).raw(row) !== null);
   const by = row => columnOf(number.name).number(row);
   const rows = worked.slice(0, MOST_LINES);
-  const naming = view.words.map(each => each.name).filter(name => name !== "metric" && name !== state.colour && new Set(rows.map(row => columnOf(name).raw(row))).size > 1);
+  const present = NAMING.filter(name => columnOf(name) && name !== state.colour);
+  const naming = present.filter(name => new Set(rows.map(row => columnOf(name).raw(row))).size > 1);
   const points = rows.map(row => {
-    const label = naming.map(name => name === "shots" ? `${columnOf(name).raw(row)} shots` : titleOf(name, columnOf(name).raw(row))).join(" · ") || nameOf(table, row);
+    const label = naming.map(name => worded(name, columnOf(name).raw(row))).filter(Boolean).join(" · ") || nameOf(table, row);
     const [text, interval] = cell(table, number, row);
     return {label, series: seriesOf(row), value: by(row), low: columnOf(number.low).number(row), high: columnOf(number.high).number(row), title: `${nameOf(table, row)}: ${text}${interval ? ` (${interval})` : ""}`};
   });
@@ -269,7 +276,7 @@ function curvesOf(table, row) {
   for (let place = 0; place < curves.rows; place++)
     if (Object.entries(wanted).every(([name, value]) => of(name, place) === value)) {
       const named = ["method", "score", "ood_dataset"].map(name => titleOf(name, of(name, place))).join(" · ");
-      found.push({name: `${named} (${of("shots", place)} shots, seed ${of("seed", place)})`, steps: of("roc", place), id: of("id_heights", place), ood: of("ood_heights", place), low: of("lowest", place), high: of("highest", place), threshold: of("threshold95", place), place, auroc: of("auroc", place)});
+      found.push({name: `${named}${of("shots", place) ? ` (${of("shots", place)} shots, seed ${of("seed", place)})` : ""}`, steps: of("roc", place), id: of("id_heights", place), ood: of("ood_heights", place), low: of("lowest", place), high: of("highest", place), threshold: of("threshold95", place), place, auroc: of("auroc", place)});
     }
   return found;
 }
@@ -334,7 +341,8 @@ function start() {
   let waiting;
   on("search", "input", event => { state.search = event.target.value; clearTimeout(waiting); waiting = setTimeout(filtered, 120); });
   for (const name of ["low", "high"]) on(name, "input", event => { state[name] = event.target.value; filtered(); });
-  for (const name of ["metric", "group", "colour"]) on(name, "change", event => { state[name] = event.target.value; filtered(); });
+  for (const name of ["group", "colour"]) on(name, "change", event => { state[name] = event.target.value; filtered(); });
+  on("metric", "change", event => choose(event.target.value));
   on("before", "click", () => { state.page--; drawTable(); });
   on("after", "click", () => { state.page++; drawTable(); });
   on("save", "click", () => save(`${about.experiment}-${state.view.id}.csv`, csv(state.table, state.rows)));
@@ -344,6 +352,16 @@ function start() {
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { drawTable(); drawChart(); drawPicked(); }, 150); });
   root.hidden = false;
   return show(first.id);
+}
+
+// Show another metric; one that has no row under the mean that is ticked, as ID accuracy has none of OOD sets, unticks it.
+function choose(metric) {
+  state.metric = metric;
+  filtered();
+  if (state.rows.length || !state.chosen.get("scope")?.size) return;
+  state.chosen.get("scope").clear();
+  drawFilters();
+  filtered();
 }
 
 function reset() {

@@ -39,7 +39,7 @@ function drawn(view, table, rows, sort, chosen, {titleOf, nameOf, onSort, onChoo
   }
   const body = element("tbody");
   for (const row of rows) body.append(line(view, table, row, chosen.has(row), {titleOf, nameOf, onChoose}));
-  return element("table", {class: "rows"}, element("caption", {}, view.caption), element("thead", {}, head), body);
+  return element("table", {class: "rows"}, element("caption", {}, element("span", {}, view.caption)), element("thead", {}, head), body);
 }
 
 function line(view, table, row, isChosen, {titleOf, nameOf, onChoose}) {
