@@ -22,13 +22,13 @@ from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
-from oodgrid.score.checks import _labels, example
+from oodgrid.score.checks import example, example_texts
 from oodgrid.score.compute import compute
 from oodgrid.scores import arguments
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(registry.entries("score"))
-GIVEN, TEXTS = example(), _labels()
+GIVEN, TEXTS = example(), example_texts()
 BANK = GIVEN["bank"]
 ARRAYS = {
     "features": 7 * GIVEN["features"],  # as an encoder gives them

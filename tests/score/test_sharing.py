@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oodgrid.score import sharing
-from oodgrid.score.checks import EXAMPLES, _labels, example
+from oodgrid.score.checks import EXAMPLES, example, example_texts
 from oodgrid.score.contract import Bank, Skip, similarities
 from oodgrid.score.sharing import frozen, shared
 
@@ -97,7 +97,7 @@ def arrays(thing, path=""):
 
 @pytest.mark.parametrize("left", EXAMPLES)
 def test_no_array_that_a_score_can_reach_can_be_written_to_or_opened_again(left):
-    found = dict(arrays((example(left), _labels())))
+    found = dict(arrays((example(left), example_texts())))
     for attribute in ("features", "labels", "means", "centre", "residuals", "classes[0]", "classes[1]"):
         assert f"[0]['bank'].{attribute}" in found
     assert "[1].features" in found

@@ -13,7 +13,7 @@ All scores: higher = more in-distribution. Arguments by the name under which a s
   method learned.
 * `prompt_variants`: shape (V, K, D), likewise: the prompts of the classes with their words shuffled, V times.
 
-A parameter of the type `LabelList` is named in the configuration, and given to the score as `Labels`.
+For a parameter of the type `LabelList` the configuration names a list of texts, and the score is given the `TextList`.
 
 A score that asks for no logits and no head does not depend on the method, and stands under `any`.
 
@@ -26,20 +26,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from oodgrid import vectors
 from oodgrid.errors import Skip
-from oodgrid.registry import LabelList
 from oodgrid.score.sharing import frozen, shared, shared_property
+from oodgrid.signatures import ListName
 
 __all__ = [
     "Bank",
     "Head",
     "LabelList",
-    "Labels",
     "Skip",
+    "TextList",
     "by_rows",
     "group_means",
     "log_normaliser",
@@ -73,12 +74,12 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """A list of labels that are not the classes, as texts.
+class TextList:
+    """Texts beside the classes, as the negative texts of NegLabel or the agents of CMA.
 
     Attributes:
         features: Shape (M, D), float64, L2-normalised: the mean over the templates of the embeddings.
-        names: M labels, without their template.
+        names: M words, without their template.
         kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
     """
 
@@ -90,16 +91,19 @@ class Labels:
         frozen(self)
 
 
+LabelList = Annotated[TextList, ListName()]
+
+
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Labelled samples; what scores estimate from them is computed once, whoever asks.
+    """Labelled samples; what several scores estimate from them is computed once.
 
     Attributes:
         features: Shape (M, D), float64, L2-normalised.
         labels: Shape (M,), int.
-        shots: Images a class of the draw.
-        logits: Shape (M, K), on the cosine scale, where the method leaves some for these samples.
-        head: What makes logits of the features else; None where the method has no head.
+        shots: Samples per class of the draw.
+        logits: Shape (M, K), on the cosine scale, where the method leaves any for these samples.
+        head: What makes logits of the features otherwise; None where the method has no head.
     """
 
     features: np.ndarray
@@ -113,7 +117,7 @@ class Bank:
 
     @shared_property
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The classes that occur, shape (C,), and for every sample its place among them, shape (M,)."""
+        """The classes that occur, shape (C,), and the index of each sample's class among them, shape (M,)."""
         return np.unique(self.labels, return_inverse=True)
 
     @shared_property
@@ -132,7 +136,7 @@ class Bank:
         """Features minus their class means, shape (M, D).
 
         Raises:
-            Skip: There are none, for want of a class with two samples that differ.
+            Skip: No class has two samples that differ.
         """
         residuals = self.features - self.means[self.classes[1]]
         if np.abs(residuals).max() < ROUNDING:
@@ -145,12 +149,12 @@ class Bank:
         Raises:
             Skip: The method leaves none for these samples.
         """
-        if self.logits is None and self.head is None:
-            raise Skip("the method leaves no logits of its shots")
         return self._of_head if self.logits is None else self.logits
 
     @shared_property
     def _of_head(self) -> np.ndarray:
+        if self.head is None:
+            raise Skip("the method leaves no logits of its shots")
         return self.head.logits(self.features)
 
 
@@ -196,7 +200,7 @@ def log_normaliser(logits: np.ndarray, *, T: float) -> np.ndarray:
 
 
 def _powers(logits: np.ndarray, T: float) -> np.ndarray:
-    """Return exp((s - max s) / T): passes over memory are what a softmax costs, and scipy's makes several more."""
+    """Return exp((s - max s) / T), in one array: a softmax costs passes over memory, and scipy's makes several more."""
     powers = logits - logits.max(axis=-1, keepdims=True)
     powers /= T
     return np.exp(powers, out=powers)

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from oodgrid.score.contract import Labels, Skip, by_rows
+from oodgrid.score.contract import Skip, TextList, by_rows
 from oodgrid.score.sharing import shared
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -17,7 +17,7 @@ Seed = Annotated[int, Field(ge=0)]
 
 @shared
 def most_unlike(
-    labels: Labels, class_texts: np.ndarray, *, quantile: float, keep: float, closest: float = np.inf
+    labels: TextList, class_texts: np.ndarray, *, quantile: float, keep: float, closest: float = np.inf
 ) -> np.ndarray:
     """NegMining: of every kind of label, those whose cosines with the classes have the lowest quantile.
 
@@ -51,7 +51,7 @@ def most_unlike(
 
 
 @shared
-def farthest_and_nearest(labels: Labels, class_texts: np.ndarray, *, rank: int, each: int) -> np.ndarray:
+def farthest_and_nearest(labels: TextList, class_texts: np.ndarray, *, rank: int, each: int) -> np.ndarray:
     """CLIPScope's mining: the labels that lie farthest from the classes, and those that lie nearest.
 
     A label is as near as its rank-th largest cosine with the classes (Fu et al. 2025;
@@ -73,7 +73,7 @@ def farthest_and_nearest(labels: Labels, class_texts: np.ndarray, *, rank: int, 
 
 
 @shared
-def in_groups(labels: Labels, chosen: np.ndarray, *, groups: int, seed: int) -> tuple[np.ndarray, int]:
+def in_groups(labels: TextList, chosen: np.ndarray, *, groups: int, seed: int) -> tuple[np.ndarray, int]:
     """Return the texts of the chosen labels, shape (groups n, D), group after group, and the number of groups.
 
     The last labels, which fill no group, are left out; the others are shuffled. NegLabel's code shuffles on a GPU, by a
@@ -90,6 +90,6 @@ def in_groups(labels: Labels, chosen: np.ndarray, *, groups: int, seed: int) -> 
 
 
 def _of_cosines(
-    function: Callable[[np.ndarray], np.ndarray], labels: Labels, class_texts: np.ndarray, rows: int = 1024
+    function: Callable[[np.ndarray], np.ndarray], labels: TextList, class_texts: np.ndarray, rows: int = 1024
 ) -> np.ndarray:
     return by_rows(lambda block: function(block @ class_texts.T), labels.features, rows=rows)

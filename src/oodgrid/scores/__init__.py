@@ -32,7 +32,7 @@ Traceback (most recent call last):
 oodgrid.errors.OodgridError: score gen: logits: shape (3,) where (N, K) is needed
 
 `dir(scores)` lists the scores; `help(scores.vim)` says what each takes. They are the functions of the stage `score`,
-found by their registration: a plugin's are here too.
+looked up in the registry, so that a plugin's are here too.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def __dir__() -> list[str]:
 
 
 class AllScores(NamedTuple):
-    """What `all_scores` found.
+    """What `all_scores` returns.
 
     Attributes:
         values: Of each score, by the name under which results list it, as `mcm@T=0.5`: shape (N,), float64.
@@ -118,7 +118,7 @@ def all_scores(
         local_logits: Shape (N, P, K), of patches; made of a file with local features and weights.
         class_texts: Shape (K, D), or (T, K, D) under templates; or a text file that was read.
         prompt_variants: Shape (V, K, D): prompts with shuffled words; or a text file that was read.
-        shots: Images a class of the labelled samples; default: the fewest that a class has.
+        shots: Samples per class of the labelled samples; default: the fewest that a class has.
         **lists: Lists of texts beside the classes, for the scores that have a parameter of that name (`labels`,
             `agents`): shape (L, D), or a text file that was read.
 
@@ -136,8 +136,8 @@ def all_scores(
 
 
 def _choices(names: Iterable[str | Mapping[str, Any]] | None) -> Iterator[Choice]:
-    for given in registry.entries("score") if names is None else names:
-        name, params = (given, {}) if isinstance(given, str) else (given.get("name"), dict(given))
+    for written in registry.entries("score") if names is None else names:
+        name, params = (written, {}) if isinstance(written, str) else (written.get("name"), dict(written))
         params.pop("name", None)
         choice = Choice(name=str(name), **registry.check_params("score", str(name), params))
         if named := [each for each in registry.find("score", choice.name).label_lists if each in choice.params]:
@@ -163,16 +163,16 @@ def _function(name: str) -> Callable[..., np.ndarray]:
     signature, texts = documentation.signature(entry), entry.label_lists
 
     def score(*positional: Any, **named: Any) -> np.ndarray:
-        given = signature.bind(*positional, **named).arguments
-        arrays = {key: value for key, value in given.items() if key in arguments.EVERY}
-        lists = {key: value for key, value in given.items() if key in texts}
-        params = {key: value for key, value in given.items() if key not in arrays and key not in lists}
+        bound = signature.bind(*positional, **named).arguments
+        arrays = {key: value for key, value in bound.items() if key in arguments.EVERY}
+        lists = {key: value for key, value in bound.items() if key in texts}
+        params = {key: value for key, value in bound.items() if key not in arrays and key not in lists}
         choice = Choice(name=name, **registry.check_params("score", name, params))
         values, skipped = compute_all([choice], arrays, lists, f"score {name}")
         if skipped:
             reason = skipped.popitem()[1]
-            unsaid = "logits" in reason and "train_logits" in set(signature.parameters) - set(arrays)
-            raise OodgridError(f"score {name}: {reason}{'; give train_logits' * unsaid}")
+            lacks = "logits" in reason and "train_logits" in set(signature.parameters) - set(arrays)
+            raise OodgridError(f"score {name}: {reason}{'; give train_logits' * lacks}")
         return values.popitem()[1]
 
     score.__name__ = score.__qualname__ = name

@@ -1,4 +1,4 @@
-"""What scores need, as arrays that a user has: which arguments say it, and what a score is given in their place."""
+"""Makes the inputs of scores of the arrays that a user has: which arguments there are, and what they become."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from oodgrid.cache import of_images, of_texts
 from oodgrid.edge import Shapes
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
-from oodgrid.score.contract import Bank, Head, Labels, normalise
-from oodgrid.score.inputs import class_texts, labels_of, of_label_list
+from oodgrid.score.contract import Bank, Head, TextList, normalise
+from oodgrid.score.inputs import class_texts, text_list, text_list_of
 from oodgrid.store import Texts
 
 
@@ -21,17 +21,17 @@ class Argument(NamedTuple):
 
     Attributes:
         name: Of the argument.
-        said: What it is, for the documentation.
+        about: What it is, for the documentation.
         shapes: A letter for each axis, small where its length fits anything; several where it may have more axes.
     """
 
     name: str
-    said: str
+    about: str
     shapes: tuple[str, ...] = ()
 
 
 class Need(NamedTuple):
-    """The arguments that say one need: those that must be there, in order, and those that may."""
+    """The arguments that meet one need: those that must be there, in order, and those that may."""
 
     must: tuple[Argument, ...]
     may: tuple[Argument, ...] = ()
@@ -44,7 +44,7 @@ _LABELLED = Need(
     ),
     (
         Argument("train_logits", "Their logits, where no weights make them.", ("MK",)),
-        Argument("shots", "Images a class of them; default: the fewest that a class has."),
+        Argument("shots", "Samples per class of them; default: the fewest that a class has."),
     ),
 )
 NEEDS = {
@@ -70,7 +70,7 @@ VALIDATION = (
     Argument("val_features", "Validation samples, normalised here.", ("VD",)),
     Argument("val_labels", "Their classes.", ("V",)),
 )
-LABEL_LIST = ("lD", "tlD")  # of a parameter that is a list of texts beside the classes, maybe under t templates
+TEXT_LIST = ("lD", "tlD")  # of a parameter that is a list of texts beside the classes, maybe under t templates
 EVERY = {each.name: each for need in NEEDS.values() for each in (*need.must, *need.may)} | {
     a.name: a for a in VALIDATION
 }
@@ -79,53 +79,54 @@ EVERY = {each.name: each for need in NEEDS.values() for each in (*need.must, *ne
 def of_needs(needs: tuple[str, ...]) -> tuple[list[Argument], list[Argument]]:
     """Return the arguments that a score must and may be given, in the order of its needs.
 
-    Where there is a classifier, all logits are made by it.
+    Where there is a classifier, it makes all logits.
     """
-    made = "head" in needs
-    wanted = [NEEDS[need] for need in needs if not (made and need == "logits")]
-    may = [
-        each for need in wanted for each in need.may if each.name != "train_logits" or ("logits" in needs and not made)
-    ]
-    return [each for need in wanted for each in need.must], may
+    has_head = "head" in needs
+    asked = [NEEDS[need] for need in needs if not (has_head and need == "logits")]
+    takes_logits = "logits" in needs and not has_head
+    may = [each for need in asked for each in need.may if takes_logits or each.name != "train_logits"]
+    return [each for need in asked for each in need.must], may
 
 
-def inputs(arrays: Mapping[str, Any], lists: Mapping[str, Any], what: str) -> tuple[dict[str, Any], dict[str, Labels]]:
-    """Return what there is by the names of `oodgrid.score.contract`, and the lists of texts beside the classes.
+def inputs(
+    arrays: Mapping[str, Any], lists: Mapping[str, Any], what: str
+) -> tuple[dict[str, Any], dict[str, TextList]]:
+    """Return the inputs of scores by the names of `oodgrid.score.contract`, and the lists of texts beside the classes.
 
     Args:
         arrays: By the names of `EVERY`; None where there is none.
-        lists: Of shape `LABEL_LIST`, or text files as read, by the names of parameters.
+        lists: Of shape `TEXT_LIST`, or text files as read, by the names of parameters.
         what: What they are for, as "score mcm", for messages.
 
     Raises:
         OodgridError: One is no such array, or does not fit another; the message names it and its shape.
     """
     shapes = Shapes(what)
-    found = {
-        name: given if name == "shots" else _numbers(shapes, name, given, EVERY[name].shapes)
-        for name, given in arrays.items()
-        if given is not None and name in EVERY and not name.endswith("labels")
+    checked = {
+        name: value if name == "shots" else _numbers(shapes, name, value, EVERY[name].shapes)
+        for name, value in arrays.items()
+        if value is not None and name in EVERY and not name.endswith("labels")
     }
-    texts = {name: _label_list(shapes, name, given) for name, given in lists.items()}
+    texts = {name: _text_list(shapes, name, value) for name, value in lists.items()}
     inputs: dict[str, Any] = {
-        name: found[name] for name in ("logits", "negative_logits", "local_logits") if name in found
+        name: checked[name] for name in ("logits", "negative_logits", "local_logits") if name in checked
     }
-    if "features" in found:
-        inputs["features"] = normalise(found["features"])
-    if "class_texts" in found:
-        inputs["class_texts"] = class_texts(found["class_texts"])
-    if "prompt_variants" in found:
-        inputs["prompt_variants"] = normalise(found["prompt_variants"])
-    if "weights" in found:
-        inputs["head"] = Head(found["weights"], found.get("bias", np.zeros(len(found["weights"]))))
-    elif "bias" in found:
-        raise OodgridError(f"{what}: bias: shape {found['bias'].shape}, and no weights beside it")
+    if "features" in checked:
+        inputs["features"] = normalise(checked["features"])
+    if "class_texts" in checked:
+        inputs["class_texts"] = class_texts(checked["class_texts"])
+    if "prompt_variants" in checked:
+        inputs["prompt_variants"] = normalise(checked["prompt_variants"])
+    if "weights" in checked:
+        inputs["head"] = Head(checked["weights"], checked.get("bias", np.zeros(len(checked["weights"]))))
+    elif "bias" in checked:
+        raise OodgridError(f"{what}: bias: shape {checked['bias'].shape}, and no weights beside it")
     if any(arrays.get(name) is not None for name in ("train_features", "train_labels", "train_logits")):
-        inputs["bank"] = inputs["train"] = _labelled("train", "M", arrays, found, inputs, shapes)
+        inputs["bank"] = inputs["train"] = _labelled("train", "M", arrays, checked, inputs, shapes)
     if any(arrays.get(name) is not None for name in ("val_features", "val_labels")):
-        inputs["val"] = _labelled("val", "V", arrays, found, inputs, shapes)
-    elif "val_logits" in found:
-        logits = found["val_logits"]
+        inputs["val"] = _labelled("val", "V", arrays, checked, inputs, shapes)
+    elif "val_logits" in checked:
+        logits = checked["val_logits"]
         inputs["val"] = Bank(np.empty((len(logits), 0)), logits.argmax(axis=1), 0, logits)
     return inputs, texts
 
@@ -134,7 +135,7 @@ def _labelled(
     side: str,
     axis: str,
     arrays: Mapping[str, Any],
-    found: Mapping[str, Any],
+    checked: Mapping[str, Any],
     inputs: Mapping[str, Any],
     shapes: Shapes,
 ) -> Bank:
@@ -146,22 +147,22 @@ def _labelled(
     known = has_class(labels)
     if not known.any():
         raise OodgridError(f"{shapes.what}: {side}_labels: shape {labels.shape}, and all are -1, of no class")
-    shots = found.get("shots") or int(np.unique(labels[known], return_counts=True)[1].min())
-    logits = found[f"{side}_logits"][known] if f"{side}_logits" in found else None
-    features = normalise(found[f"{side}_features"][known])
+    shots = checked.get("shots") or int(np.unique(labels[known], return_counts=True)[1].min())
+    logits = checked[f"{side}_logits"][known] if f"{side}_logits" in checked else None
+    features = normalise(checked[f"{side}_features"][known])
     return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
 
 
-def _label_list(shapes: Shapes, name: str, given: Any) -> Labels:
-    found = _numbers(shapes, name, given, LABEL_LIST)
-    if isinstance(given, Texts):
-        return labels_of(given)
-    found = found if found.ndim == 3 else found[None]
-    return of_label_list(found, [str(row) for row in range(found.shape[1])])
+def _text_list(shapes: Shapes, name: str, value: Any) -> TextList:
+    embeddings = _numbers(shapes, name, value, TEXT_LIST)
+    if isinstance(value, Texts):
+        return text_list_of(value)
+    embeddings = embeddings if embeddings.ndim == 3 else embeddings[None]
+    return text_list(embeddings, [str(row) for row in range(embeddings.shape[1])])
 
 
-def _numbers(shapes: Shapes, name: str, given: Any, possible: tuple[str, ...]) -> np.ndarray:
+def _numbers(shapes: Shapes, name: str, value: Any, possible: tuple[str, ...]) -> np.ndarray:
     """Return an array, of the one of the possible shapes that has as many axes."""
-    given = (of_images if name.endswith("features") else of_texts)(given)
-    axes = len(getattr(given, "shape", ())) or len(possible[0])
-    return shapes.numbers(name, given, next((shape for shape in possible if len(shape) == axes), possible[0]))
+    value = (of_images if name.endswith("features") else of_texts)(value)
+    axes = len(getattr(value, "shape", ())) or len(possible[0])
+    return shapes.numbers(name, value, next((shape for shape in possible if len(shape) == axes), possible[0]))

@@ -25,7 +25,7 @@ def adaneg(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     T: PositiveFloat = 0.01,
     groups: PositiveInt = 5,
     seed: Seed = 0,

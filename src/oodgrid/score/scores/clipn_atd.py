@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
+from oodgrid.score.contract import LabelList, Skip, TextList, probabilities
 
 
 @score(
@@ -15,9 +15,7 @@ from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",
 )
-def clipn_atd(
-    features: np.ndarray, logits: np.ndarray, *, labels: LabelList = None, T: PositiveFloat = 0.01
-) -> np.ndarray:
+def clipn_atd(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T: PositiveFloat = 0.01) -> np.ndarray:
     """CLIPN, agreeing to differ: sum_k p_k yes_k of p = softmax(s / T) and yes_k = sigmoid((s_k - n_k) / T).
 
     n_k is the cosine with the "no" text of class k. CLIPN's come from a text tower of its own, taught to say no; those
@@ -38,7 +36,7 @@ def clipn_atd(
     return (probabilities(logits, T=T) * yes(features, logits, labels, T=T)).sum(axis=1)
 
 
-def yes(features: np.ndarray, logits: np.ndarray, labels: Labels, *, T: float) -> np.ndarray:
+def yes(features: np.ndarray, logits: np.ndarray, labels: TextList, *, T: float) -> np.ndarray:
     """Return how much of the softmax of a class and its "no" is the class's, shape (N, K).
 
     Raises:

@@ -16,9 +16,7 @@ from oodgrid.score.scores.clipn_atd import yes
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",
 )
-def clipn_ctw(
-    features: np.ndarray, logits: np.ndarray, *, labels: LabelList = None, T: PositiveFloat = 0.01
-) -> np.ndarray:
+def clipn_ctw(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T: PositiveFloat = 0.01) -> np.ndarray:
     """CLIPN, competing to win: sigmoid((s_k - n_k) / T) of the predicted class k = argmax_k s_k and its "no" text.
 
     Args:

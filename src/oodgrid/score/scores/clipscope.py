@@ -24,7 +24,7 @@ def clipscope(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     T: PositiveFloat = 0.01,
     rank: PositiveInt = 50,
     each: PositiveInt = 5000,

@@ -22,7 +22,7 @@ def csp(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     T: PositiveFloat = 0.01,
     groups: PositiveInt = 100,
     seed: Seed = 0,

@@ -19,7 +19,7 @@ def eoe(
     features: np.ndarray,
     logits: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     beta: NonNegativeFloat = 0.25,
     T: PositiveFloat = 1.0,
 ) -> np.ndarray:
