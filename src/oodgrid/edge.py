@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Signature
 from typing import Any, TypeVar
 
 import numpy as np
 
-from oodgrid.errors import OodgridError, one_line
+from oodgrid.errors import OodgridError, one_line, unknown
 
 Result = TypeVar("Result")
+
+
+class WrongCall(OodgridError, TypeError):
+    """A function was called with arguments that it does not have, or without those that it needs."""
+
+
+def bound(signature: Signature, what: str, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by their names.
+
+    Args:
+        signature: Of the function.
+        what: Its name, for messages.
+        positional: Arguments of the call.
+        named: Likewise.
+
+    Raises:
+        WrongCall: They do not fit the signature; the message names the argument.
+    """
+    if stranger := next((name for name in named if name not in signature.parameters), None):
+        raise WrongCall(str(unknown(f"argument of {what}", stranger, signature.parameters)))
+    try:
+        return dict(signature.bind(*positional, **named).arguments)
+    except TypeError as error:
+        raise WrongCall(f"{what}: {error}; its arguments are {', '.join(signature.parameters)}") from None
 
 
 def numbers(value: Any, name: str, shape: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins, signatures
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
 from oodgrid.signatures import OF_METHOD
 
@@ -242,9 +242,9 @@ def fit_code(name: str) -> str:
 
 
 def score_code(name: str) -> str:
-    """Return the fingerprint of the code that decides the values of a score: its own, and what all scores share."""
+    """Return the fingerprint of what computes a score: its code, that of all scores, and the libraries of both."""
     entry = find("score", name)
-    return code_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
+    return computing_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:

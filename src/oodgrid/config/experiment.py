@@ -152,8 +152,8 @@ class Experiment(Strict):
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
-        """Load the plugins, and have every score once for each value of its parameters."""
-        all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        """Refuse plugins that failed, and have every score once for each value of its parameters."""
+        all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
         if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
@@ -216,23 +216,38 @@ class Experiment(Strict):
         ]
 
 
-def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
-    files = data.get("plugins") or []
-    if isinstance(files, str):
-        files = data.pop("plugins")
-        raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+def load_plugins(raw: dict[str, Any]) -> dict[str, Any]:
+    """Run the Python files that a config names under `plugins`, so that it may name their scores and methods.
+
+    No other step of reading a config runs code that it names; what validates it looks names up.
+
+    Returns:
+        The config, in which `Wrong` stands for plugins of which one failed.
+    """
+    written = raw.get("plugins")
+    files = [file for file in written if isinstance(file, str)] if isinstance(written, list) else []
     try:
-        files = files if isinstance(files, list) else []
-        all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
-    except OodgridError:
-        for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
-            data.pop(key, None)
-            left_out.add(key)
-        raise
+        all_of(*(partial(_load_plugin, file) for file in files))
+    except OodgridError as error:
+        return raw | {"plugins": Wrong(str(error))}
+    return raw
 
 
 def _load_plugin(file: str) -> None:
     registry.load_plugin(expand(file))
+
+
+def _check_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+    """Refuse plugins that are not loaded; what they would have registered is then no mistake in scores and methods."""
+    files = data.get("plugins")
+    if not isinstance(files, str | Wrong):
+        return
+    left_out |= {"scores", "methods"}
+    for key in ("plugins", "scores", "methods"):
+        data.pop(key, None)
+    if isinstance(files, str):
+        raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+    raise OodgridError(files.said)
 
 
 def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from oodgrid import grid, registry
 from oodgrid.config import ANY, Backbone, Choice, Experiment, IdDataset
-from oodgrid.identity import code_fingerprint, digest
+from oodgrid.identity import code_fingerprint, computing_fingerprint, digest
 
 Trigger = Callable[..., str | int]  # of an experiment and the names in a job: its wildcards
 ENCODE_VERSION = 3  # raise by hand when encoding itself changes its numbers: every feature file is then made again
@@ -88,7 +88,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
     },
     "evaluate": {
         "spec": _of("pairs", "scores"),
-        "code": lambda experiment, **names: code_fingerprint("oodgrid.evaluate"),
+        "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {"code": lambda experiment, **names: report_code("tables", experiment)},
     "draw": {"code": lambda experiment, **names: report_code("figures", experiment)},

@@ -106,7 +106,7 @@ def _wait(process: subprocess.Popen, diary: Path) -> int | str:
             return process.wait(timeout=min(0.5, computing))
         if (written := diary.read_bytes()) != steps:
             steps, since, used = written, time.monotonic(), _cpu_seconds(process.pid)
-            waiting = computing if b'{"done"' in steps else waiting  # nothing is left to wait for but its threads
+            waiting = LIMIT if b'{"done"' in steps else waiting  # then only threads keep it alive
         if _cpu_seconds(process.pid) - used > computing:
             return f"{computing:g} s of CPU time"
         if time.monotonic() - since > waiting:

@@ -19,18 +19,19 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint, digest, file_sha256, imported_names
+from oodgrid.identity import code_fingerprint, digest, file_sha256, imported_names, library_versions
 
 ROOMS = ("encode", "adapt", "score", "evaluate", "report")
 _LOADED: dict[Path, set[str]] = {}  # the modules that were new when a plugin was loaded
 
 
 def fingerprint(file: Path) -> str:
-    """Return a digest of all files that decide the numbers of a plugin, wherever they lie."""
+    """Return a digest of all that decides the numbers of a plugin: local files, wherever they lie, and libraries."""
     files = local_files(file)
-    rooms = sorted({name for each in files for name, _ in _imports(each) if name.split(".")[1:2] and _of_room(name)})
+    names = {name for each in files for name, _ in _imports(each)}
+    rooms = sorted(name for name in names if name.split(".")[1:2] and _of_room(name))
     ours = code_fingerprint(*rooms) if rooms else ""
-    return digest([ours, sorted([each.name, file_sha256(each)] for each in files)])[:16]
+    return digest([ours, library_versions(names), sorted([each.name, file_sha256(each)] for each in files)])[:16]
 
 
 def local_files(file: Path) -> set[Path]:

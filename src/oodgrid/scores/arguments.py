@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from oodgrid.cache import of_images, of_texts
 from oodgrid.edge import Shapes
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, brief
 from oodgrid.labels import has_class
+from oodgrid.registry import Entry
 from oodgrid.score.contract import Bank, Head, TextList, normalise
 from oodgrid.score.inputs import class_texts, text_list, text_list_of
 from oodgrid.store import Texts
@@ -71,6 +72,7 @@ VALIDATION = (
     Argument("val_labels", "Their classes.", ("V",)),
 )
 TEXT_LIST = ("lD", "tlD")  # of a parameter that is a list of texts beside the classes, maybe under t templates
+MOST_OF_COSINES = 1.5  # what rounding and a bias leave of 1; CLIP's 100 cos of any image and its text is beyond it
 EVERY = {each.name: each for need in NEEDS.values() for each in (*need.must, *need.may)} | {
     a.name: a for a in VALIDATION
 }
@@ -103,20 +105,21 @@ def inputs(
     """
     shapes = Shapes(what)
     checked = {
-        name: value if name == "shots" else _numbers(shapes, name, value, EVERY[name].shapes)
+        name: _numbers(shapes, name, value, EVERY[name].shapes)
         for name, value in arrays.items()
-        if value is not None and name in EVERY and not name.endswith("labels")
+        if value is not None and name in EVERY and EVERY[name].shapes and not name.endswith("labels")
     }
     texts = {name: _text_list(shapes, name, value) for name, value in lists.items()}
     inputs: dict[str, Any] = {
         name: checked[name] for name in ("logits", "negative_logits", "local_logits") if name in checked
     }
     if "features" in checked:
-        inputs["features"] = normalise(checked["features"])
+        inputs["features"] = _unit("features", checked, what)
     if "class_texts" in checked:
+        _unit("class_texts", checked, what)
         inputs["class_texts"] = class_texts(checked["class_texts"])
     if "prompt_variants" in checked:
-        inputs["prompt_variants"] = normalise(checked["prompt_variants"])
+        inputs["prompt_variants"] = _unit("prompt_variants", checked, what)
     if "weights" in checked:
         inputs["head"] = Head(checked["weights"], checked.get("bias", np.zeros(len(checked["weights"]))))
     elif "bias" in checked:
@@ -147,14 +150,16 @@ def _labelled(
     known = has_class(labels)
     if not known.any():
         raise OodgridError(f"{shapes.what}: {side}_labels: shape {labels.shape}, and all are -1, of no class")
-    shots = checked.get("shots") or int(np.unique(labels[known], return_counts=True)[1].min())
+    fewest = int(np.unique(labels[known], return_counts=True)[1].min())
+    shots = fewest if arrays.get("shots") is None else _shots(shapes.what, arrays["shots"])
     logits = checked[f"{side}_logits"][known] if f"{side}_logits" in checked else None
-    features = normalise(checked[f"{side}_features"][known])
+    features = _unit(f"{side}_features", checked, shapes.what)[known]
     return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
 
 
 def _text_list(shapes: Shapes, name: str, value: Any) -> TextList:
     embeddings = _numbers(shapes, name, value, TEXT_LIST)
+    _unit(name, {name: embeddings}, shapes.what)
     if isinstance(value, Texts):
         return text_list_of(value)
     embeddings = embeddings if embeddings.ndim == 3 else embeddings[None]
@@ -164,5 +169,63 @@ def _text_list(shapes: Shapes, name: str, value: Any) -> TextList:
 def _numbers(shapes: Shapes, name: str, value: Any, possible: tuple[str, ...]) -> np.ndarray:
     """Return an array, of the one of the possible shapes that has as many axes."""
     value = (of_images if name.endswith("features") else of_texts)(value)
-    axes = len(getattr(value, "shape", ())) or len(possible[0])
+    try:
+        axes = np.ndim(value)
+    except Exception:  # it is no array, and `numbers` says so
+        axes = len(possible[0])
     return shapes.numbers(name, value, next((shape for shape in possible if len(shape) == axes), possible[0]))
+
+
+def _shots(what: str, value: Any) -> int:
+    """Return a number of shots.
+
+    Raises:
+        OodgridError: It is no whole number above 0.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < 1:
+        raise OodgridError(f"{what}: shots = {brief(value)}: a whole number above 0 is needed")
+    return int(value)
+
+
+def _unit(name: str, arrays: Mapping[str, np.ndarray], what: str) -> np.ndarray:
+    """Return one of some arrays, normalised along its last axis.
+
+    Raises:
+        OodgridError: A row is all zeros, which has no direction.
+    """
+    zeros = np.argwhere(~arrays[name].any(axis=-1))
+    if len(zeros):
+        index = zeros[0].tolist()
+        raise OodgridError(
+            f"{what}: {name}: {len(zeros)} rows are all zeros, the first at index "
+            f"{index[0] if len(index) == 1 else tuple(index)}: they have no direction to be normalised; leave them out"
+        )
+    return normalise(arrays[name])
+
+
+def doubts(inputs: Mapping[str, Any], entries: Iterable[Entry], cosines_known: bool) -> Iterator[str]:
+    """Yield what of arrays, each possible by itself, is hardly what their user means.
+
+    Args:
+        inputs: What `inputs` returned.
+        entries: The scores.
+        cosines_known: Whether a method answers for the scale of the logits.
+    """
+    logits = {need: inputs[need] for need in ("logits", "negative_logits", "local_logits") if need in inputs}
+    banks = {side: inputs[need] for side, need in (("train", "bank"), ("val", "val")) if need in inputs}
+    logits |= {f"{side}_logits": bank.logits for side, bank in banks.items() if bank.logits is not None}
+    if not cosines_known and any("T" in entry.params for entry in entries):
+        for name, values in logits.items():
+            if (largest := np.abs(values).max()) > MOST_OF_COSINES:
+                yield (
+                    f"{name} go up to {largest:.3g} in size, and cosines to 1: temperatures here are on cosines, so "
+                    "divide by 100 what CLIP multiplies by 100"
+                )
+    classes = len(inputs["head"].weights) if "head" in inputs else next((v.shape[1] for v in logits.values()), 0)
+    labels = banks["train"].labels if "train" in banks else np.arange(classes)
+    lacking = np.setdiff1d(np.arange(classes), labels)
+    if len(lacking):
+        yield (
+            f"train_labels: {len(lacking)} of {classes} classes have no sample, the first is {lacking[0]}: scores that "
+            "compare with classes leave these out, or take the mean of all samples for them"
+        )

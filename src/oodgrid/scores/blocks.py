@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 
 from oodgrid import registry, store
 from oodgrid.config import Choice
+from oodgrid.registry import Entry
 from oodgrid.score.compute import Column
 from oodgrid.score.contract import normalise
 from oodgrid.score.inputs import LOCAL_NUMBERS, ROWS
@@ -42,14 +45,17 @@ def compute_all(
     """
     inputs, texts = arguments.inputs(arrays, lists, what)
     # No method says whether logits are cosines to texts; whoever gives lists of texts means that they are.
+    entries = [registry.find("score", choice.name) for choice in choices]
+    for doubt in arguments.doubts(inputs, entries, cosines_known="text_cosines" in arrays):
+        warnings.warn(f"{what}: {doubt}", stacklevel=3)  # of whoever calls the score
     inputs = frozen({**inputs, "text_cosines": arrays.get("text_cosines", True)})
     columns: dict[str, Column] = {}
     streams: dict[str, Column] = {}
     skipped: dict[str, str] = {}
     for choice in choices:
         name, entry = choice.listed("score"), registry.find("score", choice.name)
-        if missing := [each for each in entry.label_lists if each not in texts]:
-            skipped[name] = f"it needs texts beside the classes: give {' and '.join(missing)}"
+        if reason := _unmet(choice, entry, inputs, texts):
+            skipped[name] = reason
             continue
         listed = choice.model_copy(update={each: each for each in entry.label_lists})
         (streams if entry.transductive else columns)[name] = Column(listed, _lacking, texts)
@@ -60,6 +66,16 @@ def compute_all(
     columns |= streams
     skipped |= {name: reason for name, column in columns.items() if (reason := column.skipped)}
     return {name: column.values() for name, column in columns.items() if not column.skipped}, skipped
+
+
+def _unmet(choice: Choice, entry: Entry, inputs: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
+    """Return what of these inputs does not do for a score; "" where all does, or where its needs are for it to say."""
+    if missing := [each for each in entry.label_lists if each not in texts]:
+        return f"it needs texts beside the classes: give {' and '.join(missing)}"
+    size = len(inputs["bank"].labels) if entry.uses_bank and "bank" in inputs else math.inf
+    if (choice.params.get("k") or 0) > size:
+        return f"k = {choice.params['k']}, and there are {size} labelled samples: give {size} at most"
+    return ""
 
 
 def _lacking(need: str) -> str:
