@@ -95,7 +95,7 @@ def test_no_candidate():
     none = labels_of(np.empty((0, 16)))
     assert most_unlike(none, CLASS_TEXTS, quantile=0.95, keep=1.0).tolist() == []
     assert farthest_and_nearest(none, CLASS_TEXTS, rank=50, each=5000).tolist() == []
-    with pytest.raises(Skip, match="no negative label is left of 0 candidates"):
+    with pytest.raises(Skip, match="no negative text is left of 0 candidates"):
         in_groups(none, np.empty(0, dtype=int), groups=3, seed=0)
 
 

@@ -81,7 +81,7 @@ def test_streams_of_none_and_of_one(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_without_labels_there_is_no_score(name):
-    with pytest.raises(Skip, match="no negative label is left of 0 candidates"):
+    with pytest.raises(Skip, match="no negative text is left of 0 candidates"):
         run(name, labels=TextList(np.empty((0, WIDTH)), [], []))
 
 

@@ -273,7 +273,7 @@ def test_labels_that_fill_no_group_are_left_out():
 @pytest.mark.parametrize(("count", "keep"), [(0, 1.0), (3, 0.15), (5, 0.0)])
 @pytest.mark.parametrize("name", ["neglabel", "csp"])
 def test_without_a_label_there_is_no_score(name, count, keep):
-    with pytest.raises(Skip, match=f"no negative label is left of {count} candidates"):
+    with pytest.raises(Skip, match=f"no negative text is left of {count} candidates"):
         score(name, FEATURES, LOGITS, CLASS_TEXTS, labels=labels_of(count), keep=keep)
 
 

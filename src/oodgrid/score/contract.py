@@ -1,12 +1,12 @@
-"""What scores are given: logits on the cosine scale, features, and labelled samples to compare with.
+"""The inputs of scores: logits on the cosine scale, features, and labelled samples to compare with.
 
-All scores: higher = more in-distribution. Arguments by the name under which a score declares them in `needs`:
+All scores: higher = more in-distribution. Inputs by the names under which scores declare them in `needs`:
 
 * `logits`: shape (N, K), float64, on the cosine scale.
-* `negative_logits`: shape (N, K, n), likewise: with what a method learned that each class is not.
+* `negative_logits`: shape (N, K, n), likewise: with the negative prompts of each class that a method learned.
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
 * `features`: shape (N, D), float64, L2-normalised.
-* `head`: what makes logits of features, see `Head`.
+* `head`: the linear classifier that makes logits of features, see `Head`.
 * `bank`: the labelled shots of the method, see `Bank`.
 * `val`: the few-shot validation samples, likewise; `val|bank`: these, or the shots where there are none.
 * `class_texts`: shape (K, D), float64, L2-normalised: the class names under the templates of the ID set, whatever the
@@ -15,11 +15,11 @@ All scores: higher = more in-distribution. Arguments by the name under which a s
 
 For a parameter of the type `LabelList` the configuration names a list of texts, and the score is given the `TextList`.
 
-A score that asks for no logits and no head does not depend on the method, and stands under `any`.
+A score that needs neither logits nor a head does not depend on the method, and is computed once, under `any`.
 
-Samples come in blocks of rows. A score looks at each sample alone, so that blocks change nothing; a transductive one,
-which does not, is given a whole stream at once and says so when it registers. All that is given is shared by all
-scores, so no array of it can be written to.
+Samples come in blocks of rows. A score looks at each sample alone, so that blocks change nothing. A transductive one,
+which does not, registers as such and gets a whole stream at once. Scores share their inputs, whose arrays are closed to
+writing.
 """
 
 from __future__ import annotations

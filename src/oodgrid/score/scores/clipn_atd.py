@@ -24,7 +24,7 @@ def clipn_atd(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T:
     Args:
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
-        labels: One "no" text a class, in the order of the classes.
+        labels: One "no" text per class, in the order of the classes.
         T: Temperature on cosines.
 
     Returns:
@@ -36,7 +36,7 @@ def clipn_atd(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T:
     return (probabilities(logits, T=T) * yes(features, logits, labels, T=T)).sum(axis=1)
 
 
-def yes(features: np.ndarray, logits: np.ndarray, labels: TextList, *, T: float) -> np.ndarray:
+def yes(features: np.ndarray, logits: np.ndarray, no_texts: TextList, *, T: float) -> np.ndarray:
     """Return how much of the softmax of a class and its "no" is the class's, shape (N, K).
 
     Raises:
@@ -44,6 +44,8 @@ def yes(features: np.ndarray, logits: np.ndarray, labels: TextList, *, T: float)
     """
     from scipy.special import expit
 
-    if len(labels.names) != logits.shape[1]:
-        raise Skip(f"CLIPN needs a no text for each of the {logits.shape[1]} classes, the list has {len(labels.names)}")
-    return expit((logits - features @ labels.features.T) / T)
+    if len(no_texts.names) != logits.shape[1]:
+        raise Skip(
+            f"CLIPN needs a no text for each of the {logits.shape[1]} classes, the list has {len(no_texts.names)}"
+        )
+    return expit((logits - features @ no_texts.features.T) / T)

@@ -22,7 +22,7 @@ def clipn_ctw(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T:
     Args:
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
-        labels: One "no" text a class, in the order of the classes; see `clipn_atd`.
+        labels: One "no" text per class, in the order of the classes; see `clipn_atd`.
         T: Temperature on cosines.
 
     Returns:
