@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import Dataset, Views
-from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, load_plugins
+from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
 from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
@@ -39,6 +39,7 @@ __all__ = [
     "Lexicographer",
     "ListFile",
     "NumpyArrays",
+    "Precision",
     "Torchvision",
     "Views",
     "Webdataset",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from itertools import product
 from math import prod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +20,7 @@ from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 
+Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
 
@@ -145,6 +146,10 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
+    score_precision: Precision = Field(
+        "float64",
+        description="Of the large matrix products of scores; float32 is faster.",
+    )
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )

@@ -29,6 +29,7 @@ def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
         "fits": lambda: [[fit.shots, fit.seed] for fit in grid.fits(experiment, method)],
         "sets": lambda: [ood.name for _, ood in dataset.pairs()],
         "scores": lambda: [_choice(score) for score in experiment.scores],
+        "precision": lambda: experiment.score_precision,
         "encoded": lambda: _encoded_identities(experiment, experiment.backbone(names["backbone"]), dataset),
         "pairs": lambda: [[d.name, kind, ood.name] for d in experiment.id_datasets for kind, ood in d.pairs()],
     }
@@ -83,7 +84,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
     "fit": {"spec": _of("method", "fits"), "code": _of_method(registry.fit_code)},
     "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
     "score": {
-        "spec": _of("method", "sets", "fits", "scores", "encoded"),
+        "spec": _of("method", "sets", "fits", "scores", "precision", "encoded"),
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {

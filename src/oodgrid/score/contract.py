@@ -31,6 +31,7 @@ from typing import Annotated
 import numpy as np
 
 from oodgrid import vectors
+from oodgrid.config import Precision
 from oodgrid.errors import Skip
 from oodgrid.score.sharing import frozen, shared, shared_property
 from oodgrid.signatures import ListName
@@ -47,6 +48,7 @@ __all__ = [
     "log_probabilities",
     "normalise",
     "probabilities",
+    "product",
     "ranked",
     "similarities",
 ]
@@ -60,17 +62,19 @@ class Head:
     Attributes:
         weights: Shape (K, D), float64.
         bias: Shape (K,), zeros where there is none.
+        precision: Of the product with features.
     """
 
     weights: np.ndarray
     bias: np.ndarray
+    precision: Precision = "float64"
 
     def __post_init__(self) -> None:
         frozen(self)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), of normalised features, shape (N, D)."""
-        return features @ self.weights.T + self.bias
+        return product(features, self.weights, self.precision) + self.bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +108,7 @@ class Bank:
         shots: Samples per class of the draw.
         logits: Shape (M, K), on the cosine scale, where the method leaves any for these samples.
         head: What makes logits of the features otherwise; None where the method has no head.
+        precision: Of the product with features of other samples.
     """
 
     features: np.ndarray
@@ -111,6 +116,7 @@ class Bank:
     shots: int
     logits: np.ndarray | None = None
     head: Head | None = None
+    precision: Precision = "float64"
 
     def __post_init__(self) -> None:
         frozen(self)
@@ -161,6 +167,16 @@ class Bank:
 def normalise(features: np.ndarray) -> np.ndarray:
     """Return rows of unit L2 norm in float64, shape (N, D); zero rows stay zero."""
     return vectors.normalise(features.astype(np.float64))
+
+
+def product(rows: np.ndarray, others: np.ndarray, precision: Precision) -> np.ndarray:
+    """Return rows (N, D) times others (M, D), shape (N, M), float64; multiplied in float32 where that is the precision.
+
+    Each number is then off by 1e-7 of the product of both norms or so, and the product takes half the time.
+    """
+    if precision == "float64":
+        return rows @ others.T
+    return (rows.astype(np.float32) @ others.astype(np.float32).T).astype(np.float64)
 
 
 def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
@@ -215,4 +231,4 @@ def ranked(logits: np.ndarray) -> np.ndarray:
 @shared
 def similarities(features: np.ndarray, bank: Bank) -> np.ndarray:
     """Return the cosines of every sample with every sample of the bank, shape (N, M)."""
-    return features @ bank.features.T
+    return product(features, bank.features, bank.precision)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from oodgrid import grid, manifests, paths, store, texts
-from oodgrid.config import ANY, Experiment, IdDataset
+from oodgrid.config import ANY, Experiment, IdDataset, Precision
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
@@ -52,10 +52,14 @@ class FitInputs:
     Attributes:
         fit: What apply left of it.
         leaves: What the method leaves: "prototypes", "features" or "logits".
+        precision: Of the products of features with weights and with the bank.
     """
 
-    def __init__(self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts) -> None:
+    def __init__(
+        self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts, precision: Precision
+    ) -> None:
         self.results, self.fit, self.leaves, self.few_shot, self.texts = results, fit, leaves, few_shot, texts
+        self.precision = precision
         self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -145,7 +149,7 @@ class FitInputs:
             return None
         weights = self._classifier["prototypes"].astype(np.float64)
         bias = self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64)
-        return Head(frozen(weights), frozen(bias))
+        return Head(frozen(weights), frozen(bias), self.precision)
 
     @cached_property
     def _negatives(self) -> np.ndarray | None:
@@ -169,7 +173,9 @@ class FitInputs:
         if not len(train) or self.leaves == "features":
             return None
         counts = np.unique(train.labels, return_counts=True)[1]
-        return Bank(frozen(normalise(train.features)), train.labels, int(counts.min()), head=self._head)
+        return Bank(
+            frozen(normalise(train.features)), train.labels, int(counts.min()), None, self._head, self.precision
+        )
 
     def _bank(self, need: str, rows: Rows) -> Bank:
         """Return shots or validation samples, as the method leaves them.
@@ -185,7 +191,7 @@ class FitInputs:
             )
         features = frozen(normalise(left.get("features", rows.features)))
         logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
-        return Bank(features, rows.labels, self.fit.shots, logits, self._head)
+        return Bank(features, rows.labels, self.fit.shots, logits, self._head, self.precision)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]

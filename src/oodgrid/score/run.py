@@ -13,7 +13,7 @@ import polars as pl
 from tqdm import tqdm
 
 from oodgrid import grid, manifests, paths, registry, store
-from oodgrid.config import Choice, Experiment, IdDataset
+from oodgrid.config import Choice, Experiment, IdDataset, Precision
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import digest
@@ -56,7 +56,14 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     lists = [label_list.name for label_list in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
     job = _Job(
-        results, sets, applied.leaves, few_shot, texts, choices, KeptTables(results, backbone, id_dataset, method)
+        results,
+        sets,
+        applied.leaves,
+        few_shot,
+        texts,
+        choices,
+        experiment.score_precision,
+        KeptTables(results, backbone, id_dataset, method),
     )
     title = f"score {method} on {id_dataset} ({backbone})"
     fits = [job.run(fit) for fit in tqdm(applied.fits, desc=title, unit="fit", delay=5)]
@@ -76,6 +83,7 @@ class _Job:
     few_shot: FewShot
     texts: Texts
     choices: dict[str, Choice]
+    precision: Precision
     kept: KeptTables
 
     def __post_init__(self) -> None:
@@ -88,7 +96,7 @@ class _Job:
         outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
         if fit.status != "ok":
             return outcome(), outcome()
-        inputs = FitInputs(self.results, fit, self.leaves, self.few_shot, self.texts)
+        inputs = FitInputs(self.results, fit, self.leaves, self.few_shot, self.texts, self.precision)
         id_set, *ood_sets = self.sets
         parts = {
             name: self._part(fit, [name], self.of_samples, partial(self._score, inputs, name)) for name in self.sets
@@ -116,7 +124,7 @@ class _Job:
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
         params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
         broken = {n: len(images) for n, s in self.sets.items() if (images := s.features.provenance.get("skipped"))}
-        about = ScoreTable(fits=entries, params=params, broken_images=broken)
+        about = ScoreTable(fits=entries, params=params, broken_images=broken, precision=self.precision)
         self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
         return path
 
@@ -129,6 +137,7 @@ class _Job:
             "labelled": self.few_shot.digests if fit.shots or "train" in needed(self.choices.values()) else None,
             "texts": self.texts.digests,
             "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
+            "precision": self.precision,
             "code": self.code,
         }
         key = digest(identity)

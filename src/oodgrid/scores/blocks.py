@@ -64,7 +64,7 @@ def compute_all(
     _fill(streams, _blocks(inputs, None))
     _fill(local, _local_blocks(inputs, file))
     columns |= streams
-    skipped |= {name: reason for name, column in columns.items() if (reason := column.skipped)}
+    skipped |= {name: why for name, column in columns.items() if (why := column.skipped)}
     return {name: column.values() for name, column in columns.items() if not column.skipped}, skipped
 
 
