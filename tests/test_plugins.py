@@ -109,7 +109,7 @@ def test_reading_a_config_runs_its_plugins_and_validating_it_runs_none(here, tmp
         "experiment": "e",
         "plugins": [str(file)],
         "backbones": [{"name": "b", "model": "m", "pretrained": "random"}],
-        "id_datasets": [{"name": "d", "generated": {"kind": "noise"}, "ood": {}}],
+        "id_datasets": [{"name": "d", "generated": {"kind": "noise"}, "ood": {"far": ["noise"]}}],
         "methods": ["zero_shot"],
         "scores": ["marked"],
     }

@@ -77,7 +77,7 @@ def defaults(make: Callable) -> dict[str, Any]:
         return {field.name: field.default for field in fields(make)}
     parameters = inspect.signature(make).parameters.values()
     values = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    if inspect.Parameter.empty in values.values():
+    if any(value is inspect.Parameter.empty for value in values.values()):
         lists = label_lists(make)
         values |= {
             name: lists[name] for name, value in values.items() if name in lists and value is inspect.Parameter.empty
