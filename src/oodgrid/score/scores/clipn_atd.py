@@ -31,7 +31,7 @@ def clipn_atd(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T:
         Shape (N,), in [0, 1].
 
     Raises:
-        Skip: There is not one "no" text a class.
+        Skip: There is not one "no" text per class.
     """
     return (probabilities(logits, T=T) * yes(features, logits, labels, T=T)).sum(axis=1)
 
@@ -40,7 +40,7 @@ def yes(features: np.ndarray, logits: np.ndarray, no_texts: TextList, *, T: floa
     """Return how much of the softmax of a class and its "no" is the class's, shape (N, K).
 
     Raises:
-        Skip: There is not one "no" text a class.
+        Skip: There is not one "no" text per class.
     """
     from scipy.special import expit
 

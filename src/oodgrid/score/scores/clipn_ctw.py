@@ -29,7 +29,7 @@ def clipn_ctw(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T:
         Shape (N,), in [0, 1].
 
     Raises:
-        Skip: There is not one "no" text a class.
+        Skip: There is not one "no" text per class.
     """
     predicted = logits.argmax(axis=1)[:, None]
     return np.take_along_axis(yes(features, logits, labels, T=T), predicted, axis=1)[:, 0]

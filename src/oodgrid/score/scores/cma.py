@@ -35,7 +35,7 @@ def cma(
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
         agents: The prompts, by default the published five; where there are more than enough, the first ones.
-        ratio: Agents a class.
+        ratio: Agents per class.
         T: Temperature on cosines.
 
     Returns:

@@ -21,7 +21,7 @@ def knn(features: np.ndarray, bank: Bank, *, k: PositiveInt | None = None) -> np
     Args:
         features: Shape (N, D), normalised.
         bank: The labelled shots.
-        k: Which neighbour; by default 10, the published choice for 1 % of ImageNet, but at most the shots a
+        k: Which neighbour; by default 10, the published choice for 1 % of ImageNet, but at most the shots per
             class: with fewer shots than k every k-th neighbour is of another class. A larger k than the bank
             has is its size.
 
