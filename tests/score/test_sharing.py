@@ -54,13 +54,13 @@ def test_arrays_that_can_change_are_never_remembered(counted):
 def test_what_was_found_is_forgotten_with_its_inputs(counted):
     total, _ = counted
     gc.collect()
-    before = len(sharing._FOUND)
+    before = len(sharing._RESULTS)
     values = frozen(np.ones((3, 2)))
     total(values)
-    assert len(sharing._FOUND) == before + 1
+    assert len(sharing._RESULTS) == before + 1
     del values
     gc.collect()
-    assert len(sharing._FOUND) == before
+    assert len(sharing._RESULTS) == before
 
 
 def test_nobody_can_write_into_what_is_shared(counted):
