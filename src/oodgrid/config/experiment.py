@@ -148,7 +148,7 @@ class Experiment(Strict):
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
     score_precision: Precision = Field(
         "float64",
-        description="Of the large matrix products of scores; float32 is faster.",
+        description="Of the large matrix products of scores; float32 is a little faster.",
     )
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
