@@ -361,7 +361,7 @@ def test_a_file_gives_features_and_patches(tmp_path, make_features):
     local = rng.normal(size=(6, 5, 4)).astype(np.float32)
     path = tmp_path / "test.h5"
     store.write_features(path, make_features(local_features=local))
-    features, weights = oodgrid.read_features(path), rng.normal(size=(3, 4))
+    features, weights = oodgrid.read_features(path), rng.normal(size=(3, 4)) / 4
     found, _ = scores.all_scores(path, weights=weights, names=["gl_mcm", "mcm"])
     unit = local / np.linalg.norm(local.astype(np.float64), axis=2, keepdims=True)
     logits = (
