@@ -257,7 +257,7 @@ def _check_plugins(data: dict[str, Any], left_out: set[str]) -> None:
     left_out |= {"scores", "methods"}
     for key in ("plugins", "scores", "methods"):
         data.pop(key, None)
-    raise OodgridError(files.said)
+    raise OodgridError(files.mistake)
 
 
 def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
