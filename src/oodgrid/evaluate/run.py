@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
@@ -15,8 +14,9 @@ from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS
 from oodgrid.evaluate.mistakes import SAMPLES
 from oodgrid.evaluate.score_table import ScoreTable, StreamTable
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.progress import progress
 
 NAMES = ("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "base_method")
 METRICS: dict[str, Any] = {
@@ -49,7 +49,7 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
             pass
     rows, curves = [pl.DataFrame(schema=METRICS)], [pl.DataFrame(schema=CURVES)]
     broken: set[tuple[str, str, int]] = set()
-    for table in tqdm(tables, desc="evaluate", unit="table", delay=5):
+    for table in progress(tables, desc="evaluate", unit="table"):
         measured, of_figures, lacking = table.measure()
         rows.append(pl.DataFrame([{"experiment": experiment.experiment} | row for row in measured], schema=METRICS))
         curves.append(pl.DataFrame(of_figures, schema=CURVES))
@@ -71,7 +71,7 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), code_fingerprint("oodgrid.evaluate")
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate")
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:

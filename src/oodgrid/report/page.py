@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 from markdown_it import MarkdownIt
 from markupsafe import Markup
-from tqdm import tqdm
 
 from oodgrid import paths
 from oodgrid.errors import OodgridError
+from oodgrid.progress import progress
 from oodgrid.report import explorer, mistakes, packed, render, select, tables
 from oodgrid.report.names import Legend
 from oodgrid.store import atomic
@@ -69,7 +69,7 @@ def write_page(
             paths.report(results, experiment, "figures") / backbone / id_dataset,
             transductive,
         )
-        for backbone, id_dataset in tqdm(select.pairs(metrics), desc="page", unit="pair", delay=5)
+        for backbone, id_dataset in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
     views = explorer.views(metrics, transductive, summary, comparisons)
     about = explorer.about(experiment, views, metrics, overlaps, curves is not None)
