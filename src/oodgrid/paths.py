@@ -17,6 +17,8 @@ ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
 STREAMS = ".streams"  # behind the name of a method
 DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
+FIGURES = ("roc", "histograms", "shots", "scores")  # of each backbone and ID dataset
+FORMATS = ("pdf", "svg", "png")  # of each figure
 
 
 def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:
@@ -28,8 +30,8 @@ def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:
         names: What stands in place of its other parameters, as `split="test"`.
     """
     _, *parameters = inspect.signature(path).parameters.values()
-    wanted = [each.name for each in parameters if each.default is each.empty or each.name in names]
-    return str(path(results, **{name: names.get(name, f"{{{name}}}") for name in wanted}))
+    named = [each.name for each in parameters if each.default is each.empty or each.name in names]
+    return str(path(results, **{name: names.get(name, f"{{{name}}}") for name in named}))
 
 
 def features(results: Path, backbone: str, dataset: str, split: str) -> Path:
@@ -60,6 +62,11 @@ def label_texts(results: Path, backbone: str, label_list: str) -> Path:
 def kept(results: Path, stage: str) -> Path:
     """Return the folder of finished work of a stage, of which Snakemake is not told; shared by all experiments."""
     return results / KEPT / stage
+
+
+def rates(results: Path) -> Path:
+    """Return the list of what work took, a line a job; shared by all experiments."""
+    return results / KEPT / "rates.jsonl"
 
 
 def planned(results: Path, experiment: str, digest: str) -> Path:

@@ -3,16 +3,23 @@ import os
 from functools import cache
 
 from snakemake.io import IOFile
+from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
-from oodgrid import grid, paths, plan, texts, unlock
+from oodgrid import grid, paths, plan, rates, texts, unlock
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
 
-# Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
-# them. Not part of the tracked shell text, so that a moved clone reruns nothing.
-shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
+# Jobs run under the interpreter that runs Snakemake, or under that of the environment which is asked for. They find the
+# package also where it is not installed, as in such an environment, and modules of the user where he put them. Not part
+# of the tracked shell text, so that a moved clone reruns nothing.
+deployed = workflow.deployment_settings.deployment_method
+shell.prefix(
+    plan.job_environment(
+        Path(workflow.basedir) / "src", None if deployed else sys.executable
+    )
+)
 
 RESULTS = paths.RESULTS
 
@@ -20,7 +27,9 @@ try:
     experiment = parse_experiment(config)
     # On the node of a cluster a job checks what it reads itself.
     if workflow.is_main_process:
-        check_experiment(RESULTS, experiment)
+        if locked := unlock.notice(Path.cwd()):
+            print(f"oodgrid: {locked}", file=sys.stderr)
+        IMAGES = check_experiment(RESULTS, experiment)
 # A plugin's sys.exit and a panic of polars are no Exception.
 except BaseException as error:
     sys.exit(printed(error, DEBUG))
@@ -51,6 +60,11 @@ def requested(stage):
     return plan.request(stage, os.environ if workflow.remote_exec else {})
 
 
+@cache
+def measured():
+    return rates.read(RESULTS)
+
+
 def threads(stage):
     """Threads of a job, when it is asked for them: its share of this machine, or what the node of a cluster gives."""
 
@@ -70,8 +84,17 @@ def threads(stage):
 def resources(stage):
     """What else a job needs. Another attempt asks for more memory."""
     ask, gpu = plan.REQUESTS[stage], plan.gpu_here(stage)
+
+    # Not mem_mb, by which the memory of this machine would bound what jobs ask a cluster for.
+    def memory(wildcards):
+        if on_cluster():
+            return 0
+        what = wildcards.get("method") or wildcards.get("backbone") or ""
+        return plan.memory_here(measured(), stage, what)
+
     return {
         "gpu": lambda wildcards: requested(stage).gpu if on_cluster() else gpu,
+        "memory": memory,
         "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
         "runtime": ask.runtime,
     }
@@ -81,12 +104,27 @@ THREADS = {stage: threads(stage) for stage in plan.REQUESTS}
 RESOURCES = {stage: resources(stage) for stage in plan.REQUESTS}
 
 
-# On one machine its jobs take turns on its GPU (`resources: gpu=1` in profiles/default); on a cluster each has its own.
+# On one machine its jobs take turns on its GPU and share its memory (`resources` in profiles/default); on a cluster each
+# has its own.
 resource_scopes:
     gpu="local",
+    memory="local",
 
 
-# Also those that were killed before they could say a word.
+def our_advice(record):
+    """Snakemake advises against its own triggers, which would leave results out of date: our line in its place."""
+    if str(record.msg).startswith("Some jobs were triggered by provenance"):
+        record.msg = (
+            "Jobs run again where the config or the code that decides their results has changed: see docs/running.md. "
+            "What was finished is kept and found again."
+        )
+    return True
+
+
+logger.addFilter(our_advice)
+
+
+# Also those that were killed before they could print anything.
 onerror:
     for job in sorted(workflow.scheduler.failed, key=lambda job: list(job.log)):
         logs = ", ".join(
@@ -94,13 +132,13 @@ onerror:
             for log in job.log
             if Path(log).is_file() and Path(log).stat().st_size
         )
-        said = (
+        reason = (
             f"see {logs}"
             if logs
             else "without a word: killed, never started, or its files are gone"
         )
         print(
-            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {said}",
+            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {reason}",
             file=sys.stderr,
         )
 
@@ -121,6 +159,8 @@ onstart:
     except OodgridError as error:
         sys.exit(printed(error, DEBUG))
     PLANNED.write()
+    cpus = plan.cpus_here(workflow.global_resources["_cores"].value)
+    print("to do:", *plan.summary(RESULTS, experiment, IMAGES, cpus), sep="\n")
     if on_cluster():
         (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
 
@@ -149,9 +189,9 @@ def encoded_files():
 def shards(wildcards):
     """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
-    made = plan.encoded_splits(*place)
-    there = all(file.exists() for file in made)
-    recorded = workflow.persistence.input(IOFile(str(made[0]))) if there else None
+    files = plan.encoded_splits(*place)
+    complete = all(file.exists() for file in files)
+    recorded = workflow.persistence.input(IOFile(str(files[0]))) if complete else None
     return plan.shard_files(*place) if recorded is None else recorded
 
 

@@ -40,37 +40,37 @@ class Choice(BaseModel):
         """Return the name under which results list it, as `mcm@T=0.5`."""
         if not self.model_extra:
             return self.name
-        return registry.label(self.name, self.params, registry.find(kind, self.name).params)
+        return registry.variant(self.name, self.params, registry.find(kind, self.name).params)
 
 
-def _spread(given: Any) -> list[Any]:
+def _spread(score: Any) -> list[Any]:
     """Return a score once for each value, where a parameter is given as a list of them: {name: mcm, T: [0.5, 1]}."""
     lists = (
-        {key: values for key, values in given.items() if isinstance(values, list)} if isinstance(given, dict) else {}
+        {key: values for key, values in score.items() if isinstance(values, list)} if isinstance(score, dict) else {}
     )
     if (count := prod(map(len, lists.values()))) > MOST_ENTRIES:
         raise OodgridError(f"scores: {count} variants of one score, and {MOST_ENTRIES} are the most: give fewer values")
-    return [given | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [given]
+    return [score | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [score]
 
 
 def _from_catalogue(kind: str) -> BeforeValidator:
-    def look_up(given: Any) -> Any:
-        return {"name": given, **catalogue.entry(kind, given)} if isinstance(given, str) else given
+    def look_up(entry: Any) -> Any:
+        return {"name": entry, **catalogue.entry(kind, entry)} if isinstance(entry, str) else entry
 
     return BeforeValidator(collected(look_up), json_schema_input_type=str | KINDS_OF_ENTRY[kind])
 
 
 def _choice(kind: str) -> BeforeValidator:
-    def check(given: Any) -> Any:
-        given = {"name": given} if isinstance(given, str) else given
-        if isinstance(given, dict):
-            if wrong := next((value for value in given.values() if isinstance(value, Wrong)), None):
-                raise OodgridError(wrong.said)
-            if not isinstance(given.get("name"), str):
-                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(given)}")
-            params = {key: value for key, value in given.items() if key != "name"}
-            given = {"name": given["name"], **registry.check_params(kind, given["name"], params)}
-        return given
+    def check(choice: Any) -> Any:
+        choice = {"name": choice} if isinstance(choice, str) else choice
+        if isinstance(choice, dict):
+            if wrong := next((value for value in choice.values() if isinstance(value, Wrong)), None):
+                raise OodgridError(wrong.mistake)
+            if not isinstance(choice.get("name"), str):
+                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(choice)}")
+            params = {key: value for key, value in choice.items() if key != "name"}
+            choice = {"name": choice["name"], **registry.check_params(kind, choice["name"], params)}
+        return choice
 
     return BeforeValidator(collected(check), json_schema_input_type=str | Choice)
 
@@ -112,9 +112,9 @@ class IdDataset(Dataset):
 
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
-        if dataset.name == self.name:
+        if dataset.whole_name == self.whole_name:
             return "it is the ID set itself"
-        if recorded := catalogue.overlap(self.name, dataset.name):
+        if recorded := catalogue.overlap(self.whole_name, dataset.whole_name):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
@@ -145,12 +145,17 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
+    limit: int | None = Field(
+        None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
+    )
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Load the plugins, and have every score once for each value of its parameters."""
-        all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        all_of(partial(_prepare_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
+            data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -174,12 +179,12 @@ class Experiment(Strict):
         """Return the ID dataset of that name."""
         return _named(self.id_datasets, "ID dataset", name)
 
-    def method(self, label: str) -> Choice:
+    def method(self, variant: str) -> Choice:
         """Return the method that is listed under that name."""
         for method in self.methods:
-            if method.listed("method") == label:
+            if method.listed("method") == variant:
                 return method
-        raise unknown("method of this experiment", label, [method.listed("method") for method in self.methods])
+        raise unknown("method of this experiment", variant, [method.listed("method") for method in self.methods])
 
     def lists_of(self, score: Choice) -> dict[str, str]:
         """Return the names of the label lists that a score is given, by its parameters."""
@@ -188,11 +193,11 @@ class Experiment(Strict):
 
     def label_list(self, name: str) -> LabelList:
         """Return the label list of that name: one of the experiment's own, or else of the catalogue."""
-        own = {labels.name: labels for labels in self.label_lists}
+        lists = {label_list.name: label_list for label_list in self.label_lists}
         known = catalogue.entries("label_list")
-        if name not in own and name not in known:
-            raise unknown("label list", name, {*own, *known})
-        return own[name] if name in own else _of_catalogue(name)
+        if name not in lists and name not in known:
+            raise unknown("label list", name, {*lists, *known})
+        return lists[name] if name in lists else _of_catalogue(name)
 
     def wanted_lists(self, scores: Iterable[Choice] | None = None) -> list[LabelList]:
         """Return the label lists that some scores (default: all) are given, each once."""
@@ -211,18 +216,29 @@ class Experiment(Strict):
         ]
 
 
-def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+def load_plugins(data: dict[str, Any]) -> None:
+    """Register the scores and methods of the plugins that a config names.
+
+    Raises:
+        OodgridError: A plugin fails; `Mistakes` has a line for each.
+    """
     files = data.get("plugins") or []
     if isinstance(files, str):
-        files = data.pop("plugins")
         raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+    files = files if isinstance(files, list) else []
+    all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+
+
+def _prepare_plugins(data: dict[str, Any], left_out: set[str]) -> None:
     try:
-        files = files if isinstance(files, list) else []
-        all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+        load_plugins(data)
     except OodgridError:
-        for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
-            data.pop(key, None)
-            left_out.add(key)
+        if isinstance(data["plugins"], str):
+            del data["plugins"]
+        else:
+            for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
+                data.pop(key, None)
+                left_out.add(key)
         raise
 
 
@@ -240,13 +256,25 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         raise
 
 
+def _limited(entry: Any, limit: Any) -> Any:
+    """Return the entry of a dataset with a limit, if it has none of its own, and so of the OOD sets below it."""
+    entry = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return entry
+    if isinstance(ood := entry.get("ood"), dict):
+        lists = {kind: each for kind, each in ood.items() if isinstance(each, list)}
+        entry = entry | {"ood": ood | {kind: [_limited(each, limit) for each in sets] for kind, sets in lists.items()}}
+    imported = "imported" in entry or "imported" in catalogue.entries("dataset").get(entry["name"], {})
+    return entry if imported else {"limit": limit, **entry}
+
+
 @cache
 def _of_catalogue(name: str) -> LabelList:
     return LabelList(name=name)
 
 
 def _named(things: Any, kind: str, name: str) -> Any:
-    found = {thing.name: thing for thing in things}
-    if name not in found:
-        raise unknown(f"{kind} of this experiment", name, found)
-    return found[name]
+    by_name = {thing.name: thing for thing in things}
+    if name not in by_name:
+        raise unknown(f"{kind} of this experiment", name, by_name)
+    return by_name[name]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from tqdm import tqdm
 
 from oodgrid import manifests
 from oodgrid.evaluate.rows import CERTAIN, Pair, Row, families, pairs_of
@@ -15,6 +14,7 @@ from oodgrid.evaluate.spreads import Columns, Spreads, spreads
 from oodgrid.evaluate.summary import COMPARISONS, SUMMARY, columns, comparisons, metrics_of, summary
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.progress import progress
 
 
 def compared(
@@ -34,7 +34,7 @@ def compared(
     means, differences = [pl.DataFrame(schema=SUMMARY)], [pl.DataFrame(schema=COMPARISONS)]
     shown = metrics_of(metrics)
     every = list(pairs_of(metrics, about.transductive, about.overlaps))
-    for backbone, id_dataset, pair in tqdm(every, desc="compare", unit="ID set", delay=5):
+    for backbone, id_dataset, pair in progress(every, desc="compare", unit="ID set"):
         if not (pair.frame["status"] == "ok").any():
             continue
         own = [each for each in tables if (each.names["backbone"], each.names["id_dataset"]) == (backbone, id_dataset)]
