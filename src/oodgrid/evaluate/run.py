@@ -12,7 +12,7 @@ from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS
-from oodgrid.evaluate.score_table import ScoreTable, StreamTable
+from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
@@ -23,6 +23,8 @@ METRICS: dict[str, Any] = {
     **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "base_score": pl.String, "params": pl.String},
     **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
     **dict.fromkeys(COLUMNS, pl.Float64),
+    **dict.fromkeys(("oscr", "aurc", "ece", "ece_floor"), pl.Float64),
+    **dict.fromkeys((f"{name}_fs" for name in FULL_SPECTRUM), pl.Float64),
     "id_accuracy": pl.Float64,
 }
 CURVES: dict[str, Any] = {
