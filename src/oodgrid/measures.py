@@ -1,4 +1,4 @@
-"""The metrics: what each is, which way is better, and who uses it. What tables, figures and `oodgrid list metrics` say."""
+"""The metrics: what each is, which way is better, and who uses it; `oodgrid list metrics` prints it."""
 
 from __future__ import annotations
 
@@ -52,11 +52,13 @@ _ALL = (
         "OpenOOD v1.5, pytorch-ood", certain=True,
     ),
     Measure(
-        "aupr_in", "AUPR-In", "higher", "Average precision with ID as the positive class; it depends on the ID:OOD ratio.",
+        "aupr_in", "AUPR-In", "higher",
+        "Average precision with ID as the positive class; it depends on the ID:OOD ratio.",
         "Hendrycks & Gimpel 2017, OpenOOD (as a trapezoid)", averaged=False,
     ),
     Measure(
-        "aupr_out", "AUPR-Out", "higher", "Average precision with OOD as the positive class; it depends on the ID:OOD ratio.",
+        "aupr_out", "AUPR-Out", "higher",
+        "Average precision with OOD as the positive class; it depends on the ID:OOD ratio.",
         "Hendrycks & Gimpel 2017, OpenOOD (as a trapezoid)", averaged=False,
     ),
     Measure(
@@ -68,7 +70,10 @@ _ALL = (
         "aupr_out_balanced", "AUPR-Out (balanced)", "higher", "AUPR-Out at prevalence one half.",
         "whoever averages AUPR over OOD sets",
     ),
-    Measure("tied", "Tied pairs", "lower", "Share of (ID, OOD) pairs with equal scores, as saturated scores have.", "oodgrid"),
+    Measure(
+        "tied", "Tied pairs", "lower",
+        "Share of (ID, OOD) pairs with equal scores, as saturated scores have.", "oodgrid",
+    ),
     Measure(
         "oscr", "OSCR", "higher",
         "Area under the rate of ID samples that are kept and classified right over the rate of OOD samples kept.",
@@ -81,12 +86,12 @@ _ALL = (
     ),
     Measure(
         "ece", "ECE", "lower",
-        "Mean distance of confidence and accuracy over 15 bins of equal width; of scores that are probabilities (msp, mcm).",
+        "Mean distance of confidence and accuracy over 15 equal bins; of scores that are probabilities (msp, mcm).",
         "calibration: Guo et al. 2017", of_id=True,
     ),
     Measure(
         "ece_floor", "ECE of a calibrated model", "",
-        "The ECE expected at these confidences and this number of samples if every prediction were right as often as it says.",
+        "The ECE expected of these confidences and so many samples, were each right as often as it says.",
         "oodgrid: an ECE near it is no miscalibration", of_id=True,
     ),
     *(
