@@ -105,7 +105,7 @@ def lp_blocks(data: FitData, test: np.ndarray) -> tuple[np.ndarray, dict, dict]:
     )
 
     def epochs() -> float:
-        return [(descent.step(epoch), descent.right(val, data.val_labels))[1] for epoch in range(EPOCHS)][-1]
+        return [(descent.step(epoch), descent.accuracy(val, data.val_labels))[1] for epoch in range(EPOCHS)][-1]
 
     reached, of_epochs = timed(epochs)
     weights, bias, _ = descent.state

@@ -427,7 +427,7 @@ def test_visual_prototypes_are_of_the_shots_of_the_same_draw(mini):
     one, two = (files.data(Fit("tip_adapter", 1, seed)) for seed in (1, 2))
     np.testing.assert_allclose(one.text.prototypes, unit_norm(one.train), atol=1e-6)
     assert not np.allclose(one.text.prototypes, two.text.prototypes)
-    assert one.text.classnames is None
+    assert not one.text.classnames
 
 
 def test_lost_norms_are_passed_on(mini):
