@@ -61,7 +61,7 @@ def transductive(score: Choice) -> bool:
 
 
 def rows(experiment: Experiment) -> Iterator[tuple[str, str, str, int, int, str, str]]:
-    """Yield the key of every row that metrics.parquet must hold, as `KEYS`; fits as of `fits`, the rest in the order of the configuration."""
+    """Yield the key of every row that metrics.parquet must hold, as `KEYS`, in the order of the tables."""
     for backbone in experiment.backbones:
         for id_dataset in experiment.id_datasets:
             oods = [ood.name for _, ood in id_dataset.pairs()]

@@ -260,9 +260,16 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     text = _text_side(shapes, arrays)
     train, train_labels, kept = _labelled(shapes, "train", "M", arrays)
     val, val_labels, _ = _labelled(shapes, "val", "V", arrays)
-    classes = text.embeddings.shape[1] or int(train_labels.max(initial=-1)) + 1
+    present = np.unique(train_labels)
+    classes = text.embeddings.shape[1]
+    if not classes:  # then the labels alone name the classes
+        classes = len(present)
+        if len(gaps := np.flatnonzero(present != np.arange(classes))):
+            raise OodgridError(f"{what}: class {gaps[0]} has no training sample: labels run from 0 to K - 1")
     if classes == 1:
         raise OodgridError(f"{what}: one class only, where two or more are needed")
+    if len(beyond := np.flatnonzero(val_labels >= classes)):
+        raise OodgridError(f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {classes} classes")
     views = {
         name: shapes.numbers(name, arrays[name], shape).astype(np.float32)[kept]
         for name, shape in {"train_views": "MvD", "train_local": "MvpD"}.items()
@@ -302,13 +309,13 @@ def _labelled(
     if len(names) == 1:
         raise OodgridError(f"{shapes.what}: {names[0]} alone: labelled samples are features and their classes")
     if not names:
-        return np.empty((0, 0), np.float32), np.empty(0, np.int32), np.empty(0, np.int64)
+        return np.empty((0, 0), np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
     features = shapes.numbers(names[0], cache.of_images(arrays[names[0]]), f"{axis}D").astype(np.float32)
     labels = shapes.labels(names[1], arrays[names[1]], axis)
     kept = np.flatnonzero(has_class(labels))
     if not len(kept):
         raise OodgridError(f"{shapes.what}: {names[1]}: no sample has a class, all are -1")
-    return features[kept], labels[kept].astype(np.int32), kept
+    return features[kept], labels[kept], kept
 
 
 def _whole_number(what: str, value: Any, least: int) -> int:

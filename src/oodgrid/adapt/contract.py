@@ -137,12 +137,22 @@ def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.nd
         Skip: A class has no sample.
     """
     features, labels = features[has_class(labels)], labels[has_class(labels)]
-    counts = np.bincount(labels, minlength=classes)
-    if not counts.all():
-        raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+    check_every_class(labels, classes)
     sums = np.zeros((classes, features.shape[1]))
     np.add.at(sums, labels, normalise(features.astype(np.float64)))
     return normalise(sums).astype(np.float32)
+
+
+def check_every_class(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many samples each class has, shape (K,), of labels (N,) without -1.
+
+    Raises:
+        Skip: A class has none.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+    return counts
 
 
 def check_finite(arrays: Arrays, what: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oodgrid.adapt.contract import FitData, Skip, normalise
+from oodgrid.adapt.contract import FitData, check_every_class, normalise
 from oodgrid.adapt.methods.zs_lp import ZsLp
 from oodgrid.registry import method
 
@@ -36,9 +36,7 @@ class Clap(ZsLp):
         Raises:
             Skip: A class has no shot.
         """
-        counts = np.bincount(data.train_labels, minlength=data.classes)
-        if not counts.all():
-            raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+        counts = check_every_class(data.train_labels, data.classes)
         views = data.train[:, None] if data.train_views is None else data.train_views
         logits = 100 * normalise(views).astype(np.float64) @ normalise(data.text.embeddings.mean(axis=0)).T
         probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveFloat
 
-from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide, accuracy, normalise
+from oodgrid.adapt.contract import (
+    Arrays,
+    Classifier,
+    FitData,
+    Learned,
+    TextSide,
+    accuracy,
+    check_every_class,
+    normalise,
+)
 from oodgrid.adapt.search import best_until_inside, end_remarks
 from oodgrid.registry import method
 
@@ -49,9 +58,8 @@ class LinearProbe:
 
     def fit(self, data: FitData) -> Learned:
         """Fit one probe for every candidate of C and keep the best on validation."""
+        check_every_class(data.train_labels, data.classes)
         x, val = normalise(data.train), normalise(data.val)
-        if len(np.unique(data.train_labels)) < data.classes:
-            raise Skip("a class has no training sample")
         probe, probes = _probe(x, data.train_labels), {}
         if self.C is not None or not len(val):
             chosen = self.C or DEFAULT_C

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import PositiveInt
 
-from oodgrid.adapt.contract import Arrays, Classifier, Diverged, FitData, Learned, Skip, TextSide, normalise
+from oodgrid.adapt.contract import (
+    Arrays,
+    Classifier,
+    Diverged,
+    FitData,
+    Learned,
+    TextSide,
+    check_every_class,
+    normalise,
+)
 from oodgrid.adapt.search import epoch_remarks
 from oodgrid.labels import has_class
 from oodgrid.registry import method
@@ -48,8 +57,7 @@ class LpPlusPlus:
 
     def fit(self, data: FitData) -> Learned:
         """Descend, and keep the best epoch on validation."""
-        if len(np.unique(data.train_labels)) < data.classes:
-            raise Skip("a class has no training sample")
+        check_every_class(data.train_labels, data.classes)
         known = has_class(data.val_labels)
         val, val_labels = normalise(data.val[known]), data.val_labels[known]
         x, text = normalise(data.train.astype(np.float64)), data.text.prototypes.astype(np.float64)
