@@ -25,7 +25,7 @@ Leaves = Literal["prototypes", "features", "logits"]
 LABELLED: dict[Leaves, tuple[str, ...]] = {"prototypes": (), "features": ("bank", "val"), "logits": ("val",)}
 
 
-def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str, variant: str) -> Path:
+def apply(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
     """Apply every fit of a variant of a method to the test splits of the ID set and its OOD sets; write the manifest.
 
     Of each fit it leaves the least that is enough for scores: prototypes where logits are features · prototypes,
@@ -36,14 +36,14 @@ def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     """
     choice = experiment.method(variant)
     entry = registry.find("method", choice.name)
-    files = FitFiles(results, experiment.backbone(backbone), experiment.id_dataset(id_dataset))
+    files = FitFiles(results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset))
     names = [id_dataset, *(ood.name for _, ood in files.dataset.pairs())]
-    features = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
-    fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone, id_dataset, variant), Fitted)
+    features = {name: store.read_features(paths.features(results, backbone_name, name, "test")) for name in names}
+    fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant), Fitted)
     application = _Application(entry.make(**choice.params), entry, files, features)
-    fits = tqdm(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone})", unit="fit", delay=5)
+    fits = tqdm(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit", delay=5)
     applied = Applied(method=choice.name, leaves=application.leaves, fits=[application.run(fit) for fit in fits])
-    path = paths.applied(results, experiment.experiment, backbone, id_dataset, variant)
+    path = paths.applied(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, applied)
     return path
 

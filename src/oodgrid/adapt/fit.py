@@ -18,7 +18,7 @@ from oodgrid.manifests import LearnedFit
 from oodgrid.plan import view_files
 
 
-def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, variant: str) -> Path:
+def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
     """Fit every (shots, seed) of a variant of a method that is not there yet, write the manifest and return its path.
 
     Raises:
@@ -27,9 +27,9 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, v
     choice = experiment.method(variant)
     entry = registry.find("method", choice.name)
     method = entry.make(**choice.params)
-    views = view_files(results, experiment, backbone, id_dataset, variant)
+    views = view_files(results, experiment, backbone_name, id_dataset, variant)
     files = FitFiles(
-        results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(method, "views", None),
+        results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
         views[0] if views else None, "local_features" in entry.needs,
     )  # fmt: skip
     kept = Kept(results, "fit")
@@ -41,12 +41,12 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, v
         "text": files.dataset.text,
         "code": registry.fit_code(choice.name),
     }
-    title = f"fit {variant} on {id_dataset} ({backbone})"
+    title = f"fit {variant} on {id_dataset} ({backbone_name})"
     fits = [
         _remarked(_fit_one(method, entry, files, fit, kept, identity), files, experiment.seeds)
         for fit in tqdm(grid.fits(experiment, variant), desc=title, unit="fit", delay=5)
     ]
-    path = paths.fitted(results, experiment.experiment, backbone, id_dataset, variant)
+    path = paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, manifests.Fitted(method=choice.name, params=choice.params, fits=fits))
     print(f"{title}: {_summary(fits)}")
     return path
