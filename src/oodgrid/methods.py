@@ -283,7 +283,7 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
 
 def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:
     if "text_features" not in arrays:
-        return TextSide(np.empty((0, 0), np.float32), (), lambda: _tower(shapes.what, None))
+        return TextSide(np.empty((0, 0), np.float32), (), lambda: _tower(shapes.what, None, 0))
     texts = cache.of_texts(arrays["text_features"])
     try:
         templates = np.ndim(texts) == 3
@@ -297,7 +297,7 @@ def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:
         raise OodgridError(f"{shapes.what}: classnames is a list of names, not {brief(arrays['classnames'])}")
     if names and len(names) != embeddings.shape[1]:
         raise OodgridError(f"{shapes.what}: {len(names)} classnames beside text_features of shape {embeddings.shape}")
-    tower = functools.cache(lambda: _tower(shapes.what, arrays.get("backbone")))
+    tower = functools.cache(lambda: _tower(shapes.what, arrays.get("backbone"), embeddings.shape[2]))
     return TextSide(text_prototypes(embeddings), names, tower, embeddings)
 
 
@@ -328,12 +328,19 @@ def _whole_number(what: str, value: Any, least: int) -> int:
     return number
 
 
-def _tower(what: str, backbone: Any) -> text_tower.TextTower:
+def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:
     if isinstance(backbone, str):
         backbone = {"name": backbone, **catalogue.entry("backbone", backbone)}
     if not isinstance(backbone, Mapping) or not all(isinstance(key, str) for key in backbone):
         raise OodgridError(f"{what}: backbone is a name of the catalogue or a mapping, not {brief(backbone)}")
-    return text_tower.load(build(Backbone, **backbone))
+    tower = text_tower.load(build(Backbone, **backbone))
+    dimensions = tower.loaded.encode_text(tower.loaded.tokenize([""]).to(tower.device)).shape[1]
+    if dimensions != width:
+        raise OodgridError(
+            f"{what}: text_features have {width} dimensions, and the texts of backbone {tower.loaded.name} "
+            f"{dimensions}: give the backbone that encoded them"
+        )
+    return tower
 
 
 def _stored(values: np.ndarray) -> np.ndarray:

@@ -139,6 +139,10 @@ def unreadable():
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": ["a"]}), "1 classnames beside"),
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": "abcd"}), "classnames is a list of names"),
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": LABELS}), "classnames is a list of names"),
+        (
+            lambda: methods.coop(EYE, LABELS, EYE, **COOP),
+            "text_features have 4 dimensions, and the texts of backbone tiny",
+        ),
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "backbone": 3}), "backbone is a name of the catalogue"),
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "backbone": "tinny"}), "did you mean 'tiny'?"),
         (lambda: methods.fit("tipadapter"), "unknown method 'tipadapter': did you mean 'tip_adapter'?"),
