@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -319,13 +318,9 @@ def _labelled(
 
 
 def _whole_number(what: str, value: Any, least: int) -> int:
-    try:
-        number = least - 1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = least - 1
-    if not least <= number < 2**63:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
         raise OodgridError(f"{what} is a whole number from {least} on, not {brief(value)}")
-    return number
+    return int(value)
 
 
 def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:
