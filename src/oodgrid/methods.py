@@ -40,7 +40,7 @@ import numpy as np
 
 from oodgrid import cache, catalogue, registry, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.apply import BATCH
+from oodgrid.adapt.apply import Leaves, applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
 from oodgrid.edge import Shapes, attribute
@@ -122,7 +122,7 @@ class Fitted:
             OodgridError: They are no such array.
         """
         array = self._features(features)
-        return array if self.classifier.change is None else _by_batches(self.classifier.change, array)
+        return array if self.classifier.change is None else self._applied("features", array)
 
     def logits(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), float64.
@@ -139,13 +139,8 @@ class Fitted:
             logits = normalise(self.transform(features).astype(np.float64)) @ self.weights.T
             return logits if self.bias is None else logits + self.bias
         array = self._features(features)
-        if self.classifier.logits is not None:
-            return _by_batches(self.classifier.logits, array).astype(np.float64)
-        logits_of = self.classifier.local_logits
-        assert logits_of is not None, "a method that leaves logits computes them from features, or from patches too"
-        blocks = self._local_blocks(features, array, local_features)
-        parts = [logits_of(array[row : row + len(block)], block) for row, block in blocks]
-        return np.concatenate(parts).astype(np.float32).astype(np.float64)
+        local = None if self.classifier.local_logits is None else self._local_blocks(features, array, local_features)
+        return self._applied("logits", array, local).astype(np.float64)
 
     def predict(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return the class of the largest logit of each sample, shape (N,)."""
@@ -167,6 +162,12 @@ class Fitted:
                     arrays["val_logits"] = self.logits(samples)
         arrays["text_cosines"] = self.text_cosines
         return {name: value for name, value in arrays.items() if value is not None}
+
+    def _applied(self, leaves: Leaves, features: np.ndarray, local: Any = None) -> np.ndarray:
+        try:
+            return applied(self.classifier, leaves, features, local)[leaves]
+        except Diverged as failure:
+            raise OodgridError(f"method {self.name}: {failure}") from None
 
     def _features(self, features: Any) -> np.ndarray:
         shapes = Shapes(f"method {self.name}")
@@ -341,8 +342,3 @@ def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:
 def _stored(values: np.ndarray) -> np.ndarray:
     """Return numbers as scores see them: stored as float32, computed with as float64."""
     return values.astype(np.float32).astype(np.float64)
-
-
-def _by_batches(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
-    parts = [function(features[start : start + BATCH]) for start in range(0, len(features), BATCH)]
-    return np.concatenate(parts).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -109,9 +109,10 @@ class _Application:
                 f"{name} has features of {width} dimensions but the prototypes have {expected}: "
                 "they come from different backbones; import or encode them again under one"
             )
-        return self._applied(
-            classifier(), features, lambda: store.read_local_features(self._with_local_features(name, "test"))
-        )
+        local = None
+        if classifier().local_logits is not None:
+            local = store.read_local_features(self._with_local_features(name, "test"))
+        return applied(classifier(), self.leaves, features, local)
 
     def _labelled(self, classifier: Callable[[], Classifier], fit: LearnedFit, part: str) -> Arrays:
         """Return changed features or logits of the shots ("bank") or the validation images ("val"), with labels."""
@@ -119,39 +120,13 @@ class _Application:
         samples = {"bank": drawn.bank, "val": drawn.val}[part]
         if not samples:
             return {"labels": samples.labels}
-
-        def blocks() -> Iterator[tuple[int, np.ndarray]]:
-            local = store.read_local_rows(
+        local = None
+        if classifier().local_logits is not None:
+            rows = store.read_local_rows(
                 self._with_local_features(self.files.dataset.name, samples.split), samples.rows
             )
-            return iter([] if local is None else [(0, local)])
-
-        return {**self._applied(classifier(), samples.features, blocks), "labels": samples.labels}
-
-    def _applied(
-        self, classifier: Classifier, features: np.ndarray, local_blocks: Callable[[], Iterator[tuple[int, np.ndarray]]]
-    ) -> Arrays:
-        """Return the changed features or the logits of features (N, D).
-
-        Args:
-            classifier: Of a fitted method.
-            features: As cached.
-            local_blocks: Reads their local features, block by block, each behind its first row.
-
-        Raises:
-            Skip: The classifier needs local features, and there are none.
-            Diverged: A result is not finite.
-        """
-        change = classifier.change or classifier.logits
-        if classifier.local_logits is not None:
-            parts = [classifier.local_logits(features[row : row + len(local)], local) for row, local in local_blocks()]
-        elif change is not None:
-            parts = [change(features[row : row + BATCH]) for row in range(0, len(features), BATCH)]
-        else:
-            raise OodgridError(f"a method registered as one that leaves {self.leaves} has a classifier without them")
-        arrays: Arrays = {self.leaves: np.concatenate(parts).astype(np.float32, copy=False)}
-        check_finite(arrays, "of the fitted method")
-        return arrays
+            local = [] if rows is None else [(0, rows)]
+        return {**applied(classifier(), self.leaves, samples.features, local), "labels": samples.labels}
 
     def _with_local_features(self, name: str, split: str) -> Path:
         """Return the feature file of a split.
@@ -163,6 +138,33 @@ class _Application:
         if "local_features" not in store.array_shapes(path):
             raise Skip(f"there are no local features of {name}: write local_features: true for the backbone")
         return path
+
+
+def applied(
+    classifier: Classifier, leaves: Leaves, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]] | None = None
+) -> Arrays:
+    """Return the changed features (N, D) or the logits (N, K), float32, of features (N, D) as cached.
+
+    Args:
+        classifier: Of a method that leaves more than prototypes.
+        leaves: Which of the two the method leaves.
+        features: The features.
+        local: For methods that look at patches: local features (n, P, D) in blocks, each behind its first row.
+
+    Raises:
+        OodgridError: The classifier does not compute what its method declares.
+        Diverged: A result is not finite.
+    """
+    change = classifier.change or classifier.logits
+    if classifier.local_logits is not None:
+        parts = [classifier.local_logits(features[row : row + len(block)], block) for row, block in local or ()]
+    elif change is not None:
+        parts = [change(features[row : row + BATCH]) for row in range(0, len(features), BATCH)]
+    else:
+        raise OodgridError(f"a method is registered as one that leaves {leaves}, but its classifier has none")
+    arrays: Arrays = {leaves: np.concatenate(parts).astype(np.float32, copy=False)}
+    check_finite(arrays, "of the fitted method")
+    return arrays
 
 
 def _classifier_arrays(classifier: Classifier) -> Arrays:
