@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from oodgrid import manifests, paths, registry, store
 from oodgrid.adapt.contract import Arrays, Classifier, Diverged, Method, Skip, check_finite
@@ -18,6 +17,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.manifests import Applied, AppliedFit, Fitted, LearnedFit
+from oodgrid.progress import progress
 
 BATCH = 4096
 Leaves = Literal["prototypes", "features", "logits"]
@@ -41,7 +41,7 @@ def apply(results: Path, experiment: Experiment, backbone_name: str, id_dataset:
     features = {name: store.read_features(paths.features(results, backbone_name, name, "test")) for name in names}
     fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant), Fitted)
     application = _Application(entry.make(**choice.params), entry, files, features)
-    fits = tqdm(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit", delay=5)
+    fits = progress(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit")
     applied = Applied(method=choice.name, leaves=application.leaves, fits=[application.run(fit) for fit in fits])
     path = paths.applied(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, applied)

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
@@ -16,6 +14,7 @@ from oodgrid.config import Experiment
 from oodgrid.kept import Kept
 from oodgrid.manifests import LearnedFit
 from oodgrid.plan import view_files
+from oodgrid.progress import progress
 
 
 def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
@@ -44,7 +43,7 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     title = f"fit {variant} on {id_dataset} ({backbone_name})"
     fits = [
         _remarked(_fit_one(method, entry, files, fit, kept, identity), files, experiment.seeds)
-        for fit in tqdm(grid.fits(experiment, variant), desc=title, unit="fit", delay=5)
+        for fit in progress(grid.fits(experiment, variant), desc=title, unit="fit")
     ]
     path = paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, manifests.Fitted(method=choice.name, params=choice.params, fits=fits))
