@@ -88,7 +88,7 @@ def look(results: Path) -> Usage:
     """
     if not results.is_dir():
         raise OodgridError(f"there is no folder {results}: name that of the results by --results")
-    found = Usage()
+    usage = Usage()
     experiments = _experiments(results)
     named = _named(results, experiments)
     unfinished = [line for experiment in experiments for line in _unfinished(results, experiment)]
@@ -98,11 +98,11 @@ def look(results: Path) -> Usage:
         for path in _files(paths.kept(results, stage)):
             users = {ANSWERS} if stage == "labels" else named.of(path) or stays or other
             about = path.stat()
-            found.pieces.append(Piece(path, stage, about.st_size, _file(path), about.st_nlink, frozenset(users)))
-    found.remarks += [f"{line} is not finished: what encoding and fitting kept stays" for line in unfinished]
+            usage.pieces.append(Piece(path, stage, about.st_size, _file(path), about.st_nlink, frozenset(users)))
+    usage.remarks += [f"{line} is not finished: what encoding and fitting kept stays" for line in unfinished]
     if (results / paths.KEPT).is_symlink():
-        found.remarks.append(f"{results / paths.KEPT} is a link: other results folders that use it are not looked at")
-    return found
+        usage.remarks.append(f"{results / paths.KEPT} is a link: other results folders that use it are not looked at")
+    return usage
 
 
 def remove(pieces: Iterable[Piece]) -> None:
@@ -134,8 +134,8 @@ def _unfinished(results: Path, experiment: str) -> Iterator[str]:
     if not planned:
         return
     try:
-        wanted = config.load(planned[-1])
-        files = [*plan.encoded_files(results, wanted), *_fitted(results, wanted)]
+        latest = config.load(planned[-1])
+        files = [*plan.encoded_files(results, latest), *_fitted(results, latest)]
     except OodgridError:
         yield f"{experiment} ({planned[-1]} cannot be read)"
         return

@@ -43,11 +43,11 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
-    from oodgrid.encode.texts import encode_labels, encode_texts
+    from oodgrid.encode.texts import encode_text_list, encode_texts
 
     for source, entry in _chosen_texts(options, experiment, backbone):
         if source is LABELS:
-            say(encode_labels(options.results, experiment, backbone, entry))
+            say(encode_text_list(options.results, experiment, backbone, entry))
         else:
             say(encode_texts(options.results, backbone, entry, source))
 
