@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -220,6 +222,25 @@ def test_shuffled_prompts_are_encoded_for_every_class(tmp_path, backbone):
     assert found.provenance["text"] == {**SHUFFLED.identity(dataset), "classnames": ["cat", "sea lion"]}
     plain = store.read_texts(encode_texts(tmp_path, backbone, dataset))
     assert not np.allclose(plain.text_features[0], found.text_features[0], atol=1e-4)
+
+
+def test_kinds_of_texts_that_say_the_same_of_themselves_are_never_taken_for_each_other(tmp_path, backbone):
+    """Their provenance is one; a file of results/kept may be served for a set of equal texts alone."""
+    datasets = [Dataset(name=name, folder="nowhere", classnames=["cat", "sea lion"]) for name in ("one", "other")]
+
+    def kind(prompt):
+        return replace(
+            SHUFFLED, suffix=f".{prompt[0]}", prompts=lambda _, names: [("{}", [prompt + name for name in names])]
+        )
+
+    kinds = [kind("a "), kind("the ")]
+    files = [[encode_texts(tmp_path, backbone, dataset, source) for dataset in datasets] for source in kinds]
+    found = [[store.read_texts(path) for path in row] for row in files]
+    assert found[0][0].provenance == found[1][0].provenance
+    for prompt, row in zip(("a ", "the "), found, strict=True):
+        for each in row:
+            close(each.text_features[0], expected(backbone, [f"{prompt}cat", f"{prompt}sea lion"]))
+    assert len(list((tmp_path / "kept/encode").rglob("*.h5"))) == len(kinds)  # two sets of equal texts share one
 
 
 # ------------------------------------------------------------------------------------------------------- imports

@@ -43,6 +43,8 @@ def run_import(options: argparse.Namespace) -> None:
         say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         say(*importing.import_arrays(*where, options.source, options.split))
+    key = "id_datasets" if options.label_list is None else "label_lists"
+    print(f"oodgrid: {importing.named_in_config(options.backbone, name, key)}", file=sys.stderr)
 
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:

@@ -126,7 +126,10 @@ def _encode(
 
     It lies in results/kept/encode like a feature file, where a rerun of Snakemake finds it again.
     """
-    place = Kept(results, "encode").place(about.provenance)
+    # What a kind of texts says of itself may leave open which texts it makes, so these are part of the key. The name of
+    # the dataset is not: two sets with the same classes and templates share one file, whose content is the same.
+    of_texts = {} if "texts_sha256" in about.provenance["text"] else {"texts_sha256": digest(texts)}
+    place = Kept(results, "encode").place({**about.provenance, **of_texts})
     whole, parts = place / JOINED, pieces(place, loaded)
     if not is_whole(whole):
         with tqdm(total=sum(map(len, texts)), desc=f"encode {loaded.name}/{path.stem}", unit="text", delay=5) as bar:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oodgrid import catalogue
 from oodgrid.config import Dataset, Experiment, LabelList, expand
 from oodgrid.config.label_list import ImportedTexts
 from oodgrid.config.sources import Imported
@@ -25,7 +26,23 @@ __all__ = [
     "import_npy",
     "import_text",
     "import_tip_adapter",
+    "named_in_config",
 ]
+
+
+def named_in_config(backbone: str, name: str, key: str) -> str:
+    """Return a line that says how a configuration names what was imported under these names.
+
+    Args:
+        backbone: The name of the encoder.
+        name: Of the dataset or the list of texts.
+        key: Where an entry of it stands, "id_datasets" or "label_lists".
+    """
+    place = "id_datasets: or ood:" if key == "id_datasets" else f"{key}:"
+    known = backbone in catalogue.entries("backbone")
+    encoder = backbone if known else f"{{name: {backbone}, model: imported, pretrained: random}}"
+    why = "" if known else "; nothing is loaded for imported features, so model and pretrained may say anything"
+    return f"in a configuration: backbones: [{encoder}], and {{name: {name}, imported: {{}}}} under {place}{why}"
 
 
 def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
