@@ -477,7 +477,7 @@ def test_import_of_bare_arrays_and_of_a_folder_of_clip_retrieval(oodgrid, tmp_pa
     for kind, given in more.items():
         where = ("--backbone", "b", "--dataset", kind, "--results", tmp_path / "results")
         status, _, err = oodgrid("import", kind, *given, *where)
-            assert status == 0 and err.startswith("oodgrid: in a configuration") and len(err.splitlines()) == 1
+        assert status == 0 and err.startswith("oodgrid: in a configuration") and len(err.splitlines()) == 1
         found = store.read_features(tmp_path / f"results/features/b/{kind}/test.h5", as_stored=True)
         assert found.image_features.tobytes() == values.tobytes()
         assert found.labels.tolist() == ([2, 0, 1, -1] if kind == "npy" else [-1] * 4)
