@@ -1,4 +1,4 @@
-"""What lies in results/kept, who uses it, and removing what nobody does.
+"""Kept work (results/kept): its size, what uses it, and removing what is unused.
 
 A piece of kept work is in use where a manifest names it, or where it is what a feature file, a text file or a table of
 scores was made of. Of two names of one file (hard links), as those of encoded features, the bytes count once.
@@ -62,7 +62,7 @@ class Usage:
     remarks: list[str] = field(default_factory=list)
 
     def unused(self) -> list[Piece]:
-        """Return the files that nobody uses."""
+        """Return the files that are not in use."""
         return [piece for piece in self.pieces if not piece.users]
 
 
@@ -84,7 +84,7 @@ def look(results: Path) -> Usage:
 
     Raises:
         OodgridError: There is no such folder; or a manifest, or a file that may have been made of kept work, is
-            damaged, so that nobody knows what it uses.
+            damaged, so that it is unknown what it uses.
     """
     if not results.is_dir():
         raise OodgridError(f"there is no folder {results}: name that of the results by --results")
@@ -153,10 +153,10 @@ def _fitted(results: Path, experiment: Experiment) -> Iterator[Path]:
 
 @dataclass
 class _Named:
-    """Who names what.
+    """The users of kept files, by what names them.
 
     Attributes:
-        files: Names of kept files, with who names them.
+        files: Names of kept files, with the experiments that name them.
         parts: Parts of tables of scores, likewise.
         tables: Files, whatever their names, that are tables of scores, likewise.
         heads: First bytes of feature and text files, which hold the checksums of all others.

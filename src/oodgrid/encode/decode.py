@@ -72,7 +72,7 @@ def decode(source: bytes | np.ndarray, place: str, exif_rotation: bool = False) 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return how a picture is to be turned; None where its EXIF data do not say so or cannot be read.
 
-    Pillow's `exif_transpose` would write all EXIF data again, and fails on tags that nobody asked it for.
+    Pillow's `exif_transpose` would write all EXIF data again, and fails on tags that have nothing to do with it.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)

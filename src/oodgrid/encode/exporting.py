@@ -86,7 +86,7 @@ def _safetensors(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, lis
 
 
 def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
-    """Write one row an image, or one a template and class."""
+    """Write one row per image, or one per template and class."""
     import polars as pl
 
     _check_table(arrays, texts)

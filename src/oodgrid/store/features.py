@@ -1,4 +1,4 @@
-"""What feature, text and view files hold."""
+"""Feature, text and view files: what they hold, writing and reading them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Features(NewFeatures):
 
     @property
     def normalised(self) -> bool:
-        """Whether the norms of the features were lost before they came here."""
+        """Whether the features were normalised before they were imported, so that their norms are lost."""
         return bool(self.provenance.get("normalised"))
 
     @property

@@ -60,7 +60,7 @@ class Names(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # the language's own way to say: not hashable
+    __hash__ = None  # type: ignore[assignment]  # as Python asks of what is equal but not hashable
 
 
 Array = np.ndarray | Sequence[str] | Blocks
@@ -68,7 +68,7 @@ Array = np.ndarray | Sequence[str] | Blocks
 
 @dataclass(frozen=True)
 class Content:
-    """What was read of a file.
+    """The content of a file, as far as it was read.
 
     Attributes:
         path: The file.

@@ -85,7 +85,7 @@ def import_npy(
 
 
 def _without_labels(arrays: dict[str, Any], file: Path) -> np.ndarray:
-    """Return the labels of a set of which no image has a class, as OOD sets are; never where some may be meant.
+    """Return labels for a set of which no image has a class, as OOD sets; refuse where another array may be meant.
 
     Raises:
         OodgridError: Another array looks like labels.

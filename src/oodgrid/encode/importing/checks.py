@@ -116,7 +116,7 @@ def stamps(values: Any, count: int, where: str) -> np.ndarray:
 
 
 def is_normalised(values: np.ndarray) -> bool:
-    """Say whether rows, shape (..., D), have unit norm."""
+    """Return whether rows, shape (..., D), have unit norm."""
     norms = np.sqrt(np.einsum("...d,...d->...", values, values, dtype=np.float64))
     return bool(np.all(np.abs(norms - 1) < UNIT_NORM))
 

@@ -1,4 +1,4 @@
-"""Where images come from: one reader for each source that a dataset can name in the configuration."""
+"""Sources of images: one reader for each source that a dataset can name in the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known of sources before the first job: layouts and labels that would stop one later."""
+"""Checking sources before the first job, for layouts and labels that would stop one later."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class ImageSet:
 
     @property
     def account(self) -> dict[str, Any]:
-        """What a file that is made of them records of how their source was read."""
+        """The remarks and counts that a feature file of these images records."""
         return {"passed_over": dict(sorted(self.passed_over.items())), "remarks": list(self.remarks)}
 
     def place(self, row: int) -> str:

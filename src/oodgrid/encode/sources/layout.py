@@ -1,4 +1,4 @@
-"""What the class and the split of an image are, by the folder in which it lies: one rule for folders and archives.
+"""The class and the split of an image, by the folder in which it lies: one rule for folders and archives.
 
 Nothing is guessed: a layout that could mean two things is refused, with the line of the configuration that says which.
 """
@@ -29,7 +29,7 @@ FILLERS = {"image", "images", "img", "imgs", "set", "sets", "data", "dataset", "
 
 @dataclass(frozen=True)
 class Rule:
-    """What the configuration says of folders that could mean two things.
+    """The part of the configuration that decides folders that could mean two things.
 
     Attributes:
         class_folder: "top", "innermost" or "none"; None: there is one level of class folders, else it is refused.
@@ -142,7 +142,7 @@ def _refuse_splits(folders: set[Parts], where: str) -> None:
 def _are_splits(named: Mapping[Parts, str | None], folders: set[Parts], depth: int) -> bool:
     """Return whether folders at this depth that are called like splits are splits, and not classes with such names.
 
-    They are where all folders are called so, where two of them hold class folders, or where a class holds two of them.
+    They are splits where all folders are called so, where two of them hold class folders, or where a class holds two.
     """
     if len(named) == len(folders) and all(named.values()):
         return True
@@ -234,7 +234,7 @@ def twins(classnames: Sequence[str], where: str) -> list[str]:
     """Return a remark on classes whose names differ in case alone, which some disks cannot tell apart.
 
     Raises:
-        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two: nobody sees which is which.
+        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two, which look alike.
     """
     seen: dict[str, str] = {}
     folded: dict[str, str] = {}

@@ -30,7 +30,7 @@ SEPARATED = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES)))})[\"']?\s
 
 @dataclass
 class Table:
-    """What a list says, one entry an image."""
+    """The content of a list, one entry per image."""
 
     paths: list[str]
     labels: list[Any]
@@ -78,7 +78,7 @@ def _slashes(file: Path, root: Path, table: Table) -> list[str]:
 
 
 def _refuse_twice(file: Path, paths: list[str], splits: list[str] | None) -> None:
-    """Refuse an image that is there twice: of two splits, also such as are drawn, one would be of what was learned."""
+    """Refuse an image that is listed twice: it could be in the training and in the test split, listed or drawn."""
     seen: dict[str, str] = {}
     for path, split in zip(map(posixpath.normpath, paths), splits or [""] * len(paths), strict=True):
         if path not in seen:
@@ -235,7 +235,7 @@ def _is_coop_split(rows: Any) -> bool:
 
 
 def _coop_names(file: Path, labels: np.ndarray, names: list[str]) -> list[str]:
-    """Return the names of the classes 0 to K-1, one a class."""
+    """Return the names of the classes 0 to K-1, one per class."""
     pairs = sorted(set(zip(labels.tolist(), names, strict=True)))
     for (label, name), (other, wrong) in pairwise(pairs):
         if label == other:

@@ -1,4 +1,4 @@
-"""Which files of a tree are images, and what is said of the others."""
+"""Telling images from other files of a tree, and counting those by kind."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ PAX_KEYWORDS = {*tarfile.PAX_FIELDS, *("atime", "ctime", "charset", "comment", "
 
 
 class Place(NamedTuple):
-    """Where a member lies: its size, and (place in the tar, place in the member, length) of every part of it."""
+    """The place of a member: its size, and (place in the tar, place in the member, length) of every part of it."""
 
     size: int
     parts: tuple[tuple[int, int, int], ...]

@@ -153,7 +153,7 @@ def _own(key: str, group: dict[str, str], labels: Container[str], shard: str, na
             f"shard {shard}: the sample {printable(key)} has {len(counted)} images, {printable(first)} and "
             f"{printable(second)}: say which one counts, as image: {kind}{more}"
         )
-    alone = len(counted) == 1 and not labelled  # what stands behind the first dot says what it is, as in 22.rgb.png
+    alone = len(counted) == 1 and not labelled  # then the rest of the name is its kind, as in 22.rgb.png
     return dict.fromkeys(counted, key) if alone else counted
 
 
