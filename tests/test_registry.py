@@ -35,7 +35,7 @@ def test_every_default_is_accepted_and_gives_the_plain_label(kind, name):
     defaults = entry.params
     given = {key: value for key, value in defaults.items() if value is not None or key not in entry.label_lists}
     assert registry.check_params(kind, name, given) == given
-    assert registry.label(name, defaults, defaults) == name
+    assert registry.variant(name, defaults, defaults) == name
 
 
 def test_an_unknown_name_is_asked_back():
@@ -74,15 +74,15 @@ def test_parameters_take_their_declared_types():
     ],
 )
 def test_labels_name_what_differs_from_the_defaults(params, label):
-    assert registry.label("mcm", params, {"T": 1.0}) == label
+    assert registry.variant("mcm", params, {"T": 1.0}) == label
 
 
 def test_labels_of_several_parameters():
-    assert registry.label("m", {"b": 2, "a": 0.5}, {"a": 1.0, "b": 1}) == "m@b=2,a=0.5"
+    assert registry.variant("m", {"b": 2, "a": 0.5}, {"a": 1.0, "b": 1}) == "m@b=2,a=0.5"
 
 
 def test_labels_of_words_are_safe_for_shells_and_file_systems():
-    label = registry.label("coop", {"init": "a photo of a; rm -r /*"}, {"init": None})
+    label = registry.variant("coop", {"init": "a photo of a; rm -r /*"}, {"init": None})
     assert label == "coop@init=a-photo-of-a-rm--r-"
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.config import Choice, Experiment, IdDataset
@@ -19,6 +18,7 @@ from oodgrid.fewshot import FewShot
 from oodgrid.identity import digest
 from oodgrid.labels import plain_name
 from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
+from oodgrid.progress import progress
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, needed, needs_of
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
@@ -59,7 +59,7 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
         results, sets, applied.leaves, few_shot, texts, choices, KeptTables(results, backbone, id_dataset, method)
     )
     title = f"score {method} on {id_dataset} ({backbone})"
-    fits = [job.run(fit) for fit in tqdm(applied.fits, desc=title, unit="fit", delay=5)]
+    fits = [job.run(fit) for fit in progress(applied.fits, desc=title, unit="fit")]
     place = (results, experiment.experiment, backbone, id_dataset, method)
     if grid.has_streams(experiment):
         job.write([of_streams for _, of_streams in fits], True, paths.streams(*place))
