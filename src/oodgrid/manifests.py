@@ -147,12 +147,14 @@ class ScoreTable(Manifest):
     Attributes:
         params: The parameters of every score, defaults too, by its variant.
         broken_images: How many a set lacks.
+        precision: Of the large matrix products behind the scores.
     """
 
     what = "table of scores"
     fits: list[ScoredFit]
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
+    precision: Literal["float64", "float32"] = "float64"
 
     @property
     def parts(self) -> set[str]:

@@ -12,7 +12,7 @@ from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.intervals import COLUMNS
 from oodgrid.evaluate.score_table import ScoreTable, StreamTable
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
 
@@ -62,7 +62,7 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), code_fingerprint("oodgrid.evaluate")
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate")
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
