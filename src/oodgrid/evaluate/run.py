@@ -13,7 +13,7 @@ from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS
 from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
 
@@ -68,7 +68,7 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), code_fingerprint("oodgrid.evaluate")
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate")
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
