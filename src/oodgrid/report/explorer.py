@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from oodgrid.measures import MEASURES
 from oodgrid.report import names, packed, select
 from oodgrid.report.names import Legend
 
@@ -44,13 +45,6 @@ WORDS = {
     "base_method": "Method as registered",
     "base_score": "Score as registered",
 }
-TITLES = {
-    "fpr95_id_pos_mcm": "FPR95 (ID pos., as MCM's code)",
-    "aupr_in": "AUPR (ID pos.)",
-    "aupr_out": "AUPR (OOD pos.)",
-    "id_accuracy": "ID accuracy",
-}
-LOWER = ("fpr", "aurc", "ece")  # begins of metrics of which less is better
 AGAINST = {
     "zero_shot_mcm": "zero-shot + MCM",
     "zero_shot": "zero-shot, same score",
@@ -120,19 +114,12 @@ class View:
     def _number(self, name: str, kind: str) -> dict[str, Any]:
         bounds = {end: f"{name}_{end}" for end in ("lo", "hi")}
         low, high = (column if column in self.frame.columns else None for column in bounds.values())
-        about = {
-            "name": name,
-            "format": kind,
-            "title": NUMBERS.get(name) or titled(name)["title"],
-            "low": low,
-            "high": high,
-        }
-        return about | {"better": "" if name in NUMBERS else titled(name)["better"]}
+        said = {"title": NUMBERS[name], "better": ""} if name in NUMBERS else titled(name)
+        return {"name": name, "format": kind, **said, "low": low, "high": high}
 
 
 NUMBERS = {
     "mean": "Mean", "seed_sd": "± over seeds", "diff": "Difference", "p_corrected": "Corrected p", "tied": "Tied pairs",
-    "optimism": "Optimism of the best",
 }  # fmt: skip
 
 
@@ -141,9 +128,12 @@ OF_PAIRS = ", with 95 % intervals of the pair of sets."
 
 
 def titled(metric: str) -> dict[str, str]:
-    """Return how a metric is called, and "↑" or "↓" where one direction is better."""
-    better = "↓" if metric.startswith(LOWER) else "↑"
-    return {"title": names.METRICS.get(metric) or TITLES.get(metric, metric), "better": better}
+    """Return how a metric is called, what it is, and "↑" or "↓" where one direction is better."""
+    if metric in MEASURES:
+        measure = MEASURES[metric]
+        better = {"higher": "↑", "lower": "↓"}.get(measure.better, "")
+        return {"title": measure.title, "better": better, "about": measure.definition}
+    return {"title": metric, "better": "↓" if metric.startswith("fpr") else "↑", "about": metric}  # fpr90_id_pos
 
 
 def views(

@@ -28,7 +28,7 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
 }
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
-SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "explore.js")
+SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
 MOST_OPEN = 60  # rows of a table that is not folded
 
 
