@@ -184,7 +184,7 @@ class _Named:
             if stage == "score" and path.parent.name != "parts":
                 return self._of_all(manifests.read(path, manifests.ScoreTable).parts)
             if stage == "evaluate":
-                pair = manifests.read(path, manifests.PairMetrics)
+                pair = manifests.read(path, manifests.Spreads if path.suffix == ".parquet" else manifests.PairMetrics)
                 return self._of_all(pair.parts) if pair.code == self.code else set()
         return set()
 

@@ -35,6 +35,9 @@ CONVENTIONS = {
     "fpr95_ood_pos": "FPR95, OOD positive: ID flagged where 95 % of OOD is first caught",
     "aupr_in": "AUPR in: average precision, ID positive",
     "aupr_out": "AUPR out: average precision, OOD positive",
+    "aupr_in_balanced": "AUPR in, at as many ID as OOD samples",
+    "aupr_out_balanced": "AUPR out, at as many ID as OOD samples",
+    "tied": "Pairs of an ID and an OOD sample with equal scores",
 }
 
 
