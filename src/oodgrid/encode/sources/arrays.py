@@ -20,9 +20,9 @@ from oodgrid.store import no_memory
 def concepts(dataset: Dataset, split: str) -> ImageSet:
     """Return one split of Concept World."""
     world = dataset.concept_world
-    shift = {"blur": world.blur, "noise": world.noise, "contrast": world.contrast}
-    made = concept_world.concepts(world.group, split, getattr(world, split), **shift)
-    return from_arrays(made.names, made.labels, made.images, list(concept_world.GROUPS[world.group]))
+    looks = {"light": world.light, "blur": world.blur, "noise": world.noise, "contrast": world.contrast}
+    drawn = concept_world.concepts(world.group, split, getattr(world, split), **looks)
+    return from_arrays(drawn.names, drawn.labels, drawn.images, list(concept_world.GROUPS[world.group]))
 
 
 def generated(dataset: Dataset) -> ImageSet:
