@@ -56,7 +56,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
     """
     names = sorted(known)
     meant = near(name, names)
-    hint = f"did you mean '{meant}'?" if meant else f"known: {', '.join(names)}"
+    hint = f"did you mean '{meant}'?" if meant else f"known: {printable(', '.join(names), 400)}"
     return OodgridError(f"unknown {kind} '{printable(name, 100)}': {hint}")
 
 
