@@ -32,7 +32,7 @@ def test_images_become_tables_and_figures(clone):
 
 @pytest.mark.slow
 def test_the_default_experiment_tells_methods_apart(clone):
-    """What docs/toy-world.md asks of the default experiment: the tiny CLIP has room to learn, shots help, methods differ.
+    """What docs/toy-world.md asks of the default experiment: there is room to learn, shots help, methods differ.
 
     ID accuracy alone: nothing is asked of OOD scores, by which the experiment was not chosen.
     """
