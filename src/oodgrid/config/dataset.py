@@ -93,16 +93,26 @@ class Dataset(Strict):
     shards: int = Field(
         1, ge=1, le=10_000, description="Encode as so many jobs, for large sets; changes nothing in the result."
     )
+    limit: int | None = Field(
+        None,
+        strict=True,
+        ge=1,
+        le=MOST,
+        description="For trials: so many images of each split, drawn from all classes alike; files and tables then "
+        "call the dataset NAME-limit-N.",
+    )
     semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
     covariate_shift: int | None = Field(None, description="Where it is known: grade of covariate shift.")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_catalogue(cls, data: Any) -> Any:
-        named = isinstance(data, dict) and isinstance(data.get("name"), str)
-        if named and not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
-            return {**catalogue.entry("dataset", data["name"]), **data}
-        return data  # with an unknown key _known_keys is to speak: it may be a source, misspelt
+        if not (isinstance(data, dict) and isinstance(data.get("name"), str)):
+            return data
+        if not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
+            data = {**catalogue.entry("dataset", data["name"]), **data}
+        # with an unknown key _known_keys is to speak: it may be a source, misspelt
+        return data | {"name": data["name"] + _mark(data.get("limit"))}
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
@@ -110,6 +120,8 @@ class Dataset(Strict):
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
+        if self.limit and self.imported:
+            raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
         for key in ("class_folder", "split_folders"):
             if getattr(self, key) and given[0] not in ("folder", "archive"):
                 raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {given[0]}")
@@ -123,6 +135,11 @@ class Dataset(Strict):
         if wrong:
             raise OodgridError(f"dataset {self.name}: template {wrong[0]!r} lacks {{}}, the place of the class name")
         return self
+
+    @property
+    def whole_name(self) -> str:
+        """The name without the mark of a limit, as the catalogue knows it."""
+        return self.name.removesuffix(_mark(self.limit))
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -145,9 +162,10 @@ class Dataset(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        included = {*SOURCES, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
+        if_given = {*SOURCES, "limit"}
+        included = {*if_given, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
         found = self.model_dump(include=included, by_alias=True)
-        return {key: value for key, value in found.items() if value is not None or key not in SOURCES}
+        return {key: value for key, value in found.items() if value is not None or key not in if_given}
 
     @property
     def text_identity(self) -> dict[str, Any]:
@@ -155,3 +173,8 @@ class Dataset(Strict):
         if self.imported:
             return {"templates": self.templates[:1]}
         return {"templates": self.templates, "given_classnames": self.classnames}
+
+
+def _mark(limit: Any) -> str:
+    """Return what a limit adds to the name of a dataset, so that no file, table or figure shows a part as the whole."""
+    return f"-limit-{limit}" if isinstance(limit, int) and limit > 0 else ""

@@ -112,9 +112,9 @@ class IdDataset(Dataset):
 
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
-        if dataset.name == self.name:
+        if dataset.whole_name == self.whole_name:
             return "it is the ID set itself"
-        if recorded := catalogue.overlap(self.name, dataset.name):
+        if recorded := catalogue.overlap(self.whole_name, dataset.whole_name):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
@@ -145,12 +145,17 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
+    limit: int | None = Field(
+        None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
+    )
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Load the plugins, and have every score once for each value of its parameters."""
         all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
+            data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -238,6 +243,18 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         del data["scores"]
         left_out.add("scores")
         raise
+
+
+def _limited(entry: Any, limit: Any) -> Any:
+    """Return the entry of a dataset with a limit, if it has none of its own, and so of the OOD sets below it."""
+    entry = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return entry
+    if isinstance(ood := entry.get("ood"), dict):
+        lists = {kind: each for kind, each in ood.items() if isinstance(each, list)}
+        entry = entry | {"ood": ood | {kind: [_limited(each, limit) for each in sets] for kind, sets in lists.items()}}
+    imported = "imported" in entry or "imported" in catalogue.entries("dataset").get(entry["name"], {})
+    return entry if imported else {"limit": limit, **entry}
 
 
 @cache

@@ -12,6 +12,7 @@ from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
+from oodgrid.encode.sources.limit import limited
 from oodgrid.encode.sources.lists import listed
 from oodgrid.encode.sources.naming import check_gaps, named, untrained
 from oodgrid.encode.sources.passing_over import said
@@ -79,7 +80,8 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
             f"other images in it{f' ({why})' if why else ''}"
         )
-    return _drawn(dataset, images, split) if dataset.splits else images
+    images = _drawn(dataset, images, split) if dataset.splits else images
+    return limited(images, dataset.limit, f"{dataset.whole_name}/{split}") if dataset.limit else images
 
 
 def class_names(dataset: Dataset) -> list[str]:
