@@ -283,6 +283,26 @@ def test_list(oodgrid, what, some):
         assert part in out
 
 
+def test_list_shows_what_the_plugins_of_a_config_bring_whatever_else_is_wrong_with_it(tmp_path):
+    plugin = tmp_path / "listed.py"
+    plugin.write_text(
+        "from oodgrid.registry import score\n\n\n@score(needs=('logits',))\ndef listed_score(logits):\n"
+        '    """Mine alone."""\n    return logits.max(axis=1)\n'
+    )
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"plugins: ['{plugin}']\nscores: [listed_scor]\n")
+    done = fresh("list", "scores", "--config", config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "listed_score\n    Mine alone." in done.stdout
+    assert "plugin: " in done.stdout
+    assert "\nmcm (MCM)\n" in done.stdout
+    config.write_text("plugins: [gone.py]\n")
+    for what, said in (("scores", "plugin gone.py: no such file"), ("datasets", "--config is for scores and methods")):
+        done = fresh("list", what, "--config", config)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert said in done.stderr
+
+
 def test_a_method_that_cannot_run_on_a_cache_says_why(oodgrid, tmp_path):
     config = tmp_path / "maple.yaml"
     config.write_text(

@@ -21,9 +21,9 @@ REFUSED = ["EPERM", "EINVAL", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"]
 
 @pytest.fixture(autouse=True)
 def nothing_said():
-    services._said.cache_clear()
+    services._refused.cache_clear()
     yield
-    services._said.cache_clear()
+    services._refused.cache_clear()
 
 
 @pytest.fixture(params=REFUSED)

@@ -14,7 +14,7 @@ KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_datas
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit: a method's label with the shots and the seed (both 0 for methods without shots)."""
+    """One fit: the variant of a method with the shots and the seed (both 0 for methods without shots)."""
 
     method: str
     shots: int
@@ -22,9 +22,9 @@ class Fit:
 
 
 def methods(experiment: Experiment) -> list[str]:
-    """Return the labels of the methods, and `any` where a score does not depend on them."""
-    labels = [method.listed("method") for method in experiment.methods]
-    return [*labels, ANY] if any(map(on_features, experiment.scores)) else labels
+    """Return the variants of the methods, and `any` where a score does not depend on them."""
+    variants = [choice.listed("method") for choice in experiment.methods]
+    return [*variants, ANY] if any(map(on_features, experiment.scores)) else variants
 
 
 def fits(experiment: Experiment, method: str) -> list[Fit]:

@@ -1,4 +1,4 @@
-"""What manifests say: the one place that knows their fields, and that reads and writes them.
+"""Manifests: the one place that defines their fields, reads and writes them.
 
 A manifest is a JSON file, the metadata of a table, or a small record that is kept. In all of them one method at one
 number of shots and seed is a fit, and `fits` lists them in the order of the configuration.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
@@ -19,7 +19,7 @@ from oodgrid.errors import OodgridError, printable
 if TYPE_CHECKING:
     import polars as pl
 
-VERSION = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
+VERSION: Final = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
 MOST_NAMED = 3  # mistakes of one manifest in a line
 
 KeptName = Annotated[str, Field(pattern=rf"^{paths.KEPT}(/[^/.][^/]*)+$")]  # below the results folder, which may move
@@ -145,14 +145,16 @@ class ScoreTable(Manifest):
     """A table of scores: one method of one (backbone, ID set), with all its fits.
 
     Attributes:
-        params: The parameters of every score, defaults too, by its label.
+        params: The parameters of every score, defaults too, by its variant.
         broken_images: How many a set lacks.
+        precision: Of the large matrix products behind the scores.
     """
 
     what = "table of scores"
     fits: list[ScoredFit]
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
+    precision: Literal["float64", "float32"] = "float64"
 
     @property
     def parts(self) -> set[str]:
@@ -176,12 +178,12 @@ class PairMetrics(Manifest):
 
 
 class Metrics(Manifest):
-    """What metrics.parquet says beside its rows.
+    """The metadata of metrics.parquet.
 
     Attributes:
         overlaps: Pairs of an ID and an OOD set with classes in common.
         broken_images: Backbone, set, and how many images it lacks.
-        transductive: Labels of the scores whose values depend on other samples.
+        transductive: The variants of scores whose values depend on other samples.
     """
 
     what = "table of metrics"
@@ -191,7 +193,7 @@ class Metrics(Manifest):
 
 
 class Curves(Manifest):
-    """curves.parquet says nothing beside its rows."""
+    """The metadata of curves.parquet: none but the version."""
 
     what = "table of curves"
 
@@ -233,23 +235,23 @@ def read(path: Path, model: type[M]) -> M:
 
 
 def write_table(path: Path, table: pl.DataFrame, manifest: Manifest) -> None:
-    """Write a table with what is to be said of it."""
+    """Write a table with its manifest as metadata."""
     store.write_table(path, table, _dumped(manifest))
 
 
 def read_table(path: Path, model: type[M]) -> tuple[pl.DataFrame, M]:
-    """Return a table and what it says of itself.
+    """Return a table and its manifest.
 
     Raises:
         OodgridError: As of `read`.
     """
-    table, found = store.read_table(path)
-    return table, checked(path, found, model)
+    table, metadata = store.read_table(path)
+    return table, checked(path, metadata, model)
 
 
 @contextmanager
 def open_table(path: Path, model: type[M]) -> Iterator[tuple[store.OpenTable, M]]:
-    """Yield a table of which parts are to be read, and what it says of itself.
+    """Yield an open table, for reading parts of it, and its manifest.
 
     Raises:
         OodgridError: As of `read`.
@@ -258,26 +260,26 @@ def open_table(path: Path, model: type[M]) -> Iterator[tuple[store.OpenTable, M]
         yield table, checked(path, table.metadata, model)
 
 
-def checked(path: Path, found: dict[str, Any], model: type[M]) -> M:
-    """Return what was found in a file as a manifest.
+def checked(path: Path, fields: dict[str, Any], model: type[M]) -> M:
+    """Return the fields of a file as a manifest.
 
     Raises:
         OodgridError: It is none, or of a later version; the line names the file, the fields and the mend.
     """
     try:
-        return model.model_validate(_brought_up(found))
+        return model.model_validate(_brought_up(fields))
     except ValidationError as error:
         why = _described(error)
-    if isinstance(version := found.get("version"), int) and version > VERSION:
+    if isinstance(version := fields.get("version"), int) and version > VERSION:
         why = f"it is of version {version}, which a later oodgrid wrote: update oodgrid, or let this one make it again"
     raise OodgridError(f"{path} is no {model.what}: {why}. {store.mend(path)}")
 
 
-def _brought_up(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what a manifest of an older version says, in the words of today."""
-    if "version" in found:
-        return found
-    return {"fits" if name == "units" else name: value for name, value in found.items()}  # version 1
+def _brought_up(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a manifest of an older version under their names of today."""
+    if "version" in fields:
+        return fields
+    return {"fits" if name == "units" else name: value for name, value in fields.items()}  # version 1
 
 
 def _dumped(manifest: Manifest) -> dict[str, Any]:
@@ -286,15 +288,15 @@ def _dumped(manifest: Manifest) -> dict[str, Any]:
 
 def _described(error: ValidationError) -> str:
     """Return the mistakes in a manifest as part of a line."""
-    said, lacking = [], []
-    for mistake in error.errors(include_url=False, include_input=False):
-        name = printable(".".join(map(str, mistake["loc"])), 100)
-        if mistake["type"] == "missing":
+    mistakes, lacking = [], []
+    for detail in error.errors(include_url=False, include_input=False):
+        name = printable(".".join(map(str, detail["loc"])), 100)
+        if detail["type"] == "missing":
             lacking.append(name)
-        elif mistake["type"] == "extra_forbidden":
-            said.append(f"{name} is no field of it")
+        elif detail["type"] == "extra_forbidden":
+            mistakes.append(f"{name} is no field of it")
         else:
-            said.append(f"{name}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}")
+            mistakes.append(f"{name}: {detail['msg'][:1].lower()}{detail['msg'][1:]}")
     if lacking:
-        said.insert(0, f"it lacks {', '.join(lacking[:MOST_NAMED])}")
-    return "; ".join(said[:MOST_NAMED])
+        mistakes.insert(0, f"it lacks {', '.join(lacking[:MOST_NAMED])}")
+    return "; ".join(mistakes[:MOST_NAMED])

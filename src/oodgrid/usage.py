@@ -18,7 +18,7 @@ from typing import TypeVar
 from oodgrid import config, grid, manifests, paths, plan, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 
 ENCODED = "features and texts"  # who uses what encode keeps, whatever the experiment
@@ -169,7 +169,7 @@ class _Named:
     tables: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     heads: set[bytes] = field(default_factory=set)
     views: set[Path] = field(default_factory=set)
-    code: str = field(default_factory=lambda: code_fingerprint("oodgrid.evaluate"))
+    code: str = field(default_factory=lambda: computing_fingerprint("oodgrid.evaluate"))
 
     def of(self, path: Path) -> set[str]:
         """Return who uses a kept file."""

@@ -401,7 +401,10 @@ def test_compute_skips_a_score_whose_needs_are_not_there():
 
 @pytest.mark.parametrize(
     ("values", "fault"),
-    [([1.0, np.nan], "1 of 2 values that are not finite"), ([1.0], r"shape \(1,\) for 2 samples: one number a sample")],
+    [
+        ([1.0, np.nan], "1 of 2 values that are not finite"),
+        ([1.0], r"shape \(1,\) for 2 samples: one number per sample"),
+    ],
 )
 def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
     from dataclasses import replace

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oodgrid import manifests, paths, registry, store
 from oodgrid.adapt.contract import Classifier, Diverged, Method, Skip, check_finite
@@ -18,6 +17,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.manifests import Applied, AppliedFit, Fitted, LearnedFit
+from oodgrid.progress import progress
 
 BATCH = 4096
 
@@ -38,7 +38,7 @@ def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     features = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
     fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone, id_dataset, method), Fitted)
     one = _Application(entry.make(**choice.params), entry, files, features)
-    fits = tqdm(fitted.fits, desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit", delay=5)
+    fits = progress(fitted.fits, desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit")
     applied = Applied(method=choice.name, leaves=entry.leaves, fits=[one.run(fit) for fit in fits])
     path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
     manifests.write(path, applied)

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
@@ -16,6 +14,7 @@ from oodgrid.config import Experiment
 from oodgrid.kept import Kept
 from oodgrid.manifests import LearnedFit
 from oodgrid.plan import view_files
+from oodgrid.progress import progress
 
 
 def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
@@ -42,7 +41,7 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
         "code": registry.fit_code(choice.name),
     }
     title = f"fit {method} on {id_dataset} ({backbone})"
-    wanted = tqdm(grid.fits(experiment, method), desc=title, unit="fit", delay=5)
+    wanted = progress(grid.fits(experiment, method), desc=title, unit="fit")
     fits = [_remarked(_fit_one(made, entry, files, fit, kept, identity), files, experiment.seeds) for fit in wanted]
     path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
     manifests.write(path, manifests.Fitted(method=choice.name, params=choice.params, fits=fits))

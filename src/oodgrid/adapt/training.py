@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from oodgrid.adapt.contract import Diverged, FitData
+from oodgrid.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ class Recipe:
         optimiser = torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=self.scaled)
         losses = []
-        for epoch in tqdm(range(self.epochs), desc="train", unit="epoch", delay=5, mininterval=2, leave=False):
+        for epoch in progress(range(self.epochs), desc="train", unit="epoch", leave=False):
             optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch + (not self.warm_up), self.epochs, self.lr)
             x = features.epoch(generator)
             taken = [

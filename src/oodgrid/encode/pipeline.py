@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard
@@ -22,6 +21,7 @@ from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
+from oodgrid.progress import progress
 from oodgrid.store import check_finite
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
     total = sum(len(chunks.rows(start)) for start in starts)
     size = BATCH[chunks.loaded.device.split(":")[0]]
     batches = [(start, rows) for start in pending for rows in _cut(chunks.rows(start), size)]
-    with tqdm(total=total, initial=done, desc=title, unit="img", delay=5) as progress:
+    with progress(total=total, initial=done, desc=title, unit="img") as bar:
         prepared = _prepare(chunks, [rows for _, rows in batches])
         finished: list[Encoded] = []
         for (start, rows), batch in zip(batches, _embed(chunks, prepared, size), strict=True):
             finished.append(batch)
-            progress.update(len(rows))
+            bar.update(len(rows))
             if rows.stop == chunks.rows(start).stop:
                 chunks.write(start, _chunk(chunks.images, chunks.rows(start), finished))
                 finished = []

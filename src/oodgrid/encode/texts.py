@@ -24,6 +24,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.kept import JOINED, Kept, is_whole, link
 from oodgrid.plan import ENCODE_VERSION
+from oodgrid.progress import progress
 from oodgrid.texts import CLASSES, TextSource
 
 ROWS = 4096  # texts of a chunk; the last batch of a chunk may be short
@@ -122,7 +123,7 @@ def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: Sequence[l
     place = Kept(results, "encode").place(about.provenance)
     whole, parts = place / JOINED, pieces(place, loaded)
     if not is_whole(whole):
-        with tqdm(total=sum(map(len, texts)), desc=f"encode {loaded.name}/{path.stem}", unit="text", delay=5) as bar:
+        with progress(total=sum(map(len, texts)), desc=f"encode {loaded.name}/{path.stem}", unit="text") as bar:
             first = _chunk(parts, loaded, texts[0][:ROWS])
             shape = (len(texts), len(texts[0]), first.shape[1])
             features = store.Blocks(shape, first.dtype, _by_template(parts, loaded, texts, bar))

@@ -14,6 +14,7 @@ from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 from oodgrid.plan import ENCODE_VERSION
+from oodgrid.progress import progress
 
 
 def check_sources(path: Path, deep: bool = False) -> str:
@@ -88,7 +89,7 @@ def _sha256(images: ImageSet, row: int) -> bytes:
 
 
 def _bar(rows: list[int]) -> tqdm:
-    return tqdm(list(enumerate(rows)), desc="compare sources", unit="img", delay=5)
+    return progress(list(enumerate(rows)), desc="compare sources", unit="img")
 
 
 def _differs(path: Path, how: str) -> OodgridError:

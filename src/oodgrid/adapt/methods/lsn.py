@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
-from tqdm import tqdm
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
 from oodgrid.adapt.text_tower import Precision, TextTower
 from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_loss, take_step
+from oodgrid.progress import progress
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class _Training:
         epochs = max(count for _, count, _ in turns)
         schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count) for optimiser, count, _ in turns]
         losses: list[list[float]] = [[] for _ in turns]
-        for epoch in tqdm(range(epochs), desc="train", unit="epoch", delay=5, mininterval=2, leave=False):
+        for epoch in progress(range(epochs), desc="train", unit="epoch", leave=False):
             for (optimiser, _, loss), schedule, found in zip(turns, schedules, losses, strict=True):
                 x = self.features.epoch(self.generator)
                 others = loss(None, None, None) if len(turns) > 1 else []

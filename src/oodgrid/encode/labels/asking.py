@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from oodgrid import manifests
 from oodgrid.encode.labels import free_of, secrets
 from oodgrid.encode.labels.tables import LabelTable
 from oodgrid.errors import OodgridError
 from oodgrid.kept import Kept
 from oodgrid.manifests import Answer
+from oodgrid.progress import progress
 
 PER_QUESTION = 50
 COUNTS = {"far": 500, "near": 3, "fine_grained": 500}  # EOE's: of all, of every class, of all
@@ -178,7 +177,7 @@ def ask(endpoint: Endpoint, kind: str, classes: Sequence[str], count: int | None
     if count < 1:
         raise OodgridError(f"{count} labels cannot be asked for: give --count 1 or more")
     topics = {name: name for name in classes} if kind == "near" else {kind: ", ".join(classes)}
-    bar = tqdm(topics.items(), desc=f"ask {endpoint.model}", unit="topic", delay=5)
+    bar = progress(topics.items(), desc=f"ask {endpoint.model}", unit="topic")
     found = {topic: _ask_for(endpoint, kind, classes, about, count) for topic, about in bar}
     if not any(found.values()):
         raise OodgridError(f"{endpoint.model} at {endpoint.url} named nothing but the classes: ask another model")

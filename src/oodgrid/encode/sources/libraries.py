@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oodgrid.config import HuggingFace, Torchvision, expand
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value
 from oodgrid.encode.sources.reading import read_image
 from oodgrid.errors import OodgridError, unknown
+from oodgrid.progress import progress
 
 _REFUSED: ContextVar[str | None] = ContextVar("refused", default=None)
 
@@ -137,7 +137,7 @@ def _targets(found: Any) -> list[Any]:
             return np.asarray(values).tolist()
     if samples := getattr(found, "samples", None) or getattr(found, "_samples", None):
         return [label for _, label in samples]
-    return [found[row][1] for row in tqdm(range(len(found)), desc="read labels", delay=5)]
+    return [found[row][1] for row in progress(range(len(found)), desc="read labels")]
 
 
 def _load_hugging_face(source: HuggingFace, split: str) -> Any:
