@@ -1,7 +1,7 @@
 """Manifests: the one place that defines their fields, reads and writes them.
 
 A manifest is a JSON file, the metadata of a table, or a small record that is kept. In all of them one method at one
-number of shots and seed is a fit, and `fits` lists them in the order of the configuration.
+number of shots and seed is a fit, and `fits` lists them by shots and seed, rising.
 """
 
 from __future__ import annotations

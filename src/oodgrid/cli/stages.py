@@ -49,11 +49,11 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
     from oodgrid.config import LabelList
-    from oodgrid.encode.texts import encode_labels, encode_texts
+    from oodgrid.encode.texts import encode_text_list, encode_texts
 
     for source, entry in _chosen_texts(options, experiment, backbone):
         if isinstance(entry, LabelList):
-            say(encode_labels(options.results, experiment, backbone, entry))
+            say(encode_text_list(options.results, experiment, backbone, entry))
         else:
             say(encode_texts(options.results, backbone, entry, source))
 

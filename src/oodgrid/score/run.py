@@ -136,7 +136,7 @@ class _Job:
             "features": [self.sets[name].features.digest for name in names],
             "labelled": self.few_shot.digests if fit.shots or "train" in needed(self.choices.values()) else None,
             "texts": self.texts.digests,
-            "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
+            "scores": sorted([listed, choice.name, choice.params] for listed, choice in choices.items()),
             "precision": self.precision,
             "code": self.code,
         }
