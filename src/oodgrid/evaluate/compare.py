@@ -13,7 +13,7 @@ from oodgrid.evaluate.rows import CERTAIN, Pair, Row, families, pairs_of
 from oodgrid.evaluate.score_table import ScoreTable
 from oodgrid.evaluate.spreads import Columns, Spreads, spreads
 from oodgrid.evaluate.summary import COMPARISONS, SUMMARY, columns, comparisons, metrics_of, summary
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
 
@@ -67,7 +67,7 @@ def _spreads(pair: Pair, tables: Sequence[ScoreTable], results: Path) -> Spreads
         wanted,
         stored,
         Kept(results, "evaluate"),
-        code_fingerprint("oodgrid.evaluate"),
+        computing_fingerprint("oodgrid.evaluate"),
     )
 
 

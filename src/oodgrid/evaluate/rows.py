@@ -60,7 +60,7 @@ def without_order(frame: pl.DataFrame) -> pl.DataFrame:
         given = json.loads(params)
         others = {name: value for name, value in given.items() if name != "order"}
         transductive = registry.find("score", base).transductive
-        names[score] = registry.label(base, others, registry.find("score", base).params) if transductive else score
+        names[score] = registry.variant(base, others, registry.find("score", base).params) if transductive else score
         orders[score] = given.get("order", 0) if transductive else 0
     listed = pl.col("score")
     return frame.with_columns(
@@ -120,7 +120,8 @@ class Pair:
     def bases(self) -> dict[str | None, str | None]:
         """The name that each method and each score is registered by."""
         methods = dict(self.frame.select("method", "base_method").unique().rows())
-        return {None: None} | methods | dict(self.frame.select("score", "base_score").unique().rows())
+        none: dict[str | None, str | None] = {None: None}
+        return none | methods | dict(self.frame.select("score", "base_score").unique().rows())
 
     @cached_property
     def largest(self) -> dict[str, int]:

@@ -56,17 +56,14 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
     metrics = pl.concat(rows, rechunk=True)
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
-    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken), "transductive": transductive}
-    summary, comparisons, ranks = compared(metrics, tables, manifests.Metrics(**about), results)
-    written = {
-        paths.curves: (pl.concat(curves), manifests.Curves()),
-        paths.summary: (summary, manifests.Summary(**about)),
-        paths.comparisons: (comparisons, manifests.Comparisons(ranks=ranks)),
-        paths.metrics: (metrics, manifests.Metrics(**about)),
-    }
-    for path, (table, manifest) in written.items():
-        manifests.write_table(path(results, experiment.experiment), table, manifest)
-    return [path(results, experiment.experiment) for path in (paths.metrics, *list(written)[:-1])]
+    about = manifests.Metrics(overlaps=experiment.overlaps(), broken_images=sorted(broken), transductive=transductive)
+    summary, comparisons, ranks = compared(metrics, tables, about, results)
+    place = (results, experiment.experiment)
+    manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())
+    manifests.write_table(paths.summary(*place), summary, manifests.Summary(**about.model_dump()))
+    manifests.write_table(paths.comparisons(*place), comparisons, manifests.Comparisons(ranks=ranks))
+    manifests.write_table(paths.metrics(*place), metrics, about)
+    return [path(*place) for path in paths.EVALUATED]
 
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
