@@ -1,7 +1,7 @@
 """Manifests: the one place that defines their fields, reads and writes them.
 
 A manifest is a JSON file, the metadata of a table, or a small record that is kept. In all of them one method at one
-number of shots and seed is a fit, and `fits` lists them in the order of the configuration.
+number of shots and seed is a fit, and `fits` lists them by shots and seed, rising.
 """
 
 from __future__ import annotations
@@ -147,12 +147,14 @@ class ScoreTable(Manifest):
     Attributes:
         params: The parameters of every score, defaults too, by its variant.
         broken_images: How many a set lacks.
+        precision: Of the large matrix products behind the scores.
     """
 
     what = "table of scores"
     fits: list[ScoredFit]
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
+    precision: Literal["float64", "float32"] = "float64"
 
     @property
     def parts(self) -> set[str]:

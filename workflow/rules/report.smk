@@ -51,6 +51,7 @@ rule page:
         pattern(paths.metrics),
         pattern(paths.summary),
         pattern(paths.comparisons),
+        pattern(paths.curves),
         figure_files(),
     output:
         pattern(paths.report, part="page"),

@@ -43,18 +43,28 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch that has passed the network, its features (size, D) and (size, P, D) on the device or fetched."""
+    """An encoded batch on the host: features (n, D) and local features (n, P, D)."""
 
     prepared: list[Prepared]
-    image_features: torch.Tensor | np.ndarray
-    local_features: torch.Tensor | np.ndarray | None
+    image_features: np.ndarray
+    local_features: np.ndarray | None
     parity: dict[str, float] | None
 
-    def fetched(self) -> Encoded:
+
+@dataclass(frozen=True)
+class Launched:
+    """A batch on the device, with its padding: features (size, D) and local features (size, P, D)."""
+
+    prepared: list[Prepared]
+    image_features: torch.Tensor
+    local_features: torch.Tensor | None
+    parity: dict[str, float] | None
+
+    def fetch(self) -> Encoded:
         """Return the batch on the host, without its padding."""
         count, local = len(self.prepared), self.local_features
-        found = None if local is None else local[:count].cpu().numpy()
-        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), found, self.parity)
+        on_host = None if local is None else local[:count].cpu().numpy()
+        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), on_host, self.parity)
 
 
 def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
@@ -130,18 +140,19 @@ def _embed(chunks: Chunks, batches: Iterator[list[Prepared]], size: int) -> Iter
     """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
     import torch
 
-    waiting, parity = None, None
+    waiting: Launched | None = None
+    parity = None
     with torch.inference_mode():
         for number, batch in enumerate(batches):
             pixels = _stack(batch, size, chunks.loaded)
             if number == 0:
                 parity = chunks.loaded.parity(pixels[: len(batch)].to(chunks.loaded.device))
-            launched = Encoded(batch, *_forward(chunks, pixels), parity if number == 0 else None)
+            launched = Launched(batch, *_forward(chunks, pixels), parity if number == 0 else None)
             if waiting:
-                yield waiting.fetched()
+                yield waiting.fetch()
             waiting = launched
         if waiting:
-            yield waiting.fetched()
+            yield waiting.fetch()
 
 
 def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:

@@ -25,12 +25,12 @@ class Fits(NamedTuple):
     Attributes:
         variance: Of one fit, shape (R,): NaN where one fit is all there is.
         df: Degrees of freedom of it; 0 where there is none.
-        count: By what the variance of the mean is smaller: the number of fits.
+        number: By what the variance of the mean is smaller: the number of fits.
     """
 
     variance: NDArray[np.float64]
     df: NDArray[np.float64]
-    count: NDArray[np.float64]
+    number: NDArray[np.float64]
 
 
 def fits_of(values: NDArray[np.float64]) -> Fits:
@@ -92,10 +92,10 @@ def moderated(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64]
     pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
     own = np.nan_to_num(fits.variance)
     if pool is None:
-        return np.where(drawn, own, 0) / fits.count, np.maximum(fits.df, 1)
+        return np.where(drawn, own, 0) / fits.number, np.maximum(fits.df, 1)
     both = (PRIOR * pool + fits.df * own) / (PRIOR + fits.df)
     still = (fits.df >= 1) & (own == 0)
-    return np.where(drawn & ~still, both, 0) / fits.count, fits.df + PRIOR
+    return np.where(drawn & ~still, both, 0) / fits.number, fits.df + PRIOR
 
 
 def own_or_pooled(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -106,7 +106,7 @@ def own_or_pooled(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.floa
     pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
     single = fits.df < 1
     variance = np.where(single, np.nan if pool is None else pool, fits.variance)
-    return np.where(drawn, variance, 0) / fits.count, np.where(single, PRIOR, fits.df)
+    return np.where(drawn, variance, 0) / fits.number, np.where(single, PRIOR, fits.df)
 
 
 def satterthwaite(samples: NDArray, fits: NDArray, df: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from oodgrid import manifests
+from oodgrid.evaluate.ranks import ranks
 from oodgrid.evaluate.rows import CERTAIN, Pair, Row, families, pairs_of
 from oodgrid.evaluate.score_table import ScoreTable
 from oodgrid.evaluate.spreads import Columns, Spreads, spreads
 from oodgrid.evaluate.summary import COMPARISONS, SUMMARY, columns, comparisons, metrics_of, summary
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
 
@@ -44,7 +45,8 @@ def compared(
             means.append(pl.DataFrame(summary(column, key), schema=SUMMARY))
             if column.metric in CERTAIN:
                 differences.append(pl.DataFrame(comparisons(column, key), schema=COMPARISONS))
-    return pl.concat(means, rechunk=True), pl.concat(differences, rechunk=True), []
+    whole = pl.concat(means, rechunk=True)
+    return whole, pl.concat(differences, rechunk=True), list(ranks(whole))
 
 
 def _spreads(pair: Pair, tables: Sequence[ScoreTable], results: Path) -> Spreads:
@@ -65,7 +67,7 @@ def _spreads(pair: Pair, tables: Sequence[ScoreTable], results: Path) -> Spreads
         wanted,
         stored,
         Kept(results, "evaluate"),
-        code_fingerprint("oodgrid.evaluate"),
+        computing_fingerprint("oodgrid.evaluate"),
     )
 
 

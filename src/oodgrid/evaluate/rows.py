@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 
 from oodgrid import registry
 from oodgrid.evaluate.influence import RATES
+from oodgrid.measures import MEASURES
 
 ACCURACY = "id_accuracy"
 CERTAIN = (*RATES, ACCURACY)  # the metrics that have a standard error
-OF_ID = ("aurc", "ece", "ece_floor")  # of the ID samples alone, under a score
-NEVER_AVERAGED = ("aupr_in", "aupr_out", "aupr_in_fs", "aupr_out_fs")  # over sets of other ID:OOD ratios
 KINDS = ("near", "far", "covariate")
-LOWER_IS_BETTER = ("fpr", "aurc", "ece")  # how their names begin
 
 
 class Row(NamedTuple):
@@ -51,7 +49,7 @@ class Scope(NamedTuple):
 
 def lower_is_better(metric: str) -> bool:
     """Return whether less of a metric is better."""
-    return metric.startswith(LOWER_IS_BETTER)
+    return MEASURES[metric].better == "lower"
 
 
 def without_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -122,7 +120,8 @@ class Pair:
     def bases(self) -> dict[str | None, str | None]:
         """The name that each method and each score is registered by."""
         methods = dict(self.frame.select("method", "base_method").unique().rows())
-        return {None: None} | methods | dict(self.frame.select("score", "base_score").unique().rows())
+        none: dict[str | None, str | None] = {None: None}
+        return none | methods | dict(self.frame.select("score", "base_score").unique().rows())
 
     @cached_property
     def largest(self) -> dict[str, int]:
@@ -137,10 +136,10 @@ class Pair:
 
     def scopes(self, metric: str) -> list[Scope]:
         """Return over what a metric is averaged."""
-        if metric == ACCURACY or metric in OF_ID:
+        if MEASURES[metric].of_id:
             return [Scope("id", None, ())]
         sets = [Scope("set", name, (j,)) for j, name in enumerate(self.oods)]
-        if metric in NEVER_AVERAGED:
+        if not MEASURES[metric].averaged:
             return sets
         of = {kind: tuple(j for j, (name, its) in enumerate(self.oods.items())
                           if its == kind and name not in self.overlapping) for kind in KINDS}  # fmt: skip

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -92,7 +92,9 @@ def _compute(tables: list[Columns], wanted: Wanted, stored: set[Row], vectors: _
                 found[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, each.table)
     for rate, row in vectors.places:
         of = [other for other in wanted[rate].get(row, ()) if other != row and (rate, other) in vectors.places]
-        vector, layout = vectors.get((rate, row)) if of else (np.empty(0), None)
+        if not of:
+            continue
+        vector, layout = vectors.get((rate, row))
         for other in of:
             found[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, tables[0].table)
     return found
@@ -136,7 +138,7 @@ def _summed(
     """Yield the vectors of some rows that belong to one number of shots."""
     sums: dict[Row, NDArray[np.float32]] = {}
     counts: dict[Row, int] = {}
-    layout = None
+    layout = Layout(0, ())
     for fit in fits:
         names = [name for names in of.values() for name in names if name not in fit.skipped]
         if not names:
@@ -202,11 +204,10 @@ class _Vectors:
     folder: Path
     places: dict[tuple[str, Row], tuple[int, Layout]] = field(default_factory=dict)
     _recent: OrderedDict = field(default_factory=OrderedDict)
-    _file: IO[bytes] | None = None
 
     def __enter__(self) -> _Vectors:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=self.folder)
+        self._file: Any = tempfile.TemporaryFile(dir=self.folder)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

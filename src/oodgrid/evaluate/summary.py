@@ -221,7 +221,7 @@ def _interval(
     n_id, n_oods = pair.sizes
     sets = list(scope.sets)
     if column.metric == "auroc":
-        smaller = 1 / np.mean([1 / n_oods[j] for j in sets]) * len(sets)  # what the sets are worth together
+        smaller = float(len(sets) / np.mean([1 / n_oods[j] for j in sets]))  # what the sets are worth together
         return auroc_ends(mean, samples, n_id, smaller, quantile, extra)
     if column.metric == ACCURACY:
         return _share_ends(mean, samples, extra, quantile, n_id)

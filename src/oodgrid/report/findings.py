@@ -62,7 +62,9 @@ def accuracy_cost(pair: Evaluated, legend: Legend) -> list[str]:
     if not accuracy or not difference or difference["reference_method"] == row["method"]:
         return [f"{name} fits nothing: its ID accuracy is {words.interval(accuracy, 'mean')}."] if accuracy else []
     sure = "" if difference["distinguishable"] else ", within noise"
-    whose = "Its ID accuracy" if (row["method"], row["score"]) == words.only_best(pair) else f"The ID accuracy of {name}"
+    whose = (
+        "Its ID accuracy" if (row["method"], row["score"]) == words.only_best(pair) else f"The ID accuracy of {name}"
+    )
     return [f"{whose} is {words.interval(accuracy, 'mean')}, {words.points(difference)} against zero-shot{sure}."]
 
 

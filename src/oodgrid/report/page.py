@@ -1,90 +1,116 @@
-"""The page `report.html`: the tables and figures of an experiment in one file that needs nothing beside it."""
+"""The page `report.html`: an experiment to explore, in one file that needs nothing beside it."""
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
-from oodgrid.report import render, select, tables
+from oodgrid.report import answer, explorer, mistakes, packed, render, select, tables
+from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
-CAPTIONS = {
+CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the rows that are chosen
     "shots": "Over shots, where several were run: means over seeds, bands of ± one standard deviation, methods "
     "without shots as levels; at one number of shots, AUROC against ID accuracy.",
     "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
-    "roc": "ROC curves at the largest number of shots, first seed. Each marker stands at 95 % ID recall.",
-    "histograms": "Densities of the scores of ID and OOD samples, first seed. Shown are the first method and the most "
-    "accurate one; neither was chosen by its OOD results.",
 }
+LIBRARIES = ("d3.min.js", "plot.umd.min.js")
+SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
+MOST_OPEN = 60  # rows of a table that is not folded
 
 
 def write_page(
-    metrics: pl.DataFrame,
+    evaluated: Evaluated,
+    curves: pl.DataFrame,
     results: Path,
     experiment: str,
-    overlaps: set[tuple[str, str]],
     broken_images: Sequence[tuple[str, str, int]] = (),
-    transductive: Sequence[str] = (),
+    spread: str = "interval",
+    pictures: mistakes.Pictures = lambda dataset, paths: {},
 ) -> None:
-    """Write the page from the metrics and the figures that `figures.write_figures` left.
+    """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
 
     Args:
-        metrics: The rows of metrics.parquet.
+        evaluated: What evaluate leaves: metrics, means with their intervals, differences with theirs.
+        curves: The rows of curves.parquet: ROC curves and histograms to show on demand.
         results: The results folder.
         experiment: Name.
-        overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
-        transductive: The scores whose values depend on other samples: they have a table of their own.
+        spread: What stands beside a mean in tables, "interval" or "sd".
+        pictures: Makes small pictures of samples, where their images are at hand.
 
     Raises:
         OodgridError: A figure is missing.
     """
+    metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
     sections = [
-        _section(
-            select.one_pair(metrics, backbone, id_dataset, overlaps),
-            paths.report(results, experiment, "figures") / backbone / id_dataset,
-            transductive,
-        )
-        for backbone, id_dataset in progress(select.pairs(metrics), desc="page", unit="pair")
+        _section(evaluated.pair(*pair), figures.joinpath(*pair), spread)
+        for pair in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
+    opening = answer.markdown(answer.answers(evaluated))
+    views = explorer.views(metrics, evaluated.transductive, evaluated.summary, evaluated.comparisons)
+    about = explorer.about(experiment, views, metrics, evaluated.overlaps, True)
+    frames = {view.id: view.frame for view in views}
+    frames["curves"] = explorer.curves_packed(curves)
+    if (samples := mistakes.samples_of(curves)) is not None:
+        frames |= {"mistakes": samples, "pictures": mistakes.pictured(samples, pictures)}
+    libraries, own = [_text("vendored", name) for name in LIBRARIES], [_text("web", name) for name in SCRIPTS]
+    scripts = [*libraries, "".join(own)]
     text = render.page(
         "page.html.j2",
         experiment=experiment,
+        answer=Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(opening)),
         facts=_facts(metrics, broken_images),
         conventions=tables.CONVENTIONS,
         sections=sections,
+        style=Markup(_text("web", "page.css")),
+        scripts=[Markup(script) for script in scripts],
+        hashes=" ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts),
+        about=Markup(json.dumps(about, ensure_ascii=True).replace("<", r"\u003c").replace("&", r"\u0026")),
+        tables={name: packed.pack(frame) for name, frame in frames.items()},
+        overlapping=bool(evaluated.overlaps),
     )
     with atomic(paths.report(results, experiment, "page")) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def _section(every: pl.DataFrame, figures: Path, transductive: Sequence[str]) -> dict[str, Any]:
+@cache
+def _text(folder: str, name: str) -> str:
+    """Return a file of this package that becomes part of the page."""
+    text = (resources.files("oodgrid.report") / folder / name).read_text(encoding="utf-8")
+    if "</script" in text.lower() or "</style" in text.lower():
+        raise ValueError(f"{name} would end the element of the page in which it stands")
+    return text
+
+
+def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
     """Return what the template shows of one pair."""
-    backbone, id_dataset = every["backbone"][0], every["id_dataset"][0]
-    rows, of_streams = select.without(every, transductive), select.only(every, transductive)
-    main, scores = tables.main(rows), tables.scores(rows)
-    streams = tables.streams(of_streams) if len(of_streams) else None
+    rows, shown = every.metrics, tables.of_pair(every)
     return {
-        "anchor": f"{backbone}/{id_dataset}",
-        "backbone": backbone,
-        "id_dataset": id_dataset,
-        "score": main.legend.scores[select.default_score(rows)],
-        "main": Markup(render.html(main)),
-        "main_caption": main.caption[-2:],
-        "scores": Markup(render.html(scores)),
-        "streams": streams and Markup(render.html(streams)),
-        "streams_caption": streams and streams.caption[:2],
+        "anchor": f"{rows['backbone'][0]}/{rows['id_dataset'][0]}",
+        "backbone": rows["backbone"][0],
+        "id_dataset": rows["id_dataset"][0],
+        "tables": [
+            (table.caption[0], len(table.frame) <= MOST_OPEN, Markup(render.html(replace(table, spread=spread))))
+            for table in shown.values()
+        ],
         "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
-        "skipped": tables.skipped(every),
+        "skipped": tables.skipped(rows),
     }
 
 

@@ -11,13 +11,20 @@ from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.report import select
 from oodgrid.report.evaluated import Evaluated
+from oodgrid.report.mistakes import Pictures
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = tuple(paths.REPORT)
 
 
-def report(results: Path, experiment: Experiment, part: str) -> Path:
+def report(results: Path, experiment: Experiment, part: str, pictures: Pictures | None = None) -> Path:
     """Write one part of the report, "tables", "figures" or "page", and return its folder or file.
+
+    Args:
+        results: The results folder.
+        experiment: The experiment.
+        part: Which part.
+        pictures: Makes small pictures of samples for the page: names in, JPEG files out. Default: none are shown.
 
     Raises:
         OodgridError: A table of evaluate is missing or damaged, or lacks rows that the experiment wants.
@@ -39,7 +46,10 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     else:
         from oodgrid.report.page import write_page
 
-        write_page(_evaluated(*place, metrics, about), *place, about.broken_images, experiment.report.spread)
+        curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
+        optional = {} if pictures is None else {"pictures": pictures}
+        spread = experiment.report.spread
+        write_page(_evaluated(*place, metrics, about), curves, *place, about.broken_images, spread, **optional)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -49,7 +59,7 @@ def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     evaluated = (paths.metrics, paths.curves, paths.summary, paths.comparisons)
     metrics, curves, *certainty = (path(results, experiment.experiment) for path in evaluated)
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    return [metrics, *{"tables": certainty, "figures": [curves], "page": [*certainty, *figures]}[part]]
+    return [metrics, *{"tables": certainty, "figures": [curves], "page": [curves, *certainty, *figures]}[part]]
 
 
 def _evaluated(results: Path, experiment: str, metrics: pl.DataFrame, about: manifests.Metrics) -> Evaluated:
