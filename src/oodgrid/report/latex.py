@@ -43,7 +43,7 @@ class Layout:
     joined: bool = False
 
 
-TEXT, COLUMN = Layout("table*", 450.0, 2.7), Layout("table", 219.0, 1.6, joined=True)
+TEXT, COLUMN = Layout("table*", 450.0, 2.5), Layout("table", 219.0, 1.6, joined=True)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _parts(table: Table, layout: Layout) -> Iterator[_Part]:
     for columns in panels:
         room = layout.width - sum(numbers[i] for i in columns) - 2 * layout.gap * len(labels)
         broken = _broken(widths, room)
-        lines = [_lines(names, broken, room, widths) for names in stubs]
+        lines = [_lines(names, broken, room, widths) for names in _named_once(rows, stubs)]
         pages = list(_pages(table, rows, lines, style, layout))
         for page in pages:
             last = columns is panels[-1] and page is pages[-1]

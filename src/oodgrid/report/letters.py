@@ -66,10 +66,10 @@ def _sign(sign: str) -> str:
         return f"{_ACCENTS[marks[0]]}{{{dotless.get(base, base)}}}"
     if unicodedata.category(sign) in ("Cc", "Cf", "Mn"):
         return ""
-    return f"{ENGINE}{{{ord(sign):04X}}}{{{_substitute(sign)}}}"
+    return f"{ENGINE}{{{ord(sign):04X}}}{{{substitute(sign)}}}\\allowbreak{{}}"
 
 
-def _substitute(sign: str) -> str:
+def substitute(sign: str) -> str:
     """Return what stands for a letter that cannot be printed: as in mathematics, in ASCII, or by its name or number."""
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", sign) if letter.isascii())
     if plain.strip():

@@ -122,7 +122,7 @@ def sets(pair: Evaluated) -> Table:
             if len(name) > LONGEST:
                 shown = f"Set {chr(ord('A') + len(lines))}"
                 lines.append(f"{shown}: {name}.")
-            header = (title, f"{shown}†" if overlap else shown)
+            header = (title.removesuffix(" shift"), f"{shown}†" if overlap else shown)
             columns.append(Column(f"{kind}.{name}.auroc", header, "auroc", "set", name, ranked))
     table = _by_score(pair, columns, "AUROC of methods and scores by OOD set")
     return replace(table, notes=lines + table.notes + notes.marked_sets(pair.metrics))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from oodgrid.report.letters import substitute
 from oodgrid.report.render import Cell
 
 EIGHT = {
@@ -25,7 +26,8 @@ def _letter(letter: str) -> float:
     for letters, width in EIGHT.items():
         if letter in letters:
             return width
-    return UPPER if letter.isupper() else OTHER if letter.isascii() else 2 * UPPER
+    count = 1 if letter.isascii() else min(len(substitute(letter)), 8)
+    return (UPPER if letter.isupper() else OTHER) * count
 
 
 def cell_width(cell: Cell, style: str) -> float:
