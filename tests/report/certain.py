@@ -27,8 +27,8 @@ def summary_of(metrics, overlaps=frozenset(), transductive=(), tied=0.0, fits="s
     largest = pl.coalesce(pl.col("shots").filter(ok).max(), pl.col("shots").max()).over([*PAIR, "method"])
     frame = metrics.with_columns(largest=pl.col("shots") == largest, transductive=pl.col("score").is_in(transductive))
     frame = frame.filter(ok).cast({"shots": pl.Int32})
-    overlapping = pl.struct("id_dataset", "ood_dataset").is_in([dict(zip(("id_dataset", "ood_dataset"), pair,
-                                                                         strict=True)) for pair in overlaps])  # fmt: skip
+    pairs = [{"id_dataset": id_dataset, "ood_dataset": ood} for id_dataset, ood in overlaps]
+    overlapping = pl.struct("id_dataset", "ood_dataset").is_in(pairs)
     averaged = frame.filter(~overlapping) if overlaps else frame
     parts = [frame.with_columns(scope=pl.lit("set"))]
     for scope, kinds in {"near": ["near"], "far": ["far"], "overall": ["near", "far"]}.items():
@@ -61,7 +61,9 @@ def over_sets(summary):
     """Return the means over ID sets, for the averages and the accuracy."""
     frame = summary.filter(pl.col("scope") != "set").with_columns(id_dataset=pl.lit(None, pl.String))
     by = [*PAIR, *ROW, *COLUMN]
-    means = frame.group_by(by, maintain_order=True).agg(pl.col("mean").mean(), pl.col("seed_sd", "seeds", "sets").first())
+    means = frame.group_by(by, maintain_order=True).agg(
+        pl.col("mean").mean(), pl.col("seed_sd", "seeds", "sets").first()
+    )
     return certain(means.select(summary.columns[: len(means.columns)])).select(summary.columns)
 
 
@@ -87,7 +89,9 @@ def _compared(rows, reference, by, against):
     names = {f"reference_{name}": name for name in ("method", "shots", "score", "mean")}
     reference = reference.select(*by, **{new: pl.col(old) for new, old in names.items()})
     found = rows.join(reference, on=by, how="inner", nulls_equal=True, maintain_order="left")
-    same = pl.all_horizontal(pl.col(f"reference_{name}").eq_missing(pl.col(name)) for name in ("method", "shots", "score"))
+    same = pl.all_horizontal(
+        pl.col(f"reference_{name}").eq_missing(pl.col(name)) for name in ("method", "shots", "score")
+    )
     diff, best = pl.col("mean") - pl.col("reference_mean"), against.startswith("best")
     within = (diff.abs() <= HALF) | same
     return found.select(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import polars as pl
 import pytest
 
 from oodgrid import store
-from oodgrid.report import figures, render, select, tables
+from oodgrid.report import latex, render, select, tables
+from tests.report import certain
 
 RESULTS = Path(__file__).parents[2] / "results"
 OVERLAPS = {("concepts", "textures")}
 
 
-def one(metrics, overlaps=frozenset()):
-    return select.one_pair(metrics, "tiny", "concepts", set(overlaps))
+def one(metrics, overlaps=frozenset(), **options):
+    return certain.evaluated_of(metrics, overlaps, **options).pair("tiny", "concepts")
 
 
 def values(metrics, name, **where):
@@ -24,9 +26,9 @@ def values(metrics, name, **where):
     return np.array([row[name] for row in rows], dtype=float)
 
 
-def test_main_has_a_row_a_method_at_its_largest_shots(metrics):
+def test_main_has_a_row_a_method_at_its_largest_shots_and_another_under_its_best_score(metrics):
     table = tables.main(one(metrics))
-    assert table.frame.select("method", "shots", "seeds").rows() == [
+    rows = [
         ("zero_shot", 0, 1),
         ("prototype", 16, 3),
         ("linear_probe", 16, 3),
@@ -35,53 +37,76 @@ def test_main_has_a_row_a_method_at_its_largest_shots(metrics):
         ("tip_adapter", 16, 3),
         ("tip_adapter_f", 16, 3),
     ]
+    first, *others = table.frame["block"].unique(maintain_order=True).to_list()
+    assert table.frame.filter(pl.col("block") == first).select("method", "shots", "seeds").rows() == rows
+    assert set(table.frame.filter(pl.col("block") == first)["score"]) == {"mcm"}
+    best = table.frame.filter(pl.col("block") == others[0])
+    assert best["method"].to_list() == [name for name, *_ in rows if name != "coop"] + ["any"]
+    means = one(metrics).means("auroc", "overall")
+    for method, score in best.select("method", "score").rows():
+        of_method = means.filter(pl.col("method") == method)
+        assert score == of_method.sort("mean", descending=True)["score"][0]
+    assert "chosen by these OOD results" in others[0]
 
 
 def test_main_numbers_are_those_of_the_metrics(metrics):
-    row = tables.main(one(metrics, OVERLAPS)).frame.row(by_predicate=pl.col("method") == "tip_adapter", named=True)
+    table = tables.main(one(metrics, OVERLAPS))
+    row = table.frame.row(by_predicate=(pl.col("method") == "tip_adapter") & (pl.col("score") == "mcm"), named=True)
     where = {"method": "tip_adapter", "shots": 16, "score": "mcm"}
-    digits = values(metrics, "auroc", ood_dataset="digits", **where)
-    assert row["far.digits.auroc"] == pytest.approx(digits.mean(), abs=1e-15)
-    assert row["far.digits.auroc_std"] == pytest.approx(digits.std(ddof=1), abs=1e-15)
-    noise = values(metrics, "auroc", ood_dataset="noise", **where)
-    assert row["far.average.auroc"] == pytest.approx((digits + noise).mean() / 2, abs=1e-15)
-    assert row["far.average.auroc_std"] == pytest.approx(((digits + noise) / 2).std(ddof=1), abs=1e-15)
+    digits, noise = (values(metrics, "auroc", ood_dataset=name, **where) for name in ("digits", "noise"))
+    assert row["far.auroc"] == pytest.approx((digits + noise).mean() / 2, abs=1e-15)
+    assert row["far.auroc.seed_sd"] == pytest.approx(((digits + noise) / 2).std(ddof=1), abs=1e-15)
+    assert row["far.auroc.lo"] == pytest.approx(row["far.auroc"] - certain.HALF, abs=1e-15)
     accuracy = values(metrics, "id_accuracy", ood_dataset="noise", **where)
     assert row["id_accuracy"] == pytest.approx(accuracy.mean(), abs=1e-15)
 
 
-def test_main_columns_are_grouped_and_overlaps_marked(metrics):
-    headers = [column.header for column in tables.main(one(metrics, OVERLAPS)).columns]
-    kinds = list(dict.fromkeys(header[0] for header in headers))
-    assert kinds == ["", "Near OOD", "Far OOD", "Covariate shift"]
-    assert [header[1] for header in headers if header[0] == "Far OOD"][::2] == [
-        "digits",
-        "noise",
-        "textures†",
-        "Average",
+def test_main_is_under_mcm_where_it_is_listed_last_and_says_why(metrics_of):
+    table = tables.main(one(metrics_of(scores=("energy", "mcm"))))
+    assert table.frame["score"][0] == "mcm"
+    assert "MCM is the study's own score; no OOD result decided that." in table.notes
+    table = tables.main(one(metrics_of(scores=("energy", "msp"))))
+    assert table.frame["score"][0] == "energy"
+    assert any("the first listed that worked" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("against", ["best_of_score", "best"])
+def test_bold_is_the_best_set_of_the_family(metrics, against):
+    pair = one(metrics, OVERLAPS)
+    table = tables.main(pair) if against == "best_of_score" else tables.scores(pair)
+    frame = (
+        table.frame.filter(pl.col("block") == table.frame["block"][0])
+        if "block" in table.frame.columns
+        else table.frame
+    )
+    expected = pair.differences(against, "auroc", "near").filter("in_best_set").select("method", "score").rows()
+    assert set(frame.filter("near.auroc.best").select("method", "score").rows()) == {
+        row for row in expected if row in frame.select("method", "score").rows()
+    }
+    assert 1 < frame["near.auroc.best"].sum() < len(frame)
+    assert any("Bold" in line for line in table.caption)
+
+
+def test_a_column_of_one_row_has_no_best(metrics_of):
+    table = tables.main(one(metrics_of(methods=("zero_shot",), scores=("mcm",), features=())))
+    assert not table.frame["far.auroc.best"].any()
+
+
+def test_sets_are_grouped_overlaps_marked_and_long_names_explained(metrics_of):
+    long = "a-set-whose-name-is-too-long-for-a-header"
+    sets = {"near": [long], "far": ["digits", "textures"], "covariate": ["blurred_3"]}
+    table = tables.sets(one(metrics_of(sets=sets), OVERLAPS))
+    assert [column.header for column in table.columns] == [
+        ("Near OOD", "Set A"),
+        ("Far OOD", "digits"),
+        ("Far OOD", "textures†"),
+        ("Covariate", "blurred_3"),
     ]
-    assert ("Covariate shift", "Average", "AUROC") not in headers
-
-
-def test_nothing_is_best_where_no_direction_is_better(metrics):
-    better = {column.key: column.better for column in tables.main(one(metrics, OVERLAPS)).columns}
-    assert better["far.digits.auroc"] == "↑"
-    assert better["far.digits.fpr95_id_pos"] == "↓"
-    assert better["far.textures.auroc"] == better["covariate.blurred_3.auroc"] == ""
-
-
-def test_an_average_of_one_set_is_left_out(metrics_of):
-    rows = one(metrics_of(sets={"near": ["a"], "far": ["b", "c"]}))
-    keys = [column.key for column in tables.main(rows).columns]
-    assert "near.average.auroc" not in keys
-    assert "far.average.auroc" in keys
-    assert tables.scores(rows).columns[0].header[0] == "Near OOD (a)"
-
-
-def test_main_shows_the_score_asked_for(metrics):
-    row = tables.main(one(metrics), score="energy").frame.row(0, named=True)
-    expected = values(metrics, "auroc", method="zero_shot", score="energy", ood_dataset="digits")
-    assert row["far.digits.auroc"] == expected[0]
+    assert [column.ranked for column in table.columns] == [True, True, False, False]
+    assert {column.metric for column in table.columns} == {"auroc"}
+    assert f"Set A: {long}." in table.notes
+    assert "far.textures.auroc.best" not in table.frame.columns
+    assert f"near.{long}.auroc_percent" in render.csv(table)
 
 
 def test_scores_numbers_and_both_conventions(metrics):
@@ -95,18 +120,41 @@ def test_scores_numbers_and_both_conventions(metrics):
     sets = [values(metrics, "fpr95_ood_pos", method="any", score="knn", shots=16, ood_dataset=name)
             for name in ("digits", "noise")]  # fmt: skip
     assert row["far.fpr95_ood_pos"] == pytest.approx(np.mean(sets), abs=1e-15)
-    assert table.columns[3].header[0] == "Far OOD (mean of 2 sets)"
+    assert table.columns[3].header[0] == "Far OOD (2 sets)"
 
 
 def test_notes_say_what_is_missing_and_why(metrics):
-    notes = " ".join(tables.main(one(metrics, OVERLAPS)).notes)
-    assert "† Classes of this OOD set overlap" in notes
-    assert "Covariate shift:" in notes
+    table = tables.main(one(metrics, OVERLAPS))
+    notes = " ".join(table.notes + table.remarks)
     assert "-- no number. CoOp: needs the text tower" in notes
-    notes = " ".join(tables.scores(one(metrics, OVERLAPS)).notes)
-    assert (
-        "Left out of the averages: textures (its classes overlap the ID classes), blurred_3 (covariate shift)" in notes
-    )
+    assert "textures (its classes overlap the ID classes), blurred_3 (covariate shift)" in notes
+    assert "Fits on 16 labelled images per class" in notes
+    assert "expected to be overstated by about 1.0 points" in notes
+    assert "Standard deviation over 3 seeds: median" in notes
+    assert "† Its classes overlap" in " ".join(tables.sets(one(metrics, OVERLAPS)).notes)
+
+
+@pytest.mark.parametrize(("tied", "named"), [(0.0, False), (0.01, False), (0.05, True)])
+def test_rows_of_many_ties_are_named(metrics, tied, named):
+    remarks = " ".join(tables.main(one(metrics, tied=tied)).remarks)
+    assert ("Many ties" in remarks) == named
+    assert ("with MCM 5.0 %" in remarks) == named
+
+
+@pytest.mark.parametrize(("fits", "words"), [("unknown", "lack the variance of fits"), ("pooled", "from the other"),
+                                             ("seeds", None)])  # fmt: skip
+def test_intervals_without_a_variance_of_fits_of_their_own_are_named(metrics, fits, words):
+    remarks = " ".join(tables.main(one(metrics, fits=fits)).remarks)
+    assert ("One seed" in remarks) == (words is not None)
+    assert words is None or words in remarks
+
+
+def test_methods_of_other_largest_shots_are_named(metrics_of):
+    def skip(method, shots, seed, score, ood):
+        return "too many" if method == "coop" and shots > 4 else None
+
+    notes = tables.main(one(metrics_of(methods=("zero_shot", "coop", "prototype"), skip=skip))).notes
+    assert any("4: CoOp; 16: Prototype" in note for note in notes)
 
 
 def test_fewer_seeds_than_asked_for_are_said(metrics_of):
@@ -114,23 +162,13 @@ def test_fewer_seeds_than_asked_for_are_said(metrics_of):
         return "diverged" if method == "coop" and seed == 3 else None
 
     table = tables.main(one(metrics_of(methods=("zero_shot", "coop"), skip=skip)))
-    assert table.frame["seeds"].to_list() == [1, 2]
-    assert "Incomplete, means are over what worked: CoOp: diverged." in table.notes
-    assert not any("--" in note for note in table.notes)
-
-
-def test_an_average_lacking_a_set_is_no_number(metrics_of):
-    def skip(method, shots, seed, score, ood):
-        return "corrupt file" if method == "coop" and ood == "digits" else None
-
-    row = tables.main(one(metrics_of(skip=skip))).frame.row(by_predicate=pl.col("method") == "coop", named=True)
-    assert row["far.digits.auroc"] is None
-    assert row["far.average.auroc"] is None
-    assert row["far.noise.auroc"] is not None
+    assert table.frame["seeds"].to_list()[:2] == [1, 2]
+    assert "Incomplete, means are over what worked: CoOp: diverged." in table.remarks
+    assert not any("--" in note for note in table.remarks)
 
 
 def test_full_holds_every_row_and_both_rates_in_percent(metrics):
-    full = tables.full(one(metrics, OVERLAPS))
+    full = tables.full(one(metrics, OVERLAPS).metrics)
     assert len(full) == len(metrics)
     assert full["auroc_percent"].to_list() == (metrics["auroc"] * 100).to_list()
     for name in ("fpr95_id_pos", "fpr95_ood_pos_hi", "aupr_in", "aupr_out", "id_accuracy"):
@@ -144,19 +182,19 @@ def test_fits_below_zero_shot_are_named_and_marked(metrics_of):
     low = (pl.col("method") == "coop") & (pl.col("seed") == 2)
     made = made.with_columns(id_accuracy=pl.when(low).then(0.1234).otherwise("id_accuracy"))
     rows = one(made)
-    note = tables.main(rows).notes[-1]
+    note = tables.main(rows).remarks[-1]
     assert note.startswith("Below the ID accuracy of zero-shot (62.")
-    assert note.endswith("as a collapsed fit is: CoOp 1 of 2 seeds (lowest 12.34).")
-    marked = tables.full(rows).filter(pl.col("below_zero_shot"))
+    assert note.endswith("as a collapsed fit is: CoOp 1 of 2 seeds (lowest 12.3).")
+    marked = tables.full(rows.metrics).filter(pl.col("below_zero_shot"))
     assert set(marked.select("method", "shots", "seed").rows()) == {("coop", 1, 2), ("coop", 4, 2)}
     assert len(marked) == len(made.filter(low))
-    assert len(tables.full(rows)) == len(made)
+    assert len(tables.full(rows.metrics)) == len(made)
 
 
 def test_without_zero_shot_nothing_is_below_it(metrics_of):
     rows = one(metrics_of(methods=("coop",)))
-    assert not tables.full(rows)["below_zero_shot"].any()
-    assert not any("Below" in note for note in tables.main(rows).notes)
+    assert not tables.full(rows.metrics)["below_zero_shot"].any()
+    assert not any("Below" in note for note in tables.main(rows).remarks)
 
 
 def test_skipped_unfolds_to_exactly_the_rows_without_numbers(metrics_of):
@@ -166,7 +204,7 @@ def test_skipped_unfolds_to_exactly_the_rows_without_numbers(metrics_of):
         odd = (shots, seed, ood) in {(1, 1, "noise"), (2, 3, "noise"), (2, 3, "digits")}
         return "ragged" if odd and score in ("mcm", "entropy") else None
 
-    rows = one(metrics_of(skip=skip))
+    rows = one(metrics_of(skip=skip)).metrics
     listed = tables.skipped(rows)
     every = " ".join(select.names(rows, "ood_dataset"))
     unfolded = [
@@ -184,7 +222,8 @@ def test_skipped_unfolds_to_exactly_the_rows_without_numbers(metrics_of):
 
 
 FILES = {
-    "main.tex", "main.csv", "main.md", "scores.tex", "scores.csv", "scores.md", "full.csv", "skipped.csv", "skipped.md"
+    *(f"{name}.{suffix}" for name in ("main", "scores", "sets") for suffix in ("tex", "csv", "md", "html")),
+    "main-column.tex", "full.csv", "skipped.csv", "skipped.md",
 }  # fmt: skip
 
 
@@ -192,12 +231,15 @@ def test_files_of_every_pair_and_the_same_bytes_again(metrics_of, tmp_path):
     pairs = (("tiny", "concepts"), ("tiny", "digits"), ("big", "concepts"))
     metrics = metrics_of(methods=("zero_shot", "coop"), scores=("mcm", "msp"), shots=(4,), seeds=(1, 2), pairs=pairs)
     for run in ("a", "b"):
-        tables.write_tables(metrics, tmp_path, run, OVERLAPS)
+        tables.write_tables(certain.evaluated_of(metrics, OVERLAPS), tmp_path, run)
     written = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.*")}
     assert {path.as_posix() for path in written} == {
-        f"tables/{backbone}/{name}/{file}" for backbone, name in pairs for file in FILES
+        "tables/summary.md",
+        *(f"tables/{backbone}/{name}/{file}" for backbone, name in pairs for file in FILES),
     }
-    assert all((tmp_path / "b" / path).read_bytes() == data for path, data in written.items())
+    assert all(
+        (tmp_path / "b" / path).read_bytes() == data.replace(b"tab:a:", b"tab:b:") for path, data in written.items()
+    )
 
 
 def test_the_order_of_rows_in_memory_chunks_changes_nothing(metrics):
@@ -208,9 +250,9 @@ def test_the_order_of_rows_in_memory_chunks_changes_nothing(metrics):
 def test_fpr95_never_stands_without_its_convention(metrics):
     rows = one(metrics, OVERLAPS)
     for table in (tables.main(rows), tables.scores(rows)):
-        for text in (render.latex(table), render.markdown(table), render.html(table)):
+        for text in (latex.latex(table), latex.latex(table, latex.COLUMN), render.markdown(table), render.html(table)):
             assert "FPR95" in text
-            assert not re.search(r"FPR95(?!(\\\\| )\((ID|OOD)\spos\.\))", text)
+            assert not re.search(r"FPR95(?!(\\\\| )\((ID|OOD)(\s|\\\\)pos\.\))", text)
 
 
 def columns_of(line):
@@ -234,18 +276,23 @@ EDGES = {
 def test_edges_give_sound_tables(metrics_of, edge, overlap_all):
     metrics = metrics_of(**EDGES[edge])
     overlaps = {("concepts", name) for name in metrics["ood_dataset"].unique()} if overlap_all else set()
-    rows = one(metrics, overlaps)
-    for table in (tables.main(rows), tables.scores(rows)):
-        lines = render.latex(table).splitlines()
-        width = len(table.stubs) + len(table.columns)
-        assert {columns_of(line) for line in lines if line.endswith("\\\\")} == {width}
-        spec = next(line for line in lines if line.startswith("\\begin"))
-        assert len(re.search(r"@\{\}([lr]+)@\{\}", spec).group(1)) == width
+    for table in tables.of_pair(one(metrics, overlaps)).values():
+        lines = latex.latex(table).splitlines()
+        for begin, end in zip(*(starting(lines, f"\\{what}{{tabular") for what in ("begin", "end")), strict=True):
+            filled = {columns_of(line) for line in lines[begin:end] if line.endswith("\\\\")}
+            spec = re.sub(r">\{[^}]*\}", "", lines[begin])
+            assert filled == {len(re.search(r"@\{\}([lrX]+)@\{\}", spec).group(1))}
         body = [line for line in render.markdown(table).splitlines() if line.startswith("|")]
-        assert {len(re.findall(r"(?<!\\)\|", line)) for line in body} == {width + 1}
-        assert len(body) == 2 + len(table.frame)
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in body} == {len(table.stubs) + len(table.columns) + 1}
+        headings = table.frame["block"].n_unique() if "block" in table.frame.columns else 0
+        assert len(body) == 2 + len(table.frame) + headings
         read = pl.read_csv(io.StringIO(render.csv(table)))
         assert read.height == table.frame.height
+        assert render.html(table).count("<td") == len(table.frame) * len(table.columns)
+
+
+def starting(lines, text):
+    return [number for number, line in enumerate(lines) if line.startswith(text)]
 
 
 STRANGE = "=1+1 | <b>x</b> $a_1$ \\\\input{x} % & [y](z) `w` ~~v~~ \"q\" 'r'\n\\end{document}"
@@ -256,14 +303,12 @@ def test_words_of_users_are_words_in_every_clothing(metrics_of):
     metrics = metrics_of(methods=("zero_shot", "mine"), shots=(1,), seeds=(1,), scores=("mcm",), features=(),
                          sets={"near": ["a"], "far": ["b"]},
                          skip=lambda method, *_: STRANGE if method == "mine" else None)  # fmt: skip
-    rows = select.one_pair(metrics, "tiny", "concepts", set())
-    table, missing = tables.main(rows), tables.skipped(rows)
+    rows = one(metrics)
+    table, missing = tables.main(rows), tables.skipped(rows.metrics)
     assert "<b>" not in render.html(table)
     assert [line.count("|") - line.count("\\|") for line in render.markdown_list(missing).splitlines()] == [8, 8, 8]
-    assert all(
-        row.startswith("% ") or "=1+1" not in row or "<b>" not in row for row in render.latex(table).splitlines()
-    )
-    assert r"\end{document}" not in render.latex(table)
+    assert all(row.startswith("% ") or "=1+1" not in row or "<b>" not in row for row in latex.latex(table).splitlines())
+    assert r"\end{document}" not in latex.latex(table)
     read = pl.read_csv(io.StringIO(render.inert(missing).write_csv()))
     assert read["reason"].to_list() == ["'" + STRANGE]
 
@@ -279,7 +324,7 @@ def test_an_ood_set_called_average_moves_no_average(metrics_of):
         metrics = metrics_of(methods=("zero_shot",), shots=(1,), seeds=(1,), scores=("mcm",), features=(),
                              sets={"near": ["a", "b"]})  # fmt: skip
         renamed = metrics.with_columns(pl.col("ood_dataset").replace("a", name))
-        table = tables.main(select.one_pair(renamed, "tiny", "concepts", set()))
+        table = tables.sets(one(renamed))
         assert len({column.key for column in table.columns}) == len(table.columns)
         return [table.frame[column.key].to_list() for column in table.columns]
 
@@ -291,9 +336,9 @@ def test_remarks_on_fits_that_worked_are_said_once_each_with_the_seeds_they_are_
     tip, rest = pl.col("method") == "tip_adapter", pl.col("reason")
     both = pl.when(tip & (pl.col("seed") == 1)).then(pl.lit("b is at the end; a is at the end"))
     one = both.when(tip).then(pl.lit("a is at the end")).otherwise(rest)
-    rows = select.one_pair(metrics.with_columns(reason=one), "tiny", "concepts", set())
-    seeds = rows.filter(tip)["seed"].n_unique()
-    [note] = [note for note in tables.main(rows).notes if note.startswith("Mind: ")]
+    pair = certain.evaluated_of(metrics.with_columns(reason=one)).pair("tiny", "concepts")
+    seeds = metrics.filter(tip)["seed"].n_unique()
+    [note] = [note for note in tables.main(pair).remarks if note.startswith("Mind: ")]
     assert seeds > 1
     assert "Tip-Adapter: a is at the end" in note
     assert f"Tip-Adapter (1 of {seeds} seeds): b is at the end" in note
@@ -301,21 +346,14 @@ def test_remarks_on_fits_that_worked_are_said_once_each_with_the_seeds_they_are_
 
 
 @pytest.mark.parametrize("experiment", sorted(path.parent.name for path in RESULTS.glob("*/metrics.parquet")))
-def test_committed_results_are_typeset_and_drawn_as_those_with_bases_are(experiment):
+def test_committed_results_are_typeset_as_those_with_bases_are(experiment):
     """Those of before December 2026 lack the columns base_method and base_score."""
     metrics, about = store.read_table(RESULTS / experiment / "metrics.parquet")
-    curves, _ = store.read_table(RESULTS / experiment / "curves.parquet")
     bases = [pl.col(name).str.extract(r"(\w+)").alias(f"base_{name}") for name in ("method", "score")]
-    backbone, id_dataset = select.pairs(metrics)[0]
-    texts = []
-    for frames in ((metrics, curves), (metrics.with_columns(bases), curves.with_columns(bases))):
-        rows, drawn = (select.one_pair(frame, backbone, id_dataset, set()) for frame in frames)
-        streams = select.only(rows, about["transductive"])
-        rows = select.without(rows, about["transductive"])
-        figure = figures.roc(drawn, select.default_score(rows))
-        lines = [(line.get_label(), line.get_marker(), line.get_color()) for line in figure.axes[0].lines]
-        texts.append([render.latex(tables.main(rows)), render.markdown(tables.scores(rows)), lines])
-        texts[-1].append(render.markdown(tables.streams(streams)) if len(streams) else "")
+    pair, texts = select.pairs(metrics)[0], []
+    for frame in (metrics, metrics.with_columns(bases)):
+        whole = certain.evaluated_of(metrics.with_columns(bases), transductive=about["transductive"])
+        shown = replace(whole, metrics=frame).pair(*pair).samples()
+        texts.append([latex.latex(tables.main(shown)), render.markdown(tables.scores(shown))])
     assert texts[0] == texts[1]
     assert "CLIP-Adapter" in texts[0][0]
-    assert "order=" not in texts[0][-1]

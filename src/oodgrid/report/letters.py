@@ -19,8 +19,8 @@ _ACCENTS = {  # those of every font encoding, by the combining mark
     "\u0327": r"\c", "\u030c": r"\v", "\u0304": r"\=", "\u0307": r"\.", "\u0306": r"\u", "\u030b": r"\H",
     "\u0323": r"\d",
 }  # fmt: skip
-_GREEK = {"OMICRON": "o", "FINAL SIGMA": r"\varsigma"}
-_CAPITALS = {"GAMMA", "DELTA", "THETA", "LAMDA", "XI", "PI", "SIGMA", "UPSILON", "PHI", "PSI", "OMEGA"}
+_CAPITALS = re.findall(r"\w+", "GAMMA DELTA THETA LAMDA XI PI SIGMA UPSILON PHI PSI OMEGA")  # like no Latin letter
+_SMALL = _CAPITALS + re.findall(r"\w+", "ALPHA BETA EPSILON ZETA ETA IOTA KAPPA MU NU RHO TAU CHI")
 _BREAKS = re.compile(r"[^\s\-_./@=,+:;]+[\-_./@=,+:;]*|[\-_./@=,+:;]+")
 ENGINE = r"\oodletter"  # the command of letters that only some engines and fonts have
 DEFINED = (
@@ -75,11 +75,10 @@ def substitute(sign: str) -> str:
     if plain.strip():
         return "".join(_SIGNS.get(letter, letter) for letter in plain)
     name = unicodedata.name(unicodedata.normalize("NFKD", sign)[0], "")
-    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER ([A-Z ]+)", name)
-    if greek and (greek[1] == "SMALL" or greek[2] in _CAPITALS):
+    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", name)
+    if greek and greek[2] in (_SMALL if greek[1] == "SMALL" else _CAPITALS):
         spelt = greek[2].replace("LAMDA", "LAMBDA")
-        command = spelt.lower() if greek[1] == "SMALL" else spelt.title()
-        return f"\\ensuremath{{{_GREEK.get(greek[2], chr(92) + command)}}}"
+        return f"\\ensuremath{{\\{spelt.lower() if greek[1] == 'SMALL' else spelt.title()}}}"
     letter = re.search(r"(?:LETTER|SYLLABLE) (?:SMALL )?([A-Z]+)$", unicodedata.name(sign, ""))
     if letter:
         return letter[1].title() if "CAPITAL" in name else letter[1].lower()
