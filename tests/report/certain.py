@@ -82,7 +82,7 @@ def comparisons_of(summary):
     mcm = zero.filter(pl.col("score").eq_missing("mcm"), pl.col("metric") != "id_accuracy")
     parts.append(_compared(summary.filter(pl.col("metric") != "id_accuracy"), mcm, where, "zero_shot_mcm"))
     parts.append(_compared(summary, zero, [*where, "score"], "zero_shot"))
-    return pl.concat([part for part in parts if len(part)])
+    return pl.concat(parts, how="vertical_relaxed")
 
 
 def _compared(rows, reference, by, against):

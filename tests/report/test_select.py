@@ -33,7 +33,11 @@ def test_largest_shots_are_those_at_which_something_worked(metrics_of):
     assert largest == {"zero_shot": 0, "coop": 8, "prototype": 16, "any": 16}
 
 
-def test_default_score_is_the_first_that_worked_for_a_method(metrics_of):
+def test_default_score_is_mcm_and_else_the_first_that_worked_for_a_method(metrics_of):
+    assert select.default_score(one(metrics_of(scores=("energy", "mcm@T=2", "mcm")))) == "mcm"
+    assert select.default_score(one(metrics_of(scores=("energy", "mcm@T=2")))) == "mcm@T=2"
+    assert select.default_score(one(metrics_of(scores=("energy", "msp")))) == "energy"
+
     def skip(method, shots, seed, score, ood):
         return "no text" if score == "mcm" else None
 
@@ -94,21 +98,3 @@ def test_histogram_rows_are_chosen_without_looking_at_ood_results(metrics):
 )
 def test_percent(fraction, text):
     assert select.percent(fraction) == text
-
-
-@pytest.mark.parametrize(
-    ("values", "better", "expected"),
-    [
-        ([0.1, 0.3, 0.2], "↑", ["", "best", "second"]),
-        ([0.1, 0.3, 0.2], "↓", ["best", "", "second"]),
-        ([0.3, 0.3, 0.2, 0.1], "↑", ["best", "best", "second", ""]),
-        ([0.3, 0.2, 0.2], "↑", ["best", "second", "second"]),
-        ([0.300001, 0.3, 0.2], "↑", ["best", "best", "second"]),  # equal as printed
-        ([None, 0.3, 0.2], "↑", ["", "best", "second"]),
-        ([None, 0.3], "↑", ["", ""]),  # one number is not the best of anything
-        ([0.1, 0.3, 0.2], "", ["", "", ""]),
-        ([], "↑", []),
-    ],
-)
-def test_marks(values, better, expected):
-    assert select.marks(values, better) == expected

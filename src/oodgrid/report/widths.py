@@ -48,7 +48,7 @@ def wrapped(text: str, limit: int) -> list[str]:
     if bracket and len(text) > limit:
         return [*wrapped(name, limit), *wrapped(f"({rest}", limit)]
     lines = [""]
-    for piece in re.findall(r"[^\s\-_./@=,]+[\s\-_./@=,]*|[\s\-_./@=,]+", text):
+    for piece in re.findall(r"[^\s\-_/@=,]+[\s\-_/@=,]*|[\s\-_/@=,]+", text):
         while len(piece) > limit + 2:
             lines.append(f"{piece[: limit - 1]}-")
             piece = piece[limit - 1 :]
