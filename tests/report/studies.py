@@ -1,4 +1,4 @@
-"""Made-up results of any size for tests of the page: what evaluate leaves, with the columns of all four tables."""
+"""Made-up results of any size for tests of the page: what evaluate leaves, beside means and differences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import polars as pl
 
 FULL = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
 BARE = ("aupr_in", "aupr_out", "aupr_in_balanced", "aupr_out_balanced", "oscr", "auroc_fs", "fpr95_id_pos_fs", "tied")
-AGAINST = ("zero_shot_mcm", "zero_shot", "best", "best_of_score", "best_of_method")
 
 
 def metrics_of(methods, scores, sets, fits=((16, 1),), backbone="tiny", id_dataset="concepts", seed=0):
@@ -61,46 +60,6 @@ def curves_of(metrics):
     }
     shown = first.select(keys).with_columns(*(pl.Series(name, [value] * len(first)) for name, value in samples.items()))
     return pl.concat([shown, pl.DataFrame(rows, infer_schema_length=None)], how="horizontal")
-
-
-def summary_of(metrics):
-    """Return the means of a study, as summary.parquet has them."""
-    keys = ["experiment", "backbone", "id_dataset", "method", "base_method", "shots", "score", "base_score"]
-    averaged = metrics.filter(pl.col("ood_kind") != "covariate")
-    scopes = [
-        metrics.with_columns(scope=pl.lit("set")),
-        metrics.with_columns(scope="ood_kind", ood_dataset=None),
-        averaged.with_columns(scope=pl.lit("overall"), ood_dataset=None),
-    ]
-    long = [
-        part.unpivot(FULL, index=[*keys, "seed", "scope", "ood_dataset"], variable_name="metric")
-        for part in (scope.cast({"ood_dataset": pl.String}) for scope in scopes)
-    ]
-    by = [*keys, "scope", "ood_dataset", "metric"]
-    means = pl.concat(long).group_by(by, maintain_order=True).agg(
-        mean=pl.col("value").mean(), seed_sd=pl.col("value").std(), seeds=pl.col("seed").n_unique(), sets=pl.lit(1)
-    )  # fmt: skip
-    return means.with_columns(
-        largest=pl.col("shots") == pl.col("shots").max().over("method"), transductive=False, orders=pl.lit(1),
-        lo=(pl.col("mean") - 0.02).clip(0), hi=(pl.col("mean") + 0.02).clip(None, 1), fits=pl.lit("seeds"),
-    )  # fmt: skip
-
-
-def comparisons_of(summary):
-    """Return differences to the first row of each column, as comparisons.parquet has them."""
-    column = ["backbone", "id_dataset", "scope", "ood_dataset", "metric"]
-    diff = pl.col("mean") - pl.col("mean").first().over(column)
-    parts = [
-        summary.filter(pl.col("largest") | pl.lit(against.startswith("zero"))).with_columns(
-            against=pl.lit(against), diff=diff, lo=diff - 0.02, hi=diff + 0.02, p_corrected=(diff.abs() * 4).clip(0, 1),
-            is_best=diff == 0, distinguishable=diff.abs() > 0.02, in_best_set=diff.abs() < 0.02,
-            reference_method=pl.col("method").first().over(column), optimism=pl.lit(None, pl.Float64),
-            reference_shots=pl.col("shots").first().over(column), reference_score=pl.col("score").first().over(column),
-        )
-        for against in AGAINST
-    ]  # fmt: skip
-    of_best = pl.col("against").str.starts_with("best")
-    return pl.concat(parts).with_columns(pl.when(of_best).then(name).alias(name) for name in ("is_best", "in_best_set"))
 
 
 def sets_of(count):

@@ -10,6 +10,7 @@ import pytest
 
 from oodgrid.errors import OodgridError
 from oodgrid.report import figures, page
+from tests.report import certain
 
 VOID = {"meta", "img", "br", "link", "input"}
 SETS = {"near": ["a-near", "b", "c"], "far": ["d", "e", "f", "g"], "covariate": ["h"]}
@@ -37,8 +38,9 @@ def written(metrics_of, curves_of, tmp_path_factory):
         skip=lambda method, *_: SKIPPED if method == "cocoop" else None,
     )
     figures.write_figures(metrics, curves_of(metrics), out.parent, out.name, {("concepts", "g")})
-    page.write_page(metrics, out.parent, out.name, {("concepts", "g")})
-    return out, metrics
+    whole = certain.evaluated_of(metrics, {("concepts", "g")}), curves_of(metrics)
+    page.write_page(*whole, out.parent, out.name)
+    return out, whole
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_page_says_what_it_shows(text):
     assert "Experiment demo &lt;1&gt;" in text
     assert "needs the &lt;text&gt; tower &amp; its 100% weights" in text
     assert SKIPPED not in text
-    for words in ("FPR95 (ID pos.)", "FPR95 (OOD pos.)", "g†", "Methods under the MCM score", "What gave no number"):
+    for words in ("FPR95 (ID pos.)", "FPR95 (OOD pos.)", "g†", "Under MCM", "is best overall", "What gave no number"):
         assert words in text
     assert not re.search(r"FPR95(?! \((ID|OOD)\spos\.\))", without_code(text))
 
@@ -104,12 +106,12 @@ def test_table_rows_of_the_page_are_equally_wide(text):
 
 
 def test_the_same_page_again(written, text):
-    out, metrics = written
-    page.write_page(metrics, out.parent, out.name, {("concepts", "g")})
+    out, whole = written
+    page.write_page(*whole, out.parent, out.name)
     assert (out / "report.html").read_text(encoding="utf-8") == text
 
 
-def test_a_page_without_figures_is_refused(metrics, tmp_path):
+def test_a_page_without_figures_is_refused(metrics, curves, tmp_path):
     with pytest.raises(OodgridError, match=r"shots\.svg is missing: the figures must be drawn"):
-        page.write_page(metrics, tmp_path, "demo", set())
+        page.write_page(certain.evaluated_of(metrics), curves, tmp_path, "demo")
     assert not (tmp_path / "demo/report.html").exists()
