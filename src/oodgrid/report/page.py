@@ -71,8 +71,8 @@ def write_page(
         )
         for backbone, id_dataset in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
-    views = explorer.views(metrics, transductive, summary, comparisons)
-    about = explorer.about(experiment, views, metrics, overlaps, curves is not None)
+    views = explorer.views(metrics, transductive, summary, comparisons, overlaps)
+    about = explorer.about(experiment, views, metrics, curves is not None)
     frames = {view.id: view.frame for view in views}
     if curves is not None:
         frames["curves"] = explorer.curves_packed(curves)
@@ -92,7 +92,6 @@ def write_page(
         hashes=" ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts),
         about=Markup(json.dumps(about, ensure_ascii=True).replace("<", r"\u003c").replace("&", r"\u0026")),
         tables={name: packed.pack(frame) for name, frame in frames.items()},
-        overlapping=bool(overlaps),
     )
     with atomic(paths.report(results, experiment, "page")) as beside:
         beside.write_text(text, encoding="utf-8")
