@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
     encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
-                   "oodgrid encode images --backbone tiny --dataset concepts")  # fmt: skip
+                   "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
     encode.add_argument("part", choices=("images", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
@@ -82,11 +82,11 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import text nouns.npy --backbone clip-vit-b32 --label-list nouns --classnames nouns.csv --template "the {}"
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
-FEATURES = paths.features(paths.RESULTS, "tiny", "concepts", "test")
+FEATURES = paths.features(paths.RESULTS, "tiny", "moonlit", "test")
 EXPORT_EXAMPLES = f"""\
-oodgrid export {FEATURES} concepts.npz
-  oodgrid export {paths.texts(paths.RESULTS, "tiny", "concepts")} texts.parquet --force
-  oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)"""
+oodgrid export {FEATURES} moonlit.npz
+  oodgrid export {paths.texts(paths.RESULTS, "tiny", "moonlit")} texts.parquet --force
+  oodgrid import npz moonlit.npz --backbone tiny --dataset moonlit-again       (has back every bit)"""
 
 
 def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
