@@ -41,7 +41,7 @@ import numpy as np
 
 from oodgrid import cache, catalogue, registry, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.apply import BATCH
+from oodgrid.adapt.apply import applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
 from oodgrid.edge import Shapes, attribute
@@ -121,7 +121,7 @@ class Fitted:
             OodgridError: They are no such array.
         """
         found = self._features(features)
-        return found if self.classifier.change is None else _by_batches(self.classifier.change, found)
+        return found if self.classifier.change is None else applied(self.classifier, "features", found)["features"]
 
     def logits(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), float64.
@@ -138,12 +138,9 @@ class Fitted:
             return made if self.bias is None else made + self.bias
         found = self._features(features)
         if self.classifier.logits is not None:
-            return _by_batches(self.classifier.logits, found).astype(np.float64)
-        make = self.classifier.local_logits
-        assert make is not None, "a method that leaves logits makes them of features, or of patches too"
+            return applied(self.classifier, "logits", found)["logits"].astype(np.float64)
         blocks = self._local_blocks(features, local_features)
-        parts = [make(found[first : first + len(part)], part) for first, part in blocks]
-        return np.concatenate(parts).astype(np.float32).astype(np.float64)
+        return applied(self.classifier, "logits", found, blocks)["logits"].astype(np.float64)
 
     def predict(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return the class of the largest logit of each sample, shape (N,)."""
@@ -299,8 +296,3 @@ def _tower(backbone: str | Mapping[str, Any]) -> text_tower.TextTower:
 def _stored(values: np.ndarray) -> np.ndarray:
     """Return numbers as scores see them: stored as float32, computed with as float64."""
     return values.astype(np.float32).astype(np.float64)
-
-
-def _by_batches(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
-    parts = [function(features[start : start + BATCH]) for start in range(0, len(features), BATCH)]
-    return np.concatenate(parts).astype(np.float32)

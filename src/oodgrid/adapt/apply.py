@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -98,26 +98,8 @@ class _Application:
                 f"{name} has features of {found} dimensions but the prototypes have {wanted}: "
                 "they come from different backbones; import or encode them again under one"
             )
-        if classifier.local_logits is not None:
-            return self._of_patches(classifier, features.image_features, store.read_local_features(self._file(name)))
-        return self._made(classifier, features.image_features)
-
-    def _made(self, classifier: Classifier, features: np.ndarray) -> dict[str, np.ndarray]:
-        make = classifier.change or classifier.logits
-        return self._joined([make(features[start : start + BATCH]) for start in range(0, len(features), BATCH)])
-
-    def _of_patches(
-        self, classifier: Classifier, features: np.ndarray, blocks: Iterator[tuple[int, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """Return what becomes of features and of the local features that come in blocks, each behind its first row."""
-        return self._joined(
-            [classifier.local_logits(features[start : start + len(local)], local) for start, local in blocks]
-        )
-
-    def _joined(self, parts: list[np.ndarray]) -> dict[str, np.ndarray]:
-        made = {self.leaves: np.concatenate(parts).astype(np.float32, copy=False)}
-        check_finite(made, "of the fitted method")
-        return made
+        local = None if classifier.local_logits is None else store.read_local_features(self._file(name))
+        return applied(classifier, self.leaves, features.image_features, local)
 
     def _file(self, name: str, split: str = "test") -> Path:
         """Return the feature file of a split that must hold local features.
@@ -135,13 +117,35 @@ class _Application:
         samples = getattr(self.files.draw(fit.shots, fit.seed), what)
         if not len(samples):
             return {"labels": samples.labels}
-        if classifier.local_logits is None:
-            made = self._made(classifier, samples.features)
-        else:
+        local = None
+        if classifier.local_logits is not None:
             path = self._file(self.files.dataset.name, samples.split)
-            local = store.read_local_rows(path, samples.rows)
-            made = self._of_patches(classifier, samples.features, iter([(0, local)]))
-        return {**made, "labels": samples.labels}
+            local = [(0, store.read_local_rows(path, samples.rows))]
+        return {**applied(classifier, self.leaves, samples.features, local), "labels": samples.labels}
+
+
+def applied(
+    classifier: Classifier, leaves: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the "features" (N, D) or "logits" (N, K), float32, that a method `leaves` of features (N, D) as cached.
+
+    Args:
+        classifier: Of the method, which leaves more than prototypes.
+        leaves: Which of the two.
+        features: Of the images.
+        local: Their local features (n, P, D) where the method looks at patches, in blocks behind their first rows.
+
+    Raises:
+        Diverged: A number is not finite.
+    """
+    if classifier.local_logits is not None:
+        parts = [classifier.local_logits(features[start : start + len(block)], block) for start, block in local or ()]
+    else:
+        make = classifier.change or classifier.logits
+        parts = [make(features[start : start + BATCH]) for start in range(0, len(features), BATCH)]
+    made = {leaves: np.concatenate(parts).astype(np.float32, copy=False)}
+    check_finite(made, "of the fitted method")
+    return made
 
 
 def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:

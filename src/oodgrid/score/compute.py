@@ -15,6 +15,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.plugins import described, line_of
 from oodgrid.score.contract import Labels, Skip
 from oodgrid.score.sharing import frozen
+from oodgrid.score.threads import on_threads
 
 ONE_AT_A_TIME = RLock()  # a user's score may use variables of its module; blocks are scored on several threads
 
@@ -166,3 +167,26 @@ class Column:
     def values(self) -> np.ndarray:
         """Return the values of all blocks, shape (N,)."""
         return frozen(np.concatenate(self._found))
+
+
+def fill(columns: list[Column], blocks: Iterable[tuple[dict[str, Any], int]]) -> np.ndarray | None:
+    """Score the samples of all blocks, and return their predicted classes, shape (N,); None without logits.
+
+    Args:
+        columns: The scores.
+        blocks: What there is for some samples, with how many of the first rows count.
+    """
+    predictions = []
+    for values, predicted in on_threads(lambda block: _of_block(columns, *block), blocks):
+        for column, of_block in zip(columns, values, strict=True):
+            column.add(of_block)
+        predictions.append(predicted)
+    return None if not predictions or predictions[0] is None else np.concatenate(predictions)
+
+
+def _of_block(
+    columns: list[Column], inputs: dict[str, Any], count: int
+) -> tuple[list[np.ndarray | None], np.ndarray | None]:
+    values = [column.of(inputs) for column in columns]
+    predicted = inputs["logits"].argmax(axis=1)[:count] if "logits" in inputs else None
+    return [None if each is None else each[:count] for each in values], predicted

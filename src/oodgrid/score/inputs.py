@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,9 +17,11 @@ from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
 from oodgrid.score.contract import Bank, Head, Labels, normalise
 from oodgrid.score.sharing import frozen
+from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
 LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
+FILLED = 64  # the rows of a block are a multiple of so many, so that no sample's scores depend on how many there are
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,85 @@ class Samples:
     file: Path
 
 
+@dataclass(frozen=True)
+class References:
+    """What the scores of one fit are given beside the samples.
+
+    Attributes:
+        head: What makes logits of features; None where the method leaves logits, or there is no method.
+        negatives: Shape (K, n, D), float64, or None.
+        banks: By the needs "bank", "val" and "train", as far as there are any.
+        texts: The texts.
+        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+    """
+
+    head: Head | None
+    negatives: np.ndarray | None
+    banks: dict[str, Bank]
+    texts: Texts
+    text_cosines: bool
+
+    def given(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> dict[str, Any]:
+        """Return what there is for some samples, by the names of `oodgrid.score.contract`.
+
+        Args:
+            name: Of the set, for messages.
+            features: Shape (N, D), as the method leaves them.
+            logits: Shape (N, K), where those are what it leaves.
+            needs: What the scores that are to be computed ask for.
+
+        Raises:
+            OodgridError: The features are of another width than what they are compared with.
+        """
+        given: dict[str, Any] = {"features": normalise(features), "text_cosines": self.text_cosines}
+        width = given["features"].shape[1]
+        if logits is not None:
+            given["logits"] = logits.astype(np.float64)
+        elif self.head is not None:
+            _check_width(width, self.head.weights.shape[1], name, "prototypes")
+            given |= {"head": self.head, "logits": self.head.logits(given["features"])}
+        if self.negatives is not None and "negative_logits" in needs:
+            given["negative_logits"] = np.einsum("nd,kjd->nkj", given["features"], self.negatives, optimize=True)
+        for need, bank in self.banks.items():
+            _check_width(width, bank.features.shape[1], name, "training features")
+            given[need] = bank
+        given |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
+        return frozen(given)
+
+    def blocks(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the same in blocks of rows, each with the number of its samples: what stands behind them fills it up.
+
+        Args: as of `given`.
+        """
+        for start in range(0, max(len(features), 1), ROWS):
+            part = features[start : start + ROWS]
+            of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
+            yield self.given(name, filled(part, FILLED), of_part, needs), len(part)
+
+    def local_blocks(
+        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]]
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the same with the logits of the patches under the head, for features as cached.
+
+        Args:
+            name: Of the set, for messages.
+            features: Shape (N, D).
+            local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
+        """
+        for first, patches in local:
+            rows = max(1, LOCAL_NUMBERS // (patches.shape[1] * len(self.head.weights)))
+            for start in range(0, len(patches), rows):
+                part = patches[start : start + rows]
+                row = first + start
+                given = self.given(name, filled(features[row : row + len(part)], FILLED), None, ())
+                local_logits = self.head.logits(normalise(filled(part, FILLED)))
+                yield given | {"local_logits": frozen(local_logits)}, len(part)
+
+
 class FitInputs:
     """One fit with everything that its scores may ask for; what all sets share is made once.
 
@@ -58,20 +139,18 @@ class FitInputs:
         self.results, self.fit, self.leaves, self.few_shot, self.texts = results, fit, leaves, few_shot, texts
         self._no_draw = ""
 
-    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
-        """Yield what there is, by the names of `oodgrid.score.contract`, for the samples in blocks of rows.
+    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield what there is for the samples in blocks of rows, as `References.blocks`.
 
         Args:
             samples: One set.
             needs: What the scores that are to be computed ask for: local logits are made for these only.
         """
-        if "local_logits" in needs and self._head is not None and self._local_shape(samples):
-            yield from self._local_blocks(samples)
-            return
-        features, logits = self._left_of(samples)
-        for start in range(0, max(len(features), 1), ROWS):
-            part = slice(start, start + ROWS)
-            yield self._given(samples.name, features[part], None if logits is None else logits[part], needs)
+        references = self.references(needs)
+        if "local_logits" in needs and references.head is not None and self._has_local(samples):
+            local = store.read_local_features(samples.file)
+            return references.local_blocks(samples.name, samples.features.image_features, local)
+        return references.blocks(samples.name, *self._left_of(samples), needs)
 
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
         """Return what there is for the samples of several sets at once, in this order."""
@@ -79,7 +158,12 @@ class FitInputs:
         left = [self._left_of(part) for part in parts]
         features = np.concatenate([features for features, _ in left])[order]
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
-        return self._given(names, features, logits, needs)
+        return self.references(needs).given(names, features, logits, needs)
+
+    def references(self, needs: Collection[str]) -> References:
+        """Return what scores that ask for `needs` are given beside the samples."""
+        train = {"train": self._train} if "train" in needs and self._train is not None else {}
+        return References(self._head, self._negatives, self._samples | train, self.texts, self.fit.text_cosines)
 
     def lacking(self, need: str) -> str:
         """Return why something that a score needs is not there."""
@@ -99,40 +183,8 @@ class FitInputs:
         left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")
 
-    def _given(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> dict[str, Any]:
-        given: dict[str, Any] = {"features": normalise(features), "text_cosines": self.fit.text_cosines}
-        width = given["features"].shape[1]
-        if logits is not None:
-            given["logits"] = logits.astype(np.float64)
-        elif self._head is not None:
-            self._check_width(width, self._head.weights.shape[1], name, "prototypes")
-            given |= {"head": self._head, "logits": self._head.logits(given["features"])}
-        if self._negatives is not None and "negative_logits" in needs:
-            given["negative_logits"] = np.einsum("nd,kjd->nkj", given["features"], self._negatives, optimize=True)
-        for need, found in self._samples.items():
-            self._check_width(width, found.features.shape[1], name, "training features")
-            given[need] = found
-        if "train" in needs and self._train is not None:
-            self._check_width(width, self._train.features.shape[1], name, "training features")
-            given["train"] = self._train
-        given |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
-        return frozen(given)
-
-    def _local_blocks(self, samples: Samples) -> Iterator[dict[str, Any]]:
-        _, patches, _ = self._local_shape(samples)
-        rows = max(1, LOCAL_NUMBERS // (patches * len(self._head.weights)))
-        for first, local in store.read_local_features(samples.file):
-            for start in range(0, len(local), rows):
-                block = local[start : start + rows]
-                features = samples.features.image_features[first + start : first + start + len(block)]
-                local_logits = self._head.logits(normalise(block))
-                yield self._given(samples.name, features, None, ()) | {"local_logits": frozen(local_logits)}
-
-    def _local_shape(self, samples: Samples) -> tuple[int, ...] | None:
-        found = store.array_shapes(samples.file).get("local_features")
-        return found[0] if found and self.leaves == "prototypes" else None
+    def _has_local(self, samples: Samples) -> bool:
+        return self.leaves == "prototypes" and "local_features" in store.array_shapes(samples.file)
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
@@ -189,13 +241,13 @@ class FitInputs:
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
 
-    @staticmethod
-    def _check_width(found: int, wanted: int, name: str, what: str) -> None:
-        if found != wanted:
-            raise OodgridError(
-                f"{name} has features of {found} dimensions but the {what} have {wanted}: "
-                "they come from different backbones; import or encode them again under one"
-            )
+
+def _check_width(found: int, wanted: int, name: str, what: str) -> None:
+    if found != wanted:
+        raise OodgridError(
+            f"{name} has features of {found} dimensions but the {what} have {wanted}: "
+            "they come from different backbones; import or encode them again under one"
+        )
 
 
 def read_fits(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,10 +19,9 @@ from oodgrid.identity import digest
 from oodgrid.labels import plain_name
 from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
 from oodgrid.score.checks import check_plugins
-from oodgrid.score.compute import Column, needed, needs_of
+from oodgrid.score.compute import Column, fill, needed, needs_of
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
 from oodgrid.score.kept_tables import KeptTables
-from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
@@ -141,18 +139,15 @@ class _Job:
     def _score(self, fit: FitInputs, name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
         columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
-        predictions: list[np.ndarray] = []
+        predictions = None
         for local in (False, True):
             those = [column for column in columns.values() if ("local_logits" in column.needs) == local]
             if local and not those:
                 break
             blocks = fit.blocks(self.sets[name], {need for column in those for need in column.needs})
-            for values, predicted in on_threads(lambda block, those=those: _of_block(those, block), blocks):
-                for column, found in zip(those, values, strict=True):
-                    column.add(found)
-                if not local and predicted is not None:
-                    predictions.append(predicted)
-        table = _samples(self.sets[name].features, np.concatenate(predictions) if predictions else None)
+            predicted = fill(those, blocks)
+            predictions = predicted if not local else predictions
+        table = _samples(self.sets[name].features, predictions)
         _write_part(path, table, columns)
 
     def _score_stream(self, fit: FitInputs, own: str, ood: str, path: Path) -> None:
@@ -172,12 +167,6 @@ class _Job:
                 found["prediction"] = pl.Series(given["logits"].argmax(axis=1)[place], dtype=pl.Int32)
             table = table.with_columns(**found)
         _write_part(path, table, columns)
-
-
-def _of_block(columns: list[Column], block: dict[str, Any]) -> tuple[list[np.ndarray | None], np.ndarray | None]:
-    """Return every score of a block of samples, and the predictions where there are logits."""
-    predicted = block["logits"].argmax(axis=1) if "logits" in block else None
-    return [column.of(block) for column in columns], predicted
 
 
 def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:

@@ -13,6 +13,7 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.adapt.text_tower import Precision
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures
 from oodgrid.registry import method
+from oodgrid.vectors import filled
 
 if TYPE_CHECKING:
     import torch
@@ -148,10 +149,10 @@ class GalLoP:
             return (whole + sum(self.local_logits(patches, others, projection)) / len(self.top_k)) / 2
 
         def logits(features: np.ndarray, local: np.ndarray) -> np.ndarray:
-            given = (torch.from_numpy(normalise(features)), torch.from_numpy(local))
+            given = (torch.from_numpy(filled(values, IMAGES)) for values in (normalise(features), local))
             pairs = zip(*(values.split(IMAGES) for values in given), strict=True)
             with torch.inference_mode():
                 made = [of_some(*(part.to(embeddings.device).float() for part in pair)).cpu() for pair in pairs]
-            return torch.cat(made).numpy()
+            return torch.cat(made).numpy()[: len(features)]
 
         return logits
