@@ -179,7 +179,7 @@ def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
 
 
 def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:
-    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in features.paths]
+    names = store.frames.texts(features.paths)
     columns = [np.arange(len(features.labels)), names, features.labels, prediction]
     return pl.DataFrame(dict(zip(SAMPLE, columns, strict=True)), schema_overrides=SAMPLE)
 
