@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import config, grid, manifests, paths
+from oodgrid import config, grid, manifests, paths, store
 from oodgrid.config import ANY, Choice, Experiment
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.manifests import Metrics
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BY_USER = "method and score were named"
+COMPARISONS = "comparisons.parquet"  # beside the metrics: paired differences, and which rows are as good as the best
 
 
 @dataclass(frozen=True)
@@ -141,18 +142,41 @@ def _best(
     rows = _candidates(table, about, experiment, wanted, backbone, dataset, score)
     if not len(rows):
         raise OodgridError("no metrics of the experiment fit what was asked for: name --method and --score")
-    best = rows.row(0, named=True)
+    best, others = rows.row(0, named=True), None
+    named = [f"{name} {value}" for name, value in (("method", wanted.method), ("score", wanted.score)) if value]
+    if not (named or wanted.shots or wanted.seed):
+        best, others = _by_best_set(results, experiment, backbone, dataset, rows) or (best, None)
     found = next(each for each in experiment.scores if each.listed("score") == best["score"])
     shots, seed = (
         (0, 0) if not best["shots"] else _fit(experiment, best["method"], replace(wanted, shots=best["shots"]))
     )
-    given = [f"{name} {value}" for name, value in (("method", wanted.method), ("score", wanted.score)) if value]
-    among = f"{len(rows)} detectors{' with ' * bool(given)}{' and '.join(given)}"
+    among = f"{len(rows)} detectors{' with ' * bool(named)}{' and '.join(named)}"
+    alike = "" if others is None else f"; {others or 'no'} other{'s' * (others != 1)} cannot be told from it"
     why = (
-        f"the best of {among} by AUROC on the experiment's OOD sets, {100 * best['auroc']:.2f} on average: a choice "
-        "made by OOD results, whose number is optimistic"
+        f"the best of {among} by AUROC on the experiment's OOD sets, {100 * best['auroc']:.2f} on average{alike}: a "
+        "choice made by OOD results, whose number is optimistic"
     )
     return Chosen(backbone, dataset, best["method"], found, shots, seed, why)
+
+
+def _by_best_set(
+    results: Path, experiment: Experiment, backbone: str, dataset: str, rows: pl.DataFrame
+) -> tuple[dict[str, Any], int] | None:
+    """Return the best detector at the most shots, and how many others are not distinguishable from it.
+
+    None where the experiment has no comparisons.
+    """
+    file = paths.metrics(results, experiment.experiment).with_name(COMPARISONS)
+    if not file.exists():
+        return None
+    import polars as pl
+
+    family = store.read_table(file)[0].filter(
+        pl.col("backbone") == backbone, pl.col("id_dataset") == dataset, pl.col("scope") == "overall",
+        pl.col("metric") == "auroc", pl.col("against") == "best", ~pl.col("transductive"),
+    )  # fmt: skip
+    best = family.filter("is_best").join(rows, on=["method", "shots", "score"], how="inner")
+    return (best.row(0, named=True), int(family["in_best_set"].sum()) - 1) if len(best) else None
 
 
 def _candidates(
@@ -168,6 +192,8 @@ def _candidates(
         ~pl.col("score").is_in(about.transductive),
         *(pl.col(name) == value for name, value in named.items() if value is not None),
     )  # fmt: skip
+    overlapping = [ood for own, ood in about.overlaps if own == dataset]  # their numbers stand in no mean
+    table = table.filter(~pl.col("ood_dataset").is_in(overlapping))
     if wanted.seed is not None:
         table = table.filter(pl.col("seed").is_in([0, wanted.seed]))
     of_each = table.group_by("method", "shots", "score", maintain_order=True).agg(
