@@ -53,6 +53,15 @@ def test_a_stale_lock_is_removed(locked):
     assert (locked / ".snakemake" / "log").exists()
 
 
+def test_a_run_that_meets_a_lock_names_the_command_that_removes_it_only_where_that_would(locked):
+    assert "`oodgrid unlock` removes it" in unlock.notice(locked)
+    record(locked)
+    said = unlock.notice(locked)
+    assert f"process {os.getpid()}" in said and "wait for it" in said and "oodgrid unlock" not in said
+    shutil.rmtree(locked / ".snakemake" / "locks")
+    assert unlock.notice(locked) is None
+
+
 def test_no_lock_is_no_mistake(tmp_path):
     remove_stale_lock(tmp_path)
     (tmp_path / ".snakemake" / "locks").mkdir(parents=True)

@@ -62,6 +62,11 @@ def kept(results: Path, stage: str) -> Path:
     return results / KEPT / stage
 
 
+def rates(results: Path) -> Path:
+    """Return the list of what work took, a line a job; shared by all experiments."""
+    return results / KEPT / "rates.jsonl"
+
+
 def planned(results: Path, experiment: str, digest: str) -> Path:
     """Return the configuration that a run was planned by, named by its content."""
     return results / experiment / CONFIGS / f"{digest}.yaml"

@@ -98,19 +98,38 @@ def remove_stale_lock(folder: Path) -> None:
     """
     locks = _locks(folder)
     try:
-        if not locks.exists() or not any(locks.iterdir()):
+        if not _is_locked(locks):
             return
-        owners = sorted(locks.glob("owner-*.json"))
-        living = next((why for why in map(_why_living, owners) if why), None)
-        if not owners and (kind := _network(folder)):
-            living = f"nobody wrote down whose lock it is, and {kind} shares the folder with other machines"
-        living = living or next(_running_in(folder), None)
-        if living:
+        if living := _living(folder):
             raise OodgridError(f"{folder} is locked: {living}: wait for it, or stop it; {BY_HAND}")
         shutil.rmtree(locks)
     except OSError as error:
         why = f"{error.filename or locks} cannot be read or removed ({error.strerror})"
         raise OodgridError(f"{why}: {BY_HAND}") from error
+
+
+def notice(folder: Path) -> str | None:
+    """Return a line on the lock of a folder, if there is one: Snakemake, which may stop at it, only names --unlock."""
+    with suppress(OSError):
+        if not _is_locked(_locks(folder)):
+            return None
+        if living := _living(folder):
+            return f"{living} in this folder: where it makes files of this run too, Snakemake stops below: wait for it"
+        return "a snakemake that was killed here left its lock, at which Snakemake stops: `oodgrid unlock` removes it"
+    return None
+
+
+def _is_locked(locks: Path) -> bool:
+    return locks.exists() and any(locks.iterdir())
+
+
+def _living(folder: Path) -> str | None:
+    """Return who holds the lock of a folder, or may; None where it is certain that nobody does."""
+    owners = sorted(_locks(folder).glob("owner-*.json"))
+    living = next((why for why in map(_why_living, owners) if why), None)
+    if not owners and (kind := _network(folder)):
+        living = f"nobody wrote down whose lock it is, and {kind} shares the folder with other machines"
+    return living or next(_running_in(folder), None)
 
 
 def _locks(folder: Path) -> Path:

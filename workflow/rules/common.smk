@@ -5,7 +5,7 @@ from functools import cache
 from snakemake.io import IOFile
 from snakemake.settings.enums import Quietness
 
-from oodgrid import grid, paths, plan, texts, unlock
+from oodgrid import grid, paths, plan, rates, texts, unlock
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
@@ -20,7 +20,9 @@ try:
     experiment = parse_experiment(config)
     # On the node of a cluster a job checks what it reads itself.
     if workflow.is_main_process:
-        check_experiment(RESULTS, experiment)
+        if locked := unlock.notice(Path.cwd()):
+            print(f"oodgrid: {locked}", file=sys.stderr)
+        IMAGES = check_experiment(RESULTS, experiment)
 # A plugin's sys.exit and a panic of polars are no Exception.
 except BaseException as error:
     sys.exit(printed(error, DEBUG))
@@ -51,6 +53,11 @@ def requested(stage):
     return plan.request(stage, os.environ if workflow.remote_exec else {})
 
 
+@cache
+def measured():
+    return rates.read(RESULTS)
+
+
 def threads(stage):
     """Threads of a job, when it is asked for them: its share of this machine, or what the node of a cluster gives."""
 
@@ -70,8 +77,17 @@ def threads(stage):
 def resources(stage):
     """What else a job needs. Another attempt asks for more memory."""
     ask, gpu = plan.REQUESTS[stage], plan.gpu_here(stage)
+
+    # Not mem_mb, by which the memory of this machine would bound what jobs ask a cluster for.
+    def memory(wildcards):
+        if on_cluster():
+            return 0
+        what = wildcards.get("method") or wildcards.get("backbone") or ""
+        return plan.memory_here(measured(), stage, what)
+
     return {
         "gpu": lambda wildcards: requested(stage).gpu if on_cluster() else gpu,
+        "memory": memory,
         "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
         "runtime": ask.runtime,
     }
@@ -81,9 +97,11 @@ THREADS = {stage: threads(stage) for stage in plan.REQUESTS}
 RESOURCES = {stage: resources(stage) for stage in plan.REQUESTS}
 
 
-# On one machine its jobs take turns on its GPU (`resources: gpu=1` in profiles/default); on a cluster each has its own.
+# On one machine its jobs take turns on its GPU and share its memory (`resources` in profiles/default); on a cluster each
+# has its own.
 resource_scopes:
     gpu="local",
+    memory="local",
 
 
 # Also those that were killed before they could say a word.
@@ -121,6 +139,8 @@ onstart:
     except OodgridError as error:
         sys.exit(printed(error, DEBUG))
     PLANNED.write()
+    cpus = plan.cpus_here(workflow.global_resources["_cores"].value)
+    print("to do:", *plan.summary(RESULTS, experiment, IMAGES, cpus), sep="\n")
     if on_cluster():
         (workflow.output_settings.quiet or set()).discard(Quietness.RULES)
 

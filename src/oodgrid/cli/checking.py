@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from oodgrid.config import Experiment
 
 
-def check_experiment(results: Path, experiment: Experiment) -> None:
+def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
     """Raise what stands against an experiment: cached files that do not fit, what is missing, what cannot be read.
+
+    Returns:
+        How many images a dataset has that is still to be encoded, where it was small enough to look.
 
     Raises:
         OodgridError: `Mistakes` has a line for each.
@@ -26,11 +29,13 @@ def check_experiment(results: Path, experiment: Experiment) -> None:
 
     of_files = (plan.check_identities, plan.check_imports, plan.check_labels, plan.check_finished)
     checks = [partial(check, results, experiment) for check in of_files]
+    counts: dict[str, int] = {}
     if unencoded := plan.unencoded(results, experiment):
         from oodgrid.encode.sources.checking import check_sources
 
-        checks.append(partial(check_sources, unencoded))
+        checks.append(lambda: counts.update(check_sources(unencoded)))
     all_of(*checks, partial(_check_plugins, experiment))
+    return counts
 
 
 def _check_plugins(experiment: Experiment) -> None:
@@ -73,14 +78,15 @@ def check_named_files(arguments: Sequence[str]) -> None:
 
 
 def run_check(options: argparse.Namespace) -> None:
-    """Say everything that is wrong with an experiment, or what it adds up to."""
-    from oodgrid import grid
+    """Say everything that is wrong with an experiment, or what it adds up to and will cost."""
+    from oodgrid import grid, plan
 
     options.config = options.file or options.config
     experiment = experiment_of(options)
-    check_experiment(options.results, experiment)
+    images = check_experiment(options.results, experiment)
     fits = sum(len(grid.fits(experiment, method)) for method in grid.methods(experiment))
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
     rows = grid.count_rows(experiment)
     folder = options.results / experiment.experiment
     print(f"{options.config}: sound; {pairs * fits} fits, {rows} rows of metrics in {folder}/")
+    print("to do:", *plan.summary(options.results, experiment, images, plan.cpus_here()), sep="\n")

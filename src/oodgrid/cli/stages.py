@@ -30,14 +30,19 @@ def run_encode(options: argparse.Namespace) -> None:
 
 
 def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
-    from oodgrid import manifests
+    from oodgrid import manifests, rates, store
     from oodgrid.encode.chunks import Shard
     from oodgrid.encode.images import encode_images
 
     wanted = [d for d in experiment.datasets() if not d.imported]
     datasets = {d.name: d for d in chosen(options.dataset, wanted, experiment.dataset)}
     for dataset in datasets.values():
-        say(*encode_images(options.results, backbone, dataset, Shard.parse(options.shard)))
+        where = f"{backbone.name}/{dataset.name}"
+        with rates.measured(options.results, "encode", backbone.name, where) as work:
+            files = encode_images(options.results, backbone, dataset, Shard.parse(options.shard))
+            work.units = sum(len(store.read_labels(file)[0]) for file in files)
+            work.bytes = sum(file.stat().st_size for file in files)
+        say(*files)
     if options.manifest:
         manifests.write(options.manifest, manifests.Shard(shard=options.shard, datasets=list(datasets)))
 
@@ -84,7 +89,8 @@ def run_adapt(options: argparse.Namespace) -> None:
     from oodgrid.adapt.fit import fit
 
     step = {"fit": fit, "apply": apply}[options.part]
-    _for_each_table(options, experiment, [method.listed("method") for method in experiment.methods], step)
+    methods = [method.listed("method") for method in experiment.methods]
+    _for_each_table(options, experiment, methods, step, options.part)
 
 
 def run_score(options: argparse.Namespace) -> None:
@@ -93,34 +99,60 @@ def run_score(options: argparse.Namespace) -> None:
     from oodgrid import grid
     from oodgrid.score.run import score
 
-    _for_each_table(options, experiment, grid.methods(experiment), score)
+    _for_each_table(options, experiment, grid.methods(experiment), score, "score")
 
 
 def _for_each_table(
-    options: argparse.Namespace, experiment: Experiment, methods: list[str], step: Callable[..., Path]
+    options: argparse.Namespace, experiment: Experiment, methods: list[str], step: Callable[..., Path], kind: str
 ) -> None:
+    from oodgrid import grid, rates
     from oodgrid.plan import check_inputs
 
     for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
         for dataset in chosen(options.id_dataset, experiment.id_datasets, experiment.id_dataset):
             check_inputs(options.results, experiment, backbone.name, dataset.name)
             for method in [options.method] if options.method else methods:
-                say(step(options.results, experiment, backbone.name, dataset.name, method))
+                with rates.measured(options.results, kind, method, f"{backbone.name}/{dataset.name}") as work:
+                    file = step(options.results, experiment, backbone.name, dataset.name, method)
+                    work.units = len(grid.fits(experiment, method))
+                    work.bytes = _size(options.results, file)
+                say(file)
+
+
+def _size(results: Path, file: Path) -> int:
+    """Return the bytes of what a job left: of a table itself, else of what its manifest names."""
+    from oodgrid import manifests
+
+    if file.suffix == ".parquet":
+        return file.stat().st_size
+    if file.name == "fit.json":
+        names = [fit.file for fit in manifests.read(file, manifests.Fitted).fits if fit.file]
+    else:
+        names = [name for fit in manifests.read(file, manifests.Applied).fits for name in fit.files]
+    return sum((results / name).stat().st_size for name in set(names))
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Compute metrics and curves."""
     experiment = experiment_of(options)
+    from oodgrid import grid, rates
     from oodgrid.evaluate.run import evaluate
 
-    say(*evaluate(options.results, experiment))
+    with rates.measured(options.results, "evaluate", "", "") as work:
+        files = evaluate(options.results, experiment)
+        work.units, work.bytes = grid.count_rows(experiment), sum(file.stat().st_size for file in files)
+    say(*files)
 
 
 def run_report(options: argparse.Namespace) -> None:
     """Write tables, figures and the page."""
     experiment = experiment_of(options)
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
+    from oodgrid import rates
     from oodgrid.report.run import PARTS, report
 
     for part in [options.part] if options.part else PARTS:
-        say(report(options.results, experiment, part))
+        with rates.measured(options.results, "report", part, "") as work:
+            path = report(options.results, experiment, part)
+            work.units = 1
+        say(path)

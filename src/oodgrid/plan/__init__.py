@@ -9,6 +9,7 @@ from oodgrid.plan.checks import (
     check_labels,
     unencoded,
 )
+from oodgrid.plan.costs import summary
 from oodgrid.plan.files import (
     FIGURES,
     FORMATS,
@@ -37,7 +38,7 @@ from oodgrid.plan.files import (
     views_file,
 )
 from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
-from oodgrid.plan.machines import REQUESTS, gpu_here, request, threads_here
+from oodgrid.plan.machines import REQUESTS, cpus_here, gpu_here, memory_here, request, threads_here
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "check_inputs",
     "check_labels",
     "check_planned",
+    "cpus_here",
     "either",
     "encoded",
     "encoded_files",
@@ -67,6 +69,7 @@ __all__ = [
     "fit_input",
     "gpu_here",
     "job_environment",
+    "memory_here",
     "report_code",
     "report_files",
     "report_parts",
@@ -78,6 +81,7 @@ __all__ = [
     "score_tables",
     "shard_files",
     "spec",
+    "summary",
     "table_files",
     "test_features",
     "text_files",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oodgrid import grid
+from oodgrid import grid, rates
 from oodgrid.config import Experiment
 
 
@@ -38,6 +38,24 @@ REQUESTS = {
 }
 
 
+KINDS = {"adapt": ("fit", "apply")}  # of jobs of a stage, where it has several
+# MB of a job on this machine before any was measured here: at ImageNet's size, of a ViT-B (docs/running.md)
+MEMORY = {"encode": 3000, "adapt": 2500, "score": 2500, "evaluate": 1000, "report": 1000}
+
+
+def memory_here(works: list[rates.Work], stage: str, what: str) -> int:
+    """Return the MB that a job needs on this machine: a quarter more than any such job took here, or a safe guess.
+
+    Args:
+        works: What was measured here.
+        stage: Of the job.
+        what: The backbone or method that works.
+    """
+    kinds = KINDS.get(stage, (stage,))
+    peaks = [work.peak for work in works if work.stage in kinds and work.what == what]
+    return round(1.25 * max(peaks)) if any(peaks) else MEMORY[stage]
+
+
 def request(stage: str, environment: Mapping[str, str]) -> Request:
     """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given."""
     asked = REQUESTS[stage]
@@ -58,14 +76,19 @@ def _has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
+def cpus_here(cores: int | None = None) -> int:
+    """Return how many CPUs of this machine jobs may use, where the user gave them `cores`."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, cores or cpus)
+
+
 def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: int | None) -> int:
     """Return the threads of a job of `stage` on this machine: its CPUs shared out among the jobs that run at once.
 
     One thread for each of many jobs does more than many threads for one job after the other, which is why jobs that
     take turns on `gpus` GPUs, and so do run one after the other, get more.
     """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cpus = min(cpus, cores or cpus)
+    cpus = cpus_here(cores)
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
     jobs = {
         "encode": len(experiment.backbones) * len({dataset.name for dataset in experiment.datasets()}),

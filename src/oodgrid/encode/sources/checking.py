@@ -20,25 +20,32 @@ FILES = 20_000  # of a folder, and
 SIZE = 100_000_000  # bytes of a file, that are looked through while a user waits
 
 
-def check_sources(datasets: Sequence[Dataset]) -> None:
+def check_sources(datasets: Sequence[Dataset]) -> dict[str, int]:
     """Refuse sources that are not here; open those that are small, say how they are read, and refuse what cannot be.
 
     Large ones are left to the jobs.
 
+    Returns:
+        How many images the splits of a dataset have together, of those that were opened.
+
     Raises:
         OodgridError: A source cannot be read, or its labels do not fit; a line for each.
     """
-    all_of(*(partial(_check_source, dataset) for dataset in datasets))
+    counts: dict[str, int] = {}
+    all_of(*(partial(_check_source, dataset, counts) for dataset in datasets))
+    return counts
 
 
-def _check_source(dataset: Dataset) -> None:
+def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
     for place in map(Path, _places(dataset)):
         if not place.exists():
             raise OodgridError(f"dataset {dataset.name}: {place} does not exist: mend the path in the config")
         if dataset.folder and not place.is_dir():
             raise OodgridError(f"dataset {dataset.name}: {place} is no folder: an archive is named under archive:")
     if _is_small(dataset):
-        say(dataset, open_splits(dataset))
+        opened = open_splits(dataset)
+        counts[dataset.name] = sum(map(len, opened.values()))
+        say(dataset, opened)
 
 
 def say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
@@ -52,8 +59,8 @@ def _is_small(dataset: Dataset) -> bool:
     """Say whether a source is here, and small enough to be looked through now."""
     try:
         places = [Path(place) for place in _places(dataset)]
-        if not places:
-            return False
+        if not places:  # what is drawn is counted at once, and what other libraries know is theirs to open
+            return bool(dataset.concept_world or dataset.generated)
         if dataset.folder:
             return places[0].is_dir() and len(list(islice(files_below(places[0]), FILES + 1))) <= FILES
         return sum(place.stat().st_size for place in places) <= SIZE

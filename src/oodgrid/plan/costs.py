@@ -1,0 +1,179 @@
+"""What an experiment will cost: what is not there yet, by the rates that were measured on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from oodgrid import grid, manifests, paths, rates, store
+from oodgrid.config import ANY, Dataset, Experiment
+from oodgrid.errors import OodgridError
+from oodgrid.plan.files import report_parts, split_files
+from oodgrid.plan.machines import gpu_here
+
+UNITS = {"encode": "images", "fit": "fits", "apply": "fits", "score": "fits", "evaluate": "rows", "report": "parts"}
+
+
+@dataclass
+class Cost:
+    """What a kind of job still has to do.
+
+    Attributes:
+        kind: "encode", "fit", "apply", "score", "evaluate" or "report".
+        units: How many images, fits, rows or parts, as far as known.
+        there: How many are done.
+        cpu: Seconds of CPU.
+        wall: Seconds by the clock of one job after the other.
+        bytes: On the disk.
+        unmeasured: What was never done here, and so is in neither.
+        uncounted: Datasets whose images were not counted.
+    """
+
+    kind: str
+    units: int = 0
+    there: int = 0
+    cpu: float = 0.0
+    wall: float = 0.0
+    bytes: float = 0.0
+    unmeasured: list[str] = field(default_factory=list)
+    uncounted: list[str] = field(default_factory=list)
+
+    def add(self, works: list[rates.Work], units: int, what: str, where: str) -> None:
+        """Add work that is still to be done."""
+        self.units += units
+        spent = rates.estimate(works, self.kind, what, where, units)
+        if spent is None:
+            self.unmeasured += [] if what in self.unmeasured else [what]
+            return
+        self.cpu += spent.cpu
+        self.wall += spent.wall
+        self.bytes += spent.bytes
+
+
+def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> list[Cost]:
+    """Return what every kind of job has to do and has done, in the order in which they run.
+
+    What an edit of the configuration or of code makes anew is not foreseen: only what is missing counts.
+
+    Args:
+        results: The results folder.
+        experiment: The experiment.
+        images: How many images the splits of a dataset have together, where it is known.
+    """
+    works = rates.read(results)
+    by_kind = {kind: Cost(kind) for kind in UNITS}
+    if _is_redrawn(results, experiment):
+        _add_report(by_kind["report"], works, results, experiment)
+        return list(by_kind.values())
+    for backbone in experiment.backbones:
+        for dataset in {each.name: each for each in experiment.datasets() if not each.imported}.values():
+            _add_images(by_kind["encode"], works, results, backbone.name, dataset, images)
+        for dataset in experiment.id_datasets:
+            for method in grid.methods(experiment):
+                _add_method(by_kind, works, results, experiment, (backbone.name, dataset.name, method))
+    rows = grid.count_rows(experiment)
+    if paths.metrics(results, experiment.experiment).exists() and not by_kind["score"].units:
+        by_kind["evaluate"].there = rows
+    else:
+        by_kind["evaluate"].add(works, rows, "", "")
+    _add_report(by_kind["report"], works, results, experiment, anew=bool(by_kind["evaluate"].units))
+    return list(by_kind.values())
+
+
+def _is_redrawn(results: Path, experiment: Experiment) -> bool:
+    """Say whether there are metrics, as in a clone, and none of the features that they came from."""
+    pairs = product(experiment.backbones, experiment.datasets())
+    there = any(paths.features(results, backbone.name, dataset.name, "test").exists() for backbone, dataset in pairs)
+    return paths.metrics(results, experiment.experiment).exists() and not there
+
+
+def _add_images(
+    cost: Cost, works: list[rates.Work], results: Path, backbone: str, dataset: Dataset, images: Mapping[str, int]
+) -> None:
+    files = split_files(results, backbone, dataset)
+    there = [file for file in files if file.exists()]
+    count = sum(len(store.read_labels(file)[0]) for file in there)
+    cost.there += count
+    if len(there) == len(files):
+        return
+    if dataset.name in images:
+        cost.add(works, max(0, images[dataset.name] - count), backbone, f"{backbone}/{dataset.name}")
+    else:
+        cost.uncounted.append(dataset.name)
+
+
+def _add_method(
+    by_kind: dict[str, Cost],
+    works: list[rates.Work],
+    results: Path,
+    experiment: Experiment,
+    place: tuple[str, str, str],
+) -> None:
+    """Add the fits of one method, those that the manifests of its three jobs list being there."""
+    method, where = place[2], "/".join(place[:2])
+    wanted = {(fit.shots, fit.seed) for fit in grid.fits(experiment, method)}
+    files = {"fit": (paths.fitted, manifests.Fitted), "apply": (paths.applied, manifests.Applied)}
+    files = ({} if method == ANY else files) | {"score": (paths.scores, manifests.ScoreTable)}
+    for kind, (path, model) in files.items():
+        done = wanted & _listed(path(results, experiment.experiment, *place), model)
+        by_kind[kind].there += len(done)
+        if len(done) < len(wanted):
+            by_kind[kind].add(works, len(wanted) - len(done), method, where)
+
+
+def _listed(path: Path, model: type[manifests.Manifest]) -> set[tuple[int, int]]:
+    try:
+        return {(fit.shots, fit.seed) for fit in manifests.read(path, model).fits}
+    except OodgridError:  # missing; of a damaged one the checks speak
+        return set()
+
+
+def _add_report(cost: Cost, works: list[rates.Work], results: Path, experiment: Experiment, anew: bool = False) -> None:
+    for part, files in report_parts(results, experiment).items():
+        if not anew and all(file.exists() for file in files):
+            cost.there += 1
+        else:
+            cost.add(works, 1, part, "")
+
+
+def summary(results: Path, experiment: Experiment, images: Mapping[str, int], cores: int) -> Iterator[str]:
+    """Yield what is to be done and what it will take, a line each."""
+    every = costs(results, experiment, images)
+    todo = [cost for cost in every if cost.units or cost.uncounted]
+    if not todo:
+        yield "  nothing: no file is missing"
+        return
+    seconds = [cost.wall if _on_gpu(cost.kind) else cost.cpu / cores for cost in todo]
+    yield from (_described(cost, each) for cost, each in zip(todo, seconds, strict=True))
+    if any(seconds):
+        rest = " without what was not measured" if any(cost.unmeasured or cost.uncounted for cost in todo) else ""
+        size = _size(sum(cost.bytes for cost in todo))
+        yield f"  together about {_duration(sum(seconds))}{rest}, {size} (by what jobs took here, {cores} cores)"
+
+
+def _described(cost: Cost, seconds: float) -> str:
+    of_all = f" of {cost.units + cost.there:,}" if cost.there else ""
+    parts = [f"{cost.units:,}{of_all} {UNITS[cost.kind]}"] if cost.units else []
+    parts += [f"images of {', '.join(cost.uncounted)}, not counted"] if cost.uncounted else []
+    parts += [f"about {_duration(seconds)}"] if seconds else []
+    parts += [_size(cost.bytes)] if cost.bytes >= 1e5 else []
+    parts += [f"not measured yet: {', '.join(filter(None, cost.unmeasured)) or 'this'}"] if cost.unmeasured else []
+    return f"  {cost.kind:9}{'; '.join(parts)}"
+
+
+def _on_gpu(kind: str) -> bool:
+    """Say whether jobs of a kind take turns on the GPU of this machine."""
+    return bool(gpu_here("adapt" if kind in ("fit", "apply") else kind))
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as a person says it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
