@@ -121,7 +121,7 @@ class Fitted:
             OodgridError: They are no such array.
         """
         found = self._features(features)
-        return found if self.classifier.change is None else applied(self.classifier, "features", found)["features"]
+        return found if self.classifier.change is None else self._applied("features", found)
 
     def logits(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), float64.
@@ -138,9 +138,9 @@ class Fitted:
             return made if self.bias is None else made + self.bias
         found = self._features(features)
         if self.classifier.logits is not None:
-            return applied(self.classifier, "logits", found)["logits"].astype(np.float64)
+            return self._applied("logits", found).astype(np.float64)
         blocks = self._local_blocks(features, local_features)
-        return applied(self.classifier, "logits", found, blocks)["logits"].astype(np.float64)
+        return self._applied("logits", found, blocks).astype(np.float64)
 
     def predict(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return the class of the largest logit of each sample, shape (N,)."""
@@ -161,6 +161,12 @@ class Fitted:
                 if side == "val" and self.leaves == "logits" and self.classifier.local_logits is None:
                     found["val_logits"] = self.logits(samples)
         return {key: value for key, value in found.items() if value is not None} | text_cosines
+
+    def _applied(self, leaves: str, features: np.ndarray, local: Any = None) -> np.ndarray:
+        try:
+            return applied(self.classifier, leaves, features, local)[leaves]
+        except Diverged as error:
+            raise OodgridError(f"method {self.name}: {error}") from None
 
     def _features(self, given: Any) -> np.ndarray:
         shapes = Shapes(f"method {self.name}")

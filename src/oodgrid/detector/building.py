@@ -118,8 +118,8 @@ def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str)
     file = next(fit.file for fit in fits if (fit.shots, fit.seed) == (chosen.shots, chosen.seed))
     learned = {f"learned.{name}": value for name, value in store.read_arrays(results / str(file))[0].items()}
     text = paths.texts(results, chosen.backbone, chosen.id_dataset)
-    needs = registry.find("method", experiment.method(chosen.method).name).needs
-    if "text_tower" in needs and text.exists():
+    method = registry.find("method", experiment.method(chosen.method).name)
+    if ("text_tower" in method.needs or method.plugin) and text.exists():
         learned["text.prototypes"] = text_prototypes(store.read_texts(text).text_features)
     return learned
 

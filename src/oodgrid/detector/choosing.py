@@ -175,8 +175,9 @@ def _by_best_set(
         pl.col("backbone") == backbone, pl.col("id_dataset") == dataset, pl.col("scope") == "overall",
         pl.col("metric") == "auroc", pl.col("against") == "best", ~pl.col("transductive"),
     )  # fmt: skip
-    best = family.filter("is_best").join(rows, on=["method", "shots", "score"], how="inner")
-    return (best.row(0, named=True), int(family["in_best_set"].sum()) - 1) if len(best) else None
+    best = family.filter("is_best").select("method", "shots", "score").rows()
+    found = [row for row in rows.iter_rows(named=True) if (row["method"], row["shots"], row["score"]) in best]
+    return (found[0], int(family["in_best_set"].sum()) - 1) if found else None
 
 
 def _candidates(
