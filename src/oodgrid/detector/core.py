@@ -143,7 +143,8 @@ class Detector:
     @property
     def wants_local(self) -> bool:
         """Whether it looks at the patches of an image too."""
-        return "local_logits" in needed([self._choice]) or self._method_looks_at_patches
+        of_score = "local_logits" in needed([self._choice]) and self.record.leaves == "prototypes"
+        return of_score or self._method_looks_at_patches
 
     def score(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return the score of samples, shape (N,), float64, higher = more in-distribution.
@@ -248,7 +249,7 @@ class Detector:
             raise OodgridError(f"method {record.method}: {error}") from None
         column = Column(self._choice, self._lacking, self._references.texts.lists)
         name = f"detector {record.method}"
-        if "local_logits" in column.needs and patches is not None and self._references.head is not None:
+        if record.leaves == "prototypes" and patches is not None and self._references.head is not None:
             predictions = fill([column], self._references.local_blocks(name, features, patches))
         else:
             predictions = fill([column], self._references.blocks(name, features, logits, column.needs))
@@ -333,7 +334,10 @@ class Detector:
         Raises:
             OodgridError: It is another, naming the fields and both values.
         """
-        was = self.record.encoder
-        if was is not None and (lines := differences(json.loads(json.dumps(loaded.identity)), was)):
+        if self.record.encoder is None:
+            return
+        # what the weights are counts, not the file or the tag that they came by
+        was = {name: value for name, value in self.record.encoder.items() if not name.startswith("pretrained")}
+        if lines := differences(json.loads(json.dumps(loaded.identity)), was):
             said = "; ".join(lines).replace("in the file", "here").replace("in the config", "in the experiment")
             raise OodgridError(f"backbone {loaded.name} is not what encoded the experiment: {said}")
