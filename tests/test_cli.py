@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from oodgrid import cli, plan, store
 from oodgrid.cli.checking import check_named_files
@@ -283,6 +284,26 @@ def test_list(oodgrid, what, some):
         assert part in out
 
 
+def test_list_shows_what_the_plugins_of_a_config_bring_whatever_else_is_wrong_with_it(tmp_path):
+    plugin = tmp_path / "listed.py"
+    plugin.write_text(
+        "from oodgrid.registry import score\n\n\n@score(needs=('logits',))\ndef listed_score(logits):\n"
+        '    """Mine alone."""\n    return logits.max(axis=1)\n'
+    )
+    config = tmp_path / "mine.yaml"
+    config.write_text(f"plugins: ['{plugin}']\nscores: [listed_scor]\n")
+    done = fresh("list", "scores", "--config", config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "listed_score\n    Mine alone." in done.stdout
+    assert "plugin: " in done.stdout
+    assert "\nmcm (MCM)\n" in done.stdout
+    config.write_text("plugins: [gone.py]\n")
+    for what, said in (("scores", "plugin gone.py: no such file"), ("datasets", "--config is for scores and methods")):
+        done = fresh("list", what, "--config", config)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert said in done.stderr
+
+
 def test_a_method_that_cannot_run_on_a_cache_says_why(oodgrid, tmp_path):
     config = tmp_path / "maple.yaml"
     config.write_text(
@@ -401,6 +422,25 @@ def test_import_of_an_npz(oodgrid, tmp_path):
     assert store.read_features(path).labels.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("encoder", ["tiny", "my-encoder"])
+@pytest.mark.parametrize("kind", ["dataset", "label-list"])
+def test_import_says_how_a_configuration_names_what_it_brought(oodgrid, tmp_path, experiment_of, encoder, kind):
+    np.save(tmp_path / "t.npy", np.eye(3, dtype=np.float32))
+    where = ["--backbone", encoder, f"--{kind}", "mine", "--results", tmp_path / "results"]
+    status, out, err = oodgrid("import", "text", tmp_path / "t.npy", *where)
+    assert status == 0 and out.startswith("wrote ")
+    (line,) = err.splitlines()
+    backbones = yaml.safe_load(line[line.index("[") : line.index("]") + 1])
+    entry = yaml.safe_load(line[line.index("{name: mine") :].split(" under ")[0])
+    if kind == "dataset":
+        described = experiment_of(
+            backbones=backbones, id_datasets=[{**entry, "ood": {"far": [{**entry, "name": "o"}]}}]
+        )
+    else:
+        described = experiment_of(backbones=backbones, label_lists=[entry])
+    assert parse(described).backbones[0].name == encoder
+
+
 def test_encode_does_not_overwrite_what_another_experiment_means_by_a_name(
     oodgrid, write_yaml, experiment_of, make_features, tmp_path
 ):
@@ -457,7 +497,7 @@ def test_import_of_bare_arrays_and_of_a_folder_of_clip_retrieval(oodgrid, tmp_pa
     for kind, given in more.items():
         where = ("--backbone", "b", "--dataset", kind, "--results", tmp_path / "results")
         status, _, err = oodgrid("import", kind, *given, *where)
-        assert (status, err) == (0, "")
+        assert status == 0 and err.startswith("oodgrid: in a configuration") and len(err.splitlines()) == 1
         found = store.read_features(tmp_path / f"results/features/b/{kind}/test.h5", as_stored=True)
         assert found.image_features.tobytes() == values.tobytes()
         assert found.labels.tolist() == ([2, 0, 1, -1] if kind == "npy" else [-1] * 4)

@@ -134,8 +134,40 @@ def test_bad_input_is_one_line_that_names_thing_and_mend(experiment_of, case):
 def test_one_name_may_not_have_two_meanings(experiment_of):
     other = {**OWN, "folder": "data/other"}
     sets = [{**OWN, "ood": {"far": ["noise"]}}, {**CONCEPTS, "ood": {"far": [other]}}]
-    assert "dataset own is described in two ways" in failure(parse, experiment_of(id_datasets=sets))
+    line = failure(parse, experiment_of(id_datasets=sets))
+    assert "dataset own is described in two ways (folder): write the same" in line
     sets[1]["ood"]["far"] = [OWN]
+    assert parse(experiment_of(id_datasets=sets))
+
+
+@pytest.mark.parametrize(("written", "is_id"), [("mine", False), ({"name": "mine"}, False), ({"name": "mine"}, True)])
+def test_the_entries_that_errors_propose_are_sound(experiment_of, written, is_id):
+    """What the message says to write of a name that is not in the catalogue works as it stands."""
+
+    def setting(backbone, dataset):
+        sets = [{**dataset, "ood": {"far": ["noise"]}}] if is_id else [{**CONCEPTS, "ood": {"far": [dataset]}}]
+        return experiment_of(backbones=[backbone], id_datasets=sets)
+
+    line = failure(parse, setting("enc", {"name": "mine", "imported": {}}))
+    encoder = yaml.safe_load(line[line.rindex("{name: enc") :])
+    line = failure(parse, setting(encoder, written))
+    dataset = yaml.safe_load(line[line.rindex("{name: mine") :])
+    assert dataset == {"name": "mine", "imported": {}}
+    assert parse(setting(encoder, dataset)).backbones[0].name == "enc"
+
+
+@pytest.mark.parametrize("ood_says_more", [False, True])
+@pytest.mark.parametrize(
+    "source", [{"tip_adapter": "${X:-../a b}/{c}, d"}, {"tip_adapter": "x", "test": "val"}, {"text": "t: '1'.npy"}]
+)
+def test_how_a_set_was_imported_is_said_alike_everywhere(experiment_of, source, ood_says_more):
+    brief, full = ({"name": "mine", "imported": imported} for imported in ({}, source))
+    first, second = (brief, full) if ood_says_more else (full, brief)
+    sets = [{**first, "ood": {"far": ["noise"]}}, {**CONCEPTS, "ood": {"far": [second]}}]
+    line = failure(parse, experiment_of(id_datasets=sets))
+    mend = yaml.safe_load(line[line.index("imported: {") : line.index(" in both")])
+    assert mend == {"imported": source}
+    sets = [{**first, **mend, "ood": {"far": ["noise"]}}, {**CONCEPTS, "ood": {"far": [second | mend]}}]
     assert parse(experiment_of(id_datasets=sets))
 
 

@@ -45,7 +45,7 @@ class Strange(Exception):
             UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
             "error: a text cannot be read",
         ),
-        (ModuleNotFoundError("No module named 'torch'"), "oodgrid: error: No module named 'torch': install"),
+        (ModuleNotFoundError("No module named 'torch'"), "oodgrid: error: No module named 'torch' for "),
         (
             PanicException("called `unwrap`\n  at x"),
             "unexpected PanicException: called `unwrap` at x (--debug",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from oodgrid import grid, paths, plan, registry, store
+from oodgrid import catalogue, grid, paths, plan, registry, store
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
 from oodgrid.look import Look
@@ -128,7 +128,7 @@ def test_score_files_are_one_a_method(tmp_path, own):
 
 def test_the_report_holds_tables_figures_a_page_and_the_digests_of_each(tmp_path, own):
     files = names(plan.report_files(tmp_path, own()), tmp_path)
-    assert len(set(files)) == len(files) == len(plan.TABLES) + len(plan.FIGURES) * len(plan.FORMATS) + 1 + 3
+    assert len(set(files)) == len(files) == len(plan.TABLES) + len(paths.FIGURES) * len(paths.FORMATS) + 1 + 3
     assert {f"mini/{part}.digests.json" for part in ("tables", "figures", "page")} < set(files)
     assert "mini/tables/b/own/main.tex" in files
     assert "mini/figures/b/own/roc.pdf" in files
@@ -201,9 +201,16 @@ def test_a_spec_tells_variants_of_a_method_apart(own):
     assert plan.spec(experiment, ("method", "fits"), id_dataset="own", method="any")
 
 
-def test_the_kind_of_a_pair_makes_the_metrics_anew(own):
+def test_the_kind_of_a_pair_runs_evaluate_again(own):
     far, near = own(), own(dataset={"ood": {"near": ["noise"]}})
-    assert plan.spec(far, ("pairs", "scores")) != plan.spec(near, ("pairs", "scores"))
+    assert plan.TRIGGERS["evaluate"]["spec"](far) != plan.TRIGGERS["evaluate"]["spec"](near)
+
+
+def test_a_corrected_overlap_in_the_catalogue_runs_evaluate_again(own, monkeypatch):
+    experiment = own(dataset={"allow_overlap": True})
+    before = plan.TRIGGERS["evaluate"]["spec"](experiment)
+    monkeypatch.setattr(catalogue, "_overlaps", lambda: [{"pair": ["own", "noise"], "why": "found later"}])
+    assert plan.TRIGGERS["evaluate"]["spec"](experiment) != before
 
 
 def test_fingerprints_of_parts_of_the_report_differ_and_titles_and_looks_count(own, monkeypatch):
@@ -371,10 +378,26 @@ def test_a_job_refuses_a_configuration_that_did_not_plan_it(tmp_path, experiment
 @pytest.mark.parametrize("folder", ["it's", "a b", "$(touch x)", "{x}", "é", 'a"b', "a;b", "a\\b", "%s"])
 def test_the_package_is_found_in_folders_of_any_name(folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"/other/{folder}")
-    line = plan.job_environment(Path("/clone") / folder / "src").format()  # as Snakemake does
+    line = plan.job_environment(Path("/clone") / folder / "src", None).format()  # as Snakemake does
     shown = subprocess.run(["bash", "-c", line + 'printf %s "$PYTHONPATH"'], capture_output=True, text=True, check=True)
     assert shown.stdout == f"/clone/{folder}/src:/other/{folder}"
     assert "PYTHONSAFEPATH=1" in line  # the trial of plugins runs so, and a job must import the same
+
+
+@pytest.mark.parametrize("folder", ["bin", "it's", "a b", "$(touch x)", "{x}", 'a"b', "a;b", "a\\b"])
+def test_jobs_run_under_the_given_interpreter_whatever_is_first_in_path(folder, tmp_path):
+    python = tmp_path / folder / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\nprintf "%s|" ours "$@"; exit 3\n')
+    python.chmod(0o755)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first/python").symlink_to("/bin/false")
+    variables = {"PATH": f"{tmp_path / 'first'}{os.pathsep}{os.environ['PATH']}"}
+    command = "set -euo pipefail; {}python -m oodgrid 'a  b'"  # as Snakemake calls it
+    for interpreter, output, status in ((str(python), "ours|-m|oodgrid|a  b|", 3), (None, "", 1)):
+        line = plan.job_environment(Path("/clone/src"), interpreter).format()
+        done = subprocess.run(["bash", "-c", command.format(line)], env=variables, capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == (output, status)
 
 
 @pytest.fixture

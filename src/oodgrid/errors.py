@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import reprlib
+import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -40,7 +41,7 @@ class Mistakes(OodgridError):
     """Several mistakes that were found at once, one line each."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        every = list(dict.fromkeys(line for said in lines for line in said.split("\n")))
+        every = list(dict.fromkeys(line for text in lines for line in text.split("\n")))
         more = [f"… and {len(every) - MOST_LINES} more mistakes"] if len(every) > MOST_LINES else []
         self.lines = every[:MOST_LINES] + more
         super().__init__("\n".join(self.lines))
@@ -55,8 +56,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
         known: The names that exist.
     """
     names = sorted(known)
-    meant = near(name, names)
-    hint = f"did you mean '{meant}'?" if meant else f"known: {', '.join(names)}"
+    similar = near(name, names)
+    hint = f"did you mean '{similar}'?" if similar else f"known: {', '.join(names)}"
     return OodgridError(f"unknown {kind} '{printable(name, 100)}': {hint}")
 
 
@@ -81,8 +82,8 @@ def printed(error: BaseException, place: str = "--debug shows where") -> str:
     known = _known(error)
     if known is not None:
         return f"oodgrid: error: {known}"
-    said = printable(_text(error), LONGEST)
-    return f"oodgrid: unexpected {type(error).__name__}{': ' * bool(said)}{said} ({place}; please report it)"
+    text = printable(_text(error), LONGEST)
+    return f"oodgrid: unexpected {type(error).__name__}{': ' * bool(text)}{text} ({place}; please report it)"
 
 
 def printable(text: str, most: int | None = None) -> str:
@@ -104,8 +105,8 @@ def one_line(error: BaseException, most: int = 200) -> str:
 
     NumPy's advice to unpickle what one trusts is left out: nothing here unpickles.
     """
-    said = _text(error).split(" If you trust the file")[0]
-    return printable(said, most) or type(error).__name__
+    text = _text(error).split(" If you trust the file")[0]
+    return printable(text, most) or type(error).__name__
 
 
 def brief(value: Any) -> str:
@@ -144,7 +145,7 @@ def _known(error: BaseException) -> str | None:
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read"
     if isinstance(error, ImportError):
-        return lacking(error) or f"{text}: install oodgrid's requirements again, as make run does"
+        return lacking(error) or f"{text} for {sys.executable}: install oodgrid's requirements there, as make run does"
     if isinstance(error, SystemExit):
         return f"a plugin or a library ended the run (exit status {printable(str(error.code), 100)}): take that out"
     if isinstance(error, UnicodeError):
@@ -178,13 +179,13 @@ def all_of(*checks: Callable[[], object]) -> None:
     Raises:
         OodgridError: One failed; `Mistakes` where several did.
     """
-    found: list[OodgridError] = []
+    errors: list[OodgridError] = []
     for check in checks:
         try:
             check()
         except OodgridError as error:
-            found.append(error)
-    if len(found) == 1:
-        raise found[0]
-    if found:
-        raise Mistakes(str(error) for error in found)
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise Mistakes(str(error) for error in errors)

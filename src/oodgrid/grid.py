@@ -14,7 +14,7 @@ KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_datas
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit: a method's label with the shots and the seed (both 0 for methods without shots)."""
+    """One fit: the variant of a method with the shots and the seed (both 0 for methods without shots)."""
 
     method: str
     shots: int
@@ -22,16 +22,16 @@ class Fit:
 
 
 def methods(experiment: Experiment) -> list[str]:
-    """Return the labels of the methods, and `any` where a score does not depend on them."""
-    labels = [method.listed("method") for method in experiment.methods]
-    return [*labels, ANY] if any(map(on_features, experiment.scores)) else labels
+    """Return the variants of the methods, and `any` where a score does not depend on them."""
+    variants = [choice.listed("method") for choice in experiment.methods]
+    return [*variants, ANY] if any(map(on_features, experiment.scores)) else variants
 
 
 def fits(experiment: Experiment, method: str) -> list[Fit]:
-    """Return the fits of one method, in the order of the configuration."""
+    """Return the fits of one method by shots and seed, rising: their order in the configuration decides nothing."""
     if method != ANY and not registry.find("method", experiment.method(method).name).learns:
         return [Fit(method, 0, 0)]
-    return [Fit(method, shots, seed) for shots in experiment.shots for seed in experiment.seeds]
+    return [Fit(method, shots, seed) for shots in sorted(experiment.shots) for seed in sorted(experiment.seeds)]
 
 
 def scores(experiment: Experiment, method: str) -> list[Choice]:
@@ -61,7 +61,7 @@ def transductive(score: Choice) -> bool:
 
 
 def rows(experiment: Experiment) -> Iterator[tuple[str, str, str, int, int, str, str]]:
-    """Yield the key of every row that metrics.parquet must hold, as `KEYS`, in the order of the configuration."""
+    """Yield the key of every row that metrics.parquet must hold, as `KEYS`, in the order of the tables."""
     for backbone in experiment.backbones:
         for id_dataset in experiment.id_datasets:
             oods = [ood.name for _, ood in id_dataset.pairs()]

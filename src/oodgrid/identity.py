@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 # Of the ground floor: they decide numbers too.
 SHARED = ("oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
 IMPORTING = ("import_module", "__import__")  # functions that import
+# By the names under which they are imported: libraries whose releases may change the last digits of a result.
+LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch"}
 FOR_READERS = ("title", "look", "paper", "family", "adapted")  # of what `oodgrid.registry` is told
 
 
@@ -24,8 +28,8 @@ def digest(thing: Any) -> str:
 
 def file_sha256(path: Path) -> str:
     """Return the digest of the bytes of a file, computed once a process while size and time stay the same."""
-    found = path.stat()
-    return _file_sha256(path, found.st_size, found.st_mtime_ns)
+    status = path.stat()
+    return _file_sha256(path, status.st_size, status.st_mtime_ns)
 
 
 @cache
@@ -44,24 +48,45 @@ def code_fingerprint(*modules: str) -> str:
     return digest(sorted(texts))[:16]
 
 
+@cache
+def computing_fingerprint(*modules: str) -> str:
+    """Return `code_fingerprint`, and of the `LIBRARIES` that this code imports the versions."""
+    names = (name for file in code_files(*modules) for name in _read(file)[1])
+    return code_fingerprint(*modules) + digest(library_versions(names))[:16]
+
+
+def library_versions(imported: Iterable[str]) -> dict[str, str]:
+    """Return the releases, as 2.1.3, of those `LIBRARIES` that are among imported dotted names."""
+    names = sorted({name.split(".")[0] for name in imported} & LIBRARIES.keys())
+    return {name: release for name in names if (release := _release(LIBRARIES[name]))}
+
+
+@cache
+def _release(library: str) -> str:
+    try:
+        return re.split(r"[^\d.]", version(library))[0].strip(".")  # 2.1.3+cu124 computes as 2.1.3 does
+    except PackageNotFoundError:
+        return ""
+
+
 def code_files(*modules: str) -> set[Path]:
     """Return the files whose code `code_fingerprint` digests."""
-    pending, found = list(modules), set()
+    pending, files = list(modules), set()
     while pending:
         for file, package in _sources(pending.pop()):
-            if file not in found:
-                found.add(file)
+            if file not in files:
+                files.add(file)
                 names = _read(file)[1]
                 absolute = [resolve_name(name, package) if name.startswith(".") else name for name in names]
                 pending += [name for name in absolute if _followed(name, modules)]
-    return found
+    return files
 
 
 @cache
 def _sources(module: str) -> list[tuple[Path, str]]:
     """Return the files of a module, or of all modules below a package, each with the package that it belongs to.
 
-    They are looked for by their names: `find_spec` would import the packages above, and what those import.
+    They are searched for by name: `find_spec` would import the packages above, and what those import.
     """
     top, *parts = module.split(".")
     try:
@@ -81,8 +106,8 @@ def _sources(module: str) -> list[tuple[Path, str]]:
 
 def _read(file: Path) -> tuple[str, list[str]]:
     """Return the code of a file without comments and docstrings, and what it imports."""
-    found = file.stat()
-    return _parse(file, found.st_size, found.st_mtime_ns)
+    status = file.stat()
+    return _parse(file, status.st_size, status.st_mtime_ns)
 
 
 @cache
@@ -108,18 +133,18 @@ def imported_names(nodes: Iterable[ast.AST]) -> list[str]:
     `from a import b` gives a and a.b, which may be a module. `import_module` and `__import__` count where the name
     stands there as a literal.
     """
-    found: list[str] = []
+    names: list[str] = []
     for node in nodes:
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
-            found += [base, *(f"{base}{'.' * bool(node.module)}{alias.name}" for alias in node.names)]
+            names += [base, *(f"{base}{'.' * bool(node.module)}{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if called in IMPORTING and isinstance(node.args[0].value, str):
-                found.append(node.args[0].value)
-    return found
+                names.append(node.args[0].value)
+    return names
 
 
 def _followed(name: str, modules: tuple[str, ...]) -> bool:
@@ -141,12 +166,14 @@ def _decisive(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    """Return one line for every field of `wanted` that `found` has otherwise, naming both values."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = [key for key in wanted if key in found or wanted[key] is not None]
-        return [
-            line for key in keys for line in differences(found.get(key), wanted[key], f"{name}.{key}" if name else key)
-        ]
-    same = found == wanted
-    return [] if same else [f"{name} is {json.dumps(found)} in the file and {json.dumps(wanted)} in the config"]
+def differences(value: Any, expected: Any, name: str = "") -> list[str]:
+    """Return one line for every field of `expected` that is another in `value`, naming both."""
+    if isinstance(value, dict) and isinstance(expected, dict):
+        keys = [key for key in expected if key in value or expected[key] is not None]
+        prefix = f"{name}." if name else ""
+        return [line for key in keys for line in differences(value.get(key), expected[key], f"{prefix}{key}")]
+    return (
+        []
+        if value == expected
+        else [f"{name} is {json.dumps(value)} in the file and {json.dumps(expected)} in the config"]
+    )

@@ -26,8 +26,7 @@ JOINED = "whole.h5"  # in a folder of pieces: the file that they became
 class Kept:
     """The finished work of one stage.
 
-    The manifests of adapt point into it, so whoever removes it by hand must remove them too; that loses nothing but
-    time.
+    The manifests of adapt point into it: remove them too when removing it by hand, and all is computed again.
     """
 
     def __init__(self, results: Path, stage: str) -> None:
@@ -64,9 +63,9 @@ def is_whole(path: Path) -> bool:
 def link(kept: Path, path: Path) -> None:
     """Give a kept file its second name, or a copy where the file system has no hard links.
 
-    Either is newer than what it was asked for from, as Snakemake wants outputs to be. Names of one file have one time:
-    where equal work has a name already, as the prompts of two sets of the same classes have, the other is a copy, or
-    what was made of the first would be made again.
+    Either is newer than the inputs of the job that asks, as Snakemake wants outputs to be. All names of one file share
+    one time: where equal work has a second name already, as the prompts of two sets with the same classes have, this is
+    a copy. A link would set the time of the first, and run again what was computed from that.
     """
     with atomic(path) as beside:
         beside.unlink()

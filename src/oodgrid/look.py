@@ -43,8 +43,8 @@ class Look:
             OodgridError: It is none.
         """
         colours, markers = "|".join((*COLOURS, r"#[0-9A-Fa-f]{6}")), "|".join(re.escape(shape) for shape, _ in MARKS)
-        found = re.fullmatch(rf"({colours}) ({markers})(?: (--?|:|-\.))?( hollow)?", text)
-        look = found and cls(COLOURS.get(found[1], found[1]), found[2], found[3] or "-", bool(found[4]))
+        match = re.fullmatch(rf"({colours}) ({markers})(?: (--?|:|-\.))?( hollow)?", text)
+        look = match and cls(COLOURS.get(match[1], match[1]), match[2], match[3] or "-", bool(match[4]))
         if not look or look.mark not in MARKS:
             raise OodgridError(
                 f"look {text!r} is none: write a colour ({', '.join(COLOURS)}, or as #AA3377), a marker of matplotlib "

@@ -1,7 +1,7 @@
-"""What manifests say: the one place that knows their fields, and that reads and writes them.
+"""Manifests: the one place that defines their fields, reads and writes them.
 
 A manifest is a JSON file, the metadata of a table, or a small record that is kept. In all of them one method at one
-number of shots and seed is a fit, and `fits` lists them in the order of the configuration.
+number of shots and seed is a fit, and `fits` lists them by shots and seed, rising.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-VERSION = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
+VERSION: Final = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
 MOST_NAMED = 3  # mistakes of one manifest in a line
 
 KeptName = Annotated[str, Field(pattern=rf"^{paths.KEPT}(/[^/.][^/]*)+$")]  # below the results folder, which may move
@@ -146,14 +146,16 @@ class ScoreTable(Manifest):
     """A table of scores: one method of one (backbone, ID set), with all its fits.
 
     Attributes:
-        params: The parameters of every score, defaults too, by its label.
+        params: The parameters of every score, defaults too, by its variant.
         broken_images: How many a set lacks.
+        precision: Of the large matrix products behind the scores.
     """
 
     what = "table of scores"
     fits: list[ScoredFit]
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
+    precision: Literal["float64", "float32"] = "float64"
 
     @property
     def parts(self) -> set[str]:
@@ -177,12 +179,12 @@ class PairMetrics(Manifest):
 
 
 class Metrics(Manifest):
-    """What metrics.parquet says beside its rows.
+    """The metadata of metrics.parquet.
 
     Attributes:
         overlaps: Pairs of an ID and an OOD set with classes in common.
         broken_images: Backbone, set, and how many images it lacks.
-        transductive: Labels of the scores whose values depend on other samples.
+        transductive: The variants of scores whose values depend on other samples.
     """
 
     what = "table of metrics"
@@ -192,7 +194,7 @@ class Metrics(Manifest):
 
 
 class Curves(Manifest):
-    """curves.parquet says nothing beside its rows."""
+    """The metadata of curves.parquet: none but the version."""
 
     what = "table of curves"
 
@@ -255,6 +257,7 @@ class DetectorRecord(Manifest):
         method, base_method, method_params: Of the method; the first as tables list it.
         leaves: What the method makes of features: prototypes (nothing more), changed features or logits.
         text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+        precision: Of the products of features with weights and with the shots.
         score, base_score, score_params: Of the score, likewise; parameters as given.
         lists: Of labels, by the names in these parameters.
         bank_shots: Images a class of the labelled samples, by need.
@@ -279,6 +282,7 @@ class DetectorRecord(Manifest):
     method_params: dict[str, Any]
     leaves: Literal["prototypes", "features", "logits"]
     text_cosines: bool
+    precision: Literal["float64", "float32"]
     score: str
     base_score: str
     score_params: dict[str, Any]
@@ -309,7 +313,7 @@ def read(path: Path, model: type[M]) -> M:
 
 
 def write_table(path: Path, table: pl.DataFrame, manifest: Manifest) -> None:
-    """Write a table with what is to be said of it."""
+    """Write a table with its manifest as metadata."""
     store.write_table(path, table, _dumped(manifest))
 
 
@@ -319,18 +323,18 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], manifest: Manifest) 
 
 
 def read_table(path: Path, model: type[M]) -> tuple[pl.DataFrame, M]:
-    """Return a table and what it says of itself.
+    """Return a table and its manifest.
 
     Raises:
         OodgridError: As of `read`.
     """
-    table, found = store.read_table(path)
-    return table, checked(path, found, model)
+    table, metadata = store.read_table(path)
+    return table, checked(path, metadata, model)
 
 
 @contextmanager
 def open_table(path: Path, model: type[M]) -> Iterator[tuple[store.OpenTable, M]]:
-    """Yield a table of which parts are to be read, and what it says of itself.
+    """Yield an open table, for reading parts of it, and its manifest.
 
     Raises:
         OodgridError: As of `read`.
@@ -339,26 +343,26 @@ def open_table(path: Path, model: type[M]) -> Iterator[tuple[store.OpenTable, M]
         yield table, checked(path, table.metadata, model)
 
 
-def checked(path: Path, found: dict[str, Any], model: type[M]) -> M:
-    """Return what was found in a file as a manifest.
+def checked(path: Path, fields: dict[str, Any], model: type[M]) -> M:
+    """Return the fields of a file as a manifest.
 
     Raises:
         OodgridError: It is none, or of a later version; the line names the file, the fields and the mend.
     """
     try:
-        return model.model_validate(_brought_up(found))
+        return model.model_validate(_brought_up(fields))
     except ValidationError as error:
         why = _described(error)
-    if isinstance(version := found.get("version"), int) and version > VERSION:
+    if isinstance(version := fields.get("version"), int) and version > VERSION:
         why = f"it is of version {version}, which a later oodgrid wrote: update oodgrid, or let this one make it again"
     raise OodgridError(f"{path} is no {model.what}: {why}. {store.mend(path)}")
 
 
-def _brought_up(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what a manifest of an older version says, in the words of today."""
-    if "version" in found:
-        return found
-    return {"fits" if name == "units" else name: value for name, value in found.items()}  # version 1
+def _brought_up(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a manifest of an older version under their names of today."""
+    if "version" in fields:
+        return fields
+    return {"fits" if name == "units" else name: value for name, value in fields.items()}  # version 1
 
 
 def _dumped(manifest: Manifest) -> dict[str, Any]:
@@ -367,15 +371,15 @@ def _dumped(manifest: Manifest) -> dict[str, Any]:
 
 def _described(error: ValidationError) -> str:
     """Return the mistakes in a manifest as part of a line."""
-    said, lacking = [], []
-    for mistake in error.errors(include_url=False, include_input=False):
-        name = printable(".".join(map(str, mistake["loc"])), 100)
-        if mistake["type"] == "missing":
+    mistakes, lacking = [], []
+    for detail in error.errors(include_url=False, include_input=False):
+        name = printable(".".join(map(str, detail["loc"])), 100)
+        if detail["type"] == "missing":
             lacking.append(name)
-        elif mistake["type"] == "extra_forbidden":
-            said.append(f"{name} is no field of it")
+        elif detail["type"] == "extra_forbidden":
+            mistakes.append(f"{name} is no field of it")
         else:
-            said.append(f"{name}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}")
+            mistakes.append(f"{name}: {detail['msg'][:1].lower()}{detail['msg'][1:]}")
     if lacking:
-        said.insert(0, f"it lacks {', '.join(lacking[:MOST_NAMED])}")
-    return "; ".join(said[:MOST_NAMED])
+        mistakes.insert(0, f"it lacks {', '.join(lacking[:MOST_NAMED])}")
+    return "; ".join(mistakes[:MOST_NAMED])

@@ -17,6 +17,8 @@ ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
 STREAMS = ".streams"  # behind the name of a method
 DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
+FIGURES = ("roc", "histograms", "shots", "scores")  # of each backbone and ID dataset
+FORMATS = ("pdf", "svg", "png")  # of each figure
 
 
 def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:
@@ -28,8 +30,8 @@ def pattern(path: Callable[..., Path], results: Path, **names: object) -> str:
         names: What stands in place of its other parameters, as `split="test"`.
     """
     _, *parameters = inspect.signature(path).parameters.values()
-    wanted = [each.name for each in parameters if each.default is each.empty or each.name in names]
-    return str(path(results, **{name: names.get(name, f"{{{name}}}") for name in wanted}))
+    named = [each.name for each in parameters if each.default is each.empty or each.name in names]
+    return str(path(results, **{name: names.get(name, f"{{{name}}}") for name in named}))
 
 
 def features(results: Path, backbone: str, dataset: str, split: str) -> Path:

@@ -112,8 +112,7 @@ def estimate(works: list[Work], stage: str, what: str, where: str, units: int) -
     largest: dict[str, Work] = {}  # in each place: work that was found rather than done took less
     for work in works:
         if (work.stage, work.what) == (stage, what):
-            known = largest.setdefault(work.where, work)
-            largest[work.where] = max(known, work, key=lambda each: each.cpu / each.units)
+            largest[work.where] = max(largest.get(work.where, work), work, key=lambda each: each.cpu / each.units)
     known = [largest[where]] if where in largest else list(largest.values())
     if not known:
         return None

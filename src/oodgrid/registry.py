@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins, signatures
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
 from oodgrid.signatures import OF_METHOD
 
@@ -33,8 +33,7 @@ ANY = "any"  # stands in place of a method for scores that do not depend on it
 RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
 RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
 LEAVES = ("prototypes", "features", "logits")
-LABEL_LIST = "label list"
-LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
+LabelList = signatures.LabelList  # the type of a plugin's parameter for which the configuration names a label list
 BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
@@ -95,23 +94,24 @@ class Entry:
 
     @cached_property
     def label_lists(self) -> tuple[str, ...]:
-        """The parameters that name a list of labels, whose texts the score is given."""
-        hints = get_type_hints(self.make, include_extras=True)
-        return tuple(name for name in self.params if LABEL_LIST in getattr(hints.get(name), "__metadata__", ()))
+        """The parameters that name a label list, whose texts the score is given."""
+        lists = signatures.label_lists(self.make)
+        return tuple(name for name in self.params if name in lists)
 
     @cached_property
     def types(self) -> dict[str, Any]:
         """The types of the parameters; of one without a type, that of its default."""
-        given = {name: Any if value is None else type(value) for name, value in self.params.items()}
-        return given | get_type_hints(self.make, include_extras=True) | {"bank": BANK}
+        of_defaults = {name: Any if value is None else type(value) for name, value in self.params.items()}
+        hints = get_type_hints(self.make, include_extras=True)
+        return of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": BANK}
 
     def adapter(self, parameter: str, strict: bool) -> TypeAdapter:
-        """Return what converts values of a parameter to its type; made at the first value of such a parameter."""
-        made = self._adapters.get((parameter, strict))
-        if made is None:
-            made = TypeAdapter(self.types[parameter], config=ConfigDict(strict=strict, allow_inf_nan=False))
-            self._adapters[parameter, strict] = made
-        return made
+        """Return what converts values of a parameter to its type; cached."""
+        adapter = self._adapters.get((parameter, strict))
+        if adapter is None:
+            adapter = TypeAdapter(self.types[parameter], config=ConfigDict(strict=strict, allow_inf_nan=False))
+            self._adapters[parameter, strict] = adapter
+        return adapter
 
     @cached_property
     def _adapters(self) -> dict[tuple[str, bool], TypeAdapter]:
@@ -140,11 +140,12 @@ def method(
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} must be a dataclass: its fields are its hyper-parameters")
         name = cls.__module__.rsplit(".", 1)[-1]
-        shown = {"title": title or name, "look": Look.parse(look) if look else None}
-        about = {"text_cosines": text_cosines} | shown
+        params, summary = signatures.defaults(cls), signatures.summary(cls)
+        parsed = Look.parse(look) if look else None
         _add(
-            Entry("method", name, cls, needs, signatures.defaults(cls), leaves, paper, signatures.summary(cls), **about)
-        )
+            Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
+                  title=title or name, look=parsed)
+        )  # fmt: skip
         return cls
 
     return register
@@ -242,9 +243,9 @@ def fit_code(name: str) -> str:
 
 
 def score_code(name: str) -> str:
-    """Return the fingerprint of the code that decides the values of a score: its own, and what all scores share."""
+    """Return the fingerprint of what computes a score: its code, that of all scores, and the libraries of both."""
     entry = find("score", name)
-    return code_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
+    return computing_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -267,16 +268,16 @@ def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) ->
     try:
         checked[key] = entry.adapter(key, flags).validate_python(value)
     except ValidationError as error:
-        said = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+        expected = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
         raise OodgridError(
-            f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {said} is wanted"
+            f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {expected} is wanted"
         ) from None
 
 
-def label(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """Return the name under which a variant is listed, as `mcm@T=0.5`: what differs from the defaults.
+def variant(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """Return the name of a variant, as `mcm@T=0.5`: with the parameters that differ from the defaults.
 
-    It names files too: whatever a shell or a file system could mistake becomes a hyphen.
+    It names files too: characters that a shell or a file system could misread become a hyphen.
     """
     changed = [
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={re.sub(UNSAFE, '-', str(value))}"
@@ -305,8 +306,8 @@ def _check_names(entry: Entry, known: Iterable[str]) -> None:
         raise OodgridError(f"{what}: it names columns and files, so write letters, digits and _ alone, 64 at most")
     if entry.name in (reserved := RESERVED[entry.kind]):
         raise OodgridError(f"{what} needs another name: {', '.join(reserved)} are names of tables and records")
-    if double := next((name for name in known if _is_another(entry, name)), None):
-        raise OodgridError(f"two {entry.kind}s are called {double}: give one another name")
+    if other := next((name for name in known if _is_another(entry, name)), None):
+        raise OodgridError(f"two {entry.kind}s are called {other}: give one another name")
     if printable(entry.title, 64) != entry.title:
         raise OodgridError(f"{what}: its title stands in tables and legends, so write one line of 64 letters at most")
     if entry.kind == "method" and entry.leaves not in LEAVES:
@@ -320,7 +321,7 @@ def _check_names(entry: Entry, known: Iterable[str]) -> None:
 
 
 def _is_another(entry: Entry, name: str) -> bool:
-    """Return whether a name is that of another entry, for a file system that knows no capitals."""
+    """Return whether a name is that of another entry on a file system that ignores case."""
     known = _ENTRIES[entry.kind][name]
     return name.lower() == entry.name.lower() and (name, known.make.__module__) != (entry.name, entry.make.__module__)
 

@@ -1,6 +1,6 @@
-"""What a file system does for us where it can: rights, syncing, second names. FUSE, CIFS, NFS and exFAT refuse some.
+"""Services that some file systems refuse, as FUSE, CIFS, NFS and exFAT do: permissions, syncing, hard links.
 
-Whatever is refused is done without, and said once: a result does not depend on it.
+A refused service is done without, and reported once: no result depends on it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def without(service: str, folder: Path, attempt: Callable[[], object]) -> bool:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        _say(service, str(folder), os.strerror(error.errno))
+        _report(service, str(folder), os.strerror(error.errno))
         return False
     return True
 
@@ -47,13 +47,13 @@ ALONE = RLock()  # held while stderr is away: of two threads, each would take th
 
 
 @cache
-def _said(service: str) -> list[str]:
+def _refused(service: str) -> list[str]:
     return []
 
 
-def _say(service: str, folder: str, reason: str) -> None:
-    if not _said(service):
-        _said(service).append(folder)
+def _report(service: str, folder: str, reason: str) -> None:
+    if not _refused(service):
+        _refused(service).append(folder)
         print(f"oodgrid: the file system of {folder} refuses {service} ({reason}): done without", file=sys.stderr)
 
 

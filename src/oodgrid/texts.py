@@ -1,7 +1,7 @@
-"""The kinds of text files: what each is called, what it holds, what decides it and who asks for it.
+"""The kinds of text files: name, content, identity, and which scores need them.
 
-Whoever plans, checks, encodes or reads texts goes through `SOURCES`, and so do the command line and the one rule of
-Snakemake. To add a kind, write the function that makes its prompts, and its entry in the list.
+Plan, checks, encoding, the readers of scores, the command line and the one rule of Snakemake iterate `SOURCES`.
+To add a kind, write the function that makes its prompts, and its entry in the list.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def each_template(templates: Sequence[str], names: Sequence[str]) -> Prompts:
 
 
 def shuffled_prompts(templates: Sequence[str], names: Sequence[str]) -> Prompts:
-    """Return every class name in ten prompts, the first template's with its words shuffled for every class anew."""
+    """Return every class name in ten prompts, the first template's with its words in another order for each class."""
     first = templates[0]
     return [
         (f"{first} shuffled, variant {variant + 1}", [shuffled(first, name, variant) for name in names])

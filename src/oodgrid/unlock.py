@@ -1,7 +1,7 @@
 """Removing the lock that a killed Snakemake leaves, only where it is certain that none works in the folder.
 
-A run writes down beside its lock who it is (`record`): the machine, the process and when that began. Whatever cannot
-be seen from here counts as living: another machine on a shared folder, another container, a process of another user.
+A run records beside its lock which process holds it (`record`): machine, process and start time. A process that cannot
+be seen from here counts as living: on another machine of a shared folder, in another container, of another user.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def hold(results: Path, experiment: str) -> None:
     Raises:
         OodgridError: Another process holds it, or removes what is kept.
     """
-    said = f"oodgrid kept gc is going on in {results}: wait for it"
-    _held.append(_locked(paths.all_running(results), said, shared=True))
-    said = f"another run of experiment {experiment} is going on here: wait for it, or give this one another name "
-    _held.append(_locked(paths.running(results, experiment), f"{said}under experiment:"))
+    reason = f"oodgrid kept gc is going on in {results}: wait for it"
+    _held.append(_locked(paths.all_running(results), reason, shared=True))
+    reason = f"another run of experiment {experiment} is going on here: wait for it, or give this one another name "
+    _held.append(_locked(paths.running(results, experiment), f"{reason}under experiment:"))
 
 
 @contextmanager
 def alone(results: Path) -> Iterator[None]:
-    """Let no run compute anything in a results folder meanwhile.
+    """Keep all runs out of a results folder meanwhile.
 
     Raises:
         OodgridError: A run does.
@@ -63,7 +63,7 @@ def alone(results: Path) -> Iterator[None]:
         yield
 
 
-def _locked(path: Path, said: str, *, shared: bool = False) -> BinaryIO:
+def _locked(path: Path, reason: str, *, shared: bool = False) -> BinaryIO:
     """Return a file that is locked until it is closed.
 
     Raises:
@@ -77,7 +77,7 @@ def _locked(path: Path, said: str, *, shared: bool = False) -> BinaryIO:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         without("locks", path.parent, lambda: fcntl.flock(file, kind | fcntl.LOCK_NB))
     except BlockingIOError:
-        raise OodgridError(said) from None
+        raise OodgridError(reason) from None
     except OSError as error:
         raise OodgridError(f"{path} cannot be locked: {error.strerror}: give yourself the right to read it") from error
     return file
@@ -137,7 +137,7 @@ def _locks(folder: Path) -> Path:
 
 
 def _me() -> dict[str, Any]:
-    """Return what tells this process from all others, wherever they run."""
+    """Return what identifies this process among all, on every machine."""
     return {
         "host": platform.node(),
         "machine": _machine(),
@@ -150,14 +150,14 @@ def _me() -> dict[str, Any]:
 
 
 def _why_living(file: Path) -> str | None:
-    """Return why whoever left a record may live; None if it certainly does not."""
+    """Return why the process of a record may still run; None if it certainly does not."""
     import psutil
 
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        who = f"snakemake of {found['user']} on {found['host']} (process {found['pid']})"
-        pid, began, boot, namespace = (found[name] for name in ("pid", "began", "boot", "namespace"))
-        same_machine = found["host"] == platform.node() and _agree(found["machine"], _machine())
+        owner = json.loads(file.read_text(encoding="utf-8"))
+        who = f"snakemake of {owner['user']} on {owner['host']} (process {owner['pid']})"
+        pid, began, boot, namespace = (owner[name] for name in ("pid", "began", "boot", "namespace"))
+        same_machine = owner["host"] == platform.node() and _agree(owner["machine"], _machine())
         pid_exists = psutil.pid_exists(int(pid))
     except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError):
         return f"whose lock it is cannot be read in {file}"
@@ -173,7 +173,7 @@ def _why_living(file: Path) -> str | None:
 
 
 def _agree(one: list[str | None], other: list[str | None]) -> bool:
-    """Say whether what is known of two machines is of one."""
+    """Return whether two descriptions may be of one machine."""
     both = [(a, b) for a, b in zip(one, other, strict=True) if a and b]
     return bool(both) and all(a == b for a, b in both)
 
@@ -193,7 +193,7 @@ def _running_in(folder: Path) -> Iterator[str]:
 
 
 def _is_snakemake(name: str | None, command: list[str] | None) -> bool:
-    """Say whether a process is a Snakemake; where its command line cannot be read, whether it may be one."""
+    """Return whether a process is a Snakemake; where its command line cannot be read, whether it may be one."""
     if command is None:
         return name is None or name.lower().startswith(("python", "pypy", "snakemake"))
     program = Path(command[0]).name.lower() if command else ""
@@ -215,7 +215,7 @@ def _works_in(process: Any, folder: Path) -> bool:
 
 
 def _machine() -> list[str | None]:
-    """Return what a machine keeps over a restart, in parts; None where a part is not known."""
+    """Return what identifies this machine across restarts, in parts; None for an unknown part."""
     address = uuid.getnode()  # of a network card; where there is none, a random one with this bit
     return [_read("/etc/machine-id"), None if address >> 40 & 1 else f"{address:012x}"]
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 
-from oodgrid import registry
+from oodgrid import paths, registry
 from oodgrid.report import canvas, figures, names, select
 
 OVERLAPS = {("concepts", "textures")}
@@ -220,7 +220,7 @@ def test_files_of_every_figure_and_the_same_bytes_again(written):
     first, second = written
     files = sorted(path.relative_to(first) for path in first.rglob("*.*"))
     assert [path.as_posix() for path in files] == sorted(
-        f"figures/tiny/concepts/{name}.{suffix}" for name in figures.FIGURES for suffix in ("pdf", "svg", "png")
+        f"figures/tiny/concepts/{name}.{suffix}" for name in paths.FIGURES for suffix in paths.FORMATS
     )
     for file in files:
         assert (first / file).read_bytes() == (second / file).read_bytes(), file

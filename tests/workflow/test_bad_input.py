@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -143,3 +145,14 @@ def test_a_truncated_image_is_named(clone):
     output = clone.run("oodgrid", "encode", "images", "--dataset", "pictures", ok=False)
     assert "pictures: b/2.jpg is a broken image" in output
     assert "Traceback" not in output
+
+
+def test_a_python_without_the_requirements_is_named_before_the_first_job(clone, tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(\"No module named 'numpy'\", name='numpy')\n")
+    clone.env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+    for arguments in ([], ["--configfile", "config.yaml"]):  # met by the Snakefile, or by the profile before it
+        output = clone.snakemake("-n", *arguments, ok=False)
+        assert "Traceback" not in output
+        lines = _our_lines(output)
+        assert len(lines) == 1
+        assert f"No module named 'numpy' for {sys.executable}: install oodgrid's requirements there" in lines[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ LOAD = """
 import json, sys
 from pathlib import Path
 from snakemake.api import SnakemakeApi
+from snakemake.shell import shell
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
 
 root, config = map(Path, sys.argv[1:])
@@ -40,14 +42,14 @@ with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         ResourceSettings(cores=1), config_settings=ConfigSettings(configfiles=[config]), snakefile=root / "Snakefile"
     )
     rules = [rule for rule in loaded._workflow.rules if rule.shellcmd]
-    print(json.dumps({
+    print(json.dumps([shell._process_prefix, {
         rule.name: {
             "output": [str(file) for file in rule.output],
             "shell": rule.shellcmd,
             "params": sorted(name for name, _ in rule.params.items()),
         }
         for rule in rules
-    }))
+    }]))
 """
 
 
@@ -56,9 +58,12 @@ def test_outputs_commands_and_triggers_of_all_rules_are_those_of_finished_folder
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-c", LOAD, str(ROOT), str(tmp_path / "config.yaml")]
+    # Started as `.venv/bin/snakemake`, without its environment in PATH: jobs take its interpreter all the same.
+    env["PATH"] = "/usr/bin:/bin"
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    prefix, found = json.loads(done.stdout.splitlines()[-1])
+    assert f"python() {{ {shlex.quote(sys.executable)} " in prefix
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert list(found) == list(golden)
     for name, rule in golden.items():

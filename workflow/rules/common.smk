@@ -3,6 +3,7 @@ import os
 from functools import cache
 
 from snakemake.io import IOFile
+from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from oodgrid import grid, paths, plan, rates, texts, unlock
@@ -10,9 +11,15 @@ from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse as parse_experiment
 from oodgrid.errors import OodgridError
 
-# Jobs find the package also where it is not installed, as in a conda environment, and modules of the user where he put
-# them. Not part of the tracked shell text, so that a moved clone reruns nothing.
-shell.prefix(plan.job_environment(Path(workflow.basedir) / "src"))
+# Jobs run under the interpreter that runs Snakemake, or under that of the environment which is asked for. They find the
+# package also where it is not installed, as in such an environment, and modules of the user where he put them. Not part
+# of the tracked shell text, so that a moved clone reruns nothing.
+deployed = workflow.deployment_settings.deployment_method
+shell.prefix(
+    plan.job_environment(
+        Path(workflow.basedir) / "src", None if deployed else sys.executable
+    )
+)
 
 RESULTS = paths.RESULTS
 
@@ -104,7 +111,20 @@ resource_scopes:
     memory="local",
 
 
-# Also those that were killed before they could say a word.
+def our_advice(record):
+    """Snakemake advises against its own triggers, which would leave results out of date: our line in its place."""
+    if str(record.msg).startswith("Some jobs were triggered by provenance"):
+        record.msg = (
+            "Jobs run again where the config or the code that decides their results has changed: see docs/running.md. "
+            "What was finished is kept and found again."
+        )
+    return True
+
+
+logger.addFilter(our_advice)
+
+
+# Also those that were killed before they could print anything.
 onerror:
     for job in sorted(workflow.scheduler.failed, key=lambda job: list(job.log)):
         logs = ", ".join(
@@ -112,13 +132,13 @@ onerror:
             for log in job.log
             if Path(log).is_file() and Path(log).stat().st_size
         )
-        said = (
+        reason = (
             f"see {logs}"
             if logs
             else "without a word: killed, never started, or its files are gone"
         )
         print(
-            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {said}",
+            f"oodgrid: failed: {job.rule.name} of {', '.join(job.wildcards) or EXPERIMENT}, {reason}",
             file=sys.stderr,
         )
 
@@ -169,9 +189,9 @@ def encoded_files():
 def shards(wildcards):
     """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
-    made = plan.encoded_splits(*place)
-    there = all(file.exists() for file in made)
-    recorded = workflow.persistence.input(IOFile(str(made[0]))) if there else None
+    files = plan.encoded_splits(*place)
+    complete = all(file.exists() for file in files)
+    recorded = workflow.persistence.input(IOFile(str(files[0]))) if complete else None
     return plan.shard_files(*place) if recorded is None else recorded
 
 

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Have streams to which every text can be written: closed ones lead nowhere, and names of files are any bytes."""
+    """Make all text writable to stdout and stderr: closed streams discard it, and what no encoding holds is escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
@@ -64,8 +64,8 @@ def _fail(options: argparse.Namespace, error: BaseException) -> int:
 
 
 def _cap_threads() -> None:
-    """Never start more threads than there are CPUs, whatever the workflow says; must run before numpy loads."""
+    """Limit threads to the number of CPUs, whatever the workflow says; must run before numpy loads."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for variable in THREAD_VARIABLES:
-        given = os.environ.get(variable, "")
-        os.environ[variable] = str(min(int(given), cpus) if given.isdigit() and int(given) else cpus)
+        threads = os.environ.get(variable, "")
+        os.environ[variable] = str(min(int(threads), cpus) if threads.isdigit() and int(threads) else cpus)

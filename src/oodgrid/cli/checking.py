@@ -1,10 +1,10 @@
-"""Everything that can be found before the first job, found at once; for the workflow and for `oodgrid check`."""
+"""All checks before the first job, for the workflow and for `oodgrid check`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
-    """Raise what stands against an experiment: cached files that do not fit, what is missing, what cannot be read.
+    """Refuse an experiment with cached files that do not fit, or with files that are missing or cannot be read.
 
     Returns:
         How many images a dataset has that is still to be encoded, where it was small enough to look.
@@ -28,7 +28,7 @@ def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
     from oodgrid.errors import all_of
 
     of_files = (plan.check_identities, plan.check_imports, plan.check_labels, plan.check_finished)
-    checks = [partial(check, results, experiment) for check in of_files]
+    checks: list[Callable[[], None]] = [partial(check, results, experiment) for check in of_files]
     counts: dict[str, int] = {}
     if unencoded := plan.unencoded(results, experiment):
         from oodgrid.encode.sources.checking import check_sources
@@ -39,7 +39,7 @@ def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
 
 
 def _check_plugins(experiment: Experiment) -> None:
-    """Try all scores of the user in one go, which is quick; where one fails, each by itself, to name all that do."""
+    """Try all scores of the user together, which is quick; if that fails, one by one, to name all that fail."""
     if not experiment.plugins:
         return
     from oodgrid.errors import OodgridError, all_of
@@ -53,7 +53,7 @@ def _check_plugins(experiment: Experiment) -> None:
 
 
 def check_named_files(arguments: Sequence[str]) -> None:
-    """End the program with a line a mistake where a file that `snakemake --configfile` names is no sound configuration.
+    """End the program, with a line per mistake, if a file named by `snakemake --configfile` is no sound configuration.
 
     For `profiles/default`, which Snakemake reads before that file: its own reader dies on some files, never ends on
     others, and forgets a key that stands twice.
@@ -61,12 +61,13 @@ def check_named_files(arguments: Sequence[str]) -> None:
     Args:
         arguments: The command line, as `sys.argv`.
     """
-    from oodgrid.config import check_config_files
     from oodgrid.errors import OodgridError, printed
 
     parser = argparse.ArgumentParser("snakemake", add_help=False, exit_on_error=False)
     parser.add_argument("--configfiles", "--configfile", nargs="+", action="extend", type=Path, default=[])
     try:
+        from oodgrid.config import check_config_files
+
         files = parser.parse_known_args(arguments[1:])[0].configfiles
         if target := next((file for file in files[1:] if not (file.suffix or file.exists())), None):
             raise OodgridError(f"{target} is read as a config: write targets before --configfile")

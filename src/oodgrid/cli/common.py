@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,17 @@ def slug(name: str | None) -> str:
     if why := wrong_name(name):
         raise OodgridError(f"'{name}' is no name: {why}")
     return name
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False) -> None:
+    """Print rows in aligned columns; where they hold numbers, all columns but the first to the right."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *others in lines:
+        cells = [
+            cell.rjust(width) if numbers else cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True)
+        ]
+        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
 def say(*paths: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodgrid import paths
-from oodgrid.cli.common import say, slug
+from oodgrid.cli.common import print_table, say, slug
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -35,21 +35,23 @@ def run_import(options: argparse.Namespace) -> None:
     if options.format == "tip-adapter":
         say(*importing.import_tip_adapter(*where, options.source, options.test))
     elif options.format == "text":
-        of_labels = options.label_list is not None
-        say(importing.import_text(*where, options.source, options.classnames, options.template, of_labels))
+        of_list = options.label_list is not None
+        say(importing.import_text(*where, options.source, options.classnames, options.template, of_list))
     elif options.format == "npy":
         say(*importing.import_npy(*where, options.source, options.labels, options.paths, options.split))
     elif options.format == "clip-retrieval":
         say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         say(*importing.import_arrays(*where, options.source, options.split))
+    key = "id_datasets" if options.label_list is None else "label_lists"
+    print(f"oodgrid: {importing.named_in_config(options.backbone, name, key)}", file=sys.stderr)
 
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:
     """Write WordNet's words as a label list."""
     from oodgrid.config import Lexicographer, build
-    from oodgrid.encode.labels.tables import write_table
-    from oodgrid.encode.labels.wordnet import read_lexicographer
+    from oodgrid.encode.text_lists.tables import write_table
+    from oodgrid.encode.text_lists.wordnet import read_lexicographer
 
     source = build(
         Lexicographer,
@@ -64,23 +66,23 @@ def run_labels_wordnet(options: argparse.Namespace) -> None:
 
 def run_labels_ask(options: argparse.Namespace) -> None:
     """Write the labels that a language model envisions."""
-    from oodgrid.encode.labels.asking import Endpoint, ask
-    from oodgrid.encode.labels.tables import refuse_to_overwrite, write_answers
+    from oodgrid.encode.text_lists.asking import Endpoint, ask
+    from oodgrid.encode.text_lists.tables import refuse_to_overwrite, write_answers
 
     refuse_to_overwrite(options.out, options.force, ".json")
     key = os.environ.get(options.key_env or "")
     if options.key_env and not key:
         raise OodgridError(f"the environment variable {options.key_env} is not set: export {options.key_env}=…")
     endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
-    found = ask(endpoint, options.kind, _classes(options), options.count)
-    say(write_answers(options.out, found))
-    print(f"{sum(map(len, found.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
+    labels = ask(endpoint, options.kind, _classes(options), options.count)
+    say(write_answers(options.out, labels))
+    print(f"{sum(map(len, labels.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
 
 
 def _classes(options: argparse.Namespace) -> list[str]:
     """Return the classes of which outliers are asked for: of an ID dataset of an experiment, or from a file."""
     from oodgrid.config import load
-    from oodgrid.encode.labels.tables import read_classes
+    from oodgrid.encode.text_lists.tables import read_classes
     from oodgrid.encode.texts import classes_of
 
     if options.classes.suffix not in (".yaml", ".yml"):
@@ -116,9 +118,11 @@ def run_list(options: argparse.Namespace) -> None:
     from oodgrid import catalogue, registry
 
     kind = options.what.removesuffix("s")
+    if options.config:
+        _load_plugins(options)
     if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
-        _table(("name", "entry"), lines)
+        print_table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
         title = f" ({entry.title})" if entry.title != entry.name else ""
@@ -128,8 +132,18 @@ def run_list(options: argparse.Namespace) -> None:
         print("\nNot on cached features, and why:", *_wrapped(*(f"{k}: {v}" for k, v in missing.items())), sep="\n")
 
 
+def _load_plugins(options: argparse.Namespace) -> None:
+    """Register the plugins of a config, whatever else may be wrong with it."""
+    from oodgrid.config import load_plugins, read_config_file
+    from oodgrid.registry import PACKAGES
+
+    if options.what.removesuffix("s") not in PACKAGES:
+        raise OodgridError(f"--config is for scores and methods, and plugins bring no {options.what}: leave it out")
+    load_plugins(read_config_file(options.config))
+
+
 def _described(entry: Entry) -> list[str]:
-    """Return what a person wants to know of a method or score, line by line."""
+    """Return the lines that describe a method or score."""
     kind = [f"family: {entry.family}" if entry.family else "", "transductive" if entry.transductive else ""]
     return [
         entry.summary,
@@ -137,6 +151,7 @@ def _described(entry: Entry) -> list[str]:
         f"parameters: {_params(entry)}",
         *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
         entry.paper,
+        *([f"plugin: {entry.plugin}"] if entry.plugin else []),
     ]
 
 
@@ -148,7 +163,7 @@ def _brief(thing: Any) -> Any:
 
 
 def _wrapped(*texts: str) -> list[str]:
-    """Return texts as lines that fit the terminal, below and right of what they belong to."""
+    """Return texts as indented lines that fit the terminal."""
     width = max(60, shutil.get_terminal_size((110, 24)).columns - 1)
     wrap = textwrap.TextWrapper(width, initial_indent="    ", subsequent_indent="      ")
     return [line for text in texts for line in wrap.wrap(text)]
@@ -162,16 +177,16 @@ def run_inspect(options: argparse.Namespace) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> None:
-    """Check results files, and say of each what was found."""
+    """Check results files, and print the state of each."""
     from oodgrid.inspection import checkable
 
-    bad, files = 0, [file for path in options.files for file in checkable(path)]
+    wrong, files = 0, [file for path in options.files for file in checkable(path)]
     for file in files:
-        state, said = _verified(file, options)
-        bad += state != "ok"
-        print(f"{state:8}{said}")
-    if bad:
-        raise OodgridError(f"{bad} of {len(files)} files are damaged or out of date (named above)")
+        state, remark = _verified(file, options)
+        wrong += state != "ok"
+        print(f"{state:8}{remark}")
+    if wrong:
+        raise OodgridError(f"{wrong} of {len(files)} files are damaged or out of date (named above)")
 
 
 def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:
@@ -208,11 +223,5 @@ def run_unlock(options: argparse.Namespace) -> None:
 def _params(entry: Entry) -> str:
     """Return the parameters with their defaults; a list of labels that must be named has none."""
     needed = [name for name in entry.label_lists if entry.params[name] is None]
-    said = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
-    return ", ".join(said) or "-"
-
-
-def _table(header: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in [header, *lines]) for i in range(len(header))]
-    for row in [header, *lines]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    shown = [name if name in needed else f"{name}={value}" for name, value in entry.params.items()]
+    return ", ".join(shown) or "-"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from oodgrid.cli.common import print_table
+
 if TYPE_CHECKING:
     from oodgrid.usage import Piece
 
@@ -15,17 +17,17 @@ def run_kept_du(options: argparse.Namespace) -> None:
     """Print what kept work takes, by stage and by who uses it."""
     from oodgrid import paths, usage
 
-    found = usage.look(options.results)
-    pieces = found.pieces
-    print(f"{options.results / paths.KEPT}: {len(pieces)} files, {said(usage.size(pieces))}")
+    work = usage.look(options.results)
+    pieces = work.pieces
+    print(f"{options.results / paths.KEPT}: {len(pieces)} files, {readable(usage.size(pieces))}")
     if linked := usage.size(pieces) - usage.freed(pieces):
-        print(f"of that {said(linked)} have a name elsewhere too (hard links) and take no room of their own")
+        print(f"of that {readable(linked)} have a name elsewhere too (hard links) and take no room of their own")
     stages = {stage: [p for p in pieces if p.stage == stage] for stage in dict.fromkeys(p.stage for p in pieces)}
     _table(("stage", "files", "size", "nobody's"), stages, lambda piece, _: not piece.users)
     users = sorted({user for piece in pieces for user in piece.users})
     used = {user: [p for p in pieces if user in p.users] for user in users}
     _table(("used by", "files", "size", "alone"), used, lambda piece, user: piece.users == {user})
-    _remarks(found.remarks)
+    _remarks(work.remarks)
 
 
 def run_kept_gc(options: argparse.Namespace) -> None:
@@ -33,14 +35,14 @@ def run_kept_gc(options: argparse.Namespace) -> None:
     from oodgrid import paths, unlock, usage
 
     with unlock.alone(options.results) if (options.results / paths.KEPT).is_dir() else nullcontext():
-        found = usage.look(options.results)
-        gone = found.unused()
+        work = usage.look(options.results)
+        unused = work.unused()
         if options.yes:
-            usage.remove(gone)
-    _remarks(found.remarks)
-    freed = f"{len(gone)} files that nobody uses, {said(usage.freed(gone))}"
-    stages = ", ".join(dict.fromkeys(piece.stage for piece in gone))
-    if not gone:
+            usage.remove(unused)
+    _remarks(work.remarks)
+    freed = f"{len(unused)} files that nobody uses, {readable(usage.freed(unused))}"
+    stages = ", ".join(dict.fromkeys(piece.stage for piece in unused))
+    if not unused:
         print("nothing to remove: all kept work is in use")
     elif options.yes:
         print(f"removed {freed} ({stages})")
@@ -48,7 +50,7 @@ def run_kept_gc(options: argparse.Namespace) -> None:
         print(f"would remove {freed} ({stages}); --yes removes them")
 
 
-def said(size: float) -> str:
+def readable(size: float) -> str:
     """Return a number of bytes for a person."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
@@ -58,18 +60,14 @@ def said(size: float) -> str:
 
 
 def _table(header: tuple[str, ...], groups: dict[str, list[Piece]], apart: Callable[[Piece, str], bool]) -> None:
-    """Print the size of groups of files, and that of those among them which stand apart."""
+    """Print the size of groups of files, and of those files in each for which `apart` holds."""
     from oodgrid.usage import size
 
-    lines = [(name, str(len(those)), said(size(those)), said(size(p for p in those if apart(p, name))))
+    lines = [(name, str(len(those)), readable(size(those)), readable(size(p for p in those if apart(p, name))))
              for name, those in groups.items()]  # fmt: skip
-    if not lines:
-        return
-    widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
-    print()
-    for line in [header, *lines]:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        print(line[0].ljust(widths[0]), *cells[1:], sep="  ")
+    if lines:
+        print()
+        print_table(header, lines, numbers=True)
 
 
 def _remarks(lines: list[str]) -> None:

@@ -232,6 +232,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
     listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
+    listing.add_argument("--config", type=Path, metavar="FILE", help="scores, methods: with those of its plugins")
     check = _verb(verbs, "check", run_check, "say all that is wrong with an experiment, before anything runs", shared,
                   "oodgrid check experiments/mine.yaml")  # fmt: skip
     check.add_argument("file", type=Path, nargs="?", metavar="CONFIG", help="default: config.yaml")

@@ -1,6 +1,6 @@
 """The five stages, each for all of an experiment or for one part of it.
 
-A mistake in the experiment is said before a stage is imported, which takes a second or more.
+The experiment is checked before a stage is imported, which takes a second or more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
     from oodgrid.encode.chunks import Shard
     from oodgrid.encode.images import encode_images
 
-    wanted = [d for d in experiment.datasets() if not d.imported]
-    datasets = {d.name: d for d in chosen(options.dataset, wanted, experiment.dataset)}
+    encoded = [d for d in experiment.datasets() if not d.imported]
+    datasets = {d.name: d for d in chosen(options.dataset, encoded, experiment.dataset)}
     for dataset in datasets.values():
         where = f"{backbone.name}/{dataset.name}"
         with rates.measured(options.results, "encode", backbone.name, where) as work:
@@ -48,11 +48,12 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
-    from oodgrid.encode.texts import encode_labels, encode_texts
+    from oodgrid.config import LabelList
+    from oodgrid.encode.texts import encode_text_list, encode_texts
 
     for source, entry in _chosen_texts(options, experiment, backbone):
-        if source is LABELS:
-            say(encode_labels(options.results, experiment, backbone, entry))
+        if isinstance(entry, LabelList):
+            say(encode_text_list(options.results, experiment, backbone, entry))
         else:
             say(encode_texts(options.results, backbone, entry, source))
 
@@ -60,17 +61,18 @@ def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone:
 def _chosen_texts(
     options: argparse.Namespace, experiment: Experiment, backbone: Backbone
 ) -> list[tuple[TextSource, IdDataset | LabelList]]:
-    """Return whose texts of what kind to encode: what was named, or else all that fits and scores read."""
+    """Return which kinds of texts to encode of which entries: those named, or else all that fits and scores read."""
     from oodgrid import plan
 
     if not (options.dataset or options.label_list or options.kind):
-        wanted = plan.text_files(options.results, experiment, backbone.name)
-        return [(file.source, file.entry) for file in wanted if not file.entry.imported]
+        files = plan.text_files(options.results, experiment, backbone.name)
+        return [(file.source, file.entry) for file in files if not file.entry.imported]
     kind = options.kind or (CLASSES.kind if options.dataset else LABELS.kind)
     classes = [source for source in SOURCES if source.kind == kind and source is not LABELS]
     names = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
-    lists = [(LABELS, experiment.label_list(options.label_list))] if options.label_list else []
-    return [(source, experiment.id_dataset(name)) for source in classes for name in names] + lists
+    texts: list[tuple[TextSource, IdDataset | LabelList]]
+    texts = [(source, experiment.id_dataset(name)) for source in classes for name in names]
+    return [*texts, *([(LABELS, experiment.label_list(options.label_list))] if options.label_list else [])]
 
 
 def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
@@ -89,7 +91,7 @@ def run_adapt(options: argparse.Namespace) -> None:
     from oodgrid.adapt.fit import fit
 
     step = {"fit": fit, "apply": apply}[options.part]
-    methods = [method.listed("method") for method in experiment.methods]
+    methods = [choice.listed("method") for choice in experiment.methods]
     _for_each_table(options, experiment, methods, step, options.part)
 
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import Dataset, Views
-from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset
+from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
-from oodgrid.config.sources import HuggingFace, ListFile, NumpyArrays, Torchvision, Webdataset
+from oodgrid.config.sources import HuggingFace, Imported, ListFile, NumpyArrays, Torchvision, Webdataset
 from oodgrid.config.values import marked
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError
@@ -34,11 +34,13 @@ __all__ = [
     "Experiment",
     "HuggingFace",
     "IdDataset",
+    "Imported",
     "ImportedTexts",
     "LabelList",
     "Lexicographer",
     "ListFile",
     "NumpyArrays",
+    "Precision",
     "Torchvision",
     "Views",
     "Webdataset",
@@ -46,6 +48,7 @@ __all__ = [
     "check_config_files",
     "expand",
     "load",
+    "load_plugins",
     "parse",
     "read_config_file",
     "schema",
@@ -57,17 +60,17 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 def load(path: Path) -> Experiment:
-    """Read an experiment file (YAML or JSON).
+    """Read an experiment file (YAML or JSON), and run the plugins that it names.
 
     Raises:
         OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
     """
-    raw, said = read(path)
-    return _validated(raw, said, f"config {path}")
+    raw, mistakes = read(path)
+    return _validated(raw, mistakes, f"config {path}")
 
 
 def parse(raw: Any) -> Experiment:
-    """Return the experiment that a parsed configuration describes.
+    """Return the experiment that a parsed configuration describes, having run the plugins that it names.
 
     Raises:
         OodgridError: It says something that does not exist or does not fit; `Mistakes` has a line for each.
@@ -77,19 +80,19 @@ def parse(raw: Any) -> Experiment:
     return _validated(*marked(raw, "config"), "config")
 
 
-def _validated(raw: dict[str, Any], said: list[str], what: str) -> Experiment:
-    """Return the experiment, or raise what was said of its values and all that is wrong with its meaning."""
+def _validated(raw: dict[str, Any], mistakes: list[str], what: str) -> Experiment:
+    """Return the experiment, or raise the mistakes in its values together with those in its meaning."""
     try:
-        experiment = Experiment.model_validate(raw)
+        experiment = Experiment.model_validate(with_plugins(raw))
     except ValidationError as error:
-        raise Mistakes([*said, *lines_of(error, what)]) from None
-    if said:
-        raise Mistakes(said)
+        raise Mistakes([*mistakes, *lines_of(error, what)]) from None
+    if mistakes:
+        raise Mistakes(mistakes)
     return experiment
 
 
 def build(part: type[Part], **fields: Any) -> Part:
-    """Return a part of a configuration that no file says, as of the command line.
+    """Return a part of a configuration from its fields, as the command line gives them.
 
     Raises:
         OodgridError: `Mistakes` has a line for each field that does not fit.

@@ -74,15 +74,15 @@ class Backbone(Strict):
 
         Files count by their content and not by their place.
         """
-        found = self.model_dump(mode="json", exclude={"name", "sha256", "seed", "model_config_file"})
+        fields = self.model_dump(mode="json", exclude={"name", "sha256", "seed", "model_config_file"})
         if self.model_config_file:
-            found["model_config_sha256"] = _content(self.model_config_file)
+            fields["model_config_sha256"] = _content(self.model_config_file)
         if self.pretrained == "random":
-            found["seed"] = self.seed
+            fields["seed"] = self.seed
         elif self.weights_file is not None:
-            found["pretrained"] = "file"
-            found["pretrained_sha256"] = self.sha256 or _content(self.pretrained)
-        return {key: value for key, value in found.items() if value is not None or key in PREPROCESSING}
+            fields["pretrained"] = "file"
+            fields["pretrained_sha256"] = self.sha256 or _content(self.pretrained)
+        return {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
 
 
 def _content(name: str) -> str | None:

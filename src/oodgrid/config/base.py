@@ -32,7 +32,7 @@ MISTAKE = "mistake"  # the type of those of pydantic's errors whose text is ours
 
 
 def wrong_name(name: str) -> str | None:
-    """Return why something cannot have a name, which names files on every system too; None where it can."""
+    """Return why a name, which names files on every system too, cannot be used; None where it can."""
     if not re.fullmatch(SLUG.strip("^$"), name):
         return "a name has letters, digits, dots, dashes and underscores only, and begins with a letter or digit"
     if len(name) > LONGEST_NAME:
@@ -42,23 +42,23 @@ def wrong_name(name: str) -> str | None:
     return None
 
 
-def _name(given: str) -> str:
-    if why := wrong_name(given):
-        raise mistake(f"{given}: {why}" if len(given) <= LONGEST_NAME else why)
-    return given
+def _name(name: str) -> str:
+    if why := wrong_name(name):
+        raise mistake(f"{name}: {why}" if len(name) <= LONGEST_NAME else why)
+    return name
 
 
-def mistake(said: str) -> PydanticCustomError:
+def mistake(text: str) -> PydanticCustomError:
     """Return what a validator raises, so that pydantic goes on to the next mistake."""
-    return PydanticCustomError(MISTAKE, "{said}", {"said": said})
+    return PydanticCustomError(MISTAKE, "{text}", {"text": text})
 
 
 def collected(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a validator whose OodgridError does not hide the mistakes that come after it."""
 
-    def run(given: Any) -> Any:
+    def run(value: Any) -> Any:
         try:
-            return check(given)
+            return check(value)
         except OodgridError as error:
             raise mistake(str(error)) from error
 
@@ -77,12 +77,14 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    _outermost: ClassVar[Any]
     stand_ins: ClassVar[dict[str, Any]] = {}  # for required keys with a mistake, to look at how the rest fits together
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Put `_all_at_once` around all other validators of a sub-class: the last that is defined is the outermost."""
         super().__init_subclass__(**options)
-        cls._outermost = model_validator(mode="wrap")(classmethod(_all_at_once))
+        validator: Any = classmethod(_all_at_once)  # pydantic types those alone that are written in a class body
+        cls._outermost = model_validator(mode="wrap")(validator)
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
@@ -113,30 +115,30 @@ class Strict(BaseModel):
 def _all_at_once(cls: type[Strict], data: Any, handler: ModelWrapValidatorHandler) -> Any:
     if not isinstance(data, dict):
         return handler(data)
-    said: list[str] = []
+    mistakes: list[str] = []
     left_out: set[str] = set()
     keys = cls.keys()
     for key in [key for key in data if key not in keys]:
-        said.append(str(unknown(f"config key of {_spaced(cls.__name__)}", str(key), keys)))
-        left_out |= {meant} if (meant := near(str(key), keys)) else set()
+        mistakes.append(str(unknown(f"config key of {_spaced(cls.__name__)}", str(key), keys)))
+        left_out |= {similar} if (similar := near(str(key), keys)) else set()
     data = {key: data[key] for key in data if key in keys}
     try:
         cls.prepare(data, left_out)
     except OodgridError as error:
-        said.append(str(error))
-    return _validated(cls, data, handler, said, left_out)
+        mistakes.append(str(error))
+    return _validated(cls, data, handler, mistakes, left_out)
 
 
 def _validated(
-    cls: type[Strict], data: dict[str, Any], handler: ModelWrapValidatorHandler, said: list[str], left_out: set[str]
+    cls: type[Strict], data: dict[str, Any], handler: ModelWrapValidatorHandler, mistakes: list[str], left_out: set[str]
 ) -> Any:
-    """Return the model, or raise what was said, what is wrong with its fields, and what does not fit together."""
+    """Return the model, or raise the mistakes so far, those of its fields, and what does not fit together."""
     errors: list[Any] = []
-    made = None
+    model = None
     try:
-        made = handler(data)
+        model = handler(data)
     except OodgridError as error:  # of a validator that looks at the whole, which is none where something is left out
-        said += [] if said or left_out else [str(error)]
+        mistakes += [] if mistakes or left_out else [str(error)]
     except ValidationError as error:
         errors = [each for each in error.errors(include_url=False) if not _expected(each, left_out)]
     known = {each["loc"] for each in errors}
@@ -147,13 +149,13 @@ def _validated(
         with suppress(ValidationError, OodgridError):  # where what is left is no whole
             sound = {key: each for key, each in _without(data, places).items() if each or key not in left_out}
             stand_ins = {key: each for key, each in cls.stand_ins.items() if key in left_out - set(sound)}
-            made = None if () in places else handler(sound | stand_ins)
-    if made is not None:
-        said += made.mistakes(left_out)
-    if said or errors or made is None:
-        own = [InitErrorDetails(type=mistake(line), loc=(), input=None) for line in said]
-        raise ValidationError.from_exception_data(cls.__name__, [*own, *map(_again, errors)])
-    return made
+            model = None if () in places else handler(sound | stand_ins)
+    if model is not None:
+        mistakes += model.mistakes(left_out)
+    if mistakes or errors or model is None:
+        ours = [InitErrorDetails(type=mistake(line), loc=(), input=None) for line in mistakes]
+        raise ValidationError.from_exception_data(cls.__name__, [*ours, *map(_again, errors)])
+    return model
 
 
 def _expected(error: Any, left_out: set[str]) -> bool:
@@ -166,10 +168,10 @@ def _no_numbers(cls: type[Strict], data: dict[str, Any]) -> Iterator[dict[str, A
     flags = {field.alias or name for name, field in cls.model_fields.items() if field.annotation is bool}
     for key, value in data.items():
         entries = enumerate(value) if isinstance(value, list) else ()
-        places = {(key,): value, **{(key, number): entry for number, entry in entries}}
-        for place, given in places.items():
-            if isinstance(given, bool) and key not in flags:
-                yield {"type": "int_type", "loc": place, "input": given}
+        places: dict[tuple[Any, ...], Any] = {(key,): value, **{(key, index): entry for index, entry in entries}}
+        for place, entry in places.items():
+            if isinstance(entry, bool) and key not in flags:
+                yield {"type": "int_type", "loc": place, "input": entry}
 
 
 def _prunable(place: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -188,7 +190,7 @@ def _without(value: Any, places: set[tuple[Any, ...]], here: tuple[Any, ...] = (
 
 def _again(error: Any) -> InitErrorDetails:
     """Return an error of a part as one of the whole."""
-    of_type = mistake(error["ctx"]["said"]) if error["type"] == MISTAKE else error["type"]
+    of_type = mistake(error["ctx"]["text"]) if error["type"] == MISTAKE else error["type"]
     return InitErrorDetails(type=of_type, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
 
 
@@ -201,10 +203,10 @@ def expand(path: str) -> Path:
 
     def value(match: re.Match) -> str:
         name, _, default = match[1].partition(":-")
-        found = os.environ.get(name) or default
-        if not found:
+        text = os.environ.get(name) or default
+        if not text:
             raise OodgridError(f"{path}: the environment variable {name} is not set: export {name}=…")
-        return found
+        return text
 
     return Path(re.sub(r"\$\{([^}]+)\}", value, path)).expanduser()
 

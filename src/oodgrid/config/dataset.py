@@ -116,21 +116,21 @@ class Dataset(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
-        given = [source for source in SOURCES if self.source(source) is not None]
-        if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
+        sources = [source for source in SOURCES if self.source(source) is not None]
+        if len(sources) != 1:
+            named = " and ".join(sources) or "none"
+            raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {named}")
         if self.limit and self.imported:
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
         for key in ("class_folder", "split_folders"):
-            if getattr(self, key) and given[0] not in ("folder", "archive"):
-                raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {given[0]}")
-        own = self._own_splits(given[0])
-        if own and "test" not in own:
-            names = "split_folders" if self.split_folders else given[0]
-            raise OodgridError(f"dataset {self.name}: {names} names the splits {', '.join(own)} but no test split")
-        if self.splits and (self.concept_world or self.imported or len(own) > 1):
-            raise OodgridError(f"dataset {self.name}: splits are for a source without; {given[0]} has its own")
+            if getattr(self, key) and sources[0] not in ("folder", "archive"):
+                raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {sources[0]}")
+        splits = self._own_splits(sources[0])
+        if splits and "test" not in splits:
+            names = "split_folders" if self.split_folders else sources[0]
+            raise OodgridError(f"dataset {self.name}: {names} names the splits {', '.join(splits)} but no test split")
+        if self.splits and (self.concept_world or self.imported or len(splits) > 1):
+            raise OodgridError(f"dataset {self.name}: splits are for a source without; {sources[0]} has its own")
         wrong = [template for template in self.templates if "{}" not in template]
         if wrong:
             raise OodgridError(f"dataset {self.name}: template {wrong[0]!r} lacks {{}}, the place of the class name")
@@ -146,8 +146,8 @@ class Dataset(Strict):
         """The splits that encoding makes of it; an imported dataset has what its files hold."""
         if self.splits or (self.concept_world and self.concept_world.train):
             return SPLITS
-        given = next(name for name in SOURCES if self.source(name) is not None)
-        return self._own_splits(given) or ("test",)
+        source = next(name for name in SOURCES if self.source(name) is not None)
+        return self._own_splits(source) or ("test",)
 
     def _own_splits(self, source: str) -> tuple[str, ...]:
         """Return the splits that a source brings."""
@@ -162,10 +162,10 @@ class Dataset(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        if_given = {*SOURCES, "limit"}
-        included = {*if_given, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
-        found = self.model_dump(include=included, by_alias=True)
-        return {key: value for key, value in found.items() if value is not None or key not in if_given}
+        optional = {*SOURCES, "limit"}
+        included = {*optional, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
+        fields = self.model_dump(include=included, by_alias=True)
+        return {key: value for key, value in fields.items() if value is not None or key not in optional}
 
     @property
     def text_identity(self) -> dict[str, Any]:

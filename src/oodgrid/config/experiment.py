@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from itertools import product
 from math import prod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +20,7 @@ from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 
+Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
 
@@ -40,37 +41,37 @@ class Choice(BaseModel):
         """Return the name under which results list it, as `mcm@T=0.5`."""
         if not self.model_extra:
             return self.name
-        return registry.label(self.name, self.params, registry.find(kind, self.name).params)
+        return registry.variant(self.name, self.params, registry.find(kind, self.name).params)
 
 
-def _spread(given: Any) -> list[Any]:
+def _spread(score: Any) -> list[Any]:
     """Return a score once for each value, where a parameter is given as a list of them: {name: mcm, T: [0.5, 1]}."""
     lists = (
-        {key: values for key, values in given.items() if isinstance(values, list)} if isinstance(given, dict) else {}
+        {key: values for key, values in score.items() if isinstance(values, list)} if isinstance(score, dict) else {}
     )
     if (count := prod(map(len, lists.values()))) > MOST_ENTRIES:
         raise OodgridError(f"scores: {count} variants of one score, and {MOST_ENTRIES} are the most: give fewer values")
-    return [given | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [given]
+    return [score | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [score]
 
 
 def _from_catalogue(kind: str) -> BeforeValidator:
-    def look_up(given: Any) -> Any:
-        return {"name": given, **catalogue.entry(kind, given)} if isinstance(given, str) else given
+    def look_up(entry: Any) -> Any:
+        return {"name": entry, **catalogue.entry(kind, entry)} if isinstance(entry, str) else entry
 
     return BeforeValidator(collected(look_up), json_schema_input_type=str | KINDS_OF_ENTRY[kind])
 
 
 def _choice(kind: str) -> BeforeValidator:
-    def check(given: Any) -> Any:
-        given = {"name": given} if isinstance(given, str) else given
-        if isinstance(given, dict):
-            if wrong := next((value for value in given.values() if isinstance(value, Wrong)), None):
-                raise OodgridError(wrong.said)
-            if not isinstance(given.get("name"), str):
-                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(given)}")
-            params = {key: value for key, value in given.items() if key != "name"}
-            given = {"name": given["name"], **registry.check_params(kind, given["name"], params)}
-        return given
+    def check(choice: Any) -> Any:
+        choice = {"name": choice} if isinstance(choice, str) else choice
+        if isinstance(choice, dict):
+            if wrong := next((value for value in choice.values() if isinstance(value, Wrong)), None):
+                raise OodgridError(wrong.mistake)
+            if not isinstance(choice.get("name"), str):
+                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(choice)}")
+            params = {key: value for key, value in choice.items() if key != "name"}
+            choice = {"name": choice["name"], **registry.check_params(kind, choice["name"], params)}
+        return choice
 
     return BeforeValidator(collected(check), json_schema_input_type=str | Choice)
 
@@ -145,6 +146,10 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
+    score_precision: Precision = Field(
+        "float64",
+        description="Of the large matrix products of scores; float32 is a little faster.",
+    )
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
@@ -152,8 +157,8 @@ class Experiment(Strict):
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
-        """Load the plugins, and have every score once for each value of its parameters."""
-        all_of(partial(_load_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        """Refuse plugins that failed, and have every score once for each value of its parameters."""
+        all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
         if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
@@ -179,12 +184,12 @@ class Experiment(Strict):
         """Return the ID dataset of that name."""
         return _named(self.id_datasets, "ID dataset", name)
 
-    def method(self, label: str) -> Choice:
+    def method(self, variant: str) -> Choice:
         """Return the method that is listed under that name."""
         for method in self.methods:
-            if method.listed("method") == label:
+            if method.listed("method") == variant:
                 return method
-        raise unknown("method of this experiment", label, [method.listed("method") for method in self.methods])
+        raise unknown("method of this experiment", variant, [method.listed("method") for method in self.methods])
 
     def lists_of(self, score: Choice) -> dict[str, str]:
         """Return the names of the label lists that a score is given, by its parameters."""
@@ -193,11 +198,11 @@ class Experiment(Strict):
 
     def label_list(self, name: str) -> LabelList:
         """Return the label list of that name: one of the experiment's own, or else of the catalogue."""
-        own = {labels.name: labels for labels in self.label_lists}
+        lists = {label_list.name: label_list for label_list in self.label_lists}
         known = catalogue.entries("label_list")
-        if name not in own and name not in known:
-            raise unknown("label list", name, {*own, *known})
-        return own[name] if name in own else _of_catalogue(name)
+        if name not in lists and name not in known:
+            raise unknown("label list", name, {*lists, *known})
+        return lists[name] if name in lists else _of_catalogue(name)
 
     def wanted_lists(self, scores: Iterable[Choice] | None = None) -> list[LabelList]:
         """Return the label lists that some scores (default: all) are given, each once."""
@@ -216,23 +221,43 @@ class Experiment(Strict):
         ]
 
 
-def _load_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+def load_plugins(data: dict[str, Any]) -> None:
+    """Run the Python files that a config names under `plugins`, so that it may name their scores and methods.
+
+    No other step of reading a config runs code that it names; what validates it looks names up.
+
+    Raises:
+        OodgridError: A plugin fails; `Mistakes` has a line for each.
+    """
     files = data.get("plugins") or []
     if isinstance(files, str):
-        files = data.pop("plugins")
         raise OodgridError(f"plugins is a list of files: write plugins: [{printable(files, 200)}]")
+    files = files if isinstance(files, list) else []
+    all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
+
+
+def with_plugins(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a config whose plugins were loaded; `Wrong` stands in it for plugins of which one failed."""
     try:
-        files = files if isinstance(files, list) else []
-        all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
-    except OodgridError:
-        for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
-            data.pop(key, None)
-            left_out.add(key)
-        raise
+        load_plugins(raw)
+    except OodgridError as error:
+        return raw | {"plugins": Wrong(str(error))}
+    return raw
 
 
 def _load_plugin(file: str) -> None:
     registry.load_plugin(expand(file))
+
+
+def _check_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+    """Refuse plugins that are not loaded; what they would have registered is then no mistake in scores and methods."""
+    files = data.get("plugins")
+    if not isinstance(files, Wrong):
+        return
+    left_out |= {"scores", "methods"}
+    for key in ("plugins", "scores", "methods"):
+        data.pop(key, None)
+    raise OodgridError(files.mistake)
 
 
 def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
@@ -263,7 +288,7 @@ def _of_catalogue(name: str) -> LabelList:
 
 
 def _named(things: Any, kind: str, name: str) -> Any:
-    found = {thing.name: thing for thing in things}
-    if name not in found:
-        raise unknown(f"{kind} of this experiment", name, found)
-    return found[name]
+    by_name = {thing.name: thing for thing in things}
+    if name not in by_name:
+        raise unknown(f"{kind} of this experiment", name, by_name)
+    return by_name[name]

@@ -42,8 +42,8 @@ class Lexicographer(Strict):
         """What decides the words: which are taken, and the content of the files as far as they are there."""
         folder = expand(self.folder)
         files = [file for file in sorted(folder.glob("*")) if file.name in DATABASE.values() or _is_word_list(file)]
-        found = self.model_dump(exclude={"folder"} if self.pool else {"folder", "seed"})
-        return {**found, "files_sha256": digest({file.name: file_sha256(file) for file in files})} if files else found
+        fields = self.model_dump(exclude={"folder"} if self.pool else {"folder", "seed"})
+        return {**fields, "files_sha256": digest({file.name: file_sha256(file) for file in files})} if files else fields
 
 
 class ImportedTexts(Strict):
@@ -78,10 +78,10 @@ class LabelList(Strict):
 
     @model_validator(mode="after")
     def _sound(self) -> LabelList:
-        given = [source for source in SOURCES if getattr(self, source) is not None]
-        if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise OodgridError(f"label list {self.name} needs one source of {', '.join(SOURCES)}; it names {said}")
+        sources = [source for source in SOURCES if getattr(self, source) is not None]
+        if len(sources) != 1:
+            named = " and ".join(sources) or "none"
+            raise OodgridError(f"label list {self.name} needs one source of {', '.join(SOURCES)}; it names {named}")
         if self.file and not self.file.endswith(SUFFIXES):
             raise OodgridError(f"label list {self.name}: {self.file} is none of {', '.join(SUFFIXES)}")
         self._check_templates()
@@ -108,24 +108,24 @@ class LabelList(Strict):
     @property
     def source_files(self) -> list[Path]:
         """The file or folder of the user's own that it is read from; none where there is no such thing."""
-        given = self.file or (self.lexicographer and self.lexicographer.folder)
-        return [expand(given)] if given else []
+        source = self.file or (self.lexicographer and self.lexicographer.folder)
+        return [expand(source)] if source else []
 
     @property
     def identity(self) -> dict[str, Any]:
         """What decides its texts, as far as the configuration says it; files count by their content."""
         if self.imported:
             return {"templates": self.templates} if self.imported.text else {}
-        found = self.model_dump(include={"templates", "lower", "drop_classes_of"})
+        fields = self.model_dump(include={"templates", "lower", "drop_classes_of"})
         if self.drop_classes_of:
-            found["drop"] = self.drop
+            fields["drop"] = self.drop
         if self.labels:
-            found["given_labels_sha256"] = digest(self.labels)
+            fields["given_labels_sha256"] = digest(self.labels)
         elif self.lexicographer:
-            found["lexicographer"] = self.lexicographer.identity
-        elif expand(self.file).is_file():
-            found["file_sha256"] = file_sha256(expand(self.file))
-        return found
+            fields["lexicographer"] = self.lexicographer.identity
+        elif self.file and expand(self.file).is_file():
+            fields["file_sha256"] = file_sha256(expand(self.file))
+        return fields
 
 
 def _is_word_list(file: Path) -> bool:

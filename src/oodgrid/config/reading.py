@@ -1,4 +1,4 @@
-"""Reading a config file: YAML or JSON, in which nothing is lost or read as something that the user did not write.
+"""Reading a config file, YAML or JSON, strictly: nothing is dropped, and nothing read as another value.
 
 Snakemake reads the same files by itself, with a reader that keeps the last of two equal keys and takes 1:30 for 90.
 Whatever this reader accepts, the two read alike.
@@ -33,14 +33,14 @@ def read_config_file(path: Path) -> dict[str, Any]:
         OodgridError: It cannot be read, or says something in a way that could be read as something else; the message
             names file, line and key.
     """
-    raw, said = read(path)
-    if said:
-        raise Mistakes(said)
+    raw, mistakes = read(path)
+    if mistakes:
+        raise Mistakes(mistakes)
     return raw
 
 
 def check_config_files(paths: Iterable[Path]) -> None:
-    """Raise where one of the files that Snakemake has read says what Snakemake read as something else, or lost.
+    """Refuse config files of which Snakemake's own reader has dropped a part, or read it as another value.
 
     Raises:
         OodgridError: As `read_config_file`.
@@ -49,7 +49,7 @@ def check_config_files(paths: Iterable[Path]) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return what a config file says with what is wrong in it replaced by `Wrong`, and the lines of all that is wrong.
+    """Return the content of a config file, with `Wrong` in place of each bad value, and a line per mistake.
 
     Raises:
         OodgridError: It cannot be read at all.
@@ -67,8 +67,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise OodgridError(f"config {path} is empty or no mapping: see config.yaml for an example")
     if "__use_yte__" in raw:
         raise OodgridError(f"config {path}: templates of yte are not read: take __use_yte__ out")
-    raw, said = marked(raw if as_json is None else as_json, f"config {path}")
-    return raw, [*loader.said, *said]
+    raw, mistakes = marked(raw if as_json is None else as_json, f"config {path}")
+    return raw, [*loader.mistakes, *mistakes]
 
 
 def _text(path: Path) -> str:
@@ -102,28 +102,29 @@ def _where(error: yaml.YAMLError) -> str:
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return said if isinstance(error, _Refused) else f"not valid YAML: {printable(said, 300)}"
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return problem if isinstance(error, _Refused) else f"not valid YAML: {printable(problem, 300)}"
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """Valid YAML that a config is not to hold."""
+    """Valid YAML that no config may hold."""
 
-    def __init__(self, said: str, node: yaml.Node) -> None:
-        super().__init__(problem=said, problem_mark=node.start_mark)
+    def __init__(self, problem: str, event: yaml.Event) -> None:
+        mark: Any = event.start_mark  # of this reader, while its type stubs think of the one in C too
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's own reader, which stops where values are multiplied, and says where they would be lost or guessed."""
+    """PyYAML's own reader; it stops at aliases that multiply values, and reports what would be dropped or guessed."""
 
     def __init__(self, text: str, what: str) -> None:
         super().__init__(text)
         self.what = what
-        self.said: list[str] = []
+        self.mistakes: list[str] = []
         self.depth = self.values = 0
         self.sizes: dict[int, int] = {}  # values below a node, those of aliases counted each time
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Return the next node, counting depth and values; an alias counts as all that it stands for."""
         event, before = self.peek_event(), self.values
         self.values += 1
@@ -145,50 +146,52 @@ class _Loader(yaml.SafeLoader):
         self.sizes[id(node)] = self.values - before
         return node
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping of which every key stands once."""
-        self._say_twice(node)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping; keys that stand twice or are no text are reported."""
+        self._refuse_doubles(node)
         sound = [(key, value) for key, value in node.value if self._is_text(key)]
         node.value = sound
         return super().construct_mapping(node, deep)
 
-    def _say_twice(self, node: yaml.MappingNode) -> None:
+    def _refuse_doubles(self, node: yaml.MappingNode) -> None:
         first: dict[str, yaml.Node] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and (other := first.setdefault(key.value, key)) is not key:
                 line = other.start_mark.line + 1
-                self._say(key, f"the key {brief(key.value)} stands here and in line {line}: take one out")
+                self._refuse(key, f"the key {brief(key.value)} stands here and in line {line}: take one out")
 
     def _is_text(self, key: yaml.Node) -> bool:
         if key.tag in (TAG + "str", TAG + "merge"):
             return True
         shown = brief(key.value) if isinstance(key, yaml.ScalarNode) else "of several parts"
-        self._say(key, f"the key {shown}: {KEYS}")
+        self._refuse(key, f"the key {shown}: {KEYS}")
         return False
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return the value of a node, if YAML's old and new rules read it as the same plain value."""
         if node.tag not in PLAIN and node.tag != TAG + "merge":
             kind, shown = node.tag.removeprefix(TAG), f"{brief(node.value)} " * isinstance(node, yaml.ScalarNode)
-            return self._say(node, f"{shown}is read as {kind}: write a text in quotes, a number, a list or a mapping")
+            return self._refuse(
+                node, f"{shown}is read as {kind}: write a text in quotes, a number, a list or a mapping"
+            )
         if node.tag in (TAG + "int", TAG + "float") and (why := _no_number(node.value)):
-            return self._say(node, why)
+            return self._refuse(node, why)
         return super().construct_object(node, deep)
 
-    def _say(self, node: yaml.Node, why: str) -> Wrong:
-        self.said.append(f"{self.what}, line {node.start_mark.line + 1}: {why}")
-        return Wrong(self.said[-1])
+    def _refuse(self, node: yaml.Node, why: str) -> Wrong:
+        self.mistakes.append(f"{self.what}, line {node.start_mark.line + 1}: {why}")
+        return Wrong(self.mistakes[-1])
 
 
-def _no_number(said: str) -> str | None:
+def _no_number(text: str) -> str | None:
     """Return why a number is none, or could be two; None where it is one."""
-    if said.lstrip("+-").lower() in (".inf", ".nan"):
-        return f"{said} is no number to compute with: give a finite one"
-    if len(said) > LONGEST_NUMBER:
-        return f"a number of {len(said)} digits: write fewer"
-    if not NUMBER.fullmatch(said):
+    if text.lstrip("+-").lower() in (".inf", ".nan"):
+        return f"{text} is no number to compute with: give a finite one"
+    if len(text) > LONGEST_NUMBER:
+        return f"a number of {len(text)} digits: write fewer"
+    if not NUMBER.fullmatch(text):
         return (
-            f"{brief(said)} is a number in base 60, 8, 16 or 2 to some readers of YAML and a text to others: write "
+            f"{brief(text)} is a number in base 60, 8, 16 or 2 to some readers of YAML and a text to others: write "
             "the number in plain digits, or the text in quotes"
         )
     return None

@@ -1,4 +1,4 @@
-"""What of an experiment does not fit together, though each part of it may be sound."""
+"""Mistakes between the parts of an experiment, each of which may be sound by itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from oodgrid import paths, registry, texts
 from oodgrid.errors import OodgridError
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from oodgrid.config.dataset import Dataset
     from oodgrid.config.experiment import Experiment, IdDataset
 
-LONGEST_LABEL = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
+LONGEST_VARIANT = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
 MOST_ROWS = 5_000_000
 
 
@@ -63,13 +65,13 @@ def _names(experiment: Experiment) -> Iterator[str]:
     yield from _twice("ID dataset", [dataset.name for dataset in experiment.id_datasets])
     yield from _twice("method", listed["method"])
     yield from _twice("score", listed["score"])
-    yield from _twice("label list", [labels.name for labels in experiment.label_lists])
+    yield from _twice("label list", [label_list.name for label_list in experiment.label_lists])
     yield from _twice("shots", experiment.shots)
     yield from _twice("seed", experiment.seeds)
     yield from _alike("dataset", {dataset.name for dataset in experiment.datasets()})
     for name in listed["method"] + listed["score"]:
-        if (size := len(name.encode())) > LONGEST_LABEL:
-            yield f"{name[:40]}… is listed by a name of {size} bytes, and files bear {LONGEST_LABEL} at most"
+        if (size := len(name.encode())) > LONGEST_VARIANT:
+            yield f"{name[:40]}… is listed by a name of {size} bytes, and files bear {LONGEST_VARIANT} at most"
     if ANY in listed["method"]:
         yield f"method {ANY}: results list scores that depend on no method by this name: give its file another name"
 
@@ -95,12 +97,24 @@ def _alike(what: str, names: set[str]) -> Iterator[str]:
 
 def _meanings(experiment: Experiment) -> Iterator[str]:
     meanings: dict[str, Dataset] = {}
-    told = set()
+    twice = set()
     for dataset in experiment.datasets():
         first = meanings.setdefault(dataset.name, dataset)
-        if dataset.name not in told and first is not dataset and first.identity != dataset.identity:
-            told.add(dataset.name)
-            yield f"dataset {dataset.name} is described in two ways: give one another name"
+        if dataset.name not in twice and first is not dataset and first.identity != dataset.identity:
+            twice.add(dataset.name)
+            yield f"dataset {dataset.name} is described in two ways{_one_way(first, dataset)}"
+
+
+def _one_way(first: Dataset, other: Dataset) -> str:
+    """Return how to describe a dataset alike in both places."""
+    one, two = first.identity, other.identity
+    differing = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    if differing != ["imported"] or first.imported is None or other.imported is None:
+        return f" ({', '.join(differing)}): write the same in both places, or give one another name"
+    # who imported by hand writes `imported: {}`; where one of the two says more, that is meant
+    full = max(first.imported, other.imported, key=lambda imported: len(imported.model_fields_set))
+    entry = yaml.safe_dump(full.model_dump(exclude_defaults=True), default_flow_style=True, width=10_000).strip()
+    return f": write imported: {entry} in both places, or give one another name"
 
 
 def _size(experiment: Experiment) -> Iterator[str]:
@@ -117,11 +131,11 @@ def _views(experiment: Experiment) -> Iterator[str]:
     for dataset in experiment.id_datasets:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
-            wanted = method.params.get("views")
-            if wanted and wanted not in families and not dataset.imported:
+            family = method.params.get("views")
+            if family and family not in families and not dataset.imported:
                 yield (
                     f"method {method.listed('method')} wants views that ID dataset {dataset.name} does not have: "
-                    f"write views: [{{family: {wanted}}}] under it"
+                    f"write views: [{{family: {family}}}] under it"
                 )
 
 
@@ -141,9 +155,9 @@ def _lists(experiment: Experiment) -> Iterator[str]:
 
 
 def _freed(experiment: Experiment) -> Iterator[str]:
-    for labels in experiment.label_lists:
+    for label_list in experiment.label_lists:
         try:
-            if labels.drop_classes_of:
-                experiment.id_dataset(labels.drop_classes_of)
+            if label_list.drop_classes_of:
+                experiment.id_dataset(label_list.drop_classes_of)
         except OodgridError as error:
-            yield f"label list {labels.name}, drop_classes_of: {error}"
+            yield f"label list {label_list.name}, drop_classes_of: {error}"

@@ -75,7 +75,7 @@ class ListFile(Strict):
 
     @property
     def says_nothing_of_splits(self) -> bool:
-        """Whether a column of splits would be left unread without anybody having said so."""
+        """Whether the config leaves open if there is a column of splits."""
         return "split" not in self.model_fields_set
 
 

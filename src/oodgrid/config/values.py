@@ -1,4 +1,4 @@
-"""What no value of a config can be, whoever has read it: other types, endless nesting, texts that no file can bear."""
+"""Values that no config can hold: other types, endless nesting, texts that no file can store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEYS = "a key is a text: write it in quotes (YAML reads on, off, yes, no as true
 class Wrong:
     """Stands in a config for a value that no config can hold, until whatever reads it says so."""
 
-    said: str
+    mistake: str
 
 
 def marked(raw: dict[str, Any], what: str) -> tuple[dict[str, Any], list[str]]:
@@ -34,13 +34,13 @@ def marked(raw: dict[str, Any], what: str) -> tuple[dict[str, Any], list[str]]:
         OodgridError: It is too deep or too long to be looked through.
     """
     marker = _Marker(what)
-    return marker.marked(raw, ""), marker.said
+    return marker.marked(raw, ""), marker.mistakes
 
 
 class _Marker:
     def __init__(self, what: str) -> None:
         self.what, self.values, self.bytes = what, 0, 0
-        self.said: list[str] = []
+        self.mistakes: list[str] = []
 
     def marked(self, value: Any, place: str, depth: int = 0) -> Any:
         self.values += 1
@@ -57,19 +57,19 @@ class _Marker:
             sound = {key: inner for key, inner in value.items() if self._sound_key(key, place)}
             return {k: self.marked(inner, f"{place}{dot}{printable(k, 40)}", depth + 1) for k, inner in sound.items()}
         why = None if isinstance(value, Wrong) else _wrong(value)
-        return value if why is None else self._say(place, why)
+        return value if why is None else self._refuse(place, why)
 
     def _sound_key(self, key: Any, place: str) -> bool:
-        if isinstance(key, Wrong):  # has been said
+        if isinstance(key, Wrong):  # has been reported
             return False
         why = _wrong(key) if isinstance(key, str) else KEYS
         if why:
-            self._say(place, f"the key {brief(key)}: {why}")
+            self._refuse(place, f"the key {brief(key)}: {why}")
         return not why
 
-    def _say(self, place: str, why: str) -> Wrong:
-        self.said.append(f"{self.what}: {place}{': ' * bool(place)}{why}")
-        return Wrong(self.said[-1])
+    def _refuse(self, place: str, why: str) -> Wrong:
+        self.mistakes.append(f"{self.what}: {place}{': ' * bool(place)}{why}")
+        return Wrong(self.mistakes[-1])
 
 
 def _texts(value: Any) -> list[str]:
@@ -80,7 +80,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _wrong(value: Any) -> str | None:
-    """Return what is wrong with one value, as no config can hold it."""
+    """Return why no config can hold a value; None where it can."""
     if isinstance(value, str):
         return _wrong_text(value)
     if isinstance(value, bool) or value is None:
@@ -97,8 +97,8 @@ def _wrong_text(text: str) -> str | None:
         return "an empty text means nothing: take it out, or write what was meant"
     if len(text) > MOST_CHARACTERS:
         return f"a text of {len(text)} characters: {MOST_CHARACTERS} at most"
-    strange = next((c for c in text if c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff"), None)
-    if strange is None:
+    character = next((c for c in text if c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff"), None)
+    if character is None:
         return None
-    mend = "; write it in one line, or with >- in place of > and |" if strange == "\n" else ""
-    return f"{brief(text)} holds the character U+{ord(strange):04X}, which is no text: take it out{mend}"
+    mend = "; write it in one line, or with >- in place of > and |" if character == "\n" else ""
+    return f"{brief(text)} holds the character U+{ord(character):04X}, which is no text: take it out{mend}"

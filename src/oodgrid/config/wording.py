@@ -1,4 +1,4 @@
-"""What pydantic found, in the words of this project: one line a mistake, with its place and what was given."""
+"""The mistakes that pydantic finds, in our words: one line each, with its place and value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from oodgrid.config.base import MISTAKE
 from oodgrid.config.values import LARGEST, Wrong
 from oodgrid.errors import brief, near, printable
 
-WANTED = {
+EXPECTED = {
     "missing": "is required and not there",
     "string_type": "a string is wanted: write it in quotes",
     "int_type": "a whole number is wanted",
@@ -54,17 +54,17 @@ def lines_of(error: ValidationError, what: str) -> list[str]:
     return [line for place, errors in chosen.items() for line in _lines(what, place, errors)]
 
 
-def wanted(error: Any) -> str:
-    """Return what was wanted in place of one value, with a did-you-mean for one of several names."""
-    known = WANTED.get(error["type"])
-    said = known.format(**error.get("ctx", {})) if known else f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+def expectation(error: Any) -> str:
+    """Return what is expected in place of one value, with a did-you-mean for one of several names."""
+    known = EXPECTED.get(error["type"])
+    expected = known.format(**error.get("ctx", {})) if known else f"{error['msg'][:1].lower()}{error['msg'][1:]}"
     if error["type"] == "literal_error" and isinstance(error["input"], str):
         names = [name.strip("'") for name in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-        meant = near(error["input"], names)
-        return f"{said}: did you mean '{meant}'?" if meant else said
+        similar = near(error["input"], names)
+        return f"{expected}: did you mean '{similar}'?" if similar else expected
     if isinstance(error["input"], bool) and error["type"] != "bool_type":
-        return f"{said} (YAML reads on, off, yes, no as true or false)"
-    return said
+        return f"{expected} (YAML reads on, off, yes, no as true or false)"
+    return expected
 
 
 def _place(loc: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -84,12 +84,12 @@ def _deepest(branches: dict[tuple[Any, ...], list[Any]]) -> dict[tuple[Any, ...]
 
 
 def _lines(what: str, place: tuple[Any, ...], errors: list[Any]) -> list[str]:
-    own = [line for each in errors if each["type"] == MISTAKE for line in each["ctx"]["said"].split("\n")]
-    if own:
-        return own
-    given = errors[0]["input"]
-    if isinstance(given, Wrong):
-        return [given.said]
-    said = " or ".join(dict.fromkeys(map(wanted, errors)))
-    shown = "" if errors[0]["type"] in COUNTS else f" (given: {brief(given)})"
-    return [f"{what}: {'.'.join(printable(str(part), 40) for part in place)}: {said}{shown}"]
+    ours = [line for each in errors if each["type"] == MISTAKE for line in each["ctx"]["text"].split("\n")]
+    if ours:
+        return ours
+    value = errors[0]["input"]
+    if isinstance(value, Wrong):
+        return [value.mistake]
+    expected = " or ".join(dict.fromkeys(map(expectation, errors)))
+    shown = "" if errors[0]["type"] in COUNTS else f" (given: {brief(value)})"
+    return [f"{what}: {'.'.join(printable(str(part), 40) for part in place)}: {expected}{shown}"]

@@ -61,7 +61,7 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     fit = _fit(of_method, chosen)
     lists = [labels.name for labels in experiment.wanted_lists([chosen.score])]
     texts = read_texts(results, backbone.name, dataset, needs, lists)
-    inputs = FitInputs(results, fit, of_method.leaves, few_shot, texts)
+    inputs = FitInputs(results, fit, of_method.leaves, few_shot, texts, experiment.score_precision)
     references = inputs.references(needs)
     held_out = _held_out(few_shot, chosen, needs)
     encoder = held_out.features.provenance.get("backbone") if not dataset.imported else None
@@ -71,7 +71,7 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
         exif_rotation=dataset.exif_rotation, classnames=_classnames(results, few_shot, held_out),
         method=chosen.method, base_method=of_method.method,
         method_params={} if chosen.method == ANY else experiment.method(chosen.method).params,
-        leaves=of_method.leaves, text_cosines=fit.text_cosines, score=chosen.score.listed("score"),
+        leaves=of_method.leaves, text_cosines=fit.text_cosines, precision=experiment.score_precision, score=chosen.score.listed("score"),
         base_score=chosen.score.name, score_params=chosen.score.params,
         lists={n: manifests.Texts(names=list(w.names), kinds=list(w.kinds)) for n, w in texts.lists.items()},
         bank_shots={need: references.banks[need].shots for need in BANKS if need in needs & references.banks.keys()},

@@ -24,7 +24,7 @@ from oodgrid.errors import OodgridError, lacking
 from oodgrid.identity import differences
 from oodgrid.manifests import DetectorRecord
 from oodgrid.score.compute import Column, fill, needed
-from oodgrid.score.contract import Bank, Head, Labels
+from oodgrid.score.contract import Bank, Head, TextList
 from oodgrid.score.inputs import References, Texts
 
 if TYPE_CHECKING:
@@ -249,8 +249,9 @@ class Detector:
             raise OodgridError(f"method {record.method}: {error}") from None
         column = Column(self._choice, self._lacking, self._references.texts.lists)
         name = f"detector {record.method}"
-        if record.leaves == "prototypes" and patches is not None and self._references.head is not None:
-            predictions = fill([column], self._references.local_blocks(name, features, patches))
+        head = self._references.head
+        if record.leaves == "prototypes" and patches is not None and head is not None:
+            predictions = fill([column], self._references.local_blocks(name, features, patches, head))
         else:
             predictions = fill([column], self._references.blocks(name, features, logits, column.needs))
         if column.skipped:
@@ -282,15 +283,20 @@ class Detector:
     @cached_property
     def _references(self) -> References:
         arrays = self.arrays
-        head = Head(arrays["head.weights"], arrays["head.bias"]) if "head.weights" in arrays else None
+        head = (
+            Head(arrays["head.weights"], arrays["head.bias"], self.record.precision)
+            if "head.weights" in arrays
+            else None
+        )
         banks = {
             need: Bank(arrays[f"{need}.features"], arrays[f"{need}.labels"], self.record.bank_shots[need],
-                       arrays.get(f"{need}.logits"), head)
+                       arrays.get(f"{need}.logits"), head, self.record.precision)
             for need in BANKS if f"{need}.features" in arrays
         }  # fmt: skip
         by_need = {name.removeprefix("texts."): value for name, value in arrays.items() if name.startswith("texts.")}
         lists = {
-            name: Labels(arrays[f"list.{name}"], words.names, words.kinds) for name, words in self.record.lists.items()
+            name: TextList(arrays[f"list.{name}"], words.names, words.kinds)
+            for name, words in self.record.lists.items()
         }
         return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), self.record.text_cosines)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
@@ -22,6 +21,7 @@ from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
+from oodgrid.progress import progress
 from oodgrid.store import check_finite
 
 if TYPE_CHECKING:
@@ -43,18 +43,28 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch that has passed the network, its features (size, D) and (size, P, D) on the device or fetched."""
+    """An encoded batch on the host: features (n, D) and local features (n, P, D)."""
 
     prepared: list[Prepared]
-    image_features: torch.Tensor | np.ndarray
-    local_features: torch.Tensor | np.ndarray | None
+    image_features: np.ndarray
+    local_features: np.ndarray | None
     parity: dict[str, float] | None
 
-    def fetched(self) -> Encoded:
+
+@dataclass(frozen=True)
+class Launched:
+    """A batch on the device, with its padding: features (size, D) and local features (size, P, D)."""
+
+    prepared: list[Prepared]
+    image_features: torch.Tensor
+    local_features: torch.Tensor | None
+    parity: dict[str, float] | None
+
+    def fetch(self) -> Encoded:
         """Return the batch on the host, without its padding."""
         count, local = len(self.prepared), self.local_features
-        found = None if local is None else local[:count].cpu().numpy()
-        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), found, self.parity)
+        on_host = None if local is None else local[:count].cpu().numpy()
+        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), on_host, self.parity)
 
 
 def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
@@ -84,12 +94,12 @@ def encoded(work: Work, starts: list[int], title: str, done: int = 0) -> Iterato
     total = done + sum(len(work.rows(start)) for start in starts)
     size = BATCH[work.loaded.device.split(":")[0]]
     batches = [(start, rows) for start in starts for rows in _cut(work.rows(start), size)]
-    with tqdm(total=total, initial=done, desc=title, unit="img", delay=5) as progress:
+    with progress(total=total, initial=done, desc=title, unit="img") as bar:
         prepared = _prepare(work, [rows for _, rows in batches])
         finished: list[Encoded] = []
         for (start, rows), batch in zip(batches, _embed(work, prepared, size), strict=True):
             finished.append(batch)
-            progress.update(len(rows))
+            bar.update(len(rows))
             if rows.stop == work.rows(start).stop:
                 yield start, _chunk(work.images, work.rows(start), finished)
                 finished = []
@@ -145,18 +155,19 @@ def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator
     """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
     import torch
 
-    waiting, parity = None, None
+    waiting: Launched | None = None
+    parity = None
     with torch.inference_mode():
         for number, batch in enumerate(batches):
             pixels = _stack(batch, size, work.loaded)
             if number == 0:
                 parity = work.loaded.parity(pixels[: len(batch)].to(work.loaded.device))
-            launched = Encoded(batch, *_forward(work, pixels), parity if number == 0 else None)
+            launched = Launched(batch, *_forward(work, pixels), parity if number == 0 else None)
             if waiting:
-                yield waiting.fetched()
+                yield waiting.fetch()
             waiting = launched
         if waiting:
-            yield waiting.fetched()
+            yield waiting.fetch()
 
 
 def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:

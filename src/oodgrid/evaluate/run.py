@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.intervals import COLUMNS
 from oodgrid.evaluate.score_table import ScoreTable, StreamTable
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.progress import progress
 
 NAMES = ("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "base_method")
 METRICS: dict[str, Any] = {
@@ -46,7 +46,7 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
             pass
     metrics, curves = [pl.DataFrame(schema=METRICS)], [pl.DataFrame(schema=CURVES)]
     broken: set[tuple[str, str, int]] = set()
-    for table in tqdm(tables, desc="evaluate", unit="table", delay=5):
+    for table in progress(tables, desc="evaluate", unit="table"):
         rows, of_figures, lacking = table.measure()
         metrics.append(pl.DataFrame([{"experiment": experiment.experiment} | row for row in rows], schema=METRICS))
         curves.append(pl.DataFrame(of_figures, schema=CURVES))
@@ -62,7 +62,7 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), code_fingerprint("oodgrid.evaluate")
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate")
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:

@@ -163,7 +163,7 @@ class ScoreTable:
             manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=of_scores(all_metrics)))
 
         parts = self._parts(samples.about, ood)
-        identity = {"parts": parts, "scores": samples.scores, "code": self.code}
+        identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code}
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
         return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
 

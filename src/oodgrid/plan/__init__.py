@@ -1,4 +1,4 @@
-"""What the Snakemake rules ask: which files an experiment adds up to, what makes each of them anew, what is refused."""
+"""What the Snakemake rules ask: which files an experiment adds up to, what runs each job again, what is refused."""
 
 from oodgrid.plan.checks import (
     check_clock,
@@ -11,8 +11,6 @@ from oodgrid.plan.checks import (
 )
 from oodgrid.plan.costs import summary
 from oodgrid.plan.files import (
-    FIGURES,
-    FORMATS,
     STREAM_TABLES,
     TABLES,
     either,
@@ -43,8 +41,6 @@ from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_c
 
 __all__ = [
     "ENCODE_VERSION",
-    "FIGURES",
-    "FORMATS",
     "REQUESTS",
     "STREAM_TABLES",
     "TABLES",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid import digests, grid, paths, store
-from oodgrid.config import Backbone, Dataset, Experiment, LabelList
+from oodgrid.config import Backbone, Dataset, Experiment, Imported, LabelList
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
@@ -29,22 +29,20 @@ from oodgrid.plan.triggers import ENCODE_VERSION
 SKEW = 10.0  # seconds by which the clocks of a cluster's machines may differ
 
 
-def check_inputs(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> None:
-    """Refuse what a job of adapt or score would read, where `check_identities` would refuse it, or it is out of date.
+def check_inputs(results: Path, experiment: Experiment, backbone_name: str, id_dataset_name: str) -> None:
+    """Refuse the files that a job of adapt or score reads as `check_identities` does, and those of an earlier encoding.
 
-    Out of date are files of an earlier encoding. Snakemake makes them again, but of results that were moved, or are
-    read by `oodgrid` alone, it knows nothing.
+    Snakemake makes those again, but it knows nothing of results that were moved, or are read by `oodgrid` alone.
 
     Raises:
         OodgridError: A file is another than is meant, naming the fields and both values, or is damaged.
     """
-    chosen = {"backbones": [experiment.backbone(backbone)], "id_datasets": [experiment.id_dataset(id_dataset)]}
-    experiment = experiment.model_copy(update=chosen)
+    backbone, dataset = experiment.backbone(backbone_name), experiment.id_dataset(id_dataset_name)
+    experiment = experiment.model_copy(update={"backbones": [backbone], "id_datasets": [dataset]})
     check_identities(results, experiment)
-    dataset = experiment.id_datasets[0]
-    views = [views_file(results, experiment, backbone, id_dataset, each) for each in dataset.views]
-    for file, found in _identities([*feature_files(results, experiment), *views]).items():
-        if (version := found.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
+    views = [views_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.views]
+    for file, provenance in _identities([*feature_files(results, experiment), *views]).items():
+        if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
             raise OodgridError(
                 f"{file} is out of date: its encoding is of version {version} and that of this oodgrid is "
                 f"{ENCODE_VERSION}. Delete it, and the next run makes it again"
@@ -61,39 +59,40 @@ def check_identities(results: Path, experiment: Experiment) -> None:
     for backbone in experiment.backbones:
         encoders: dict[Path, Any] = {}
         for dataset in _named(experiment):
-            found = _identities(split_files(results, backbone.name, dataset))
-            for file, provenance in found.items():
-                meant = {"imported": _test_split(dataset)} if dataset.imported else {"dataset": dataset.identity}
-                _check_identity(file, provenance, backbone, dataset, meant)
+            provenances = _identities(split_files(results, backbone.name, dataset))
+            imported = dataset.imported
+            identity = {"imported": _test_split(imported)} if imported else {"dataset": dataset.identity}
+            for file, provenance in provenances.items():
+                _check_identity(file, provenance, backbone, dataset, identity)
                 _check_complete(file, provenance, dataset)
-            _check_alike({file: provenance.get("classnames") for file, provenance in found.items()}, "classnames")
-            encoders |= {file: provenance["backbone"] for file, provenance in found.items() if not dataset.imported}
+            _check_alike({file: each.get("classnames") for file, each in provenances.items()}, "classnames")
+            encoders |= {file: each["backbone"] for file, each in provenances.items() if not imported}
         for dataset in experiment.id_datasets:
             views = [views_file(results, experiment, backbone.name, dataset.name, each) for each in dataset.views]
             for file, provenance in _identities(views).items():
                 _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
                 encoders[file] = provenance["backbone"]
         for text in text_files(results, experiment, backbone.name):
-            found = _check_texts(results, backbone, text) if text.path.exists() else {}
-            if found and not text.entry.imported:
-                encoders[text.path] = found["backbone"]
+            provenance = _check_texts(results, backbone, text) if text.path.exists() else {}
+            if provenance and not text.entry.imported:
+                encoders[text.path] = provenance["backbone"]
         _check_alike(encoders, "backbone")
 
 
 def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str, Any]:
-    """Check a text file against the configuration and against the classes of what it goes with; return what it says."""
-    found, entry = store.read_provenance(file.path), file.entry
-    _check_identity(file.path, found, backbone, entry, {"text": file.source.identity(entry)})
+    """Check a text file against the configuration and against the classes that it goes with; return its provenance."""
+    provenance, entry = store.read_provenance(file.path), file.entry
+    _check_identity(file.path, provenance, backbone, entry, {"text": file.source.identity(entry)})
     if isinstance(entry, LabelList):
         if entry.drop_classes_of:
             texts = _identities([paths.texts(results, backbone.name, entry.drop_classes_of)])
-            classes = {path: digest(about["text"]["classnames"]) for path, about in texts.items()}
-            _check_alike({**classes, file.path: found["text"]["classes_sha256"]}, "classes_sha256")
+            classes = {path: digest(each["text"]["classnames"]) for path, each in texts.items()}
+            _check_alike({**classes, file.path: provenance["text"]["classes_sha256"]}, "classes_sha256")
     elif not entry.imported:
         images = _identities(split_files(results, backbone.name, entry))
-        named = {path: names for path, about in images.items() if (names := about.get("classnames"))}
-        _check_alike({**named, file.path: found["text"]["classnames"]}, "classnames")
-    return found
+        classnames = {path: names for path, each in images.items() if (names := each.get("classnames"))}
+        _check_alike({**classnames, file.path: provenance["text"]["classnames"]}, "classnames")
+    return provenance
 
 
 def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
@@ -101,22 +100,23 @@ def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def _check_identity(
-    file: Path, found: dict[str, Any], backbone: Backbone, entry: Dataset | LabelList, meant: dict[str, Any]
+    file: Path, provenance: dict[str, Any], backbone: Backbone, entry: Dataset | LabelList, identity: dict[str, Any]
 ) -> None:
-    if ("imported" in found) != (entry.imported is not None):
-        was, is_now = ("imported", "encoded") if "imported" in found else ("encoded", "imported")
+    """Refuse a file whose provenance is not what the configuration says of the backbone and the entry."""
+    if ("imported" in provenance) != (entry.imported is not None):
+        was, is_now = ("imported", "encoded") if "imported" in provenance else ("encoded", "imported")
         what = "label list" if isinstance(entry, LabelList) else "dataset"
         raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another {what} name, or delete it")
     encoder = {"name": backbone.name} if entry.imported else backbone.identity
-    if lines := differences(found, {"backbone": encoder, **meant}):
+    if lines := differences(provenance, {"backbone": encoder, **identity}):
         raise OodgridError(
             f"{file} is not what the config means by its name: {'; '.join(lines)}. "
             "Give the changed entry another name, or delete the file"
         )
 
 
-def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None:
-    skipped = found.get("skipped", [])
+def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) -> None:
+    skipped = provenance.get("skipped", [])
     if skipped and dataset.on_error == "stop":
         raise OodgridError(
             f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says "
@@ -125,65 +125,65 @@ def _check_complete(file: Path, found: dict[str, Any], dataset: Dataset) -> None
 
 
 def _check_alike(parts: dict[Path, Any], what: str) -> None:
-    """Refuse files of which one says something else than the first: weights or classes changed between two runs."""
-    for file, found in parts.items():
-        first, wanted = next(iter(parts.items()))
-        if lines := differences(found, wanted, what):
-            said = "; ".join(lines).replace("in the config", f"in {first}")
-            raise OodgridError(f"{file} does not fit {first}: {said}. Delete the one that is out of date")
+    """Refuse a file that differs from the first: weights or classes changed between two runs."""
+    for file, value in parts.items():
+        first, expected = next(iter(parts.items()))
+        if lines := differences(value, expected, what):
+            why = "; ".join(lines).replace("in the config", f"in {first}")
+            raise OodgridError(f"{file} does not fit {first}: {why}. Delete the one that is out of date")
 
 
 def check_finished(results: Path, experiment: Experiment) -> None:
-    """Refuse metrics, tables, figures and a page that are not as they were written: Snakemake looks at times alone.
+    """Refuse metrics, tables, figures and a page that changed since they were written: Snakemake compares times only.
 
     Raises:
         OodgridError: A file is damaged or edited, or was made from others; the message names them all.
     """
-    name, wrong = experiment.experiment, []
+    name, mistakes = experiment.experiment, []
     manifests = [paths.digests(results, name, part) for part in report_parts(results, experiment)]
     for file in (paths.metrics(results, name), paths.curves(results, name), *manifests):
         try:
             if file.exists():
                 digests.check(file, missing=False) if file in manifests else store.check(file)
         except OodgridError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise OodgridError("; ".join(wrong))
+            mistakes.append(str(error))
+    if mistakes:
+        raise OodgridError("; ".join(mistakes))
 
 
 def check_labels(results: Path, experiment: Experiment) -> None:
-    """Refuse labels of ID datasets that are none of their classes, in all files that are there, all in one go.
+    """Refuse ID datasets with labels that are none of their classes, naming all such files at once.
 
     Files of an earlier encoding are made again and do not count.
 
     Raises:
         OodgridError: There are such labels, naming every file and its first row.
     """
-    wrong = []
+    mistakes = []
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
             few_shot = FewShot(results, backbone.name, dataset)
             for file in filter(Path.exists, split_files(results, backbone.name, dataset)):
-                labels, _, found = store.read_labels(file)
+                labels, _, provenance = store.read_labels(file)
                 try:
-                    if found.get("encode_version", ENCODE_VERSION) == ENCODE_VERSION:
+                    if provenance.get("encode_version", ENCODE_VERSION) == ENCODE_VERSION:
                         few_shot.check_labels(labels, file.stem)
                 except OodgridError as error:
-                    wrong.append(str(error))
-    if wrong:
-        raise OodgridError("; ".join(wrong))
+                    mistakes.append(str(error))
+    if mistakes:
+        raise OodgridError("; ".join(mistakes))
 
 
-def _test_split(dataset: Dataset) -> dict[str, str]:
-    """Return what an import by this description says of itself; one brought by hand, `imported: {}`, may differ."""
-    return {"test": dataset.imported.test} if dataset.imported.tip_adapter else {}
+def _test_split(imported: Imported) -> dict[str, str]:
+    """Return the identity of an import by this description; one brought by hand, `imported: {}`, may differ."""
+    return {"test": imported.test} if imported.tip_adapter else {}
 
 
 def check_imports(results: Path, experiment: Experiment) -> None:
-    """Say which imports and label lists are missing, unless there are metrics from which to report.
+    """Refuse missing imports and label lists, unless there are metrics to report from.
 
     Raises:
-        OodgridError: A test split or a list is not there; `Mistakes` has a line for each.
+        OodgridError: A test split or a list is missing; `Mistakes` has a line for each.
     """
     if paths.metrics(results, experiment.experiment).exists():
         return
@@ -193,7 +193,7 @@ def check_imports(results: Path, experiment: Experiment) -> None:
         lists = [(each, paths.label_texts(results, backbone.name, each.name)) for each in experiment.wanted_lists()]
         all_of(
             *(partial(_check_imported, dataset, file) for dataset, file in tests),
-            *(partial(_check_label_list, labels, file) for labels, file in lists),
+            *(partial(_check_label_list, label_list, file) for label_list, file in lists),
         )
 
 
@@ -203,7 +203,7 @@ def _named(experiment: Experiment) -> list[Dataset]:
 
 
 def unencoded(results: Path, experiment: Experiment) -> list[Dataset]:
-    """Return the datasets whose images are still to be encoded; none where there are metrics from which to report."""
+    """Return the datasets whose images are still to be encoded; none where there are metrics to report from."""
     if paths.metrics(results, experiment.experiment).exists():
         return []
     return [
@@ -222,22 +222,22 @@ def _check_imported(dataset: Dataset, file: Path) -> None:
         )
 
 
-def _check_label_list(labels: LabelList, file: Path) -> None:
+def _check_label_list(label_list: LabelList, file: Path) -> None:
     if file.exists():
         return
-    if labels.imported:
+    if label_list.imported:
         raise OodgridError(
-            f"{file} is missing: the texts of label list {labels.name} are imported. Run oodgrid import experiment "
-            f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {labels.name}"
+            f"{file} is missing: the texts of label list {label_list.name} are imported. Run oodgrid import experiment "
+            f"CONFIG, or oodgrid import text FILE --backbone NAME --label-list {label_list.name}"
         )
-    if gone := next((source for source in labels.source_files if not source.exists()), None):
-        raise OodgridError(f"label list {labels.name}: {gone} does not exist: mend the path")
+    if missing := next((source for source in label_list.source_files if not source.exists()), None):
+        raise OodgridError(f"label list {label_list.name}: {missing} does not exist: mend the path")
 
 
 def check_clock(results: Path, experiment: Experiment) -> None:
-    """Refuse files of the future, which a clock leaves that was ahead and is right again.
+    """Refuse files with a time in the future, as a clock that was ahead leaves them.
 
-    Snakemake would compute, find that what it made is older than what it was made of, and stop every such job.
+    Snakemake would compute, find the output older than its input, and stop every such job.
 
     Raises:
         OodgridError: A job would read a file of the future, with the command that sets the times right.

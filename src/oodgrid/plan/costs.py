@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -14,6 +14,8 @@ from oodgrid.plan.files import report_parts, split_files
 from oodgrid.plan.machines import gpu_here
 
 UNITS = {"encode": "images", "fit": "fits", "apply": "fits", "score": "fits", "evaluate": "rows", "report": "parts"}
+
+ListsFits = manifests.Fitted | manifests.Applied | manifests.ScoreTable
 
 
 @dataclass
@@ -113,20 +115,22 @@ def _add_method(
 ) -> None:
     """Add the fits of one method, those that the manifests of its three jobs list being there."""
     method, where = place[2], "/".join(place[:2])
-    wanted = {(fit.shots, fit.seed) for fit in grid.fits(experiment, method)}
-    files = {"fit": (paths.fitted, manifests.Fitted), "apply": (paths.applied, manifests.Applied)}
-    files = ({} if method == ANY else files) | {"score": (paths.scores, manifests.ScoreTable)}
+    fits = {(fit.shots, fit.seed) for fit in grid.fits(experiment, method)}
+    files: dict[str, tuple[Callable[..., Path], type[ListsFits]]] = {"score": (paths.scores, manifests.ScoreTable)}
+    if method != ANY:
+        files |= {"fit": (paths.fitted, manifests.Fitted), "apply": (paths.applied, manifests.Applied)}
     for kind, (path, model) in files.items():
-        done = wanted & _listed(path(results, experiment.experiment, *place), model)
+        done = fits & _listed(path(results, experiment.experiment, *place), model)
         by_kind[kind].there += len(done)
-        if len(done) < len(wanted):
-            by_kind[kind].add(works, len(wanted) - len(done), method, where)
+        if len(done) < len(fits):
+            by_kind[kind].add(works, len(fits) - len(done), method, where)
 
 
-def _listed(path: Path, model: type[manifests.Manifest]) -> set[tuple[int, int]]:
+def _listed(path: Path, model: type[ListsFits]) -> set[tuple[int, int]]:
+    """Return shots and seed of the fits in a manifest; none where it is missing, or damaged, which is checked apart."""
     try:
         return {(fit.shots, fit.seed) for fit in manifests.read(path, model).fits}
-    except OodgridError:  # missing; of a damaged one the checks speak
+    except OodgridError:
         return set()
 
 

@@ -24,8 +24,6 @@ TABLES = (
     "skipped.md",
 )
 STREAM_TABLES = ("streams.tex", "streams.csv", "streams.md")  # where a score is transductive
-FIGURES = ("roc", "histograms", "shots", "scores")
-FORMATS = ("pdf", "svg", "png")
 
 
 def feature_files(results: Path, experiment: Experiment) -> list[Path]:
@@ -41,8 +39,8 @@ def feature_files(results: Path, experiment: Experiment) -> list[Path]:
 def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every file that encoding makes, with the views that methods learn from.
 
-    Whoever deletes one, as `verify` advises where images changed, wants it made again, and all that follows from it:
-    Snakemake takes no notice of a file that is missing behind results which are there.
+    They are targets, so that deleting one, as `verify` advises where images changed, makes it again with all that
+    follows: Snakemake does not notice a missing intermediate file where the final ones exist.
     """
     files: set[Path] = set()
     for backbone in experiment.backbones:
@@ -88,10 +86,10 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
 
 def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
     """Return the augmented views that a method learns from, if it does."""
-    wanted = None if method == ANY else experiment.method(method).params.get("views")
+    family = None if method == ANY else experiment.method(method).params.get("views")
     dataset = experiment.id_dataset(id_dataset)
-    there = [] if dataset.imported else [views for views in dataset.views if views.family == wanted]
-    return [views_file(results, experiment, backbone, id_dataset, views) for views in there]
+    encoded = [] if dataset.imported else [views for views in dataset.views if views.family == family]
+    return [views_file(results, experiment, backbone, id_dataset, views) for views in encoded]
 
 
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
@@ -143,8 +141,8 @@ def figure_files(results: Path, experiment: Experiment) -> list[Path]:
     return [
         folder / f"{name}.{suffix}"
         for folder in _pair_folders(results, experiment, "figures")
-        for name in FIGURES
-        for suffix in FORMATS
+        for name in paths.FIGURES
+        for suffix in paths.FORMATS
     ]
 
 
@@ -166,11 +164,11 @@ def report_parts(results: Path, experiment: Experiment) -> dict[str, list[Path]]
 
 def encoded(experiment: Experiment) -> dict[tuple[str, ...], list[str]]:
     """Return the datasets that encoding makes, by the splits that they have."""
-    found: dict[tuple[str, ...], set[str]] = {}
+    names_by_splits: dict[tuple[str, ...], set[str]] = {}
     for dataset in experiment.datasets():
         if not dataset.imported:
-            found.setdefault(dataset.split_names, set()).add(dataset.name)
-    return {splits: sorted(names) for splits, names in sorted(found.items())}
+            names_by_splits.setdefault(dataset.split_names, set()).add(dataset.name)
+    return {splits: sorted(names) for splits, names in sorted(names_by_splits.items())}
 
 
 def viewed(experiment: Experiment) -> list[str]:
@@ -226,13 +224,13 @@ def text_files(
     scores = experiment.scores if scores is None else scores
     needs = {need for score in scores for need in registry.find("score", score.name).needs}
     asked = [source for source in SOURCES if not source.need or source.need in needs or (fits and source is CLASSES)]
-    found = [
+    files = [
         TextFile(source.path(results, backbone, entry.name), source, entry)
         for source in asked
         for entry in _entries(source, experiment, scores)
         if source.imports or not entry.imported
     ]
-    return [file for file in found if not (file.entry.imported and file.source is CLASSES) or file.path.exists()]
+    return [file for file in files if not (file.entry.imported and file.source is CLASSES) or file.path.exists()]
 
 
 def _entries(source: TextSource, experiment: Experiment, scores: Sequence[Choice]) -> list[IdDataset] | list[LabelList]:

@@ -73,12 +73,18 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def job_environment(source: Path) -> str:
+def job_environment(source: Path, python: str | None) -> str:
     """Return the shell line that comes before every job, which gives it the environment in which plugins are tried.
 
-    Conda environments unset PYTHONPATH, so that it is said again. Snakemake fills in braces, hence they are doubled.
+    Conda environments unset PYTHONPATH, so that it is set again. Snakemake fills in braces, hence they are doubled.
     Inputs that were there when the job was planned get a minute: another clone that shares them may make them again.
+
+    Args:
+        source: The folder of the package.
+        python: The interpreter that `python` means in the commands of rules, which do not name it, for a moved
+            environment is to rerun nothing; None for the first in PATH, as that of a conda environment.
     """
     variables = apart.job_variables(source) | {"OODGRID_WAIT": "60"}
     exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    return f"export {exported}; ".replace("{", "{{").replace("}", "}}")
+    interpreter = f'python() {{ {shlex.quote(python)} "$@"; }}; ' if python else ""
+    return f"export {exported}; {interpreter}".replace("{", "{{").replace("}", "}}")

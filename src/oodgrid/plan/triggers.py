@@ -1,20 +1,20 @@
 """What runs again: all that decides it, rule by rule.
 
-A job runs again when a file that it reads is another, or one of the `TRIGGERS` of its rule: what the configuration says
-of its result, or the code behind it. Snakemake keeps the values of a job's triggers, for they are its params, and
-compares. docs/architecture.md tells the rest: what was finished is found again, and what does not fit is refused.
+A job runs again when a file that it reads has changed, or one of the `TRIGGERS` of its rule: what the configuration
+says of its result, or the code behind it. They are params of the job, whose values Snakemake stores and compares.
+docs/architecture.md has the rest: finished work is found again, and what does not fit is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from oodgrid import grid, registry
-from oodgrid.config import ANY, Backbone, Choice, Experiment, IdDataset
-from oodgrid.identity import code_fingerprint, digest
+from oodgrid.config import ANY, Choice, Experiment
+from oodgrid.identity import code_fingerprint, computing_fingerprint, digest
 
 Trigger = Callable[..., str | int]  # of an experiment and the names in a job: its wildcards
 ENCODE_VERSION = 3  # raise by hand when encoding itself changes its numbers: every feature file is then made again
@@ -22,21 +22,12 @@ ENCODE_VERSION = 3  # raise by hand when encoding itself changes its numbers: ev
 
 def spec(experiment: Experiment, fields: tuple[str, ...], **names: str) -> str:
     """Return, as one JSON text, the parts of the experiment on which a job's results depend."""
-    dataset = experiment.id_dataset(names["id_dataset"]) if "id_dataset" in names else None
-    method = names.get("method")
-    parts = {
-        "method": lambda: method if method == ANY else _choice(experiment.method(method)),
-        "fits": lambda: [[fit.shots, fit.seed] for fit in grid.fits(experiment, method)],
-        "sets": lambda: [ood.name for _, ood in dataset.pairs()],
-        "scores": lambda: [_choice(score) for score in experiment.scores],
-        "encoded": lambda: _encoded_identities(experiment, experiment.backbone(names["backbone"]), dataset),
-        "pairs": lambda: [[d.name, kind, ood.name] for d in experiment.id_datasets for kind, ood in d.pairs()],
-    }
-    return json.dumps({field: parts[field]() for field in fields}, sort_keys=True)
+    return json.dumps({field: PARTS[field](experiment, names) for field in fields}, sort_keys=True)
 
 
-def _encoded_identities(experiment: Experiment, backbone: Backbone, dataset: IdDataset) -> list[Any]:
+def _encoded_identities(experiment: Experiment, names: Mapping[str, str]) -> list[Any]:
     """Return what the config says of all that encoding makes for one ID dataset; nothing of what is imported."""
+    backbone, dataset = experiment.backbone(names["backbone"]), experiment.id_dataset(names["id_dataset"])
     sets = {d.name: d for d in (dataset, *(ood for _, ood in dataset.pairs())) if not d.imported}
     lists = [each.model_dump(mode="json", by_alias=True) for each in experiment.wanted_lists() if not each.imported]
     texts = [*([] if dataset.imported else [dataset.text_identity]), *lists]
@@ -51,9 +42,9 @@ def _of_method(code: Callable[[str], str]) -> Trigger:
     return lambda experiment, **names: code(experiment.method(names["method"]).name)
 
 
-def apply_code(method: str) -> str:
+def apply_code(method_name: str) -> str:
     """Return the fingerprint of the code that applies a method."""
-    return registry.fit_code(method) + code_fingerprint("oodgrid.adapt.apply")
+    return registry.fit_code(method_name) + code_fingerprint("oodgrid.adapt.apply")
 
 
 def score_code(experiment: Experiment) -> str:
@@ -76,6 +67,24 @@ def _choice(choice: Choice) -> list[Any]:
     return [choice.name, choice.params]
 
 
+def _method(experiment: Experiment, names: Mapping[str, str]) -> str | list[Any]:
+    return ANY if names["method"] == ANY else _choice(experiment.method(names["method"]))
+
+
+# What a trigger may take of an experiment, given the names in a job.
+PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
+    "method": _method,
+    "fits": lambda experiment, names: [[fit.shots, fit.seed] for fit in grid.fits(experiment, names["method"])],
+    "sets": lambda experiment, names: [ood.name for _, ood in experiment.id_dataset(names["id_dataset"]).pairs()],
+    "scores": lambda experiment, names: [_choice(score) for score in experiment.scores],
+    "precision": lambda experiment, names: experiment.score_precision,
+    "encoded": _encoded_identities,
+    "pairs": lambda experiment, names: [
+        [dataset.name, kind, ood.name] for dataset in experiment.id_datasets for kind, ood in dataset.pairs()
+    ],
+    "overlaps": lambda experiment, names: experiment.overlaps(),
+}
+
 # By rule: what is compared, by the name of the param. Encoding goes by its version alone, never by its code, for it
 # takes hours; the config's own changes to it are refused (`plan.checks`), and its results are shared by experiments.
 TRIGGERS: dict[str, dict[str, Trigger]] = {
@@ -83,12 +92,12 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
     "fit": {"spec": _of("method", "fits"), "code": _of_method(registry.fit_code)},
     "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
     "score": {
-        "spec": _of("method", "sets", "fits", "scores", "encoded"),
+        "spec": _of("method", "sets", "fits", "scores", "precision", "encoded"),
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
-        "spec": _of("pairs", "scores"),
-        "code": lambda experiment, **names: code_fingerprint("oodgrid.evaluate"),
+        "spec": _of("pairs", "overlaps", "scores"),
+        "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {"code": lambda experiment, **names: report_code("tables", experiment)},
     "draw": {"code": lambda experiment, **names: report_code("figures", experiment)},

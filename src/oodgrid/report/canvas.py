@@ -12,18 +12,15 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from oodgrid.paths import FORMATS
 from oodgrid.store import atomic
 
 STYLE = Path(__file__).with_name("oodgrid.mplstyle")
 COLUMN, TEXT = 3.25, 6.75  # widths in inches
 PER_ROW = 4
 LETTER, BESIDE_LABEL, LEGEND_LINE = 0.059, 0.5, 0.16  # inches of a legend: a letter, a line's sample, a line's height
-# Whatever would date a file is left out, so that the same numbers give the same bytes.
-FORMATS: dict[str, dict[str, None]] = {
-    "pdf": {"CreationDate": None},
-    "svg": {"Date": None},
-    "png": {"Software": None},
-}
+# What would date a file is left out, so that the same numbers give the same bytes.
+LEFT_OUT = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 
 
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,9 +39,9 @@ def save(figure: Figure, stem: Path) -> None:
     """Write a figure as `stem`.pdf, .svg and .png, each whole or not at all."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout now stands; solving it anew for each format takes most of the time
-    for suffix, metadata in FORMATS.items():
+    for suffix in FORMATS:
         with atomic(stem.with_name(f"{stem.name}.{suffix}")) as beside:
-            figure.savefig(beside, format=suffix, metadata=metadata)
+            figure.savefig(beside, format=suffix, metadata={LEFT_OUT[suffix]: None})
 
 
 def blank(lines: int, columns: int, height: float, narrow: bool = False) -> tuple[Figure, Any]:

@@ -14,13 +14,12 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
-from tqdm import tqdm
 
 from oodgrid import paths
+from oodgrid.progress import progress
 from oodgrid.report import canvas, names, select
 from oodgrid.report.names import Legend
 
-FIGURES = ("roc", "histograms", "shots", "scores")
 MANY_SCORES, LONG_NAME = 12, 20  # more names above columns, or longer ones, leave no room for the numbers
 ID_COLOUR, OOD_COLOUR = names.BLUE, names.ORANGE
 Pair = tuple[str, str]  # a method and a score
@@ -41,9 +40,9 @@ def write_figures(
         experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: in no figure.
     """
-    jobs = [(*pair, name) for pair in select.pairs(metrics) for name in FIGURES]
+    jobs = [(*pair, name) for pair in select.pairs(metrics) for name in paths.FIGURES]
     legend, folder = Legend.of(metrics), paths.report(results, experiment, "figures")
-    for backbone, id_dataset, name in tqdm(jobs, desc="figures", unit="figure", delay=5):
+    for backbone, id_dataset, name in progress(jobs, desc="figures", unit="figure"):
         rows, drawn = (select.one_pair(frame, backbone, id_dataset, overlaps) for frame in (metrics, curves))
         canvas.save(_draw(name, rows, drawn, legend), folder / backbone / id_dataset / name)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 from markupsafe import Markup
-from tqdm import tqdm
 
 from oodgrid import paths
 from oodgrid.errors import OodgridError
+from oodgrid.progress import progress
 from oodgrid.report import render, select, tables
 from oodgrid.report.names import Legend
 from oodgrid.store import atomic
@@ -54,7 +54,7 @@ def write_page(
             paths.report(results, experiment, "figures") / backbone / id_dataset,
             transductive,
         )
-        for backbone, id_dataset in tqdm(select.pairs(metrics), desc="page", unit="pair", delay=5)
+        for backbone, id_dataset in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
     text = render.page(
         "page.html.j2",

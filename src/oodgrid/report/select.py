@@ -63,7 +63,7 @@ def orders_as_seeds(rows: pl.DataFrame) -> pl.DataFrame:
     base, names = bases(rows, "score"), {}
     for score, params in rows.select("score", "params").unique().rows():
         others = {name: value for name, value in json.loads(params).items() if name != "order"}
-        names[score] = registry.label(base[score], others, registry.find("score", base[score]).params)
+        names[score] = registry.variant(base[score], others, registry.find("score", base[score]).params)
     order = pl.col("params").str.json_path_match("$.order").cast(pl.Int64)
     return rows.with_columns(score=pl.col("score").replace(names), seed=pl.col("seed") * 10**6 + order)
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
-from tqdm import tqdm
 
 from oodgrid import paths
+from oodgrid.progress import progress
 from oodgrid.report import names, render, select
 from oodgrid.report.names import Legend
 from oodgrid.report.render import Column, Table
@@ -39,7 +39,7 @@ def write_tables(
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: marked, and in no average.
         transductive: The scores whose values depend on other samples: they have a table of their own.
     """
-    for backbone, id_dataset in tqdm(select.pairs(metrics), desc="tables", unit="pair", delay=5):
+    for backbone, id_dataset in progress(select.pairs(metrics), desc="tables", unit="pair"):
         every = select.one_pair(metrics, backbone, id_dataset, overlaps)
         rows, of_streams = select.without(every, transductive), select.only(every, transductive)
         files = {"full.csv": render.inert(full(every)).write_csv()}

@@ -130,8 +130,8 @@ def contrast(z: torch.Tensor, labels: torch.Tensor, outliers: torch.Tensor, tau:
     having = counts > 0
     if not having.any():
         return z.sum() * 0
-    own = torch.where(partners, logs, 0).sum(dim=1)[having] / counts[having]
-    return -own.mean()
+    of_partners = torch.where(partners, logs, 0).sum(dim=1)[having] / counts[having]
+    return -of_partners.mean()
 
 
 def mixtures(x: torch.Tensor, labels: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
