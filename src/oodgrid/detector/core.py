@@ -282,23 +282,19 @@ class Detector:
 
     @cached_property
     def _references(self) -> References:
-        arrays = self.arrays
-        head = (
-            Head(arrays["head.weights"], arrays["head.bias"], self.record.precision)
-            if "head.weights" in arrays
-            else None
-        )
+        arrays, record, head = self.arrays, self.record, None
+        if "head.weights" in arrays:
+            head = Head(arrays["head.weights"], arrays["head.bias"], record.precision)
         banks = {
-            need: Bank(arrays[f"{need}.features"], arrays[f"{need}.labels"], self.record.bank_shots[need],
-                       arrays.get(f"{need}.logits"), head, self.record.precision)
+            need: Bank(arrays[f"{need}.features"], arrays[f"{need}.labels"], record.bank_shots[need],
+                       arrays.get(f"{need}.logits"), head, record.precision)
             for need in BANKS if f"{need}.features" in arrays
         }  # fmt: skip
         by_need = {name.removeprefix("texts."): value for name, value in arrays.items() if name.startswith("texts.")}
         lists = {
-            name: TextList(arrays[f"list.{name}"], words.names, words.kinds)
-            for name, words in self.record.lists.items()
+            name: TextList(arrays[f"list.{name}"], words.names, words.kinds) for name, words in record.lists.items()
         }
-        return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), self.record.text_cosines)
+        return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), record.text_cosines)
 
     @cached_property
     def _classifier(self) -> Classifier:
@@ -309,7 +305,8 @@ class Detector:
         learned = {
             name.removeprefix("learned."): value for name, value in self.arrays.items() if name.startswith("learned.")
         }
-        text = TextSide(self.arrays.get("text.prototypes"), self.record.classnames, lambda: self._tower)
+        prototypes = self.arrays.get("text.prototypes", np.empty((0, 0), np.float32))
+        text = TextSide(prototypes, self.record.classnames or (), lambda: self._tower)
         with _naming_extras():
             return method.classifier(learned, text)
 
