@@ -184,7 +184,9 @@ def test_without_a_val_split_training_images_beside_the_shots_choose(world):
     held_out = _held_out(few_shot, chosen, {"logits"})
     shots = few_shot.draw(SHOTS, SEED).bank.rows
     assert sorted([*held_out.rows, *shots]) == list(range(18))
-    assert "test split" in _held_out(few_shot, chosen, {"train"}).said  # of which all training images are the bank
+    assert (
+        "test split" in _held_out(few_shot, chosen, {"train"}).description
+    )  # of which all training images are the bank
 
 
 # ---------------------------------------------------------------------------------------------------- taken away

@@ -30,12 +30,12 @@ def run_detect(options: argparse.Namespace) -> None:
         return
     if not options.images:
         raise OodgridError("name the images: files, folders, archives or lists")
-    from oodgrid.encode.sources.passing_over import said
+    from oodgrid.encode.sources.passing_over import summary
     from oodgrid.encode.sources.unseen import open_images
 
     images = open_images(options.images)  # before seconds are spent on the rest
     detector = _detector(options)
-    for line in (*detector.lines(), said(images.passed_over), *images.remarks):
+    for line in (*detector.lines(), summary(images.passed_over), *images.remarks):
         if line:
             print(f"oodgrid: {printable(line)}", file=sys.stderr)
     table = detector.predict_set(images)
@@ -61,8 +61,10 @@ def _detector(options: argparse.Namespace) -> Detector:
     if getattr(options, "detector", None) is None:
         experiment, chosen = _chosen(options)
         return from_experiment(options.results, experiment, chosen, KEEP if options.keep is None else options.keep)
-    if given := [name for name in ("experiment", "config", *NAMES) if getattr(options, name) is not None]:
-        raise OodgridError(f"--detector holds all that --{given[0].replace('_', '-')} would say: leave that out")
+    if options_given := [name for name in ("experiment", "config", *NAMES) if getattr(options, name) is not None]:
+        raise OodgridError(
+            f"--detector holds all that --{options_given[0].replace('_', '-')} would say: leave that out"
+        )
     detector = Detector.load(options.detector)
     return detector if options.keep is None else detector.keeping(options.keep)
 

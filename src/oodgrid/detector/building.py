@@ -31,13 +31,13 @@ class HeldOut(NamedTuple):
         file: Of their features.
         features: Of the whole split.
         rows: Which of its rows they are.
-        said: The same for people.
+        description: The same for people.
     """
 
     file: Path
     features: store.Features
     rows: np.ndarray
-    said: str
+    description: str
 
 
 def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep: float = 0.95) -> Detector:
@@ -81,7 +81,7 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     )  # fmt: skip
     arrays = _arrays(references, needs) | _learned(results, experiment, chosen, of_method.leaves)
     validation = _validated(Detector(record, arrays, inputs.lacking), held_out)
-    decided = threshold.choose(validation, keep, held_out.said)
+    decided = threshold.choose(validation, keep, held_out.description)
     record = record.model_copy(update={"threshold": decided})
     return Detector(record, {**arrays, "validation": validation}, inputs.lacking)
 
@@ -97,17 +97,17 @@ def _fit(of_method: Applied, chosen: Chosen) -> AppliedFit:
 
 def _arrays(references: References, needs: set[str]) -> dict[str, np.ndarray]:
     """Return by name what method and score need, as the stage score has it."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     if references.head is not None:
-        found |= {"head.weights": references.head.weights, "head.bias": references.head.bias}
+        arrays |= {"head.weights": references.head.weights, "head.bias": references.head.bias}
     if references.negatives is not None and "negative_logits" in needs:
-        found["negatives"] = references.negatives
+        arrays["negatives"] = references.negatives
     for need in BANKS:
         if need in needs and (bank := references.banks.get(need)):
-            found |= {f"{need}.features": bank.features, f"{need}.labels": bank.labels}
-            found |= {} if bank.logits is None else {f"{need}.logits": bank.logits}
-    found |= {f"texts.{need}": values for need, values in references.texts.by_need.items()}
-    return found | {f"list.{name}": words.features for name, words in references.texts.lists.items()}
+            arrays |= {f"{need}.features": bank.features, f"{need}.labels": bank.labels}
+            arrays |= {} if bank.logits is None else {f"{need}.logits": bank.logits}
+    arrays |= {f"texts.{need}": values for need, values in references.texts.by_need.items()}
+    return arrays | {f"list.{name}": words.features for name, words in references.texts.lists.items()}
 
 
 def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str) -> dict[str, np.ndarray]:
@@ -150,25 +150,25 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
         shots = few_shot.draw(chosen.shots, chosen.seed).bank.rows
         rows = np.setdiff1d(np.arange(len(train.labels)), shots)
         if len(rows):
-            said = f"training images of {few_shot.dataset.name} that are none of the shots: it has no val split"
-            return HeldOut(few_shot.file("train"), train, rows, said)
+            description = f"training images of {few_shot.dataset.name} that are none of the shots: it has no val split"
+            return HeldOut(few_shot.file("train"), train, rows, description)
     file = few_shot.file("test")
     test = store.read_features(file)
-    said = f"the test split of {few_shot.dataset.name}, which has no other held-out images"
-    return HeldOut(file, test, np.arange(len(test.labels)), said)
+    description = f"the test split of {few_shot.dataset.name}, which has no other held-out images"
+    return HeldOut(file, test, np.arange(len(test.labels)), description)
 
 
 def _validated(detector: Detector, held_out: HeldOut) -> np.ndarray:
     """Return the scores of the held-out images, shape (n,)."""
     size = LOCAL_ROWS if detector.wants_local else ROWS
-    found = []
+    scores = []
     for start in range(0, len(held_out.rows), size):
         rows = held_out.rows[start : start + size]
         local: Any = None
         if detector.wants_local and (local := store.read_local_rows(held_out.file, rows)) is None:
             raise OodgridError(f"{held_out.file} has no local features: write local_features: true for the backbone")
-        found.append(detector.score(held_out.features.image_features[rows], local))
-    return np.concatenate(found)
+        scores.append(detector.score(held_out.features.image_features[rows], local))
+    return np.concatenate(scores)
 
 
 def _remarks(experiment: Experiment, chosen: Chosen, fit: AppliedFit) -> list[str]:

@@ -342,5 +342,5 @@ class Detector:
         # what the weights are counts, not the file or the tag that they came by
         was = {name: value for name, value in self.record.encoder.items() if not name.startswith("pretrained")}
         if lines := differences(json.loads(json.dumps(loaded.identity)), was):
-            said = "; ".join(lines).replace("in the file", "here").replace("in the config", "in the experiment")
-            raise OodgridError(f"backbone {loaded.name} is not what encoded the experiment: {said}")
+            line = "; ".join(lines).replace("in the file", "here").replace("in the config", "in the experiment")
+            raise OodgridError(f"backbone {loaded.name} is not what encoded the experiment: {line}")

@@ -18,7 +18,7 @@ from oodgrid.encode.sources import archives, files
 from oodgrid.encode.sources.image_set import UNKNOWN_STAMP, ImageSet, file_stamp
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.lists import listed
-from oodgrid.encode.sources.passing_over import SUFFIXES, printable, said
+from oodgrid.encode.sources.passing_over import SUFFIXES, printable, summary
 from oodgrid.encode.sources.reading import read_image
 from oodgrid.encode.sources.tars import is_tar, packed_by
 from oodgrid.errors import OodgridError
@@ -27,22 +27,22 @@ LISTS = (".csv", ".tsv", ".parquet", ".txt", ".json")
 WITHOUT_CLASSES = Rule("none")
 
 
-def open_images(given: Any) -> ImageSet:
+def open_images(sources: Any) -> ImageSet:
     """Return all images of some places as one set without classes; its paths say where each image lies.
 
     Args:
-        given: Paths of image files, folders, archives and lists of images, or pictures: Pillow's, or pixels (H, W) or
+        sources: Paths of image files, folders, archives and lists of images, or pictures: Pillow's, or pixels (H, W) or
             (H, W, 3), uint8; or one of these alone.
 
     Raises:
         OodgridError: A place does not exist, holds no image, or cannot be read; or something is no picture. A single
             image that cannot be read is none of these: reading its row says what is wrong.
     """
-    is_pixels = isinstance(given, np.ndarray) and (given.ndim == 2 or given.shape[2:] == (3,))
-    alone = is_pixels or isinstance(given, str | os.PathLike | Image.Image | bytes)
-    things = [given] if alone else list(given)
+    is_pixels = isinstance(sources, np.ndarray) and (sources.ndim == 2 or sources.shape[2:] == (3,))
+    alone = is_pixels or isinstance(sources, str | os.PathLike | Image.Image | bytes)
+    things = [sources] if alone else list(sources)
     if not things:
-        raise OodgridError("no image is given: name image files, folders, archives or lists")
+        raise OodgridError("no image was named: name image files, folders, archives or lists")
     return _joined([_opened(thing, number) for number, thing in enumerate(things, 1)])
 
 
@@ -54,20 +54,20 @@ def _opened(thing: Any, number: int) -> ImageSet:
         raise OodgridError(f"{printable(str(path))} does not exist: name an image, a folder, an archive or a list")
     suffix = path.suffix.lower()
     if path.is_dir():
-        found, root = files.folder(path, WITHOUT_CLASSES), path
+        images, root = files.folder(path, WITHOUT_CLASSES), path
     elif suffix in LISTS:
         unread = {} if suffix == ".json" else {"split": None}  # of a list all images are meant, whatever their split
-        found, root = listed(ListFile(file=str(path), **unread)), path.parent
+        images, root = listed(ListFile(file=str(path), **unread)), path.parent
     elif suffix not in SUFFIXES and _is_archive(path):
-        found, root = archives.archive(path, WITHOUT_CLASSES), path
+        images, root = archives.archive(path, WITHOUT_CLASSES), path
     else:
         return _one(str(path), lambda _: read_image(path, printable(str(path))), lambda _: file_stamp(path))
-    if not len(found):
-        why = said(found.passed_over)
+    if not len(images):
+        why = summary(images.passed_over)
         raise OodgridError(f"{printable(str(path))} holds no image{f' ({why})' if why else ''}: name another place")
     return ImageSet(
-        [str(root / name) for name in found.paths], _unlabelled(len(found)), None, found.read, found.stamp,
-        passed_over=found.passed_over, remarks=tuple(f"{printable(str(path))}: {line}" for line in found.remarks),
+        [str(root / name) for name in images.paths], _unlabelled(len(images)), None, images.read, images.stamp,
+        passed_over=images.passed_over, remarks=tuple(f"{printable(str(path))}: {line}" for line in images.remarks),
     )  # fmt: skip
 
 
