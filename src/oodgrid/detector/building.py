@@ -9,7 +9,7 @@ import numpy as np
 
 from oodgrid import manifests, paths, plan, registry, store
 from oodgrid.adapt.contract import text_prototypes
-from oodgrid.config import ANY, Experiment
+from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.detector import threshold
 from oodgrid.detector.choosing import Chosen
 from oodgrid.detector.core import BANKS, Detector
@@ -64,26 +64,37 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     inputs = FitInputs(results, fit, of_method.leaves, few_shot, texts, experiment.score_precision)
     references = inputs.references(needs)
     held_out = _held_out(few_shot, chosen, needs)
-    encoder = held_out.features.provenance.get("backbone") if not dataset.imported else None
-    record = DetectorRecord(
-        experiment=experiment.experiment, id_dataset=dataset.name, shots=chosen.shots, seed=chosen.seed,
-        backbone=backbone.model_dump(mode="json", exclude_none=True), encoder=encoder,
-        exif_rotation=dataset.exif_rotation, classnames=_classnames(results, few_shot, held_out),
-        method=chosen.method, base_method=of_method.method,
-        method_params={} if chosen.method == ANY else experiment.method(chosen.method).params,
-        leaves=of_method.leaves, text_cosines=fit.text_cosines, precision=experiment.score_precision,
-        score=chosen.score.listed("score"),
-        base_score=chosen.score.name, score_params=chosen.score.params,
-        lists={n: manifests.Texts(names=list(w.names), kinds=list(w.kinds)) for n, w in texts.lists.items()},
-        bank_shots={need: references.banks[need].shots for need in BANKS if need in needs & references.banks.keys()},
-        width=held_out.features.image_features.shape[1], threshold=UNDECIDED, chosen=chosen.why,
-        remarks=_remarks(experiment, chosen, fit), run=store.run_record(),
-    )  # fmt: skip
+    record = _record(results, experiment, chosen, of_method, fit, references, held_out)
     arrays = _arrays(references, needs) | _learned(results, experiment, chosen, of_method.leaves)
     validation = _validated(Detector(record, arrays, inputs.lacking), held_out)
     decided = threshold.choose(validation, keep, held_out.description)
     record = record.model_copy(update={"threshold": decided})
     return Detector(record, {**arrays, "validation": validation}, inputs.lacking)
+
+
+def _record(
+    results: Path, experiment: Experiment, chosen: Chosen, of_method: Applied, fit: AppliedFit, references: References,
+    held_out: HeldOut,
+) -> DetectorRecord:  # fmt: skip
+    """Return what the detector says of itself, but for its threshold."""
+    backbone, dataset = experiment.backbone(chosen.backbone), experiment.id_dataset(chosen.id_dataset)
+    needs = needed([chosen.score])
+    encoder = held_out.features.provenance.get("backbone") if not dataset.imported else None
+    run = {name: value for name, value in store.run_record().items() if name != "host"}  # a detector travels
+    return DetectorRecord(
+        experiment=experiment.experiment, id_dataset=dataset.name, shots=chosen.shots, seed=chosen.seed,
+        backbone=backbone.model_dump(mode="json", exclude_none=True), encoder=encoder,
+        exif_rotation=dataset.exif_rotation, classnames=_classnames(results, backbone.name, dataset, held_out),
+        method=chosen.method, base_method=of_method.method,
+        method_params={} if chosen.method == ANY else experiment.method(chosen.method).params,
+        leaves=of_method.leaves, text_cosines=fit.text_cosines, precision=experiment.score_precision,
+        score=chosen.score.listed("score"),
+        base_score=chosen.score.name, score_params=chosen.score.params,
+        lists={n: manifests.Texts(names=list(w.names), kinds=list(w.kinds)) for n, w in references.texts.lists.items()},
+        bank_shots={need: references.banks[need].shots for need in BANKS if need in references.banks and need in needs},
+        width=held_out.features.image_features.shape[1], threshold=UNDECIDED, chosen=chosen.why,
+        remarks=_remarks(experiment, chosen, fit), run=run,
+    )  # fmt: skip
 
 
 def _fit(of_method: Applied, chosen: Chosen) -> AppliedFit:
@@ -125,10 +136,10 @@ def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str)
     return learned
 
 
-def _classnames(results: Path, few_shot: FewShot, held_out: HeldOut) -> list[str] | None:
+def _classnames(results: Path, backbone: str, dataset: IdDataset, held_out: HeldOut) -> list[str] | None:
     """Return the names of the classes: as the texts have them, else as the images do."""
-    text = paths.texts(results, few_shot.backbone, few_shot.dataset.name)
-    if few_shot.dataset.text == "classnames" and text.exists():
+    text = paths.texts(results, backbone, dataset.name)
+    if dataset.text == "classnames" and text.exists():
         return list(store.read_texts(text).classnames)
     names = held_out.features.classnames
     return None if names is None else list(names)
