@@ -91,15 +91,14 @@ def _propose(options: argparse.Namespace) -> None:
 
 def _print(table: pl.DataFrame) -> None:
     """Print one line an image, in columns."""
-    rows = [("path", "class", "score", "is_ood")]
+    lines = [["path", "class", "score", "is_ood"]]
     for row in table.iter_rows(named=True):
         label = row["class"] if row["class"] is not None else row["prediction"]
         if row["score"] is None:
-            cells = ("-", "-", f"unreadable: {row['reason']}")
+            cells = ["-", "-", f"unreadable: {row['reason']}"]
         else:
-            cells = ("-" if label is None else str(label), f"{row['score']:.6g}", "OOD" if row["is_ood"] else "ID")
-        rows.append((row["path"], *cells))
-    rows = [tuple(printable(cell) for cell in row) for row in rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(3)]
-    for *cells, last in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), last]))
+            cells = ["-" if label is None else str(label), f"{row['score']:.6g}", "OOD" if row["is_ood"] else "ID"]
+        lines.append([printable(cell) for cell in (row["path"], *cells)])
+    widths = [max(len(line[place]) for line in lines) for place in range(3)]
+    for line in lines:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]))
