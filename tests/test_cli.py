@@ -351,7 +351,8 @@ def test_metrics_as_json(oodgrid, tmp_path):
     assert status == 0
     row = json.loads(out)
     expected = "n_id n_ood auroc auroc_lo auroc_hi fpr95_id_pos fpr95_id_pos_lo fpr95_id_pos_hi "
-    expected += "fpr95_id_pos_mcm fpr95_ood_pos fpr95_ood_pos_lo fpr95_ood_pos_hi aupr_in aupr_out"
+    expected += "fpr95_id_pos_mcm fpr95_ood_pos fpr95_ood_pos_lo fpr95_ood_pos_hi aupr_in aupr_out "
+    expected += "aupr_in_balanced aupr_out_balanced tied"
     assert list(row) == expected.split()
     pairs = np.subtract.outer(np.arange(10.0) + 5, np.arange(10.0))
     assert row["auroc"] == np.mean((pairs > 0) + 0.5 * (pairs == 0))

@@ -99,6 +99,7 @@ BAD = {
     ),
     "the ID set as its own OOD set": (id_set(ood={"far": ["concepts"]}), "concepts overlaps", "itself"),
     "the same classes of Concept World": (id_set(ood={"near": ["concepts-blurred-2"]}), "blurred-2", "group id"),
+    "the same classes in another light": (id_set(ood={"near": ["moonlit"]}), "moonlit", "group id"),
     "the same class names": (
         own(classnames=["Sea_Lion", "cat"], ood={"far": [{"name": "o", "folder": "o", "classnames": ["sea lion"]}]}),
         "both have 1 class, as 'sea lion'", "allow_overlap",
@@ -262,6 +263,10 @@ def test_identities_hold_what_decides_and_nothing_else():
     ):
         assert Dataset(name="a", **other).identity != one.identity
     plain = Backbone(name="a", model="m", pretrained="p")
+    warm, moonlit = (Dataset(name="a", concept_world={"group": "id", "light": light}) for light in ("warm", "moon"))
+    assert "light" not in warm.identity["concept_world"]  # as in files from before there were lights
+    assert moonlit.identity["concept_world"]["light"] == "moon"
+    assert Dataset(name="a", **moonlit.model_dump(include={"concept_world"})).identity == moonlit.identity
     assert plain.identity == Backbone(name="b", model="m", pretrained="p").identity
     for change in ({"model": "n"}, {"pretrained": "q"}, {"interpolation": "bilinear"}, {"resize_mode": "squash"}):
         other = Backbone(**{"name": "a", "model": "m", "pretrained": "p", **change})

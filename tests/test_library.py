@@ -425,16 +425,16 @@ def make_cache(folder, make_features):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 16))
     for name, split, spread, size in (
-        ("concepts", "train", 0.3, 40), ("concepts", "val", 0.3, 20), ("concepts", "test", 0.3, 60),
+        ("moonlit", "train", 0.3, 40), ("moonlit", "val", 0.3, 20), ("moonlit", "test", 0.3, 60),
         ("noise", "test", 3.0, 50),
     ):  # fmt: skip
         labels = np.arange(size, dtype=np.int32) % 4
-        values = (centres[labels] * (name == "concepts") + spread * rng.normal(size=(size, 16))).astype(np.float32)
+        values = (centres[labels] * (name == "moonlit") + spread * rng.normal(size=(size, 16))).astype(np.float32)
         path = folder / "results" / "features" / "tiny" / name / f"{split}.h5"
         store.write_features(path, make_features(n=size, labels=labels, image_features=values))
     texts = (centres + 0.3 * rng.normal(size=(2, 4, 16))).astype(np.float32)
     written = store.Texts(texts, ["a", "b", "c", "d"], ["a {}", "the {}"], {"text": {}})
-    store.write_texts(folder / "results" / "text" / "tiny" / "concepts.h5", written)
+    store.write_texts(folder / "results" / "text" / "tiny" / "moonlit.h5", written)
     table = pl.DataFrame({"method": ["coop", "zero_shot"], "score": "mcm", "auroc": [0.8, 0.9]})
     store.write_table(folder / "results" / "demo" / "metrics.parquet", table)
 

@@ -7,8 +7,8 @@
 >>> row = metrics.all_metrics(id_scores, ood_scores)  # every column of metrics.parquet
 >>> row["n_id"], row["fpr95_id_pos"], row["fpr95_ood_pos"]
 (4, 0.25, 0.25)
->>> round(row["auroc_lo"], 3), row["auroc_hi"]  # 95 %: DeLong for AUROC, seeded bootstrap for both FPRs
-(0.764, 1.0)
+>>> round(row["auroc_lo"], 3), round(row["auroc_hi"], 3)  # 95 %: docs/conventions.md
+(0.438, 0.997)
 
 A mistake is one line, an `oodgrid.OodgridError`:
 
@@ -22,6 +22,7 @@ All rates are fractions in [0, 1]. What each convention means: docs/conventions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,17 @@ __all__ = [
     "COLUMNS",
     "all_metrics",
     "aupr_in",
+    "aupr_in_balanced",
     "aupr_out",
+    "aupr_out_balanced",
     "auroc",
     "fpr95_id_pos",
     "fpr95_id_pos_mcm",
     "fpr95_ood_pos",
+    "fpr_id_pos",
+    "fpr_ood_pos",
     "table",
+    "tied",
 ]
 
 
@@ -64,8 +70,38 @@ auroc = _of_scores(rates.auroc)
 fpr95_id_pos = _of_scores(rates.fpr95_id_pos)
 fpr95_id_pos_mcm = _of_scores(rates.fpr95_id_pos_mcm)
 fpr95_ood_pos = _of_scores(rates.fpr95_ood_pos)
+
+
+def fpr_id_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.95) -> float:
+    """Return the share of OOD at or above the ID score whose ID recall is nearest the one asked, as .9 or .99.
+
+    >>> fpr_id_pos([0.9, 0.8, 0.7, 0.4], [0.6, 0.3, 0.2, 0.1], recall=0.75)
+    0.0
+    """
+    return rates.fpr_id_pos(rates.count_scores(id_scores, ood_scores), _exact(recall))
+
+
+def fpr_ood_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.95) -> float:
+    """Return the share of ID at or below the first threshold that catches the asked share of the OOD.
+
+    >>> fpr_ood_pos([0.9, 0.8, 0.7, 0.4], [0.6, 0.3, 0.2, 0.1], recall=0.75)
+    0.0
+    """
+    return rates.fpr_ood_pos(rates.count_scores(id_scores, ood_scores), _exact(recall))
+
+
+def _exact(recall: float) -> Fraction:
+    """Return a recall as people write it: .95 is 19/20, which no float is."""
+    if not (isinstance(recall, int | float) and 0 < recall <= 1) or Fraction(str(recall)).denominator > 10**6:
+        raise OodgridError(f"recall: {recall!r} where a fraction such as 0.95 is needed, of at most six decimals")
+    return Fraction(str(recall))
+
+
 aupr_in = _of_scores(rates.aupr_in)
 aupr_out = _of_scores(rates.aupr_out)
+aupr_in_balanced = _of_scores(rates.aupr_in_balanced)
+aupr_out_balanced = _of_scores(rates.aupr_out_balanced)
+tied = _of_scores(rates.tied)
 
 
 def table(

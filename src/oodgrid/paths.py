@@ -114,9 +114,22 @@ def metrics(results: Path, experiment: str) -> Path:
     return results / experiment / "metrics.parquet"
 
 
+def summary(results: Path, experiment: str) -> Path:
+    """Return the table of means over seeds and sets, with their certainty."""
+    return results / experiment / "summary.parquet"
+
+
+def comparisons(results: Path, experiment: str) -> Path:
+    """Return the table of paired differences."""
+    return results / experiment / "comparisons.parquet"
+
+
 def curves(results: Path, experiment: str) -> Path:
     """Return the table of curves that the figures draw."""
     return results / experiment / "curves.parquet"
+
+
+EVALUATED = (metrics, curves, summary, comparisons)  # what the stage evaluate leaves
 
 
 def report(results: Path, experiment: str, part: str) -> Path:

@@ -184,8 +184,12 @@ class _Named:
             if stage == "score" and path.parent.name != "parts":
                 return self._of_all(manifests.read(path, manifests.ScoreTable).parts)
             if stage == "evaluate":
-                pair = manifests.read(path, manifests.PairMetrics)
-                return self._of_all(pair.parts) if pair.code == self.code else set()
+                work: manifests.Spreads | manifests.PairMetrics = (
+                    manifests.read(path, manifests.Spreads)
+                    if path.suffix == ".parquet"
+                    else manifests.read(path, manifests.PairMetrics)
+                )
+                return self._of_all(work.parts) if work.code == self.code else set()
         return set()
 
     def _of_all(self, parts: Iterable[str]) -> set[str]:

@@ -283,7 +283,18 @@ def test_of_several_backbones_one_is_asked_for(world):
         choose(world.results, experiment, Wanted(method="zero_shot", score="mcm"))
 
 
-def test_the_best_is_the_mean_over_ood_sets_and_seeds_and_says_so(world):
+def test_the_proposed_is_the_best_of_the_comparisons(world):
+    table = store.read_table(paths.comparisons(world.results, "mini"))[0]
+    table = table.filter(pl.col("scope") == "overall", pl.col("metric") == "auroc", pl.col("against") == "best",
+                         ~pl.col("transductive"))  # fmt: skip
+    row = table.filter("is_best").row(0, named=True)
+    best = choose(world.results, world.experiment, Wanted())
+    assert (best.method, best.score.listed("score"), best.shots) == (row["method"], row["score"], row["shots"])
+    assert f"{table['in_best_set'].sum() - 1 or 'no'} other" in best.why and "made by OOD results" in best.why
+
+
+def test_without_comparisons_it_is_the_best_mean_over_ood_sets_and_seeds(world, monkeypatch):
+    monkeypatch.setattr(paths, "comparisons", lambda *_: Path("nowhere"))
     metrics = store.read_table(paths.metrics(world.results, "mini"))[0]
     metrics = metrics.filter(~pl.col("score").str.starts_with("adaneg"), pl.col("status") == "ok")
     of_each = metrics.group_by("method", "shots", "score").agg(pl.col("auroc").mean()).sort("auroc")
@@ -294,21 +305,6 @@ def test_the_best_is_the_mean_over_ood_sets_and_seeds_and_says_so(world):
     assert "made by OOD results" in best.why and best.seed in (0, 1)
     half = choose(world.results, world.experiment, Wanted(method="tip_adapter"))
     assert half.method == "tip_adapter" and "with method tip_adapter" in half.why
-
-
-def test_with_comparisons_it_is_said_how_many_others_are_as_good(world):
-    file = paths.metrics(world.results, "mini").with_name("comparisons.parquet")
-    rows = [("tip_adapter", "energy", True, True), ("zero_shot", "mcm", False, True), ("coop", "mcm", False, False)]
-    key = {"backbone": "untrained", "id_dataset": "animals", "scope": "overall", "metric": "auroc", "against": "best"}
-    table = pl.DataFrame(rows, schema=["method", "score", "is_best", "in_best_set"], orient="row")
-    table = table.with_columns(shots=pl.Series([4, 0, 4], dtype=pl.Int32), transductive=False)
-    store.write_table(file, table.with_columns(pl.lit(value).alias(name) for name, value in key.items()), {})
-    try:
-        best = choose(world.results, world.experiment, Wanted())
-    finally:
-        file.unlink()
-    assert (best.method, best.score.name, best.shots) == ("tip_adapter", "energy", 4)
-    assert "1 other cannot be told from it" in best.why
 
 
 # --------------------------------------------------------------------------------------------------- command line

@@ -9,7 +9,8 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import metrics
 
-KEYS = ["n_id", "n_ood", "auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out"]
+KEYS = ["n_id", "n_ood", "auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out",
+        "aupr_in_balanced", "aupr_out_balanced", "tied"]  # fmt: skip
 FEW_LEVELS = st.integers(-4, 4).map(lambda i: i / 4)
 ANY_FLOAT = st.floats(-1e300, 1e300, allow_nan=False)
 # 19 and 20, 10 and 30: sizes around which .95 n is an integer, or half-way between two
@@ -49,10 +50,13 @@ def naive_fpr95_ood_pos(id_scores, ood_scores):
 def sklearn_reference(id_scores, ood_scores):
     scores = np.concatenate([id_scores, ood_scores]).astype(np.float64)
     is_id = np.r_[np.ones(len(id_scores)), np.zeros(len(ood_scores))]
+    weights = np.where(is_id == 1, 1 / len(id_scores), 1 / len(ood_scores))
     return {
         "auroc": roc_auc_score(is_id, scores),
         "aupr_in": average_precision_score(is_id, scores),
         "aupr_out": average_precision_score(1 - is_id, -scores),
+        "aupr_in_balanced": average_precision_score(is_id, scores, sample_weight=weights),
+        "aupr_out_balanced": average_precision_score(1 - is_id, -scores, sample_weight=weights),
     }
 
 
@@ -117,6 +121,7 @@ def test_matches_naive_definitions_and_sklearn(id_scores, ood_scores):
         "fpr95_id_pos": naive_fpr95_id_pos(id_scores, ood_scores),
         "fpr95_id_pos_mcm": naive_fpr95_id_pos_mcm(id_scores, ood_scores),
         "fpr95_ood_pos": naive_fpr95_ood_pos(id_scores, ood_scores),
+        "tied": np.mean(np.equal.outer(id_scores, ood_scores)),
     }
     assert got == pytest.approx(expected, abs=1e-12)
     assert got["auroc"] == pytest.approx(naive_auroc(id_scores, ood_scores), abs=1e-12)
@@ -220,12 +225,12 @@ def test_recall_of_exactly_95_percent_is_found(n):
 def test_one_sample_on_each_side(id_score, auroc, fpr):
     got = metrics.detection_metrics([id_score], [1.0])
     precision = 1.0 if auroc == 1 else 0.5
-    assert list(got.values()) == [1, 1, auroc, fpr, fpr, fpr, precision, precision]
+    assert list(got.values()) == [1, 1, auroc, fpr, fpr, fpr, *[precision] * 4, id_score == 1]
 
 
 def test_all_scores_tied():
     got = metrics.detection_metrics(np.zeros(30), np.zeros(10))
-    assert list(got.values()) == [30, 10, 0.5, 1.0, 1.0, 1.0, 0.75, 0.25]
+    assert list(got.values()) == [30, 10, 0.5, 1.0, 1.0, 1.0, 0.75, 0.25, 0.5, 0.5, 1.0]
 
 
 def test_negative_zero_ties_with_zero():

@@ -36,7 +36,7 @@ def world(tmp_path, experiment_of):
 
 def test_metrics_have_every_column_that_is_documented(world):
     results, experiment, _, table, _ = world
-    written, _ = evaluate(results, experiment)
+    written, *_ = evaluate(results, experiment)
     rows, _ = store.read_table(written)
     assert rows.columns == list(METRICS)
     assert rows["ood_dataset"].to_list() == list(SETS[1:])
@@ -59,7 +59,7 @@ def table_of(experiment, seed=0):
             fits.append(fit if status != "ok" else fit | {"skipped": skipped, "parts": parts})
             for name in SETS if status == "ok" else ():
                 values = {s: rng.normal(name == SETS[0], size=30).round(1) for s in scores if s not in skipped}
-                columns = {"label": rng.integers(-1, 3, 30), "prediction": rng.integers(0, 3, 30), **values}
+                columns = {"label": np.arange(30) % 4 - 1, "prediction": rng.integers(0, 3, 30), **values}
                 keys = {"dataset": name, "shots": shots, "seed": number}
                 frames.append(pl.DataFrame(columns).with_columns(pl.lit(v).alias(k) for k, v in keys.items()))
     about = {"fits": fits, "params": {name: {"T": 1.0} for name in scores}, "broken_images": {SETS[2]: 2}}
@@ -130,13 +130,17 @@ def test_one_fit_is_read_at_a_time_and_no_score_where_all_is_kept(grid, monkeypa
             read.append((frame.height, frame.width))
             return frame
 
+    def read_table(path, whole=store.read_table):
+        assert "scores" not in path.parts  # a table of scores is never read whole
+        return whole(path)
+
     monkeypatch.setattr(store, "OpenTable", Watched)
-    monkeypatch.setattr(store, "read_table", None)
+    monkeypatch.setattr(store, "read_table", read_table)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     shutil.rmtree(results / "kept", ignore_errors=True)
     evaluate(results, experiment)
     fits = len(experiment.methods) * (len(experiment.shots) * len(experiment.seeds) - 1)
-    assert len(read) == 2 * fits
+    assert len(read) == 5 * fits  # labels and scores, for metrics and for comparisons, and how many there are
     assert {height for height, _ in read} == {30 * len(SETS)}
     read.clear()
     evaluate(results, experiment)

@@ -11,7 +11,7 @@ import pytest
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import score_files
 from oodgrid.evaluate.intervals import intervals
-from oodgrid.evaluate.metrics import count_scores, detection_metrics
+from oodgrid.evaluate.metrics import RATES, count_scores, detection_metrics
 from oodgrid.evaluate.score_csv import Dialect
 
 SCORES = np.array([0.25, -1.5, 3e-300, 1e300, 0.1])
@@ -444,6 +444,9 @@ def test_compare_files_is_a_row_of_metrics(tmp_path):
         "fpr95_ood_pos_hi",
         "aupr_in",
         "aupr_out",
+        "aupr_in_balanced",
+        "aupr_out_balanced",
+        "tied",
     ]
     assert {type(value) for value in row.values()} == {int, float}
 
@@ -460,8 +463,8 @@ def test_table_shows_percent_and_names_conventions(tmp_path):
     row = score_files.compare_files(tmp_path / "id.npy", tmp_path / "ood.parquet", "mcm")
     lines = score_files.format_table(row).splitlines()
     assert "400 ID and 300 OOD samples" in lines[0]
-    assert len(lines) == 7
-    rates = ["auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out"]
+    assert len(lines) == 1 + len(RATES)
+    rates = list(RATES)
     for line, name in zip(lines[1:], rates, strict=True):
         assert f" {100 * row[name]:.2f}" in line
         assert (f"[{100 * row.get(f'{name}_lo', 0):.2f}, " in line) == (f"{name}_lo" in row)

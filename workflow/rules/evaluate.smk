@@ -1,12 +1,12 @@
-# Metrics with intervals, and the curves that figures draw. One job, where everything meets, on all cores.
+# Metrics with intervals, means and differences with their certainty, and the curves that figures draw. One job, where
+# everything meets, on all cores.
 
 
 rule evaluate:
     input:
         score_files(),
     output:
-        pattern(paths.metrics),
-        pattern(paths.curves),
+        [pattern(path) for path in paths.EVALUATED],
     log:
         log_of("evaluate"),
     conda:

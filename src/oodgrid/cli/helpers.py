@@ -120,6 +120,9 @@ def run_list(options: argparse.Namespace) -> None:
     kind = options.what.removesuffix("s")
     if options.config:
         _load_plugins(options)
+    if kind == "metric":
+        _list_metrics()
+        return
     if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
         print_table(("name", "entry"), lines)
@@ -140,6 +143,16 @@ def _load_plugins(options: argparse.Namespace) -> None:
     if options.what.removesuffix("s") not in PACKAGES:
         raise OodgridError(f"--config is for scores and methods, and plugins bring no {options.what}: leave it out")
     load_plugins(read_config_file(options.config))
+
+
+def _list_metrics() -> None:
+    """Print what every metric is, which way is better and who uses it."""
+    from oodgrid.measures import MEASURES
+
+    for name, measure in MEASURES.items():
+        better = [f"{measure.better} is better"] if measure.better else []
+        about = [*better, *([] if measure.averaged else ["never averaged over OOD sets"])]
+        print(f"{name} ({measure.title})", *_wrapped(measure.definition, "; ".join(about), measure.used_by), sep="\n")
 
 
 def _described(entry: Entry) -> list[str]:

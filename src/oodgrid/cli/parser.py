@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
     encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
-                   "oodgrid encode images --backbone tiny --dataset concepts")  # fmt: skip
+                   "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
     encode.add_argument("part", choices=("images", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
@@ -86,11 +86,11 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
 DETECTOR = "detector"
-FEATURES = paths.features(paths.RESULTS, "tiny", "concepts", "test")
+FEATURES = paths.features(paths.RESULTS, "tiny", "moonlit", "test")
 EXPORT_EXAMPLES = f"""\
-oodgrid export {FEATURES} concepts.npz
-  oodgrid export {paths.texts(paths.RESULTS, "tiny", "concepts")} texts.parquet --force
-  oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)
+oodgrid export {FEATURES} moonlit.npz
+  oodgrid export {paths.texts(paths.RESULTS, "tiny", "moonlit")} texts.parquet --force
+  oodgrid import npz moonlit.npz --backbone tiny --dataset moonlit-again       (has back every bit)
   oodgrid export detector --experiment demo --method tip_adapter --score mcm --shots 16 --seed 1 tip.safetensors"""
 
 
@@ -231,7 +231,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                          help=".csv: between cells; default a comma, with --decimal , a semicolon")  # fmt: skip
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
-    listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
+    listing.add_argument("what", choices=("scores", "methods", "metrics", "datasets", "backbones", "label_lists"))
     listing.add_argument("--config", type=Path, metavar="FILE", help="scores, methods: with those of its plugins")
     check = _verb(verbs, "check", run_check, "say all that is wrong with an experiment, before anything runs", shared,
                   "oodgrid check experiments/mine.yaml")  # fmt: skip

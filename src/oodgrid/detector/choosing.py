@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import config, grid, manifests, paths, store
+from oodgrid import config, grid, manifests, paths
 from oodgrid.config import ANY, Choice, Experiment
 from oodgrid.errors import OodgridError, unknown
-from oodgrid.manifests import Metrics
+from oodgrid.manifests import Comparisons, Metrics
 
 if TYPE_CHECKING:
     import polars as pl
 
 BY_USER = "method and score were named"
-COMPARISONS = "comparisons.parquet"  # beside the metrics: paired differences, and which rows are as good as the best
 
 
 @dataclass(frozen=True)
@@ -166,12 +165,12 @@ def _by_best_set(
 
     None where the experiment has no comparisons.
     """
-    file = paths.metrics(results, experiment.experiment).with_name(COMPARISONS)
+    file = paths.comparisons(results, experiment.experiment)
     if not file.exists():
         return None
     import polars as pl
 
-    family = store.read_table(file)[0].filter(
+    family = manifests.read_table(file, Comparisons)[0].filter(
         pl.col("backbone") == backbone, pl.col("id_dataset") == dataset, pl.col("scope") == "overall",
         pl.col("metric") == "auroc", pl.col("against") == "best", ~pl.col("transductive"),
     )  # fmt: skip

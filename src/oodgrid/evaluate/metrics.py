@@ -13,6 +13,7 @@ points. `fpr95_id_pos_mcm` is the first as the code of the MCM line of papers ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from oodgrid.edge import numbers
 
-RATES = ("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out")
+RATES = (
+    *("auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos"),
+    *("aupr_in", "aupr_out", "aupr_in_balanced", "aupr_out_balanced", "tied"),
+)
+RECALL = Fraction(19, 20)  # of "FPR at 95 % recall"; exact, as counts are
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,26 +104,31 @@ def auroc(counts: Counts) -> float:
     return int(half_wins) / (2 * counts.n_id * counts.n_ood)
 
 
-def id_threshold_cell(counts: Counts) -> int:
-    """Return the index of the ID value whose ID recall (share at or above) is nearest .95; ties: higher."""
-    gap = np.abs(20 * counts.id_from - 19 * counts.n_id)
+def id_threshold_cell(counts: Counts, recall: Fraction = RECALL) -> int:
+    """Return the index of the ID value whose ID recall (share at or above) is nearest the one asked; ties: higher."""
+    gap = np.abs(recall.denominator * counts.id_from - recall.numerator * counts.n_id)
     gap[counts.id_counts == 0] = np.iinfo(gap.dtype).max
     return int(np.argmin(gap))  # the first minimum is the lowest threshold, hence the higher recall
 
 
-def ood_threshold_cell(counts: Counts) -> int:
-    """Return the index of the lowest value that has at least .95 of the OOD samples at or below it."""
-    return int(np.argmax(20 * counts.ood_up_to >= 19 * counts.n_ood))
+def ood_threshold_cell(counts: Counts, recall: Fraction = RECALL) -> int:
+    """Return the index of the lowest value that has at least the asked share of the OOD samples at or below it."""
+    return int(np.argmax(recall.denominator * counts.ood_up_to >= recall.numerator * counts.n_ood))
 
 
-def fpr95_id_pos(counts: Counts) -> float:
-    """Return the share of OOD at or above the threshold with the ID recall nearest to .95 (ID is positive).
+def fpr_id_pos(counts: Counts, recall: Fraction = RECALL) -> float:
+    """Return the share of OOD at or above the threshold with the ID recall nearest to `recall` (ID is positive).
 
     Thresholds are the distinct ID scores, and of two equally near recalls the higher one is taken: the rule
     of Hendrycks & Gimpel (2017), in which no OOD sample moves the threshold. `fpr95_id_pos_mcm` is what the
     code of MCM and its successors makes of it.
     """
-    return int(counts.ood_from[id_threshold_cell(counts)]) / counts.n_ood
+    return int(counts.ood_from[id_threshold_cell(counts, recall)]) / counts.n_ood
+
+
+def fpr95_id_pos(counts: Counts) -> float:
+    """Return `fpr_id_pos` at an ID recall of .95."""
+    return fpr_id_pos(counts)
 
 
 def fpr95_id_pos_mcm(counts: Counts) -> float:
@@ -135,13 +145,18 @@ def fpr95_id_pos_mcm(counts: Counts) -> float:
     return int(counts.ood_from[cell]) / counts.n_ood
 
 
-def fpr95_ood_pos(counts: Counts) -> float:
-    """Return the share of ID flagged at the first threshold that catches .95 of the OOD (OOD is positive).
+def fpr_ood_pos(counts: Counts, recall: Fraction = RECALL) -> float:
+    """Return the share of ID flagged at the first threshold that catches `recall` of the OOD (OOD is positive).
 
     Thresholds rise from the lowest score, and a sample at or below the threshold is flagged as OOD: the
     convention of OpenOOD v1.5 (Zhang et al. 2023) and pytorch-ood (Kirchheim et al. 2022).
     """
-    return int(counts.id_up_to[ood_threshold_cell(counts)]) / counts.n_id
+    return int(counts.id_up_to[ood_threshold_cell(counts, recall)]) / counts.n_id
+
+
+def fpr95_ood_pos(counts: Counts) -> float:
+    """Return `fpr_ood_pos` at an OOD recall of .95."""
+    return fpr_ood_pos(counts)
 
 
 def aupr_in(counts: Counts) -> float:
@@ -159,10 +174,29 @@ def aupr_out(counts: Counts) -> float:
     return _average_precision(counts.ood_counts, counts.ood_up_to, counts.id_up_to)
 
 
+def aupr_in_balanced(counts: Counts) -> float:
+    """Return `aupr_in` at prevalence one half: precision is TPR / (TPR + FPR), whatever the sizes of the sets.
+
+    The average precision of a detector rises with the share of positives, so that of one ID:OOD ratio compares with no
+    other. This one does, and is what `aupr_in` tends to for sets of equal size.
+    """
+    return _average_precision(counts.id_counts, counts.id_from / counts.n_id, counts.ood_from / counts.n_ood)
+
+
+def aupr_out_balanced(counts: Counts) -> float:
+    """Return `aupr_out` at prevalence one half."""
+    return _average_precision(counts.ood_counts, counts.ood_up_to / counts.n_ood, counts.id_up_to / counts.n_id)
+
+
 def _average_precision(gained: NDArray, true_positives: NDArray, false_positives: NDArray) -> float:
     """Sum precision weighted by the positives gained at each threshold, shapes (U,)."""
     precision = true_positives / (true_positives + false_positives)
     return float(np.sum(gained * precision) / np.sum(gained))
+
+
+def tied(counts: Counts) -> float:
+    """Return the share of (ID, OOD) pairs with equal scores, which count half in the AUROC."""
+    return int(np.sum(counts.id_counts * counts.ood_counts)) / (counts.n_id * counts.n_ood)
 
 
 def metrics_from_counts(counts: Counts) -> dict[str, float]:
@@ -176,6 +210,9 @@ def metrics_from_counts(counts: Counts) -> dict[str, float]:
         "fpr95_ood_pos": fpr95_ood_pos(counts),
         "aupr_in": aupr_in(counts),
         "aupr_out": aupr_out(counts),
+        "aupr_in_balanced": aupr_in_balanced(counts),
+        "aupr_out_balanced": aupr_out_balanced(counts),
+        "tied": tied(counts),
     }
 
 
@@ -187,8 +224,7 @@ def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, 
         ood_scores: Scores of the OOD samples, shape (M,).
 
     Returns:
-        `n_id`, `n_ood` and, as fractions, `auroc`, `fpr95_id_pos`, `fpr95_id_pos_mcm`, `fpr95_ood_pos`, `aupr_in`,
-        `aupr_out`.
+        `n_id`, `n_ood` and, as fractions, `RATES`.
 
     Raises:
         OodgridError: If a side is not one-dimensional, numeric, non-empty and finite; the message names the

@@ -10,8 +10,9 @@ import polars as pl
 
 from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
+from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS
-from oodgrid.evaluate.score_table import ScoreTable, StreamTable
+from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
@@ -22,6 +23,8 @@ METRICS: dict[str, Any] = {
     **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "base_score": pl.String, "params": pl.String},
     **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
     **dict.fromkeys(COLUMNS, pl.Float64),
+    **dict.fromkeys(("oscr", "aurc", "ece", "ece_floor"), pl.Float64),
+    **dict.fromkeys((f"{name}_fs" for name in FULL_SPECTRUM), pl.Float64),
     "id_accuracy": pl.Float64,
 }
 CURVES: dict[str, Any] = {
@@ -32,10 +35,10 @@ CURVES: dict[str, Any] = {
 }
 
 
-def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
-    """Write metrics.parquet and curves.parquet from the score tables, and return their paths.
+def evaluate(results: Path, experiment: Experiment) -> list[Path]:
+    """Write metrics.parquet, curves.parquet, summary.parquet and comparisons.parquet, and return their paths.
 
-    The tables are read one after the other, and of each one fit or two at a time.
+    The tables of scores are read one after the other, and of each one fit or two at a time.
 
     Raises:
         OodgridError: A score table is missing or damaged, or is not what the config wants.
@@ -44,20 +47,23 @@ def evaluate(results: Path, experiment: Experiment) -> tuple[Path, Path]:
     for table in tables:
         with store.opened(table.path):  # what is missing is said before hours of work
             pass
-    metrics, curves = [pl.DataFrame(schema=METRICS)], [pl.DataFrame(schema=CURVES)]
+    rows, curves = [pl.DataFrame(schema=METRICS)], [pl.DataFrame(schema=CURVES)]
     broken: set[tuple[str, str, int]] = set()
     for table in progress(tables, desc="evaluate", unit="table"):
-        rows, of_figures, lacking = table.measure()
-        metrics.append(pl.DataFrame([{"experiment": experiment.experiment} | row for row in rows], schema=METRICS))
+        measured, of_figures, lacking = table.measure()
+        rows.append(pl.DataFrame([{"experiment": experiment.experiment} | row for row in measured], schema=METRICS))
         curves.append(pl.DataFrame(of_figures, schema=CURVES))
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
-    written = paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)
-    manifests.write_table(written[1], pl.concat(curves), manifests.Curves())
-    curves.clear()
+    metrics = pl.concat(rows, rechunk=True)
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
     about = manifests.Metrics(overlaps=experiment.overlaps(), broken_images=sorted(broken), transductive=transductive)
-    manifests.write_table(written[0], pl.concat(metrics, rechunk=True), about)
-    return written
+    summary, comparisons, ranks = compared(metrics, tables, about, results)
+    place = (results, experiment.experiment)
+    manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())
+    manifests.write_table(paths.summary(*place), summary, manifests.Summary(**about.model_dump()))
+    manifests.write_table(paths.comparisons(*place), comparisons, manifests.Comparisons(ranks=ranks))
+    manifests.write_table(paths.metrics(*place), metrics, about)
+    return [path(*place) for path in paths.EVALUATED]
 
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:

@@ -1,7 +1,7 @@
 """Metrics of anybody's own scores, from two files: what `oodgrid metrics --id FILE --ood FILE` runs.
 
 A score file is a one-dimensional .npy array, or one numeric column of a .csv, .csv.gz or .parquet file. A .csv
-may have a header line or not. Of a table that the stage score left, `FILE@dataset=concepts,shots=16,seed=1` names the
+may have a header line or not. Of a table that the stage score left, `FILE@dataset=moonlit,shots=16,seed=1` names the
 samples of one set and fit. Every fault in a file is one line that names the file and the first bad place, and what was
 read is said.
 """
@@ -35,6 +35,9 @@ CONVENTIONS = {
     "fpr95_ood_pos": "FPR95, OOD positive: ID flagged where 95 % of OOD is first caught",
     "aupr_in": "AUPR in: average precision, ID positive",
     "aupr_out": "AUPR out: average precision, OOD positive",
+    "aupr_in_balanced": "AUPR in, at as many ID as OOD samples",
+    "aupr_out_balanced": "AUPR out, at as many ID as OOD samples",
+    "tied": "Pairs of an ID and an OOD sample with equal scores",
 }
 
 

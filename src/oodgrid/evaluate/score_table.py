@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,7 @@ from oodgrid import manifests, store
 from oodgrid.config import IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
+from oodgrid.evaluate.classification import of_predictions
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.kept import Kept
@@ -55,7 +57,7 @@ class Samples:
     about: ScoredFit
     scores: list[str]
     by: tuple[str, ...]
-    reading: Lock
+    reading: AbstractContextManager[Any]
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
 
@@ -63,7 +65,7 @@ class Samples:
         """Return the scores of every set of samples, by the values of the columns `by`."""
         with self.reading:
             if self._sets is None:
-                self._sets = self.columns(self.scores)
+                self._sets = self.columns([*self.scores, "label", "prediction"])
             return self._sets
 
     def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
@@ -112,12 +114,12 @@ class ScoreTable:
             shown = self._shown(fits)
             comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
             for fit in fits:
-                oods = self._oods() if fit.status == "ok" else []
+                oods = self.oods() if fit.status == "ok" else []
                 of_sets = {name: next(comparisons) for _, name in oods}
                 for score, base in self.scores.items():
                     key = self.names | {"shots": fit.shots, "seed": fit.seed, "score": score, "base_score": base}
                     outcome = self._outcome(fit, score) | {"params": json.dumps(about.params[score])}
-                    for kind, name in self._oods():
+                    for kind, name in self.oods():
                         of_pair = key | {"ood_dataset": name, "ood_kind": kind}
                         found = of_sets.get(name, Measured({}, {}, None))
                         rows.append(of_pair | outcome | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
@@ -142,8 +144,8 @@ class ScoreTable:
             with reading:
                 labelled = samples.columns(["label", "prediction"])
             self._check_sets(fit, labelled)
-            samples.accuracy = _id_accuracy(self._of_pair(labelled, self._oods()[0][1])[0])
-            for _, name in self._oods():
+            samples.accuracy = _id_accuracy(self.pair_of(labelled, self.oods()[0][1])[0])
+            for _, name in self.oods():
                 yield samples, name, fit is shown
 
     def _compare(self, samples: Samples, ood: str, shown: bool) -> Measured:
@@ -151,7 +153,7 @@ class ScoreTable:
 
         def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
             found = {}
-            own, other = self._of_pair(samples.sets(), ood)
+            own, other = self.pair_of(samples.sets(), ood)
             for score in samples.scores:
                 try:
                     found[score] = function(own[score].to_numpy(), other[score].to_numpy())
@@ -160,23 +162,41 @@ class ScoreTable:
             return found
 
         def compute(path: Path) -> None:
-            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=of_scores(all_metrics)))
+            metrics = {name: row | self._more(samples, ood, name) for name, row in of_scores(all_metrics).items()}
+            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
 
         parts = self._parts(samples.about, ood)
         identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code}
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
         return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
 
-    def _oods(self) -> list[tuple[str, str]]:
+    def _more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
+        """Return the metrics that look at predictions, or at the covariate-shifted sets, of one score."""
+        sets = samples.sets()
+        own, other = self.pair_of(sets, ood)
+        sides = own[score].to_numpy(), other[score].to_numpy()
+        labels, predicted = own["label"].to_numpy(), own["prediction"].fill_null(-1).to_numpy()
+        found = of_predictions(self.scores[score], sides[0], labels, predicted, sides[1])
+        shifted = [sets[name][score].to_numpy() for name in self._shifted(ood)]
+        whole = metrics_from_counts(count_scores(np.concatenate([sides[0], *shifted]), sides[1])) if shifted else {}
+        return found | {f"{name}_fs": whole.get(name) for name in FULL_SPECTRUM}
+
+    def _shifted(self, ood: str) -> list[str]:
+        """Return the covariate-shifted sets that count as ID against an OOD set; none against one of themselves."""
+        shifted = [name for kind, name in self.oods() if kind == "covariate"]
+        return [] if ood in shifted or not self.drawn else shifted
+
+    def oods(self) -> list[tuple[str, str]]:
+        """Return kind and name of every OOD set, in order."""
         return [(kind, dataset.name) for kind, dataset in self.id_dataset.pairs()]
 
-    def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def pair_of(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the rows of the ID samples and of those of an OOD set."""
         return sets[self.id_dataset.name], sets[ood]
 
     def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
         """Return what decides the scores of a pair of sets."""
-        return [fit.parts[self.id_dataset.name], fit.parts[ood]]
+        return [fit.parts[name] for name in (self.id_dataset.name, ood, *self._shifted(ood))]
 
     def _outcome(self, fit: ScoredFit, score: str) -> dict[str, str | None]:
         status, reason = fit.status, fit.reason
@@ -204,7 +224,7 @@ class ScoreTable:
 
     def _check_sets(self, fit: ScoredFit, sets: dict[Any, pl.DataFrame]) -> None:
         """Raise OodgridError where a fit lacks the samples of a set."""
-        wanted = {self.id_dataset.name, *(name for _, name in self._oods())}
+        wanted = {self.id_dataset.name, *(name for _, name in self.oods())}
         if lacking := sorted(wanted - {name for key in sets for name in np.atleast_1d(key)}):
             of_fit = f"{fit.shots} shots and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
@@ -219,13 +239,15 @@ class StreamTable(ScoreTable):
     by: ClassVar[tuple[str, ...]] = ("ood_dataset", "dataset")
     drawn = False
 
-    def _of_pair(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def pair_of(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the rows of the ID samples and of the OOD samples of one stream."""
         return sets[ood, self.id_dataset.name], sets[ood, ood]
 
     def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
         return [fit.parts[ood]]
 
 
+FULL_SPECTRUM = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")  # OpenOOD's, with the suffix _fs
 ANOTHER = "it was made from another config. snakemake --forcerun score makes it again"
 
 

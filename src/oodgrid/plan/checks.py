@@ -17,6 +17,7 @@ from oodgrid.identity import differences, digest
 from oodgrid.plan.files import (
     TextFile,
     encoded_files,
+    evaluated_files,
     feature_files,
     report_parts,
     score_files,
@@ -141,7 +142,7 @@ def check_finished(results: Path, experiment: Experiment) -> None:
     """
     name, mistakes = experiment.experiment, []
     manifests = [paths.digests(results, name, part) for part in report_parts(results, experiment)]
-    for file in (paths.metrics(results, name), paths.curves(results, name), *manifests):
+    for file in (*evaluated_files(results, experiment), *manifests):
         try:
             if file.exists():
                 digests.check(file, missing=False) if file in manifests else store.check(file)
@@ -258,7 +259,7 @@ def _read_by_jobs(results: Path, experiment: Experiment) -> list[Path]:
     """Return every file that a job of the experiment may read."""
     name = experiment.experiment
     files = {*feature_files(results, experiment), *encoded_files(results, experiment)}
-    files |= {*score_files(results, experiment), paths.metrics(results, name), paths.curves(results, name)}
+    files |= {*score_files(results, experiment), *evaluated_files(results, experiment)}
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):

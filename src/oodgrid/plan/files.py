@@ -60,8 +60,13 @@ def result_files(results: Path, experiment: Experiment) -> list[Path]:
     """
     imports = {d.name for d in experiment.datasets() if d.imported}
     tests = [paths.features(results, b.name, name, "test") for b in experiment.backbones for name in imports]
-    metrics = [paths.metrics(results, experiment.experiment), paths.curves(results, experiment.experiment)]
-    return metrics + score_files(results, experiment) if all(file.exists() for file in tests) else []
+    tables = evaluated_files(results, experiment)
+    return tables + score_files(results, experiment) if all(file.exists() for file in tests) else []
+
+
+def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
+    """Return the tables that the stage evaluate leaves."""
+    return [path(results, experiment.experiment) for path in paths.EVALUATED]
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:

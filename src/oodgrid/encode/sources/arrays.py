@@ -20,9 +20,16 @@ from oodgrid.store import no_memory
 
 def concepts(world: ConceptWorld, split: str) -> ImageSet:
     """Return one split of Concept World."""
-    shift = {"blur": world.blur, "noise": world.noise, "contrast": world.contrast}
-    made = concept_world.concepts(world.group, split, getattr(world, split), **shift)
-    return from_arrays(made.names, made.labels, made.images, list(concept_world.GROUPS[world.group]))
+    drawn = concept_world.concepts(
+        world.group,
+        split,
+        getattr(world, split),
+        light=world.light,
+        blur=world.blur,
+        noise=world.noise,
+        contrast=world.contrast,
+    )
+    return from_arrays(drawn.names, drawn.labels, drawn.images, list(concept_world.GROUPS[world.group]))
 
 
 def generated(source: Generated) -> ImageSet:

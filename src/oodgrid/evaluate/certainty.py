@@ -1,0 +1,161 @@
+"""Variances of means and of differences: of samples and of fits together, and what follows for a column of a table.
+
+What is fixed and what is random: the OOD sets are fixed, their samples and the ID samples are drawn, and so are the
+fits, of which seeds (and, of streams, orders) show the spread. The two variances add up, and Satterthwaite's
+degrees of freedom say how well the smaller number of fits is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import psi, stdtr, stdtrit
+
+PRIOR = 4  # degrees of freedom that all rows of a column give to the variance of each; a choice, not estimated
+LEVEL = 0.05
+DRAWS = 2000  # for the optimism of a best: its Monte-Carlo error is a hundredth of the noise
+
+
+class Fits(NamedTuple):
+    """What the fits of R rows, or of R differences, vary by.
+
+    Attributes:
+        variance: Of one fit, shape (R,): NaN where one fit is all there is.
+        df: Degrees of freedom of it; 0 where there is none.
+        number: By what the variance of the mean is smaller: the number of fits.
+    """
+
+    variance: NDArray[np.float64]
+    df: NDArray[np.float64]
+    number: NDArray[np.float64]
+
+
+def fits_of(values: NDArray[np.float64]) -> Fits:
+    """Return how much fits vary, from a value for each seed and order: shape (R, S, O), NaN where there is none.
+
+    Seeds and orders are two crossed components: every seed meets the same orders. The variance of the mean is that of
+    the seeds' means and that of the orders' means, less what both contain of the rest.
+    """
+    if values.shape[2] == 1:
+        one = values[:, :, 0]
+        count = np.isfinite(one).sum(axis=1)
+        total = np.where(np.isfinite(one), one, 0).sum(axis=1) / np.maximum(count, 1)
+        squares = np.where(np.isfinite(one), (one - total[:, None]) ** 2, 0).sum(axis=1)
+        variance = np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)
+        return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
+    found = [_crossed(each) for each in values]
+    return Fits(*(np.array(column) for column in zip(*found, strict=True)))
+
+
+def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return variance, degrees of freedom and count of one row, from values (S, O)."""
+    values = values[np.isfinite(values).any(axis=1)]
+    values = values[:, np.isfinite(values).all(axis=0)] if len(values) else values
+    seeds, orders = values.shape
+    if orders == 0 or seeds == 0:
+        return np.nan, 0.0, 1.0
+    of_seeds, of_orders = values.mean(axis=1), values.mean(axis=0)
+    rest = values - of_seeds[:, None] - of_orders + values.mean()
+    degrees = np.array([seeds - 1, orders - 1, (seeds - 1) * (orders - 1)], dtype=float)
+    squares = np.array([orders * np.var(of_seeds) * seeds, seeds * np.var(of_orders) * orders, np.sum(rest**2)])
+    if not degrees.any():
+        return np.nan, 0.0, 1.0
+    means = np.divide(squares, degrees, out=np.zeros(3), where=degrees > 0)
+    variance = max(means[0] + means[1] - means[2], means[0], means[1])
+    spread = np.sum(np.divide(means**2, degrees, out=np.zeros(3), where=degrees > 0))
+    df = variance**2 / spread if spread else max(degrees[:2])
+    return variance, min(df, degrees.sum()), float(seeds * orders)
+
+
+def pooled(fits: Fits) -> float | None:
+    """Return the geometric pool of the variances of all rows (Smyth 2004, limma); None where no row has one.
+
+    An arithmetic mean would be that of the wildest row alone.
+    """
+    there = (fits.df >= 1) & (np.nan_to_num(fits.variance) > 0)
+    if not there.any():
+        return None
+    half = fits.df[there] / 2
+    return float(np.exp(np.mean(np.log(fits.variance[there]) - psi(half) + np.log(half))))
+
+
+def moderated(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variance of each row's mean over fits with its degrees of freedom, each row's own drawn to the pool.
+
+    Args:
+        fits: Of the rows.
+        drawn: Which rows have fits at all, shape (R,); the others have no variance. Nor have rows whose fits are equal.
+    """
+    pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
+    own = np.nan_to_num(fits.variance)
+    if pool is None:
+        return np.where(drawn, own, 0) / fits.number, np.maximum(fits.df, 1)
+    both = (PRIOR * pool + fits.df * own) / (PRIOR + fits.df)
+    still = (fits.df >= 1) & (own == 0)
+    return np.where(drawn & ~still, both, 0) / fits.number, fits.df + PRIOR
+
+
+def own_or_pooled(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variance of each row's mean over fits with its degrees of freedom; of one fit that of the pool.
+
+    NaN where no row tells it.
+    """
+    pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
+    single = fits.df < 1
+    variance = np.where(single, np.nan if pool is None else pool, fits.variance)
+    return np.where(drawn, variance, 0) / fits.number, np.where(single, PRIOR, fits.df)
+
+
+def satterthwaite(samples: NDArray, fits: NDArray, df: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the whole variance and its degrees of freedom, infinite where fits add nothing. Shapes (R,)."""
+    fits = np.nan_to_num(fits)
+    whole = samples + fits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = np.where(fits > 0, df * (whole / fits) ** 2, np.inf)
+    return whole, degrees
+
+
+def quantile(df: NDArray[np.float64], share: float = 1 - LEVEL / 2) -> NDArray[np.float64]:
+    """Return the quantile of Student's distribution, of the normal where degrees of freedom are infinite."""
+    return stdtrit(np.minimum(df, 1e9), share)
+
+
+def upper_tail(difference: NDArray, variance: NDArray, df: NDArray) -> NDArray[np.float64]:
+    """Return the chance of a difference at least that large where there is none; 1/2 of no difference at all."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(variance > 0, difference / np.sqrt(variance), np.where(difference == 0, 0.0, np.inf * difference))
+    return stdtr(np.minimum(df, 1e9), -np.nan_to_num(t, posinf=np.inf, neginf=-np.inf))
+
+
+def sidak(p: NDArray[np.float64], others: int) -> NDArray[np.float64]:
+    """Return p of a row that is held against the best of itself and some others, corrected for their number."""
+    return -np.expm1(others * np.log1p(-np.minimum(p, 1 - 1e-16))) if others else np.ones_like(p)
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p of a family of tests, corrected by Holm (1979)."""
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(steps, 1)
+    return corrected
+
+
+def optimism(variances: Sequence[float]) -> float:
+    """Return by how much the best of some rows is overstated where they are equal in truth.
+
+    The noise of a row apart from what it shares with the best is half of the variance of the difference; the expected
+    largest of as many independent normals is what picking the largest adds.
+
+    Args:
+        variances: Of the differences between the best and each row that is not distinguishable from it.
+    """
+    if not len(variances):
+        return 0.0
+    own = np.sqrt(np.asarray(variances) / 2)
+    sds = np.append(own, np.median(own))  # of the best itself
+    draws = np.random.default_rng(0).standard_normal((DRAWS, len(sds)))
+    return float(np.max(draws * sds, axis=1).mean())
