@@ -310,8 +310,8 @@ def test_committed_results_are_typeset_and_drawn_as_those_with_bases_are(experim
     texts = []
     for frames in ((metrics, curves), (metrics.with_columns(bases), curves.with_columns(bases))):
         rows, drawn = (select.one_pair(frame, backbone, id_dataset, set()) for frame in frames)
-        streams = select.only(rows, about["transductive"])
-        rows = select.without(rows, about["transductive"])
+        streams = select.only(rows, about.get("transductive", []))
+        rows = select.without(rows, about.get("transductive", []))
         figure = figures.roc(drawn, select.default_score(rows))
         lines = [(line.get_label(), line.get_marker(), line.get_color()) for line in figure.axes[0].lines]
         texts.append([render.latex(tables.main(rows)), render.markdown(tables.scores(rows)), lines])
