@@ -246,7 +246,7 @@ def release(monkeypatch):
     ("library", "others", "scores", "metrics"),
     [
         ("numpy", "9.9.9", True, True),
-        ("scipy", "9.9.9", True, False),
+        ("scipy", "9.9.9", True, True),
         ("numpy", version("numpy") + "+a.build", False, False),
         ("scikit-learn", "9.9.9", False, False),  # neither computes with it
         ("polars", "9.9.9", False, False),  # it computes nothing

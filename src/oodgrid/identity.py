@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # Of the ground floor: they decide numbers too.
-SHARED = ("oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
+SHARED = ("oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.measures", "oodgrid.texts", "oodgrid.vectors")
 IMPORTING = ("import_module", "__import__")  # functions that import
 # By the names under which they are imported: libraries whose releases may change the last digits of a result.
 LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch"}

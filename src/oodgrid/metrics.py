@@ -110,8 +110,8 @@ def table(
     """Return `all_metrics` of several scores against several OOD sets, a row each.
 
     >>> from oodgrid import metrics
-    >>> found = metrics.table({"mcm": [3.0, 2.0], "knn": [2.0, 1.0]}, {"noise": {"mcm": [1.0], "knn": [1.5]}})
-    >>> found.select("score", "ood_dataset", "auroc").rows()
+    >>> rows = metrics.table({"mcm": [3.0, 2.0], "knn": [2.0, 1.0]}, {"noise": {"mcm": [1.0], "knn": [1.5]}})
+    >>> rows.select("score", "ood_dataset", "auroc").rows()
     [('mcm', 'noise', 1.0), ('knn', 'noise', 0.5)]
 
     Args:
@@ -129,10 +129,10 @@ def table(
         for ood, scores in ood_scores.items():
             if name in scores:
                 try:
-                    found = all_metrics(of_id, scores[name], **options)
+                    rates = all_metrics(of_id, scores[name], **options)
                 except OodgridError as error:
                     raise OodgridError(f"score {name}, OOD set {ood}: {error}") from error
-                rows.append({"score": name, "ood_dataset": ood, **found})
+                rows.append({"score": name, "ood_dataset": ood, **rates})
     if not rows:
         raise OodgridError(f"no score of {', '.join(id_scores) or 'none'} is there for an OOD set too")
     return pl.DataFrame(rows)

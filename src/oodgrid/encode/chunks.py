@@ -77,7 +77,50 @@ class Chunk:
     parity: dict[str, float] | None = None
 
 
-class Chunks:
+class Work:
+    """Images that are to go through a backbone, in chunks of rows."""
+
+    def __init__(
+        self,
+        loaded: LoadedBackbone,
+        images: ImageSet,
+        *,
+        skip: bool = False,
+        local: bool = False,
+        upright: bool = False,
+        prepare: Callable[[int, bytes | np.ndarray], torch.Tensor] | None = None,
+    ) -> None:
+        """Lay it out.
+
+        Args:
+            loaded: The backbone.
+            images: What is to be encoded.
+            skip: Leave broken images out and record them; else no chunk may lack one.
+            local: Make local features too.
+            upright: Turn pictures as their EXIF data say.
+            prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
+        """
+        self.loaded, self.images, self.skip, self.local = loaded, images, skip, local
+        self.prepare = prepare or self._preprocess(upright)
+
+    def starts(self, shard: Shard) -> list[int]:
+        """Return the first rows of the chunks of a shard."""
+        rows = LOCAL_ROWS if self.local else ROWS
+        every = list(range(0, len(self.images), rows))
+        return every[len(every) * (shard.number - 1) // shard.of : len(every) * shard.number // shard.of]
+
+    def rows(self, start: int) -> range:
+        """Return the rows of the chunk that begins at `start`."""
+        rows = LOCAL_ROWS if self.local else ROWS
+        return range(start, min(start + rows, len(self.images)))
+
+    def _preprocess(self, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+        identity = self.loaded.identity
+        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright)
+        return lambda row, source: one(source, self.images.place(row))
+
+
+class Chunks(Work):
     """The finished chunks of one split."""
 
     def __init__(
@@ -102,21 +145,11 @@ class Chunks:
             local: Keep local features too.
             prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
         """
-        self.provenance, self.loaded, self.images, self.skip, self.local = provenance, loaded, images, skip, local
-        self.prepare = prepare or self._preprocess()
+        upright = bool(provenance["dataset"].get("exif_rotation")) if prepare is None else False
+        super().__init__(loaded, images, skip=skip, local=local, upright=upright, prepare=prepare)
+        self.provenance = provenance
         place = Kept(results, "encode").place(provenance)
         self.whole, self.folder = place / JOINED, pieces(place, loaded)
-
-    def starts(self, shard: Shard) -> list[int]:
-        """Return the first rows of the chunks of a shard."""
-        rows = LOCAL_ROWS if self.local else ROWS
-        every = list(range(0, len(self.images), rows))
-        return every[len(every) * (shard.number - 1) // shard.of : len(every) * shard.number // shard.of]
-
-    def rows(self, start: int) -> range:
-        """Return the rows of the chunk that begins at `start`."""
-        rows = LOCAL_ROWS if self.local else ROWS
-        return range(start, min(start + rows, len(self.images)))
 
     def pending(self, shard: Shard) -> list[int]:
         """Return the first rows of the chunks that are missing, damaged, or made of images that have changed since."""
@@ -154,11 +187,6 @@ class Chunks:
         return Chunk(features, sha256, stamps, usable, skipped, local)
 
     # --------------------------------------------------------------------------------------------------- parts
-
-    def _preprocess(self) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
-        identity, upright = self.loaded.identity, bool(self.provenance["dataset"].get("exif_rotation"))
-        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright)
-        return lambda row, source: one(source, self.images.place(row))
 
     def _path(self, start: int, kind: str = "") -> Path:
         return self.folder / f"{start:09}{kind}.safetensors"

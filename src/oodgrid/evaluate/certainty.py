@@ -46,8 +46,8 @@ def fits_of(values: NDArray[np.float64]) -> Fits:
         squares = np.where(np.isfinite(one), (one - total[:, None]) ** 2, 0).sum(axis=1)
         variance = np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)
         return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
-    found = [_crossed(each) for each in values]
-    return Fits(*(np.array(column) for column in zip(*found, strict=True)))
+    parts = [_crossed(each) for each in values]
+    return Fits(*(np.array(column) for column in zip(*parts, strict=True)))
 
 
 def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -90,11 +90,11 @@ def moderated(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64]
         drawn: Which rows have fits at all, shape (R,); the others have no variance. Nor have rows whose fits are equal.
     """
     pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
-    own = np.nan_to_num(fits.variance)
+    variances = np.nan_to_num(fits.variance)
     if pool is None:
-        return np.where(drawn, own, 0) / fits.number, np.maximum(fits.df, 1)
-    both = (PRIOR * pool + fits.df * own) / (PRIOR + fits.df)
-    still = (fits.df >= 1) & (own == 0)
+        return np.where(drawn, variances, 0) / fits.number, np.maximum(fits.df, 1)
+    both = (PRIOR * pool + fits.df * variances) / (PRIOR + fits.df)
+    still = (fits.df >= 1) & (variances == 0)
     return np.where(drawn & ~still, both, 0) / fits.number, fits.df + PRIOR
 
 
@@ -155,7 +155,7 @@ def optimism(variances: Sequence[float]) -> float:
     """
     if not len(variances):
         return 0.0
-    own = np.sqrt(np.asarray(variances) / 2)
-    sds = np.append(own, np.median(own))  # of the best itself
+    deviations = np.sqrt(np.asarray(variances) / 2)
+    sds = np.append(deviations, np.median(deviations))  # of the best itself
     draws = np.random.default_rng(0).standard_normal((DRAWS, len(sds)))
     return float(np.max(draws * sds, axis=1).mean())

@@ -82,7 +82,7 @@ def of_predictions(
     if not known.any():
         return dict.fromkeys(("oscr", "aurc", "ece", "ece_floor"))
     scores, right = id_scores[known], predicted[known] == labels[known]
-    found: dict[str, float | None] = {"oscr": oscr(scores, right, ood_scores), "aurc": aurc(scores, right)}
+    rates: dict[str, float | None] = {"oscr": oscr(scores, right, ood_scores), "aurc": aurc(scores, right)}
     probable = score in PROBABILITIES and scores.min() >= 0 and scores.max() <= 1
     calibration = ece(scores, right) if probable else (None, None)
-    return found | dict(zip(("ece", "ece_floor"), calibration, strict=True))
+    return rates | dict(zip(("ece", "ece_floor"), calibration, strict=True))

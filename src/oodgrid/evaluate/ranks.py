@@ -31,8 +31,8 @@ def ranks(summary: pl.DataFrame) -> Iterator[Ranks]:
             continue
         for score in (None, *column["score"].unique(maintain_order=True)):
             rows = column if score is None else column.filter(score=score)
-            if found := _test(rows, str(metric)):
-                yield Ranks(backbone=str(backbone), scope=str(scope), metric=str(metric), score=score, **found)
+            if test := _test(rows, str(metric)):
+                yield Ranks(backbone=str(backbone), scope=str(scope), metric=str(metric), score=score, **test)
 
 
 def _test(rows: pl.DataFrame, metric: str) -> dict | None:

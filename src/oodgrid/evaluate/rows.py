@@ -57,11 +57,11 @@ def without_order(frame: pl.DataFrame) -> pl.DataFrame:
     names: dict[str, str] = {}
     orders: dict[str, int] = {}
     for score, base, params in frame.select("score", "base_score", "params").unique(maintain_order=True).rows():
-        given = json.loads(params)
-        others = {name: value for name, value in given.items() if name != "order"}
+        parameters = json.loads(params)
+        others = {name: value for name, value in parameters.items() if name != "order"}
         transductive = registry.find("score", base).transductive
         names[score] = registry.variant(base, others, registry.find("score", base).params) if transductive else score
-        orders[score] = given.get("order", 0) if transductive else 0
+        orders[score] = parameters.get("order", 0) if transductive else 0
     listed = pl.col("score")
     return frame.with_columns(
         listed=listed, score=listed.replace(names), order=listed.replace_strict(orders, return_dtype=pl.Int64)
@@ -127,8 +127,8 @@ class Pair:
     def largest(self) -> dict[str, int]:
         """The largest shots of each method at which anything worked."""
         worked = pl.col("shots").filter(pl.col("status") == "ok").max()
-        found = self.frame.group_by("method").agg(shots=pl.coalesce(worked, pl.col("shots").max()))
-        return dict(found.rows())
+        largest = self.frame.group_by("method").agg(shots=pl.coalesce(worked, pl.col("shots").max()))
+        return dict(largest.rows())
 
     def is_largest(self, row: Row) -> bool:
         """Return whether a row is what tables of the largest shots show."""
@@ -224,7 +224,7 @@ BEST = {"best": lambda row: None, "best_of_score": lambda row: row.score, "best_
 
 def families(pair: Pair, metric: str, means: Mapping[Row, float]) -> list[Family]:
     """Return the comparisons of a column, of its rows that have a mean."""
-    found = [_against_zero_shot(pair, metric, list(means), mcm) for mcm in (True, False)]
+    result = [_against_zero_shot(pair, metric, list(means), mcm) for mcm in (True, False)]
     largest = [row for row in means if pair.is_largest(row)]
     sign = -1 if lower_is_better(metric) else 1
     for against, group in BEST.items():
@@ -237,8 +237,8 @@ def families(pair: Pair, metric: str, means: Mapping[Row, float]) -> list[Family
             key: max(rows, key=lambda row: sign * means[row]) for key, rows in groups.items()
         }  # of equals the first
         of = {row: key for key, rows in groups.items() for row in rows}
-        found.append(Family(against, {r: best[of[r]] for r in largest}, {r: len(groups[of[r]]) for r in largest}))
-    return [family for family in found if family.references]
+        result.append(Family(against, {r: best[of[r]] for r in largest}, {r: len(groups[of[r]]) for r in largest}))
+    return [family for family in result if family.references]
 
 
 def _against_zero_shot(pair: Pair, metric: str, rows: list[Row], mcm: bool) -> Family:

@@ -145,10 +145,8 @@ def _check_one_set(path: Path, taken: pl.DataFrame, keys: list[str]) -> None:
     several = [key for key in keys if taken[key].n_unique() > 1]
     if several:
         first = ",".join(f"{key}={taken[key][0]}" for key in keys)
-        found = "; ".join(
-            f"{key}: {', '.join(map(str, taken[key].unique(maintain_order=True)[:8]))}" for key in several
-        )
-        raise OodgridError(f"{path}: holds several sets or fits ({found}): choose one, as {path.name}@{first}")
+        sets = "; ".join(f"{key}: {', '.join(map(str, taken[key].unique(maintain_order=True)[:8]))}" for key in several)
+        raise OodgridError(f"{path}: holds several sets or fits ({sets}): choose one, as {path.name}@{first}")
 
 
 def compare_files(

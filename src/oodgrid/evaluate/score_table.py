@@ -82,8 +82,8 @@ class Samples:
     def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
         """Return some columns of every set; by the value itself where one column tells sets apart."""
         rows = self.table.read([*self.by, *names], shots=self.about.shots, seed=self.about.seed)
-        found = rows.partition_by(*self.by, as_dict=True, include_key=False)
-        return {key[0]: samples for key, samples in found.items()} if len(self.by) == 1 else found
+        groups = rows.partition_by(*self.by, as_dict=True, include_key=False)
+        return {key[0]: samples for key, samples in groups.items()} if len(self.by) == 1 else groups
 
 
 @dataclass
@@ -132,10 +132,12 @@ class ScoreTable:
                     outcome = self._outcome(fit, score) | {"params": json.dumps(about.params[score])}
                     for kind, name in self.oods():
                         of_pair = key | {"ood_dataset": name, "ood_kind": kind}
-                        found = of_sets.get(name, Measured({}, {}, None))
-                        rows.append(of_pair | outcome | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
-                        if score in found.curves:
-                            curves.append(of_pair | found.curves[score])
+                        measured = of_sets.get(name, Measured({}, {}, None))
+                        rows.append(
+                            of_pair | outcome | measured.metrics.get(score, {}) | {"id_accuracy": measured.accuracy}
+                        )
+                        if score in measured.curves:
+                            curves.append(of_pair | measured.curves[score])
             return rows, curves, about.broken_images
 
     def _shown(self, fits: list[ScoredFit]) -> ScoredFit | None:
@@ -163,14 +165,14 @@ class ScoreTable:
         """Compare the ID set with an OOD set under one fit; metrics are kept, because intervals take time."""
 
         def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-            found = {}
-            own, other = self.pair_of(samples.sets(), ood)
+            measures = {}
+            of_id, other = self.pair_of(samples.sets(), ood)
             for score in samples.scores:
                 try:
-                    found[score] = function(own[score].to_numpy(), other[score].to_numpy())
+                    measures[score] = function(of_id[score].to_numpy(), other[score].to_numpy())
                 except OodgridError as error:
                     raise OodgridError(f"{self.path}: score {score}, OOD set {ood}: {error}") from error
-            return found
+            return measures
 
         def compute(path: Path) -> None:
             metrics = {name: row | self._more(samples, ood, name) for name, row in of_scores(all_metrics).items()}
@@ -188,13 +190,13 @@ class ScoreTable:
     def _more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
         """Return the metrics that look at predictions, or at the covariate-shifted sets, of one score."""
         sets = samples.sets()
-        own, other = self.pair_of(sets, ood)
-        sides = own[score].to_numpy(), other[score].to_numpy()
-        labels, predicted = own["label"].to_numpy(), own["prediction"].fill_null(-1).to_numpy()
-        found = of_predictions(self.scores[score], sides[0], labels, predicted, sides[1])
+        of_id, other = self.pair_of(sets, ood)
+        sides = of_id[score].to_numpy(), other[score].to_numpy()
+        labels, predicted = of_id["label"].to_numpy(), of_id["prediction"].fill_null(-1).to_numpy()
+        rates = of_predictions(self.scores[score], sides[0], labels, predicted, sides[1])
         shifted = [sets[name][score].to_numpy() for name in self._shifted(ood)]
         whole = metrics_from_counts(count_scores(np.concatenate([sides[0], *shifted]), sides[1])) if shifted else {}
-        return found | {f"{name}_fs": whole.get(name) for name in FULL_SPECTRUM}
+        return rates | {f"{name}_fs": whole.get(name) for name in FULL_SPECTRUM}
 
     def _shifted(self, ood: str) -> list[str]:
         """Return the covariate-shifted sets that count as ID against an OOD set; none against one of themselves."""
@@ -239,8 +241,8 @@ class ScoreTable:
 
     def _check_sets(self, fit: ScoredFit, sets: dict[Any, pl.DataFrame]) -> None:
         """Raise OodgridError where a fit lacks the samples of a set."""
-        wanted = {self.id_dataset.name, *(name for _, name in self.oods())}
-        if lacking := sorted(wanted - {name for key in sets for name in np.atleast_1d(key)}):
+        names = {self.id_dataset.name, *(name for _, name in self.oods())}
+        if lacking := sorted(names - {name for key in sets for name in np.atleast_1d(key)}):
             of_fit = f"{fit.shots} shots and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
 

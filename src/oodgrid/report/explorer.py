@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ WORDS = {
     "ood_dataset": "OOD set",
     "ood_kind": "Kind",
     "status": "Status",
+    "overlap": "Shares classes with ID",
     "reason": "Reason",
     "scope": "Mean over",
     "metric": "Metric",
@@ -141,6 +142,7 @@ def views(
     transductive: Sequence[str] = (),
     summary: pl.DataFrame | None = None,
     comparisons: pl.DataFrame | None = None,
+    overlaps: Collection[tuple[str, str]] = (),
 ) -> list[View]:
     """Return the views that the results allow, the most telling first: means, differences, single rows, streams.
 
@@ -149,13 +151,19 @@ def views(
         transductive: The scores whose values depend on other samples; they never stand beside others.
         summary: The rows of summary.parquet, where there are such.
         comparisons: The rows of comparisons.parquet, where there are such.
+        overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
     """
+    legend = Legend.of(metrics)
     found = []
     if summary is not None and comparisons is not None:
         of_samples, of_streams = (pl.col("transductive") == streams for streams in (False, True))
-        found += [_means(summary.filter(of_samples), comparisons), _differences(comparisons.filter(of_samples))]
+        found += [_means(summary.filter(of_samples), comparisons), _differences(comparisons.filter(of_samples), legend)]
         if summary["transductive"].any():
             found.append(_means(summary.filter(of_streams), comparisons, streams=True))
+    names_of = dict.fromkeys(("id_dataset", "ood_dataset"), pl.String)
+    overlapping = pl.DataFrame(list(overlaps), schema=names_of, orient="row").with_columns(overlap=pl.lit(True))
+    metrics = metrics.join(overlapping, on=list(names_of), how="left", maintain_order="left")
+    metrics = metrics.with_columns(pl.col("overlap").fill_null(False))
     single, streams = select.without(metrics, transductive), select.only(metrics, transductive)
     return [*found, *(_rows(rows, rows is streams) for rows in (single, streams) if len(rows))]
 
@@ -173,9 +181,9 @@ def _rows(rows: pl.DataFrame, streams: bool) -> View:
         "",
         "metrics.parquet",
         rows.select(*others, *ends),
-        ("method", "score", "shots", "seed", "ood_dataset", "ood_kind", "backbone", "id_dataset", "status"),
+        ("method", "score", "shots", "seed", "ood_dataset", "ood_kind", "backbone", "id_dataset", "overlap", "status"),
         dict.fromkeys(order, "percent"),
-        ("backbone", "id_dataset", "method", "score", "shots", "seed", "ood_dataset", "ood_kind", "status"),
+        ("backbone", "id_dataset", "method", "score", "shots", "seed", "ood_dataset", "ood_kind", "overlap", "status"),
         colour="ood_kind",
     )  # fmt: skip
 
@@ -208,12 +216,12 @@ def _means(summary: pl.DataFrame, comparisons: pl.DataFrame, streams: bool = Fal
     )
 
 
-def _differences(comparisons: pl.DataFrame) -> View:
+def _differences(comparisons: pl.DataFrame, legend: Legend) -> View:
     shown = comparisons.filter(~pl.col("is_best").fill_null(False))  # null: not of a best
     parts = [
-        pl.col("reference_method"),
+        pl.col("reference_method").replace(legend.methods),
         pl.when(pl.col("reference_shots") > 0).then(pl.format("{} shots", "reference_shots")),
-        pl.col("reference_score"),
+        pl.col("reference_score").replace(legend.scores),
     ]
     rows = _bounded(shown).with_columns(reference=pl.concat_str(parts, separator=" · ", ignore_nulls=True))
     names_of = [*LONG_KEYS, "against", "reference", "fits", "distinguishable"]
@@ -283,12 +291,9 @@ def curves_packed(curves: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([curves.select(keys), thinned], how="horizontal")
 
 
-def about(
-    experiment: str, shown: Sequence[View], metrics: pl.DataFrame, overlaps: set[tuple[str, str]], curves: bool
-) -> dict[str, Any]:
+def about(experiment: str, shown: Sequence[View], metrics: pl.DataFrame, curves: bool) -> dict[str, Any]:
     """Return what the page must know beside the tables, for JSON."""
     legend = Legend.of(metrics)
-    overlapping = {ood for _, ood in overlaps}
     metric_names = {name for view in shown for name in [*view.numbers, *view.frame.to_dict().get("metric", ())]}
     note = "of the largest shots and first seed of each method, in fewer points than curves.parquet has."
     return {
@@ -303,7 +308,6 @@ def about(
             "metric": {name: titled(name)["title"] for name in sorted(metric_names)},
             "scope": SCOPES,
             "ood_kind": {"near": "near", "far": "far", "covariate": "covariate shift"},
-            "ood_dataset": {name: f"{name}†" for name in select.names(metrics, "ood_dataset") if name in overlapping},
         },
         "nothing": {"id_dataset": "mean of ID sets", "score": "–"},
         "curves": {"note": note} if curves else None,

@@ -32,6 +32,7 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
 MOST_OPEN = 60  # rows of a table that is not folded
+MOST_SHOWN = 300  # rows of a table that is there at all: the explorable ones hold all numbers
 
 
 def write_page(
@@ -63,8 +64,9 @@ def write_page(
         for pair in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
     opening = answer.markdown(answer.answers(evaluated))
-    views = explorer.views(metrics, evaluated.transductive, evaluated.summary, evaluated.comparisons)
-    about = explorer.about(experiment, views, metrics, evaluated.overlaps, True)
+    certainty = evaluated.summary, evaluated.comparisons, evaluated.overlaps
+    views = explorer.views(metrics, evaluated.transductive, *certainty)
+    about = explorer.about(experiment, views, metrics, True)
     frames = {view.id: view.frame for view in views}
     frames["curves"] = explorer.curves_packed(curves)
     if (samples := mistakes.samples_of(curves)) is not None:
@@ -83,7 +85,6 @@ def write_page(
         hashes=" ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts),
         about=Markup(json.dumps(about, ensure_ascii=True).replace("<", r"\u003c").replace("&", r"\u0026")),
         tables={name: packed.pack(frame) for name, frame in frames.items()},
-        overlapping=bool(evaluated.overlaps),
     )
     with atomic(paths.report(results, experiment, "page")) as beside:
         beside.write_text(text, encoding="utf-8")
@@ -108,6 +109,7 @@ def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
         "tables": [
             (table.caption[0], len(table.frame) <= MOST_OPEN, Markup(render.html(replace(table, spread=spread))))
             for table in shown.values()
+            if len(table.frame) <= MOST_SHOWN
         ],
         "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
         "skipped": tables.skipped(rows),

@@ -15,6 +15,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.plugins import described, line_of
 from oodgrid.score.contract import Skip, TextList
 from oodgrid.score.sharing import frozen
+from oodgrid.score.threads import on_threads
 
 ONE_AT_A_TIME = RLock()  # a user's score may use variables of its module; blocks are scored on several threads
 
@@ -163,3 +164,28 @@ class Column:
     def values(self) -> np.ndarray:
         """Return the values of all blocks, shape (N,)."""
         return frozen(np.concatenate(self._blocks))
+
+
+def fill(columns: list[Column], blocks: Iterable[tuple[dict[str, Any], int]]) -> np.ndarray | None:
+    """Score the samples of all blocks, and return their predicted classes, shape (N,); None without logits.
+
+    Args:
+        columns: The scores.
+        blocks: The inputs of scores for some samples, with how many of the first rows count.
+    """
+    predictions: list[np.ndarray] = []
+    for scores, predicted in on_threads(lambda block: _of_block(columns, *block), blocks):
+        for column, values in zip(columns, scores, strict=True):
+            column.add(values)
+        if predicted is not None:
+            predictions.append(predicted)
+    return np.concatenate(predictions) if predictions else None
+
+
+def _of_block(
+    columns: list[Column], inputs: dict[str, Any], count: int
+) -> tuple[list[np.ndarray | None], np.ndarray | None]:
+    """Return every score of the first samples of a block, and their predicted classes where there are logits."""
+    scores = [column.of(inputs) for column in columns]
+    predicted = inputs["logits"].argmax(axis=1)[:count] if "logits" in inputs else None
+    return [None if values is None else values[:count] for values in scores], predicted

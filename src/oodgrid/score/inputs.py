@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,9 +17,11 @@ from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
 from oodgrid.score.contract import Bank, Head, TextList, normalise
 from oodgrid.score.sharing import frozen
+from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
 LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
+FILLED = 64  # the rows of a block are a multiple of so many, so that no sample's scores depend on how many there are
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,86 @@ class Samples:
     file: Path
 
 
+@dataclass(frozen=True)
+class References:
+    """What the scores of one fit are given beside the samples.
+
+    Attributes:
+        head: What makes logits of features; None where the method leaves logits, or there is no method.
+        negatives: Shape (K, n, D), float64, or None.
+        banks: By the needs "bank", "val" and "train", as far as there are any.
+        texts: The texts.
+        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+    """
+
+    head: Head | None
+    negatives: np.ndarray | None
+    banks: dict[str, Bank]
+    texts: Texts
+    text_cosines: bool
+
+    def inputs(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> dict[str, Any]:
+        """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
+
+        Args:
+            name: Of the set, for messages.
+            features: Shape (N, D), as the method leaves them.
+            logits: Shape (N, K), where those are what it leaves.
+            needs: Of the scores that are to be computed.
+
+        Raises:
+            OodgridError: The features are of another width than what they are compared with.
+        """
+        inputs: dict[str, Any] = {"features": normalise(features), "text_cosines": self.text_cosines}
+        width = features.shape[1]
+        if logits is not None:
+            inputs["logits"] = logits.astype(np.float64)
+        elif self.head is not None:
+            _check_width(width, self.head.weights.shape[1], name, "prototypes")
+            inputs |= {"head": self.head, "logits": self.head.logits(inputs["features"])}
+        if self.negatives is not None and "negative_logits" in needs:
+            inputs["negative_logits"] = np.einsum("nd,kjd->nkj", inputs["features"], self.negatives, optimize=True)
+        for need, bank in self.banks.items():
+            _check_width(width, bank.features.shape[1], name, "training features")
+            inputs[need] = bank
+        inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
+        return frozen(inputs)
+
+    def blocks(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the same in blocks of rows, each with the number of its samples: what stands behind them fills it up.
+
+        Args: as of `inputs`.
+        """
+        for start in range(0, max(len(features), 1), ROWS):
+            part = features[start : start + ROWS]
+            of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
+            yield self.inputs(name, filled(part, FILLED), of_part, needs), len(part)
+
+    def local_blocks(
+        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the same with the logits of the patches under the head, for features as cached.
+
+        Args:
+            name: Of the set, for messages.
+            features: Shape (N, D).
+            local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
+            head: The head.
+        """
+        for first, patches in local:
+            rows = max(1, LOCAL_NUMBERS // (patches.shape[1] * len(head.weights)))
+            for start in range(0, len(patches), rows):
+                part = patches[start : start + rows]
+                row = first + start
+                inputs = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
+                local_logits = head.logits(normalise(filled(part, FILLED)))
+                yield inputs | {"local_logits": frozen(local_logits)}, len(part)
+
+
 class FitInputs:
     """One fit with everything that its scores may need; what all sets share is read once.
 
@@ -62,21 +144,23 @@ class FitInputs:
         self.precision = precision
         self._no_draw = ""
 
-    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
-        """Yield the inputs of scores, by the names of `oodgrid.score.contract`, in blocks of samples.
+    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the inputs of scores in blocks of samples, as `References.blocks`.
 
         Args:
             samples: One set.
             needs: Of the scores that are to be computed; local and negative logits are made only if they are needed.
         """
-        patches = self._patches(samples)
-        if "local_logits" in needs and self._head is not None and patches:
-            yield from self._local_blocks(samples, self._head, patches)
-            return
-        features, logits = self._left_of(samples)
-        for start in range(0, max(len(features), 1), ROWS):
-            part = slice(start, start + ROWS)
-            yield self._inputs(samples.name, features[part], None if logits is None else logits[part], needs)
+        references = self.references(needs)
+        if "local_logits" in needs and references.head is not None and self._has_local(samples):
+            local = store.read_local_features(samples.file)
+            return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
+        return references.blocks(samples.name, *self._left_of(samples), needs)
+
+    def references(self, needs: Collection[str]) -> References:
+        """Return what scores of these needs are given beside the samples."""
+        train = {"train": self._train} if "train" in needs and self._train is not None else {}
+        return References(self._head, self._negatives, self._samples | train, self.texts, self.fit.text_cosines)
 
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
         """Return the inputs of scores for all samples of several sets, in this order."""
@@ -84,7 +168,7 @@ class FitInputs:
         left = [self._left_of(part) for part in parts]
         features = np.concatenate([features for features, _ in left])[order]
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
-        return self._inputs(names, features, logits, needs)
+        return self.references(needs).inputs(names, features, logits, needs)
 
     def lacking(self, need: str) -> str:
         """Return why a need is not met."""
@@ -104,40 +188,9 @@ class FitInputs:
         left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")
 
-    def _inputs(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"features": normalise(features), "text_cosines": self.fit.text_cosines}
-        width = features.shape[1]
-        if logits is not None:
-            inputs["logits"] = logits.astype(np.float64)
-        elif self._head is not None:
-            self._check_width(width, self._head.weights.shape[1], name, "prototypes")
-            inputs |= {"head": self._head, "logits": self._head.logits(inputs["features"])}
-        if self._negatives is not None and "negative_logits" in needs:
-            inputs["negative_logits"] = np.einsum("nd,kjd->nkj", inputs["features"], self._negatives, optimize=True)
-        for need, bank in self._samples.items():
-            self._check_width(width, bank.features.shape[1], name, "training features")
-            inputs[need] = bank
-        if "train" in needs and self._train is not None:
-            self._check_width(width, self._train.features.shape[1], name, "training features")
-            inputs["train"] = self._train
-        inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
-        return frozen(inputs)
-
-    def _local_blocks(self, samples: Samples, head: Head, patches: int) -> Iterator[dict[str, Any]]:
-        rows = max(1, LOCAL_NUMBERS // (patches * len(head.weights)))
-        for first, local in store.read_local_features(samples.file):
-            for start in range(0, len(local), rows):
-                block = local[start : start + rows]
-                features = samples.features.image_features[first + start : first + start + len(block)]
-                local_logits = head.logits(normalise(block))
-                yield self._inputs(samples.name, features, None, ()) | {"local_logits": frozen(local_logits)}
-
-    def _patches(self, samples: Samples) -> int:
-        """Return how many patches an image has; 0 without local features, or where the method changes features."""
-        array = store.array_shapes(samples.file).get("local_features")
-        return array[0][1] if array and self.leaves == "prototypes" else 0
+    def _has_local(self, samples: Samples) -> bool:
+        """Whether there are local features that the method leaves as they are."""
+        return self.leaves == "prototypes" and "local_features" in store.array_shapes(samples.file)
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
@@ -196,13 +249,13 @@ class FitInputs:
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
 
-    @staticmethod
-    def _check_width(width: int, expected: int, name: str, what: str) -> None:
-        if width != expected:
-            raise OodgridError(
-                f"{name} has features of {width} dimensions but the {what} have {expected}: "
-                "they come from different backbones; import or encode them again under one"
-            )
+
+def _check_width(width: int, expected: int, name: str, what: str) -> None:
+    if width != expected:
+        raise OodgridError(
+            f"{name} has features of {width} dimensions but the {what} have {expected}: "
+            "they come from different backbones; import or encode them again under one"
+        )
 
 
 def read_fits(

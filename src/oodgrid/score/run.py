@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,10 +19,9 @@ from oodgrid.labels import plain_name
 from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
 from oodgrid.progress import progress
 from oodgrid.score.checks import check_plugins
-from oodgrid.score.compute import Column, needed, needs_of
+from oodgrid.score.compute import Column, fill, needed, needs_of
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
 from oodgrid.score.kept_tables import KeptTables
-from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
@@ -147,18 +145,15 @@ class _Job:
     def _score(self, fit: FitInputs, name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
         columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
-        predictions: list[np.ndarray] = []
+        predictions: np.ndarray | None = None
         for local in (False, True):
             group = [column for column in columns.values() if ("local_logits" in column.needs) == local]
             if local and not group:
                 break
             blocks = fit.blocks(self.sets[name], {need for column in group for need in column.needs})
-            for scores, predicted in on_threads(partial(_of_block, group), blocks):
-                for column, values in zip(group, scores, strict=True):
-                    column.add(values)
-                if not local and predicted is not None:
-                    predictions.append(predicted)
-        table = _samples(self.sets[name].features, np.concatenate(predictions) if predictions else None)
+            predicted = fill(group, blocks)
+            predictions = predictions if local else predicted
+        table = _samples(self.sets[name].features, predictions)
         _write_part(path, table, columns)
 
     def _score_stream(self, fit: FitInputs, id_set: str, ood: str, path: Path) -> None:
@@ -180,12 +175,6 @@ class _Job:
         _write_part(path, table, columns)
 
 
-def _of_block(columns: list[Column], block: dict[str, Any]) -> tuple[list[np.ndarray | None], np.ndarray | None]:
-    """Return every score of a block of samples, and the predictions where there are logits."""
-    predicted = block["logits"].argmax(axis=1) if "logits" in block else None
-    return [column.of(block) for column in columns], predicted
-
-
 def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
     """Return the seeds of the orders of streams, each with its transductive scores."""
     by_order: dict[int, list[str]] = {}
@@ -196,7 +185,7 @@ def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
 
 
 def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:
-    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in features.paths]
+    names = store.frames.texts(features.paths)
     columns = [np.arange(len(features.labels)), names, features.labels, prediction]
     return pl.DataFrame(dict(zip(SAMPLE, columns, strict=True)), schema_overrides=SAMPLE)
 

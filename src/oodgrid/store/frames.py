@@ -130,6 +130,11 @@ def write_csv(path: Path, table: pl.DataFrame) -> None:
         table.write_csv(file)
 
 
+def texts(names: Sequence[str]) -> list[str]:
+    """Return names as a table can hold them: with hexadecimal numbers for bytes that are no UTF-8."""
+    return [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
+
+
 def _guarded(path: Path, parse: Callable[[], Any]) -> Any:
     import polars as pl
 

@@ -68,10 +68,13 @@ class ClipAdapter:
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return cosine similarity of changed features with the text prototypes."""
+        first, second = (learned[name].astype(np.float64) for name in ("first", "second"))
 
         def change(features: np.ndarray) -> np.ndarray:  # in numpy, because importing torch costs seconds
-            inner = np.maximum(features @ learned["first"].T, 0)
-            return self.ratio * np.maximum(inner @ learned["second"].T, 0) + (1 - self.ratio) * features
+            x = features.astype(np.float64)  # float32 would show where in its block an image stands
+            inner = np.maximum(x @ first.T, 0)
+            changed = self.ratio * np.maximum(inner @ second.T, 0) + (1 - self.ratio) * x
+            return changed.astype(np.float32)
 
         return Classifier(learned["prototypes"], change=change)
 

@@ -13,11 +13,13 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, T
 from oodgrid.adapt.text_tower import Precision, TextTower
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, uniform
 from oodgrid.registry import method
+from oodgrid.vectors import filled
 
 if TYPE_CHECKING:
     import torch
 
 NET = ("inner", "inner_bias", "outer", "outer_bias")
+IMAGES = 16  # whose contexts are encoded at a time, when applied
 
 
 @method(
@@ -87,10 +89,10 @@ def _logits(tower: TextTower, learned: Arrays, names: Sequence[str]) -> Callable
     def logits(features: np.ndarray) -> np.ndarray:
         parts = []
         with torch.inference_mode():
-            for part in torch.from_numpy(normalise(features)).to(tower.device).split(32):
+            for part in torch.from_numpy(filled(normalise(features), IMAGES)).to(tower.device).split(IMAGES):
                 embeddings = tower.encode_each(_contexts(part, *parameters), prompts)
                 parts.append(torch.einsum("bd,bkd->bk", part, embeddings).cpu())
-        return torch.cat(parts).numpy()
+        return torch.cat(parts).numpy()[: len(features)]
 
     return logits
 

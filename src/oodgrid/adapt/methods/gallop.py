@@ -13,6 +13,7 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.adapt.text_tower import Precision
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures
 from oodgrid.registry import method
+from oodgrid.vectors import filled
 
 if TYPE_CHECKING:
     import torch
@@ -150,10 +151,10 @@ class GalLoP:
             return (logits + sum(self.local_logits(patches, local_prompts, projection)) / len(self.top_k)) / 2
 
         def logits(features: np.ndarray, local: np.ndarray) -> np.ndarray:
-            images, patches = torch.from_numpy(normalise(features)), torch.from_numpy(local)
+            images, patches = (torch.from_numpy(filled(rows, IMAGES)) for rows in (normalise(features), local))
             batches = zip(images.split(IMAGES), patches.split(IMAGES), strict=True)
             with torch.inference_mode():
                 parts = [of_batch(*(part.to(embeddings.device).float() for part in batch)).cpu() for batch in batches]
-            return torch.cat(parts).numpy()
+            return torch.cat(parts).numpy()[: len(features)]
 
         return logits

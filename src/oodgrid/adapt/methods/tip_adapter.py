@@ -60,12 +60,16 @@ class TipAdapter:
         )
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
-        """Return the two-part logits."""
+        """Return the two-part logits, computed in float64.
+
+        float32 would show in an image's last bits where in the block of images it stands.
+        """
         beta, alpha = (float(value) for value in learned["beta_alpha"])
-        cache = KeyCache(learned)
+        exact = {name: learned[name].astype(np.float64) for name in ("keys", "prototypes")}
+        cache = KeyCache({**learned, **exact})
 
         def logits(features: np.ndarray) -> np.ndarray:
-            return cache.logits(normalise(features), beta, alpha)
+            return cache.logits(normalise(features.astype(np.float64)), beta, alpha).astype(np.float32)
 
         return Classifier(learned["prototypes"], logits=logits)
 
