@@ -380,6 +380,6 @@ def test_studies_of_any_size_open(open_page, tmp_path, methods, scores, sets, fi
     metrics = studies.metrics_of(*names, studies.sets_of(sets), [(16, seed) for seed in range(fits)])
     file = written(tmp_path, metrics)
     assert file.stat().st_size < largest
-    tab = open_page(file)
+    tab = open_page(file, "rows")
     assert counted(tab) == len(metrics)
     assert len(column(tab, "AUROC ↑")) == min(50, len(metrics))

@@ -76,7 +76,7 @@ def write_page(
     text = render.page(
         "page.html.j2",
         experiment=experiment,
-        answer=Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(opening)),
+        answer=_opening(opening),
         facts=_facts(metrics, broken_images),
         conventions=tables.CONVENTIONS,
         sections=sections,
@@ -88,6 +88,13 @@ def write_page(
     )
     with atomic(paths.report(results, experiment, "page")) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def _opening(text: str) -> Markup:
+    """Return Markdown as HTML, in which tables scroll on their own."""
+    rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    scrolling = '<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard"><table>'
+    return Markup(rendered.replace("<table>", scrolling).replace("</table>", "</table></div>"))
 
 
 @cache
