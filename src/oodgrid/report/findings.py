@@ -61,7 +61,7 @@ def accuracy_cost(pair: Evaluated, legend: Legend) -> list[str]:
         return [f"{name} needs no classifier, so it costs no ID accuracy."]
     if not accuracy or not difference or difference["reference_method"] == row["method"]:
         return [f"{name} fits nothing: its ID accuracy is {words.interval(accuracy, 'mean')}."] if accuracy else []
-    sure = "" if difference["distinguishable"] else ", within noise"
+    sure = "" if difference["distinguishable"] else ", not distinguishable once corrected for all rows"
     whose = (
         "Its ID accuracy" if (row["method"], row["score"]) == words.only_best(pair) else f"The ID accuracy of {name}"
     )
@@ -163,7 +163,7 @@ def optimism(pair: Evaluated, legend: Legend) -> list[str]:
         return []
     return [
         f"Mind: the best was chosen among {row['rows']} by the OOD results that it is judged by, which is expected to "
-        f"overstate its overall AUROC by about {percent(row['optimism'], 1)} points; on other OOD sets another may win."
+        f"overstate its overall AUROC by about {percent(row['optimism'], 1 if row['optimism'] >= 0.0005 else 2)} points; on other OOD sets another may win."
     ]
 
 

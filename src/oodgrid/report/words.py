@@ -54,7 +54,7 @@ def against(pair: Evaluated, scope: str, row: Row) -> str:
         return ""
     if (difference["reference_method"], difference["reference_score"]) == (row["method"], row["score"]):
         return ", and is the baseline itself"
-    return f", {points(difference)} to zero-shot with MCM{'' if difference['distinguishable'] else ' (within noise)'}"
+    return f", {points(difference)} to zero-shot with MCM{'' if difference['distinguishable'] else ' (not distinguishable)'}"
 
 
 def interval(row: Row | None, value: str) -> str:
