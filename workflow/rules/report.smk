@@ -1,4 +1,4 @@
-# Tables, figures and a page, from metrics.parquet and curves.parquet and nothing else.
+# Tables, figures and a page, from what evaluate left and nothing else.
 
 
 rule tables:
@@ -22,8 +22,7 @@ rule tables:
 
 rule draw:
     input:
-        pattern(paths.metrics),
-        pattern(paths.curves),
+        [pattern(path) for path in paths.EVALUATED],
     output:
         report(
             plan.figure_files(RESULTS, experiment),

@@ -34,7 +34,10 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
         metrics = without(metrics, about.transductive)
-        write_figures(metrics, manifests.read_table(paths.curves(*place), manifests.Curves)[0], *place, overlaps)
+        curves, _ = manifests.read_table(paths.curves(*place), manifests.Curves)
+        summary, _ = manifests.read_table(paths.summary(*place), manifests.Summary)
+        comparisons, beside = manifests.read_table(paths.comparisons(*place), manifests.Comparisons)
+        write_figures(metrics, curves, summary, comparisons, *place, overlaps, beside.ranks)
     else:
         from oodgrid.report.page import write_page
 
@@ -45,9 +48,9 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
-    metrics, curves = (path(results, experiment.experiment) for path in (paths.metrics, paths.curves))
+    metrics, *others = (path(results, experiment.experiment) for path in paths.EVALUATED)
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    return [metrics, *{"tables": [], "figures": [curves], "page": figures}[part]]
+    return [metrics, *{"tables": [], "figures": others, "page": figures}[part]]
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
