@@ -69,7 +69,9 @@ def sized(methods, scores, sets, long_names=False, features=("knn", "mahalanobis
     """Return a study of that many methods, scores and OOD sets, its names sixty letters long where asked."""
     listed = [*BASE_SCORES, *(f"mcm@T={number}" for number in range(2, 2 + scores))][: scores - len(features)]
     half = max(1, sets // 2)
-    near, far = ([f"{kind}-{number}" for number in range(count)] for kind, count in (("near", half), ("far", sets - half)))
+    near, far = (
+        [f"{kind}-{number}" for number in range(count)] for kind, count in (("near", half), ("far", sets - half))
+    )
     names = list(OWN[:methods])
     if long_names:
         names = ["zero_shot", *(f"{LONG[:58]}{number:02}" for number in range(1, methods))]
@@ -152,7 +154,9 @@ def _summary(metrics, id_datasets):
         largest=pl.col("shots") == pl.col("shots").max().over("method"), transductive=pl.lit(False), sets=pl.lit(1),
         orders=pl.lit(1), order_sd=pl.lit(None, pl.Float64), se_samples=samples, tied=pl.lit(0.0),
         se_fits=fits, fits=pl.when(pl.col("shots") > 0).then(pl.lit("seeds")).otherwise(pl.lit("none")),
-    ).with_columns(se=(pl.col("se_samples") ** 2 + pl.col("se_fits") ** 2).sqrt(), df=pl.lit(None, pl.Float64))  # fmt: skip
+    )  # fmt: skip
+    both = (pl.col("se_samples") ** 2 + pl.col("se_fits") ** 2).sqrt()
+    means = means.with_columns(se=both, df=pl.lit(None, pl.Float64))
     for suffix, part in (("", "se"), ("_samples", "se_samples"), ("_fits", "se_fits")):
         reach = pl.when((pl.col("shots") > 0) | pl.lit(part != "se_fits")).then(2 * pl.col(part))
         means = means.with_columns(
@@ -200,7 +204,9 @@ def _against(rows, against, family, candidates):
 
 def _ranks(summary, scope):
     """Return one entry of manifests.Comparisons.ranks: methods under MCM over all ID sets."""
-    rows = summary.filter("largest", scope=scope, metric="auroc", score="mcm").filter(pl.col("id_dataset").is_not_null())
+    rows = summary.filter("largest", scope=scope, metric="auroc", score="mcm").filter(
+        pl.col("id_dataset").is_not_null()
+    )
     ranked = rows.with_columns(rank=pl.col("mean").rank(descending=True).over("id_dataset"))
     means = ranked.group_by("method", maintain_order=True).agg(pl.col("rank").mean()).sort("rank")
     ranks, distance = means["rank"].to_list(), 1.4
@@ -208,7 +214,7 @@ def _ranks(summary, scope):
               for first in range(len(ranks))]  # fmt: skip
     groups = [g for n, g in enumerate(groups) if g[1] > g[0] and all(g[1] > other[1] for other in groups[:n])]
     return {
-        "backbone": "tiny", "scope": scope, "metric": "auroc", "score": "mcm", "id_datasets": rows["id_dataset"].n_unique(),
+        "backbone": "tiny", "scope": scope, "metric": "auroc", "score": "mcm",
         "names": [(method, "mcm") for method in means["method"]], "mean_ranks": ranks, "friedman_p": 0.001,
-        "critical_difference": distance, "groups": groups,
+        "id_datasets": rows["id_dataset"].n_unique(), "critical_difference": distance, "groups": groups,
     }  # fmt: skip

@@ -142,8 +142,8 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
     return [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
 
 
-def figure_files(results: Path, experiment: Experiment) -> list[Path]:
-    """Return every figure of the report: of each ID dataset, and of each backbone where it has several."""
+def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
+    """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
     names = dict.fromkeys(_pair_folders(results, experiment, "figures"), paths.FIGURES)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
@@ -152,6 +152,7 @@ def figure_files(results: Path, experiment: Experiment) -> list[Path]:
         folder / f"{name}{width}.{suffix}"
         for folder, names_of_folder in names.items()
         for name, width, suffix in product(names_of_folder, paths.WIDTHS, paths.FORMATS)
+        if figure in (None, name)
     ]
 
 

@@ -25,6 +25,7 @@ WIDTHS = {"": TEXT, "-column": COLUMN}  # by what stands behind the name of a fi
 TALLEST = 9.0  # inches of a page
 SMALL, TINY = 6.5, 5.5  # points
 BESIDE_LABEL, LEGEND_LINE, LEGEND_FONT = 0.52, 0.15, 7.0  # a legend's sample and gap, a line's height; points
+NOTE_LINE, NOTE = 0.12, "0.25"  # inches, and colour
 OTHERS = "#C8C8C8"  # what is drawn for comparison only
 # What would date a file is left out, so that the same numbers give the same bytes.
 LEFT_OUT = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
@@ -88,10 +89,10 @@ def sentence(text: str, width: float = COLUMN) -> Figure:
 
 
 def note(figure: Figure, text: str) -> None:
-    """Write what a reader must know below the panels, in lines no wider than they; the figure grows by its height."""
-    lines = textwrap.wrap(text, int(1.85 * 72 * figure.get_figwidth() / SMALL) - 4)
-    figure.set_figheight(figure.get_figheight() + 0.12 * len(lines))
-    figure.supxlabel("\n".join(lines), fontsize=SMALL, color="0.25", x=0.01, ha="left")
+    """Write what a reader must know below the panels, no wider than they; the figure grows by its height."""
+    lines = wrap(text, figure.get_figwidth() - 0.1, SMALL)
+    figure.set_figheight(figure.get_figheight() + NOTE_LINE * len(lines))
+    figure.supxlabel("\n".join(lines), fontsize=SMALL, color=NOTE, x=0.015, ha="left")
 
 
 # ------------------------------------------------------------------------------------------------ names that fit
@@ -100,7 +101,9 @@ def note(figure: Figure, text: str) -> None:
 @cache
 def width_of(text: str, size: float) -> float:
     """Return the inches of a line of text in letters of `size` points."""
-    return text_to_path.get_text_width_height_descent(text, FontProperties("DejaVu Sans", size=size), False)[0] / 72
+    return (
+        text_to_path.get_text_width_height_descent(text, FontProperties(family="DejaVu Sans", size=size), False)[0] / 72
+    )
 
 
 def shorten(text: str, inches: float, size: float) -> str:
@@ -112,6 +115,18 @@ def shorten(text: str, inches: float, size: float) -> str:
         if width_of(kept, size) <= inches:
             return kept
     return "…"
+
+
+def wrap(text: str, inches: float, size: float) -> list[str]:
+    """Return the lines in which a text stands so wide at most; words that are wider are shortened."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if width_of(longer, size) <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(shorten(word, inches, size))
+    return [line for line in lines if line]
 
 
 def fit(texts: Iterable[str], inches: float, size: float) -> list[str]:
@@ -145,22 +160,22 @@ def legend_of(axes_list: Iterable[Axes]) -> dict[str, Artist]:
     return samples
 
 
-def legend(figure: Figure, samples: Mapping[str, Artist], heading: str | None = None) -> None:
-    """Put one legend below the panels, no wider than they; the figure grows by its height.
+def legend(figure: Figure, samples: Mapping[str, Artist], text: str = "") -> None:
+    """Put one legend below the panels, and below it a note, no wider than they; the figure grows by their height.
 
     Args:
         figure: Which.
         samples: What is drawn beside each label.
-        heading: What stands above the labels.
+        text: What a reader must know beside.
     """
     width = figure.get_figwidth() - 0.1
     labels = fit(samples, width - BESIDE_LABEL, LEGEND_FONT)
-    columns = _legend_columns(labels, width)
-    lines = -(-len(labels) // columns) + (heading is not None)
-    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines + 0.05)
-    heading = heading and shorten(heading, width, LEGEND_FONT)
-    figure.legend(samples.values(), labels, loc="outside lower center", ncols=columns, title=heading,
-                  title_fontsize=LEGEND_FONT, fontsize=LEGEND_FONT)  # fmt: skip
+    columns, lines = _legend_columns(labels, width), wrap(text, width, SMALL)
+    height = LEGEND_LINE * -(-len(labels) // columns) + 0.05 + NOTE_LINE * len(lines)
+    figure.set_figheight(figure.get_figheight() + height)
+    drawn = figure.legend(samples.values(), labels, loc="outside lower center", ncols=columns, fontsize=LEGEND_FONT,
+                          title="\n".join(lines), title_fontsize=SMALL, alignment="left")  # fmt: skip
+    drawn.get_title().set_color(NOTE)
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:

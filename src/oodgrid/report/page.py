@@ -18,12 +18,15 @@ from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
 CAPTIONS = {
-    "shots": "Over shots, where several were run: means over seeds, bands of ± one standard deviation, methods "
-    "without shots as levels; at one number of shots, AUROC against ID accuracy.",
-    "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
-    "roc": "ROC curves at the largest number of shots, first seed. Each marker stands at 95 % ID recall.",
-    "histograms": "Densities of the scores of ID and OOD samples, first seed. Shown are the first method and the most "
-    "accurate one; neither was chosen by its OOD results.",
+    "forest": "By how much, how surely? Every method at its best score, with 95 % intervals; the thick part is of the "
+    "fits alone.",
+    "scores": "Which score for which method? Mean AUROC of every method, at its largest number of shots, with every "
+    "score, on one scale.",
+    "shots": "Do shots help? Mean AUROC over shots with 95 % intervals, the other methods in grey.",
+    "accuracy": "What does it cost? AUROC against ID accuracy, every method at its best score, with 95 % intervals.",
+    "sets": "Where does it fail? FPR95 of every OOD set, the hardest first.",
+    "roc": "ROC curves of the most accurate method on ID, at its largest number of shots, first seed.",
+    "histograms": "Densities of the scores of ID and OOD samples, of the same fit.",
 }
 
 

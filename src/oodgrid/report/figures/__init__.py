@@ -68,7 +68,7 @@ def studies(
     overlaps: set[tuple[str, str]],
     ranks: Sequence[Ranks] = (),
 ) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
-    """Yield the folder, the study and the names of its figures of every ID dataset of every backbone, and of its mean."""
+    """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures."""
     legend = Legend.of(metrics)
     summary, comparisons = (frame.filter(~pl.col("transductive")) for frame in (summary, comparisons))
     for backbone in select.names(metrics, "backbone"):

@@ -6,13 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from oodgrid.report import canvas, names, select
+from oodgrid.report import canvas, names
 from oodgrid.report.figures.study import NOTHING, Pair, Row, Study
 
 
 def draw(study: Study, width: float) -> Figure:
     """Return near beside far, each method at its largest shots and at its best score."""
-    accuracies = {method: row for (method, _), row in study.rows("id", "id_accuracy").items() if row["mean"] is not None}
+    accuracies = {
+        method: row for (method, _), row in study.rows("id", "id_accuracy").items() if row["mean"] is not None
+    }
     pairs = [pair for pair in study.best_of("method") if pair[0] in accuracies]
     if not pairs:
         return canvas.sentence(f"No AUROC against ID accuracy: {NOTHING}", width)
@@ -21,9 +23,10 @@ def draw(study: Study, width: float) -> Figure:
         _panel(axes, study, pairs, kind, accuracies)
         canvas.title(axes, f"{names.KINDS[kind]}: mean AUROC, %", 2.7)
         axes.set_xlabel("ID accuracy, %" if width > canvas.COLUMN or axes is panels[-1] else "")
-    canvas.note(figure, "Each method under its best score by overall AUROC: a choice by OOD results. Bars: 95 % "
-                        "intervals." + (" Lines: zero-shot." if "zero_shot" in accuracies else ""))  # fmt: skip
-    canvas.legend(figure, canvas.legend_of(panels))
+    text = "Each method under its best score by overall AUROC: a choice by OOD results. Bars: 95 % intervals." + (
+        " Lines: zero-shot." if "zero_shot" in accuracies else ""
+    )
+    canvas.legend(figure, canvas.legend_of(panels), text)
     return figure
 
 

@@ -23,7 +23,7 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
 
     Args:
         study: What is drawn from.
-        pairs: Methods and scores, from the highest row to the lowest; those after the first 60 are left out and counted.
+        pairs: Methods and scores, from the highest row to the lowest; past 60 they are left out and counted.
         width: Inches.
         choice: How the pairs were chosen, in words.
     """
@@ -31,17 +31,18 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
         return canvas.sentence(f"No forest plot: {NOTHING}", width)
     shown = pairs[:MOST]
     size = 6.5 if len(shown) <= 24 else canvas.TINY
-    height = 0.55 + len(shown) * (0.165 if len(shown) <= 24 else 0.115)
+    height = 0.68 + len(shown) * (0.165 if len(shown) <= 24 else 0.115)
     figure, grid = canvas.blank(1, len(study.kinds), width, height, sharey=True)
     for axes, kind in zip(grid.flat, study.kinds, strict=True):
         _panel(axes, study, shown, kind)
-        canvas.title(axes, f"{names.KINDS[kind]}: AUROC, %", 0.62 * width / len(study.kinds))
+        canvas.title(axes, names.KINDS[kind], 0.6 * width / len(study.kinds))
+        axes.set_xlabel("Mean AUROC, %")
     labels = study.titles(shown, 0.36 * width, size)
     grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
     left_out = f" {len(pairs) - MOST} lower rows are left out." if len(pairs) > MOST else ""
-    canvas.note(figure, f"{choice}: a choice by OOD results, which flatters by a little.{left_out}")
-    canvas.legend(figure, _samples(study))
+    text = f"{choice}: a choice by OOD results, which flatters by a little.{left_out}"
+    canvas.legend(figure, _samples(study), text)
     return figure
 
 
@@ -60,7 +61,7 @@ def _panel(axes: Axes, study: Study, pairs: list[Pair], kind: str) -> None:
                   markeredgewidth=0.8, zorder=3)  # fmt: skip
     if study.reference in rows:
         axes.axvline(100 * rows[study.reference]["mean"], color=names.BLACK, linewidth=0.7, linestyle=(0, (4, 3)))
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if axes.figure.get_figwidth() > canvas.COLUMN else 3, min_n_ticks=2))
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
 

@@ -30,8 +30,8 @@ def draw(study: Study, width: float) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
         axes.tick_params(axis="x", labelsize=6, labelbottom=number + columns >= len(curves))
         canvas.title(axes, f"{name} ({study.sets[name]})", (width - 0.2) / columns - 0.1, 7.0)
-    canvas.note(figure, choice(study, pair))
-    canvas.legend(figure, canvas.legend_of(panels))
+    text = choice(study, pair)
+    canvas.legend(figure, canvas.legend_of(panels), text)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Are ranks over many ID datasets different? A critical-difference diagram: bars join what a rank test cannot tell apart.
+"""Are ranks over many ID datasets different? Bars join what a rank test cannot tell apart: critical differences.
 
 Nemenyi's test at 5 % after Friedman's (Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", 2006).
 """
@@ -28,13 +28,13 @@ def draw(study: Study, width: float) -> Figure:
         _panel(axes, study, entry, 0.36 * width / beside)
         canvas.title(axes, f"{names.KINDS[entry.scope]}: mean rank of AUROC", 0.6 * width / beside)
     first = chosen[0]
-    canvas.note(figure, f"Over {first.id_datasets} ID datasets. Bars join rows whose mean ranks differ by less than the "
-                        f"critical difference, {first.critical_difference:.2f} (Nemenyi, 5 %).")  # fmt: skip
+    canvas.note(figure, f"Over {first.id_datasets} ID datasets. Bars join rows whose mean ranks differ by less than "
+                        f"the critical difference, {first.critical_difference:.2f} (Nemenyi, 5 %).")  # fmt: skip
     return figure
 
 
 def _entry(study: Study, scope: str) -> Ranks | None:
-    """Return the rank test of all rows, or, where they are more than a panel holds, of the first score that has one."""
+    """Return the rank test of all rows; where they are more than a panel holds, of one score."""
     entries = [entry for entry in study.ranks if entry.scope == scope and entry.metric == "auroc"]
     small = [entry for entry in entries if len(entry.names) <= MOST]
     first = sorted(small or entries, key=lambda entry: (entry.score is not None, entry.score != study.default_score))

@@ -32,8 +32,8 @@ def draw(study: Study, width: float) -> Figure:
         lowest = number + columns >= len(curves)
         _axes(axes, row, lowest, "FPR (ID pos.), %" if lowest else "", "" if number % columns else "ID recall, %")
         canvas.title(axes, f"{name} ({study.sets[name]})", (width - 0.4) / columns - 0.1, 7.0)
-    canvas.note(figure, f"{choice(study, pair)} Markers: 95 % ID recall, where FPR is at least 0.1 %.")
-    canvas.legend(figure, canvas.legend_of(panels))
+    text = f"{choice(study, pair)} Markers: 95 % ID recall, where FPR is at least 0.1 %."
+    canvas.legend(figure, canvas.legend_of(panels), text)
     return figure
 
 

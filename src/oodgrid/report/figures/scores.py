@@ -75,8 +75,8 @@ def _scale(means: list[float]) -> tuple[Normalize, str]:
     values = 100 * np.array([mean for mean in means if mean is not None])
     low, high = values.min(), values.max()
     floor = high - 2.5 * max(high - np.quantile(values, 0.1), 1.0)
-    cut = low < floor
-    return Normalize(max(low, floor) - 0.5, high + 0.15 * (high - max(low, floor)) + 0.5), "min" if cut else "neither"
+    start = max(low, floor)
+    return Normalize(start - 0.5, min(100.0, high + 0.15 * (high - start) + 0.5)), "min" if start > low else "neither"
 
 
 def _map(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from oodgrid.report import canvas, names, select
-from oodgrid.report.figures.study import NOTHING, OVERALL, Pair, Row, Study
+from oodgrid.report.figures.study import NOTHING, Pair, Row, Study
 
 METRIC = "fpr95_id_pos"
 COLOURED = 6  # methods that are told apart; the others are grey
@@ -38,8 +38,8 @@ def draw(study: Study, width: float) -> Figure:
     samples = canvas.legend_of([axes])
     if others:
         samples["other methods"] = canvas.sample(color=canvas.OTHERS, marker="o", markersize=3, linestyle="none")
-    canvas.note(figure, "Each method under its best score by overall AUROC: a choice by OOD results. Bars: 95 % intervals.")
-    canvas.legend(figure, samples)
+    text = "Each method under its best score by overall AUROC: a choice by OOD results. Bars: 95 % intervals."
+    canvas.legend(figure, samples, text)
     return figure
 
 
@@ -62,7 +62,7 @@ def _lowest_decade(rates: list[float]) -> float:
 def _dots(
     axes: Axes, study: Study, place: int, rows: dict[Pair, Row], pairs: list[Pair], coloured: list[Pair], lowest: float
 ) -> None:
-    """Draw one row of dots, one below the other so that none hides another; what is below the axis stands at its end."""
+    """Draw one row of dots, each a little lower, so that none hides another; rates below the axis at its end."""
     heights = np.linspace(-0.32, 0.32, max(len(pairs), 2))
     end = lowest / 2
     for pair, height in zip(pairs, heights, strict=False):

@@ -40,10 +40,14 @@ def draw(study: Study, width: float) -> Figure:
         _axis(axes, counts, lowest=number + columns >= len(methods), first=number % columns == 0)
     samples = {"other methods": canvas.sample(color=canvas.OTHERS, linewidth=0.8)}
     if levels:
-        samples |= {f"{study.legend.methods['zero_shot']}": canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=":")}
-    canvas.note(figure, f"Score: {study.legend.scores[score]}, the best of the most methods by overall AUROC, a choice "
-                        "by OOD results. Bands: 95 % intervals.")  # fmt: skip
-    canvas.legend(figure, samples)
+        samples |= {
+            f"{study.legend.methods['zero_shot']}": canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=":")
+        }
+    text = (
+        f"Score: {study.legend.scores[score]}, the best of the most methods by overall AUROC, a choice "
+        "by OOD results. Bands: 95 % intervals."
+    )
+    canvas.legend(figure, samples, text)
     return figure
 
 
@@ -74,7 +78,9 @@ def _panel(
         if (frame := lines.get((method, kind))) is None:
             continue
         known = frame.drop_nulls(["lo", "hi"])
-        axes.fill_between(known["shots"], 100 * known["lo"], 100 * known["hi"], color=look.colour, alpha=0.18, linewidth=0)
+        axes.fill_between(
+            known["shots"], 100 * known["lo"], 100 * known["hi"], color=look.colour, alpha=0.18, linewidth=0
+        )
         axes.plot(frame["shots"], 100 * frame["mean"], color=look.colour, linestyle=LINES[kind], zorder=3,
                   **{**names.points(look), "markersize": 3})  # fmt: skip
         ends[kind] = (frame["shots"][-1], 100 * frame["mean"][-1])
