@@ -37,7 +37,7 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
         _panel(axes, study, shown, kind)
         canvas.title(axes, names.KINDS[kind], 0.6 * width / len(study.kinds))
         axes.set_xlabel("Mean AUROC, %")
-    labels = study.titles(shown, 0.36 * width, size)
+    labels = canvas.fit(map(study.title, shown), 0.36 * width, size)
     grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
     left_out = f" {len(pairs) - MOST} lower rows are left out." if len(pairs) > MOST else ""

@@ -53,6 +53,6 @@ def _panel(axes: Axes, study: Study, entry: Ranks, inches: float) -> None:
         x = max(ranks) + (number % 4 + 1) * step
         axes.plot([x, x], [first - 0.2, last + 0.2], color=names.BLACK, linewidth=2, solid_capstyle="butt")
     size = 6.5 if len(pairs) <= 20 else canvas.TINY
-    axes.set_yticks(range(len(pairs)), labels=study.titles(pairs, inches, size), fontsize=size)
+    axes.set_yticks(range(len(pairs)), labels=canvas.fit(map(study.title, pairs), inches, size), fontsize=size)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

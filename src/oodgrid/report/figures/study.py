@@ -103,19 +103,4 @@ class Study:
 
     def title(self, pair: Pair) -> str:
         """Return the words for a method and a score."""
-        return f"{self.legend.methods[pair[0]]} · {self.legend.scores[pair[1]]}"
-
-    def titles(self, pairs: Sequence[Pair], inches: float, size: float) -> list[str]:
-        """Return the words for methods and scores, each at most so wide, no two alike.
-
-        Where both do not fit, either is shortened and none is lost.
-        """
-        methods = canvas.fit([self.legend.methods[method] for method, _ in pairs], 0.58 * inches, size)
-        scores = canvas.fit([self.legend.scores[score] for _, score in pairs], 0.38 * inches, size)
-        whole = [self.title(pair) for pair in pairs]
-        short = [f"{method} · {score}" for method, score in zip(methods, scores, strict=True)]
-        return canvas.fit(
-            [long if canvas.width_of(long, size) <= inches else fit for long, fit in zip(whole, short, strict=True)],
-            inches + 0.05,
-            size,
-        )
+        return f"{self.legend.methods[pair[0]]}{canvas.BETWEEN}{self.legend.scores[pair[1]]}"
