@@ -48,7 +48,7 @@ def styled(function: Callable[..., Any]) -> Callable[..., Any]:
 def save(figure: Figure, stem: Path) -> None:
     """Write a figure as `stem`.pdf, .svg and .png, each whole or not at all."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout now stands; solving it anew for each format takes most of the time
+    figure.set_layout_engine(None)  # the layout now stands; with any engine, each format would be drawn twice
     for suffix in FORMATS:
         with atomic(stem.with_name(f"{stem.name}.{suffix}")) as beside:
             figure.savefig(beside, format=suffix, metadata={LEFT_OUT[suffix]: None})

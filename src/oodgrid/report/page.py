@@ -18,8 +18,8 @@ from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
 CAPTIONS = {
-    "forest": "By how much, how surely? Every method at its best score, with 95 % intervals; the thick part is of the "
-    "fits alone.",
+    "forest": "By how much, how surely? Every method at its best score, with 95 % intervals; the thick part is one "
+    "standard deviation over seeds to either side.",
     "scores": "Which score for which method? Mean AUROC of every method, at its largest number of shots, with every "
     "score, on one scale.",
     "shots": "Do shots help? Mean AUROC over shots with 95 % intervals, the other methods in grey.",

@@ -52,12 +52,14 @@ def _panel(axes: Axes, study: Study, pairs: list[Pair], kind: str) -> None:
         if not (row := rows.get(pair)):
             continue
         colour = WITHIN if pair in within else BEYOND
-        for ends, thickness in ((("lo", "hi"), 0.8), (("lo_fits", "hi_fits"), 2.4)):
-            if (low := row[ends[0]]) is not None and (high := row[ends[1]]) is not None:
-                axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=thickness,
+        mean, spread = row["mean"], row["seed_sd"]
+        seeds = None if spread is None else (max(mean - spread, 0.0), min(mean + spread, 1.0))
+        for ends, thickness in (((row["lo"], row["hi"]), 0.8), (seeds, 2.4)):
+            if ends is not None and None not in ends:
+                axes.plot([100 * end for end in ends], [place, place], color=colour, linewidth=thickness,
                           solid_capstyle="butt", zorder=2)  # fmt: skip
         face = colour if pair in within else "white"
-        axes.plot(100 * row["mean"], place, "o", markersize=3.6, markeredgecolor=colour, markerfacecolor=face,
+        axes.plot(100 * mean, place, "o", markersize=3.6, markeredgecolor=colour, markerfacecolor=face,
                   markeredgewidth=0.8, zorder=3)  # fmt: skip
     if study.reference in rows:
         axes.axvline(100 * rows[study.reference]["mean"], color=names.BLACK, linewidth=0.7, linestyle=(0, (4, 3)))
@@ -72,7 +74,7 @@ def _samples(study: Study) -> dict[str, object]:
         "distinguishable": canvas.sample(color=BEYOND, marker="o", markersize=3.6, linestyle="none",
                                          markerfacecolor="white"),
         "95 % interval": canvas.sample(color=BEYOND, linewidth=0.8),
-        "of the fits (seeds) alone": canvas.sample(color=BEYOND, linewidth=2.4),
+        "± one standard deviation over seeds": canvas.sample(color=BEYOND, linewidth=2.4),
     }  # fmt: skip
     if study.reference in study.rows(OVERALL):
         samples[study.title(study.reference)] = canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=(0, (4, 3)))

@@ -57,7 +57,10 @@ def draw(study: Study, width: float) -> Figure:
 
 
 def _sorted(study: Study) -> tuple[list[str], list[str], list[str]]:
-    """Return methods, scores, and scores that do not depend on the method, each from the highest mean to the lowest."""
+    """Return methods, scores, and scores that do not depend on the method, each from the highest mean to the lowest.
+
+    What has a number for less than half of the others stands last, for its mean is of other things.
+    """
     means: dict[tuple[int, str], list[float]] = {}
     for (method, score), row in study.rows(OVERALL).items():
         if row["mean"] is not None:
@@ -65,9 +68,10 @@ def _sorted(study: Study) -> tuple[list[str], list[str], list[str]]:
             means.setdefault((2 if strip else 1, score), []).append(row["mean"])
             if not strip:
                 means.setdefault((0, method), []).append(row["mean"])
-    order = sorted(means, key=lambda key: -fmean(means[key]))
+    most = {part: max(len(values) for (of, _), values in means.items() if of == part) for part, _ in means}
+    order = sorted(means, key=lambda key: (2 * len(means[key]) < most[key[0]], -fmean(means[key])))
     methods, scores, strip = ([name for part, name in order if part == wanted] for wanted in range(3))
-    return methods, scores, [score for score in strip if score not in scores]
+    return methods, scores, strip
 
 
 def _scale(means: list[float]) -> tuple[Normalize, str]:

@@ -89,8 +89,8 @@ def _axes(axes: Axes, study: Study, order: list[str], lowest: float, width: floa
     axes.get_xticklabels()[0].set_ha("right")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    labels = canvas.fit([f"{name} ({study.sets[name]})" for name in order], 0.3 * width, 7.0)
-    axes.set_yticks(range(len(order)), labels=labels)
+    labels = zip(canvas.fit(order, 0.34 * width, canvas.SMALL), map(study.sets.get, order), strict=True)
+    axes.set_yticks(range(len(order)), labels=[f"{name}\n{kind}" for name, kind in labels], fontsize=canvas.SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(True, axis="x")
     for place in range(1, len(order)):
