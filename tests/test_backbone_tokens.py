@@ -43,7 +43,7 @@ TOKENIZERS = {
 
 
 def loaded_of(tokenizer):
-    return SimpleNamespace(name="b", tokenizer=tokenizer, tokenize=tokenizer)
+    return SimpleNamespace(name="b", text_tokenizer=tokenizer, tokenize=tokenizer)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)

@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from oodgrid import cli, plan, store
 from oodgrid.cli.checking import check_named_files
 from oodgrid.config import parse
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
-VERBS += ("unlock", "check", "export", "labels wordnet", "labels ask")
+VERBS += ("unlock", "check", "export", "detect", "labels wordnet", "labels ask")
 
 
 @pytest.fixture(autouse=True)
@@ -422,6 +423,25 @@ def test_import_of_an_npz(oodgrid, tmp_path):
     assert store.read_features(path).labels.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("encoder", ["tiny", "my-encoder"])
+@pytest.mark.parametrize("kind", ["dataset", "label-list"])
+def test_import_says_how_a_configuration_names_what_it_brought(oodgrid, tmp_path, experiment_of, encoder, kind):
+    np.save(tmp_path / "t.npy", np.eye(3, dtype=np.float32))
+    where = ["--backbone", encoder, f"--{kind}", "mine", "--results", tmp_path / "results"]
+    status, out, err = oodgrid("import", "text", tmp_path / "t.npy", *where)
+    assert status == 0 and out.startswith("wrote ")
+    (line,) = err.splitlines()
+    backbones = yaml.safe_load(line[line.index("[") : line.index("]") + 1])
+    entry = yaml.safe_load(line[line.index("{name: mine") :].split(" under ")[0])
+    if kind == "dataset":
+        described = experiment_of(
+            backbones=backbones, id_datasets=[{**entry, "ood": {"far": [{**entry, "name": "o"}]}}]
+        )
+    else:
+        described = experiment_of(backbones=backbones, label_lists=[entry])
+    assert parse(described).backbones[0].name == encoder
+
+
 def test_encode_does_not_overwrite_what_another_experiment_means_by_a_name(
     oodgrid, write_yaml, experiment_of, make_features, tmp_path
 ):
@@ -478,7 +498,7 @@ def test_import_of_bare_arrays_and_of_a_folder_of_clip_retrieval(oodgrid, tmp_pa
     for kind, given in more.items():
         where = ("--backbone", "b", "--dataset", kind, "--results", tmp_path / "results")
         status, _, err = oodgrid("import", kind, *given, *where)
-        assert (status, err) == (0, "")
+        assert status == 0 and err.startswith("oodgrid: in a configuration") and len(err.splitlines()) == 1
         found = store.read_features(tmp_path / f"results/features/b/{kind}/test.h5", as_stored=True)
         assert found.image_features.tobytes() == values.tobytes()
         assert found.labels.tolist() == ([2, 0, 1, -1] if kind == "npy" else [-1] * 4)

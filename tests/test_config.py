@@ -99,6 +99,7 @@ BAD = {
     ),
     "the ID set as its own OOD set": (id_set(ood={"far": ["concepts"]}), "concepts overlaps", "itself"),
     "the same classes of Concept World": (id_set(ood={"near": ["concepts-blurred-2"]}), "blurred-2", "group id"),
+    "the same classes in another light": (id_set(ood={"near": ["moonlit"]}), "moonlit", "group id"),
     "the same class names": (
         own(classnames=["Sea_Lion", "cat"], ood={"far": [{"name": "o", "folder": "o", "classnames": ["sea lion"]}]}),
         "both have 1 class, as 'sea lion'", "allow_overlap",
@@ -134,8 +135,40 @@ def test_bad_input_is_one_line_that_names_thing_and_mend(experiment_of, case):
 def test_one_name_may_not_have_two_meanings(experiment_of):
     other = {**OWN, "folder": "data/other"}
     sets = [{**OWN, "ood": {"far": ["noise"]}}, {**CONCEPTS, "ood": {"far": [other]}}]
-    assert "dataset own is described in two ways" in failure(parse, experiment_of(id_datasets=sets))
+    line = failure(parse, experiment_of(id_datasets=sets))
+    assert "dataset own is described in two ways (folder): write the same" in line
     sets[1]["ood"]["far"] = [OWN]
+    assert parse(experiment_of(id_datasets=sets))
+
+
+@pytest.mark.parametrize(("written", "is_id"), [("mine", False), ({"name": "mine"}, False), ({"name": "mine"}, True)])
+def test_the_entries_that_errors_propose_are_sound(experiment_of, written, is_id):
+    """What the message says to write of a name that is not in the catalogue works as it stands."""
+
+    def setting(backbone, dataset):
+        sets = [{**dataset, "ood": {"far": ["noise"]}}] if is_id else [{**CONCEPTS, "ood": {"far": [dataset]}}]
+        return experiment_of(backbones=[backbone], id_datasets=sets)
+
+    line = failure(parse, setting("enc", {"name": "mine", "imported": {}}))
+    encoder = yaml.safe_load(line[line.rindex("{name: enc") :])
+    line = failure(parse, setting(encoder, written))
+    dataset = yaml.safe_load(line[line.rindex("{name: mine") :])
+    assert dataset == {"name": "mine", "imported": {}}
+    assert parse(setting(encoder, dataset)).backbones[0].name == "enc"
+
+
+@pytest.mark.parametrize("ood_says_more", [False, True])
+@pytest.mark.parametrize(
+    "source", [{"tip_adapter": "${X:-../a b}/{c}, d"}, {"tip_adapter": "x", "test": "val"}, {"text": "t: '1'.npy"}]
+)
+def test_how_a_set_was_imported_is_said_alike_everywhere(experiment_of, source, ood_says_more):
+    brief, full = ({"name": "mine", "imported": imported} for imported in ({}, source))
+    first, second = (brief, full) if ood_says_more else (full, brief)
+    sets = [{**first, "ood": {"far": ["noise"]}}, {**CONCEPTS, "ood": {"far": [second]}}]
+    line = failure(parse, experiment_of(id_datasets=sets))
+    mend = yaml.safe_load(line[line.index("imported: {") : line.index(" in both")])
+    assert mend == {"imported": source}
+    sets = [{**first, **mend, "ood": {"far": ["noise"]}}, {**CONCEPTS, "ood": {"far": [second | mend]}}]
     assert parse(experiment_of(id_datasets=sets))
 
 
@@ -230,6 +263,10 @@ def test_identities_hold_what_decides_and_nothing_else():
     ):
         assert Dataset(name="a", **other).identity != one.identity
     plain = Backbone(name="a", model="m", pretrained="p")
+    warm, moonlit = (Dataset(name="a", concept_world={"group": "id", "light": light}) for light in ("warm", "moon"))
+    assert "light" not in warm.identity["concept_world"]  # as in files from before there were lights
+    assert moonlit.identity["concept_world"]["light"] == "moon"
+    assert Dataset(name="a", **moonlit.model_dump(include={"concept_world"})).identity == moonlit.identity
     assert plain.identity == Backbone(name="b", model="m", pretrained="p").identity
     for change in ({"model": "n"}, {"pretrained": "q"}, {"interpolation": "bilinear"}, {"resize_mode": "squash"}):
         other = Backbone(**{"name": "a", "model": "m", "pretrained": "p", **change})

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from oodgrid.config import LabelList
-from oodgrid.encode.labels import prompts, read_labels
+from oodgrid.encode.text_lists import prompts, read_text_list
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "texts.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -33,7 +33,7 @@ def test_an_entry_can_be_read(shared, monkeypatch, entry):
     labels = LabelList.model_validate(entry)
     if labels.imported:
         return
-    found = read_labels(labels, ["goldfish", "great white shark"])
+    found = read_text_list(labels, ["goldfish", "great white shark"])
     made = prompts(labels, found)
     if labels.name in SIZES:
         assert (len(found.names), found.kinds.count("adjective"), len(made.texts)) == SIZES[labels.name]

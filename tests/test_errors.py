@@ -13,6 +13,9 @@ def test_a_near_name_is_suggested():
 
 def test_without_a_near_name_all_are_listed_in_order():
     assert str(unknown("score", "zzz", {"msp", "mcm"})) == "unknown score 'zzz': known: mcm, msp"
+    many = str(unknown("dataset", "zzz", [f"a-rather-long-name-{number:03}" for number in range(200)]))
+    assert len(many) < 500
+    assert many.endswith("-014, a-rather-long-name-015, …")
 
 
 class PanicException(BaseException):

@@ -13,9 +13,9 @@ import pytest
 from oodgrid import store
 from oodgrid.config import Dataset, LabelList
 from oodgrid.encode.importing import import_arrays, import_clip_retrieval, import_npy, import_text
-from oodgrid.encode.labels import read_labels
-from oodgrid.encode.labels.tables import read_classes
 from oodgrid.encode.sources import open_split
+from oodgrid.encode.text_lists import read_text_list
+from oodgrid.encode.text_lists.tables import read_classes
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.score_files import read_scores
 from oodgrid.store import frames
@@ -56,7 +56,7 @@ def test_tables_of_any_name_are_read(strange):
         assert frames.parquet_columns(base / f"{stem}.parquet") == ["label", "score"]
         assert {path.name for path in Path.cwd().iterdir()} >= {folder.name}
         for suffix in ("csv", "parquet"):
-            assert read_labels(LabelList(name="x", file=f"{base.absolute()}/{stem}.{suffix}")).names == ["right"]
+            assert read_text_list(LabelList(name="x", file=f"{base.absolute()}/{stem}.{suffix}")).names == ["right"]
             assert read_classes(base / f"{stem}.{suffix}") == ["right"]
         assert read_scores(base / f"{stem}.parquet", "score").tolist() == [2.0]
         (base / f"{stem}.csv").write_text("score\n2\n")

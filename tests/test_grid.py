@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import pytest
 
-from oodgrid import grid
+from oodgrid import grid, plan
 from oodgrid.config import parse
 from oodgrid.grid import Fit
 
@@ -32,6 +35,29 @@ def test_fits_are_shots_times_seeds_and_one_where_nothing_is_learned(experiment)
     expected = [(1, 7), (1, 8), (2, 7), (2, 8)]
     assert [(fit.shots, fit.seed) for fit in grid.fits(experiment, "tip_adapter")] == expected
     assert [(fit.shots, fit.seed) for fit in grid.fits(experiment, "any")] == expected
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_order_of_shots_and_seeds_decides_no_fit_no_trigger_and_no_file(experiment_of, seed):
+    stream = random.Random(seed)
+    shots, seeds = stream.sample(range(1, 40), 4), stream.sample(range(1, 40), 4)
+
+    def of(shots, seeds):
+        made = parse(experiment_of(shots=shots, seeds=seeds))
+        names = {"backbone": made.backbones[0].name, "id_dataset": made.id_datasets[0].name}
+        triggers = [
+            trigger(made, **names, method=method)
+            for method in grid.methods(made)
+            for rule in ("score", "evaluate", "apply", "fit")
+            if method != "any" or rule in ("score", "evaluate")
+            for trigger in plan.TRIGGERS[rule].values()
+        ]
+        files = plan.feature_files(Path("results"), made)
+        return [grid.fits(made, method) for method in grid.methods(made)], list(grid.rows(made)), triggers, files
+
+    expected = of(sorted(shots), sorted(seeds))
+    assert of(shots, seeds) == expected
+    assert [(fit.shots, fit.seed) for fit in expected[0][-1]] == sorted((k, s) for k in shots for s in seeds)
 
 
 def test_rows_are_every_combination_once(experiment):

@@ -5,12 +5,15 @@ import importlib.util
 import shutil
 import sys
 import types
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
 import oodgrid
+from oodgrid import identity, registry, usage
 from oodgrid.identity import _followed, _sources, code_files, code_fingerprint, differences, digest
+from oodgrid.plan.triggers import TRIGGERS
 
 PLAIN = """
 import math
@@ -215,3 +218,59 @@ def test_what_decides_numbers_on_the_ground_floor_counts_wherever_it_is_imported
     for name in ("oodgrid.fewshot", "oodgrid.fewshot.draws", "oodgrid.labels"):
         assert _followed(name, ("oodgrid.score.run",))
     assert not _followed("oodgrid.store.tables", ("oodgrid.score.run",))
+
+
+# -------------------------------------------------------------------------------- versions of libraries
+
+
+def forget():
+    identity._release.cache_clear()
+    identity.computing_fingerprint.cache_clear()
+
+
+@pytest.fixture
+def release(monkeypatch):
+    """A function that lets a library have another version."""
+    real, fake = identity.version, {}
+    monkeypatch.setattr(identity, "version", lambda library: fake.get(library) or real(library))
+
+    def set_(**versions):
+        fake.update(versions)
+        forget()
+
+    yield set_
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("library", "others", "scores", "metrics"),
+    [
+        ("numpy", "9.9.9", True, True),
+        ("scipy", "9.9.9", True, True),
+        ("numpy", version("numpy") + "+a.build", False, False),
+        ("scikit-learn", "9.9.9", False, False),  # neither computes with it
+        ("polars", "9.9.9", False, False),  # it computes nothing
+    ],
+)
+def test_another_release_of_a_library_that_computes_them_makes_scores_and_metrics_again(
+    release, library, others, scores, metrics
+):
+    def codes():
+        found = [registry.score_code("mcm"), registry.score_code("knn")]
+        return found, TRIGGERS["evaluate"]["code"](None), usage._Named(Path("results")).code
+
+    (of_scores, of_metrics, kept), fits = codes(), registry.fit_code("zero_shot")
+    release(**{library: others})
+    (of_scores_now, of_metrics_now, kept_now), fits_now = codes(), registry.fit_code("zero_shot")
+    assert [a != b for a, b in zip(of_scores, of_scores_now, strict=True)] == [scores, scores]
+    assert (of_metrics != of_metrics_now, kept != kept_now) == (metrics, metrics)
+    assert fits == fits_now
+
+
+def test_a_library_that_is_not_there_has_no_version(release, monkeypatch):
+    def gone(library):
+        raise PackageNotFoundError(library)
+
+    monkeypatch.setattr(identity, "version", gone)
+    identity._release.cache_clear()
+    assert identity.library_versions(["numpy.linalg", "sklearn", "os"]) == {}

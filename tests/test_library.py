@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +23,13 @@ from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
-from oodgrid.score.checks import _labels, example
+from oodgrid.score.checks import example, example_texts
 from oodgrid.score.compute import compute
 from oodgrid.scores import arguments
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(registry.entries("score"))
-GIVEN, TEXTS = example(), _labels()
+GIVEN, TEXTS = example(), example_texts()
 BANK = GIVEN["bank"]
 ARRAYS = {
     "features": 7 * GIVEN["features"],  # as an encoder gives them
@@ -176,7 +177,7 @@ def test_what_is_no_such_array_is_refused_in_one_line_that_says_which(name):
 
 
 def shape_of(argument):
-    return (arguments.EVERY[argument].shapes if argument in arguments.EVERY else arguments.LABEL_LIST)[0]
+    return (arguments.EVERY[argument].shapes if argument in arguments.EVERY else arguments.TEXT_LIST)[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -223,6 +224,99 @@ def test_a_mistake_is_one_line(call, said):
     assert "\n" not in str(caught.value)
 
 
+SAMPLES, TRAIN, LABELS = np.eye(4, 8) + 0.1, np.eye(9, 8) + 0.1, np.arange(9) % 3
+ZEROS = np.vstack([SAMPLES[:3], np.zeros((1, 8))])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: scores.mcm(), "score mcm: missing a required argument: 'logits'; its arguments are logits, T"),
+        (lambda: scores.mcm(np.eye(3), np.eye(3)), "score mcm: too many positional arguments"),
+        (lambda: scores.mcm(np.eye(3), logit=1), "unknown argument of score mcm 'logit': did you mean 'logits'?"),
+        (lambda: scores.knn(SAMPLES, TRAIN, LABELS, bank="train"), "unknown argument of score knn 'bank'"),
+        (lambda: scores.mcm(type("Odd", (), {"shape": 3})()), "logits: type object where"),
+        (lambda: scores.all_scores(SAMPLES, names="mcm"), "names is a list, as names=['mcm'], not 'mcm'"),
+        (lambda: scores.all_scores(SAMPLES, names={"name": "mcm"}), "names is a list, as names=['mcm'], not {"),
+        (lambda: scores.all_scores(SAMPLES, names=3), "names is a list, as names=['mcm'], not 3"),
+        (lambda: scores.all_scores(SAMPLES, names=[3]), "a score is written as its name or as {'name': …}, not 3"),
+        (lambda: scores.all_scores(SAMPLES, names=[{"T": 1}]), "as its name or as {'name': …}, not {'T': 1}"),
+        (lambda: scores.all_scores(SAMPLES, names=[{"name": "mcm", 3: 1}]), "as its name or as {'name': …}, not {"),
+        (lambda: scores.all_scores(SAMPLES, method="coop"), "method is what oodgrid.methods has fitted, not 'coop'"),
+        *[
+            (lambda shots=shots: scores.knn(SAMPLES, TRAIN, LABELS, shots=shots), "a whole number above 0 is needed")
+            for shots in ("a", -1, 0, 2.5, [1], True, np.array([1, 2]))
+        ],
+        (lambda: scores.knn(SAMPLES, TRAIN, LABELS, k=10), "score knn: k = 10, and there are 9 labelled samples"),
+        (lambda: scores.knn(SAMPLES, TRAIN, [0, 1, 2, *[-1] * 6], k=4), "k = 4, and there are 3 labelled samples"),
+        (
+            lambda: scores.knn(ZEROS, TRAIN, LABELS),
+            "features: 1 rows are all zeros, the first at index 3",
+        ),
+        (lambda: scores.knn(SAMPLES, TRAIN * (LABELS > 0)[:, None], LABELS), "train_features: 3 rows are all zeros"),
+        (
+            lambda: scores.tag(SAMPLES, np.stack([ZEROS, ZEROS])),
+            "prompt_variants: 2 rows are all zeros",
+        ),
+        (lambda: scores.neglabel(SAMPLES, np.eye(4), ZEROS, labels=TRAIN), "class_texts: 1 rows are all zeros"),
+        (lambda: scores.neglabel(SAMPLES, np.eye(4), SAMPLES, labels=ZEROS), "labels: 1 rows are all zeros"),
+    ],
+)
+def test_a_wrong_call_is_one_line_that_names_the_argument(call, message):
+    with pytest.raises(OodgridError) as caught:
+        call()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_score_with_more_neighbours_than_samples_is_left_out_of_all_scores():
+    wanted = ["knn", {"name": "knn", "k": 9}, {"name": "knn", "k": 10}]
+    values, skipped = scores.all_scores(SAMPLES, names=wanted, train_features=TRAIN, train_labels=LABELS)
+    assert set(values) == {"knn", "knn@k=9"}
+    assert skipped == {"knn@k=10": "k = 10, and there are 9 labelled samples: give 9 at most"}
+
+
+# --------------------------------------------------------------------------------------------------- doubts
+
+
+def doubts(call):
+    """Return the warnings of a call, each of which must point at this file."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    assert all(Path(each.filename).name == Path(__file__).name for each in caught)
+    return [str(each.message) for each in caught]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_on_the_scale_of_clip_are_doubted_where_a_temperature_is_on_cosines(name):
+    function, given = getattr(scores, name), arrays_of(name)
+    given.pop("train_logits", None) if "weights" in given else None
+    assert doubts(lambda: function(**given)) == []
+    warm = "T" in inspect.signature(function).parameters
+    for argument in [each for each in given if each.endswith("logits")]:
+        scaled = {**given, argument: 100 * np.asarray(given[argument])}
+        lines = doubts(lambda scaled=scaled: function(**scaled))
+        assert [f"score {name}: {argument} go up to" in line for line in lines] == [True] * warm
+
+
+def test_a_method_answers_for_the_scale_of_its_logits(monkeypatch):
+    class Probe:
+        def arrays(self, features):
+            return {"features": features, "logits": 30 * np.eye(4), "text_cosines": False}
+
+    assert doubts(lambda: scores.all_scores(SAMPLES, method=Probe(), names=["mcm"])) == []
+    assert len(doubts(lambda: scores.all_scores(logits=30 * np.eye(4), names=["mcm", "msp"]))) == 1
+
+
+def test_classes_without_a_sample_are_doubted_where_the_classes_are_known():
+    gap = np.where(LABELS == 1, 2, LABELS)
+    assert doubts(lambda: scores.knn(SAMPLES, TRAIN, gap)) == []  # a class is no more than its samples there
+    lines = doubts(lambda: scores.she(SAMPLES, np.eye(4)[:, :3], TRAIN, gap, train_logits=np.eye(3)[LABELS]))
+    assert len(lines) == 1
+    assert lines[0].startswith("score she: train_labels: 1 of 3 classes have no sample, the first is 1: ")
+
+
 def test_names_that_do_not_exist_are_no_attributes():
     with pytest.raises(AttributeError, match="did you mean 'mcm'"):
         _ = scores.mmc
@@ -267,7 +361,7 @@ def test_a_file_gives_features_and_patches(tmp_path, make_features):
     local = rng.normal(size=(6, 5, 4)).astype(np.float32)
     path = tmp_path / "test.h5"
     store.write_features(path, make_features(local_features=local))
-    features, weights = oodgrid.read_features(path), rng.normal(size=(3, 4))
+    features, weights = oodgrid.read_features(path), rng.normal(size=(3, 4)) / 4
     found, _ = scores.all_scores(path, weights=weights, names=["gl_mcm", "mcm"])
     unit = local / np.linalg.norm(local.astype(np.float64), axis=2, keepdims=True)
     logits = (
@@ -331,16 +425,16 @@ def make_cache(folder, make_features):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 16))
     for name, split, spread, size in (
-        ("concepts", "train", 0.3, 40), ("concepts", "val", 0.3, 20), ("concepts", "test", 0.3, 60),
+        ("moonlit", "train", 0.3, 40), ("moonlit", "val", 0.3, 20), ("moonlit", "test", 0.3, 60),
         ("noise", "test", 3.0, 50),
     ):  # fmt: skip
         labels = np.arange(size, dtype=np.int32) % 4
-        values = (centres[labels] * (name == "concepts") + spread * rng.normal(size=(size, 16))).astype(np.float32)
+        values = (centres[labels] * (name == "moonlit") + spread * rng.normal(size=(size, 16))).astype(np.float32)
         path = folder / "results" / "features" / "tiny" / name / f"{split}.h5"
         store.write_features(path, make_features(n=size, labels=labels, image_features=values))
     texts = (centres + 0.3 * rng.normal(size=(2, 4, 16))).astype(np.float32)
     written = store.Texts(texts, ["a", "b", "c", "d"], ["a {}", "the {}"], {"text": {}})
-    store.write_texts(folder / "results" / "text" / "tiny" / "concepts.h5", written)
+    store.write_texts(folder / "results" / "text" / "tiny" / "moonlit.h5", written)
     table = pl.DataFrame({"method": ["coop", "zero_shot"], "score": "mcm", "auroc": [0.8, 0.9]})
     store.write_table(folder / "results" / "demo" / "metrics.parquet", table)
 

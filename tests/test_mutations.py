@@ -16,7 +16,7 @@ from oodgrid.backbones.weights import read_state
 from oodgrid.config import LabelList
 from oodgrid.encode.importing import import_arrays, import_npy
 from oodgrid.encode.importing.reading import load_array
-from oodgrid.encode.labels import read_labels
+from oodgrid.encode.text_lists import read_text_list
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.score_files import read_scores
 from oodgrid.inspection import describe
@@ -110,7 +110,7 @@ def files(tmp_path, make_features):
         return found.to_dict(as_series=False), about
 
     def labelled(path):
-        found = read_labels(LabelList(name="l", file=str(path)))
+        found = read_text_list(LabelList(name="l", file=str(path)))
         return found.names, found.kinds
 
     sealed = {

@@ -12,8 +12,10 @@ import warnings
 import numpy as np
 import psutil
 import pytest
+from pydantic import ValidationError
 
 from oodgrid import plugins, registry
+from oodgrid.config import Experiment, parse
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, sources, state
 
@@ -73,7 +75,9 @@ ENDING = {  # what only a process of its own survives
     "import os\nos._exit(0)": "ends the process (exit status 0)",
     "import os\nos.abort()": "kills the process (SIGABRT)",
     ARGPARSE: "line 4: it ends the program by SystemExit(",
-    "while True: print('x' * 1000)": "does not end within 4 s",
+    "while True: print('x' * 1000)": "does not end within 4 s of CPU time: if it needs longer, give it more by "
+    "OODGRID_PLUGIN_SECONDS",
+    "import time\ntime.sleep(1e6)": "does not end within 6 s: if it needs longer",
     "import threading, time\nthreading.Thread(target=time.sleep, args=(1e6,)).start()"
     + SCORE.format(name="threads", more=""): "leaves a thread that never ends",
 }
@@ -81,12 +85,39 @@ ENDING = {  # what only a process of its own survives
 
 @pytest.mark.parametrize("text", ENDING)
 def test_what_ends_or_never_ends_is_one_line(loaded, monkeypatch, text):
-    monkeypatch.setattr(apart, "LIMIT", 4.0 if "while" in text else 20.0 if "thread" not in text else 8.0)
-    if "while" in text:
-        monkeypatch.setattr(
-            apart, "_wait", lambda process, diary, wait=apart._wait: time.sleep(3) or wait(process, diary)
-        )
+    monkeypatch.setattr(apart, "LIMIT", 8.0 if "thread" in text else 4.0)
+    monkeypatch.setattr(apart, "WAITING", apart.LIMIT * (1.5 if "sleep(1" in text else 100))
     assert ENDING[text] in refused(loaded, text)
+
+
+def test_a_busy_machine_makes_no_loop_endless_and_the_limit_is_a_number(loaded, monkeypatch):
+    """What waits for the CPU, or sleeps, has not computed: only the limit on the clock counts, which is longer."""
+    monkeypatch.setenv(apart.SETTING, "5")
+    monkeypatch.setattr(apart, "WAITING", apart.LIMIT * 100)
+    loaded("import time\ntime.sleep(6)\n" + SCORE.format(name="slow", more=""))
+    for wrong in ("none", "-1", "0", "inf", "nan"):
+        monkeypatch.setenv(apart.SETTING, wrong)
+        with pytest.raises(OodgridError, match=f"{apart.SETTING}={wrong}: a number of seconds is needed"):
+            apart.limits()
+
+
+def test_reading_a_config_runs_its_plugins_and_validating_it_runs_none(here, tmp_path):
+    """So the trust that a config asks for is asked for in one place: `config.load` and `config.parse`."""
+    mark, file = tmp_path / "ran", tmp_path / "mine.py"
+    file.write_text(f"open({str(mark)!r}, 'w')\n" + SCORE.format(name="marked", more=""))
+    raw = {
+        "experiment": "e",
+        "plugins": [str(file)],
+        "backbones": [{"name": "b", "model": "m", "pretrained": "random"}],
+        "id_datasets": [{"name": "d", "generated": {"kind": "noise"}, "ood": {"far": ["noise"]}}],
+        "methods": ["zero_shot"],
+        "scores": ["marked"],
+    }
+    with pytest.raises(ValidationError, match="unknown score 'marked'"):
+        Experiment.model_validate(raw)
+    assert not mark.exists()
+    assert [choice.name for choice in parse(raw).scores] == ["marked"]
+    assert mark.exists()
 
 
 def test_what_never_ends_does_not_outlive_a_run_that_was_killed(tmp_path):

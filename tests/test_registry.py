@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Annotated
 
 import pytest
 
 from oodgrid import registry
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_files
+from oodgrid.signatures import ListName
 
 
 def entries():
@@ -160,3 +162,27 @@ def test_all_methods_in_a_fresh_process_import_none_of_the_heavy_libraries():
     imported = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "oodgrid.adapt.methods.coop" in imported
     assert not {"torch", "scipy", "polars", "sklearn", "open_clip", "h5py"} & set(imported)
+
+
+def test_a_label_list_is_a_name_where_it_is_written_and_texts_where_it_is_read(monkeypatch):
+    monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(known) for kind, known in registry._ENTRIES.items()})
+
+    def named(logits, *, T: float = 1.0, words: registry.LabelList, others: Annotated[list, ListName("cma-agents")]):
+        return logits
+
+    def with_none(logits, *, words: registry.LabelList = None):  # as plugins wrote it before
+        return logits
+
+    for function in (named, with_none):
+        registry.score(needs=("logits",))(function)
+    entry, older = registry.find("score", "named"), registry.find("score", "with_none")
+    assert (list(entry.params.items()), entry.label_lists) == (
+        [("T", 1.0), ("words", None), ("others", "cma-agents")],
+        ("words", "others"),
+    )
+    assert (older.params, older.label_lists) == ({"words": None}, ("words",))
+    assert registry.check_params("score", "named", {"words": "mine"}) == {"words": "mine"}
+    with pytest.raises(OodgridError, match="words = 3 does not fit"):
+        registry.check_params("score", "named", {"words": 3})
+    agents = registry.find("score", "cma")
+    assert (agents.params["agents"], agents.label_lists) == ("cma-agents", ("agents",))

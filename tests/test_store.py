@@ -249,15 +249,26 @@ def test_the_data_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
     assert steps == ["sync", "rename", "sync"]
 
 
+WRITERS = {
+    "m.json": lambda path: store.write_json(path, {}),
+    "p.safetensors": lambda path: store.write_arrays(path, {"w": np.ones(2)}),
+    "t.parquet": lambda path: store.write_table(path, pl.DataFrame({"a": [1]})),
+    "f.h5": lambda path: hdf5.write(path, {"x": np.ones(2)}, {}),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
-def test_permissions_follow_the_umask(tmp_path, mask, mode):
+def test_permissions_follow_the_umask_which_is_never_changed(tmp_path, monkeypatch, name, mask, mode):
     before = os.umask(mask)
     try:
-        store.write_json(tmp_path / "m.json", {})
-        assert os.umask(mask) == mask  # writing left it alone
+        with monkeypatch.context() as context:
+            # asking for the umask sets it for a moment, and files of other threads would be open to everybody
+            context.setattr(os, "umask", lambda _: pytest.fail("the umask of the process was changed"))
+            WRITERS[name](tmp_path / name)
     finally:
         os.umask(before)
-    assert (tmp_path / "m.json").stat().st_mode & 0o777 == mode
+    assert (tmp_path / name).stat().st_mode & 0o777 == mode
 
 
 KILLED = """
@@ -621,9 +632,36 @@ def test_views_that_do_not_fit_are_refused(tmp_path):
     assert "do not fit an index of 1" in failure(store.write_views, tmp_path / "v.h5", wrong)
 
 
-def test_features_are_no_views(tmp_path, make_features):
+READERS = {
+    "features": (store.read_features, store.read_sources, store.read_labels),
+    "texts": (store.read_texts,),
+    "views": (store.read_views,),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_file_of_another_kind_is_refused_by_every_reader(tmp_path, make_features, kind):
+    path = tmp_path / "x.h5"
+    {
+        "features": lambda: store.write_features(path, make_features()),
+        "texts": lambda: store.write_texts(path, TEXTS),
+        "views": lambda: store.write_views(path, VIEWS),
+    }[kind]()
+    for other, readers in READERS.items():
+        for read in readers:
+            if other == kind:
+                read(path)
+            else:
+                assert "it is not the kind of file that is needed here" in failure(read, path)
+
+
+@pytest.mark.parametrize("name", ["labels", "paths", "sha256"])
+def test_a_feature_file_without_one_of_its_arrays_is_refused(tmp_path, make_features, name):
     store.write_features(tmp_path / "f.h5", make_features())
-    assert "holds no index" in failure(store.read_views, tmp_path / "f.h5")
+    content = hdf5.read(tmp_path / "f.h5", "image_features")
+    others = {key: values for key, values in {**content.arrays, **content.texts}.items() if key != name}
+    hdf5.write(tmp_path / "f.h5", others, content.provenance)
+    assert f"holds no {name}" in failure(store.read_features, tmp_path / "f.h5")
 
 
 # -------------------------------------------------------------------------------------------- sources and names

@@ -230,7 +230,8 @@ def check(model: torch.nn.Module) -> None:
         labels = np.r_[np.ones_like(id_scores), np.zeros_like(scores)]
         print(f"  {name:24s} {roc_auc_score(labels, np.r_[id_scores, scores]):6.1%}     {distance}")
     _check_covariate(model, text, id_scores)
-    _check_shots(model, features, test.labels)
+    for light in concept_world.LIGHTS:
+        _check_shots(model, text, light)
 
 
 def _ood_sets():
@@ -262,16 +263,19 @@ def _check_covariate(model: torch.nn.Module, text: np.ndarray, id_scores: np.nda
         print(f"  {kind:10s}", *cells)
 
 
-def _check_shots(model: torch.nn.Module, test_features: np.ndarray, test_labels: np.ndarray) -> None:
-    train = concept_world.concepts("id", "train", 48)
+def _check_shots(model: torch.nn.Module, text: np.ndarray, light: str) -> None:
+    """Print how well ID classes are told apart in one light, without and with shots."""
+    train, test = (concept_world.concepts("id", split, n, light=light) for split, n in (("train", 48), ("test", 40)))
+    test_features = _image_features(model, test.images)
     features = _image_features(model, train.images).reshape(-1, 48, test_features.shape[1])
-    print("\nlogistic regression on 5 x features: accuracy by shots, 3 draws")
+    print(f"\n{light} light: zero-shot accuracy {_accuracy(test_features, text, test.labels):.1%}")
+    print("logistic regression on 5 x features: accuracy by shots, 3 draws")
     for shots in (1, 2, 4, 8, 16):
         accuracies = []
         for draw in range(3):
             shown = features[:, draw * shots : (draw + 1) * shots].reshape(-1, features.shape[2])
             probe = LogisticRegression(max_iter=1000).fit(5 * shown, np.repeat(np.arange(len(features)), shots))
-            accuracies.append(probe.score(5 * test_features, test_labels))
+            accuracies.append(probe.score(5 * test_features, test.labels))
         print(f"  {shots:2d}  {np.mean(accuracies):6.1%} ± {np.std(accuracies):.1%}")
 
 

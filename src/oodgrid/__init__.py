@@ -20,10 +20,11 @@ __version__ = "0.1.0"
 _PLACES = {
     **dict.fromkeys(("cache", "methods", "metrics", "scores"), ""),
     **dict.fromkeys(("read_features", "read_table", "read_texts"), "cache"),
+    "Detector": "detector",
     "OodgridError": "errors",
 }
-__all__ = ["OodgridError", "__version__", "cache", "methods", "metrics", "read_features", "read_table", "read_texts",
-           "scores"]  # fmt: skip
+__all__ = ["Detector", "OodgridError", "__version__", "cache", "methods", "metrics", "read_features", "read_table",
+           "read_texts", "scores"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

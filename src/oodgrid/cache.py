@@ -51,13 +51,13 @@ def read_table(path: str | PathLike[str]) -> pl.DataFrame:
     return store.read_table(Path(path))[0]
 
 
-def of_images(given: Any) -> Any:
+def of_images(features: Any) -> Any:
     """Return the features (N, D) of a feature file, read or by its path; anything else as it is."""
-    found = read_features(given) if isinstance(given, str | PathLike) else given
-    return found.image_features if isinstance(found, Features) else found
+    features = read_features(features) if isinstance(features, str | PathLike) else features
+    return features.image_features if isinstance(features, Features) else features
 
 
-def of_texts(given: Any) -> Any:
+def of_texts(texts: Any) -> Any:
     """Return the features (T, K, D) of a text file, read or by its path; anything else as it is."""
-    found = read_texts(given) if isinstance(given, str | PathLike) else given
-    return found.text_features if isinstance(found, Texts) else found
+    texts = read_texts(texts) if isinstance(texts, str | PathLike) else texts
+    return texts.text_features if isinstance(texts, Texts) else texts

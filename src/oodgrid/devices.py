@@ -1,4 +1,4 @@
-"""Which device a job computes on: with several GPUs on a machine, one job each."""
+"""Which device a job computes on: of several GPUs on a machine, each goes to one job."""
 
 from __future__ import annotations
 
@@ -12,28 +12,25 @@ from typing import BinaryIO
 
 from oodgrid.services import without
 
-_held: list[BinaryIO] = []  # locks live as long as the process, and die with it however it ends
+_held: list[BinaryIO] = []  # open lock files: the system releases the locks when the process ends, however it ends
 
 
 @cache
 def device() -> str:
-    """Return "cpu", or the first GPU that no other job of this machine holds, as "cuda:1"."""
+    """Return "cpu", or the first GPU that no other job on this machine holds, as "cuda:1"."""
     import torch
 
     return pick(visible_gpus(torch.cuda.device_count()), Path(tempfile.gettempdir()))
 
 
 def visible_gpus(count: int) -> list[str]:
-    """Return the names under which this machine knows the GPUs that the process may see, in torch's order."""
-    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return (given or [str(number) for number in range(count)])[:count]
+    """Return the machine's names of the GPUs that the process may see, in torch's order."""
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (names or [str(number) for number in range(count)])[:count]
 
 
 def pick(gpus: list[str], folder: Path) -> str:
-    """Return a device of which this process now holds the lock file in `folder`.
-
-    Where all are taken, jobs share: better slow than none.
-    """
+    """Return a device, and hold its lock file in `folder`; where all are taken, one that another job uses too."""
     if not gpus:
         return "cpu"
     for number, name in enumerate(gpus):
@@ -43,7 +40,7 @@ def pick(gpus: list[str], folder: Path) -> str:
 
 
 def _lock(path: Path) -> bool:
-    """Hold the lock of a file that all users of the machine share, or where that cannot be opened, one of our own."""
+    """Hold the lock of a file that all users of the machine share, or of one per user where that cannot be opened."""
     import fcntl
 
     file = _open(path) or _open(path.with_name(f"{path.stem}-{os.getuid()}.lock"))
@@ -61,16 +58,15 @@ def _lock(path: Path) -> bool:
 
 
 def _open(path: Path) -> BinaryIO | None:
-    """Open a file for a lock. Reading is enough for that, and all that another user's file in /tmp allows."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # what else lies there must not make us wait
+    """Open a file for a lock, for reading: another user's file in /tmp allows no more, and a lock needs no more."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe or link of that name must not block us
     for create in (0, os.O_CREAT):
         with suppress(OSError):
             number = os.open(path, flags | create, 0o644)
             if stat.S_ISREG(os.fstat(number).st_mode):
                 if create:
-                    with suppress(
-                        OSError
-                    ):  # whatever the umask, others must read it; where that is refused, they have theirs
+                    # Others must be able to read it, whatever the umask; if that is refused, they use one per user.
+                    with suppress(OSError):
                         os.fchmod(number, 0o644)
                 return os.fdopen(number, "rb")
             os.close(number)

@@ -1,7 +1,7 @@
-"""Digests beside files that have no room for a seal of their own: tables, figures, the page.
+"""Digests of files that cannot hold a seal: tables, figures, the page.
 
-A manifest `<part>.digests.json` lies in the folder of an experiment, written last. It says of every file of a part of
-the report what its SHA-256 is, and what that of the files was from which it was made.
+A manifest `<part>.digests.json` lies in the folder of an experiment, written last, with the SHA-256 of every file of a
+part of the report, and of the files that it was made from.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MOST_NAMED = 12  # damaged files in one line
 
 
 def write(manifest: Path, files: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Write down what files are, and what those are from which they were made; all lie below the manifest's folder."""
-    found = [
+    """Write the digests of files and of the sources that they were made from; all lie below the manifest's folder."""
+    files_now, sources_now = (
         {path.relative_to(manifest.parent).as_posix(): _sha256(path) for path in paths} for paths in (files, sources)
-    ]
-    manifests.write(manifest, manifests.Digests(files=found[0], sources=found[1]))
+    )
+    manifests.write(manifest, manifests.Digests(files=files_now, sources=sources_now))
 
 
 def check(manifest: Path, missing: bool = True) -> int:
@@ -36,8 +36,8 @@ def check(manifest: Path, missing: bool = True) -> int:
         OodgridError: A file is not as it was written, or was made from another source which is no newer, so that
             Snakemake takes no notice; the message names them all, and what to do.
     """
-    said, root = manifests.read(manifest, manifests.Digests), manifest.parent
-    changed = [path for path, digest in said.files.items() if _differs(root / path, digest, missing)]
+    recorded, root = manifests.read(manifest, manifests.Digests), manifest.parent
+    changed = [path for path, digest in recorded.files.items() if _differs(root / path, digest, missing)]
     if changed:
         named = ", ".join(str(root / path) for path in changed[:MOST_NAMED])
         more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
@@ -46,7 +46,7 @@ def check(manifest: Path, missing: bool = True) -> int:
             f"{named}{more} {'is' if one else 'are'} not as {'it was' if one else 'they were'} written. "
             f"Delete {'it' if one else 'them'}, and the next run makes {'it' if one else 'them'} again"
         )
-    for path, digest in said.sources.items():
+    for path, digest in recorded.sources.items():
         source = root / path
         known = source.exists() and source.stat().st_mtime <= manifest.stat().st_mtime
         if known and _differs(source, digest, missing=False):
@@ -54,7 +54,7 @@ def check(manifest: Path, missing: bool = True) -> int:
                 f"{manifest.name.removesuffix(DIGESTS)} of {root} were made from another {path}, which has an older "
                 f"time. Delete {manifest}, and the next run makes them again"
             )
-    return len(said.files)
+    return len(recorded.files)
 
 
 def _differs(path: Path, digest: str, missing: bool) -> bool:

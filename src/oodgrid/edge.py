@@ -1,22 +1,47 @@
-"""Arrays from outside the package: checked where they come in, so that nothing inside has to."""
+"""Checks arrays from outside the package where they come in, so that nothing inside has to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Signature
 from typing import Any, TypeVar
 
 import numpy as np
 
-from oodgrid.errors import OodgridError, one_line
+from oodgrid.errors import OodgridError, one_line, unknown
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def numbers(given: Any, name: str, shape: str) -> np.ndarray:
+class WrongCall(OodgridError, TypeError):
+    """A function was called with arguments that it does not have, or without those that it needs."""
+
+
+def bound(signature: Signature, what: str, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by their names.
+
+    Args:
+        signature: Of the function.
+        what: Its name, for messages.
+        positional: Arguments of the call.
+        named: Likewise.
+
+    Raises:
+        WrongCall: They do not fit the signature; the message names the argument.
+    """
+    if stranger := next((name for name in named if name not in signature.parameters), None):
+        raise WrongCall(str(unknown(f"argument of {what}", stranger, signature.parameters)))
+    try:
+        return dict(signature.bind(*positional, **named).arguments)
+    except TypeError as error:
+        raise WrongCall(f"{what}: {error}; its arguments are {', '.join(signature.parameters)}") from None
+
+
+def numbers(value: Any, name: str, shape: str) -> np.ndarray:
     """Return real, finite numbers as float64.
 
     Args:
-        given: An array, a list, a data frame or a tensor on the CPU.
+        value: An array, a list, a data frame or a tensor on the CPU.
         name: Of the argument, for the message.
         shape: A letter for each axis, as "NK" for (N, K).
 
@@ -24,15 +49,15 @@ def numbers(given: Any, name: str, shape: str) -> np.ndarray:
         OodgridError: It is no such array, or an axis is empty; the message names the argument and what it is.
     """
     try:
-        array = np.asarray(given)
+        array = np.asarray(value)
     except Exception as error:  # a ragged list, a tensor on a GPU: libraries fail in their own ways
         raise OodgridError(f"{name}: cannot be read as an array ({one_line(error)})") from error
-    if np.ma.isMaskedArray(given):
+    if np.ma.isMaskedArray(value):
         raise OodgridError(f"{name}: a masked array of shape {array.shape}: leave the masked samples out")
     if array.dtype.kind not in "fiu":
         raise OodgridError(f"{name}: type {array.dtype} where integers or floats are needed")
     if array.ndim != len(shape):
-        raise OodgridError(f"{name}: shape {array.shape} where {_said(shape)} is needed")
+        raise OodgridError(f"{name}: shape {array.shape} where {_written(shape)} is needed")
     if not array.size:
         raise OodgridError(f"{name}: shape {array.shape} holds nothing: at least one sample is needed")
     array = array.astype(np.float64, copy=False)
@@ -47,39 +72,39 @@ def numbers(given: Any, name: str, shape: str) -> np.ndarray:
 
 
 class Shapes:
-    """What several arrays say of the lengths that they share, as N samples and K classes."""
+    """Checks arrays that share axes, as N samples and K classes: each sets or must fit the lengths of its axes."""
 
     def __init__(self, what: str) -> None:
-        """Begin with none; `what` is what the arrays are for, as "score mcm", for messages."""
+        """Begin without arrays; `what` they are for, as "score mcm", is named in messages."""
         self.what = what
-        self._found: dict[str, tuple[int, str]] = {}
+        self._lengths: dict[str, tuple[int, str]] = {}
 
-    def numbers(self, name: str, given: Any, shape: str) -> np.ndarray:
+    def numbers(self, name: str, value: Any, shape: str) -> np.ndarray:
         """Return `numbers`, of a shape that fits those before; axes with a small letter are free.
 
         Raises:
             OodgridError: As `numbers`, or an axis has another length than that of an array before.
         """
-        array = numbers(given, f"{self.what}: {name}", shape)
+        array = numbers(value, f"{self.what}: {name}", shape)
         for letter, length in zip(shape, array.shape, strict=True):
             if letter.islower():
                 continue
-            known, by = self._found.setdefault(letter, (length, f"{name} of shape {array.shape}"))
-            if length != known:
+            length_before, where = self._lengths.setdefault(letter, (length, f"{name} of shape {array.shape}"))
+            if length != length_before:
                 raise OodgridError(
-                    f"{self.what}: {name}: shape {array.shape} where {_said(shape)} with {letter} = {known} is needed, "
-                    f"as of {by}"
+                    f"{self.what}: {name}: shape {array.shape} where {_written(shape)} with {letter} = "
+                    f"{length_before} is needed, as of {where}"
                 )
         return array
 
-    def labels(self, name: str, given: Any, shape: str, classes: str = "K") -> np.ndarray:
+    def labels(self, name: str, value: Any, shape: str, classes: str = "K") -> np.ndarray:
         """Return class indices as int64, or -1 for no class, of a shape that fits those before.
 
         Raises:
             OodgridError: As `numbers`, or one is no whole number, or none of the classes (a letter) that are known.
         """
-        array = self.numbers(name, given, shape)
-        most = self._found.get(classes, (np.inf, ""))[0]
+        array = self.numbers(name, value, shape)
+        most = self._lengths.get(classes, (np.inf, ""))[0]
         wrong = np.flatnonzero((array != np.floor(array)) | (array < -1) | (array >= most))
         if len(wrong):
             known = f"0 to {most - 1}" if np.isfinite(most) else "0, 1, 2, …"
@@ -90,15 +115,15 @@ class Shapes:
         return array.astype(np.int64)
 
 
-def _said(shape: str) -> str:
+def _written(shape: str) -> str:
     return f"({', '.join(shape)}{',' * (len(shape) == 1)})"
 
 
-def attribute(function: Callable[[str], Made], name: str) -> Made:
-    """Return what a module finds by name, as its `__getattr__`.
+def attribute(function: Callable[[str], Result], name: str) -> Result:
+    """Return `function(name)` for a module's `__getattr__`.
 
     Raises:
-        AttributeError: There is none of that name, as Python wants it said; the message has a did-you-mean.
+        AttributeError: There is none of that name, as Python expects of modules; the message has a did-you-mean.
     """
     if name.startswith("_"):
         raise AttributeError(name)

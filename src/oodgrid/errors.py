@@ -57,7 +57,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
     """
     names = sorted(known)
     similar = near(name, names)
-    hint = f"did you mean '{similar}'?" if similar else f"known: {', '.join(names)}"
+    listed = textwrap.shorten(printable(", ".join(names)), 400, placeholder=" …", break_on_hyphens=False)
+    hint = f"did you mean '{similar}'?" if similar else f"known: {listed}"
     return OodgridError(f"unknown {kind} '{printable(name, 100)}': {hint}")
 
 

@@ -28,10 +28,10 @@ def methods(experiment: Experiment) -> list[str]:
 
 
 def fits(experiment: Experiment, method: str) -> list[Fit]:
-    """Return the fits of one method, in the order of the configuration."""
+    """Return the fits of one method by shots and seed, rising: their order in the configuration decides nothing."""
     if method != ANY and not registry.find("method", experiment.method(method).name).learns:
         return [Fit(method, 0, 0)]
-    return [Fit(method, shots, seed) for shots in experiment.shots for seed in experiment.seeds]
+    return [Fit(method, shots, seed) for shots in sorted(experiment.shots) for seed in sorted(experiment.seeds)]
 
 
 def scores(experiment: Experiment, method: str) -> list[Choice]:
@@ -61,7 +61,7 @@ def transductive(score: Choice) -> bool:
 
 
 def rows(experiment: Experiment) -> Iterator[tuple[str, str, str, int, int, str, str]]:
-    """Yield the key of every row that metrics.parquet must hold, as `KEYS`, in the order of the configuration."""
+    """Yield the key of every row that metrics.parquet must hold, as `KEYS`, in the order of the tables."""
     for backbone in experiment.backbones:
         for id_dataset in experiment.id_datasets:
             oods = [ood.name for _, ood in id_dataset.pairs()]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
 # Of the ground floor: they decide numbers too.
-SHARED = ("oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.texts", "oodgrid.vectors")
+SHARED = ("oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.measures", "oodgrid.texts", "oodgrid.vectors")
 IMPORTING = ("import_module", "__import__")  # functions that import
+# By the names under which they are imported: libraries whose releases may change the last digits of a result.
+LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "torch": "torch"}
 FOR_READERS = ("title", "look", "paper", "family", "adapted")  # of what `oodgrid.registry` is told
 
 
@@ -42,6 +46,27 @@ def code_fingerprint(*modules: str) -> str:
     """
     texts = [f"{file.parent.name}/{file.name}\0{_read(file)[0]}" for file in code_files(*modules)]
     return digest(sorted(texts))[:16]
+
+
+@cache
+def computing_fingerprint(*modules: str) -> str:
+    """Return `code_fingerprint`, and of the `LIBRARIES` that this code imports the versions."""
+    names = (name for file in code_files(*modules) for name in _read(file)[1])
+    return code_fingerprint(*modules) + digest(library_versions(names))[:16]
+
+
+def library_versions(imported: Iterable[str]) -> dict[str, str]:
+    """Return the releases, as 2.1.3, of those `LIBRARIES` that are among imported dotted names."""
+    names = sorted({name.split(".")[0] for name in imported} & LIBRARIES.keys())
+    return {name: release for name in names if (release := _release(LIBRARIES[name]))}
+
+
+@cache
+def _release(library: str) -> str:
+    try:
+        return re.split(r"[^\d.]", version(library))[0].strip(".")  # 2.1.3+cu124 computes as 2.1.3 does
+    except PackageNotFoundError:
+        return ""
 
 
 def code_files(*modules: str) -> set[Path]:

@@ -1,4 +1,4 @@
-"""Looking at one file of results: what it holds, where it comes from, whether it is whole."""
+"""Describing and verifying one file of results: its content, its provenance, its checksums."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
 WIDTH = 120
-MOST = 6  # entries of a list that a person is shown
+MOST = 6  # entries of a list that are shown
 
 
 def describe(path: Path) -> str:
-    """Return what a results file holds, as text for a person; long lists are shortened.
+    """Return a description of a results file, as text; long lists are shortened.
 
     Raises:
         OodgridError: It is missing, damaged or of no kind that oodgrid writes.
     """
-    what = _read(path)
-    lines = [f"{path}"] + [f"  {name:22} {value}" for name, value in what["holds"].items()]
-    about = yaml.safe_dump(_shortened(what["about"]), default_flow_style=None, allow_unicode=True, width=WIDTH)
+    content = _read(path)
+    lines = [f"{path}"] + [f"  {name:22} {value}" for name, value in content["holds"].items()]
+    about = yaml.safe_dump(_shortened(content["about"]), default_flow_style=None, allow_unicode=True, width=WIDTH)
     return "\n".join([*lines, *(f"  {line}" for line in about.splitlines())])
 
 
@@ -49,21 +49,21 @@ def checkable(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     for part in paths.REPORT:
-        manifest, made = (of(path.parent, path.name, part) for of in (paths.digests, paths.report))
-        if made.exists() and not manifest.exists():
-            raise OodgridError(f"{manifest} is missing, which says what {made.name} is: snakemake makes both again")
+        manifest, report = (of(path.parent, path.name, part) for of in (paths.digests, paths.report))
+        if report.exists() and not manifest.exists():
+            raise OodgridError(f"{manifest} is missing, which says what {report.name} is: snakemake makes both again")
     files = sorted(file for file in path.rglob("*") if file.suffix in READERS and not file.name.startswith("."))
     if not files:
         raise OodgridError(f"{path} holds no results: name {paths.RESULTS}/EXPERIMENT, or files")
     return files
 
 
-def _shortened(thing: Any) -> Any:
-    if isinstance(thing, dict):
-        return {key: _shortened(value) for key, value in thing.items()}
-    if isinstance(thing, list) and len(thing) > MOST:
-        return [*map(_shortened, thing[: MOST - 1]), f"… {len(thing)} in all"]
-    return [*map(_shortened, thing)] if isinstance(thing, list) else thing
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(entry) for key, entry in value.items()}
+    if isinstance(value, list) and len(value) > MOST:
+        return [*map(_shortened, value[: MOST - 1]), f"… {len(value)} in all"]
+    return [*map(_shortened, value)] if isinstance(value, list) else value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -77,11 +77,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _hdf5(path: Path) -> dict[str, Any]:
     store.check(path)
     about = store.read_provenance(path)
-    read = store.read_texts if "text" in about else store.read_views if "views" in about else store.read_features
-    found = read(path)  # looks beyond checksums, at the counts
-    holds = {name: " x ".join(map(str, shape)) + f" {kind}" for name, (shape, kind) in store.array_shapes(path).items()}
-    if "labels" in holds:
-        holds["classes"] = len(set(found.labels[has_class(found.labels)].tolist()))
+    shapes = store.array_shapes(path)
+    holds: dict[str, Any] = {name: " x ".join(map(str, shape)) + f" {kind}" for name, (shape, kind) in shapes.items()}
+    # the readers check more than checksums: counts, and which arrays there are
+    if "text" in about:
+        store.read_texts(path)
+    elif "views" in about:
+        store.read_views(path)
+    else:
+        labels = store.read_features(path).labels
+        holds["classes"] = len(set(labels[has_class(labels)].tolist()))
     return {"holds": {**holds, "checksums": "match"}, "about": {**about, "run": store.read_attribute(path, "run")}}
 
 

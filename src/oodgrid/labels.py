@@ -1,4 +1,4 @@
-"""What a label is: the index of a class, or -1 where a sample has none; and when two classes have one name."""
+"""Labels: the index of a class, or -1 where a sample has none; and how names of classes are compared."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Manifests: the one place that defines their fields, reads and writes them.
 
 A manifest is a JSON file, the metadata of a table, or a small record that is kept. In all of them one method at one
-number of shots and seed is a fit, and `fits` lists them in the order of the configuration.
+number of shots and seed is a fit, and `fits` lists them by shots and seed, rising.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from oodgrid import paths, store
 from oodgrid.errors import OodgridError, printable
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 VERSION: Final = 2  # of all manifests: raise it when a field changes, and let `_brought_up` mend what older ones say
@@ -147,12 +148,14 @@ class ScoreTable(Manifest):
     Attributes:
         params: The parameters of every score, defaults too, by its variant.
         broken_images: How many a set lacks.
+        precision: Of the large matrix products behind the scores.
     """
 
     what = "table of scores"
     fits: list[ScoredFit]
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
+    precision: Literal["float64", "float32"] = "float64"
 
     @property
     def parts(self) -> set[str]:
@@ -271,6 +274,83 @@ class Answer(Manifest):
     answer: str
 
 
+class Threshold(_Fields):
+    """Where a detector draws the line: below it, a sample is out-of-distribution.
+
+    Attributes:
+        value: Scores below it are OOD.
+        keep: The share of ID images that was asked for.
+        kept: The share of those that chose it which are at or above it.
+        expected: The 95 % interval of that share among all ID images.
+        images: How many chose it.
+        chosen_on: Which they were.
+    """
+
+    value: float
+    keep: float
+    kept: float
+    expected: Annotated[tuple[float, float], Strict(False)]
+    images: Count
+    chosen_on: str
+
+
+class Texts(_Fields):
+    """The words of a list of labels, beside their features."""
+
+    names: list[str]
+    kinds: list[str]
+
+
+class DetectorRecord(Manifest):
+    """What a detector says beside its arrays.
+
+    Attributes:
+        experiment, id_dataset, shots, seed: Where it comes from.
+        backbone: Its entry, as a configuration has it.
+        encoder: What decided the features of the experiment; None where they were imported.
+        exif_rotation: Whether photographs are turned upright.
+        classnames: In the order of the labels.
+        method, base_method, method_params: Of the method; the first as tables list it.
+        leaves: What the method makes of features: prototypes (nothing more), changed features or logits.
+        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+        precision: Of the products of features with weights and with the shots.
+        score, base_score, score_params: Of the score, likewise; parameters as given.
+        lists: Of labels, by the names in these parameters.
+        bank_shots: Images a class of the labelled samples, by need.
+        width: Dimensions of the features.
+        threshold: Where it draws the line.
+        chosen: Who chose method and score, and by what.
+        remarks: What a user must know.
+        run: When and with what versions it was made.
+    """
+
+    what = "detector"
+    experiment: str
+    id_dataset: str
+    shots: Count
+    seed: int
+    backbone: dict[str, Any]
+    encoder: dict[str, Any] | None
+    exif_rotation: bool
+    classnames: list[str] | None
+    method: str
+    base_method: str
+    method_params: dict[str, Any]
+    leaves: Literal["prototypes", "features", "logits"]
+    text_cosines: bool
+    precision: Literal["float64", "float32"]
+    score: str
+    base_score: str
+    score_params: dict[str, Any]
+    lists: dict[str, Texts]
+    bank_shots: dict[str, Count]
+    width: Count
+    threshold: Threshold
+    chosen: str
+    remarks: list[str]
+    run: dict[str, str]
+
+
 M = TypeVar("M", bound=Manifest)
 
 
@@ -291,6 +371,11 @@ def read(path: Path, model: type[M]) -> M:
 def write_table(path: Path, table: pl.DataFrame, manifest: Manifest) -> None:
     """Write a table with its manifest as metadata."""
     store.write_table(path, table, _dumped(manifest))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], manifest: Manifest) -> None:
+    """Write arrays with what is to be said of them."""
+    store.write_arrays(path, arrays, _dumped(manifest))
 
 
 def read_table(path: Path, model: type[M]) -> tuple[pl.DataFrame, M]:

@@ -15,21 +15,20 @@ array([0.587, 0.442, 0.429, 0.367])
 
 What was fitted goes to `scores.all_scores` whole, with the samples that it learned from:
 
->>> found, skipped = scores.all_scores(features, method=tip, names=["msp", "knn", "vim"])
->>> sorted(found), skipped["vim"]
+>>> values, skipped = scores.all_scores(features, method=tip, names=["msp", "knn", "vim"])
+>>> sorted(values), skipped["vim"]
 (['knn', 'msp'], 'it needs head: give weights')
 
 A method that is trained needs torch: `pip install 'oodgrid[encode]'`. Prompt learners need `classnames` and a
 `backbone` of the catalogue, or an entry as a configuration has it, whose text tower they train through. `dir(methods)`
-lists the methods; `help(methods.tip_adapter)` says what each takes. They are those of the stage `adapt`, found by
-their registration.
+lists the methods; `help(methods.tip_adapter)` describes the arguments of one. They are those of the stage `adapt`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import Parameter, Signature
@@ -41,28 +40,28 @@ import numpy as np
 
 from oodgrid import cache, catalogue, registry, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.apply import BATCH
+from oodgrid.adapt.apply import Leaves, applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
 from oodgrid.edge import Shapes, attribute
-from oodgrid.errors import OodgridError, Skip, lacking
+from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
 from oodgrid.vectors import normalise
 
 __all__ = ["Fitted", "fit"]
 TEXT = {"text", "text_tower", "prototypes"}
-SAID = {
+ARGUMENTS = {
     "train_features": "Shape (M, D). The shots, as cached: not normalised.",
-    "train_labels": "Shape (M,). Their classes; samples of none, -1, are left out.",
-    "text_features": "Shape (K, D) or (T, K, D). Of the classes, maybe under T templates.",
+    "train_labels": "Shape (M,). Their classes; samples without a class, -1, are left out.",
+    "text_features": "Shape (K, D) or (T, K, D). Embeddings of the class names, under one or T templates.",
     "classnames": "K names, in the order of the labels.",
-    "backbone": "Whose text tower is trained through: a name of the catalogue, or an entry as a mapping.",
+    "backbone": "The backbone whose text tower is trained through: a name of the catalogue, or an entry as a mapping.",
     "train_local": "Shape (M, V, P, D). Local features of the shots; V = 1 without views.",
     "val_features": "Shape (V, D). Few-shot validation samples, on which hyper-parameters are chosen.",
     "val_labels": "Shape (V,). Their classes.",
     "train_views": "Shape (M, V, D). Augmented views of the shots.",
-    "shots": "Images a class; default: the most that a class has.",
-    "seed": "Of everything random in the fit.",
+    "shots": "Images per class; default: the most that a class has.",
+    "seed": "Seed of everything random in the fit.",
 }
 
 
@@ -81,6 +80,8 @@ def fit(name: str, *arrays: Any, **options: Any) -> Fitted:
     Raises:
         OodgridError: There is none of that name; or as the method itself.
     """
+    if not isinstance(name, str):
+        raise OodgridError(f"a method is given by its name, not by {brief(name)}")
     return _function(name)(*arrays, **options)
 
 
@@ -89,11 +90,11 @@ class Fitted:
     """A fitted method.
 
     Attributes:
-        name: Of the method.
+        name: The method's name.
         leaves: What it leaves for scores: "prototypes" (weights and bias), changed "features", or "logits" alone.
-        learned: Its arrays, what was chosen (`info`), and what tables must say of it (`remarks`).
+        learned: Its arrays, what was chosen (`info`), and remarks for tables (`remarks`).
         data: What it learned from.
-        classifier: What makes logits.
+        classifier: Computes the logits.
         text_cosines: Whether the logits are cosines with texts, and so compare with those of other texts.
     """
 
@@ -115,35 +116,31 @@ class Fitted:
         return None if self.classifier.bias is None else _stored(self.classifier.bias)
 
     def transform(self, features: Any) -> np.ndarray:
-        """Return what the method makes of features (N, D), shape (N, D), float32; most leave them as they are.
+        """Return features (N, D) as the method changes them, shape (N, D), float32; most do not change them.
 
         Raises:
             OodgridError: They are no such array.
         """
-        found = self._features(features)
-        return found if self.classifier.change is None else _by_batches(self.classifier.change, found)
+        array = self._features(features)
+        return array if self.classifier.change is None else self._applied("features", array)
 
     def logits(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), float64.
 
         Args:
             features: Shape (N, D), as cached; or a feature file, read or by its path.
-            local_features: Shape (N, P, D), where the method looks at patches; a file by its path brings its own.
+            local_features: Shape (N, P, D), for methods that look at patches; not needed beside the path of a file that
+                has them.
 
         Raises:
             OodgridError: They are no such arrays.
         """
         if self.weights is not None:
-            made = normalise(self.transform(features).astype(np.float64)) @ self.weights.T
-            return made if self.bias is None else made + self.bias
-        found = self._features(features)
-        if self.classifier.logits is not None:
-            return _by_batches(self.classifier.logits, found).astype(np.float64)
-        make = self.classifier.local_logits
-        assert make is not None, "a method that leaves logits makes them of features, or of patches too"
-        blocks = self._local_blocks(features, local_features)
-        parts = [make(found[first : first + len(part)], part) for first, part in blocks]
-        return np.concatenate(parts).astype(np.float32).astype(np.float64)
+            logits = normalise(self.transform(features).astype(np.float64)) @ self.weights.T
+            return logits if self.bias is None else logits + self.bias
+        array = self._features(features)
+        local = None if self.classifier.local_logits is None else self._local_blocks(features, array, local_features)
+        return self._applied("logits", array, local).astype(np.float64)
 
     def predict(self, features: Any, local_features: Any = None) -> np.ndarray:
         """Return the class of the largest logit of each sample, shape (N,)."""
@@ -151,31 +148,40 @@ class Fitted:
 
     def arrays(self, features: Any) -> dict[str, Any]:
         """Return what `scores.all_scores` needs of samples (N, D) under this method, as the stage `adapt` leaves it."""
-        data, text_cosines = self.data, {"text_cosines": self.text_cosines}
-        found: dict[str, Any] = {"features": self.transform(features), "weights": self.weights, "bias": self.bias}
+        data = self.data
+        arrays: dict[str, Any] = {"features": self.transform(features), "weights": self.weights, "bias": self.bias}
         if self.leaves == "logits":
-            found["logits"] = self.logits(features)
+            arrays["logits"] = self.logits(features)
         if self.classifier.negatives is not None:
-            unit = normalise(found["features"].astype(np.float64))
-            found["negative_logits"] = np.einsum("nd,kjd->nkj", unit, _stored(self.classifier.negatives), optimize=True)
+            unit, negatives = normalise(arrays["features"].astype(np.float64)), _stored(self.classifier.negatives)
+            arrays["negative_logits"] = np.einsum("nd,kjd->nkj", unit, negatives, optimize=True)
         for side, samples, labels in (("train", data.train, data.train_labels), ("val", data.val, data.val_labels)):
             if len(samples):
-                found |= {f"{side}_features": self.transform(samples), f"{side}_labels": labels, "shots": data.shots}
+                arrays |= {f"{side}_features": self.transform(samples), f"{side}_labels": labels, "shots": data.shots}
                 if side == "val" and self.leaves == "logits" and self.classifier.local_logits is None:
-                    found["val_logits"] = self.logits(samples)
-        return {key: value for key, value in found.items() if value is not None} | text_cosines
+                    arrays["val_logits"] = self.logits(samples)
+        arrays["text_cosines"] = self.text_cosines
+        return {name: value for name, value in arrays.items() if value is not None}
 
-    def _features(self, given: Any) -> np.ndarray:
+    def _applied(self, leaves: Leaves, features: np.ndarray, local: Any = None) -> np.ndarray:
+        try:
+            return applied(self.classifier, leaves, features, local)[leaves]
+        except Diverged as failure:
+            raise OodgridError(f"method {self.name}: {failure}") from None
+
+    def _features(self, features: Any) -> np.ndarray:
         shapes = Shapes(f"method {self.name}")
         shapes.numbers("prototypes", self.classifier.prototypes, "KD")
-        return shapes.numbers("features", cache.of_images(given), "ND").astype(np.float32)
+        return shapes.numbers("features", cache.of_images(features), "ND").astype(np.float32)
 
-    def _local_blocks(self, features: Any, local: Any) -> Any:
+    def _local_blocks(self, features: Any, array: np.ndarray, local: Any) -> Iterable[tuple[int, np.ndarray]]:
         if local is None and isinstance(features, str | PathLike):
             return store.read_local_features(Path(features))
         if local is None:
             raise OodgridError(f"method {self.name} looks at patches: give local_features, shape (N, P, D)")
-        return [(0, Shapes(f"method {self.name}").numbers("local_features", local, "NPD").astype(np.float32))]
+        shapes = Shapes(f"method {self.name}")
+        shapes.numbers("features", array, "ND")
+        return [(0, shapes.numbers("local_features", local, "NPD").astype(np.float32))]
 
 
 @functools.cache
@@ -189,13 +195,19 @@ def _function(name: str) -> Callable[..., Fitted]:
     signature = _signature(entry)
 
     def method(*positional: Any, **named: Any) -> Fitted:
-        given = signature.bind(*positional, **named).arguments
-        arrays = {key: value for key, value in given.items() if key in SAID and value is not None}
-        params = {key: value for key, value in given.items() if key not in SAID}
+        try:
+            arguments = signature.bind(*positional, **named).arguments
+        except TypeError as error:
+            raise OodgridError(f"method {name}: {error}; it takes {', '.join(signature.parameters)}") from None
+        arrays = {key: value for key, value in arguments.items() if key in ARGUMENTS and value is not None}
+        params = {key: value for key, value in arguments.items() if key not in ARGUMENTS}
+        for key, parameter in signature.parameters.items():
+            if parameter.default is Parameter.empty and key not in arrays:
+                raise OodgridError(f"method {name}: {key} is None, and it is needed: {ARGUMENTS[key]}")
         return _fitted(entry, arrays, registry.check_params("method", name, params))
 
     method.__name__ = method.__qualname__ = name
-    args = "\n".join(f"    {each}: {SAID[each]}" for each in signature.parameters if each in SAID)
+    args = "\n".join(f"    {each}: {ARGUMENTS[each]}" for each in signature.parameters if each in ARGUMENTS)
     method.__doc__ = f"{inspect.getdoc(entry.make)}\n\nArgs:\n{args}\n\nSee {entry.paper}."
     method.__signature__ = signature  # type: ignore[attr-defined]
     return method
@@ -203,29 +215,23 @@ def _function(name: str) -> Callable[..., Fitted]:
 
 def _signature(entry: registry.Entry) -> Signature:
     needs = set(entry.needs)
-    must = [
+    positional = [
         *(("train_features", "train_labels") if "shots" in needs else ()),
         *(("text_features",) if TEXT & needs else ()),
     ]
-    by_name = [
+    required = [
         *(("classnames", "backbone") if "text_tower" in needs else ()),
         *(("train_local",) if "local_features" in needs else ()),
     ]
-    may = dict.fromkeys(("val_features", "val_labels", "shots") if entry.learns else ())
-    may |= {"train_views": None} if "views" in entry.params else {}
-    return Signature(
-        [
-            *(Parameter(each, Parameter.POSITIONAL_OR_KEYWORD) for each in must),
-            *(Parameter(each, Parameter.KEYWORD_ONLY) for each in by_name),
-            *(
-                Parameter(each, Parameter.KEYWORD_ONLY, default=default)
-                for each, default in (
-                    may | {"seed": 1} | {k: v for k, v in entry.params.items() if k != "views"}
-                ).items()
-            ),
-        ],
-        return_annotation=Fitted,
-    )
+    optional: dict[str, Any] = dict.fromkeys(("val_features", "val_labels", "shots") if entry.learns else ())
+    optional |= {"train_views": None} if "views" in entry.params else {}
+    optional |= {"seed": 1} | {name: default for name, default in entry.params.items() if name != "views"}
+    parameters = [
+        *(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in positional),
+        *(Parameter(name, Parameter.KEYWORD_ONLY) for name in required),
+        *(Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, default in optional.items()),
+    ]
+    return Signature(parameters, return_annotation=Fitted)
 
 
 def _fitted(entry: registry.Entry, arrays: Mapping[str, Any], params: Mapping[str, Any]) -> Fitted:
@@ -238,8 +244,8 @@ def _fitted(entry: registry.Entry, arrays: Mapping[str, Any], params: Mapping[st
     except (Skip, Diverged) as reason:
         raise OodgridError(f"{what}: {reason}") from None
     except ModuleNotFoundError as error:
-        if said := lacking(error):
-            raise OodgridError(f"{what}: {said}") from None
+        if message := lacking(error):
+            raise OodgridError(f"{what}: {message}") from None
         raise
     return Fitted(entry.name, entry.leaves, learned, data, classifier, entry.text_cosines)
 
@@ -248,59 +254,91 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     """Return what a fit may see, checked.
 
     Raises:
-        OodgridError: An array is none, or does not fit another; or there is one class only.
+        OodgridError: An argument is not what it should be, or does not fit another; or there is one class only.
     """
     shapes = Shapes(what)
-    texts = cache.of_texts(arrays.get("text_features"))
-    if texts is not None:
-        texts = shapes.numbers("text_features", texts, "tKD" if np.ndim(texts) == 3 else "KD").astype(np.float32)
-        texts = texts if texts.ndim == 3 else texts[None]
+    text = _text_side(shapes, arrays)
     train, train_labels, kept = _labelled(shapes, "train", "M", arrays)
     val, val_labels, _ = _labelled(shapes, "val", "V", arrays)
-    names = None if arrays.get("classnames") is None else list(arrays["classnames"])
-    if texts is not None and names is not None and len(names) != texts.shape[1]:
-        raise OodgridError(f"{what}: {len(names)} classnames beside text_features of shape {texts.shape}")
-    classes = texts.shape[1] if texts is not None else int(train_labels.max(initial=-1)) + 1
+    present = np.unique(train_labels)
+    classes = text.embeddings.shape[1]
+    if not classes:  # then the labels alone name the classes
+        classes = len(present)
+        if len(gaps := np.flatnonzero(present != np.arange(classes))):
+            raise OodgridError(f"{what}: class {gaps[0]} has no training sample: labels run from 0 to K - 1")
     if classes == 1:
         raise OodgridError(f"{what}: one class only, where two or more are needed")
-    counts = np.bincount(train_labels, minlength=1)
-    local = {"train_views": "MvD", "train_local": "MvpD"}
+    if len(beyond := np.flatnonzero(val_labels >= classes)):
+        raise OodgridError(f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {classes} classes")
     views = {
         name: shapes.numbers(name, arrays[name], shape).astype(np.float32)[kept]
-        for name, shape in local.items()
-        if arrays.get(name) is not None
+        for name, shape in {"train_views": "MvD", "train_local": "MvpD"}.items()
+        if name in arrays
     }
-    prototypes = None if texts is None else text_prototypes(texts)
-    text = TextSide(prototypes, names, functools.cache(lambda: _tower(arrays["backbone"])), texts)
-    shots = arrays.get("shots") or int(counts.max())
-    return FitData(text, classes, train, train_labels, val, val_labels, shots, arrays.get("seed", 1), **views)
+    most = int(np.bincount(train_labels, minlength=1).max())
+    shots = _whole_number(f"{what}: shots", arrays["shots"], least=1) if "shots" in arrays else most
+    seed = _whole_number(f"{what}: seed", arrays.get("seed", 1), least=0)
+    return FitData(text, classes, train, train_labels, val, val_labels, shots, seed, **views)
+
+
+def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:
+    if "text_features" not in arrays:
+        return TextSide(np.empty((0, 0), np.float32), (), lambda: _tower(shapes.what, None, 0))
+    texts = cache.of_texts(arrays["text_features"])
+    try:
+        templates = np.ndim(texts) == 3
+    except Exception:  # no array at all, as the next line says
+        templates = False
+    embeddings = shapes.numbers("text_features", texts, "tKD" if templates else "KD").astype(np.float32)
+    embeddings = embeddings if templates else embeddings[None]
+    names = arrays.get("classnames", ())
+    names = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise OodgridError(f"{shapes.what}: classnames is a list of names, not {brief(arrays['classnames'])}")
+    if names and len(names) != embeddings.shape[1]:
+        raise OodgridError(f"{shapes.what}: {len(names)} classnames beside text_features of shape {embeddings.shape}")
+    tower = functools.cache(lambda: _tower(shapes.what, arrays.get("backbone"), embeddings.shape[2]))
+    return TextSide(text_prototypes(embeddings), names, tower, embeddings)
 
 
 def _labelled(
     shapes: Shapes, side: str, axis: str, arrays: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return features, classes and which rows they are, of the samples that have a class; none where none are given."""
-    names = [name for name in (f"{side}_features", f"{side}_labels") if arrays.get(name) is not None]
+    """Return features, classes and row numbers of the samples with a class; empty arrays without samples."""
+    names = [name for name in (f"{side}_features", f"{side}_labels") if name in arrays]
     if len(names) == 1:
         raise OodgridError(f"{shapes.what}: {names[0]} alone: labelled samples are features and their classes")
     if not names:
-        return np.empty((0, 0), np.float32), np.empty(0, np.int32), np.empty(0, np.int64)
+        return np.empty((0, 0), np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
     features = shapes.numbers(names[0], cache.of_images(arrays[names[0]]), f"{axis}D").astype(np.float32)
     labels = shapes.labels(names[1], arrays[names[1]], axis)
     kept = np.flatnonzero(has_class(labels))
-    return features[kept], labels[kept].astype(np.int32), kept
+    if not len(kept):
+        raise OodgridError(f"{shapes.what}: {names[1]}: no sample has a class, all are -1")
+    return features[kept], labels[kept], kept
 
 
-def _tower(backbone: str | Mapping[str, Any]) -> text_tower.TextTower:
-    entry = {"name": backbone, **catalogue.entry("backbone", backbone)} if isinstance(backbone, str) else dict(backbone)
-    return text_tower.load(build(Backbone, **entry))
+def _whole_number(what: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
+        raise OodgridError(f"{what} is a whole number from {least} on, not {brief(value)}")
+    return int(value)
+
+
+def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:
+    if isinstance(backbone, str):
+        backbone = {"name": backbone, **catalogue.entry("backbone", backbone)}
+    if not isinstance(backbone, Mapping) or not all(isinstance(key, str) for key in backbone):
+        raise OodgridError(f"{what}: backbone is a name of the catalogue or a mapping, not {brief(backbone)}")
+    tower = text_tower.load(build(Backbone, **backbone))
+    dimensions = tower.loaded.encode_text(tower.loaded.tokenize([""]).to(tower.device)).shape[1]
+    if dimensions != width:
+        raise OodgridError(
+            f"{what}: text_features have {width} dimensions, and the texts of backbone {tower.loaded.name} "
+            f"{dimensions}: give the backbone that encoded them"
+        )
+    return tower
 
 
 def _stored(values: np.ndarray) -> np.ndarray:
     """Return numbers as scores see them: stored as float32, computed with as float64."""
     return values.astype(np.float32).astype(np.float64)
-
-
-def _by_batches(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
-    parts = [function(features[start : start + BATCH]) for start in range(0, len(features), BATCH)]
-    return np.concatenate(parts).astype(np.float32)

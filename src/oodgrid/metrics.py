@@ -22,6 +22,7 @@ All rates are fractions in [0, 1]. What each convention means: docs/conventions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ __all__ = [
     "fpr95_id_pos",
     "fpr95_id_pos_mcm",
     "fpr95_ood_pos",
+    "fpr_id_pos",
+    "fpr_ood_pos",
     "table",
     "tied",
 ]
@@ -67,6 +70,33 @@ auroc = _of_scores(rates.auroc)
 fpr95_id_pos = _of_scores(rates.fpr95_id_pos)
 fpr95_id_pos_mcm = _of_scores(rates.fpr95_id_pos_mcm)
 fpr95_ood_pos = _of_scores(rates.fpr95_ood_pos)
+
+
+def fpr_id_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.95) -> float:
+    """Return the share of OOD at or above the ID score whose ID recall is nearest the one asked, as .9 or .99.
+
+    >>> fpr_id_pos([0.9, 0.8, 0.7, 0.4], [0.6, 0.3, 0.2, 0.1], recall=0.75)
+    0.0
+    """
+    return rates.fpr_id_pos(rates.count_scores(id_scores, ood_scores), _exact(recall))
+
+
+def fpr_ood_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.95) -> float:
+    """Return the share of ID at or below the first threshold that catches the asked share of the OOD.
+
+    >>> fpr_ood_pos([0.9, 0.8, 0.7, 0.4], [0.6, 0.3, 0.2, 0.1], recall=0.75)
+    0.0
+    """
+    return rates.fpr_ood_pos(rates.count_scores(id_scores, ood_scores), _exact(recall))
+
+
+def _exact(recall: float) -> Fraction:
+    """Return a recall as people write it: .95 is 19/20, which no float is."""
+    if not (isinstance(recall, int | float) and 0 < recall <= 1) or Fraction(str(recall)).denominator > 10**6:
+        raise OodgridError(f"recall: {recall!r} where a fraction such as 0.95 is needed, of at most six decimals")
+    return Fraction(str(recall))
+
+
 aupr_in = _of_scores(rates.aupr_in)
 aupr_out = _of_scores(rates.aupr_out)
 aupr_in_balanced = _of_scores(rates.aupr_in_balanced)
@@ -80,8 +110,8 @@ def table(
     """Return `all_metrics` of several scores against several OOD sets, a row each.
 
     >>> from oodgrid import metrics
-    >>> found = metrics.table({"mcm": [3.0, 2.0], "knn": [2.0, 1.0]}, {"noise": {"mcm": [1.0], "knn": [1.5]}})
-    >>> found.select("score", "ood_dataset", "auroc").rows()
+    >>> rows = metrics.table({"mcm": [3.0, 2.0], "knn": [2.0, 1.0]}, {"noise": {"mcm": [1.0], "knn": [1.5]}})
+    >>> rows.select("score", "ood_dataset", "auroc").rows()
     [('mcm', 'noise', 1.0), ('knn', 'noise', 0.5)]
 
     Args:
@@ -99,10 +129,10 @@ def table(
         for ood, scores in ood_scores.items():
             if name in scores:
                 try:
-                    found = all_metrics(of_id, scores[name], **options)
+                    rates = all_metrics(of_id, scores[name], **options)
                 except OodgridError as error:
                     raise OodgridError(f"score {name}, OOD set {ood}: {error}") from error
-                rows.append({"score": name, "ood_dataset": ood, **found})
+                rows.append({"score": name, "ood_dataset": ood, **rates})
     if not rows:
         raise OodgridError(f"no score of {', '.join(id_scores) or 'none'} is there for an OOD set too")
     return pl.DataFrame(rows)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins, signatures
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
 from oodgrid.signatures import OF_METHOD
 
@@ -33,8 +33,7 @@ ANY = "any"  # stands in place of a method for scores that do not depend on it
 RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
 RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
 LEAVES = ("prototypes", "features", "logits")
-LABEL_LIST = "label list"
-LabelList = Annotated[str, LABEL_LIST]  # of a score's parameter: the config names a list, the score is given its texts
+LabelList = signatures.LabelList  # the type of a plugin's parameter for which the configuration names a label list
 BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
 
@@ -95,15 +94,16 @@ class Entry:
 
     @cached_property
     def label_lists(self) -> tuple[str, ...]:
-        """The parameters that name a list of labels, whose texts the score is given."""
-        hints = get_type_hints(self.make, include_extras=True)
-        return tuple(name for name in self.params if LABEL_LIST in getattr(hints.get(name), "__metadata__", ()))
+        """The parameters that name a label list, whose texts the score is given."""
+        lists = signatures.label_lists(self.make)
+        return tuple(name for name in self.params if name in lists)
 
     @cached_property
     def types(self) -> dict[str, Any]:
         """The types of the parameters; of one without a type, that of its default."""
         of_defaults = {name: Any if value is None else type(value) for name, value in self.params.items()}
-        return of_defaults | get_type_hints(self.make, include_extras=True) | {"bank": BANK}
+        hints = get_type_hints(self.make, include_extras=True)
+        return of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": BANK}
 
     def adapter(self, parameter: str, strict: bool) -> TypeAdapter:
         """Return what converts values of a parameter to its type; cached."""
@@ -243,9 +243,9 @@ def fit_code(name: str) -> str:
 
 
 def score_code(name: str) -> str:
-    """Return the fingerprint of the code that decides the values of a score: its own, and what all scores share."""
+    """Return the fingerprint of what computes a score: its code, that of all scores, and the libraries of both."""
     entry = find("score", name)
-    return code_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
+    return computing_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:

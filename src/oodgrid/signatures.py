@@ -1,17 +1,31 @@
-"""What a class or function that is registered declares by its signature and docstring, and whether it may."""
+"""Reads and checks what a registered class or function declares by its signature and docstring."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
 
 from oodgrid import texts
 from oodgrid.errors import OodgridError, unknown
 
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}  # what depends on the method
 NEEDS = (*sorted(OF_METHOD), "features", "bank", "val")  # of scores, beside the kinds of `texts`
+
+
+@dataclass(frozen=True)
+class ListName:
+    """Marks a parameter for which a configuration names a label list, and of which the score is given the texts.
+
+    Attributes:
+        default: The list that is meant where none is named; None where one must be named.
+    """
+
+    default: str | None = None
+
+
+LabelList = Annotated[Any, ListName()]  # of plugins; our own scores have the type with `score.contract.TextList`
 
 
 def check_signature(name: str, make: Callable, needs: tuple[str, ...], transductive: bool) -> None:
@@ -28,11 +42,11 @@ def check_signature(name: str, make: Callable, needs: tuple[str, ...], transduct
             if each not in known:
                 raise unknown(f"need of score {name}", each, known)
     parameters = list(inspect.signature(make).parameters.values())
-    given = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    if len(given) != len(needs):
+    positional = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if len(positional) != len(needs):
         raise OodgridError(
-            f"score {name} needs {', '.join(needs)} but takes {len(given)} arguments before its parameters: one for "
-            "each need, in that order; parameters come after *"
+            f"score {name} needs {', '.join(needs)} but takes {len(positional)} arguments before its parameters: one "
+            "for each need, in that order; parameters come after *"
         )
     orders = [p.default for p in parameters if p.name == "order"]
     if transductive and not any(isinstance(order, int) and order >= 0 for order in orders):
@@ -62,4 +76,17 @@ def defaults(make: Callable) -> dict[str, Any]:
     if is_dataclass(make):
         return {field.name: field.default for field in fields(make)}
     parameters = inspect.signature(make).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    values = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    if any(value is inspect.Parameter.empty for value in values.values()):
+        lists = label_lists(make)
+        values |= {
+            name: lists[name] for name, value in values.items() if name in lists and value is inspect.Parameter.empty
+        }
+    return values
+
+
+def label_lists(make: Callable) -> dict[str, str | None]:
+    """Return the parameters of the type `LabelList`, each with the name of the list that it has by default."""
+    hints = get_type_hints(make, include_extras=True)
+    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {name: mark.default for name, each in marks.items() for mark in each if isinstance(mark, ListName)}

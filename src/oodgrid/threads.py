@@ -1,4 +1,4 @@
-"""The threads of a job: as many as Snakemake says, on which pieces of its work are done side by side."""
+"""Work in parallel on the threads of a job, as many as Snakemake gives it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def side_by_side(function: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
-    """Yield what a function makes of each item, in their order.
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the results of a function of each item, in the order of the items.
 
-    As many are under way as the job has threads (`OMP_NUM_THREADS`, which Snakemake sets), and no item is taken before
-    there is a thread for it, so that few are in memory at once. NumPy and polars let other threads run meanwhile.
+    As many run at once as the job has threads (`OMP_NUM_THREADS`, which Snakemake sets), and no item is taken before
+    there is a thread for it, so that few are in memory at once. NumPy and polars release Python's lock while they work.
     """
-    given = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
-    threads = int(given.split(",")[0])  # "4,2" where nested regions have numbers of their own
-    waiting: deque[Future[Made]] = deque()
+    variable = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
+    threads = int(variable.split(",")[0])  # "4,2" gives nested regions 2
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))

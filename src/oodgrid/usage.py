@@ -1,4 +1,4 @@
-"""What lies in results/kept, who uses it, and removing what nobody does.
+"""Kept work (results/kept): its size, what uses it, and removing what is unused.
 
 A piece of kept work is in use where a manifest names it, or where it is what a feature file, a text file or a table of
 scores was made of. Of two names of one file (hard links), as those of encoded features, the bytes count once.
@@ -18,7 +18,7 @@ from typing import TypeVar
 from oodgrid import config, grid, manifests, paths, plan, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 
 ENCODED = "features and texts"  # who uses what encode keeps, whatever the experiment
@@ -62,7 +62,7 @@ class Usage:
     remarks: list[str] = field(default_factory=list)
 
     def unused(self) -> list[Piece]:
-        """Return the files that nobody uses."""
+        """Return the files that are not in use."""
         return [piece for piece in self.pieces if not piece.users]
 
 
@@ -84,11 +84,11 @@ def look(results: Path) -> Usage:
 
     Raises:
         OodgridError: There is no such folder; or a manifest, or a file that may have been made of kept work, is
-            damaged, so that nobody knows what it uses.
+            damaged, so that it is unknown what it uses.
     """
     if not results.is_dir():
         raise OodgridError(f"there is no folder {results}: name that of the results by --results")
-    found = Usage()
+    usage = Usage()
     experiments = _experiments(results)
     named = _named(results, experiments)
     unfinished = [line for experiment in experiments for line in _unfinished(results, experiment)]
@@ -98,11 +98,11 @@ def look(results: Path) -> Usage:
         for path in _files(paths.kept(results, stage)):
             users = {ANSWERS} if stage == "labels" else named.of(path) or stays or other
             about = path.stat()
-            found.pieces.append(Piece(path, stage, about.st_size, _file(path), about.st_nlink, frozenset(users)))
-    found.remarks += [f"{line} is not finished: what encoding and fitting kept stays" for line in unfinished]
+            usage.pieces.append(Piece(path, stage, about.st_size, _file(path), about.st_nlink, frozenset(users)))
+    usage.remarks += [f"{line} is not finished: what encoding and fitting kept stays" for line in unfinished]
     if (results / paths.KEPT).is_symlink():
-        found.remarks.append(f"{results / paths.KEPT} is a link: other results folders that use it are not looked at")
-    return found
+        usage.remarks.append(f"{results / paths.KEPT} is a link: other results folders that use it are not looked at")
+    return usage
 
 
 def remove(pieces: Iterable[Piece]) -> None:
@@ -134,8 +134,8 @@ def _unfinished(results: Path, experiment: str) -> Iterator[str]:
     if not planned:
         return
     try:
-        wanted = config.load(planned[-1])
-        files = [*plan.encoded_files(results, wanted), *_fitted(results, wanted)]
+        latest = config.load(planned[-1])
+        files = [*plan.encoded_files(results, latest), *_fitted(results, latest)]
     except OodgridError:
         yield f"{experiment} ({planned[-1]} cannot be read)"
         return
@@ -153,10 +153,10 @@ def _fitted(results: Path, experiment: Experiment) -> Iterator[Path]:
 
 @dataclass
 class _Named:
-    """Who names what.
+    """The users of kept files, by what names them.
 
     Attributes:
-        files: Names of kept files, with who names them.
+        files: Names of kept files, with the experiments that name them.
         parts: Parts of tables of scores, likewise.
         tables: Files, whatever their names, that are tables of scores, likewise.
         heads: First bytes of feature and text files, which hold the checksums of all others.
@@ -169,7 +169,7 @@ class _Named:
     tables: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     heads: set[bytes] = field(default_factory=set)
     views: set[Path] = field(default_factory=set)
-    code: str = field(default_factory=lambda: code_fingerprint("oodgrid.evaluate"))
+    code: str = field(default_factory=lambda: computing_fingerprint("oodgrid.evaluate"))
 
     def of(self, path: Path) -> set[str]:
         """Return who uses a kept file."""
@@ -184,8 +184,12 @@ class _Named:
             if stage == "score" and path.parent.name != "parts":
                 return self._of_all(manifests.read(path, manifests.ScoreTable).parts)
             if stage == "evaluate":
-                pair = manifests.read(path, manifests.Spreads if path.suffix == ".parquet" else manifests.PairMetrics)
-                return self._of_all(pair.parts) if pair.code == self.code else set()
+                work: manifests.Spreads | manifests.PairMetrics = (
+                    manifests.read(path, manifests.Spreads)
+                    if path.suffix == ".parquet"
+                    else manifests.read(path, manifests.PairMetrics)
+                )
+                return self._of_all(work.parts) if work.code == self.code else set()
         return set()
 
     def _of_all(self, parts: Iterable[str]) -> set[str]:

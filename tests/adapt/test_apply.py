@@ -10,6 +10,7 @@ import pytest
 from oodgrid import fewshot, manifests, paths, store
 from oodgrid.adapt import apply as rule
 from oodgrid.adapt.apply import apply
+from oodgrid.adapt.contract import Classifier
 from oodgrid.adapt.fit import fit
 from oodgrid.errors import OodgridError
 from oodgrid.score.run import score
@@ -283,3 +284,9 @@ def test_unlabelled_images_change_nothing_that_is_learned_or_calibrated(mini):
         store.write_features(paths.features(mini.results, "mini", "pets", split), replace(had, **more))
     _, after = scored(mini, OF_EVERY_KIND[1])
     assert before.equals(after)
+
+
+@pytest.mark.parametrize("leaves", ["features", "logits"])
+def test_a_classifier_without_what_its_method_declares_is_refused(leaves):
+    with pytest.raises(OodgridError, match=f"registered as one that leaves {leaves}, but its classifier has none"):
+        rule.applied(Classifier(np.eye(3, dtype=np.float32)), leaves, np.eye(3, dtype=np.float32))

@@ -81,29 +81,89 @@ def test_a_method_is_a_function_of_what_it_needs_with_its_parameters_by_name(nam
 
 
 EYE, LABELS = np.eye(4), [0, 1, 2, 3]
+COOP = {"classnames": ["a", "b", "c", "d"], "backbone": "tiny"}
+NAN = np.where(EYE == 1, np.nan, EYE)
+
+
+def unreadable():
+    class Array:
+        def __array__(self, *_, **__):
+            raise RuntimeError("on a GPU\nof another process")
+
+    return Array()
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
-        (lambda: methods.prototype(np.eye(4)[0], LABELS), "method prototype: train_features: shape (4,) where (M, D)"),
+        (lambda: methods.prototype(EYE[0], LABELS), "method prototype: train_features: shape (4,) where (M, D)"),
         (lambda: methods.prototype(EYE, LABELS[1:]), "train_labels: shape (3,) where (M,) with M = 4 is needed"),
         (lambda: methods.prototype(EYE, [0, 1, 3, 3]), "method prototype: class 2 has no training sample"),
+        (lambda: methods.linear_probe(EYE, [0, 1, 3, 3]), "class 2 has no training sample"),
+        (lambda: methods.lp_plus_plus(EYE, [0, 1, 3, 3], EYE), "class 2 has no training sample"),
         (lambda: methods.prototype(EYE, [0, 0, 0, 0]), "one class only"),
+        (lambda: methods.prototype(EYE, [-1] * 4), "method prototype: train_labels: no sample has a class, all are -1"),
+        (lambda: methods.prototype(EYE, [0, 1, 2, 2**40]), "class 3 has no training sample"),
+        (lambda: methods.prototype(EYE, ["a", "b", "c", "d"]), "method prototype: train_labels: type <U1"),
+        (
+            lambda: methods.prototype(EYE, [0, 1, 2, 0.5]),
+            "method prototype: train_labels of shape (4,): 0.5 at index 3",
+        ),
+        (lambda: methods.prototype(EYE.astype(complex), LABELS), "method prototype: train_features: type complex128"),
+        (lambda: methods.prototype(NAN, LABELS), "method prototype: train_features: 4 of 16 numbers are NaN"),
+        (lambda: methods.prototype([[1, 2], [3]], [0, 1]), "method prototype: train_features: cannot be read"),
+        (lambda: methods.prototype(EYE, LABELS, shots=0), "shots is a whole number from 1 on, not 0"),
+        (lambda: methods.prototype(EYE, LABELS, shots=EYE), "shots is a whole number from 1 on"),
+        (
+            lambda: methods.prototype(EYE, LABELS, seed="x"),
+            "method prototype: seed is a whole number from 0 on, not 'x'",
+        ),
+        (lambda: methods.prototype(EYE, LABELS, seed=True), "seed is a whole number"),
+        (
+            lambda: methods.prototype(EYE),
+            "method prototype: missing a required argument: 'train_labels'; it takes train",
+        ),
+        (lambda: methods.prototype(EYE, LABELS, EYE), "method prototype: too many positional arguments"),
+        (lambda: methods.prototype(EYE, LABELS, epoch=3), "unexpected keyword argument 'epoch'"),
         (lambda: methods.tip_adapter(EYE, LABELS, np.eye(4, 5)), "train_features: shape (4, 4)"),
         (lambda: methods.tip_adapter(EYE, LABELS, EYE[:3]), "3.0 at index 3 is no class: they are 0 to 2"),
         (lambda: methods.tip_adapter(EYE, LABELS, EYE, val_features=EYE), "val_features alone"),
+        (
+            lambda: methods.tip_adapter(EYE, LABELS, EYE, val_features=EYE, val_labels=[-1] * 4),
+            "val_labels: no sample has a class",
+        ),
         (lambda: methods.tip_adapter(EYE, LABELS, EYE, alpha=-1), "method tip_adapter: alpha = -1 does not fit"),
-        (lambda: methods.coop(EYE, LABELS, EYE, classnames=["a"], backbone="tiny"), "1 classnames beside"),
+        (lambda: methods.zero_shot(None), "method zero_shot: text_features is None, and it is needed: Shape (K, D)"),
+        (lambda: methods.zero_shot([[1, 2], [3]]), "method zero_shot: text_features: cannot be read as an array"),
+        (lambda: methods.zero_shot(unreadable()), "method zero_shot: text_features: cannot be read as an array"),
+        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": ["a"]}), "1 classnames beside"),
+        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": "abcd"}), "classnames is a list of names"),
+        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": LABELS}), "classnames is a list of names"),
+        (
+            lambda: methods.coop(EYE, LABELS, EYE, **COOP),
+            "text_features have 4 dimensions, and the texts of backbone tiny",
+        ),
+        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "backbone": 3}), "backbone is a name of the catalogue"),
+        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "backbone": "tinny"}), "did you mean 'tiny'?"),
         (lambda: methods.fit("tipadapter"), "unknown method 'tipadapter': did you mean 'tip_adapter'?"),
+        (lambda: methods.fit(["coop"]), "a method is given by its name"),
         (lambda: methods.zero_shot(EYE).logits(np.eye(5)), "features: shape (5, 5) where (N, D) with D = 4 is needed"),
+        (lambda: methods.zero_shot(EYE).predict(NAN), "method zero_shot: features: 4 of 16 numbers are NaN"),
     ],
 )
-def test_a_mistake_is_one_line(call, said):
+def test_a_mistake_is_one_line(call, message):
     with pytest.raises(OodgridError) as caught:
         call()
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [np.float16, np.ndarray.tolist, pl.DataFrame, np.asfortranarray], ids=str)
+def test_whatever_is_an_array_is_taken(make):
+    features = np.eye(4) + 0.25
+    expected = methods.tip_adapter(features, LABELS, EYE, alpha=1.0, beta=2.0).logits(features)
+    fitted = methods.tip_adapter(make(features), np.array(LABELS, np.uint8), make(EYE), alpha=1.0, beta=2.0)
+    np.testing.assert_array_equal(fitted.logits(make(features)), expected)
 
 
 def test_samples_without_a_class_are_not_learned_from():
@@ -119,6 +179,6 @@ def test_samples_without_a_class_are_not_learned_from():
 def test_what_makes_no_logits_of_texts_is_not_compared_with_texts():
     probe = methods.prototype(EYE, LABELS)
     _, skipped = scores.all_scores(EYE, method=probe, labels=EYE, names=["eoe"])
-    assert "the logits of this method are none" in skipped["eoe"]
+    assert "are no cosines" in skipped["eoe"]
     found, _ = scores.all_scores(EYE, method=methods.zero_shot(EYE), labels=EYE, names=["eoe"])
     assert set(found) == {"eoe"}

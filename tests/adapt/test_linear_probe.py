@@ -131,7 +131,7 @@ def test_one_shot_a_class(few_shot):
 
 
 def test_a_class_without_shots_is_skipped(few_shot):
-    with pytest.raises(Skip, match="a class has no training sample"):
+    with pytest.raises(Skip, match="class 1 has no training sample"):
         probe().fit(few_shot(train_labels=np.array([0] * 6 + [2] * 6)))
 
 

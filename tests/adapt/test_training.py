@@ -10,6 +10,7 @@ import torch
 from oodgrid import registry
 from oodgrid.adapt.contract import Diverged
 from oodgrid.adapt.training import Recipe, TrainingFeatures, batches, coop_learning_rate, mean_loss, take_step
+from oodgrid.errors import OodgridError
 
 
 def generator(seed=0):
@@ -121,3 +122,8 @@ def test_prompt_learners_read_as_often_whatever_the_number_of_steps(few_shot, to
         registry.find("method", name).make(epochs=2, batch=batch).fit(few_shot(tower=tower))
         counts.append(len(reads))
     assert counts[0] == counts[1]
+
+
+def test_patches_that_a_method_did_not_declare_are_refused(few_shot):
+    with pytest.raises(OodgridError, match="local_features"):
+        TrainingFeatures(few_shot(), "cpu").local(torch.arange(2))

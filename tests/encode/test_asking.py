@@ -15,8 +15,8 @@ import yaml
 
 from oodgrid.cli import main
 from oodgrid.config import LabelList
-from oodgrid.encode.labels import asking, read_labels
-from oodgrid.encode.labels.asking import Endpoint, ask, names_in, useful
+from oodgrid.encode.text_lists import asking, read_text_list
+from oodgrid.encode.text_lists.asking import Endpoint, ask, names_in, useful
 from oodgrid.errors import OodgridError
 
 
@@ -379,7 +379,7 @@ def test_ask_writes_a_list_that_an_experiment_can_name(asked, model, tmp_path):
     status, out, _ = asked("--kind", "far", "--count", 3)
     assert status == 0
     assert out.splitlines()[0] == f"wrote {tmp_path / 'far.json'}"
-    assert read_labels(LabelList(name="x", file=str(tmp_path / "far.json"))).names == ["oak", "elm"]
+    assert read_text_list(LabelList(name="x", file=str(tmp_path / "far.json"))).names == ["oak", "elm"]
     assert "is there already: choose another name, or add --force" in asked("--kind", "far")[2]
     assert asked("--kind", "far", "--count", 3, "--force")[0] == 0
     assert len(model.asked) == 2  # and not four: three names were not enough, so it asked for more

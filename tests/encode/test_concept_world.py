@@ -11,6 +11,7 @@ from oodgrid.errors import OodgridError
 
 SETS = {
     "concepts": lambda seed: concepts("id", "test", 2, seed=seed),
+    "by moonlight": lambda seed: concepts("id", "test", 2, light="moon", seed=seed),
     "captioned": lambda seed: concept_world.captioned(40, seed),
     "textures": lambda seed: concept_world.textures(24, seed),
     "noise": lambda seed: concept_world.noise(24, seed),
@@ -19,6 +20,8 @@ SETS = {
 # The first three training images. If these change, the shipped weights no longer fit and must be trained again.
 CAPTIONS = ["a image of the checkered purple circle.", "a striped purple ring", "itap of a yellow hexagon."]
 MEANS = [106.03, 125.53, 185.52]
+# Red, green and blue of 48 images of benchmarks. If these change, the accuracies of docs/toy-world.md no longer hold.
+BENCHMARK_MEANS = {"warm": [135.96, 107.97, 77.83], "moon": [65.65, 75.64, 118.61]}
 
 
 def attributes(group, position):
@@ -70,6 +73,23 @@ def test_a_set_looks_as_it_did_when_the_shipped_weights_were_trained():
     made = concept_world.captioned(3, 1)
     assert made.captions == CAPTIONS
     np.testing.assert_allclose(made.images.mean((1, 2, 3)), MEANS, atol=0.5)
+
+
+@pytest.mark.parametrize("light", concept_world.LIGHTS)
+def test_benchmarks_look_as_they_did_when_their_accuracies_were_measured(light):
+    benchmark = concepts("id", "test", 2, light=light)
+    np.testing.assert_allclose(benchmark.images.mean((0, 1, 2)), BENCHMARK_MEANS[light], atol=0.2)
+
+
+def test_another_light_shows_the_same_scenes_and_changes_nothing_but_colours():
+    warm, moonlit = (concepts("unseen_shapes", "test", 2, light=light) for light in ("warm", "moon"))
+    assert (warm.names, warm.captions) == (moonlit.names, moonlit.captions)
+    np.testing.assert_array_equal(warm.labels, moonlit.labels)
+    np.testing.assert_array_equal(concepts("unseen_shapes", "test", 2).images, warm.images)
+    ratio = np.divide(concept_world.LIGHTS["moon"], concept_world.LIGHTS["warm"])
+    unclipped = (moonlit.images > 40) & (warm.images > 40) & (warm.images < 250) & (moonlit.images < 250)
+    apart = np.abs(moonlit.images - warm.images * ratio)[unclipped]  # grain is added to both after the light
+    assert apart.mean() < 6
 
 
 def test_splits_are_disjoint():
@@ -180,6 +200,7 @@ def test_concepts_cannot_be_reassigned():
     "arguments, shift, message",
     [
         (("unseen_shape", "test", 1), {}, "unknown concept group 'unseen_shape': did you mean 'unseen_shapes'?"),
+        (("id", "test", 1), {"light": "moonlight"}, "unknown light 'moonlight': did you mean 'moon'?"),
         (("id", "tests", 1), {}, "unknown split 'tests': did you mean 'test'?"),
         (("id", "test", 1), {"blur": 6}, "blur severity 6 does not exist: use a whole number from 0 to 5"),
         (("id", "test", 1), {"noise": -1}, "noise severity -1 does not exist"),

@@ -27,7 +27,7 @@ from oodgrid.encode.importing.reading import read_labels
 from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.sources.checking import check_sources
 from oodgrid.encode.sources.layout import Rule, arrange, in_order, split_named
-from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, said
+from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, summary
 from oodgrid.errors import Mistakes, OodgridError
 from oodgrid.identity import differences
 
@@ -138,14 +138,14 @@ def test_what_systems_leave_never_counts_and_is_always_counted(junk):
     found = arrange(random.Random(len(junk)).sample(images + left, len(images) + len(left)), "here", Rule())
     assert (found.paths, found.labels.tolist(), found.classnames) == (images, [0, 0, 1, 1], ["cat", "dog"])
     assert sum(found.passed_over.values()) == len(left)
-    line = said(found.passed_over)
+    line = summary(found.passed_over)
     assert line == "" if not left else re.fullmatch(rf"passed over {len(left)} files?: (\d+ [^,]+(, )?)+", line)
 
 
 def test_what_was_passed_over_is_named_by_kind_the_most_first():
     names = ["a/x.png", "a/Thumbs.db", "b/Thumbs.db", "b/y.png", "b/.DS_Store"]
     names += [f"a/@eaDir/{k}.jpg" for k in range(4)]
-    assert said(arrange(names, "", Rule()).passed_over) == "passed over 7 files: 4 @eaDir, 2 Thumbs.db, 1 hidden"
+    assert summary(arrange(names, "", Rule()).passed_over) == "passed over 7 files: 4 @eaDir, 2 Thumbs.db, 1 hidden"
 
 
 @pytest.mark.parametrize("suffix", sorted(UNREADABLE))

@@ -16,7 +16,7 @@ def test_fits_vary_by_their_seeds():
     assert found.variance[:2] == pytest.approx([np.var([0.1, 0.4, 0.2], ddof=1), np.var([0.3, 0.5], ddof=1)])
     assert np.isnan(found.variance[2])
     assert found.df.tolist() == [2, 1, 0]
-    assert found.count.tolist() == [3, 2, 1]
+    assert found.number.tolist() == [3, 2, 1]
 
 
 def test_seeds_and_orders_are_two_components():
@@ -30,7 +30,7 @@ def test_seeds_and_orders_are_two_components():
     values = seeds + orders + rest
     found = certainty.fits_of(values)
     truth = 4 / 4 + 1 / 3 + 0.25 / 12
-    assert np.mean(found.variance / found.count) == pytest.approx(truth, rel=0.05)
+    assert np.mean(found.variance / found.number) == pytest.approx(truth, rel=0.05)
     assert np.var(values.mean(axis=(1, 2))) == pytest.approx(truth, rel=0.06)
     assert ((found.df >= 1) & (found.df <= 11)).all()
 
@@ -39,7 +39,7 @@ def test_seeds_and_orders_are_two_components():
 def test_one_component_alone_is_its_own_variance(shape, df):
     values = np.random.default_rng(1).normal(size=(1, *shape))
     found = certainty.fits_of(values)
-    assert (found.variance[0] / found.count[0], found.df[0]) == pytest.approx((np.var(values, ddof=1) / 5, df))
+    assert (found.variance[0] / found.number[0], found.df[0]) == pytest.approx((np.var(values, ddof=1) / 5, df))
 
 
 def test_moderated_variances_are_limmas():
@@ -142,6 +142,6 @@ def test_intervals_of_both_variances_hold_the_expected_performance(fit_sd, se):
     rng, runs = np.random.default_rng(2), 4000
     values = rng.normal(0, se, (runs, 1)) + rng.normal(0, fit_sd, (runs, 3))
     fits = certainty.fits_of(values[:, :, None])
-    whole, df = certainty.satterthwaite(np.full(runs, se**2), fits.variance / fits.count, fits.df)
+    whole, df = certainty.satterthwaite(np.full(runs, se**2), fits.variance / fits.number, fits.df)
     held = np.abs(values.mean(axis=1)) <= certainty.quantile(df) * np.sqrt(whole)
     assert 0.92 <= held.mean() <= 0.97

@@ -227,7 +227,6 @@ def coverage(family, shift, n, m, draws):
 
 @pytest.mark.parametrize("cell", [("binormal", 3.6, 100, 100), ("skewed", 3.0, 20, 300), ("saturated", 2.0, 300, 60)])
 def test_intervals_hold_the_truth(cell):
-    """Wald's and the percentile bootstrap held it in 52 to 85 % here."""
     assert min(coverage(*cell, draws=200).values()) >= 0.88  # four standard errors below .95
 
 

@@ -27,7 +27,7 @@ STUDIES = {
 
 def studies_of(study, overlaps=frozenset()):
     ranks = [manifests.Ranks(**each) for each in study.ranks]
-    return list(figures.studies(study.metrics, study.curves, study.summary, study.comparisons, set(overlaps), ranks))
+    return list(figures.studies(study.metrics, study.curves, set(overlaps), study.summary, study.comparisons, ranks))
 
 
 @cache
@@ -170,7 +170,7 @@ def test_curves_are_of_the_most_accurate_fit_and_no_ood_result_chooses_it():
     worse = study.summary.with_columns(
         mean=pl.when(pl.col("metric") == "id_accuracy").then("mean").otherwise(1 - pl.col("mean"))
     )
-    ((_, turned, _),) = list(figures.studies(study.metrics, study.curves, worse, study.comparisons, set()))
+    ((_, turned, _),) = list(figures.studies(study.metrics, study.curves, set(), worse, study.comparisons))
     assert chosen.curves_of(turned)[0] == (accurate, "mcm")
     for figure in ("roc", "histograms"):
         assert "most accurate on ID" in words(drawn("real", figure))
@@ -213,8 +213,17 @@ def test_nothing_to_show_is_said_in_the_figure(figure):
     study = made()
     nothing = [frame.clear() for frame in (study.summary, study.comparisons)]
     skipped = study.metrics.with_columns(status=pl.lit("skipped"))
-    ((_, pair, _),) = list(figures.studies(skipped, study.curves.clear(), *nothing, set()))
+    ((_, pair, _),) = list(figures.studies(skipped, study.curves.clear(), set(), *nothing))
     assert "No " in words(figures.draw(figure, pair, canvas.COLUMN))
+
+
+def test_results_without_means_have_roc_curves_and_histograms_and_say_what_the_others_need():
+    study = made()
+    ((_, pair, _),) = list(figures.studies(study.metrics, study.curves, set()))
+    for name in paths.FIGURES:
+        text = words(figures.draw(name, pair))
+        assert ("--forcerun evaluate" in text) == (name not in figures.OF_CURVES)
+    assert "Zero-shot · MCM" in words(figures.draw("roc", pair))
 
 
 # ------------------------------------------------------------------------------------------- names and colours
@@ -276,24 +285,26 @@ def test_no_two_methods_look_alike(methods):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Two runs of one small experiment."""
+    """Two runs of one small experiment, the second in column width only."""
     study = sized(**STUDIES["small"])
+    tables = {"summary": study.summary, "comparisons": study.comparisons}
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
-    for run in runs:
-        figures.write_figures(
-            study.metrics, study.curves, study.summary, study.comparisons, run.parent, run.name, set()
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        for run in runs:
+            figures.write_figures(study.metrics, study.curves, run.parent, run.name, set(), **tables)
+            patch.setattr(canvas, "WIDTHS", {"-column": canvas.COLUMN})
     return runs
 
 
 def test_files_of_every_figure_and_the_same_bytes_again(written):
     first, second = written
-    files = sorted(path.relative_to(first) for path in first.rglob("*.*"))
+    files, again = (sorted(path.relative_to(run) for path in run.rglob("*.*")) for run in written)
     assert [path.as_posix() for path in files] == sorted(
         f"figures/tiny/concepts/{name}{width}.{suffix}"
         for name in paths.FIGURES for width in paths.WIDTHS for suffix in paths.FORMATS
     )  # fmt: skip
-    for file in files:
+    assert len(again) == len(files) / 2
+    for file in again:
         assert (first / file).read_bytes() == (second / file).read_bytes(), file
 
 

@@ -311,8 +311,8 @@ def test_committed_results_are_typeset_and_drawn_as_those_with_bases_are(experim
     texts = []
     for frames in ((metrics, curves), (metrics.with_columns(bases), curves.with_columns(bases))):
         rows, drawn = (select.one_pair(frame, backbone, id_dataset, set()) for frame in frames)
-        streams = select.only(rows, about["transductive"])
-        rows = select.without(rows, about["transductive"])
+        streams = select.only(rows, about.get("transductive", []))
+        rows = select.without(rows, about.get("transductive", []))
         texts.append([render.latex(tables.main(rows)), render.markdown(tables.scores(rows)), Legend.of(drawn)])
         texts[-1].append(render.markdown(tables.streams(streams)) if len(streams) else "")
     assert texts[0] == texts[1]

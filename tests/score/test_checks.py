@@ -13,7 +13,7 @@ from oodgrid import registry, signatures, texts
 from oodgrid.config import Choice, parse
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
-from oodgrid.score.checks import _labels, auroc, check, check_plugins, example, rows, try_plugins
+from oodgrid.score.checks import auroc, check, check_plugins, example, example_texts, rows, try_plugins
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Skip
 
@@ -231,7 +231,7 @@ def test_labels_compare_only_with_cosines_to_texts_of_the_same_tower(name):
     for text_cosines in ({"text_cosines": False}, {}):
         others = {need: found for need, found in given.items() if need != "text_cosines"} | text_cosines
         with pytest.raises(Skip, match="cosines to texts of the same tower"):
-            compute(choice, others, {"away": _labels()})
+            compute(choice, others, {"away": example_texts()})
 
 
 def test_a_missing_file_is_named(experiment_of):

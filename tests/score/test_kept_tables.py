@@ -12,6 +12,7 @@ import pytest
 from oodgrid import manifests, store
 from oodgrid.errors import OodgridError
 from oodgrid.manifests import ScoredFit, ScorePart, ScoreTable
+from oodgrid.score import kept_tables
 from oodgrid.score.kept_tables import KeptTables
 
 OUTCOME = {"shots": 2, "status": "ok", "reason": None}
@@ -148,6 +149,25 @@ def test_parts_that_another_job_put_into_its_table_meanwhile_are_found_there(tmp
     gone = KeptTables(tmp_path, "b", "d", "m")
     with pytest.raises(OodgridError, match=r"0-1-own.parquet is missing: another run took it away\. Run snakemake"):
         gone.read("0-1-own")
+
+
+def test_a_table_that_another_experiment_removes_before_it_has_its_second_name_is_written_again(tmp_path, monkeypatch):
+    job, removed = Job(tmp_path), []
+    job.run("one", {1: SETS}, 0)
+    job.path("one").unlink()  # as Snakemake does: the kept table is nobody's now
+    link = kept_tables.link
+
+    def after_the_other_job(kept, path):
+        monkeypatch.setattr(kept_tables, "link", link)
+        Job(tmp_path).run("other", {1: SETS, 2: SETS}, 0)  # holds all its parts, and so removes it
+        removed.append(not kept.exists())
+        link(kept, path)
+
+    monkeypatch.setattr(kept_tables, "link", after_the_other_job)
+    assert job.run("one", {1: SETS}, 0) == []
+    assert removed == [True]
+    for name in ("one", "other"):
+        store.check(job.path(name))
 
 
 def test_other_methods_sets_and_backbones_have_tables_of_their_own(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oodgrid import registry
-from oodgrid.score.contract import Labels, Skip, normalise
+from oodgrid.score.contract import Skip, TextList, normalise
 from oodgrid.score.mining import farthest_and_nearest, in_groups, most_unlike
 
 
@@ -17,7 +17,7 @@ def texts(count, seed, width=16):
 
 
 def labels_of(features, kinds=None):
-    return Labels(features, [f"label {i}" for i in range(len(features))], kinds or [""] * len(features))
+    return TextList(features, [f"label {i}" for i in range(len(features))], kinds or [""] * len(features))
 
 
 def quantile_of(values, q):
@@ -95,7 +95,7 @@ def test_no_candidate():
     none = labels_of(np.empty((0, 16)))
     assert most_unlike(none, CLASS_TEXTS, quantile=0.95, keep=1.0).tolist() == []
     assert farthest_and_nearest(none, CLASS_TEXTS, rank=50, each=5000).tolist() == []
-    with pytest.raises(Skip, match="no negative label is left of 0 candidates"):
+    with pytest.raises(Skip, match="no negative text is left of 0 candidates"):
         in_groups(none, np.empty(0, dtype=int), groups=3, seed=0)
 
 
@@ -221,7 +221,7 @@ def test_mining_keeps_as_many_of_each_kind_as_were_published(published):
     candidates, selected = published
     kinds = list(candidates.values())
     assert (kinds.count("noun"), kinds.count("adj")) == (57187, 12813)
-    labels = Labels(texts(70000, 3, width=3), list(candidates), kinds)
+    labels = TextList(texts(70000, 3, width=3), list(candidates), kinds)
     got = most_unlike(labels, texts(2, 4, width=3), quantile=0.95, keep=0.15)
     counts = {kind: len(words) for kind, words in selected.items()}
     assert counts == {"noun": 8578, "adj": 1921}

@@ -313,6 +313,18 @@ def test_a_second_call_computes_nothing_and_gives_the_same_file_which_is_stored_
 
 
 @pytest.mark.parametrize("method", ["prototype", "any"])
+def test_the_order_of_shots_seeds_and_scores_in_the_configuration_decides_nothing(mini, method, scored):
+    mini.applied("prototype", "prototypes", [mini.prototypes(seed=seed).fit for seed in (1, 2)])
+    scores = ["mcm", {"name": "mcm", "T": 0.5}, "max_logit", "knn", {"name": "mahalanobis"}]
+    first, _ = run(mini, method, shots=[1, 2], seeds=[1, 2], scores=scores)
+    once = len(scored)
+    second, _ = run(mini, method, shots=[2, 1], seeds=[2, 1], scores=scores[::-1])
+    assert len(scored) == once > 0
+    assert sorted(second.columns) == sorted(first.columns)
+    assert second.select(first.columns).equals(first)
+
+
+@pytest.mark.parametrize("method", ["prototype", "any"])
 def test_a_new_seed_computes_only_its_own_parts(mini, method, scored):
     fits = [mini.prototypes(seed=seed).fit for seed in (1, 2)]
     mini.applied("prototype", "prototypes", fits[:1])
@@ -401,7 +413,10 @@ def test_compute_skips_a_score_whose_needs_are_not_there():
 
 @pytest.mark.parametrize(
     ("values", "fault"),
-    [([1.0, np.nan], "1 of 2 values that are not finite"), ([1.0], r"shape \(1,\) for 2 samples: one number a sample")],
+    [
+        ([1.0, np.nan], "1 of 2 values that are not finite"),
+        ([1.0], r"shape \(1,\) for 2 samples: one number per sample"),
+    ],
 )
 def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
     from dataclasses import replace

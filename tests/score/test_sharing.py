@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oodgrid.score import sharing
-from oodgrid.score.checks import EXAMPLES, _labels, example
+from oodgrid.score.checks import EXAMPLES, example, example_texts
 from oodgrid.score.contract import Bank, Skip, similarities
 from oodgrid.score.sharing import frozen, shared
 
@@ -54,13 +54,13 @@ def test_arrays_that_can_change_are_never_remembered(counted):
 def test_what_was_found_is_forgotten_with_its_inputs(counted):
     total, _ = counted
     gc.collect()
-    before = len(sharing._FOUND)
+    before = len(sharing._RESULTS)
     values = frozen(np.ones((3, 2)))
     total(values)
-    assert len(sharing._FOUND) == before + 1
+    assert len(sharing._RESULTS) == before + 1
     del values
     gc.collect()
-    assert len(sharing._FOUND) == before
+    assert len(sharing._RESULTS) == before
 
 
 def test_nobody_can_write_into_what_is_shared(counted):
@@ -97,7 +97,7 @@ def arrays(thing, path=""):
 
 @pytest.mark.parametrize("left", EXAMPLES)
 def test_no_array_that_a_score_can_reach_can_be_written_to_or_opened_again(left):
-    found = dict(arrays((example(left), _labels())))
+    found = dict(arrays((example(left), example_texts())))
     for attribute in ("features", "labels", "means", "centre", "residuals", "classes[0]", "classes[1]"):
         assert f"[0]['bank'].{attribute}" in found
     assert "[1].features" in found

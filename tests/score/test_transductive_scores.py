@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from oodgrid import registry
-from oodgrid.score.contract import Labels, Skip, normalise
+from oodgrid.score.contract import Skip, TextList, normalise
 from oodgrid.score.mining import farthest_and_nearest, most_unlike
 from oodgrid.score.scores import adaneg
 
 WIDTH, CLASSES, SAMPLES = 6, 4, 160
 RNG = np.random.default_rng(12)
 CLASS_TEXTS = normalise(RNG.normal(size=(CLASSES, WIDTH)))
-LABELS = Labels(normalise(RNG.normal(size=(11, WIDTH))), [f"label {i}" for i in range(11)], [""] * 11)
+LABELS = TextList(normalise(RNG.normal(size=(11, WIDTH))), [f"label {i}" for i in range(11)], [""] * 11)
 FEATURES = normalise(RNG.normal(size=(SAMPLES, WIDTH)))
 LOGITS = FEATURES @ CLASS_TEXTS.T
 SMALL = {  # parameters under which memories of so few labels fill, overflow and stay empty
@@ -81,8 +81,8 @@ def test_streams_of_none_and_of_one(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_without_labels_there_is_no_score(name):
-    with pytest.raises(Skip, match="no negative label is left of 0 candidates"):
-        run(name, labels=Labels(np.empty((0, WIDTH)), [], []))
+    with pytest.raises(Skip, match="no negative text is left of 0 candidates"):
+        run(name, labels=TextList(np.empty((0, WIDTH)), [], []))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -125,7 +125,7 @@ def test_clipscope_of_a_method_with_logits_of_its_own():
 
 def test_frozen_clipscope_is_msp_times_the_classes_share():
     chosen = farthest_and_nearest(LABELS, CLASS_TEXTS, rank=2, each=3)
-    labels = Labels(LABELS.features[chosen], ["x"] * len(chosen), [""] * len(chosen))
+    labels = TextList(LABELS.features[chosen], ["x"] * len(chosen), [""] * len(chosen))
     mass = registry.find("score", "neglabel").make(
         FEATURES, LOGITS, CLASS_TEXTS, labels=labels, keep=1.0, groups=1, T=0.2
     )

@@ -10,7 +10,7 @@ from scipy.special import expit, logsumexp
 
 from oodgrid import registry
 from oodgrid.errors import OodgridError
-from oodgrid.score.contract import Labels, Skip, normalise
+from oodgrid.score.contract import Skip, TextList, normalise
 from oodgrid.score.mining import in_groups, most_unlike
 
 RNG = np.random.default_rng(3)
@@ -22,7 +22,7 @@ def texts(count, seed):
 
 
 def labels_of(count, seed=1, kinds=None):
-    return Labels(texts(count, seed), [f"label {i}" for i in range(count)], kinds or [""] * count)
+    return TextList(texts(count, seed), [f"label {i}" for i in range(count)], kinds or [""] * count)
 
 
 FEATURES = texts(30, 10)
@@ -100,7 +100,7 @@ def test_blocks_inside_change_nothing(name):
 @pytest.mark.parametrize("name", NEEDS)
 def test_what_is_given_stays_as_it_was(name):
     arrays = [*NEEDS[name][0], *([TEXTS[name]] if name in TEXTS else [])]
-    lists = [value for value in NEEDS[name][1].values() if isinstance(value, Labels)]
+    lists = [value for value in NEEDS[name][1].values() if isinstance(value, TextList)]
     before = [array.copy() for array in [*arrays, *(each.features for each in lists)]]
     for array in arrays:
         array.flags.writeable = False
@@ -121,7 +121,7 @@ def test_the_order_of_classes_does_not_matter(name):
     if name in TEXTS:
         given.append(TEXTS[name][..., order, :])
     if name.startswith("clipn"):
-        params = params | {"labels": Labels(params["labels"].features[order], ["no"] * CLASSES, [""] * CLASSES)}
+        params = params | {"labels": TextList(params["labels"].features[order], ["no"] * CLASSES, [""] * CLASSES)}
     np.testing.assert_allclose(score(name, *given, **params), run(name), rtol=1e-12)
 
 
@@ -229,7 +229,7 @@ def test_neglabel_in_one_group_is_a_sigmoid_of_a_difference_of_logsumexps(T):
 
 def test_of_labels_the_order_matters_for_the_groups_alone():
     labels, order = labels_of(40), RNG.permutation(40)
-    other = Labels(labels.features[order], [labels.names[i] for i in order], [""] * 40)
+    other = TextList(labels.features[order], [labels.names[i] for i in order], [""] * 40)
     for groups in (1, 40):  # one group of all; a group for each
         params = {"keep": 1.0, "groups": groups, "T": 0.1}
         np.testing.assert_allclose(
@@ -247,7 +247,7 @@ def test_of_labels_the_order_matters_for_the_groups_alone():
 
 def test_labels_given_twice_count_twice():
     labels = labels_of(12)
-    twice = Labels(np.vstack([labels.features] * 2), labels.names * 2, labels.kinds * 2)
+    twice = TextList(np.vstack([labels.features] * 2), labels.names * 2, labels.kinds * 2)
     got = score("neglabel", FEATURES, LOGITS, CLASS_TEXTS, labels=twice, keep=1.0, groups=1, T=0.1)
     cosines = FEATURES @ labels.features.T
     ratio = np.exp(logsumexp(cosines / 0.1, axis=1) - logsumexp(LOGITS / 0.1, axis=1))
@@ -259,7 +259,7 @@ def test_labels_that_fill_no_group_are_left_out():
     last = most_unlike(labels, CLASS_TEXTS, quantile=0.95, keep=1.0)[-1]
     features = labels.features.copy()
     features[last] = CLASS_TEXTS[0]  # would halve class 0's share, but is the last of 11 in 5 groups
-    moved = Labels(features, labels.names, labels.kinds)
+    moved = TextList(features, labels.names, labels.kinds)
     assert most_unlike(moved, CLASS_TEXTS, quantile=0.95, keep=1.0)[-1] == last
     left_out, halved = (
         [score("neglabel", CLASS_TEXTS, CLASS_TEXTS @ CLASS_TEXTS.T, CLASS_TEXTS, labels=each, **params)[0]
@@ -273,7 +273,7 @@ def test_labels_that_fill_no_group_are_left_out():
 @pytest.mark.parametrize(("count", "keep"), [(0, 1.0), (3, 0.15), (5, 0.0)])
 @pytest.mark.parametrize("name", ["neglabel", "csp"])
 def test_without_a_label_there_is_no_score(name, count, keep):
-    with pytest.raises(Skip, match=f"no negative label is left of {count} candidates"):
+    with pytest.raises(Skip, match=f"no negative text is left of {count} candidates"):
         score(name, FEATURES, LOGITS, CLASS_TEXTS, labels=labels_of(count), keep=keep)
 
 
@@ -281,7 +281,7 @@ def test_csp_excludes_what_is_nearly_a_class():
     near = normalise(CLASS_TEXTS[:2] + 0.05 * texts(2, 5))
     assert np.diag(near @ CLASS_TEXTS[:2].T).min() > 0.95
     labels = labels_of(20)
-    more = Labels(np.vstack([near, labels.features]), ["a", "b", *labels.names], [""] * 22)
+    more = TextList(np.vstack([near, labels.features]), ["a", "b", *labels.names], [""] * 22)
     params = {"keep": 1.0, "groups": 1, "T": 0.1}
     without = score("csp", FEATURES, LOGITS, CLASS_TEXTS, labels=labels, **params)
     np.testing.assert_allclose(score("csp", FEATURES, LOGITS, CLASS_TEXTS, labels=more, **params), without, rtol=1e-12)
@@ -296,7 +296,7 @@ def test_csp_excludes_what_is_nearly_a_class():
 def test_shares_have_the_right_limits_where_exponentials_overflow_and_vanish():
     """At T = 1e-4 a difference of cosines of 1 is a factor of e^10000."""
     axes = np.eye(4)
-    labels = Labels(axes[1:2], ["other"], [""])
+    labels = TextList(axes[1:2], ["other"], [""])
     features = np.vstack([axes[0], axes[1], normalise(axes[:1] + axes[1:2])[0]])
     got = score("neglabel", features, features @ axes[:1].T, axes[:1], labels=labels, keep=1.0, T=1e-4)
     np.testing.assert_allclose(got, [1, 0, 0.5], atol=1e-12)
@@ -327,19 +327,19 @@ def test_eoe_against_the_formula(beta, T):
 
 @pytest.mark.parametrize("T", [1.0, 0.05])
 def test_eoe_without_outliers_is_mcm(T):
-    none = Labels(np.empty((0, WIDTH)), [], [])
+    none = TextList(np.empty((0, WIDTH)), [], [])
     np.testing.assert_allclose(score("eoe", FEATURES, LOGITS, labels=none, T=T), score("mcm", LOGITS, T=T), rtol=1e-14)
 
 
 def test_outliers_may_change_places():
     labels, order = labels_of(9), RNG.permutation(9)
-    other = Labels(labels.features[order], labels.names, labels.kinds)
+    other = TextList(labels.features[order], labels.names, labels.kinds)
     np.testing.assert_allclose(run("eoe", labels=other), run("eoe", labels=labels), rtol=1e-13)
 
 
 def test_an_outlier_that_is_the_image_lowers_it_most():
-    near = Labels(FEATURES[:1], ["itself"], [""])
-    far = Labels(-FEATURES[:1], ["its opposite"], [""])
+    near = TextList(FEATURES[:1], ["itself"], [""])
+    far = TextList(-FEATURES[:1], ["its opposite"], [""])
     alike, unlike = (score("eoe", FEATURES[:1], LOGITS[:1], labels=each, T=0.1)[0] for each in (near, far))
     assert alike < 0 < unlike
 
@@ -358,7 +358,7 @@ def test_cma_against_the_formula(agents, ratio, T):
 
 
 def test_cma_with_an_agent_like_every_class_is_half_of_mcm():
-    agent = Labels(0.3 * FEATURES[:1], ["a thing"], [""])
+    agent = TextList(0.3 * FEATURES[:1], ["a thing"], [""])
     got = score("cma", FEATURES[:1], np.full((1, CLASSES), 0.3), agents=agent)
     np.testing.assert_allclose(got, 0.5 / CLASSES, rtol=1e-14)
 
@@ -386,7 +386,7 @@ def test_clipn_against_the_formulas(T):
 
 @pytest.mark.parametrize("name", ["clipn_atd", "clipn_ctw"])
 def test_clipn_with_no_texts_like_the_classes_is_undecided(name):
-    same = Labels(CLASS_TEXTS, ["no"] * CLASSES, [""] * CLASSES)
+    same = TextList(CLASS_TEXTS, ["no"] * CLASSES, [""] * CLASSES)
     np.testing.assert_allclose(score(name, FEATURES, LOGITS, labels=same), np.full(30, 0.5), rtol=1e-9)
 
 
@@ -399,7 +399,7 @@ def test_clipn_needs_a_no_for_each_class(name, count):
 
 def test_clipn_of_a_tie_takes_the_first_class():
     logits = np.array([[0.3, 0.3]])
-    labels = Labels(np.array([[0.3, 0], [0.1, 0]]), ["no a", "no b"], ["", ""])
+    labels = TextList(np.array([[0.3, 0], [0.1, 0]]), ["no a", "no b"], ["", ""])
     got = score("clipn_ctw", np.array([[1.0, 0]]), logits, labels=labels, T=0.1)
     np.testing.assert_allclose(got, [0.5], rtol=1e-12)
 

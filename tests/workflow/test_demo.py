@@ -8,14 +8,12 @@ import yaml
 
 from oodgrid import registry
 
-METHODS = ["zero_shot", "prototype", "linear_probe", "clip_adapter", "tip_adapter", "tip_adapter_f"]
-
 
 def _small_demo(clone) -> None:
     demo = yaml.safe_load((clone.folder / "config.yaml").read_text(encoding="utf-8"))
     demo["methods"] = ["zero_shot", {"name": "coop", "epochs": 2}, {"name": "clip_adapter", "epochs": 2}]
     demo["shots"], demo["seeds"] = [1, 2], [1]
-    demo["id_datasets"][0]["ood"] = {"near": ["concepts-unseen-shapes"], "far": ["digits"]}
+    demo["id_datasets"][0]["ood"] = {"near": ["moonlit-unseen-shapes"], "far": ["digits"]}
     clone.write(demo)
 
 
@@ -27,27 +25,30 @@ def test_images_become_tables_and_figures(clone):
     reasons = rows.filter(pl.col("status") == "skipped")["reason"].unique().to_list()
     assert reasons == ["the tied covariance needs at least 2 shots a class"]
     zero_shot = rows.filter(pl.col("method") == "zero_shot")
-    assert 0.60 <= zero_shot["id_accuracy"][0] <= 0.95
-    assert (clone.folder / "results/demo/figures/tiny/concepts/shots.png").stat().st_size > 10_000
+    assert 0.50 <= zero_shot["id_accuracy"][0] <= 0.75
+    assert (clone.folder / "results/demo/figures/tiny/moonlit/shots.png").stat().st_size > 10_000
     assert clone.run("oodgrid", "verify", *map(str, (clone.folder / "results/features").rglob("*.h5")))
 
 
 @pytest.mark.slow
 def test_the_default_experiment_tells_methods_apart(clone):
-    """The tiny CLIP is a useful stand-in: what the issue asks of it, on the demo's own results."""
+    """What docs/toy-world.md asks of the default experiment: there is room to learn, shots help, methods differ.
+
+    ID accuracy alone: nothing is asked of OOD scores, by which the experiment was not chosen.
+    """
     clone.snakemake("metrics")
-    rows = clone.metrics("demo").filter(pl.col("status") == "ok")
+    rows = clone.metrics("demo").filter(pl.col("id_accuracy").is_not_null())
     means = rows.group_by("method", "shots").agg(pl.col("id_accuracy").mean())
     accuracy = {(method, shots): value for method, shots, value in means.rows()}
-    mcm = rows.filter(method="zero_shot", score="mcm")
-    near, far = (mcm.filter(ood_kind=kind)["auroc"] for kind in ("near", "far"))
-    assert 0.60 <= accuracy["zero_shot", 0] <= 0.95
-    assert near.is_between(0.65, 0.92).all()
-    assert far.max() < 0.995
-    for method in METHODS[1:3]:
+    zero_shot = accuracy.pop(("zero_shot", 0))
+    methods = {method for method, _ in accuracy}
+    assert len(methods) == 6
+    assert 0.50 <= zero_shot <= 0.75
+    for method in methods:
         assert accuracy[method, 1] < accuracy[method, 4] < accuracy[method, 16]
-    assert max(accuracy[method, 16] for method in METHODS[1:]) > accuracy["zero_shot", 0]
-    assert len({round(accuracy[method, 16], 3) for method in METHODS[1:]}) >= 4
+        assert accuracy[method, 16] > zero_shot
+    assert max(accuracy.values()) > zero_shot + 0.1
+    assert len({round(accuracy[method, 16], 3) for method in methods}) >= 4
 
 
 @pytest.mark.slow

@@ -22,7 +22,8 @@ rule tables:
 
 rule draw:
     input:
-        [pattern(path) for path in paths.EVALUATED],
+        pattern(paths.metrics),
+        pattern(paths.curves),
     output:
         [
             report(
@@ -50,6 +51,7 @@ rule draw:
 rule page:
     input:
         pattern(paths.metrics),
+        pattern(paths.curves),
         figure_files(),
     output:
         pattern(paths.report, part="page"),

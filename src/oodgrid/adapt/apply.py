@@ -1,16 +1,16 @@
-"""The second rule of adapt: what a fitted method makes of the splits; adding an OOD set never refits."""
+"""The second rule of adapt: apply every fit to the test splits; a new OOD set needs no new fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from oodgrid import manifests, paths, registry, store
-from oodgrid.adapt.contract import Classifier, Diverged, Method, Skip, check_finite
+from oodgrid.adapt.contract import Arrays, Classifier, Diverged, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
@@ -20,27 +20,30 @@ from oodgrid.manifests import Applied, AppliedFit, Fitted, LearnedFit
 from oodgrid.progress import progress
 
 BATCH = 4096
+Leaves = Literal["prototypes", "features", "logits"]
+# Which labelled samples a method is applied to as well, for scores that compare with the shots or are calibrated.
+LABELLED: dict[Leaves, tuple[str, ...]] = {"prototypes": (), "features": ("bank", "val"), "logits": ("val",)}
 
 
-def apply(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
-    """Apply every fit to the test split of the ID set and of every OOD set; write the manifest.
+def apply(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
+    """Apply every fit of a variant of a method to the test splits of the ID set and its OOD sets; write the manifest.
 
-    What is left is the smallest sufficient thing: prototypes where logits are features · prototypes, changed
-    features where the method changes them, logits where neither is enough.
+    Of each fit it leaves the least that is enough for scores: prototypes where logits are features · prototypes,
+    changed features where the method changes them, logits where neither is enough.
 
     Raises:
         OodgridError: A file that is needed is missing or damaged; finished parts stay.
     """
-    choice = experiment.method(method)
+    choice = experiment.method(variant)
     entry = registry.find("method", choice.name)
-    files = FitFiles(results, experiment.backbone(backbone), experiment.id_dataset(id_dataset))
+    files = FitFiles(results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset))
     names = [id_dataset, *(ood.name for _, ood in files.dataset.pairs())]
-    features = {name: store.read_features(paths.features(results, backbone, name, "test")) for name in names}
-    fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone, id_dataset, method), Fitted)
-    one = _Application(entry.make(**choice.params), entry, files, features)
-    fits = progress(fitted.fits, desc=f"apply {method} on {id_dataset} ({backbone})", unit="fit")
-    applied = Applied(method=choice.name, leaves=entry.leaves, fits=[one.run(fit) for fit in fits])
-    path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
+    features = {name: store.read_features(paths.features(results, backbone_name, name, "test")) for name in names}
+    fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant), Fitted)
+    application = _Application(entry.make(**choice.params), entry, files, features)
+    fits = progress(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit")
+    applied = Applied(method=choice.name, leaves=application.leaves, fits=[application.run(fit) for fit in fits])
+    path = paths.applied(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, applied)
     return path
 
@@ -51,14 +54,15 @@ class _Application:
     def __init__(
         self, method: Method, entry: registry.Entry, files: FitFiles, features: dict[str, store.Features]
     ) -> None:
-        self.method, self.leaves, self.files, self.features = method, entry.leaves, files, features
-        self.text_cosines = entry.text_cosines and files.texts is not None  # else visual prototypes stand in for texts
+        self.method, self.files, self.features = method, files, features
+        self.leaves: Leaves = next(leaves for leaves in LABELLED if leaves == entry.leaves)
+        self.text_cosines = entry.text_cosines and files.texts is not None  # else visual prototypes replace the texts
         self.kept = Kept(files.results, "apply")
-        self.text = files.text_side()  # loads its tower at most once
+        self.text = files.text_side()  # one for all fits, so that its tower is loaded once
         self.code = [registry.fit_code(entry.name), code_fingerprint("oodgrid.adapt.apply")]
 
     def run(self, fit: LearnedFit) -> AppliedFit:
-        """Return what the manifest says of one fit, making what is not there yet."""
+        """Return one fit's line in the manifest, computing the parts that are not there yet."""
         outcome = partial(AppliedFit, shots=fit.shots, seed=fit.seed)
         if fit.status != "ok":
             return outcome(status=fit.status, reason=fit.reason)
@@ -72,79 +76,98 @@ class _Application:
 
     def _parts(self, fit: LearnedFit) -> dict[str, Any]:
         """Return the names of the files that one fit leaves for the scores."""
-        classifier = cache(lambda: self._classifier(fit))
+        classifier = cache(lambda: self._classifier(fit))  # made by the first part that is not there yet, if any is not
         parts: dict[str, Any] = {"classifier": self._part(fit, "classifier", lambda: _classifier_arrays(classifier()))}
         if self.leaves != "prototypes":
             parts["sets"] = {
-                name: self._part(fit, features.digest, lambda n=name, f=features: self._set(classifier(), n, f))
+                name: self._part(fit, features.digest, partial(self._set, classifier, name))
                 for name, features in self.features.items()
             }
-        for what in {"prototypes": (), "features": ("bank", "val"), "logits": ("val",)}[self.leaves]:
-            parts[what] = self._part(fit, what, lambda what=what: self._labelled(classifier(), fit, what))
+        for part in LABELLED[self.leaves]:
+            parts[part] = self._part(fit, part, partial(self._labelled, classifier, fit, part))
         return parts
 
     def _classifier(self, fit: LearnedFit) -> Classifier:
+        if fit.file is None:
+            raise OodgridError(
+                f"the manifest of fits of {self.files.dataset.name} names no file of the fit of {fit.shots} shots and "
+                f"seed {fit.seed}: run adapt fit again"
+            )
         arrays, _ = store.read_arrays(self.files.results / fit.file)
         return self.method.classifier(arrays, self.text)
 
-    def _part(self, fit: LearnedFit, what: str, make: Callable[[], dict[str, np.ndarray]]) -> str:
-        identity = {"fit": fit.file, "what": what, "code": self.code}
-        return self.kept.name(self.kept.get(identity, ".safetensors", lambda path: store.write_arrays(path, make())))
+    def _part(self, fit: LearnedFit, part: str, compute: Callable[[], Arrays]) -> str:
+        identity = {"fit": fit.file, "what": part, "code": self.code}
+        return self.kept.name(self.kept.get(identity, ".safetensors", lambda path: store.write_arrays(path, compute())))
 
-    def _set(self, classifier: Classifier, name: str, features: store.Features) -> dict[str, np.ndarray]:
-        found, wanted = features.image_features.shape[1], classifier.prototypes.shape[1]
-        if found != wanted:
+    def _set(self, classifier: Callable[[], Classifier], name: str) -> Arrays:
+        """Return the changed features or the logits of a test split."""
+        features = self.features[name].image_features
+        width, expected = features.shape[1], classifier().prototypes.shape[1]
+        if width != expected:
             raise OodgridError(
-                f"{name} has features of {found} dimensions but the prototypes have {wanted}: "
+                f"{name} has features of {width} dimensions but the prototypes have {expected}: "
                 "they come from different backbones; import or encode them again under one"
             )
-        if classifier.local_logits is not None:
-            return self._of_patches(classifier, features.image_features, store.read_local_features(self._file(name)))
-        return self._made(classifier, features.image_features)
+        local = None
+        if classifier().local_logits is not None:
+            local = store.read_local_features(self._with_local_features(name, "test"))
+        return applied(classifier(), self.leaves, features, local)
 
-    def _made(self, classifier: Classifier, features: np.ndarray) -> dict[str, np.ndarray]:
-        make = classifier.change or classifier.logits
-        return self._joined([make(features[start : start + BATCH]) for start in range(0, len(features), BATCH)])
+    def _labelled(self, classifier: Callable[[], Classifier], fit: LearnedFit, part: str) -> Arrays:
+        """Return changed features or logits of the shots ("bank") or the validation images ("val"), with labels."""
+        drawn = self.files.draw(fit.shots, fit.seed)
+        samples = {"bank": drawn.bank, "val": drawn.val}[part]
+        if not samples:
+            return {"labels": samples.labels}
+        local = None
+        if classifier().local_logits is not None:
+            rows = store.read_local_rows(
+                self._with_local_features(self.files.dataset.name, samples.split), samples.rows
+            )
+            local = [] if rows is None else [(0, rows)]
+        return {**applied(classifier(), self.leaves, samples.features, local), "labels": samples.labels}
 
-    def _of_patches(
-        self, classifier: Classifier, features: np.ndarray, blocks: Iterator[tuple[int, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """Return what becomes of features and of the local features that come in blocks, each behind its first row."""
-        return self._joined(
-            [classifier.local_logits(features[start : start + len(local)], local) for start, local in blocks]
-        )
-
-    def _joined(self, parts: list[np.ndarray]) -> dict[str, np.ndarray]:
-        made = {self.leaves: np.concatenate(parts).astype(np.float32, copy=False)}
-        check_finite(made, "of the fitted method")
-        return made
-
-    def _file(self, name: str, split: str = "test") -> Path:
-        """Return the feature file of a split that must hold local features.
+    def _with_local_features(self, name: str, split: str) -> Path:
+        """Return the feature file of a split.
 
         Raises:
-            Skip: It holds none.
+            Skip: It holds no local features.
         """
         path = paths.features(self.files.results, self.files.backbone.name, name, split)
         if "local_features" not in store.array_shapes(path):
             raise Skip(f"there are no local features of {name}: write local_features: true for the backbone")
         return path
 
-    def _labelled(self, classifier: Classifier, fit: LearnedFit, what: str) -> dict[str, np.ndarray]:
-        """Return what becomes of the shots ("bank") or of the validation images ("val"), for scores that learn."""
-        samples = getattr(self.files.draw(fit.shots, fit.seed), what)
-        if not len(samples):
-            return {"labels": samples.labels}
-        if classifier.local_logits is None:
-            made = self._made(classifier, samples.features)
-        else:
-            path = self._file(self.files.dataset.name, samples.split)
-            local = store.read_local_rows(path, samples.rows)
-            made = self._of_patches(classifier, samples.features, iter([(0, local)]))
-        return {**made, "labels": samples.labels}
+
+def applied(
+    classifier: Classifier, leaves: Leaves, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]] | None = None
+) -> Arrays:
+    """Return the changed features (N, D) or the logits (N, K), float32, of features (N, D) as cached.
+
+    Args:
+        classifier: Of a method that leaves more than prototypes.
+        leaves: Which of the two the method leaves.
+        features: The features.
+        local: For methods that look at patches: local features (n, P, D) in blocks, each behind its first row.
+
+    Raises:
+        OodgridError: The classifier does not compute what its method declares.
+        Diverged: A result is not finite.
+    """
+    change = classifier.change or classifier.logits
+    if classifier.local_logits is not None:
+        parts = [classifier.local_logits(features[row : row + len(block)], block) for row, block in local or ()]
+    elif change is not None:
+        parts = [change(features[row : row + BATCH]) for row in range(0, len(features), BATCH)]
+    else:
+        raise OodgridError(f"a method is registered as one that leaves {leaves}, but its classifier has none")
+    arrays: Arrays = {leaves: np.concatenate(parts).astype(np.float32, copy=False)}
+    check_finite(arrays, "of the fitted method")
+    return arrays
 
 
-def _classifier_arrays(classifier: Classifier) -> dict[str, np.ndarray]:
+def _classifier_arrays(classifier: Classifier) -> Arrays:
     arrays = {"prototypes": classifier.prototypes.astype(np.float32)}
     if classifier.bias is not None:
         arrays["bias"] = classifier.bias.astype(np.float32)

@@ -1,8 +1,8 @@
-"""What a fine-tuning method is given and what it gives back."""
+"""What a fine-tuning method learns from, and what it leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,26 +25,26 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class TextSide:
-    """The text side of the ID classes.
+    """The text side of the ID classes; of a method that needs no text, it may be empty.
 
     Attributes:
         prototypes: Shape (K, D), float32, unit norm: mean over templates of the normalised text embeddings.
-            Where the configuration says `text: visual_prototypes`, the class means of the shots; None where
+            Where the configuration says `text: visual_prototypes`, the class means of the shots; (0, 0) where
             there is neither.
-        classnames: K names, or None where there are no texts.
+        classnames: K names; empty where there are no texts.
         tower: Loads the text tower for prompts that are not plain text.
-        embeddings: Shape (T, K, D), float32, not normalised: of every template; None where there are no texts.
+        embeddings: Shape (T, K, D), float32, not normalised: of every template; T = 0 where there are no texts.
     """
 
-    prototypes: np.ndarray | None
-    classnames: list[str] | None
+    prototypes: np.ndarray
+    classnames: Sequence[str]
     tower: Callable[[], TextTower]
-    embeddings: np.ndarray | None = None
+    embeddings: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
 
 
 @dataclass(frozen=True)
 class FitData:
-    """All that fitting may see: shots, few-shot validation and text; never a test file.
+    """All that a fit may see: shots, few-shot validation and text; never a test file.
 
     Attributes:
         train: Shape (M, D), float32, not normalised unless `normalised`.
@@ -52,12 +52,12 @@ class FitData:
         val: Shape (V, D); V = 0 where there is no validation split.
         val_labels: Shape (V,).
         classes: Number of classes K.
-        shots: Images a class; 0 for methods without.
+        shots: Images per class; 0 for methods without.
         seed: Seed of everything random in the fit.
         normalised: Whether an import has lost the norms.
-        train_views: Shape (M, V, D): augmented views of the shots, where the method names a family of them.
-        train_local: Shape (M, V, P, D), in the precision of the file: local features of the views (V = 1: of the
-            images themselves, where the method names no family), where the method needs them.
+        train_views: Shape (M, V, D): augmented views of the shots; None where the method names no family of them.
+        train_local: Shape (M, V, P, D), in the precision of the file: local features of the views, or of the images
+            themselves where the method names no family (V = 1); None where the method does not need them.
     """
 
     text: TextSide
@@ -90,10 +90,11 @@ class Learned:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The smallest sufficient thing to make logits, on the cosine scale, of any features.
+    """The least from which logits, on the cosine scale, can be computed for any features.
 
     Attributes:
-        prototypes: Shape (K, D): logits are normalised features · prototypes + bias.
+        prototypes: Shape (K, D): logits are normalised features · prototypes + bias. Unit vectors where logits are
+            cosines; of a probe its weights on the cosine scale, which are no directions and come with a bias.
         bias: Shape (K,), or None.
         change: For methods that change features: (N, D) as cached to (N, D).
         logits: Only where neither is enough: features (N, D) as cached to logits (N, K).
@@ -136,12 +137,22 @@ def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.nd
         Skip: A class has no sample.
     """
     features, labels = features[has_class(labels)], labels[has_class(labels)]
-    counts = np.bincount(labels, minlength=classes)
-    if not counts.all():
-        raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+    check_every_class(labels, classes)
     sums = np.zeros((classes, features.shape[1]))
     np.add.at(sums, labels, normalise(features.astype(np.float64)))
     return normalise(sums).astype(np.float32)
+
+
+def check_every_class(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many samples each class has, shape (K,), of labels (N,) without -1.
+
+    Raises:
+        Skip: A class has none.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+    return counts
 
 
 def check_finite(arrays: Arrays, what: str) -> None:
@@ -153,5 +164,5 @@ def check_finite(arrays: Arrays, what: str) -> None:
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the share of the labelled rows of (N, K) whose largest entry is the label's; NaN where there are none."""
-    found = labelled_accuracy(logits.argmax(axis=1), labels)
-    return float("nan") if found is None else found
+    share = labelled_accuracy(logits.argmax(axis=1), labels)
+    return float("nan") if share is None else share

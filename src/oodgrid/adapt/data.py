@@ -1,4 +1,4 @@
-"""Reading what a fit may see, and drawing its shots."""
+"""What a fit may see, read from files: the few-shot set, its views and local features, and the text side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oodgrid.adapt import text_tower
 from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
-from oodgrid.fewshot import Drawn, FewShot, NoDraw
+from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
 from oodgrid.grid import Fit
 
 
@@ -25,8 +25,8 @@ class FitFiles:
         results: The results folder.
         backbone: The backbone.
         dataset: The ID dataset.
-        family: Of the augmented views that the method takes, or None.
-        views_file: Where these views lie, or None.
+        family: The family of augmented views that the method takes, or None.
+        views_file: The file of these views, or None.
         local: Whether the method takes local features.
     """
 
@@ -44,10 +44,11 @@ class FitFiles:
 
     @cached_property
     def texts(self) -> store.Texts | None:
-        """The text side, or None where visual prototypes stand in or an import brought none."""
+        """The texts of the classes, or None where visual prototypes replace them or an import brought none."""
         path = paths.texts(self.results, self.backbone.name, self.dataset.name)
-        wanted = self.dataset.text == "classnames"
-        return store.read_texts(path) if wanted and (path.exists() or not self.dataset.imported) else None
+        if self.dataset.text != "classnames" or (self.dataset.imported and not path.exists()):
+            return None
+        return store.read_texts(path)
 
     @cached_property
     def views(self) -> store.Views | None:
@@ -56,12 +57,12 @@ class FitFiles:
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """Digests of all that these files hold, but for the views: a file of these is of all draws."""
+        """Digests of what all fits share: splits and texts. Views are not among them, for each draw has its own."""
         parts = {"texts": self.texts, "test": self.few_shot.leaked}
         return {**self.few_shot.digests, **{name: part.digest for name, part in parts.items() if part}}
 
     def views_identity(self, fit: Fit) -> list[str]:
-        """Return digests of the views that a fit learns from; none where it learns from none."""
+        """Return digests of the views that a fit learns from; none for methods without views."""
         if self.views is None:
             return []
         rows = self.draw(fit.shots, fit.seed).bank.rows
@@ -91,7 +92,7 @@ class FitFiles:
         train, val = drawn.bank, self.few_shot.selection(drawn)
         normalised = bool(train.of and train.of.normalised)
         return FitData(
-            self.text_side(train.features, train.labels), self._classes(), train.features, train.labels, val.features,
+            self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
             self._local(train.rows) if self.local else None,
         )  # fmt: skip
@@ -101,54 +102,57 @@ class FitFiles:
 
         Raises:
             Skip: There are none.
+            OodgridError: As `_drawn_views`.
         """
         if self.family is not None:
-            self._of_views(rows)  # its refusals come first
-            if self.views.local_features is None:
+            views, places = self._drawn_views(rows)
+            if views.local_features is None:
                 raise Skip(
                     f"the {self.family} views of {self.dataset.name} have no local features: write local_features: "
                     "true under views and for the backbone"
                 )
-            return self.views.local_features[np.searchsorted(self.views.index, rows)]
+            return views.local_features[places]
         path = paths.features(self.results, self.backbone.name, self.dataset.name, "train")
-        found = store.read_local_rows(path, rows)
-        if found is None:
+        local = store.read_local_rows(path, rows)
+        if local is None:
             raise Skip(
                 f"{self.backbone.name} gives no local features of {self.dataset.name}: write local_features: true for "
                 "the backbone"
             )
-        return found[:, None]
+        return local[:, None]
 
     def _of_views(self, rows: np.ndarray) -> np.ndarray | None:
-        """Return the views of some training rows, shape (n, V, D).
-
-        Raises:
-            Skip: The features are imported: no image stands behind them.
-            OodgridError: The file lacks some of them.
-        """
+        """Return the views of some training rows, shape (n, V, D); None where the method takes none."""
         if self.family is None:
             return None
+        views, places = self._drawn_views(rows)
+        return views.image_features[places]
+
+    def _drawn_views(self, rows: np.ndarray) -> tuple[store.Views, np.ndarray]:
+        """Return the views, and the places in them of some training rows, shape (n,).
+
+        Raises:
+            Skip: The features are imported: there are no images to take views of.
+            OodgridError: The file lacks some of them.
+        """
         if self.views is None:
             raise Skip(f"the features of {self.dataset.name} are imported: there are no views of their images")
-        place = np.searchsorted(self.views.index, rows)
         if not np.isin(rows, self.views.index).all():
             raise OodgridError(
                 f"the {self.family} views of {self.dataset.name} lack some of the images drawn: run snakemake, or "
                 f"oodgrid encode views --dataset {self.dataset.name}"
             )
-        return self.views.image_features[place]
+        return self.views, np.searchsorted(self.views.index, rows)  # the index rises
 
-    def text_side(self, train: np.ndarray | None = None, train_labels: np.ndarray | None = None) -> TextSide:
-        """Return the text side; where visual prototypes stand in, they are made of the shots."""
-        names = self.texts.classnames if self.texts else None
-        embeddings = self.texts.text_features if self.texts else None
-        if embeddings is not None:
-            prototypes = text_prototypes(embeddings)
-        elif self.dataset.text == "visual_prototypes" and train is not None and len(train):
-            prototypes = class_means(train, train_labels, self._classes())
-        else:
-            prototypes = None
-        return TextSide(prototypes, names, lambda: self._tower, embeddings)
+    def text_side(self, shots: Rows | None = None) -> TextSide:
+        """Return the text side; where visual prototypes replace texts, they are the class means of the shots."""
+        if self.texts:
+            embeddings = self.texts.text_features
+            return TextSide(text_prototypes(embeddings), self.texts.classnames, lambda: self._tower, embeddings)
+        prototypes = np.empty((0, 0), np.float32)
+        if self.dataset.text == "visual_prototypes" and shots:
+            prototypes = class_means(shots.features, shots.labels, self._classes())
+        return TextSide(prototypes, (), lambda: self._tower)
 
     @cached_property
     def _tower(self) -> text_tower.TextTower:
@@ -176,15 +180,13 @@ class FitFiles:
         return count
 
     def _check_widths(self) -> None:
-        files = {
-            "train": self.few_shot.train and self.few_shot.train.image_features,
-            "val": self.few_shot.val and self.few_shot.val.image_features,
-            "text": self.texts and self.texts.text_features,
-        }
-        widths = {name: values.shape[-1] for name, values in files.items() if values is not None}
+        splits = {"train": self.few_shot.train, "val": self.few_shot.val}
+        widths = {name: split.image_features.shape[1] for name, split in splits.items() if split}
+        if self.texts:
+            widths["text"] = self.texts.text_features.shape[2]
         if len(set(widths.values())) > 1:
-            found = ", ".join(f"{name} {width}" for name, width in widths.items())
+            listed = ", ".join(f"{name} {width}" for name, width in widths.items())
             raise OodgridError(
-                f"the features of {self.dataset.name} differ in dimensions ({found}): "
+                f"the features of {self.dataset.name} differ in dimensions ({listed}): "
                 "they come from different backbones; import or encode them again under one"
             )

@@ -17,18 +17,18 @@ from oodgrid.plan import view_files
 from oodgrid.progress import progress
 
 
-def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
-    """Fit every (shots, seed) that is not there yet, then write the manifest and return its path.
+def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
+    """Fit every (shots, seed) of a variant of a method that is not there yet, write the manifest and return its path.
 
     Raises:
         OodgridError: A file that is needed is missing or damaged; finished fits stay.
     """
-    choice = experiment.method(method)
+    choice = experiment.method(variant)
     entry = registry.find("method", choice.name)
-    made = entry.make(**choice.params)
-    views = view_files(results, experiment, backbone, id_dataset, method)
+    method = entry.make(**choice.params)
+    views = view_files(results, experiment, backbone_name, id_dataset, variant)
     files = FitFiles(
-        results, experiment.backbone(backbone), experiment.id_dataset(id_dataset), getattr(made, "views", None),
+        results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
         views[0] if views else None, "local_features" in entry.needs,
     )  # fmt: skip
     kept = Kept(results, "fit")
@@ -40,17 +40,19 @@ def fit(results: Path, experiment: Experiment, backbone: str, id_dataset: str, m
         "text": files.dataset.text,
         "code": registry.fit_code(choice.name),
     }
-    title = f"fit {method} on {id_dataset} ({backbone})"
-    wanted = progress(grid.fits(experiment, method), desc=title, unit="fit")
-    fits = [_remarked(_fit_one(made, entry, files, fit, kept, identity), files, experiment.seeds) for fit in wanted]
-    path = paths.fitted(results, experiment.experiment, backbone, id_dataset, method)
+    title = f"fit {variant} on {id_dataset} ({backbone_name})"
+    fits = [
+        _remarked(_fit_one(method, entry, files, fit, kept, identity), files, experiment.seeds)
+        for fit in progress(grid.fits(experiment, variant), desc=title, unit="fit")
+    ]
+    path = paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, manifests.Fitted(method=choice.name, params=choice.params, fits=fits))
     print(f"{title}: {_summary(fits)}")
     return path
 
 
 def _remarked(fit: LearnedFit, files: FitFiles, seeds: list[int]) -> LearnedFit:
-    """Return a fit with what tables must say of it, where it worked."""
+    """Return a fit with the remarks that tables show beside it, where it worked."""
     if fit.status != "ok":
         return fit
     remarks = files.few_shot.remarks(fit.shots, seeds) + fit.info.get("remarks", [])
@@ -58,12 +60,12 @@ def _remarked(fit: LearnedFit, files: FitFiles, seeds: list[int]) -> LearnedFit:
 
 
 def _summary(fits: list[LearnedFit]) -> str:
-    """Return how many fits there are, how they went, how many validation labels chose anything, and the remarks."""
+    """Return how many fits went how, how many validation labels were used to choose anything, and the remarks."""
     states = Counter(fit.status for fit in fits)
     labels = [fit.info.get("val_labels_used", 0) for fit in fits if fit.status == "ok"]
-    said = dict.fromkeys(fit.reason for fit in fits if fit.status == "ok" and fit.reason)
+    remarks = dict.fromkeys(fit.reason for fit in fits if fit.status == "ok" and fit.reason)
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
-    return "; ".join([counts, f"validation labels used: {max(labels, default=0)}", *said])
+    return "; ".join([counts, f"validation labels used: {max(labels, default=0)}", *remarks])
 
 
 def _fit_one(
@@ -76,8 +78,8 @@ def _fit_one(
         _check_needs(entry, data, files)
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
-        said = {"remarks": learned.remarks} if learned.remarks else {}
-        store.write_arrays(path, learned.arrays, learned.info | said)
+        remarks = {"remarks": learned.remarks} if learned.remarks else {}
+        store.write_arrays(path, learned.arrays, learned.info | remarks)
 
     try:
         key = {**identity, "views": files.views_identity(fit), "shots": fit.shots, "seed": fit.seed}
@@ -90,13 +92,13 @@ def _fit_one(
 
 
 def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
-    """Raise Skip, with the reason, where a method cannot do with what there is."""
+    """Raise Skip, with the reason, where something is missing that a method needs."""
     name = files.dataset.name
-    if {"text", "text_tower"} & set(entry.needs) and data.text.classnames is None:
-        stands_in = files.dataset.text == "visual_prototypes"
-        why = ": visual prototypes stand in place of text (method prototype)" if stands_in else ""
+    if {"text", "text_tower"} & set(entry.needs) and not data.text.classnames:
+        visual = files.dataset.text == "visual_prototypes"
+        why = ": visual prototypes stand in place of text (method prototype)" if visual else ""
         raise Skip(f"there are no text features of {name}{why}")
     if "text_tower" in entry.needs and files.dataset.imported:
         raise Skip(f"the features of {name} are imported: no text tower stands behind them")
-    if "prototypes" in entry.needs and data.text.prototypes is None:
+    if "prototypes" in entry.needs and not len(data.text.prototypes):
         raise Skip(f"there are neither text features of {name} nor text: visual_prototypes")

@@ -1,10 +1,10 @@
-"""What methods share that learn the context of a prompt: CoOp and its successors differ in their losses."""
+"""What methods that learn the context of a prompt share: CoOp and its successors differ in their losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may look at.
+    """One batch, as a loss takes it.
 
     Attributes:
         x: Shape (b, D), normalised features.
         labels: Shape (b,).
-        embeddings: Shape (K, D), normalised, of the classes under the learned context.
+        embeddings: Shape (K, D), normalised: the classes' prompts with the learned context.
         zero_shot: Shape (K, D), the text prototypes.
         scale: The backbone's logit scale.
-        local_features: Gives the local features, shape (b, P, D), normalised.
+        local_features: Returns the local features, shape (b, P, D), normalised.
     """
 
     x: torch.Tensor
@@ -66,7 +66,7 @@ class PromptLearner:
     precision: Precision = "fp32"
 
     def loss(self, batch: Batch) -> Any:
-        """Return what a step descends on."""
+        """Return the loss of a batch: a number, or what the method's own `descend` takes."""
         raise NotImplementedError
 
     def fit(self, data: FitData) -> Learned:
@@ -83,12 +83,12 @@ class PromptLearner:
 
         def loss(rows: torch.Tensor, x: torch.Tensor) -> Any:
             embeddings = tower.encode(context, prompts)
-            local = lambda: features.local(rows)  # noqa: E731
+            local = partial(features.local, rows)
             return self.loss(Batch(x, labels[rows], embeddings, zero_shot, tower.logit_scale, local))
 
         recipe = self.recipe(data.shots)
-        losses, kept = self.descend(recipe, [context], data, features, generator, loss)
-        return Learned({"context": kept[0]}, {"epochs": recipe.epochs, "losses": losses, "notes": tower.note})
+        losses, arrays = self.descend(recipe, [context], data, features, generator, loss)
+        return Learned({"context": arrays[0]}, {"epochs": recipe.epochs, "losses": losses, "notes": tower.note})
 
     def descend(
         self,
@@ -99,24 +99,19 @@ class PromptLearner:
         generator: torch.Generator,
         loss: Callable,
     ) -> tuple[list[float], list[np.ndarray]]:
-        """Return the losses and the parameters that count: here those after the last step."""
+        """Train, and return the losses and the parameters to keep: here those after the last step."""
         losses = recipe.descend(parameters, data, features, generator, loss)
         return losses, [parameter.detach().cpu().numpy() for parameter in parameters]
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
-        """Encode the class names under the learned context."""
-        return Classifier(self.encoded(learned["context"], text))
-
-    def encoded(self, context: np.ndarray, text: TextSide) -> np.ndarray:
-        """Return the embeddings of the classes, shape (K, D), under a context (M, W) or (K, M, W)."""
+        """Return cosine similarity with the class names under the learned context."""
         import torch
 
         tower = text.tower().at(self.precision)
         with torch.inference_mode():
-            found = tower.encode(
-                torch.from_numpy(context).to(tower.device), tower.prompts(text.classnames, self.position)
-            )
-        return found.cpu().numpy()
+            context = torch.from_numpy(learned["context"]).to(tower.device)
+            embeddings = tower.encode(context, tower.prompts(text.classnames, self.position))
+        return Classifier(embeddings.cpu().numpy())
 
     def start(self, tower: TextTower, classes: int, generator: torch.Generator) -> torch.Tensor:
         """Return the context before training: the tokens of `init`, or drawn from N(0, 0.02²)."""
@@ -126,12 +121,12 @@ class PromptLearner:
             shape = (self.context_tokens, tower.width)
             context = 0.02 * torch.randn((classes, *shape) if self.class_specific else shape, generator=generator)
         else:
-            words = tower.embed(self.init)
-            context = words.expand(classes, -1, -1).clone() if self.class_specific else words.clone()
+            tokens = tower.embed(self.init)
+            context = tokens.expand(classes, -1, -1).clone() if self.class_specific else tokens.clone()
         return context.to(tower.device).requires_grad_(True)
 
     def recipe(self, shots: int) -> Recipe:
-        """Return how to descend, with so many shots."""
+        """Return the recipe of training with so many shots."""
         return Recipe(self.epochs or coop_epochs(shots), self.lr, self.batch, scaled=self.precision == "fp16")
 
 
@@ -140,7 +135,7 @@ def coop_epochs(shots: int) -> int:
     return next(count for most, count in ((1, 50), (4, 100), (shots, 200)) if shots <= most)
 
 
-def encode_contexts(tower: TextTower, contexts: np.ndarray, names: list[str]) -> np.ndarray:
+def encode_contexts(tower: TextTower, contexts: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return the embeddings of class names, shape (B, K, D), under contexts, shape (B, M, W)."""
     import torch
 

@@ -1,4 +1,4 @@
-"""Choosing hyper-parameters on validation: grids that are refined, grids that grow, and what is said of their ends."""
+"""Choosing hyper-parameters on validation: grids that are refined, grids that grow, and remarks on chosen ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-REFINED = 7  # values between the neighbours of the best of a grid, which is the one in the middle
+REFINED = 7  # values of a refined grid: the best of the coarse one is its middle, the neighbours are its ends
 
 
 def scale(low: float, high: float, steps: int) -> np.ndarray:
@@ -15,7 +15,7 @@ def scale(low: float, high: float, steps: int) -> np.ndarray:
 
 
 def around(grid: np.ndarray, value: float) -> np.ndarray:
-    """Return values at equal ratios between the neighbours that a value of a grid has there, ends included."""
+    """Return a finer grid around a value of a grid: from its left neighbour to its right one, at equal ratios."""
     at = int(np.argmin(np.abs(grid - value)))
     return scale(grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)], REFINED)
 
@@ -23,43 +23,46 @@ def around(grid: np.ndarray, value: float) -> np.ndarray:
 def best_until_inside(
     accuracy_of: Callable[[float], float], start: Sequence[float], factor: float, limits: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return the value of the highest accuracy, and that, of a grid that grows while its best lies on an end.
+    """Return the value with the highest accuracy, and that accuracy, on a grid that grows while its best is an end.
 
-    Of equals it is the smallest value of the grid it started with, so that growing changes nothing but what it betters.
+    Of values with equal accuracy, the smallest of the first grid is taken; a value outside replaces it if it is better.
 
     Args:
-        accuracy_of: Of a value; called once for each, in rising order for `start`.
-        start: The grid, rising.
-        factor: Between a value and the next one outside.
-        limits: Beyond which it does not grow.
+        accuracy_of: Returns the accuracy of a value; called once for each, in rising order for `start`.
+        start: The first grid, rising.
+        factor: Ratio between an end and the next value outside.
+        limits: The grid stays within these.
     """
-    reached = {value: accuracy_of(value) for value in start}
-    best = max(reached, key=reached.get)  # the first of equals
+    accuracies = {value: accuracy_of(value) for value in start}
+    best = max(accuracies, key=lambda value: accuracies[value])  # the first of equals, which is the smallest
     while True:
-        outside = best * factor if best == max(reached) else best / factor if best == min(reached) else None
+        # The loop ends because a best value has something outside only while it is an end: once the value outside is
+        # tried, either that is the best, or the old best lies inside.
+        outside = best * factor if best == max(accuracies) else best / factor if best == min(accuracies) else None
         if outside is None or not limits[0] <= outside <= limits[1]:
-            return best, reached[best]
-        reached[outside] = accuracy_of(outside)
-        best = outside if reached[outside] > reached[best] else best
+            return best, accuracies[best]
+        accuracies[outside] = accuracy_of(outside)
+        best = outside if accuracies[outside] > accuracies[best] else best
 
 
 def end_remarks(name: str, value: float, low: float, high: float) -> list[str]:
-    """Return what tables must say of a chosen value that is an end of what was searched; nothing of one inside."""
+    """Return the remark for tables that a chosen value is an end of its search range; none on one inside."""
     for which, end in (("lower", low), ("upper", high)):
         if np.isclose(value, end):
             return [f"{name} is at the {which} end of its search, {end:g}"]
     return []
 
 
-def epoch_remarks(chosen: int, epochs: int, reached: Sequence[float]) -> list[str]:
-    """Return what tables must say of an epoch that was chosen because it reached most on validation.
+def epoch_remarks(chosen: int, epochs: int, accuracies: Sequence[float]) -> list[str]:
+    """Return the remark for tables that the epoch chosen on validation is the first or the last; none on one between.
 
     Args:
-        chosen: Its number, from 1; 0 is before training.
-        epochs: How many were trained.
-        reached: The accuracies of all, to the last; nothing was chosen where there are none.
+        chosen: The chosen epoch, from 1; 0 is before training.
+        epochs: Number of epochs.
+        accuracies: Validation accuracies, one per epoch; empty where nothing was chosen.
     """
-    if not reached or (chosen == epochs and max(reached[:-1], default=-1) >= reached[-1]):
-        return []  # of equals the last was taken, and earlier ones are as good
+    # Where the last epoch was taken among equals, earlier ones were as good: longer training would not help.
+    if not accuracies or (chosen == epochs and max(accuracies[:-1], default=-1) >= accuracies[-1]):
+        return []
     ends = {0: "no epoch was better on validation than none", epochs: f"the last of {epochs} epochs was the best"}
     return [ends[chosen]] if chosen in ends else []

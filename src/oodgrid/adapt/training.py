@@ -1,4 +1,4 @@
-"""What trained methods share: a few-shot set on the device, batches, and CoOp's loop and learning-rate schedule."""
+"""What trained methods share: the shots on the device, batches, and CoOp's loop and learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from oodgrid.adapt.contract import Diverged, FitData
+from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
 
 if TYPE_CHECKING:
@@ -20,24 +21,24 @@ Family = Literal["rrc08", "rrc50"] | None  # of augmented views
 
 
 class TrainingFeatures:
-    """The features of the shots, a view an (image, epoch) where there are augmented ones, on a device.
+    """The features of the shots on a device; where there are augmented views, one per image and epoch.
 
-    Drawing views uniformly from a finite set is what a fresh random crop every epoch becomes on cached features; with
-    as many views as epochs it is the same in distribution, up to drawing one twice.
+    Official codes take a fresh random crop per image and epoch. On cached features that becomes one view, drawn
+    uniformly from those in the cache: the same distribution, except that a view can be drawn twice.
     """
 
     def __init__(self, data: FitData, device: str, prepare: Callable[[np.ndarray], np.ndarray] = lambda x: x) -> None:
-        """Hold `prepare` of the features, which gets and gives rows of shape (n, D)."""
+        """Move the features to the device, after `prepare`, a function from rows (n, D) to rows (n, D)."""
         import torch
 
         views = [data.train] if data.train_views is None else np.moveaxis(data.train_views, 1, 0)
         self._views = torch.stack([torch.from_numpy(np.ascontiguousarray(prepare(view))) for view in views]).to(device)
         local = data.train_local
         self._local = None if local is None else torch.from_numpy(np.ascontiguousarray(local)).to(device)
-        self._chosen = torch.zeros(self._views.shape[1], dtype=torch.long, device=device)
+        self._chosen = torch.zeros(self._views.shape[1], dtype=torch.long, device=device)  # the view of each image
 
     def epoch(self, generator: torch.Generator) -> torch.Tensor:
-        """Return the features of one epoch, shape (n, D); without views always the same, and nothing is drawn."""
+        """Draw a view of each image and return their features, shape (n, D); without views nothing is drawn."""
         import torch
 
         count, rows = self._views.shape[:2]
@@ -47,30 +48,37 @@ class TrainingFeatures:
         return self._views[self._chosen, torch.arange(rows, device=self._views.device)]
 
     def local(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the normalised local features, shape (b, P, D), float32, of the views that this epoch drew."""
+        """Return the normalised local features, shape (b, P, D), float32, of the views that this epoch drew.
+
+        Raises:
+            OodgridError: There are none.
+        """
         import torch
 
+        if self._local is None:
+            raise OodgridError('a method that looks at patches is registered with needs=("local_features", …)')
+        # Without views, V = 1: the local features are those of the images themselves.
         chosen = self._chosen[rows] if self._local.shape[1] > 1 else torch.zeros_like(rows)
         return torch.nn.functional.normalize(self._local[rows, chosen].float(), dim=-1)
 
 
 def mean_view(data: FitData) -> np.ndarray:
-    """Return the plain features of the shots, shape (n, D), or the mean over their augmented views, not normalised."""
+    """Return the features of the shots, shape (n, D), not normalised; where there are views, the mean over those."""
     return data.train if data.train_views is None else data.train_views.mean(axis=1)
 
 
 def batches(
     count: int, size: int, generator: torch.Generator, drop_last: bool = True, device: torch.device | str = "cpu"
 ) -> Iterator[torch.Tensor]:
-    """Yield shuffled rows of one epoch.
+    """Yield the row numbers of each batch of one epoch, in random order.
 
     Args:
-        count: Rows there are.
-        size: Rows of a batch.
-        generator: Source of the order.
+        count: Number of rows.
+        size: Rows per batch.
+        generator: Decides the order.
         drop_last: Leave out a last incomplete batch unless it is the only one, as CoOp's library Dassl does;
             Tip-Adapter's code keeps it.
-        device: Of the rows, which go there once an epoch.
+        device: Where the row numbers go, all of an epoch at once.
     """
     import torch
 
@@ -81,22 +89,22 @@ def batches(
 
 
 def coop_learning_rate(epoch: int, epochs: int, lr: float) -> float:
-    """Return the rate of an epoch (from 0): one at 1e-5, then a cosine stepped by epoch, as Dassl's schedule."""
+    """Return the learning rate of an epoch (from 0): 1e-5 in the first, then a cosine by epoch, as Dassl has it."""
     return WARM_UP_LR if epoch == 0 else lr * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How CoOp and its successors descend: SGD with momentum and CoOp's schedule.
+    """The training of CoOp and its successors: SGD with momentum and CoOp's schedule.
 
     Attributes:
         epochs: Passes over the shots.
         lr: Highest learning rate.
-        batch: Images a step.
-        weight_decay: Of all parameters.
-        scaled: Whether losses are scaled while gradients are made, as float16 needs.
-        momentum: Of the descent.
-        warm_up: Whether there is an epoch at 1e-5 first.
+        batch: Images per step.
+        weight_decay: L2 penalty on all parameters.
+        scaled: Whether the loss is scaled before the backward pass, as float16 needs.
+        momentum: Of SGD.
+        warm_up: Whether the first epoch runs at a rate of 1e-5.
     """
 
     epochs: int
@@ -120,16 +128,16 @@ class Recipe:
         """Train parameters and return the mean loss of every epoch.
 
         Args:
-            parameters: Leaves that want gradients, changed in place.
-            data: Whose shots.
-            features: Of these shots.
-            generator: Of views and order.
-            loss: Of the rows of a batch (b,) and their features (b, D), both on the device of the features.
-            step: In place of `take_step` below, for losses that are more than one number.
-            after_epoch: Called with the epoch's number, from 0.
+            parameters: Tensors to train, changed in place.
+            data: The few-shot set.
+            features: The features of its shots.
+            generator: Decides views and order.
+            loss: Returns the loss of the rows of a batch (b,) and their features (b, D), on the device of the features.
+            step: Replaces `take_step` below, for losses that are more than one number.
+            after_epoch: Called with the number of each epoch, from 0.
 
         Raises:
-            Diverged: A loss is not finite; known at the end of its epoch.
+            Diverged: A loss is not finite; noticed at the end of its epoch.
         """
         import torch
 
@@ -139,11 +147,11 @@ class Recipe:
         for epoch in progress(range(self.epochs), desc="train", unit="epoch", leave=False):
             optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch + (not self.warm_up), self.epochs, self.lr)
             x = features.epoch(generator)
-            taken = [
+            step_losses = [
                 (step or take_step)(loss(rows, x[rows]), optimiser, scaler)
                 for rows in batches(len(data.train_labels), self.batch, generator, device=x.device)
             ]
-            losses.append(mean_loss(taken, epoch))
+            losses.append(mean_loss(step_losses, epoch))
             after_epoch(epoch)
         return losses
 
@@ -151,7 +159,7 @@ class Recipe:
 def take_step(
     loss: torch.Tensor, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
 ) -> torch.Tensor:
-    """Take one optimiser step and return the loss, still on its device; `mean_loss` says whether it was finite."""
+    """Take one optimiser step and return the loss, still on its device; `mean_loss` checks that it is finite."""
     optimiser.zero_grad(set_to_none=True)
     if scaler is None:
         loss.backward()
@@ -166,22 +174,22 @@ def take_step(
 def mean_loss(losses: list[torch.Tensor], epoch: int) -> float:
     """Return the mean of the losses of an epoch's steps.
 
-    They leave the device together: to read each at its step, a GPU would have to finish it before the next is prepared.
+    They are read together: to read a loss at once, a GPU must finish that step before the next one is prepared.
 
     Raises:
-        Diverged: One is not finite; the message has the first, after which no later step means anything.
+        Diverged: One is not finite; the message has the first, which spoiled those after it.
     """
     import torch
 
     values = torch.stack(losses).tolist()
-    wrong = next((value for value in values if not math.isfinite(value)), None)
-    if wrong is not None:
-        raise Diverged(f"the loss became {wrong} in epoch {epoch + 1}")
+    infinite = next((value for value in values if not math.isfinite(value)), None)
+    if infinite is not None:
+        raise Diverged(f"the loss became {infinite} in epoch {epoch + 1}")
     return sum(values) / len(values)
 
 
 def uniform(shape: tuple[int, ...], inputs: int, generator: torch.Generator) -> torch.Tensor:
-    """Return what torch's Linear begins with, for weights or bias: uniform within ±1/√inputs."""
+    """Return weights or a bias drawn as torch's Linear draws them: uniform within ±1/√inputs."""
     import torch
 
     return (2 * torch.rand(shape, generator=generator) - 1) * inputs**-0.5

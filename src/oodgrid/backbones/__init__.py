@@ -1,4 +1,4 @@
-"""Loading a backbone: architecture, weights, preprocessing and tokenizer, with the identity that they make."""
+"""Loading a backbone: architecture, weights, preprocessing and tokenizer, and the identity of all these."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LoadedBackbone:
     def encode_with(
         self, function: Callable[..., tuple[torch.Tensor, ...]], pixels: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return what a function of model and preprocessed images gives, in this backbone's precision, as float32."""
+        """Return what a function of model and preprocessed images returns in this backbone's precision, as float32."""
         return tuple(values.float() for values in self._run(function, pixels))
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -70,21 +70,35 @@ class LoadedBackbone:
             OodgridError: It is an image-only model.
         """
         if self.tokenizer is None:
-            raise OodgridError(
-                f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
-            )
+            raise self._no_text_tower()
         return self._run(_encode_text, tokens).float()
 
+    @property
+    def text_tokenizer(self) -> Any:
+        """The tokenizer.
+
+        Raises:
+            OodgridError: It is an image-only model.
+        """
+        if self.tokenizer is None:
+            raise self._no_text_tower()
+        return self.tokenizer
+
+    def _no_text_tower(self) -> OodgridError:
+        return OodgridError(
+            f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
+        )
+
     def parity(self, pixels: torch.Tensor) -> dict[str, float] | None:
-        """Return how far the features of some images are from those in fp32; None where they are in fp32."""
+        """Return how far the features of some images are from those in fp32; None where the precision is fp32."""
         import torch
 
         if self.reference is None:
             return None
-        given = self.encode_image(pixels).double()
+        features = self.encode_image(pixels).double()
         exact = _encode_image(self.reference, pixels).double()
-        cosine = torch.nn.functional.cosine_similarity(given, exact)
-        return {"images": len(given), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
+        cosine = torch.nn.functional.cosine_similarity(features, exact)
+        return {"images": len(features), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """Return token ids, shape (N, context length).
@@ -92,33 +106,30 @@ class LoadedBackbone:
         Raises:
             OodgridError: A text needs a token that this backbone never saw in training, or it takes no text.
         """
-        if self.tokenizer is None:
-            raise OodgridError(
-                f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
-            )
-        if strange := next((text for text in texts if not _is_unicode(text)), None):
-            raise OodgridError(f"the text {strange!a} is no Unicode, which tokenizers need: rename the class or label")
-        tokens = self.tokenizer(texts)
+        tokenizer = self.text_tokenizer
+        if broken := next((text for text in texts if not _is_unicode(text)), None):
+            raise OodgridError(f"the text {broken!a} is no Unicode, which tokenizers need: rename the class or text")
+        tokens = tokenizer(texts)
         if self.vocabulary is not None:
             for text, row in zip(texts, tokens.tolist(), strict=True):
-                strange = [token for token in row if token and token not in self.vocabulary]
-                if strange:
-                    words = self.tokenizer.decode(strange).strip()
+                untrained = [token for token in row if token and token not in self.vocabulary]
+                if untrained:
+                    words = tokenizer.decode(untrained).strip()
                     raise OodgridError(
                         f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use other words "
                         "or another backbone, or, for the classes of a dataset, text: visual_prototypes"
                     )
         return tokens
 
-    def _run(self, function: Callable, given: torch.Tensor) -> Any:
+    def _run(self, function: Callable, inputs: torch.Tensor) -> Any:
         import torch
 
         precision = self.identity["precision"]
-        if precision in PURE and given.is_floating_point():
-            given = given.to(getattr(torch, PURE[precision]))
+        if precision in PURE and inputs.is_floating_point():
+            inputs = inputs.to(getattr(torch, PURE[precision]))
         mixed = getattr(torch, MIXED.get(precision, "bfloat16"))
         with torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
-            return function(self.model, given)
+            return function(self.model, inputs)
 
 
 def _is_unicode(text: str) -> bool:
@@ -149,17 +160,17 @@ def load(backbone: Backbone) -> LoadedBackbone:
     torch.manual_seed(backbone.seed)  # decides weights that are `random`, and nothing else
     tokenizer, vocabulary = None, None
     if backbone.model.startswith(timm_models.PREFIX):
-        model, own = timm_models.build(backbone)
-        described = {"timm": dict(model.pretrained_cfg).get("architecture", backbone.model)}
+        model, defaults = timm_models.build(backbone)
+        architecture = {"timm": dict(model.pretrained_cfg).get("architecture", backbone.model)}
     else:
-        model, tokenizer, own, vocabulary = open_clip_models.build(backbone)
-        described = open_clip_models.architecture(backbone)
+        model, tokenizer, defaults, vocabulary = open_clip_models.build(backbone)
+        architecture = open_clip_models.architecture(backbone)
     model = model.to(device).eval().requires_grad_(False)
-    preprocessing = _preprocessing(backbone, own)
+    preprocessing = _preprocessing(backbone, defaults)
     identity = {
         **backbone.identity,
-        "architecture_sha256": digest(described),
-        "activation": "QuickGELU" if described.get("quick_gelu") else "as the architecture says",
+        "architecture_sha256": digest(architecture),
+        "activation": "QuickGELU" if architecture.get("quick_gelu") else "as the architecture says",
         "preprocessing": preprocessing,
         "weights_sha256": weights.state_sha256(model),
     }
@@ -170,22 +181,23 @@ def load(backbone: Backbone) -> LoadedBackbone:
     return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, vocabulary, reference)
 
 
-def _preprocessing(backbone: Backbone, own: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights' own preprocessing with what the configuration changes of it."""
-    found = {**own, **backbone.preprocessing}
-    if found["resize_mode"] != "shortest":
+def _preprocessing(backbone: Backbone, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the preprocessing of the weights, changed as the configuration says."""
+    preprocessing = {**defaults, **backbone.preprocessing}
+    mode, size = preprocessing["resize_mode"], preprocessing["size"]
+    if mode != "shortest":
         if backbone.resize:
             raise OodgridError(
                 f"backbone {backbone.name}: resize is for resize_mode: shortest, and that of its weights is "
-                f"{found['resize_mode']}: write resize_mode: shortest too"
+                f"{mode}: write resize_mode: shortest too"
             )
-        found.pop("resize", None)  # timm's own, of the short side
-    size = found["size"] if isinstance(found["size"], int) else max(found["size"])
-    if found.get("resize", size) < size:
+        preprocessing.pop("resize", None)  # which timm gives for the short side
+    largest = size if isinstance(size, int) else max(size)
+    if preprocessing.get("resize", largest) < largest:
         raise OodgridError(
-            f"backbone {backbone.name}: resize {found['resize']} is less than the {size} pixels to be cut"
+            f"backbone {backbone.name}: resize {preprocessing['resize']} is less than the {largest} pixels to be cut"
         )
-    return found
+    return preprocessing
 
 
 def _transform(preprocessing: dict[str, Any]) -> Callable[[Image.Image], torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Models of open_clip: every architecture and tag, a checkpoint of one's own, and the weights that oodgrid ships."""
+"""Models of open_clip: every architecture and tag, checkpoints of the user, and the weights that oodgrid ships."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def build(backbone: Backbone) -> tuple[torch.nn.Module, Any, dict[str, Any], frozenset[int] | None]:
-    """Return the model, its tokenizer, its own preprocessing, and its vocabulary where that is limited.
+    """Return the model, its tokenizer, the preprocessing of its weights, and its vocabulary where that is limited.
 
     Raises:
         OodgridError: The architecture or the weights are unknown, missing or do not fit.
     """
     open_clip = import_open_clip()
     if backbone.model_config_file:
-        _add_architecture(open_clip, backbone)
+        _add_architecture(open_clip, backbone, backbone.model_config_file)
     if backbone.model not in open_clip.list_models():
         raise unknown("open_clip model", backbone.model, open_clip.list_models())
     refuse_the_quickgelu_trap(open_clip, backbone)
     model, vocabulary = _build(open_clip, backbone)
-    wanted = ("size", "mean", "std", "interpolation", "resize_mode")
-    preprocessing = {key: model.visual.preprocess_cfg[key] for key in wanted}
+    keys = ("size", "mean", "std", "interpolation", "resize_mode")
+    preprocessing = {key: model.visual.preprocess_cfg[key] for key in keys}
     return model, _tokenizer(open_clip, backbone), preprocessing, vocabulary
 
 
 def architecture(backbone: Backbone) -> dict[str, Any]:
-    """Return open_clip's own description of an architecture that `build` has built."""
+    """Return open_clip's description of an architecture that `build` has built."""
     return import_open_clip().get_model_config(backbone.model)
 
 
@@ -58,12 +58,12 @@ def import_open_clip() -> Any:
 
 
 def refuse_the_quickgelu_trap(open_clip: Any, backbone: Backbone) -> None:
-    """Refuse what open_clip only warns of: weights trained with another activation than the architecture has.
+    """Refuse what open_clip only warns about: weights trained with another activation than the architecture has.
 
-    open_clip knows it of its tags; of a checkpoint of one's own nobody does.
+    open_clip knows the activation of its tags; that of a user's checkpoint cannot be known.
 
     Raises:
-        OodgridError: They were.
+        OodgridError: The activations differ.
     """
     tag = open_clip.get_pretrained_cfg(backbone.model, backbone.pretrained)
     has = open_clip.get_model_config(backbone.model).get("quick_gelu", False)
@@ -77,18 +77,17 @@ def refuse_the_quickgelu_trap(open_clip: Any, backbone: Backbone) -> None:
 
 def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozenset[int] | None]:
     file = backbone.weights_file
-    packed = backbone.pretrained.startswith(catalogue.PACKAGE)
     tag = backbone.pretrained if file is None and backbone.pretrained != "random" else None
     try:
         if tag is None:
-            logging.disable(logging.WARNING)  # open_clip warns that no weights were loaded: they are, just below
+            logging.disable(logging.WARNING)  # open_clip warns that no weights were loaded, which happens just below
         elif tag not in open_clip.list_pretrained_tags_by_model(backbone.model) and not tag.startswith("hf-hub:"):
             raise unknown(f"tag of {backbone.model}", tag, open_clip.list_pretrained_tags_by_model(backbone.model))
         # for another size open_clip resizes positional embeddings, those of a tag as it loads them
         model = open_clip.create_model(backbone.model, pretrained=tag, force_image_size=backbone.size)
-        if packed:
-            return model, _load_packed(model, file)
         if file is not None:
+            if backbone.pretrained.startswith(catalogue.PACKAGE):
+                return model, _load_packed(model, file)
             if not file.is_file():
                 raise OodgridError(f"{file} does not exist")
             state = open_clip.factory.convert_state_dict(model, read_state(file))
@@ -99,10 +98,10 @@ def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozens
     except MemoryError:  # the weights are sound
         raise
     except Exception as error:  # open_clip, torch, safetensors and the Hugging Face client fail in many ways
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         hint = "" if tag is None else ". Offline? Fill the Hugging Face cache on a machine with network"
         raise OodgridError(
-            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {said}{hint}"
+            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {reason}{hint}"
         ) from error
     finally:
         logging.disable(logging.NOTSET)
@@ -112,15 +111,15 @@ def _tokenizer(open_clip: Any, backbone: Backbone) -> Any:
     try:
         return open_clip.get_tokenizer(backbone.model)
     except Exception as error:  # some live on the hub beside their weights
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OodgridError(
-            f"backbone {backbone.name}: cannot load the tokenizer of {backbone.model}: {said}. "
+            f"backbone {backbone.name}: cannot load the tokenizer of {backbone.model}: {reason}. "
             "Offline? Fill the Hugging Face cache on a machine with network"
         ) from error
 
 
 def _load_packed(model: torch.nn.Module, path: Path) -> frozenset[int]:
-    """Load weights whose token table holds the trained rows only, and return the ids of those rows."""
+    """Load weights whose token table has only the rows that were trained, and return the ids of those rows."""
     import torch
 
     state = {
@@ -133,12 +132,8 @@ def _load_packed(model: torch.nn.Module, path: Path) -> frozenset[int]:
     return frozenset(ids.tolist())
 
 
-def _add_architecture(open_clip: Any, backbone: Backbone) -> None:
-    file = (
-        catalogue.packaged(backbone.model_config_file)
-        if backbone.model_config_file.startswith(catalogue.PACKAGE)
-        else expand(backbone.model_config_file)
-    )
+def _add_architecture(open_clip: Any, backbone: Backbone, config_file: str) -> None:
+    file = catalogue.packaged(config_file) if config_file.startswith(catalogue.PACKAGE) else expand(config_file)
     if file.stem != backbone.model:
         raise OodgridError(
             f"backbone {backbone.name}: open_clip calls the architecture in {file.name} '{file.stem}': "

@@ -12,7 +12,7 @@ PREFIX = "timm/"
 
 
 def build(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
-    """Return a model whose call gives (N, D) and its own preprocessing.
+    """Return a model whose call returns features (N, D), and the preprocessing of its weights.
 
     Raises:
         OodgridError: The model or the weights are unknown or not there.
@@ -36,34 +36,34 @@ def build(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
     except MemoryError:  # the weights are sound
         raise
     except Exception as error:  # timm and the Hugging Face client fail in many ways
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OodgridError(
-            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {said}. "
+            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {reason}. "
             "Offline? Fill the Hugging Face cache on a machine with network"
         ) from error
     if file is not None:
-        kept = model.state_dict().keys()
+        names = model.state_dict().keys()
         head = model.pretrained_cfg.get("classifier") or ()
         heads = tuple(f"{part}." for part in ([head] if isinstance(head, str) else head))
-        state = {k: v for k, v in read_state(file).items() if k in kept or not k.startswith(heads or ("\0",))}
+        state = {k: v for k, v in read_state(file).items() if k in names or not k.startswith(heads or ("\0",))}
         fit_state(model, state, file)
-    own = _preprocessing(resolve_model_data_config(model))
-    if backbone.size not in (None, own["size"]):
+    preprocessing = _preprocessing(resolve_model_data_config(model))
+    if backbone.size not in (None, preprocessing["size"]):
         raise OodgridError(
-            f"backbone {backbone.name}: {backbone.model} takes {own['size']} pixels a side: leave size out"
+            f"backbone {backbone.name}: {backbone.model} takes {preprocessing['size']} pixels a side: leave size out"
         )
-    return model, own
+    return model, preprocessing
 
 
-def _preprocessing(found: dict[str, Any]) -> dict[str, Any]:
-    """Return timm's preprocessing in our words: resize the short side to size / crop_pct, then cut the centre."""
-    size = found["input_size"][-1]
-    squash = found.get("crop_mode") == "squash"
+def _preprocessing(config: dict[str, Any]) -> dict[str, Any]:
+    """Return timm's preprocessing in open_clip's words: resize the short side to size / crop_pct, cut the centre."""
+    size = config["input_size"][-1]
+    squash = config.get("crop_mode") == "squash"
     return {
         "size": size,
-        "mean": tuple(found["mean"]),
-        "std": tuple(found["std"]),
-        "interpolation": found["interpolation"],
+        "mean": tuple(config["mean"]),
+        "std": tuple(config["std"]),
+        "interpolation": config["interpolation"],
         "resize_mode": "squash" if squash else "shortest",
-        **({} if squash else {"resize": int(size / found["crop_pct"])}),
+        **({} if squash else {"resize": int(size / config["crop_pct"])}),
     }

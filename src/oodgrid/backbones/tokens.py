@@ -1,4 +1,4 @@
-"""Whether a text tower sees texts whole, and apart: tokenizers cut what is too long without a word."""
+"""Whether a text tower sees texts whole, and as different ones: tokenizers cut long texts without a warning."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from oodgrid.errors import OodgridError
 if TYPE_CHECKING:
     from oodgrid.backbones import LoadedBackbone
 
-MARKS = 4  # places that start, end, class and separator may take beside the words
+MARKS = 4  # tokens of start, end, class and separator that there may be beside the words
 ROWS = 4096  # texts at a time
 
 
 def cut_rows(loaded: LoadedBackbone, texts: Sequence[str]) -> list[int]:
-    """Return the rows of those texts that the tokenizer cuts, because they are longer than the text tower.
+    """Return the rows of the texts that the tokenizer cuts, because they are longer than the text tower takes.
 
-    A text is cut if given a few places more, more of it comes. Whatever the tokenizer puts around and behind the words
-    stands in the empty text too, and does not count.
+    A text is cut if a tokenizer with a few places more returns more of it. Start, end and padding tokens are those of
+    the empty text, and do not count.
     """
     return [
         start + row
@@ -28,29 +28,29 @@ def cut_rows(loaded: LoadedBackbone, texts: Sequence[str]) -> list[int]:
 
 
 def _cut_rows(loaded: LoadedBackbone, texts: list[str]) -> list[int]:
-    *short, empty = loaded.tokenizer([*texts, ""]).tolist()
+    *padded, empty = loaded.text_tokenizer([*texts, ""]).tolist()
     places, marks = len(empty), set(empty)
-    said = [[token for token in row if token not in marks] for row in short]
-    rows = [row for row, tokens in enumerate(said) if len(tokens) >= places - MARKS]
+    words = [[token for token in row if token not in marks] for row in padded]
+    rows = [row for row, tokens in enumerate(words) if len(tokens) >= places - MARKS]  # the others are short enough
     if not rows:
         return []
-    longer = loaded.tokenizer([texts[row] for row in rows], context_length=places + MARKS + 1).tolist()
-    return [row for row, more in zip(rows, longer, strict=True) if [t for t in more if t not in marks] != said[row]]
+    longer = loaded.text_tokenizer([texts[row] for row in rows], context_length=places + MARKS + 1).tolist()
+    return [row for row, more in zip(rows, longer, strict=True) if [t for t in more if t not in marks] != words[row]]
 
 
 def refuse_classes(loaded: LoadedBackbone, names: Sequence[str], texts: Sequence[str]) -> None:
-    """Refuse classes that a text tower would not see whole, or would not see apart.
+    """Refuse classes that a text tower would not see whole, or two that it could not tell apart.
 
     Args:
         loaded: The backbone.
         names: K class names.
-        texts: K prompts, one a class.
+        texts: K prompts, one per class.
 
     Raises:
         OodgridError: A prompt is cut, or two are the same tokens.
     """
     if cut := cut_rows(loaded, texts):
-        places = loaded.tokenizer([""]).shape[1]
+        places = loaded.text_tokenizer([""]).shape[1]
         raise OodgridError(
             f"{len(cut)} of {len(names)} class names are too long for the {places} tokens of the text tower of "
             f"{loaded.name} (start and end included), the first: {_shown(names[cut[0]])} in {_shown(texts[cut[0]])}: "

@@ -19,9 +19,9 @@ from oodgrid.store import existing, no_memory, opened, read_bytes
 if TYPE_CHECKING:
     import torch
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "ema_state_dict", "weights")  # hold the tensors
-PREFIXES = ("module.", "model.", "net.", "clip.", "clip_model.")  # what a whole model stood in while it was trained
-INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch.compile and the like, anywhere
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "ema_state_dict", "weights")  # keys of the dict
+PREFIXES = ("module.", "model.", "net.", "clip.", "clip_model.")  # of all names, where training wrapped the whole model
+INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # anywhere in names: torch.compile etc.
 
 
 def check_hash(backbone: Backbone) -> None:
@@ -32,10 +32,10 @@ def check_hash(backbone: Backbone) -> None:
     """
     file = backbone.weights_file
     if file and file.is_file() and backbone.sha256:
-        found = file_sha256(file)
-        if found != backbone.sha256:
+        sha256 = file_sha256(file)
+        if sha256 != backbone.sha256:
             raise OodgridError(
-                f"backbone {backbone.name}: {file} has sha256 {found}, but the config says {backbone.sha256}: "
+                f"backbone {backbone.name}: {file} has sha256 {sha256}, but the config says {backbone.sha256}: "
                 "restore the file, or mend the config and give the backbone another name"
             )
 
@@ -43,39 +43,38 @@ def check_hash(backbone: Backbone) -> None:
 def read_state(file: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of a checkpoint: .safetensors, or .pt with a state dict, bare or in one of `WRAPPERS`.
 
-    What training puts in front of all names (`module.` of distributed training, `_orig_mod.` of torch.compile) is taken
-    off. What is no tensor and stands beside them is left; that and the wrapper are said on one line.
+    Prefixes of names that come from training (`module.` of distributed training, `_orig_mod.` of torch.compile) are
+    removed, and entries that are no tensors are left out; a line on stderr says so, and names the wrapper.
 
     Raises:
-        OodgridError: It holds anything else: a TorchScript archive, objects that unpickling alone could make, a page.
+        OodgridError: It is anything else: a TorchScript archive, objects that only unpickling could make, a web page.
         MemoryError: It does not fit into the memory at hand.
     """
-    found = load_tensors(file)
-    state, path = _unwrapped(found) if isinstance(found, dict) else ({}, "")
+    content = load_tensors(file)
+    state, path = _unwrapped(content) if isinstance(content, dict) else ({}, "")
     tensors = {name: values for name, values in state.items() if _is_tensor(values)}
     if not tensors:
         names = ", ".join(WRAPPERS)
-        raise OodgridError(f"{file} holds no state dict of tensors, bare or under {names}: {_described(found)}")
+        raise OodgridError(f"{file} holds no state dict of tensors, bare or under {names}: {_described(content)}")
     left = sorted(str(name)[:60] for name in state if name not in tensors)
     named = {_bare(name): name for name in tensors}
     prefix = _prefix(named)
     if len(named) < len(tensors):
         raise OodgridError(f"{file} holds one tensor twice, within and without a wrapper: save its state_dict() alone")
-    said = [f"its tensors stand under {path}"] * bool(path) + [f"all names begin with {prefix}"] * bool(prefix)
-    said += ["names hold marks of torch.compile or of sharding"] * (named.keys() != tensors.keys())
-    said += [f"{len(left)} entries that are no tensors are left out, the first: {min(left, default='')[:60]}"] * bool(
-        left
-    )
-    if said:
-        print(f"oodgrid: {file.name}: {'; '.join(said)}", file=sys.stderr)
+    remarks = [f"its tensors stand under {path}"] * bool(path) + [f"all names begin with {prefix}"] * bool(prefix)
+    remarks += ["names hold marks of torch.compile or of sharding"] * (named.keys() != tensors.keys())
+    if left:
+        remarks.append(f"{len(left)} entries that are no tensors are left out, the first: {left[0]}")
+    if remarks:
+        print(f"oodgrid: {file.name}: {'; '.join(remarks)}", file=sys.stderr)
     return {name.removeprefix(prefix): tensors[full] for name, full in named.items()}
 
 
 def load_tensors(file: Path) -> Any:
-    """Return what a .safetensors or .pt file holds; nothing but tensors and plain values is unpickled.
+    """Return the content of a .safetensors or .pt file; nothing but tensors and plain values is unpickled.
 
     Raises:
-        OodgridError: It cannot be read so, in words that say what it is.
+        OodgridError: It cannot be read so; the message says what it is.
         MemoryError: It does not fit into the memory at hand.
     """
     import torch
@@ -90,17 +89,17 @@ def load_tensors(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except MemoryError as error:
         raise no_memory(file) from error
-    except Exception as error:  # zip, pickle and safetensors readers each fail in their own ways
-        if "allocate memory" in str(error):  # which torch says in a RuntimeError
+    except Exception as error:  # readers of zip, pickle and safetensors raise errors of many types
+        if "allocate memory" in str(error):  # torch's RuntimeError
             raise no_memory(file) from error
         raise OodgridError(f"{file} holds no tensors that can be read without running code: {_why(error)}") from error
 
 
 def refuse_no_weights(file: Path) -> None:
-    """Refuse what stands under the name of a file of weights and is something else, naming what it is.
+    """Refuse a file that has the name of weights and is something else, as a failed download leaves it.
 
     Raises:
-        OodgridError: It is a pointer of git-LFS, a web page, JSON or another text, or empty.
+        OodgridError: It is a pointer of git-LFS, a web page, JSON, or empty.
     """
     with opened(file) as raw:
         head = raw.read(512)
@@ -118,15 +117,15 @@ def refuse_no_weights(file: Path) -> None:
     raise OodgridError(f"{file} {what}: {mend}")
 
 
-def _unwrapped(found: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the outermost dictionary that holds tensors, and under what names it stands."""
+def _unwrapped(content: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the outermost dictionary that holds tensors, and the keys that lead to it, joined by points."""
     path: list[str] = []
-    while not any(map(_is_tensor, found.values())):
-        inner = next((name for name in WRAPPERS if isinstance(found.get(name), dict)), None)
-        if inner is None:
+    while not any(map(_is_tensor, content.values())):
+        wrapper = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), None)
+        if wrapper is None:
             break
-        found, path = found[inner], [*path, inner]
-    return {str(name): values for name, values in found.items()}, ".".join(path)
+        content, path = content[wrapper], [*path, wrapper]
+    return {str(name): values for name, values in content.items()}, ".".join(path)
 
 
 def _bare(name: str) -> str:
@@ -142,34 +141,34 @@ def _is_tensor(thing: Any) -> bool:
 
 
 def _prefix(names: Collection[str]) -> str:
-    """Return what training put in front of all names."""
+    """Return the prefix that training put before all names."""
     prefix = ""
     while more := next((p for p in PREFIXES if all(name.startswith(prefix + p) for name in names)), None):
         prefix += more
     return prefix
 
 
-def _described(found: Any) -> str:
-    if isinstance(found, dict) and found:
-        return f"it holds {', '.join(sorted(map(str, found)))[:100]}"
-    return f"it holds a {type(found).__name__}"
+def _described(content: Any) -> str:
+    if isinstance(content, dict) and content:
+        return f"it holds {', '.join(sorted(map(str, content)))[:100]}"
+    return f"it holds a {type(content).__name__}"
 
 
 def _why(error: Exception) -> str:
-    said = one_line(error)
-    if "TorchScript" in said:
+    message = one_line(error)
+    if "TorchScript" in message:
         return "it is a TorchScript archive, which is a program: for OpenAI's weights write pretrained: openai"
-    if "Weights only load failed" in said or "weights_only" in said:
+    if "Weights only load failed" in message or "weights_only" in message:
         text = " ".join(str(error).split())
-        found = re.search(r"GLOBAL (\S+)|Unsupported (?:operand|class) (\S+)|of type (\S+)", text)
-        what = next((name for name in found.groups() if name), "") if found else ""
-        return f"it holds objects{f' ({what})' if what else ''} beside tensors: save its state_dict() alone"
+        match = re.search(r"GLOBAL (\S+)|Unsupported (?:operand|class) (\S+)|of type (\S+)", text)
+        kind = next((name for name in match.groups() if name), "") if match else ""
+        return f"it holds objects{f' ({kind})' if kind else ''} beside tensors: save its state_dict() alone"
     return "it is damaged, or no file of tensors"
 
 
 @contextmanager
 def _numpy_scalars() -> Iterator[None]:
-    """Let torch read NumPy's scalars, as of a best accuracy beside a state dict: plain numbers that run nothing."""
+    """Let torch read NumPy's scalars, as a best accuracy beside a state dict: plain numbers that run no code."""
     import numpy as np
     import torch
 
@@ -186,17 +185,17 @@ def fit_state(model: torch.nn.Module, state: dict[str, torch.Tensor], file: Path
     Raises:
         OodgridError: Names or shapes do not fit, naming the first and how many there are.
     """
-    wanted = model.state_dict()
-    # buffers that older checkpoints carry and newer models compute
-    state = {name: values for name, values in state.items() if name in wanted or not name.endswith("position_ids")}
-    for names, what in ((wanted.keys() - state, "lacks"), (state.keys() - wanted, "has beyond the architecture")):
+    weights = model.state_dict()
+    # Older checkpoints have buffers of position ids, which newer models compute.
+    state = {name: values for name, values in state.items() if name in weights or not name.endswith("position_ids")}
+    for names, what in ((weights.keys() - state, "lacks"), (state.keys() - weights, "has beyond the architecture")):
         if names:
             raise OodgridError(f"{file} {what} {len(names)} tensors, the first: {min(names)}: is it the right model?")
-    odd = [name for name in sorted(wanted) if wanted[name].shape != state[name].shape]
+    odd = [name for name in sorted(weights) if weights[name].shape != state[name].shape]
     if odd:
-        was, is_now = tuple(state[odd[0]].shape), tuple(wanted[odd[0]].shape)
+        shape, expected = tuple(state[odd[0]].shape), tuple(weights[odd[0]].shape)
         raise OodgridError(
-            f"{file}: {len(odd)} tensors have another shape, the first: {odd[0]} is {was} and should be {is_now}: "
+            f"{file}: {len(odd)} tensors have another shape, the first: {odd[0]} is {shape} and should be {expected}: "
             "is it the right model?"
         )
     model.load_state_dict(state)

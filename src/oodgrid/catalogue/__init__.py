@@ -12,10 +12,16 @@ from typing import Any
 
 import yaml
 
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, near, printable
 
 FOLDER = Path(__file__).parent
 PACKAGE = "package:"  # stands before the name of a file in this folder
+ENTRIES = {  # how to write an entry for what the catalogue does not have
+    "dataset": "write your own images as {{name: {0}, folder: …}}, imported features as {{name: {0}, imported: {{}}}}",
+    "backbone": "write one of your own as {{name: {0}, model: …, pretrained: …}}, one of imported features alone as "
+    "{{name: {0}, model: imported, pretrained: random}}",
+    "label_list": "describe it under label_lists:",
+}
 
 
 @cache
@@ -28,11 +34,13 @@ def entry(kind: str, name: str) -> dict[str, Any]:
     """Return the entry of that name.
 
     Raises:
-        OodgridError: There is none; the message has a did-you-mean.
+        OodgridError: There is none; the message has a did-you-mean, and how to write an entry of one's own.
     """
     known = entries(kind)
     if name not in known:
-        raise unknown(kind.replace("_", " "), name, known)
+        meant, shown = near(name, known), printable(name, 100)
+        hint = f"did you mean '{meant}'?" if meant else f"the catalogue has none (oodgrid list {kind}s):"
+        raise OodgridError(f"unknown {kind.replace('_', ' ')} '{shown}': {hint} {ENTRIES[kind].format(shown)}")
     return known[name]
 
 

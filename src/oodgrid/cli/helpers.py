@@ -35,21 +35,23 @@ def run_import(options: argparse.Namespace) -> None:
     if options.format == "tip-adapter":
         say(*importing.import_tip_adapter(*where, options.source, options.test))
     elif options.format == "text":
-        of_labels = options.label_list is not None
-        say(importing.import_text(*where, options.source, options.classnames, options.template, of_labels))
+        of_list = options.label_list is not None
+        say(importing.import_text(*where, options.source, options.classnames, options.template, of_list))
     elif options.format == "npy":
         say(*importing.import_npy(*where, options.source, options.labels, options.paths, options.split))
     elif options.format == "clip-retrieval":
         say(*importing.import_clip_retrieval(*where, options.source, options.split, options.label))
     else:
         say(*importing.import_arrays(*where, options.source, options.split))
+    key = "id_datasets" if options.label_list is None else "label_lists"
+    print(f"oodgrid: {importing.named_in_config(options.backbone, name, key)}", file=sys.stderr)
 
 
 def run_labels_wordnet(options: argparse.Namespace) -> None:
     """Write WordNet's words as a label list."""
     from oodgrid.config import Lexicographer, build
-    from oodgrid.encode.labels.tables import write_table
-    from oodgrid.encode.labels.wordnet import read_lexicographer
+    from oodgrid.encode.text_lists.tables import write_table
+    from oodgrid.encode.text_lists.wordnet import read_lexicographer
 
     source = build(
         Lexicographer,
@@ -64,8 +66,8 @@ def run_labels_wordnet(options: argparse.Namespace) -> None:
 
 def run_labels_ask(options: argparse.Namespace) -> None:
     """Write the labels that a language model envisions."""
-    from oodgrid.encode.labels.asking import Endpoint, ask
-    from oodgrid.encode.labels.tables import refuse_to_overwrite, write_answers
+    from oodgrid.encode.text_lists.asking import Endpoint, ask
+    from oodgrid.encode.text_lists.tables import refuse_to_overwrite, write_answers
 
     refuse_to_overwrite(options.out, options.force, ".json")
     key = os.environ.get(options.key_env or "")
@@ -80,7 +82,7 @@ def run_labels_ask(options: argparse.Namespace) -> None:
 def _classes(options: argparse.Namespace) -> list[str]:
     """Return the classes of which outliers are asked for: of an ID dataset of an experiment, or from a file."""
     from oodgrid.config import load
-    from oodgrid.encode.labels.tables import read_classes
+    from oodgrid.encode.text_lists.tables import read_classes
     from oodgrid.encode.texts import classes_of
 
     if options.classes.suffix not in (".yaml", ".yml"):
@@ -118,6 +120,9 @@ def run_list(options: argparse.Namespace) -> None:
     kind = options.what.removesuffix("s")
     if options.config:
         _load_plugins(options)
+    if kind == "metric":
+        _list_metrics()
+        return
     if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
         print_table(("name", "entry"), lines)
@@ -138,6 +143,16 @@ def _load_plugins(options: argparse.Namespace) -> None:
     if options.what.removesuffix("s") not in PACKAGES:
         raise OodgridError(f"--config is for scores and methods, and plugins bring no {options.what}: leave it out")
     load_plugins(read_config_file(options.config))
+
+
+def _list_metrics() -> None:
+    """Print what every metric is, which way is better and who uses it."""
+    from oodgrid.measures import MEASURES
+
+    for name, measure in MEASURES.items():
+        better = [f"{measure.better} is better"] if measure.better else []
+        about = [*better, *([] if measure.averaged else ["never averaged over OOD sets"])]
+        print(f"{name} ({measure.title})", *_wrapped(measure.definition, "; ".join(about), measure.used_by), sep="\n")
 
 
 def _described(entry: Entry) -> list[str]:

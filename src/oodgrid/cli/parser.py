@@ -9,6 +9,7 @@ from pathlib import Path
 from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
+from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -23,6 +24,7 @@ from oodgrid.cli.helpers import (
 )
 from oodgrid.cli.kept import run_kept_du, run_kept_gc
 from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, run_score
+from oodgrid.errors import OodgridError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_stages(verbs, staged)
     _add_import(verbs, shared)
+    _add_detect(verbs, shared)
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
     return parser
@@ -50,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
     encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
-                   "oodgrid encode images --backbone tiny --dataset concepts")  # fmt: skip
+                   "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
     encode.add_argument("part", choices=("images", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
@@ -82,11 +85,13 @@ oodgrid import tip-adapter caches/dtd --backbone clip-vit-b32 --dataset dtd
   oodgrid import text nouns.npy --backbone clip-vit-b32 --label-list nouns --classnames nouns.csv --template "the {}"
   oodgrid import experiment experiments/clip-b32-features.yaml"""
 
-FEATURES = paths.features(paths.RESULTS, "tiny", "concepts", "test")
+DETECTOR = "detector"
+FEATURES = paths.features(paths.RESULTS, "tiny", "moonlit", "test")
 EXPORT_EXAMPLES = f"""\
-oodgrid export {FEATURES} concepts.npz
-  oodgrid export {paths.texts(paths.RESULTS, "tiny", "concepts")} texts.parquet --force
-  oodgrid import npz concepts.npz --backbone tiny --dataset concepts-again       (has back every bit)"""
+oodgrid export {FEATURES} moonlit.npz
+  oodgrid export {paths.texts(paths.RESULTS, "tiny", "moonlit")} texts.parquet --force
+  oodgrid import npz moonlit.npz --backbone tiny --dataset moonlit-again       (has back every bit)
+  oodgrid export detector --experiment demo --method tip_adapter --score mcm --shots 16 --seed 1 tip.safetensors"""
 
 
 def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
@@ -100,12 +105,53 @@ def _add_import(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPars
     experiment = formats.add_parser("experiment", help="all that an experiment imports", parents=[shared])
     experiment.add_argument("source", type=Path, metavar="CONFIG", help="as experiments/clip-b32-features.yaml")
     experiment.set_defaults(run=run_import, format="experiment")
-    export = _verb(
-        verbs, "export", run_export, "write a feature or text file in another format", shared, EXPORT_EXAMPLES
-    )
-    export.add_argument("file", type=Path, help="a .h5 file of results")
-    export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet")
+    what = "write features or texts in another format, or a detector of an experiment"
+    export = _verb(verbs, "export", _run_export, what, shared, EXPORT_EXAMPLES)
+    export.add_argument("file", type=Path, help='a .h5 file of results, or the word "detector"')
+    export.add_argument("out", type=Path, help=".npz, .safetensors or .parquet; of a detector .safetensors")
     export.add_argument("--force", action="store_true", help="write over what is there")
+    _of_detector(export.add_argument_group("of a detector"))
+
+
+def _run_export(options: argparse.Namespace) -> None:
+    """Write a detector, or a file of results in another format."""
+    if str(options.file) == DETECTOR:
+        run_export_detector(options)
+        return
+    if given := [name for name in ("experiment", "config", "keep", *NAMES) if getattr(options, name) is not None]:
+        option = given[0].replace("_", "-")
+        raise OodgridError(f"--{option} is of a detector: write oodgrid export {DETECTOR} … {options.out}")
+    run_export(options)
+
+
+DETECT_EXAMPLES = """\
+oodgrid detect --experiment demo                                (says which detector it would take, and why)
+  oodgrid detect --experiment demo --method tip_adapter --score mcm --shots 16 --seed 1 photos/ more.zip one.jpg
+  oodgrid detect --experiment demo --method zero_shot --score mcm photos/ --keep 0.99 --out page.html --out rows.csv
+  oodgrid detect --detector tip.safetensors photos/"""
+
+
+def _add_detect(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "say of new images which are out-of-distribution, by a method and score of an experiment"
+    detect = _verb(verbs, "detect", run_detect, what, shared, DETECT_EXAMPLES)
+    detect.add_argument("images", nargs="*", metavar="IMAGES", help="image files, folders, archives, lists")
+    _of_detector(detect)
+    detect.add_argument("--detector", type=Path, metavar="FILE", help="in place of all that: one that was exported")
+    detect.add_argument("--out", type=Path, action="append", default=[], metavar="FILE",
+                        help=".csv, .parquet or .html; default: a table on the screen")  # fmt: skip
+    detect.add_argument("--force", action="store_true", help="write over what is there")
+
+
+def _of_detector(verb: argparse._ActionsContainer) -> None:
+    verb.add_argument("--experiment", metavar="NAME", help="one that was run, by its folder in results")
+    verb.add_argument("--config", type=Path, metavar="FILE", help="the same, by its configuration")
+    verb.add_argument("--backbone", metavar="NAME", help="where the experiment has several")
+    verb.add_argument("--id-dataset", metavar="NAME", help="where the experiment has several")
+    verb.add_argument("--method", metavar="NAME", help="default: that of the best AUROC on the OOD sets")
+    verb.add_argument("--score", metavar="NAME", help="default: likewise")
+    verb.add_argument("--shots", type=int, metavar="N", help="default: the most")
+    verb.add_argument("--seed", type=int, metavar="N", help="default: the first")
+    verb.add_argument("--keep", type=float, metavar="SHARE", help="of ID images that count as such; default: 0.95")
 
 
 def _import_formats(formats: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
@@ -185,7 +231,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                          help=".csv: between cells; default a comma, with --decimal , a semicolon")  # fmt: skip
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
-    listing.add_argument("what", choices=("scores", "methods", "datasets", "backbones", "label_lists"))
+    listing.add_argument("what", choices=("scores", "methods", "metrics", "datasets", "backbones", "label_lists"))
     listing.add_argument("--config", type=Path, metavar="FILE", help="scores, methods: with those of its plugins")
     check = _verb(verbs, "check", run_check, "say all that is wrong with an experiment, before anything runs", shared,
                   "oodgrid check experiments/mine.yaml")  # fmt: skip

@@ -49,11 +49,11 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
     from oodgrid.config import LabelList
-    from oodgrid.encode.texts import encode_labels, encode_texts
+    from oodgrid.encode.texts import encode_text_list, encode_texts
 
     for source, entry in _chosen_texts(options, experiment, backbone):
         if isinstance(entry, LabelList):
-            say(encode_labels(options.results, experiment, backbone, entry))
+            say(encode_text_list(options.results, experiment, backbone, entry))
         else:
             say(encode_texts(options.results, backbone, entry, source))
 
@@ -151,10 +151,12 @@ def run_report(options: argparse.Namespace) -> None:
     experiment = experiment_of(options)
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
     from oodgrid import rates
+    from oodgrid.encode.thumbnails import thumbnails
     from oodgrid.report.run import PARTS, report
 
+    datasets = {dataset.name: dataset for dataset in experiment.datasets()}
     for part in [options.part] if options.part else PARTS:
         with rates.measured(options.results, "report", part, "") as work:
-            path = report(options.results, experiment, part)
+            path = report(options.results, experiment, part, lambda name, paths: thumbnails(datasets[name], paths))
             work.units = 1
         say(path)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import Dataset, Views
-from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, load_plugins
+from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
 from oodgrid.config.sources import HuggingFace, Imported, ListFile, NumpyArrays, Torchvision, Webdataset
@@ -40,6 +40,7 @@ __all__ = [
     "Lexicographer",
     "ListFile",
     "NumpyArrays",
+    "Precision",
     "Torchvision",
     "Views",
     "Webdataset",
@@ -59,7 +60,7 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 def load(path: Path) -> Experiment:
-    """Read an experiment file (YAML or JSON).
+    """Read an experiment file (YAML or JSON), and run the plugins that it names.
 
     Raises:
         OodgridError: The file is missing, is no YAML or says something that does not exist or fit.
@@ -69,7 +70,7 @@ def load(path: Path) -> Experiment:
 
 
 def parse(raw: Any) -> Experiment:
-    """Return the experiment that a parsed configuration describes.
+    """Return the experiment that a parsed configuration describes, having run the plugins that it names.
 
     Raises:
         OodgridError: It says something that does not exist or does not fit; `Mistakes` has a line for each.
@@ -82,7 +83,7 @@ def parse(raw: Any) -> Experiment:
 def _validated(raw: dict[str, Any], mistakes: list[str], what: str) -> Experiment:
     """Return the experiment, or raise the mistakes in its values together with those in its meaning."""
     try:
-        experiment = Experiment.model_validate(raw)
+        experiment = Experiment.model_validate(with_plugins(raw))
     except ValidationError as error:
         raise Mistakes([*mistakes, *lines_of(error, what)]) from None
     if mistakes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from itertools import product
 from math import prod
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +20,7 @@ from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 
+Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
 
@@ -145,6 +146,10 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
+    score_precision: Precision = Field(
+        "float64",
+        description="Of the large matrix products of scores; float32 is a little faster.",
+    )
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
@@ -152,8 +157,8 @@ class Experiment(Strict):
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
-        """Load the plugins, and have every score once for each value of its parameters."""
-        all_of(partial(_prepare_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        """Refuse plugins that failed, and have every score once for each value of its parameters."""
+        all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
         if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
@@ -217,7 +222,9 @@ class Experiment(Strict):
 
 
 def load_plugins(data: dict[str, Any]) -> None:
-    """Register the scores and methods of the plugins that a config names.
+    """Run the Python files that a config names under `plugins`, so that it may name their scores and methods.
+
+    No other step of reading a config runs code that it names; what validates it looks names up.
 
     Raises:
         OodgridError: A plugin fails; `Mistakes` has a line for each.
@@ -229,21 +236,28 @@ def load_plugins(data: dict[str, Any]) -> None:
     all_of(*(partial(_load_plugin, file) for file in files if isinstance(file, str)))
 
 
-def _prepare_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+def with_plugins(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a config whose plugins were loaded; `Wrong` stands in it for plugins of which one failed."""
     try:
-        load_plugins(data)
-    except OodgridError:
-        if isinstance(data["plugins"], str):
-            del data["plugins"]
-        else:
-            for key in ("scores", "methods"):  # what the plugin did not register is no mistake there
-                data.pop(key, None)
-                left_out.add(key)
-        raise
+        load_plugins(raw)
+    except OodgridError as error:
+        return raw | {"plugins": Wrong(str(error))}
+    return raw
 
 
 def _load_plugin(file: str) -> None:
     registry.load_plugin(expand(file))
+
+
+def _check_plugins(data: dict[str, Any], left_out: set[str]) -> None:
+    """Refuse plugins that are not loaded; what they would have registered is then no mistake in scores and methods."""
+    files = data.get("plugins")
+    if not isinstance(files, Wrong):
+        return
+    left_out |= {"scores", "methods"}
+    for key in ("plugins", "scores", "methods"):
+        data.pop(key, None)
+    raise OodgridError(files.mistake)
 
 
 def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:

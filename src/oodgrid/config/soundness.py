@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from oodgrid import paths, registry, texts
 from oodgrid.errors import OodgridError
 from oodgrid.registry import ANY
@@ -100,7 +102,19 @@ def _meanings(experiment: Experiment) -> Iterator[str]:
         first = meanings.setdefault(dataset.name, dataset)
         if dataset.name not in twice and first is not dataset and first.identity != dataset.identity:
             twice.add(dataset.name)
-            yield f"dataset {dataset.name} is described in two ways: give one another name"
+            yield f"dataset {dataset.name} is described in two ways{_one_way(first, dataset)}"
+
+
+def _one_way(first: Dataset, other: Dataset) -> str:
+    """Return how to describe a dataset alike in both places."""
+    one, two = first.identity, other.identity
+    differing = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    if differing != ["imported"] or first.imported is None or other.imported is None:
+        return f" ({', '.join(differing)}): write the same in both places, or give one another name"
+    # who imported by hand writes `imported: {}`; where one of the two says more, that is meant
+    full = max(first.imported, other.imported, key=lambda imported: len(imported.model_fields_set))
+    entry = yaml.safe_dump(full.model_dump(exclude_defaults=True), default_flow_style=True, width=10_000).strip()
+    return f": write imported: {entry} in both places, or give one another name"
 
 
 def _size(experiment: Experiment) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from oodgrid.config.base import MOST, SPLITS, Strict
 from oodgrid.errors import OodgridError
@@ -15,6 +15,7 @@ class ConceptWorld(Strict):
     """Images of the project's own generated world (`oodgrid.encode.concept_world`)."""
 
     group: Literal["id", "unseen_combinations", "unseen_shapes", "unseen_both"]
+    light: Literal["warm", "moon"] = Field("warm", description="Moonlight is what the tiny CLIP has not seen.")
     blur: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
     noise: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
     contrast: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
@@ -27,6 +28,11 @@ class ConceptWorld(Strict):
         if bool(self.train) != bool(self.val):
             raise OodgridError("concept_world: train and val go together: give both, or neither for a test set alone")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_warm_light(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default light out: features that were stored before there was another one stay current."""
+        return {key: value for key, value in dump(self).items() if (key, value) != ("light", "warm")}
 
 
 class Generated(Strict):

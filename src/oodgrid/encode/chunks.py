@@ -1,7 +1,7 @@
-"""What is finished of one split: chunks of rows while it is encoded, then the whole file.
+"""Finished work on one split: chunks of rows while it is encoded, then the whole file.
 
-Both lie in results/kept/encode, found by what decides their content, where Snakemake, which deletes a job's outputs
-before it runs the job again, cannot reach them. The feature file is a second name (hard link) of the whole file there.
+Both lie in results/kept/encode under the digest of what decides their content. Snakemake deletes a job's outputs before
+it runs the job again, but not those. The feature file is a second name (hard link) of the whole file there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,50 @@ class Chunk:
     parity: dict[str, float] | None = None
 
 
-class Chunks:
+class Work:
+    """Images that are to go through a backbone, in chunks of rows."""
+
+    def __init__(
+        self,
+        loaded: LoadedBackbone,
+        images: ImageSet,
+        *,
+        skip: bool = False,
+        local: bool = False,
+        upright: bool = False,
+        prepare: Callable[[int, bytes | np.ndarray], torch.Tensor] | None = None,
+    ) -> None:
+        """Lay it out.
+
+        Args:
+            loaded: The backbone.
+            images: What is to be encoded.
+            skip: Leave broken images out and record them; else no chunk may lack one.
+            local: Make local features too.
+            upright: Turn pictures as their EXIF data say.
+            prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
+        """
+        self.loaded, self.images, self.skip, self.local = loaded, images, skip, local
+        self.prepare = prepare or self._preprocess(upright)
+
+    def starts(self, shard: Shard) -> list[int]:
+        """Return the first rows of the chunks of a shard."""
+        rows = LOCAL_ROWS if self.local else ROWS
+        every = list(range(0, len(self.images), rows))
+        return every[len(every) * (shard.number - 1) // shard.of : len(every) * shard.number // shard.of]
+
+    def rows(self, start: int) -> range:
+        """Return the rows of the chunk that begins at `start`."""
+        rows = LOCAL_ROWS if self.local else ROWS
+        return range(start, min(start + rows, len(self.images)))
+
+    def _preprocess(self, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+        identity = self.loaded.identity
+        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright)
+        return lambda row, source: one(source, self.images.place(row))
+
+
+class Chunks(Work):
     """The finished chunks of one split."""
 
     def __init__(
@@ -91,7 +134,7 @@ class Chunks:
         local: bool = False,
         prepare: Callable[[int, bytes | np.ndarray], torch.Tensor] | None = None,
     ) -> None:
-        """Find them.
+        """Look up the finished chunks of a split.
 
         Args:
             results: The results folder.
@@ -102,21 +145,11 @@ class Chunks:
             local: Keep local features too.
             prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
         """
-        self.provenance, self.loaded, self.images, self.skip, self.local = provenance, loaded, images, skip, local
-        self.prepare = prepare or self._preprocess()
+        upright = bool(provenance["dataset"].get("exif_rotation")) if prepare is None else False
+        super().__init__(loaded, images, skip=skip, local=local, upright=upright, prepare=prepare)
+        self.provenance = provenance
         place = Kept(results, "encode").place(provenance)
         self.whole, self.folder = place / JOINED, pieces(place, loaded)
-
-    def starts(self, shard: Shard) -> list[int]:
-        """Return the first rows of the chunks of a shard."""
-        rows = LOCAL_ROWS if self.local else ROWS
-        every = list(range(0, len(self.images), rows))
-        return every[len(every) * (shard.number - 1) // shard.of : len(every) * shard.number // shard.of]
-
-    def rows(self, start: int) -> range:
-        """Return the rows of the chunk that begins at `start`."""
-        rows = LOCAL_ROWS if self.local else ROWS
-        return range(start, min(start + rows, len(self.images)))
 
     def pending(self, shard: Shard) -> list[int]:
         """Return the first rows of the chunks that are missing, damaged, or made of images that have changed since."""
@@ -144,24 +177,16 @@ class Chunks:
             shutil.rmtree(self.folder, ignore_errors=True)
         link(self.whole, path)
 
-    def in_memory(self, encode: Callable[[], None]) -> store.Features:
-        """Return everything at once, local features too, encoding what is not finished yet; nothing is kept."""
+    def in_memory(self, encode: Callable[[], None]) -> Chunk:
+        """Return all rows as one chunk, encoding what is not finished yet; nothing is kept."""
         encode()
-        _, sha256, stamps, _ = self._columns
+        usable, sha256, stamps, skipped = self._columns
         local = np.concatenate(list(self._blocks("local_features", ".local"))) if self.local else None
         features = np.concatenate(list(self._blocks("image_features")))
         shutil.rmtree(self.folder.parent, ignore_errors=True)
-        images = self.images
-        return store.Features(
-            features, images.labels, images.paths, sha256, self.provenance, stamps=stamps, local_features=local
-        )
+        return Chunk(features, sha256, stamps, usable, skipped, local)
 
     # --------------------------------------------------------------------------------------------------- parts
-
-    def _preprocess(self) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
-        identity, upright = self.loaded.identity, bool(self.provenance["dataset"].get("exif_rotation"))
-        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright)
-        return lambda row, source: one(source, self.images.place(row))
 
     def _path(self, start: int, kind: str = "") -> Path:
         return self.folder / f"{start:09}{kind}.safetensors"
@@ -180,7 +205,7 @@ class Chunks:
         return allowed and self._unchanged(self.rows(start), arrays["stamps"], arrays["sha256"])
 
     def _unchanged(self, rows: Sequence[int], stamps: np.ndarray, sha256: np.ndarray) -> bool:
-        """Say whether images are as they were: by size and time, or by their bytes where the source has none."""
+        """Return whether images are as they were: by size and time, or by their bytes where the source has none."""
         now = [self.images.stamp(row) for row in rows]
         return [tuple(stamp) for stamp in stamps.tolist()] == now and all(
             source_sha256(self.images.read(row)) == was.tobytes()
@@ -189,20 +214,21 @@ class Chunks:
         )
 
     def _whole_is_current(self) -> bool:
-        """Say whether the whole file stands, undamaged, and its sources are as they were."""
+        """Return whether the whole file is there, undamaged, and its sources are as they were."""
         try:
             store.check(self.whole)
-            found = store.read_sources(self.whole)
+            sources = store.read_sources(self.whole)
         except OodgridError:
             return False
-        skipped = {path for path, _ in found.provenance.get("skipped", [])}
+        skipped = {path for path, _ in sources.provenance.get("skipped", [])}
         if skipped and not self.skip:
             return False
         rows = [row for row, path in enumerate(self.images.paths) if path not in skipped]
         left_out = [row for row, path in enumerate(self.images.paths) if path in skipped]
         return (
-            len(rows) == len(found.labels)
-            and self._unchanged(rows, found.stamps, found.sha256)
+            len(rows) == len(sources.labels)
+            and sources.stamps is not None
+            and self._unchanged(rows, sources.stamps, sources.sha256)
             and all(map(self._still_broken, left_out))
         )
 
@@ -221,18 +247,19 @@ class Chunks:
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
         arrays, info = self._read(0)
         first = arrays["image_features"]
-        # of the images themselves, and not of what identifies the file; recorded where there is any
-        found = {"skipped": skipped, "parity": info["parity"], **self.images.account}
-        local = self._blocks("local_features", ".local") if self.local else None
-        if local is not None:
+        # what was read and skipped is recorded where there is any, but does not identify the file
+        account = {"skipped": skipped, "parity": info["parity"], **self.images.account}
+        local = None
+        if self.local:
             shape = store.read_arrays(self._path(0, ".local"))[0]["local_features"].shape[1:]
-            local = store.Blocks((len(rows), *shape), np.dtype(np.float32), local)
-        features = store.Features(
+            blocks = self._blocks("local_features", ".local")
+            local = store.Blocks((len(rows), *shape), np.dtype(np.float32), blocks)
+        features = store.NewFeatures(
             store.Blocks((len(rows), first.shape[1]), first.dtype, self._blocks("image_features")),
             self.images.labels[rows],
             [self.images.paths[row] for row in rows],
             sha256[rows],
-            self.provenance | {name: value for name, value in found.items() if value},
+            self.provenance | {name: value for name, value in account.items() if value},
             stamps=stamps[rows],
             local_features=local,
         )
@@ -240,7 +267,7 @@ class Chunks:
 
     @cached_property
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
-        """What stands beside the features in all chunks: usable, sha256, stamps, skipped."""
+        """The columns beside the features, of all chunks: usable, sha256, stamps, skipped."""
         names, columns, skipped = ("usable", "sha256", "stamps"), [], []
         for start in self.starts(WHOLE):
             arrays, info = self._read(start)

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from oodgrid.errors import OodgridError
 
-# Pillow refuses pictures beyond twice MAX_IMAGE_PIXELS, 179 million pixels; that it warns of half as many helps nobody.
+# Pillow refuses pictures beyond twice MAX_IMAGE_PIXELS, 179 million pixels; that it warns of half as many is noise.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Text and colour profiles beside sound pixels may be larger than the 1 MB, 64 MB in all, that Pillow puts up with.
 PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 2**26, 2**29
@@ -33,7 +33,7 @@ class OutOfMemoryError(OodgridError):
 
 def source_sha256(source: bytes | np.ndarray) -> bytes:
     """Return the digest, 32 bytes, of an image's source: its file, or its pixels where there is none."""
-    return hashlib.sha256(source if isinstance(source, bytes) else np.ascontiguousarray(source)).digest()
+    return hashlib.sha256(source if isinstance(source, bytes) else np.ascontiguousarray(source).data).digest()
 
 
 def decode(source: bytes | np.ndarray, place: str, exif_rotation: bool = False) -> Image.Image:
@@ -58,26 +58,26 @@ def decode(source: bytes | np.ndarray, place: str, exif_rotation: bool = False) 
     except MemoryError as error:
         raise OutOfMemoryError(f"{place}: there is too little memory to decode it: use fewer cores") from error
     except Image.DecompressionBombError as error:
-        said = str(error).partition(",")[0]  # how many pixels, and how many may be
-        raise OodgridError(f"{place} is too large ({said}): make it smaller or remove it") from error
-    except UnidentifiedImageError as error:  # whose own words hold an address in memory, another one in every run
+        pixels = str(error).partition(",")[0]  # how many pixels, and how many may be
+        raise OodgridError(f"{place} is too large ({pixels}): make it smaller or remove it") from error
+    except UnidentifiedImageError as error:  # its message holds an address in memory, another one in every run
         raise OodgridError(f"{place} is a broken image (it is in no known format): replace or remove it") from error
     except Exception as error:  # Pillow's decoders fail on damage in many ways
-        said = " ".join(str(error).split()) or type(error).__name__
-        if "MAX_TEXT" in said:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "MAX_TEXT" in reason:
             raise OodgridError(f"{place} is too large (of text or a colour profile alone): save it without") from error
-        raise OodgridError(f"{place} is a broken image ({said}): replace or remove it") from error
+        raise OodgridError(f"{place} is a broken image ({reason}): replace or remove it") from error
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return how a picture is to be turned; None where its EXIF data do not say so or cannot be read.
 
-    Pillow's `exif_transpose` would write all EXIF data again, and fails on tags that nobody asked it for.
+    Pillow's `exif_transpose` would write all EXIF data again, and fails on tags that have nothing to do with it.
     """
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
-        return TURNS.get(found[0] if isinstance(found, tuple | bytes) else found)
-    except Exception:  # its readers fail on damage in many ways, and what is damaged are not the pixels
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return TURNS.get(orientation[0] if isinstance(orientation, tuple | bytes) else orientation)
+    except Exception:  # damaged EXIF data fail in many ways, and the pixels may be sound
         return None
 
 

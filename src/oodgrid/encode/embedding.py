@@ -34,14 +34,14 @@ def embed(loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndarray:
     tokens, size = loaded.tokenize(list(texts)), BATCH[loaded.device.split(":")[0]]
     lengths = _lengths(loaded, tokens)
     order = lengths.argsort(stable=True)
-    found = []
+    parts = []
     with torch.inference_mode():
         for rows in order.split(size):
             length = int(lengths[rows].max())
             filled = torch.cat([rows, rows[-1:].expand(size - len(rows))])
-            made = shortened(loaded, length).encode_text(tokens[filled, :length].to(loaded.device))
-            found.append(made[: len(rows)].cpu().numpy())
-    return np.concatenate(found)[order.argsort().numpy()]
+            features = shortened(loaded, length).encode_text(tokens[filled, :length].to(loaded.device))
+            parts.append(features[: len(rows)].cpu().numpy())
+    return np.concatenate(parts)[order.argsort().numpy()]
 
 
 def _lengths(loaded: LoadedBackbone, tokens: torch.Tensor) -> torch.Tensor:
@@ -81,7 +81,7 @@ def _part(model: torch.nn.Module) -> torch.nn.Module:
 
 def _with(module: torch.nn.Module, **changes: dict[str, Any]) -> torch.nn.Module:
     """Return a shallow copy of a module with some of its parameters, buffers or parts exchanged."""
-    made = copy.copy(module)
+    changed = copy.copy(module)
     for kind, entries in changes.items():
-        made.__dict__[kind] = {**module.__dict__[kind], **entries}
-    return made
+        changed.__dict__[kind] = {**module.__dict__[kind], **entries}
+    return changed

@@ -1,4 +1,4 @@
-"""Giving features away: as .npz, .safetensors or Parquet, from which `oodgrid import` has them back.
+"""Exporting features: as .npz, .safetensors or Parquet, from which `oodgrid import` has them back.
 
 Values keep every bit. What decided them travels along as the JSON text `provenance`.
 """
@@ -47,14 +47,14 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
         if texts.kinds is not None:
             named["kinds"] = list(texts.kinds)
         return {"text_features": texts.text_features}, named, texts.provenance
-    found = store.read_features(file, as_stored=True)
-    arrays = {name: getattr(found, name) for name in ("image_features", "labels", "sha256", "draws", "stamps")}
+    features = store.read_features(file, as_stored=True)
+    arrays = {name: getattr(features, name) for name in ("image_features", "labels", "sha256", "draws", "stamps")}
     if "local_features" in shapes:
         arrays["local_features"] = _local_features(file, *shapes["local_features"])
-    named = {"paths": list(found.paths)}
-    if found.classnames is not None:
-        named["classnames"] = list(found.classnames)
-    return {name: values for name, values in arrays.items() if values is not None}, named, found.provenance
+    named = {"paths": list(features.paths)}
+    if features.classnames is not None:
+        named["classnames"] = list(features.classnames)
+    return {name: values for name, values in arrays.items() if values is not None}, named, features.provenance
 
 
 def _local_features(file: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -67,8 +67,8 @@ def _local_features(file: Path, shape: tuple[int, ...], dtype: str) -> np.ndarra
 
 def _npz(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
     with path.open("wb") as file:
-        named = {name: np.array(values, dtype=np.str_) for name, values in texts.items()}
-        np.savez(file, **arrays, **named, provenance=np.array(provenance))
+        lists: dict[str, Any] = {name: np.array(values, dtype=np.str_) for name, values in texts.items()}
+        np.savez(file, **{**lists, **arrays}, provenance=np.array(provenance))
 
 
 def _safetensors(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
@@ -86,7 +86,7 @@ def _safetensors(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, lis
 
 
 def _parquet(path: Path, arrays: dict[str, np.ndarray], texts: dict[str, list[str]], provenance: str) -> None:
-    """Write one row an image, or one a template and class."""
+    """Write one row per image, or one per template and class."""
     import polars as pl
 
     _check_table(arrays, texts)

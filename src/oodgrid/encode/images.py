@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from oodgrid.encode.chunks import WHOLE, Chunks, Shard
 from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_splits
-from oodgrid.encode.sources.checking import say
+from oodgrid.encode.sources.checking import report_remarks
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
@@ -29,18 +30,18 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     if backbone.local_features:
         check_local_features(backbone.name, loaded.model)
     opened = open_splits(dataset)
-    say(dataset, opened)
+    report_remarks(dataset, opened)
     written = []
     for split, images in opened.items():
         about = identify(loaded, dataset, split, images)
         if backbone.local_features:
             about["local_features"] = DEFINITION
-        options = {"skip": dataset.on_error == "skip", "local": backbone.local_features}
-        chunks = Chunks(results, about, loaded, images, **options)
+        skip, local = dataset.on_error == "skip", backbone.local_features
+        chunks = Chunks(results, about, loaded, images, skip=skip, local=local)
         path = paths.features(results, backbone.name, dataset.name, split)
         title = f"encode {backbone.name}/{dataset.name}/{split}"
         if shard == WHOLE:
-            chunks.finish(path, lambda chunks=chunks, title=title: encode_rows(chunks, WHOLE, title))
+            chunks.finish(path, partial(encode_rows, chunks, WHOLE, title))
             written.append(path)
         else:
             encode_rows(chunks, shard, f"{title} {shard}")

@@ -53,7 +53,7 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def read_names(file: Path) -> list[str]:
-    """Return class names: a JSON list, a JSON object from index to name, or a text file with one a line.
+    """Return class names: a JSON list, a JSON object from index to name, or a text file with one per line.
 
     Raises:
         OodgridError: It is missing or holds anything else.

@@ -50,8 +50,8 @@ def encode_with_local(model: torch.nn.Module, pixels: torch.Tensor) -> tuple[tor
     seen: list[torch.Tensor] = []
     block = model.visual.transformer.resblocks[-1]
 
-    def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
-        seen.append(given[0])
+    def keep(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.append(inputs[0])
 
     hook = block.register_forward_pre_hook(keep)
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oodgrid.backbones import LoadedBackbone
-from oodgrid.encode.chunks import Chunk, Chunks, Shard
+from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
 from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.sources import ImageSet
@@ -43,18 +43,28 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch that has passed the network, its features (size, D) and (size, P, D) on the device or fetched."""
+    """An encoded batch on the host: features (n, D) and local features (n, P, D)."""
 
     prepared: list[Prepared]
-    image_features: torch.Tensor | np.ndarray
-    local_features: torch.Tensor | np.ndarray | None
+    image_features: np.ndarray
+    local_features: np.ndarray | None
     parity: dict[str, float] | None
 
-    def fetched(self) -> Encoded:
+
+@dataclass(frozen=True)
+class Launched:
+    """A batch on the device, with its padding: features (size, D) and local features (size, P, D)."""
+
+    prepared: list[Prepared]
+    image_features: torch.Tensor
+    local_features: torch.Tensor | None
+    parity: dict[str, float] | None
+
+    def fetch(self) -> Encoded:
         """Return the batch on the host, without its padding."""
         count, local = len(self.prepared), self.local_features
-        found = None if local is None else local[:count].cpu().numpy()
-        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), found, self.parity)
+        on_host = None if local is None else local[:count].cpu().numpy()
+        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), on_host, self.parity)
 
 
 def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
@@ -63,20 +73,35 @@ def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
     Raises:
         OodgridError: An image is broken and the dataset does not say `on_error: skip`; finished chunks stay.
     """
-    starts = chunks.starts(shard)
     pending = chunks.pending(shard)
-    done = sum(len(chunks.rows(start)) for start in set(starts) - set(pending))
-    total = sum(len(chunks.rows(start)) for start in starts)
-    size = BATCH[chunks.loaded.device.split(":")[0]]
-    batches = [(start, rows) for start in pending for rows in _cut(chunks.rows(start), size)]
+    done = sum(len(chunks.rows(start)) for start in set(chunks.starts(shard)) - set(pending))
+    for start, chunk in encoded(chunks, pending, title, done):
+        chunks.write(start, chunk)
+
+
+def encoded(work: Work, starts: list[int], title: str, done: int = 0) -> Iterator[tuple[int, Chunk]]:
+    """Yield the chunks that begin at some rows, each behind its first row.
+
+    Args:
+        work: The images, and the backbone.
+        starts: First rows of chunks.
+        title: Of the progress.
+        done: How many images were finished before, for the progress.
+
+    Raises:
+        OodgridError: An image is broken and the work skips none.
+    """
+    total = done + sum(len(work.rows(start)) for start in starts)
+    size = BATCH[work.loaded.device.split(":")[0]]
+    batches = [(start, rows) for start in starts for rows in _cut(work.rows(start), size)]
     with progress(total=total, initial=done, desc=title, unit="img") as bar:
-        prepared = _prepare(chunks, [rows for _, rows in batches])
+        prepared = _prepare(work, [rows for _, rows in batches])
         finished: list[Encoded] = []
-        for (start, rows), batch in zip(batches, _embed(chunks, prepared, size), strict=True):
+        for (start, rows), batch in zip(batches, _embed(work, prepared, size), strict=True):
             finished.append(batch)
             bar.update(len(rows))
-            if rows.stop == chunks.rows(start).stop:
-                chunks.write(start, _chunk(chunks.images, chunks.rows(start), finished))
+            if rows.stop == work.rows(start).stop:
+                yield start, _chunk(work.images, work.rows(start), finished)
                 finished = []
 
 
@@ -84,9 +109,9 @@ def _cut(rows: range, size: int) -> list[range]:
     return [range(first, min(first + size, rows.stop)) for first in range(rows.start, rows.stop, size)]
 
 
-def _prepare(chunks: Chunks, batches: list[range]) -> Iterator[list[Prepared]]:
+def _prepare(work: Work, batches: list[range]) -> Iterator[list[Prepared]]:
     """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
-    one = _preparer(chunks)
+    one = _preparer(work)
     threads = int(os.environ.get("OMP_NUM_THREADS", 1))
     with ThreadPoolExecutor(threads, initializer=_one_thread_each) as pool:
         ahead: deque[list[Future[Prepared]]] = deque()
@@ -108,40 +133,41 @@ def _one_thread_each() -> None:
     torch.set_num_threads(1)
 
 
-def _preparer(chunks: Chunks) -> Callable[[int], Prepared]:
-    images = chunks.images
+def _preparer(work: Work) -> Callable[[int], Prepared]:
+    images = work.images
 
     def prepare(row: int) -> Prepared:
         stamp = images.stamp(row)  # before reading, so that a later change cannot hide
         try:
             source = images.read(row)
-            return Prepared(chunks.prepare(row, source), source_sha256(source), stamp)
+            return Prepared(work.prepare(row, source), source_sha256(source), stamp)
         except OutOfMemoryError:
             raise
         except OodgridError as error:
-            if not chunks.skip:
+            if not work.skip:
                 raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error
             return Prepared(None, bytes(32), stamp, str(error))
 
     return prepare
 
 
-def _embed(chunks: Chunks, batches: Iterator[list[Prepared]], size: int) -> Iterator[Encoded]:
+def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator[Encoded]:
     """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
     import torch
 
-    waiting, parity = None, None
+    waiting: Launched | None = None
+    parity = None
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            pixels = _stack(batch, size, chunks.loaded)
+            pixels = _stack(batch, size, work.loaded)
             if number == 0:
-                parity = chunks.loaded.parity(pixels[: len(batch)].to(chunks.loaded.device))
-            launched = Encoded(batch, *_forward(chunks, pixels), parity if number == 0 else None)
+                parity = work.loaded.parity(pixels[: len(batch)].to(work.loaded.device))
+            launched = Launched(batch, *_forward(work, pixels), parity if number == 0 else None)
             if waiting:
-                yield waiting.fetched()
+                yield waiting.fetch()
             waiting = launched
         if waiting:
-            yield waiting.fetched()
+            yield waiting.fetch()
 
 
 def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:
@@ -156,12 +182,12 @@ def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Te
     return whole
 
 
-def _forward(chunks: Chunks, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _forward(work: Work, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return image features (N, D) and, where asked for, local features (N, P, D)."""
-    pixels = pixels.to(chunks.loaded.device, non_blocking=True)
-    if chunks.local:
-        return chunks.loaded.encode_with(encode_with_local, pixels)
-    return chunks.loaded.encode_image(pixels), None
+    pixels = pixels.to(work.loaded.device, non_blocking=True)
+    if work.local:
+        return work.loaded.encode_with(encode_with_local, pixels)
+    return work.loaded.encode_image(pixels), None
 
 
 def _chunk(images: ImageSet, rows: range, parts: list[Encoded]) -> Chunk:

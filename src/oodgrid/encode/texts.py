@@ -1,4 +1,4 @@
-"""The text side of encode: prompts of class names, of every kind of `oodgrid.texts`, and lists of labels."""
+"""The text side of encode: prompts of class names, of every kind of `oodgrid.texts`, and lists of other texts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from oodgrid.backbones.tokens import cut_rows, refuse_classes
 from oodgrid.config import Backbone, Dataset, Experiment, LabelList
 from oodgrid.encode.chunks import pieces
 from oodgrid.encode.embedding import embed
-from oodgrid.encode.labels import prompts, read_labels
 from oodgrid.encode.sources import class_names
+from oodgrid.encode.text_lists import prompts, read_text_list
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.kept import JOINED, Kept, is_whole, link
@@ -39,16 +39,19 @@ def encode_texts(results: Path, backbone: Backbone, dataset: Dataset, source: Te
     """
     names = class_names(dataset)
     loaded = backbones.load(backbone)
-    said, prompts = zip(*source.prompts(dataset.templates, names), strict=True)
-    for one in prompts:
+    if source.prompts is None:
+        raise TypeError(f"{source.what} are not made of class names")
+    by_template = source.prompts(dataset.templates, names)
+    texts = [of_names for _, of_names in by_template]
+    for one in texts:
         refuse_classes(loaded, names, one)
     text = {**source.identity(dataset), "classnames": names}
     path = source.path(results, backbone.name, dataset.name)
-    about = store.Texts(np.empty(0), names, list(said), _provenance(loaded, text))
+    about = store.NewTexts(np.empty(0), names, [template for template, _ in by_template], _provenance(loaded, text))
     if source is CLASSES:
-        store.write_texts(path, replace(about, text_features=np.stack([_at_once(loaded, one) for one in prompts])))
+        store.write_texts(path, replace(about, text_features=np.stack([_at_once(loaded, one) for one in texts])))
     else:
-        _encode(results, path, loaded, prompts, about)
+        _encode(results, path, loaded, texts, about)
     return path
 
 
@@ -60,8 +63,8 @@ def _at_once(loaded: LoadedBackbone, texts: list[str]) -> np.ndarray:
         return loaded.encode_text(loaded.tokenize(texts).to(loaded.device)).cpu().numpy()
 
 
-def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, labels: LabelList) -> Path:
-    """Encode every label of a list in every template of its kind, not averaged and not normalised, and return the file.
+def encode_text_list(results: Path, experiment: Experiment, backbone: Backbone, entry: LabelList) -> Path:
+    """Encode every text of a list in every template of its kind, not averaged and not normalised, and return the file.
 
     Texts go in batches, and finished chunks of them are kept: a run that was killed goes on there. One template of
     the whole list is in memory at a time.
@@ -69,21 +72,23 @@ def encode_labels(results: Path, experiment: Experiment, backbone: Backbone, lab
     Raises:
         OodgridError: The list cannot be read, or the backbone does not know a word.
     """
-    classes = classes_of(results, experiment, backbone.name, labels.drop_classes_of) if labels.drop_classes_of else []
-    table = read_labels(labels, classes)
-    made = prompts(labels, table)
+    classes = classes_of(results, experiment, backbone.name, entry.drop_classes_of) if entry.drop_classes_of else []
+    table = read_text_list(entry, classes)
+    list_prompts = prompts(entry, table)
     loaded = backbones.load(backbone)
-    text = {**labels.identity, "label_list": labels.name, "texts_sha256": made.sha256, "count": len(table.names)}
-    if found := _cut(labels, loaded, table.names, made.texts):
-        text["cut"] = found
-    if labels.drop_classes_of:
+    text = {**entry.identity, "label_list": entry.name, "texts_sha256": list_prompts.sha256, "count": len(table.names)}
+    if cut := _cut(entry, loaded, table.names, list_prompts.texts):
+        text["cut"] = cut
+    if entry.drop_classes_of:
         text["classes_sha256"] = digest(classes)
-    path = paths.label_texts(results, backbone.name, labels.name)
-    about = store.Texts(np.empty(0), table.names, made.templates, _provenance(loaded, text), kinds=table.kinds)
+    path = paths.label_texts(results, backbone.name, entry.name)
+    about = store.NewTexts(
+        np.empty(0), table.names, list_prompts.templates, _provenance(loaded, text), kinds=table.kinds
+    )
     try:
-        _encode(results, path, loaded, made.texts, about)
+        _encode(results, path, loaded, list_prompts.texts, about)
     except OodgridError as error:
-        raise OodgridError(f"label list {labels.name}: {error}") from error
+        raise OodgridError(f"label list {entry.name}: {error}") from error
     return path
 
 
@@ -100,14 +105,14 @@ def classes_of(results: Path, experiment: Experiment, backbone: str, name: str) 
 
 
 def _cut(
-    labels: LabelList, loaded: LoadedBackbone, names: Sequence[str], texts: list[list[str]]
+    entry: LabelList, loaded: LoadedBackbone, names: Sequence[str], texts: list[list[str]]
 ) -> dict[str, Any] | None:
-    """Return how many labels the text tower does not see whole, for the record, having said so."""
+    """Return how many texts the text tower does not see whole, for the provenance, and print a line about them."""
     rows = sorted({row for one in texts for row in cut_rows(loaded, one)})
     if not rows:
         return None
-    said = f"{len(rows)} of {len(names)} labels are longer than the text tower of {loaded.name} takes, and were cut"
-    print(f"oodgrid: label list {labels.name}: {said}, the first: {names[rows[0]][:60]!r}", file=sys.stderr)
+    message = f"{len(rows)} of {len(names)} labels are longer than the text tower of {loaded.name} takes, and were cut"
+    print(f"oodgrid: label list {entry.name}: {message}, the first: {names[rows[0]][:60]!r}", file=sys.stderr)
     return {"labels": len(rows), "first": names[rows[0]]}
 
 
@@ -115,12 +120,17 @@ def _provenance(loaded: LoadedBackbone, text: dict[str, Any]) -> dict[str, Any]:
     return {"encode_version": ENCODE_VERSION, "backbone": loaded.identity, "text": text, "normalised": False}
 
 
-def _encode(results: Path, path: Path, loaded: LoadedBackbone, texts: Sequence[list[str]], about: store.Texts) -> None:
-    """Write a text file of T times K texts, of which `about` says all but the features.
+def _encode(
+    results: Path, path: Path, loaded: LoadedBackbone, texts: Sequence[list[str]], about: store.NewTexts
+) -> None:
+    """Write a text file of T times K texts; `about` holds all but the features.
 
     It lies in results/kept/encode like a feature file, where a rerun of Snakemake finds it again.
     """
-    place = Kept(results, "encode").place(about.provenance)
+    # What a kind of texts says of itself may leave open which texts it makes, so these are part of the key. The name of
+    # the dataset is not: two sets with the same classes and templates share one file, whose content is the same.
+    of_texts = {} if "texts_sha256" in about.provenance["text"] else {"texts_sha256": digest(texts)}
+    place = Kept(results, "encode").place({**about.provenance, **of_texts})
     whole, parts = place / JOINED, pieces(place, loaded)
     if not is_whole(whole):
         with progress(total=sum(map(len, texts)), desc=f"encode {loaded.name}/{path.stem}", unit="text") as bar:
@@ -150,6 +160,6 @@ def _chunk(parts: Path, loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndar
     try:
         return store.read_arrays(path)[0]["text_features"]
     except OodgridError:  # not there yet, or damaged
-        found = embed(loaded, texts)
-        store.write_arrays(path, {"text_features": found})
-        return found
+        features = embed(loaded, texts)
+        store.write_arrays(path, {"text_features": features})
+        return features

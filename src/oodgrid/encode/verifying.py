@@ -1,4 +1,4 @@
-"""Whether the images behind a feature file are still those from which it was made."""
+"""Comparing the images behind a feature file with those that it was made from."""
 
 from __future__ import annotations
 
@@ -33,41 +33,46 @@ def check_sources(path: Path, deep: bool = False) -> str:
         return "no images stand behind it"
     if about.get("encode_version", ENCODE_VERSION) != ENCODE_VERSION:
         raise _differs(path, f"its encoding is of version {about['encode_version']}, and now of {ENCODE_VERSION}")
-    found = store.read_sources(path)
-    dataset = Dataset.model_validate(found.provenance["dataset"])
-    images = open_split(dataset, found.provenance["split"])
-    rows = _matching_rows(path, found, images)
-    _check_skipped(path, found, dataset, images)
+    sources = store.read_sources(path)
+    dataset = Dataset.model_validate(sources.provenance["dataset"])
+    images = open_split(dataset, sources.provenance["split"])
+    rows = _matching_rows(path, sources, images)
+    _check_skipped(path, sources, dataset, images)
     if deep:
-        _compare(path, found, "content", [found.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)])
+        _compare(
+            path, sources, "content", [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
+        )
         return f"{len(rows)} images have the SHA-256 they had"
-    if found.stamps is None or (found.stamps < 0).all():
+    if sources.stamps is None or (sources.stamps < 0).all():
         return f"{len(rows)} images are listed as they were (their source has no sizes or times; --deep compares bytes)"
     _compare(
-        path, found, "size or time", [tuple(found.stamps[k].tolist()) == images.stamp(row) for k, row in _bar(rows)]
+        path,
+        sources,
+        "size or time",
+        [tuple(sources.stamps[k].tolist()) == images.stamp(row) for k, row in _bar(rows)],
     )
     return f"{len(rows)} images have the size and time they had"
 
 
-def _matching_rows(path: Path, found: store.Sources, images: ImageSet) -> list[int]:
+def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list[int]:
     """Return the row in the source of every row in the file, or raise if the lists differ."""
-    skipped = {name for name, _ in found.provenance.get("skipped", [])}
+    skipped = {name for name, _ in sources.provenance.get("skipped", [])}
     rows = [row for row, name in enumerate(images.paths) if name not in skipped]
-    was, now = set(found.paths), {images.paths[row] for row in rows}
+    was, now = set(sources.paths), {images.paths[row] for row in rows}
     for names, what in ((was - now, "gone"), (now - was, "new")):
         if names:
             raise _differs(path, f"{len(names)} of its images are {what}, the first: {min(names)}")
-    if list(found.paths) != [images.paths[row] for row in rows]:
+    if list(sources.paths) != [images.paths[row] for row in rows]:
         raise _differs(path, "its images are listed in another order")
-    if images.classnames != found.provenance["classnames"]:
-        raise _differs(path, f"its classes were {found.provenance['classnames']} and are {images.classnames}")
-    _compare(path, found, "label", (found.labels == images.labels[rows]).tolist())
+    if images.classnames != sources.provenance["classnames"]:
+        raise _differs(path, f"its classes were {sources.provenance['classnames']} and are {images.classnames}")
+    _compare(path, sources, "label", (sources.labels == images.labels[rows]).tolist())
     return rows
 
 
-def _check_skipped(path: Path, found: store.Sources, dataset: Dataset, images: ImageSet) -> None:
-    skipped = {name for name, _ in found.provenance.get("skipped", [])}
-    preprocessing = found.provenance["backbone"]["preprocessing"]
+def _check_skipped(path: Path, sources: store.Sources, dataset: Dataset, images: ImageSet) -> None:
+    skipped = {name for name, _ in sources.provenance.get("skipped", [])}
+    preprocessing = sources.provenance["backbone"]["preprocessing"]
     prepare = preparer(lambda image: image, preprocessing, exif_rotation=dataset.exif_rotation)
     for row, name in enumerate(images.paths):
         if name in skipped:
@@ -78,10 +83,12 @@ def _check_skipped(path: Path, found: store.Sources, dataset: Dataset, images: I
             raise _differs(path, f"of its images that were broken one is mended: {name}")
 
 
-def _compare(path: Path, found: store.Sources, what: str, same: list[bool]) -> None:
+def _compare(path: Path, sources: store.Sources, what: str, same: list[bool]) -> None:
     other = np.flatnonzero(~np.asarray(same, dtype=bool))
     if len(other):
-        raise _differs(path, f"{len(other)} of its images have another {what}, the first: {found.paths[int(other[0])]}")
+        raise _differs(
+            path, f"{len(other)} of its images have another {what}, the first: {sources.paths[int(other[0])]}"
+        )
 
 
 def _sha256(images: ImageSet, row: int) -> bytes:

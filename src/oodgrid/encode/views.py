@@ -16,7 +16,7 @@ import numpy as np
 from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
-from oodgrid.encode.chunks import WHOLE, Chunks
+from oodgrid.encode.chunks import WHOLE, Chunk, Chunks
 from oodgrid.encode.decode import decode
 from oodgrid.encode.images import identify
 from oodgrid.encode.local_features import check_local_features
@@ -95,26 +95,26 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
     train = few_shot.train
     if train is None:
         raise OodgridError(f"dataset {dataset.name} has no training split, so no views: mend its views")
-    wanted = _drawn_rows(few_shot, experiment)
+    drawn = _drawn_rows(few_shot, experiment)
     loaded = backbones.load(backbone)
     if views.local_features:
         check_local_features(backbone.name, loaded.model)
     images = open_split(dataset, "train")
     about = {**identify(loaded, dataset, "train", images), "views": views.model_dump()}
     parts = Parts(results, about, train.sha256)
-    missing = np.setdiff1d(wanted, parts.index)
+    missing = np.setdiff1d(drawn, parts.index)
     if len(missing):
         position = {path: row for row, path in enumerate(images.paths)}
         names = [train.paths[row] for row in missing.tolist()]
         if gone := next((name for name in names if name not in position), None):
             raise _changed(dataset, gone)
-        made = _encode(results, loaded, images.subset(np.array([position[name] for name in names])), about, views)
-        other = (made.sha256[:: views.count] != train.sha256[missing]).any(axis=1)
+        encoded = _encode(results, loaded, images.subset(np.array([position[name] for name in names])), about, views)
+        other = (encoded.sha256[:: views.count] != train.sha256[missing]).any(axis=1)
         if other.any():
             raise _changed(dataset, names[int(other.argmax())])
-        parts.add(missing, made)
+        parts.add(missing, encoded)
     path = views_file(results, experiment, backbone.name, dataset.name, views)
-    store.write_views(path, parts.collect(wanted))
+    store.write_views(path, parts.collect(drawn))
     return path
 
 
@@ -130,27 +130,27 @@ class Parts:
         """The rows of the split that have views."""
         return np.concatenate([np.empty(0, np.int64), *(part.index for part in self.read)])
 
-    def add(self, index: np.ndarray, part: store.Features) -> None:
+    def add(self, index: np.ndarray, part: Chunk) -> None:
         """Keep the views of more images, given as consecutive rows."""
-        count = len(part.labels) // len(index)
+        count = len(part.image_features) // len(index)
         values = part.image_features.reshape(len(index), count, -1)
         local = None
         if part.local_features is not None:
             local = part.local_features.reshape(len(index), count, *part.local_features.shape[1:])
-        made = store.Views(index, values, self.about, local)
-        store.write_views(self.folder / self._name(index), made)
-        self.read.append(made)
+        stored = store.Views(index, values, self.about, local)
+        store.write_views(self.folder / self._name(index), stored)
+        self.read.append(stored)
 
-    def collect(self, wanted: np.ndarray) -> store.Views:
+    def collect(self, drawn: np.ndarray) -> store.Views:
         """Return the views of some rows, in rising order."""
         index = self.index
         order = np.argsort(index, kind="stable")
-        rows = order[np.searchsorted(index[order], wanted)]
+        rows = order[np.searchsorted(index[order], drawn)]
         values = np.concatenate([part.image_features for part in self.read])[rows]
         local = None
         if self.about["views"]["local_features"]:
             local = np.concatenate([part.local_features for part in self.read])[rows]
-        return store.Views(wanted, values, self.about, local)
+        return store.Views(drawn, values, self.about, local)
 
     def _part(self, path: Path) -> store.Views | None:
         """Return the views of a file, unless it is damaged, which makes them again, or its name is another now.
@@ -182,14 +182,12 @@ def _drawn_rows(few_shot: FewShot, experiment: Experiment) -> np.ndarray:
         for seed in experiment.seeds:
             try:
                 drawn.append(few_shot.draw(shots, seed).bank.rows)
-            except NoDraw:  # the fit of this unit will say so
+            except NoDraw:  # the fit of these shots and seed reports it
                 continue
     return np.unique(np.concatenate([np.empty(0, np.int64), *drawn]))
 
 
-def _encode(
-    results: Path, loaded: LoadedBackbone, images: ImageSet, about: dict[str, Any], views: Views
-) -> store.Features:
+def _encode(results: Path, loaded: LoadedBackbone, images: ImageSet, about: dict[str, Any], views: Views) -> Chunk:
     """Return the features of all views, image after image."""
     each = views.count
     rows = np.repeat(np.arange(len(images)), each)

@@ -25,12 +25,12 @@ class Fits(NamedTuple):
     Attributes:
         variance: Of one fit, shape (R,): NaN where one fit is all there is.
         df: Degrees of freedom of it; 0 where there is none.
-        count: By what the variance of the mean is smaller: the number of fits.
+        number: By what the variance of the mean is smaller: the number of fits.
     """
 
     variance: NDArray[np.float64]
     df: NDArray[np.float64]
-    count: NDArray[np.float64]
+    number: NDArray[np.float64]
 
 
 def fits_of(values: NDArray[np.float64]) -> Fits:
@@ -46,8 +46,8 @@ def fits_of(values: NDArray[np.float64]) -> Fits:
         squares = np.where(np.isfinite(one), (one - total[:, None]) ** 2, 0).sum(axis=1)
         variance = np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)
         return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
-    found = [_crossed(each) for each in values]
-    return Fits(*(np.array(column) for column in zip(*found, strict=True)))
+    parts = [_crossed(each) for each in values]
+    return Fits(*(np.array(column) for column in zip(*parts, strict=True)))
 
 
 def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -90,12 +90,12 @@ def moderated(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64]
         drawn: Which rows have fits at all, shape (R,); the others have no variance. Nor have rows whose fits are equal.
     """
     pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
-    own = np.nan_to_num(fits.variance)
+    variances = np.nan_to_num(fits.variance)
     if pool is None:
-        return np.where(drawn, own, 0) / fits.count, np.maximum(fits.df, 1)
-    both = (PRIOR * pool + fits.df * own) / (PRIOR + fits.df)
-    still = (fits.df >= 1) & (own == 0)
-    return np.where(drawn & ~still, both, 0) / fits.count, fits.df + PRIOR
+        return np.where(drawn, variances, 0) / fits.number, np.maximum(fits.df, 1)
+    both = (PRIOR * pool + fits.df * variances) / (PRIOR + fits.df)
+    still = (fits.df >= 1) & (variances == 0)
+    return np.where(drawn & ~still, both, 0) / fits.number, fits.df + PRIOR
 
 
 def own_or_pooled(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -106,7 +106,7 @@ def own_or_pooled(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.floa
     pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
     single = fits.df < 1
     variance = np.where(single, np.nan if pool is None else pool, fits.variance)
-    return np.where(drawn, variance, 0) / fits.count, np.where(single, PRIOR, fits.df)
+    return np.where(drawn, variance, 0) / fits.number, np.where(single, PRIOR, fits.df)
 
 
 def satterthwaite(samples: NDArray, fits: NDArray, df: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -155,7 +155,7 @@ def optimism(variances: Sequence[float]) -> float:
     """
     if not len(variances):
         return 0.0
-    own = np.sqrt(np.asarray(variances) / 2)
-    sds = np.append(own, np.median(own))  # of the best itself
+    deviations = np.sqrt(np.asarray(variances) / 2)
+    sds = np.append(deviations, np.median(deviations))  # of the best itself
     draws = np.random.default_rng(0).standard_normal((DRAWS, len(sds)))
     return float(np.max(draws * sds, axis=1).mean())

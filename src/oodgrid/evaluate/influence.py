@@ -97,21 +97,21 @@ def influence(
     """
     layout = Layout(len(id_scores), tuple(map(len, ood_scores)))
     places, distinct = _places([id_scores, *ood_scores])
-    own, *others = (_Side(of_set, distinct) for of_set in places)
-    at_id = own.threshold_below()
-    missed = (own.places < at_id.place).astype(out.dtype)  # ID samples below the threshold
+    of_id, *others = (_Side(of_set, distinct) for of_set in places)
+    at_id = of_id.threshold_below()
+    missed = (of_id.places < at_id.place).astype(out.dtype)  # ID samples below the threshold
     rates = {name: np.empty(len(others)) for name in RATES}
     split = dict(zip(RATES, map(layout.split, out), strict=True))
     for j, other in enumerate(others):
-        id_wins, ood_loses = own.share_below(other), 1 - other.share_below(own)
+        id_wins, ood_loses = of_id.share_below(other), 1 - other.share_below(of_id)
         _add(split["auroc"], j, id_wins, ood_loses)
         rates["auroc"][j] = ood_loses.mean()
         kept = other.places >= at_id.place
         _add(split["fpr95_id_pos"], j, at_id.slope(other.share_from) * missed, kept)
         rates["fpr95_id_pos"][j] = kept.mean()
         at_ood = other.threshold_above()
-        flagged = own.places <= at_ood.place
-        _add(split["fpr95_ood_pos"], j, flagged, at_ood.slope(own.share_up_to) * (other.places > at_ood.place))
+        flagged = of_id.places <= at_ood.place
+        _add(split["fpr95_ood_pos"], j, flagged, at_ood.slope(of_id.share_up_to) * (other.places > at_ood.place))
         rates["fpr95_ood_pos"][j] = flagged.mean()
     return rates
 

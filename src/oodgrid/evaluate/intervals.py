@@ -134,7 +134,7 @@ def bootstrap_id_pos(
     one of these two (ties: the higher, `reached`). Where it is `missed`, the threshold is the last value
     before, that of the largest of `missed` uniforms on (0, s): s * V ** (1 / missed) with V uniform.
     """
-    n, wanted, parts = counts.n_id, recall.numerator * counts.n_id, recall.denominator
+    n, target, parts = counts.n_id, recall.numerator * counts.n_id, recall.denominator
     k = _ceil(recall, n)
     ends = counts.id_from[::-1]
     starts = ends - counts.id_counts[::-1]
@@ -145,7 +145,7 @@ def bootstrap_id_pos(
     missed = k - 1 - rng.binomial(k - 1, np.clip((place - start) / place, 0, 1))
     largest = (1 - rng.random(repeats)) ** (1 / np.maximum(missed, 1))
     before = np.searchsorted(ends, starts[cell] * largest)
-    nearer = (missed > 0) & (wanted - parts * missed < parts * reached - wanted)
+    nearer = (missed > 0) & (target - parts * missed < parts * reached - target)
     return counts.ood_from[::-1][np.where(nearer, before, cell)]
 
 
@@ -259,5 +259,5 @@ def all_metrics(id_scores: ArrayLike, ood_scores: ArrayLike, *, repeats: int = 1
         OodgridError: A side is not one-dimensional, numeric, non-empty and finite; the message names the side.
     """
     counts = count_scores(id_scores, ood_scores)
-    found = metrics_from_counts(counts) | intervals(counts, repeats, seed)
-    return {name: found[name] for name in ("n_id", "n_ood", *COLUMNS)}
+    rates = metrics_from_counts(counts) | intervals(counts, repeats, seed)
+    return {name: rates[name] for name in ("n_id", "n_ood", *COLUMNS)}

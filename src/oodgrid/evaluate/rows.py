@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 
 from oodgrid import registry
 from oodgrid.evaluate.influence import RATES
+from oodgrid.measures import MEASURES
 
 ACCURACY = "id_accuracy"
 CERTAIN = (*RATES, ACCURACY)  # the metrics that have a standard error
-OF_ID = ("aurc", "ece", "ece_floor")  # of the ID samples alone, under a score
-NEVER_AVERAGED = ("aupr_in", "aupr_out", "aupr_in_fs", "aupr_out_fs")  # over sets of other ID:OOD ratios
 KINDS = ("near", "far", "covariate")
-LOWER_IS_BETTER = ("fpr", "aurc", "ece")  # how their names begin
 
 
 class Row(NamedTuple):
@@ -51,7 +49,7 @@ class Scope(NamedTuple):
 
 def lower_is_better(metric: str) -> bool:
     """Return whether less of a metric is better."""
-    return metric.startswith(LOWER_IS_BETTER)
+    return MEASURES[metric].better == "lower"
 
 
 def without_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -59,11 +57,11 @@ def without_order(frame: pl.DataFrame) -> pl.DataFrame:
     names: dict[str, str] = {}
     orders: dict[str, int] = {}
     for score, base, params in frame.select("score", "base_score", "params").unique(maintain_order=True).rows():
-        given = json.loads(params)
-        others = {name: value for name, value in given.items() if name != "order"}
+        parameters = json.loads(params)
+        others = {name: value for name, value in parameters.items() if name != "order"}
         transductive = registry.find("score", base).transductive
-        names[score] = registry.label(base, others, registry.find("score", base).params) if transductive else score
-        orders[score] = given.get("order", 0) if transductive else 0
+        names[score] = registry.variant(base, others, registry.find("score", base).params) if transductive else score
+        orders[score] = parameters.get("order", 0) if transductive else 0
     listed = pl.col("score")
     return frame.with_columns(
         listed=listed, score=listed.replace(names), order=listed.replace_strict(orders, return_dtype=pl.Int64)
@@ -122,14 +120,15 @@ class Pair:
     def bases(self) -> dict[str | None, str | None]:
         """The name that each method and each score is registered by."""
         methods = dict(self.frame.select("method", "base_method").unique().rows())
-        return {None: None} | methods | dict(self.frame.select("score", "base_score").unique().rows())
+        none: dict[str | None, str | None] = {None: None}
+        return none | methods | dict(self.frame.select("score", "base_score").unique().rows())
 
     @cached_property
     def largest(self) -> dict[str, int]:
         """The largest shots of each method at which anything worked."""
         worked = pl.col("shots").filter(pl.col("status") == "ok").max()
-        found = self.frame.group_by("method").agg(shots=pl.coalesce(worked, pl.col("shots").max()))
-        return dict(found.rows())
+        largest = self.frame.group_by("method").agg(shots=pl.coalesce(worked, pl.col("shots").max()))
+        return dict(largest.rows())
 
     def is_largest(self, row: Row) -> bool:
         """Return whether a row is what tables of the largest shots show."""
@@ -137,10 +136,10 @@ class Pair:
 
     def scopes(self, metric: str) -> list[Scope]:
         """Return over what a metric is averaged."""
-        if metric == ACCURACY or metric in OF_ID:
+        if MEASURES[metric].of_id:
             return [Scope("id", None, ())]
         sets = [Scope("set", name, (j,)) for j, name in enumerate(self.oods)]
-        if metric in NEVER_AVERAGED:
+        if not MEASURES[metric].averaged:
             return sets
         of = {kind: tuple(j for j, (name, its) in enumerate(self.oods.items())
                           if its == kind and name not in self.overlapping) for kind in KINDS}  # fmt: skip
@@ -225,7 +224,7 @@ BEST = {"best": lambda row: None, "best_of_score": lambda row: row.score, "best_
 
 def families(pair: Pair, metric: str, means: Mapping[Row, float]) -> list[Family]:
     """Return the comparisons of a column, of its rows that have a mean."""
-    found = [_against_zero_shot(pair, metric, list(means), mcm) for mcm in (True, False)]
+    result = [_against_zero_shot(pair, metric, list(means), mcm) for mcm in (True, False)]
     largest = [row for row in means if pair.is_largest(row)]
     sign = -1 if lower_is_better(metric) else 1
     for against, group in BEST.items():
@@ -238,8 +237,8 @@ def families(pair: Pair, metric: str, means: Mapping[Row, float]) -> list[Family
             key: max(rows, key=lambda row: sign * means[row]) for key, rows in groups.items()
         }  # of equals the first
         of = {row: key for key, rows in groups.items() for row in rows}
-        found.append(Family(against, {r: best[of[r]] for r in largest}, {r: len(groups[of[r]]) for r in largest}))
-    return [family for family in found if family.references]
+        result.append(Family(against, {r: best[of[r]] for r in largest}, {r: len(groups[of[r]]) for r in largest}))
+    return [family for family in result if family.references]
 
 
 def _against_zero_shot(pair: Pair, metric: str, rows: list[Row], mcm: bool) -> Family:

@@ -12,8 +12,9 @@ from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS
-from oodgrid.evaluate.score_table import ScoreTable, StreamTable
-from oodgrid.identity import code_fingerprint
+from oodgrid.evaluate.mistakes import SAMPLES
+from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
+from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
 
@@ -23,6 +24,8 @@ METRICS: dict[str, Any] = {
     **{"shots": pl.Int32, "seed": pl.Int32, "score": pl.String, "base_score": pl.String, "params": pl.String},
     **{"status": pl.String, "reason": pl.String, "n_id": pl.Int64, "n_ood": pl.Int64},
     **dict.fromkeys(COLUMNS, pl.Float64),
+    **dict.fromkeys(("oscr", "aurc", "ece", "ece_floor"), pl.Float64),
+    **dict.fromkeys((f"{name}_fs" for name in FULL_SPECTRUM), pl.Float64),
     "id_accuracy": pl.Float64,
 }
 CURVES: dict[str, Any] = {
@@ -30,6 +33,7 @@ CURVES: dict[str, Any] = {
     **{"roc_fpr": pl.List(pl.Float32), "roc_tpr": pl.List(pl.Float32)},
     **{"hist_edges": pl.List(pl.Float64), "hist_id": pl.List(pl.Float32), "hist_ood": pl.List(pl.Float32)},
     **{"threshold95": pl.Float64, "auroc": pl.Float64, "fpr95_id_pos": pl.Float64},
+    **{"mistaken_id": SAMPLES, "mistaken_ood": SAMPLES},
 }
 
 
@@ -54,22 +58,19 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
     metrics = pl.concat(rows, rechunk=True)
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
-    about = {"overlaps": experiment.overlaps(), "broken_images": sorted(broken), "transductive": transductive}
-    summary, comparisons, ranks = compared(metrics, tables, manifests.Metrics(**about), results)
-    written = {
-        paths.curves: (pl.concat(curves), manifests.Curves()),
-        paths.summary: (summary, manifests.Summary(**about)),
-        paths.comparisons: (comparisons, manifests.Comparisons(ranks=ranks)),
-        paths.metrics: (metrics, manifests.Metrics(**about)),
-    }
-    for path, (table, manifest) in written.items():
-        manifests.write_table(path(results, experiment.experiment), table, manifest)
-    return [path(results, experiment.experiment) for path in (paths.metrics, *list(written)[:-1])]
+    about = manifests.Metrics(overlaps=experiment.overlaps(), broken_images=sorted(broken), transductive=transductive)
+    summary, comparisons, ranks = compared(metrics, tables, about, results)
+    place = (results, experiment.experiment)
+    manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())
+    manifests.write_table(paths.summary(*place), summary, manifests.Summary(**about.model_dump()))
+    manifests.write_table(paths.comparisons(*place), comparisons, manifests.Comparisons(ranks=ranks))
+    manifests.write_table(paths.metrics(*place), metrics, about)
+    return [path(*place) for path in paths.EVALUATED]
 
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), code_fingerprint("oodgrid.evaluate")
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate")
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:

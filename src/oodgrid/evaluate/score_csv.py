@@ -153,8 +153,8 @@ def _has_header(rows: Rows, column: str | None, dialect: Dialect, path: Path) ->
     alone = len(first) == 1 and _WHOLE.fullmatch(first[0]) and others and not any(map(_WHOLE.fullmatch, others))
     counted = first == [str(number) for number in range(len(first))]
     if alone or counted or not all(_is_number(cell, dialect) for cell in first if cell):
-        said = ", ".join(first)[:40]
-        raise OodgridError(f"{path}: line {line}, {said!r}, may be names or scores: say --header or --no-header")
+        shown = ", ".join(first)[:40]
+        raise OodgridError(f"{path}: line {line}, {shown!r}, may be names or scores: say --header or --no-header")
     return False
 
 

@@ -1,7 +1,7 @@
 """Metrics of anybody's own scores, from two files: what `oodgrid metrics --id FILE --ood FILE` runs.
 
 A score file is a one-dimensional .npy array, or one numeric column of a .csv, .csv.gz or .parquet file. A .csv
-may have a header line or not. Of a table that the stage score left, `FILE@dataset=concepts,shots=16,seed=1` names the
+may have a header line or not. Of a table that the stage score left, `FILE@dataset=moonlit,shots=16,seed=1` names the
 samples of one set and fit. Every fault in a file is one line that names the file and the first bad place, and what was
 read is said.
 """
@@ -145,10 +145,8 @@ def _check_one_set(path: Path, taken: pl.DataFrame, keys: list[str]) -> None:
     several = [key for key in keys if taken[key].n_unique() > 1]
     if several:
         first = ",".join(f"{key}={taken[key][0]}" for key in keys)
-        found = "; ".join(
-            f"{key}: {', '.join(map(str, taken[key].unique(maintain_order=True)[:8]))}" for key in several
-        )
-        raise OodgridError(f"{path}: holds several sets or fits ({found}): choose one, as {path.name}@{first}")
+        sets = "; ".join(f"{key}: {', '.join(map(str, taken[key].unique(maintain_order=True)[:8]))}" for key in several)
+        raise OodgridError(f"{path}: holds several sets or fits ({sets}): choose one, as {path.name}@{first}")
 
 
 def compare_files(

@@ -17,8 +17,10 @@ from oodgrid import manifests, store
 from oodgrid.config import IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import curves as curve
+from oodgrid.evaluate.classification import of_predictions
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.evaluate.mistakes import mistaken
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
 from oodgrid.manifests import PairMetrics, ScoredFit
@@ -59,19 +61,29 @@ class Samples:
     reading: AbstractContextManager[Any]
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
+    _named: dict[Any, pl.DataFrame] | None = None
 
     def sets(self) -> dict[Any, pl.DataFrame]:
         """Return the scores of every set of samples, by the values of the columns `by`."""
         with self.reading:
             if self._sets is None:
-                self._sets = self.columns(self.scores)
+                self._sets = self.columns([*self.scores, "label", "prediction"])
             return self._sets
+
+    def named(self) -> dict[Any, pl.DataFrame]:
+        """Return the scores of every set as `sets` does, with the paths of the samples."""
+        scored = self.sets()
+        with self.reading:
+            if self._named is None:
+                paths = self.columns(["path"])
+                self._named = {key: samples.with_columns(paths[key]["path"]) for key, samples in scored.items()}
+            return self._named
 
     def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
         """Return some columns of every set; by the value itself where one column tells sets apart."""
         rows = self.table.read([*self.by, *names], shots=self.about.shots, seed=self.about.seed)
-        found = rows.partition_by(*self.by, as_dict=True, include_key=False)
-        return {key[0]: samples for key, samples in found.items()} if len(self.by) == 1 else found
+        groups = rows.partition_by(*self.by, as_dict=True, include_key=False)
+        return {key[0]: samples for key, samples in groups.items()} if len(self.by) == 1 else groups
 
 
 @dataclass
@@ -120,10 +132,12 @@ class ScoreTable:
                     outcome = self._outcome(fit, score) | {"params": json.dumps(about.params[score])}
                     for kind, name in self.oods():
                         of_pair = key | {"ood_dataset": name, "ood_kind": kind}
-                        found = of_sets.get(name, Measured({}, {}, None))
-                        rows.append(of_pair | outcome | found.metrics.get(score, {}) | {"id_accuracy": found.accuracy})
-                        if score in found.curves:
-                            curves.append(of_pair | found.curves[score])
+                        measured = of_sets.get(name, Measured({}, {}, None))
+                        rows.append(
+                            of_pair | outcome | measured.metrics.get(score, {}) | {"id_accuracy": measured.accuracy}
+                        )
+                        if score in measured.curves:
+                            curves.append(of_pair | measured.curves[score])
             return rows, curves, about.broken_images
 
     def _shown(self, fits: list[ScoredFit]) -> ScoredFit | None:
@@ -151,22 +165,43 @@ class ScoreTable:
         """Compare the ID set with an OOD set under one fit; metrics are kept, because intervals take time."""
 
         def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-            found = {}
-            own, other = self.pair_of(samples.sets(), ood)
+            measures = {}
+            of_id, other = self.pair_of(samples.sets(), ood)
             for score in samples.scores:
                 try:
-                    found[score] = function(own[score].to_numpy(), other[score].to_numpy())
+                    measures[score] = function(of_id[score].to_numpy(), other[score].to_numpy())
                 except OodgridError as error:
                     raise OodgridError(f"{self.path}: score {score}, OOD set {ood}: {error}") from error
-            return found
+            return measures
 
         def compute(path: Path) -> None:
-            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=of_scores(all_metrics)))
+            metrics = {name: row | self._more(samples, ood, name) for name, row in of_scores(all_metrics).items()}
+            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
 
         parts = self._parts(samples.about, ood)
-        identity = {"parts": parts, "scores": samples.scores, "code": self.code}
+        identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code}
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
-        return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
+        curves = of_scores(_curves) if shown else {}
+        if "path" in samples.table.columns:
+            for score, points in curves.items():
+                points |= mistaken(*self.pair_of(samples.named(), ood), score)
+        return Measured(metrics, curves, samples.accuracy)
+
+    def _more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
+        """Return the metrics that look at predictions, or at the covariate-shifted sets, of one score."""
+        sets = samples.sets()
+        of_id, other = self.pair_of(sets, ood)
+        sides = of_id[score].to_numpy(), other[score].to_numpy()
+        labels, predicted = of_id["label"].to_numpy(), of_id["prediction"].fill_null(-1).to_numpy()
+        rates = of_predictions(self.scores[score], sides[0], labels, predicted, sides[1])
+        shifted = [sets[name][score].to_numpy() for name in self._shifted(ood)]
+        whole = metrics_from_counts(count_scores(np.concatenate([sides[0], *shifted]), sides[1])) if shifted else {}
+        return rates | {f"{name}_fs": whole.get(name) for name in FULL_SPECTRUM}
+
+    def _shifted(self, ood: str) -> list[str]:
+        """Return the covariate-shifted sets that count as ID against an OOD set; none against one of themselves."""
+        shifted = [name for kind, name in self.oods() if kind == "covariate"]
+        return [] if ood in shifted or not self.drawn else shifted
 
     def oods(self) -> list[tuple[str, str]]:
         """Return kind and name of every OOD set, in order."""
@@ -178,7 +213,7 @@ class ScoreTable:
 
     def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
         """Return what decides the scores of a pair of sets."""
-        return [fit.parts[self.id_dataset.name], fit.parts[ood]]
+        return [fit.parts[name] for name in (self.id_dataset.name, ood, *self._shifted(ood))]
 
     def _outcome(self, fit: ScoredFit, score: str) -> dict[str, str | None]:
         status, reason = fit.status, fit.reason
@@ -206,8 +241,8 @@ class ScoreTable:
 
     def _check_sets(self, fit: ScoredFit, sets: dict[Any, pl.DataFrame]) -> None:
         """Raise OodgridError where a fit lacks the samples of a set."""
-        wanted = {self.id_dataset.name, *(name for _, name in self.oods())}
-        if lacking := sorted(wanted - {name for key in sets for name in np.atleast_1d(key)}):
+        names = {self.id_dataset.name, *(name for _, name in self.oods())}
+        if lacking := sorted(names - {name for key in sets for name in np.atleast_1d(key)}):
             of_fit = f"{fit.shots} shots and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
 
@@ -229,6 +264,7 @@ class StreamTable(ScoreTable):
         return [fit.parts[ood]]
 
 
+FULL_SPECTRUM = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")  # OpenOOD's, with the suffix _fs
 ANOTHER = "it was made from another config. snakemake --forcerun score makes it again"
 
 

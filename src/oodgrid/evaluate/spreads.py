@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -49,12 +49,12 @@ class Columns:
     rows: dict[Row, list[str]]
 
 
-def spreads(tables: list[Columns], wanted: Wanted, stored: set[Row], kept: Kept, code: str) -> Spreads:
+def spreads(tables: list[Columns], references: Wanted, stored: set[Row], kept: Kept, code: str) -> Spreads:
     """Return the variances of all rows of one (backbone, ID set); kept, because every sample has a say in them.
 
     Args:
         tables: Those whose rows others are compared with at all shots come first.
-        wanted: What every row is compared with.
+        references: What every row is compared with.
         stored: The rows that may be compared with, or are compared with a row of a table that comes later.
         kept: Where finished work is kept.
         code: The fingerprint of the code.
@@ -63,13 +63,13 @@ def spreads(tables: list[Columns], wanted: Wanted, stored: set[Row], kept: Kept,
         OodgridError: A table is damaged, or holds other samples than the first.
     """
     parts = sorted({part for each in tables for part in _parts(each)})
-    pairs = [[rate, list(row), list(map(list, of))] for rate, rows in wanted.items() for row, of in rows.items()]
+    pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
     identity = {"spreads": parts, "pairs": pairs, "code": code}
 
     def compute(path: Path) -> None:
         with _Vectors(kept.folder) as vectors:
-            found = _compute(tables, wanted, stored, vectors)
-        manifests.write_table(path, _as_table(found), manifests.Spreads(parts=parts, code=code))
+            variances = _compute(tables, references, stored, vectors)
+        manifests.write_table(path, _as_table(variances), manifests.Spreads(parts=parts, code=code))
 
     return _from_table(manifests.read_table(kept.get(identity, ".parquet", compute), manifests.Spreads)[0])
 
@@ -79,27 +79,29 @@ def _parts(columns: Columns) -> Iterator[str]:
         yield from about.parts
 
 
-def _compute(tables: list[Columns], wanted: Wanted, stored: set[Row], vectors: _Vectors) -> Spreads:
+def _compute(tables: list[Columns], references: Wanted, stored: set[Row], vectors: _Vectors) -> Spreads:
     """Return all variances, table by table; the differences between rows of different tables at the end."""
-    found: Spreads = {}
+    variances: Spreads = {}
     for each in tables:
         for row, rate, vector, layout in _vectors_of(each):
-            found[rate, row, None] = spread(vector, layout)
+            variances[rate, row, None] = spread(vector, layout)
             if row in stored:
                 vectors.put((rate, row), vector, layout)
                 continue
-            for other in wanted[rate].get(row, ()):
-                found[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, each.table)
+            for other in references[rate].get(row, ()):
+                variances[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, each.table)
     for rate, row in vectors.places:
-        of = [other for other in wanted[rate].get(row, ()) if other != row and (rate, other) in vectors.places]
-        vector, layout = vectors.get((rate, row)) if of else (np.empty(0), None)
+        of = [other for other in references[rate].get(row, ()) if other != row and (rate, other) in vectors.places]
+        if not of:
+            continue
+        vector, layout = vectors.get((rate, row))
         for other in of:
-            found[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, tables[0].table)
-    return found
+            variances[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, tables[0].table)
+    return variances
 
 
-def _difference(vector: NDArray, other: NDArray, layout: Layout, own: Layout | None, table: ScoreTable) -> Spread:
-    if own != layout:
+def _difference(vector: NDArray, other: NDArray, layout: Layout, of_other: Layout | None, table: ScoreTable) -> Spread:
+    if of_other != layout:
         raise OodgridError(f"{table.path} and the tables beside it hold other samples: snakemake --forcerun score")
     return spread(vector - other, layout)
 
@@ -136,7 +138,7 @@ def _summed(
     """Yield the vectors of some rows that belong to one number of shots."""
     sums: dict[Row, NDArray[np.float32]] = {}
     counts: dict[Row, int] = {}
-    layout = None
+    layout = Layout(0, ())
     for fit in fits:
         names = [name for names in of.values() for name in names if name not in fit.skipped]
         if not names:
@@ -164,15 +166,15 @@ def _summed(
 
 def _add(table: ScoreTable, pairs: list, name: str, out: NDArray[np.float32]) -> None:
     """Add the influence values of one column of a table."""
-    sides = [(own[name].to_numpy(), other[name].to_numpy()) for own, other in pairs]
+    sides = [(of_id[name].to_numpy(), other[name].to_numpy()) for of_id, other in pairs]
     if table.drawn:  # all sets meet the same ID scores
         influence(sides[0][0], [other for _, other in sides], out)
         return
     layout = Layout(len(sides[0][0]), tuple(len(other) for _, other in sides))
-    for j, (own, other) in enumerate(sides):
-        single = Layout(len(own), (len(other),))
+    for j, (of_id, other) in enumerate(sides):
+        single = Layout(len(of_id), (len(other),))
         part = np.zeros((len(RATES), single.size), out.dtype)
-        influence(own, [other], part)
+        influence(of_id, [other], part)
         for row, values in zip(out, part, strict=True):
             (of_id, of_oods), (one_id, one_ood) = layout.split(row), single.split(values)
             of_id[j] += one_id[0]
@@ -186,8 +188,8 @@ def _accuracies(
     rights = []
     for fit in fits:
         sets = Samples(opened, fit, [], table.by, nullcontext()).columns(["label", "prediction"])
-        own = table.pair_of(sets, table.oods()[0][1])[0]
-        known = own.filter(pl.col("prediction").is_not_null())
+        of_id = table.pair_of(sets, table.oods()[0][1])[0]
+        known = of_id.filter(pl.col("prediction").is_not_null())
         labels = known["label"].to_numpy()
         rights.append((known["prediction"].to_numpy() == labels)[has_class(labels)])
     if len(rights[0]) and len({len(right) for right in rights}) == 1:
@@ -202,11 +204,10 @@ class _Vectors:
     folder: Path
     places: dict[tuple[str, Row], tuple[int, Layout]] = field(default_factory=dict)
     _recent: OrderedDict = field(default_factory=OrderedDict)
-    _file: IO[bytes] | None = None
 
     def __enter__(self) -> _Vectors:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=self.folder)
+        self._file: Any = tempfile.TemporaryFile(dir=self.folder)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -240,18 +241,20 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def _as_table(found: Spreads) -> pl.DataFrame:
+def _as_table(variances: Spreads) -> pl.DataFrame:
     rows = [
         (rate, *row, *(other or (None, None, None)), each.of_id.ravel().tolist(), each.of_ood.tolist())
-        for (rate, row, other), each in found.items()
+        for (rate, row, other), each in variances.items()
     ]
     return pl.DataFrame(rows, SCHEMA, orient="row")
 
 
 def _from_table(table: pl.DataFrame) -> Spreads:
-    found: Spreads = {}
+    variances: Spreads = {}
     for rate, method, shots, score, other_method, other_shots, other_score, of_id, of_ood in table.iter_rows():
         side = round(len(of_id) ** 0.5)
         other = None if other_method is None else Row(other_method, other_shots, other_score)
-        found[rate, Row(method, shots, score), other] = Spread(np.array(of_id).reshape(side, side), np.array(of_ood))
-    return found
+        variances[rate, Row(method, shots, score), other] = Spread(
+            np.array(of_id).reshape(side, side), np.array(of_ood)
+        )
+    return variances

@@ -72,8 +72,8 @@ class Column:
         """Return both parts of the sampling variance of a row, or of its difference to another; 0 to itself."""
         if row == other:
             return 0.0, 0.0
-        found = self.spreads.get((self.metric, row, other))
-        return (np.nan, np.nan) if found is None else found.parts(self.scope.sets)
+        spread = self.spreads.get((self.metric, row, other))
+        return (np.nan, np.nan) if spread is None else spread.parts(self.scope.sets)
 
     def fits(
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
@@ -93,15 +93,15 @@ class Column:
 
 def _by_kind(values: NDArray[np.float64], seeds: NDArray[np.bool_], orders: NDArray[np.bool_]) -> certainty.Fits:
     """Return how fits vary, where what has no seeds or no orders repeats its value along them."""
-    found = certainty.Fits(*(np.zeros(len(values)) for _ in range(3)))
+    whole_fits = certainty.Fits(*(np.zeros(len(values)) for _ in range(3)))
     for has_seeds in (False, True):
         for has_orders in (False, True):
             those = (seeds == has_seeds) & (orders == has_orders)
             if those.any():
                 part = values[those][:, : None if has_seeds else 1, : None if has_orders else 1]
-                for whole, of_part in zip(found, certainty.fits_of(part), strict=True):
+                for whole, of_part in zip(whole_fits, certainty.fits_of(part), strict=True):
                     whole[those] = of_part
-    return found
+    return whole_fits
 
 
 def columns(pair: Pair, metrics: Sequence[str], spreads: Spreads) -> Iterator[Column]:
@@ -131,7 +131,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
     samples = np.array([sum(column.variance(row)) for row in rows])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
     tied = column.pair.fits("tied", column.scope) if column.scope.sets else None
-    found = []
+    lines = []
     for r, row in enumerate(rows):
         values = column.values[column.place[row]]
         about = _keys(column, row, key) | _spread_of_fits(column, row, values)
@@ -139,17 +139,17 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         if tied is not None:
             about["tied"] = _mean(tied[column.pair.rows.index(row)]) if row.score else None
         if column.metric in CERTAIN and np.isfinite(samples[r]):
-            own = float(np.nan_to_num(variance[r]))
+            of_fits = float(np.nan_to_num(variance[r]))
             about |= {
                 "se_samples": samples[r] ** 0.5,
-                "se_fits": None if np.isnan(variance[r]) else own**0.5,
+                "se_fits": None if np.isnan(variance[r]) else of_fits**0.5,
                 "fits": _kind_of_fits(bool(drawn[r]), float(fits.df[r]), bool(np.isfinite(variance[r]))),
                 "se": whole[r] ** 0.5,
                 "df": _finite(degrees[r]),
-                **_ends(column, row, samples[r], own, float(degrees[r]), float(df[r])),
+                **_ends(column, row, samples[r], of_fits, float(degrees[r]), float(df[r])),
             }
-        found.append(about)
-    return found
+        lines.append(about)
+    return lines
 
 
 def _keys(column: Column, row: Row, key: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,14 +203,14 @@ def _ends(column: Column, row: Row, samples: float, fits: float, df: float, df_f
     """Return the ends of all intervals of a row: of both variances, of the samples and of the fits."""
     mean = column.known[row]
     t, z = (float(certainty.quantile(np.array([each]))[0]) for each in (df, np.inf))
-    found: dict[str, float | None] = {}
+    ends: dict[str, float | None] = {}
     for name, (quantile, extra) in {"": (t, fits), "_samples": (z, 0.0)}.items():
         lo, hi = _interval(column, row, mean, samples, extra, quantile)
-        found |= {f"lo{name}": min(max(lo, 0.0), mean), f"hi{name}": max(min(hi, 1.0), mean)}
+        ends |= {f"lo{name}": min(max(lo, 0.0), mean), f"hi{name}": max(min(hi, 1.0), mean)}
     if fits > 0:
         half = float(certainty.quantile(np.array([df_fits]))[0]) * fits**0.5
-        found |= {"lo_fits": max(mean - half, 0.0), "hi_fits": min(mean + half, 1.0)}
-    return found
+        ends |= {"lo_fits": max(mean - half, 0.0), "hi_fits": min(mean + half, 1.0)}
+    return ends
 
 
 def _interval(
@@ -221,7 +221,7 @@ def _interval(
     n_id, n_oods = pair.sizes
     sets = list(scope.sets)
     if column.metric == "auroc":
-        smaller = 1 / np.mean([1 / n_oods[j] for j in sets]) * len(sets)  # what the sets are worth together
+        smaller = float(len(sets) / np.mean([1 / n_oods[j] for j in sets]))  # what the sets are worth together
         return auroc_ends(mean, samples, n_id, smaller, quantile, extra)
     if column.metric == ACCURACY:
         return _share_ends(mean, samples, extra, quantile, n_id)
@@ -250,7 +250,7 @@ def _share_ends(share: float, samples: float, extra: float, quantile: float, cou
 
 def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of comparisons.parquet of one column."""
-    found = []
+    lines = []
     for family in families(column.pair, column.metric, column.known):
         rows = list(family.references)
         others = [family.references[row] for row in rows]
@@ -261,7 +261,7 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         kinds = compared.pop("kinds")
         for r, row in enumerate(rows):
             other = others[r]
-            found.append(
+            lines.append(
                 {
                     **_keys(column, row, key),
                     "against": family.against,
@@ -274,7 +274,7 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "fits": kinds[r],
                 }
             )
-    return found
+    return lines
 
 
 def _compared(column: Column, rows: list[Row], others: list[Row]) -> dict[str, Any]:

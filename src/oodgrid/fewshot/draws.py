@@ -1,4 +1,4 @@
-"""The few-shot draws: which training and validation images a method may learn from."""
+"""The few-shot draws: which training and validation images a method may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
-VALIDATION_SHOTS = 4  # CoOp's protocol: min(shots, 4) validation images a class
+VALIDATION_SHOTS = 4  # CoOp's protocol: min(shots, 4) validation images per class
 
 
 class NoDraw(OodgridError):
@@ -51,7 +51,7 @@ def draw(
     Args:
         train_labels: Shape (N,).
         val_labels: Shape (V,), or None where there is no val split.
-        shots: Images a class, at least 1.
+        shots: Images per class, at least 1.
         seed: Seed of the stream.
         fixed: Shape (N,), for imported caches whose draws were made elsewhere: the shots of the draw to which
             each training row belongs. Then the seed decides the val rows only.
@@ -67,8 +67,8 @@ def draw(
     else:
         train = np.flatnonzero((fixed == shots) & has_class(train_labels))
         if not len(train):
-            there = ", ".join(str(k) for k in sorted(set(fixed.tolist())))
-            raise NoDraw(f"the imported training features hold no draw of {shots} shots (they hold: {there})")
+            imported = ", ".join(str(k) for k in sorted(set(fixed.tolist())))
+            raise NoDraw(f"the imported training features hold no draw of {shots} shots (they hold: {imported})")
     if not len(train):
         raise NoDraw("no training sample has a class: all labels are -1")
     count = min(shots, VALIDATION_SHOTS)
@@ -81,7 +81,7 @@ def draw(
 
 
 def _sample(labels: np.ndarray, shots: int, stream: random.Random) -> np.ndarray:
-    # in the order of first appearance, as Dassl's tracker
+    """Return row numbers of `shots` samples of every class, classes in the order of first appearance as in Dassl."""
     classes = list(dict.fromkeys(labels[has_class(labels)].tolist()))
     rows: list[int] = []
     for label in classes:

@@ -1,4 +1,4 @@
-"""The one reader of few-shot sets: what a fit learns from and selects on, and what scores are calibrated on."""
+"""The reader of few-shot sets: the samples for fitting, for selection, and for the calibration of scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oodgrid.labels import check_classes, has_class
 
 @dataclass(frozen=True)
 class Rows:
-    """Some samples of one split; features and labels of the same samples, whoever asks.
+    """Some samples of one split, with their features and labels.
 
     Attributes:
         split: Name of the split; "" where there are no samples.
@@ -45,10 +45,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one (shots, seed) has, none of it of the test split.
+    """The samples of one (shots, seed); none is of the test split.
 
     Attributes:
-        bank: The shots: what a method learns from and a score calls its bank.
+        bank: The shots, from which a method learns, and with which scores of a bank compare.
         val: The few-shot validation samples, none of them among the shots; maybe none.
     """
 
@@ -60,9 +60,9 @@ class Drawn:
 class FewShot:
     """The labelled splits of one ID dataset under one backbone, as cached, and the draws of them.
 
-    Selection (of hyper-parameters, by a fit) and calibration (of a score) are two things. Calibration takes the shots
-    and the few-shot validation samples, always. Selection takes the validation samples too, or, where the configuration
-    says `leaky_selection_on_test`, the whole test split: that option changes `selection` and nothing else.
+    Calibration of a score uses the shots and the few-shot validation samples, always. Selection of hyper-parameters
+    by a fit uses the validation samples, or the whole test split where the configuration says
+    `leaky_selection_on_test`: that option changes `selection` and nothing else.
 
     Attributes:
         results: The results folder.
@@ -82,25 +82,22 @@ class FewShot:
     @cached_property
     def val(self) -> store.Features | None:
         """The val split, or None where the dataset has none, or none of its samples has a class."""
-        found = self._checked("val")
-        return found if found is not None and has_class(found.labels).any() else None
+        split = self._checked("val")
+        return split if split is not None and has_class(split.labels).any() else None
 
     @cached_property
     def leaked(self) -> store.Features | None:
-        """The test split where the configuration lets selection see it, else None."""
+        """The test split where the configuration allows selection on it, else None."""
         return self._checked("test") if self.dataset.leaky_selection_on_test else None
 
     @cached_property
     def digests(self) -> dict[str, str | None]:
-        """Digests of the splits that a draw is made of."""
+        """Digests of the splits that draws are taken from."""
         return {name: split.digest if split else None for name, split in (("train", self.train), ("val", self.val))}
 
     @cached_property
     def classes(self) -> int | None:
-        """Number of classes K: of the class texts, else of the class names, else by the training labels.
-
-        None where nothing says it.
-        """
+        """Number of classes K: by the class texts, else the class names, else the training labels; None without any."""
         texts = paths.texts(self.results, self.backbone, self.dataset.name)
         if self.dataset.text == "classnames" and texts.exists():
             return store.array_shapes(texts)["text_features"][0][1]
@@ -120,14 +117,14 @@ class FewShot:
         if self.train is None:
             raise NoDraw(f"{self.dataset.name} has no training split")
         val_labels = None if self.val is None else self.val.labels
-        found = draw(self.train.labels, val_labels, shots, seed, self.train.draws)
-        bank = Rows("train", self.train, found.train)
-        if found.val_from_train:
-            return Drawn(bank, Rows("train", self.train, found.val))
-        return Drawn(bank, Rows() if self.val is None else Rows("val", self.val, found.val))
+        rows = draw(self.train.labels, val_labels, shots, seed, self.train.draws)
+        bank = Rows("train", self.train, rows.train)
+        if rows.val_from_train:
+            return Drawn(bank, Rows("train", self.train, rows.val))
+        return Drawn(bank, Rows() if self.val is None else Rows("val", self.val, rows.val))
 
     def selection(self, drawn: Drawn) -> Rows:
-        """Return the samples on which a fit with shots chooses: those for validation, or the test split if it leaks."""
+        """Return the samples on which a fit selects: those for validation, or the test split where that is allowed."""
         return self._labelled("test", self.leaked) if self.leaked and len(drawn.bank) else drawn.val
 
     def whole_train(self) -> Rows:
@@ -135,7 +132,7 @@ class FewShot:
         return self._labelled("train", self.train)
 
     def remarks(self, shots: int, seeds: Sequence[int]) -> list[str]:
-        """Return what tables must say of the draws of so many shots: classes with fewer, draws that are all alike."""
+        """Return the remarks for tables on the draws of so many shots: classes with fewer, seeds that are all alike."""
         if not shots or self.train is None:
             return []
         return count_remarks(self.train.labels, self.train.draws, shots, seeds)
@@ -145,24 +142,24 @@ class FewShot:
         return paths.features(self.results, self.backbone, self.dataset.name, split)
 
     def check_labels(self, labels: np.ndarray, split: str) -> None:
-        """Refuse labels of a split that are no classes of this dataset.
+        """Refuse labels of a split that are none of this dataset's classes.
 
         Raises:
-            OodgridError: One is not, naming file and row.
+            OodgridError: A label is none; the message names file and row.
         """
         if self.classes is not None:
             check_classes(labels, self.classes, self.file(split))
 
     def _is_there(self, split: str) -> bool:
-        """Whether a split is to be read: encoding makes it, or it was imported."""
+        """Whether there is such a split: the configuration names it, or it was imported."""
         return (not self.dataset.imported and split in self.dataset.split_names) or self.file(split).exists()
 
     def _checked(self, split: str) -> store.Features | None:
         if not self._is_there(split):
             return None
-        found = store.read_features(self.file(split))
-        self.check_labels(found.labels, split)
-        return found
+        features = store.read_features(self.file(split))
+        self.check_labels(features.labels, split)
+        return features
 
     @staticmethod
     def _labelled(split: str, features: store.Features | None) -> Rows:
@@ -170,25 +167,25 @@ class FewShot:
 
 
 def count_remarks(labels: np.ndarray, draws: np.ndarray | None, shots: int, seeds: Sequence[int]) -> list[str]:
-    """Return what is to be said of the draws of so many shots from training labels, shape (N,).
+    """Return the remarks for tables on the draws of so many shots from training labels, shape (N,).
 
     Args:
         labels: Of the training split.
-        draws: As `draw` takes them: the shots of the fixed draw of each row, or None.
-        shots: Images a class.
-        seeds: Of the draws.
+        draws: The shots of the fixed draw of each row, as `draw` takes them, or None.
+        shots: Images per class.
+        seeds: The seeds of the draws.
     """
     if draws is not None:
         labels = labels[draws == shots]
     counts = np.unique(labels[has_class(labels)], return_counts=True)[1]
     fewer = counts[counts < shots]
-    said = []
+    remarks = []
     if len(fewer):
-        said.append(
+        remarks.append(
             f"{len(fewer)} of {len(counts)} classes have fewer than {shots} training samples (the fewest: {min(fewer)})"
         )
     if len(set(seeds)) > 1 and draws is not None:
-        said.append(f"all seeds have the same shots: the import brought one draw of {shots}")
+        remarks.append(f"all seeds have the same shots: the import brought one draw of {shots}")
     elif len(set(seeds)) > 1 and len(counts) and max(counts) <= shots:
-        said.append(f"all seeds draw the same shots: no class has more than {shots} training samples")
-    return said
+        remarks.append(f"all seeds draw the same shots: no class has more than {shots} training samples")
+    return remarks

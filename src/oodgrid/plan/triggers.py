@@ -14,7 +14,7 @@ from typing import Any
 
 from oodgrid import grid, registry
 from oodgrid.config import ANY, Choice, Experiment
-from oodgrid.identity import code_fingerprint, digest
+from oodgrid.identity import code_fingerprint, computing_fingerprint, digest
 
 Trigger = Callable[..., str | int]  # of an experiment and the names in a job: its wildcards
 ENCODE_VERSION = 3  # raise by hand when encoding itself changes its numbers: every feature file is then made again
@@ -55,7 +55,7 @@ def score_code(experiment: Experiment) -> str:
 def report_code(part: str, experiment: Experiment) -> str:
     """Return the fingerprint of what makes one part of the report: code, templates, and titles and looks."""
     room = Path(__file__).parents[1] / "report"
-    data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle"))
+    data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle", ".js", ".css"))
     texts = [file.read_text(encoding="utf-8") for file in data]
     kinds = {"method": experiment.methods, "score": experiment.scores}
     entries = [registry.find(kind, choice.name) for kind, choices in kinds.items() for choice in choices]
@@ -77,6 +77,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     "fits": lambda experiment, names: [[fit.shots, fit.seed] for fit in grid.fits(experiment, names["method"])],
     "sets": lambda experiment, names: [ood.name for _, ood in experiment.id_dataset(names["id_dataset"]).pairs()],
     "scores": lambda experiment, names: [_choice(score) for score in experiment.scores],
+    "precision": lambda experiment, names: experiment.score_precision,
     "encoded": _encoded_identities,
     "pairs": lambda experiment, names: [
         [dataset.name, kind, ood.name] for dataset in experiment.id_datasets for kind, ood in dataset.pairs()
@@ -91,12 +92,12 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
     "fit": {"spec": _of("method", "fits"), "code": _of_method(registry.fit_code)},
     "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
     "score": {
-        "spec": _of("method", "sets", "fits", "scores", "encoded"),
+        "spec": _of("method", "sets", "fits", "scores", "precision", "encoded"),
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
         "spec": _of("pairs", "overlaps", "scores"),
-        "code": lambda experiment, **names: code_fingerprint("oodgrid.evaluate"),
+        "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {"code": lambda experiment, **names: report_code("tables", experiment)},
     "draw": {"code": lambda experiment, **names: report_code("figures", experiment)},

@@ -1,7 +1,7 @@
 """Scores and methods from outside the package: Python files that a configuration names, and installed entry points.
 
-It is somebody else's code, so that a file is run in a process of its own first (`apart`), may change nothing that
-belongs to all (`state`), and whatever it raises becomes one line (`said`). What decides its numbers: `sources`.
+It is somebody else's code: a file runs in another process first (`apart`), may not change the state of this process
+(`state`), and whatever it raises becomes one line (`wording`). `sources` are the files that decide its numbers.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from types import ModuleType
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
 from oodgrid.plugins import apart, state
-from oodgrid.plugins.said import described, line_of
 from oodgrid.plugins.sources import check_names, fingerprint, remember
+from oodgrid.plugins.wording import described, line_of
 
 __all__ = ["described", "fingerprint", "line_of", "load", "load_installed", "loading"]
 
 GROUP = "oodgrid.plugins"
 PREFIX = "oodgrid_plugins"
-_LOADING: list[Path] = []  # the file that runs now; what it imports may load another
+_LOADING: list[Path] = []  # the file that runs now is the last: a plugin may load another
 
 
 def load(file: Path) -> None:
-    """Run a Python file, whose decorators register its scores and methods: first in a process of its own, then here.
+    """Run a Python file, whose decorators register its scores and methods: first in another process, then here.
 
     `import x` finds files beside it, as where Python runs it as a script, and `from . import x` does too.
 
@@ -41,11 +41,11 @@ def load(file: Path) -> None:
     """
     if not file.is_file():
         raise OodgridError(f"plugin {file}: no such file; paths start where snakemake is run, {Path.cwd()}")
-    if file.suffix != ".py":
-        raise OodgridError(f"plugin {file} is no Python file: its name must end in .py")
-    _try_apart(file, file_sha256(file))
     name = re.sub(r"\W", "_", file.stem)
     spec = spec_from_file_location(f"{_package(file.resolve().parent)}.{name}", file)
+    if file.suffix != ".py" or spec is None or spec.loader is None:
+        raise OodgridError(f"plugin {file} is no Python file: its name must end in .py")
+    _try_apart(file, file_sha256(file))
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where decorators and fingerprints of code find it
     if str(file.resolve().parent) not in sys.path:
@@ -59,13 +59,15 @@ def load(file: Path) -> None:
             raise
         raise OodgridError(f"plugin {file}{line_of(error, file)}: {described(error)}") from error
     if replaced := state.replaced(before):
-        raise OodgridError(f"plugin {file} replaces {replaced}, which belongs to all: define functions of its own")
+        raise OodgridError(
+            f"plugin {file} replaces {replaced}, which belongs to all: let it define functions under other names"
+        )
     remember(file, set(sys.modules) - known)
     check_names(file)
 
 
 def loading() -> Path | None:
-    """Return the file whose code runs now to register scores and methods, or None: the package's own do."""
+    """Return the plugin that is being loaded; None while the package registers its scores and methods."""
     return _LOADING[-1] if _LOADING else None
 
 

@@ -1,7 +1,7 @@
-"""A process of its own for somebody else's code: it may end, hang or crash there, and nothing more is lost than it.
+"""Runs somebody else's code in another process, where it may end, hang or crash without harm.
 
-It is started as a job of the workflow is: with `PYTHONPATH` as the user set it behind the package's own folder, and
-without the folder from which it is started on the path.
+The process is started as a job of the workflow is: with this package's folder before the user's `PYTHONPATH`, and
+without the working directory on the path.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from oodgrid.errors import OodgridError
-from oodgrid.plugins.said import described
+from oodgrid.errors import OodgridError, printable
+from oodgrid.plugins.wording import described
 
-LIMIT = 60.0  # seconds for each thing it says that it does
+LIMIT = 60.0  # seconds of CPU time for each step that it reports by `now`: a busy machine makes no loop endless
+WAITING = 600.0  # seconds on the clock, for what waits instead of computing
+SETTING = "OODGRID_PLUGIN_SECONDS"  # the environment variable that sets both
 INSIDE = "OODGRID_APART"
 SOURCE = Path(__file__).parents[2]
 
 
 def run(function: str, *arguments: Any, doing: str) -> None:
-    """Call `module:function` with JSON-able arguments (paths too) in a process of its own; there, call it not again.
+    """Call `module:function` with JSON-able arguments (or paths) in another process; do nothing if this is it.
 
     Args:
-        function: What to call.
-        arguments: What it is given.
-        doing: What is done, for errors, until the function says so itself by `now`.
+        function: Its name.
+        arguments: Of the function.
+        doing: Names the first step, for errors; the function names others by `now`.
 
     Raises:
-        OodgridError: It raises, ends its process, or does not end within `LIMIT`.
+        OodgridError: It raises, ends its process, or takes too long for a step.
     """
     if inside():
         return
@@ -46,9 +48,9 @@ def run(function: str, *arguments: Any, doing: str) -> None:
         task.write_text(json.dumps([function, arguments, os.getpid()], default=str), encoding="utf-8")
         diary.write_text(json.dumps({"now": doing}) + "\n", encoding="utf-8")
         command = [sys.executable, "-c", "from oodgrid.plugins.apart import _child; _child()", folder]
-        quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        variables = {**os.environ, **job_variables(), INSIDE: "1"}
-        process = subprocess.Popen(command, env=variables, start_new_session=True, **quiet)
+        variables = {**os.environ, **job_variables(), INSIDE: "1", "OMP_NUM_THREADS": "1"}  # CPU time is counted
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(command, env=variables, start_new_session=True, stdin=null, stdout=null, stderr=null)
         try:
             status = _wait(process, diary)
         finally:
@@ -63,38 +65,68 @@ def run(function: str, *arguments: Any, doing: str) -> None:
 
 
 def inside() -> bool:
-    """Return whether this process is such a one."""
+    """Return whether this is a process that `run` has started."""
     return INSIDE in os.environ
 
 
 def now(doing: str) -> None:
-    """Write down what comes next, so that an error can name it, and the time for it starts."""
+    """Name the next step, for errors; its time starts now."""
     _write({"now": doing})
 
 
 def job_variables(source: Path = SOURCE) -> dict[str, str]:
-    """Return what such a process and the workflow's jobs have in their environment, so that both import the same.
+    """Return the environment variables by which such a process and the workflow's jobs import the same modules.
 
-    This package comes first, then what the user's PYTHONPATH names; the folder where Python starts is on no path.
+    This package comes first, then the user's PYTHONPATH; the working directory is on no path.
     """
     places = [str(source), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places)), "PYTHONSAFEPATH": "1"}
 
 
-def _wait(process: subprocess.Popen, diary: Path) -> int | None:
-    """Return the exit status, or None where what it does takes longer than the limit."""
-    said, since = b"", time.monotonic()
-    while time.monotonic() - since < LIMIT:
+def limits() -> tuple[float, float]:
+    """Return the seconds that a step may take, of CPU time and on the clock.
+
+    Raises:
+        OodgridError: The environment variable that sets them is no such number.
+    """
+    if not (written := os.environ.get(SETTING)):
+        return LIMIT, WAITING
+    with suppress(ValueError):
+        if 0 < (seconds := float(written)) < float("inf"):
+            return seconds, seconds * WAITING / LIMIT
+    raise OodgridError(f"{SETTING}={printable(written, 50)}: a number of seconds is needed, as {SETTING}=120")
+
+
+def _wait(process: subprocess.Popen, diary: Path) -> int | str:
+    """Return the exit status, or which limit one of its steps has exceeded."""
+    computing, waiting = limits()
+    steps, since, used = b"", time.monotonic(), _cpu_seconds(process.pid)
+    while True:
         with suppress(subprocess.TimeoutExpired):
-            return process.wait(timeout=min(0.5, LIMIT))
-        if (found := diary.read_bytes()) != said:
-            said, since = found, time.monotonic()
-    return None
+            return process.wait(timeout=min(0.5, computing))
+        if (written := diary.read_bytes()) != steps:
+            steps, since, used = written, time.monotonic(), _cpu_seconds(process.pid)
+            waiting = LIMIT if b'{"done"' in steps else waiting  # then only threads keep it alive
+        if _cpu_seconds(process.pid) - used > computing:
+            return f"{computing:g} s of CPU time"
+        if time.monotonic() - since > waiting:
+            return f"{waiting:g} s"
 
 
-def _ended(status: int | None, done: bool) -> str:
-    if status is None:
-        return "leaves a thread that never ends" if done else f"does not end within {LIMIT:g} s"
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a running process with its threads; the time of a clock where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, see proc(5)
+    except (OSError, ValueError, IndexError):
+        return time.monotonic()
+
+
+def _ended(status: int | str, done: bool) -> str:
+    if isinstance(status, str):
+        if done:
+            return "leaves a thread that never ends"
+        return f"does not end within {status}: if it needs longer, give it more by {SETTING}"
     if status < 0:
         return f"kills the process ({signal.Signals(-status).name})"
     return f"ends the process (exit status {status})"
@@ -110,7 +142,7 @@ def _write(entry: dict[str, Any]) -> None:
 
 
 class _LastLine(io.TextIOBase):
-    """Takes what is printed and remembers its last line: what argparse has to say before it ends the program."""
+    """Remembers the last line that is printed, with which argparse explains why it ends the program."""
 
     last_line = ""
 
@@ -120,7 +152,7 @@ class _LastLine(io.TextIOBase):
 
 
 def _child() -> None:
-    """Do the task of the folder that the command line names, and leave in it how that went."""
+    """Do the task in the folder that the command line names, and write into it how that went."""
     function, arguments, parent = json.loads((Path(sys.argv[1]) / "task").read_text(encoding="utf-8"))
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     sys.argv, sys.stderr = ["oodgrid"], _LastLine()
@@ -133,7 +165,7 @@ def _child() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process and all that it has started once nobody waits for it, as where a run was killed."""
+    """End this process and all that it has started once its parent is gone, as after a run was killed."""
     while os.getppid() == parent:
         time.sleep(1)
     os.killpg(0, signal.SIGKILL)

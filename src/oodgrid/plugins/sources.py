@@ -1,4 +1,4 @@
-"""Which files decide the numbers of a plugin: its own, the local ones that it imports, and those that it names.
+"""Which files decide the numbers of a plugin: itself, local ones that it imports, and those that it names.
 
 Local is what belongs neither to Python, nor to an installed package, nor to this one. What a file imports is read from
 its text, in functions too; what it has imported by other ways, when it was loaded, counts as well. A file that is named
@@ -19,41 +19,42 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from oodgrid.errors import OodgridError
-from oodgrid.identity import code_fingerprint, digest, file_sha256, imported_names
+from oodgrid.identity import code_fingerprint, digest, file_sha256, imported_names, library_versions
 
 ROOMS = ("encode", "adapt", "score", "evaluate", "report")
 _LOADED: dict[Path, set[str]] = {}  # the modules that were new when a plugin was loaded
 
 
 def fingerprint(file: Path) -> str:
-    """Return a digest of all files that decide the numbers of a plugin, wherever they lie."""
+    """Return a digest of all that decides the numbers of a plugin: local files, wherever they lie, and libraries."""
     files = local_files(file)
-    rooms = sorted({name for each in files for name, _ in _imports(each) if name.split(".")[1:2] and _of_room(name)})
-    own = code_fingerprint(*rooms) if rooms else ""
-    return digest([own, sorted([each.name, file_sha256(each)] for each in files)])[:16]
+    names = {name for each in files for name, _ in _imports(each)}
+    rooms = sorted(name for name in names if name.split(".")[1:2] and _of_room(name))
+    ours = code_fingerprint(*rooms) if rooms else ""
+    return digest([ours, library_versions(names), sorted([each.name, file_sha256(each)] for each in files)])[:16]
 
 
 def local_files(file: Path) -> set[Path]:
-    """Return the files: the plugin's own and all local ones to which it leads."""
+    """Return the plugin's file and all local ones that it imports or names, and those that these do."""
     modules = [sys.modules.get(name) for name in _LOADED.get(file.resolve(), ())]
     also = [Path(origin) for module in modules if (origin := getattr(module, "__file__", None))]
-    pending, found = [file.resolve(), *filter(_is_local, also)], set()
+    pending, files = [file.resolve(), *filter(_is_local, also)], set()
     while pending:
         each = pending.pop().resolve()
-        if each not in found:
-            found.add(each)
+        if each not in files:
+            files.add(each)
             pending += [part for name, folder in _imports(each) for part in _located(name, folder)]
             pending += _named(each)
-    return found
+    return files
 
 
 def remember(file: Path, modules: Iterable[str]) -> None:
-    """Take down what a plugin has imported, by whatever way, when it was loaded."""
+    """Record the modules that loading a plugin has imported, in whatever way."""
     _LOADED.setdefault(file.resolve(), set()).update(modules)
 
 
 def check_names(file: Path) -> None:
-    """Refuse a plugin that was given another module than that of the same name beside it.
+    """Refuse a plugin that imports a file beside it but got another module of the same name.
 
     Raises:
         OodgridError: It imports a file beside it, and another was imported by that name before.
@@ -74,12 +75,12 @@ def check_names(file: Path) -> None:
 def _imports(file: Path) -> list[tuple[str, Path | None]]:
     """Return the names that a file imports, each with the folder where to look, or None for wherever Python looks."""
     tree = _tree(file, file.stat().st_mtime_ns)
-    found = []
+    imports: list[tuple[str, Path | None]] = []
     for name in imported_names(ast.walk(tree)) if tree else ():
         level = len(name) - len(name.lstrip("."))
         folder = file.parents[level - 1] if 0 < level <= len(file.parents) else None
-        found += [(name.lstrip("."), folder)] if name.strip(".") else []
-    return found
+        imports += [(name.lstrip("."), folder)] if name.strip(".") else []
+    return imports
 
 
 @cache
@@ -98,7 +99,7 @@ def _located(name: str, folder: Path | None) -> Iterator[Path]:
     places = None if folder is None else [str(folder)]
     for part in name.split("."):
         if part == "*":
-            modules = [module for place in places for module in Path(place).glob("*.py")]
+            modules = [module for place in places or () for module in Path(place).glob("*.py")]
             yield from filter(_is_local, modules)
             return
         spec = _spec(part, places)

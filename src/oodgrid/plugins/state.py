@@ -1,4 +1,4 @@
-"""What belongs to all code of a process, and somebody else's may not change for the rest."""
+"""Watches and restores what all code of a process shares, so that a plugin changes it for nobody else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def restored(file: Path) -> Iterator[None]:
 
 
 def settings() -> dict[str, Any]:
-    """Return what every code of a process finds and could change, by words for it."""
+    """Return the shared settings of the process, each by a name for messages."""
     _import_shared()
     return {
         "NumPy's error state": np.geterr(),
@@ -63,43 +63,46 @@ def settings() -> dict[str, Any]:
 
 
 def changed(before: dict[str, Any]) -> str:
-    """Return the words for what is no longer as `settings` found it; "" where all is."""
-    return ", ".join(name for name, found in settings().items() if not _same(found, before[name]))
+    """Return the names of the settings that are no longer as before; "" where all are."""
+    return ", ".join(name for name, value in settings().items() if not _same(value, before[name]))
 
 
 def namespaces() -> dict[str, tuple[int, ...]]:
-    """Return what stands behind the names of this package's modules and classes, and of those that it computes with."""
+    """Return the identity of every object in the modules and classes of this package, and in `SHARED_MODULES`."""
     _import_shared()
-    found: dict[str, tuple[int, ...]] = {}
+    identities: dict[str, tuple[int, ...]] = {}
     for name, module in list(sys.modules.items()):
         ours = name.split(".")[0] == OURS
         if isinstance(module, ModuleType) and (ours or name in SHARED_MODULES):
             for key, value in list(vars(module).items()):
                 if key[:2] == "__":
                     continue
-                found[f"{name}.{key}"] = _standing(value)
+                identities[f"{name}.{key}"] = _identity(value)
                 if isinstance(value, type) and value.__module__ == name and ours:
-                    found |= {f"{name}.{key}.{k}": _standing(v) for k, v in list(vars(value).items()) if k[:2] != "__"}
-    return found
+                    identities |= {
+                        f"{name}.{key}.{k}": _identity(v) for k, v in list(vars(value).items()) if k[:2] != "__"
+                    }
+    return identities
 
 
 def replaced(before: dict[str, tuple[int, ...]]) -> str:
-    """Return the first name behind which something else stands than before; "" where there is none."""
+    """Return the first name that stands for another object than before; "" where there is none."""
     now = namespaces()
-    return next((name for name, found in before.items() if now.get(name, found) != found), "")
+    return next((name for name, identity in before.items() if now.get(name, identity) != identity), "")
 
 
 @cache
 def _import_shared() -> None:
     """Import what is compared, before somebody else's code does.
 
-    Else what it replaces of it goes unseen, and what importing SciPy does to the filters of warnings is put down to it.
+    Otherwise a plugin that is the first to import SciPy would be blamed for what SciPy does to the filters of warnings,
+    and what a plugin replaces in a module that it is the first to import would go unseen.
     """
     for name in SHARED_MODULES:
         import_module(name)
 
 
-def _standing(value: Any) -> tuple[int, ...]:
+def _identity(value: Any) -> tuple[int, ...]:
     return tuple(map(id, (value, getattr(value, "__code__", None), getattr(value, "__defaults__", None))))
 
 

@@ -1,4 +1,4 @@
-"""Scores of the user's own are tried before anything is scored: on a few samples made to be told apart."""
+"""Tries the scores of plugins before anything is scored, on a few samples that are easy to tell apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
 from oodgrid.score.compute import compute
-from oodgrid.score.contract import Bank, Head, Labels, Skip, normalise
+from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
 from oodgrid.score.sharing import frozen, shared_names
 
 CLASSES, WIDTH, SAMPLES = 3, 8, 24
@@ -23,16 +23,17 @@ BY_SAMPLE = ("features", "logits", "negative_logits", "local_logits")
 
 
 def check_plugins(choices: Iterable[Choice]) -> None:
-    """Raise where a score from outside the package is not one; the package's own are held to the same by its tests.
+    """Refuse scores of plugins that break the contract; the tests hold the package's own to it.
 
     They are tried in a process of their own, so that none can end, stop or crash this one.
 
     Raises:
-        OodgridError: One fails, does not end, or breaks what `check` asks; the message names the file.
+        OodgridError: One fails, does not end, or breaks what `check` demands; the message names the file.
     """
-    own = [(choice, file) for choice in choices if (file := registry.find("score", choice.name).plugin) is not None]
-    if own:
-        files, tried = list(dict.fromkeys(file for _, file in own)), [[choice.name, choice.params] for choice, _ in own]
+    plugins = [(choice, file) for choice in choices if (file := registry.find("score", choice.name).plugin) is not None]
+    if plugins:
+        files = list(dict.fromkeys(file for _, file in plugins))
+        tried = [[choice.name, choice.params] for choice, _ in plugins]
         apart.run("oodgrid.score.checks:try_plugins", files, tried, doing="the trial of the plugins' scores")
 
 
@@ -51,10 +52,10 @@ def try_plugins(files: list[str], choices: list[tuple[str, dict[str, Any]]]) -> 
         try:
             check(choice)
         except Skip:
-            pass  # it says itself why it makes no sense here
+            pass  # no fault: it needs what these samples do not have
         except OodgridError as error:
-            said = str(error)
-            raise OodgridError(said if str(entry.plugin) in said else f"{entry.plugin}: {said}") from error
+            message = str(error)
+            raise OodgridError(message if str(entry.plugin) in message else f"{entry.plugin}: {message}") from error
 
 
 def check(choice: Choice) -> None:
@@ -62,30 +63,30 @@ def check(choice: Choice) -> None:
 
     Raises:
         Skip: The score makes no sense on them.
-        OodgridError: It gives something else than a finite number a sample, or another when it is asked again, looks
-            at the samples beside, is higher for OOD samples, or changes what it is given or what belongs to all.
+        OodgridError: It gives something else than a finite number per sample, other numbers the second time or for a
+            sample alone, higher ones for OOD samples, or it changes its inputs or the state of the process.
     """
-    import scipy.stats  # noqa: F401 - before the settings are looked at: importing SciPy changes the filters of warnings
+    import scipy.stats  # noqa: F401 - before the settings are read: importing SciPy changes the filters of warnings
 
     name, entry = choice.listed("score"), registry.find("score", choice.name)
     choice = Choice(name=choice.name, **choice.params | dict.fromkeys(entry.label_lists, "away"))
     process, names, skips = state.settings(), state.namespaces() if entry.plugin else {}, []
     for left in EXAMPLES:
-        inputs, lists = example(left), {"away": _labels()}
+        inputs, lists = example(left), {"away": example_texts()}
         try:
             _check_values(name, entry, choice, inputs, lists)
         except Skip as skip:
             skips.append(skip)
         if what := state.changed(process) or state.replaced(names):
             raise OodgridError(f"score {name} changes what belongs to all: {what}. It may return numbers, and no more")
-        if not _alike((inputs, lists), (example(left), {"away": _labels()})):
+        if not _alike((inputs, lists), (example(left), {"away": example_texts()})):
             raise OodgridError(f"score {name} changes what other scores are given too: let it change a copy")
     if len(skips) == len(EXAMPLES):
         raise skips[0]
 
 
 def _check_values(
-    name: str, entry: registry.Entry, choice: Choice, inputs: dict[str, Any], lists: dict[str, Labels]
+    name: str, entry: registry.Entry, choice: Choice, inputs: dict[str, Any], lists: dict[str, TextList]
 ) -> None:
     values = compute(choice, inputs, lists)
     if not np.array_equal(compute(choice, inputs, lists), values):
@@ -105,7 +106,7 @@ def _check_values(
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Return whether two things hold the same, in all that they compute of themselves too."""
+    """Return whether two values are equal, with all their fields and shared properties."""
     if isinstance(one, np.ndarray):
         return isinstance(other, np.ndarray) and one.dtype == other.dtype and np.array_equal(one, other)
     if isinstance(one, dict):
@@ -118,7 +119,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def example(left: str = "prototypes") -> dict[str, Any]:
-    """Return what a score can need: 24 samples near class centres, then 24 that look away.
+    """Return inputs of scores: 24 samples near class centres, then 24 far from them.
 
     Args:
         left: What the method leaves: "prototypes", and then everything is there; "logits", and then there is no head;
@@ -137,9 +138,14 @@ def example(left: str = "prototypes") -> dict[str, Any]:
     head = Head(centres, np.zeros(CLASSES))
     shots = normalise(centres[labels] + 0.08 * rng.normal(size=(SAMPLES, WIDTH)))
     patches = normalise(features[:, None] + 0.1 * rng.normal(size=(2 * SAMPLES, 4, WIDTH)))
-    of_bank = {"prototypes": {"head": head}, "logits": {"logits": head.logits(shots)}, "nothing": {}}[left]
-    bank = Bank(shots, labels.astype(np.int32), SAMPLES // CLASSES, **of_bank)
-    given = {
+    bank = Bank(
+        shots,
+        labels.astype(np.int32),
+        SAMPLES // CLASSES,
+        logits=head.logits(shots) if left == "logits" else None,
+        head=head if left == "prototypes" else None,
+    )
+    inputs = {
         "features": features,
         **dict.fromkeys(("bank", "train", "val"), bank),
         **{
@@ -149,22 +155,23 @@ def example(left: str = "prototypes") -> dict[str, Any]:
         "text_cosines": left != "nothing",
     }
     if left != "nothing":
-        given["logits"] = head.logits(features)
+        inputs["logits"] = head.logits(features)
     if left == "prototypes":
-        given |= {
+        inputs |= {
             "head": head,
             "negative_logits": np.stack([0.3 - head.logits(features)] * 2, axis=2),
             "local_logits": head.logits(patches),
         }
-    return frozen(given)
+    return frozen(inputs)
 
 
-def _labels() -> Labels:
+def example_texts() -> TextList:
+    """Return 40 texts far from the classes of `example`."""
     from scipy.linalg import hadamard
 
     rng = np.random.default_rng(1)
     away = normalise(np.repeat(hadamard(WIDTH)[1 + CLASSES :] - 0.3, 10, axis=0) + 0.3 * rng.normal(size=(40, WIDTH)))
-    return Labels(away, [f"label {i}" for i in range(len(away))], [""] * len(away))
+    return TextList(away, [f"text {i}" for i in range(len(away))], [""] * len(away))
 
 
 def rows(inputs: dict[str, Any], which: np.ndarray) -> dict[str, Any]:

@@ -1,51 +1,54 @@
-"""What scores are given: logits on the cosine scale, features, and labelled samples to compare with.
+"""The inputs of scores: logits on the cosine scale, features, and labelled samples to compare with.
 
-All scores: higher = more in-distribution. Arguments by the name under which a score declares them in `needs`:
+All scores: higher = more in-distribution. Inputs by the names under which scores declare them in `needs`:
 
 * `logits`: shape (N, K), float64, on the cosine scale.
-* `negative_logits`: shape (N, K, n), likewise: with what a method learned that each class is not.
+* `negative_logits`: shape (N, K, n), likewise: with the negative prompts of each class that a method learned.
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
 * `features`: shape (N, D), float64, L2-normalised.
-* `head`: what makes logits of features, see `Head`.
+* `head`: the linear classifier that makes logits of features, see `Head`.
 * `bank`: the labelled shots of the method, see `Bank`.
 * `val`: the few-shot validation samples, likewise; `val|bank`: these, or the shots where there are none.
 * `class_texts`: shape (K, D), float64, L2-normalised: the class names under the templates of the ID set, whatever the
   method learned.
 * `prompt_variants`: shape (V, K, D), likewise: the prompts of the classes with their words shuffled, V times.
 
-A parameter of the type `LabelList` is named in the configuration, and given to the score as `Labels`.
+For a parameter of the type `LabelList` the configuration names a list of texts, and the score is given the `TextList`.
 
-A score that asks for no logits and no head does not depend on the method, and stands under `any`.
+A score that needs neither logits nor a head does not depend on the method, and is computed once, under `any`.
 
-Samples come in blocks of rows. A score looks at each sample alone, so that blocks change nothing; a transductive one,
-which does not, is given a whole stream at once and says so when it registers. All that is given is shared by all
-scores, so no array of it can be written to.
+Samples come in blocks of rows. A score looks at each sample alone, so that blocks change nothing. A transductive one,
+which does not, registers as such and gets a whole stream at once. Scores share their inputs, whose arrays are closed to
+writing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from oodgrid import vectors
+from oodgrid.config import Precision
 from oodgrid.errors import Skip
-from oodgrid.registry import LabelList
 from oodgrid.score.sharing import frozen, shared, shared_property
+from oodgrid.signatures import ListName
 
 __all__ = [
     "Bank",
     "Head",
     "LabelList",
-    "Labels",
     "Skip",
+    "TextList",
     "by_rows",
     "group_means",
     "log_normaliser",
     "log_probabilities",
     "normalise",
     "probabilities",
+    "product",
     "ranked",
     "similarities",
 ]
@@ -59,26 +62,28 @@ class Head:
     Attributes:
         weights: Shape (K, D), float64.
         bias: Shape (K,), zeros where there is none.
+        precision: Of the product with features.
     """
 
     weights: np.ndarray
     bias: np.ndarray
+    precision: Precision = "float64"
 
     def __post_init__(self) -> None:
         frozen(self)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return logits on the cosine scale, shape (N, K), of normalised features, shape (N, D)."""
-        return features @ self.weights.T + self.bias
+        return product(features, self.weights, self.precision) + self.bias
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """A list of labels that are not the classes, as texts.
+class TextList:
+    """Texts beside the classes, as the negative texts of NegLabel or the agents of CMA.
 
     Attributes:
         features: Shape (M, D), float64, L2-normalised: the mean over the templates of the embeddings.
-        names: M labels, without their template.
+        names: M words, without their template.
         kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
     """
 
@@ -90,16 +95,20 @@ class Labels:
         frozen(self)
 
 
+LabelList = Annotated[TextList, ListName()]
+
+
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Labelled samples; what scores estimate from them is computed once, whoever asks.
+    """Labelled samples; what several scores estimate from them is computed once.
 
     Attributes:
         features: Shape (M, D), float64, L2-normalised.
         labels: Shape (M,), int.
-        shots: Images a class of the draw.
-        logits: Shape (M, K), on the cosine scale, where the method leaves some for these samples.
-        head: What makes logits of the features else; None where the method has no head.
+        shots: Samples per class of the draw.
+        logits: Shape (M, K), on the cosine scale, where the method leaves any for these samples.
+        head: What makes logits of the features otherwise; None where the method has no head.
+        precision: Of the product with features of other samples.
     """
 
     features: np.ndarray
@@ -107,13 +116,14 @@ class Bank:
     shots: int
     logits: np.ndarray | None = None
     head: Head | None = None
+    precision: Precision = "float64"
 
     def __post_init__(self) -> None:
         frozen(self)
 
     @shared_property
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The classes that occur, shape (C,), and for every sample its place among them, shape (M,)."""
+        """The classes that occur, shape (C,), and the index of each sample's class among them, shape (M,)."""
         return np.unique(self.labels, return_inverse=True)
 
     @shared_property
@@ -132,7 +142,7 @@ class Bank:
         """Features minus their class means, shape (M, D).
 
         Raises:
-            Skip: There are none, for want of a class with two samples that differ.
+            Skip: No class has two samples that differ.
         """
         residuals = self.features - self.means[self.classes[1]]
         if np.abs(residuals).max() < ROUNDING:
@@ -145,18 +155,27 @@ class Bank:
         Raises:
             Skip: The method leaves none for these samples.
         """
-        if self.logits is None and self.head is None:
-            raise Skip("the method leaves no logits of its shots")
         return self._of_head if self.logits is None else self.logits
 
     @shared_property
     def _of_head(self) -> np.ndarray:
+        if self.head is None:
+            raise Skip("the method leaves no logits of its shots")
         return self.head.logits(self.features)
 
 
 def normalise(features: np.ndarray) -> np.ndarray:
     """Return rows of unit L2 norm in float64, shape (N, D); zero rows stay zero."""
     return vectors.normalise(features.astype(np.float64))
+
+
+def product(rows: np.ndarray, others: np.ndarray, precision: Precision) -> np.ndarray:
+    """Return rows (N, D) times others (M, D), multiplied in a precision, shape (N, M), float64.
+
+    In float32 each number is off by about 1e-7 of the product of both norms.
+    """
+    factors = rows.astype(precision, copy=False), others.astype(precision, copy=False)
+    return (factors[0] @ factors[1].T).astype(np.float64, copy=False)
 
 
 def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
@@ -196,7 +215,7 @@ def log_normaliser(logits: np.ndarray, *, T: float) -> np.ndarray:
 
 
 def _powers(logits: np.ndarray, T: float) -> np.ndarray:
-    """Return exp((s - max s) / T): passes over memory are what a softmax costs, and scipy's makes several more."""
+    """Return exp((s - max s) / T), in one array: a softmax costs passes over memory, and scipy's makes several more."""
     powers = logits - logits.max(axis=-1, keepdims=True)
     powers /= T
     return np.exp(powers, out=powers)
@@ -211,4 +230,4 @@ def ranked(logits: np.ndarray) -> np.ndarray:
 @shared
 def similarities(features: np.ndarray, bank: Bank) -> np.ndarray:
     """Return the cosines of every sample with every sample of the bank, shape (N, M)."""
-    return features @ bank.features.T
+    return product(features, bank.features, bank.precision)

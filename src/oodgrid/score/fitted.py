@@ -1,4 +1,4 @@
-"""What scores learn of predicted classes, from the bank and the head, once for all samples."""
+"""What several scores estimate from the bank and the head, once for all samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ ALIKE = 1e-6  # how far apart float32 can put two encodings of one name
 def means_by_prediction(bank: Bank, *, correct: bool) -> np.ndarray:
     """Return the mean of the samples predicted as each of the K classes, shape (K, D); only correct ones if `correct`.
 
-    A class that the method predicts of no such sample has the mean of its own shots in place; one without shots, the
-    mean of the bank.
+    A class without such samples has the mean of its shots instead, one without shots the mean of the bank.
 
     Raises:
         Skip: The method leaves no logits of its shots.
@@ -25,8 +24,8 @@ def means_by_prediction(bank: Bank, *, correct: bool) -> np.ndarray:
     right = predicted == bank.labels if correct else slice(None)
     means = np.tile(bank.centre, (count, 1))
     for classes, rows in ((bank.labels, slice(None)), (predicted, right)):
-        found = np.unique(classes[rows])
-        means[found] = group_means(bank.features[rows], classes[rows], count)[found]
+        present = np.unique(classes[rows])
+        means[present] = group_means(bank.features[rows], classes[rows], count)[present]
     return means
 
 

@@ -1,8 +1,8 @@
-"""What one (method, shots, seed) gives to the scores: read from the files that encode and adapt left."""
+"""Reads what scores are given of one fit, from the files that encode and adapt left."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from oodgrid import grid, manifests, paths, store, texts
-from oodgrid.config import ANY, Experiment, IdDataset
+from oodgrid.config import ANY, Experiment, IdDataset, Precision
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
-from oodgrid.score.contract import Bank, Head, Labels, normalise
+from oodgrid.score.contract import Bank, Head, TextList, normalise
 from oodgrid.score.sharing import frozen
+from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
 LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
+FILLED = 64  # the rows of a block are a multiple of so many, so that no sample's scores depend on how many there are
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class Texts:
     """The texts that scores may ask for, the same for all fits.
 
     Attributes:
-        by_need: The kinds of `oodgrid.texts`, shape (K, D) or (T, K, D), as far as they are there; float64, unit norm.
-        lists: Lists of labels by their names in the configuration.
-        digests: Of the files behind all that.
+        by_need: Those kinds of `oodgrid.texts` that are there, shape (K, D) or (T, K, D); float64, unit norm.
+        lists: By the names of label lists in the configuration.
+        digests: Of the files from which all this was read.
     """
 
     by_need: dict[str, np.ndarray]
-    lists: dict[str, Labels]
+    lists: dict[str, TextList]
     digests: list[str]
 
 
@@ -46,43 +48,130 @@ class Samples:
     file: Path
 
 
+@dataclass(frozen=True)
+class References:
+    """What the scores of one fit are given beside the samples.
+
+    Attributes:
+        head: What makes logits of features; None where the method leaves logits, or there is no method.
+        negatives: Shape (K, n, D), float64, or None.
+        banks: By the needs "bank", "val" and "train", as far as there are any.
+        texts: The texts.
+        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+    """
+
+    head: Head | None
+    negatives: np.ndarray | None
+    banks: dict[str, Bank]
+    texts: Texts
+    text_cosines: bool
+
+    def inputs(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> dict[str, Any]:
+        """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
+
+        Args:
+            name: Of the set, for messages.
+            features: Shape (N, D), as the method leaves them.
+            logits: Shape (N, K), where those are what it leaves.
+            needs: Of the scores that are to be computed.
+
+        Raises:
+            OodgridError: The features are of another width than what they are compared with.
+        """
+        inputs: dict[str, Any] = {"features": normalise(features), "text_cosines": self.text_cosines}
+        width = features.shape[1]
+        if logits is not None:
+            inputs["logits"] = logits.astype(np.float64)
+        elif self.head is not None:
+            _check_width(width, self.head.weights.shape[1], name, "prototypes")
+            inputs |= {"head": self.head, "logits": self.head.logits(inputs["features"])}
+        if self.negatives is not None and "negative_logits" in needs:
+            inputs["negative_logits"] = np.einsum("nd,kjd->nkj", inputs["features"], self.negatives, optimize=True)
+        for need, bank in self.banks.items():
+            _check_width(width, bank.features.shape[1], name, "training features")
+            inputs[need] = bank
+        inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
+        return frozen(inputs)
+
+    def blocks(
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the same in blocks of rows, each with the number of its samples: what stands behind them fills it up.
+
+        Args: as of `inputs`.
+        """
+        for start in range(0, max(len(features), 1), ROWS):
+            part = features[start : start + ROWS]
+            of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
+            yield self.inputs(name, filled(part, FILLED), of_part, needs), len(part)
+
+    def local_blocks(
+        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the same with the logits of the patches under the head, for features as cached.
+
+        Args:
+            name: Of the set, for messages.
+            features: Shape (N, D).
+            local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
+            head: The head.
+        """
+        for first, patches in local:
+            rows = max(1, LOCAL_NUMBERS // (patches.shape[1] * len(head.weights)))
+            for start in range(0, len(patches), rows):
+                part = patches[start : start + rows]
+                row = first + start
+                inputs = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
+                local_logits = head.logits(normalise(filled(part, FILLED)))
+                yield inputs | {"local_logits": frozen(local_logits)}, len(part)
+
+
 class FitInputs:
-    """One fit with everything that its scores may ask for; what all sets share is made once.
+    """One fit with everything that its scores may need; what all sets share is read once.
 
     Attributes:
         fit: What apply left of it.
-        leaves: What that is.
+        leaves: What the method leaves: "prototypes", "features" or "logits".
+        precision: Of the products of features with weights and with the bank.
     """
 
-    def __init__(self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts) -> None:
+    def __init__(
+        self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts, precision: Precision
+    ) -> None:
         self.results, self.fit, self.leaves, self.few_shot, self.texts = results, fit, leaves, few_shot, texts
+        self.precision = precision
         self._no_draw = ""
 
-    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[dict[str, Any]]:
-        """Yield what there is, by the names of `oodgrid.score.contract`, for the samples in blocks of rows.
+    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the inputs of scores in blocks of samples, as `References.blocks`.
 
         Args:
             samples: One set.
-            needs: What the scores that are to be computed ask for: local logits are made for these only.
+            needs: Of the scores that are to be computed; local and negative logits are made only if they are needed.
         """
-        if "local_logits" in needs and self._head is not None and self._local_shape(samples):
-            yield from self._local_blocks(samples)
-            return
-        features, logits = self._left_of(samples)
-        for start in range(0, max(len(features), 1), ROWS):
-            part = slice(start, start + ROWS)
-            yield self._given(samples.name, features[part], None if logits is None else logits[part], needs)
+        references = self.references(needs)
+        if "local_logits" in needs and references.head is not None and self._has_local(samples):
+            local = store.read_local_features(samples.file)
+            return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
+        return references.blocks(samples.name, *self._left_of(samples), needs)
+
+    def references(self, needs: Collection[str]) -> References:
+        """Return what scores of these needs are given beside the samples."""
+        train = {"train": self._train} if "train" in needs and self._train is not None else {}
+        return References(self._head, self._negatives, self._samples | train, self.texts, self.fit.text_cosines)
 
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
-        """Return what there is for the samples of several sets at once, in this order."""
+        """Return the inputs of scores for all samples of several sets, in this order."""
         names = " and ".join(part.name for part in parts)
         left = [self._left_of(part) for part in parts]
         features = np.concatenate([features for features, _ in left])[order]
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
-        return self._given(names, features, logits, needs)
+        return self.references(needs).inputs(names, features, logits, needs)
 
     def lacking(self, need: str) -> str:
-        """Return why something that a score needs is not there."""
+        """Return why a need is not met."""
         return {
             "bank": self._no_draw or "the shots of a fit, and there are none; bank: train takes the whole train split",
             "val": "validation images of a fit with shots, and there are none",
@@ -99,40 +188,9 @@ class FitInputs:
         left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")
 
-    def _given(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> dict[str, Any]:
-        given: dict[str, Any] = {"features": normalise(features), "text_cosines": self.fit.text_cosines}
-        width = given["features"].shape[1]
-        if logits is not None:
-            given["logits"] = logits.astype(np.float64)
-        elif self._head is not None:
-            self._check_width(width, self._head.weights.shape[1], name, "prototypes")
-            given |= {"head": self._head, "logits": self._head.logits(given["features"])}
-        if self._negatives is not None and "negative_logits" in needs:
-            given["negative_logits"] = np.einsum("nd,kjd->nkj", given["features"], self._negatives, optimize=True)
-        for need, found in self._samples.items():
-            self._check_width(width, found.features.shape[1], name, "training features")
-            given[need] = found
-        if "train" in needs and self._train is not None:
-            self._check_width(width, self._train.features.shape[1], name, "training features")
-            given["train"] = self._train
-        given |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
-        return frozen(given)
-
-    def _local_blocks(self, samples: Samples) -> Iterator[dict[str, Any]]:
-        _, patches, _ = self._local_shape(samples)
-        rows = max(1, LOCAL_NUMBERS // (patches * len(self._head.weights)))
-        for first, local in store.read_local_features(samples.file):
-            for start in range(0, len(local), rows):
-                block = local[start : start + rows]
-                features = samples.features.image_features[first + start : first + start + len(block)]
-                local_logits = self._head.logits(normalise(block))
-                yield self._given(samples.name, features, None, ()) | {"local_logits": frozen(local_logits)}
-
-    def _local_shape(self, samples: Samples) -> tuple[int, ...] | None:
-        found = store.array_shapes(samples.file).get("local_features")
-        return found[0] if found and self.leaves == "prototypes" else None
+    def _has_local(self, samples: Samples) -> bool:
+        """Whether there are local features that the method leaves as they are."""
+        return self.leaves == "prototypes" and "local_features" in store.array_shapes(samples.file)
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
@@ -144,16 +202,16 @@ class FitInputs:
             return None
         weights = self._classifier["prototypes"].astype(np.float64)
         bias = self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64)
-        return Head(frozen(weights), frozen(bias))
+        return Head(frozen(weights), frozen(bias), self.precision)
 
     @cached_property
     def _negatives(self) -> np.ndarray | None:
-        found = self._classifier.get("negatives")
-        return None if found is None else found.astype(np.float64)
+        negatives = self._classifier.get("negatives")
+        return None if negatives is None else negatives.astype(np.float64)
 
     @cached_property
     def _samples(self) -> dict[str, Bank]:
-        """The shots and the validation images, as far as there are any."""
+        """The shots and the validation samples, where there are any."""
         try:
             drawn = self.few_shot.draw(self.fit.shots, self.fit.seed)
         except NoDraw as none:
@@ -168,7 +226,9 @@ class FitInputs:
         if not len(train) or self.leaves == "features":
             return None
         counts = np.unique(train.labels, return_counts=True)[1]
-        return Bank(frozen(normalise(train.features)), train.labels, int(counts.min()), head=self._head)
+        return Bank(
+            frozen(normalise(train.features)), train.labels, int(counts.min()), None, self._head, self.precision
+        )
 
     def _bank(self, need: str, rows: Rows) -> Bank:
         """Return shots or validation samples, as the method leaves them.
@@ -184,24 +244,24 @@ class FitInputs:
             )
         features = frozen(normalise(left.get("features", rows.features)))
         logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
-        return Bank(features, rows.labels, self.fit.shots, logits, self._head)
+        return Bank(features, rows.labels, self.fit.shots, logits, self._head, self.precision)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
 
-    @staticmethod
-    def _check_width(found: int, wanted: int, name: str, what: str) -> None:
-        if found != wanted:
-            raise OodgridError(
-                f"{name} has features of {found} dimensions but the {what} have {wanted}: "
-                "they come from different backbones; import or encode them again under one"
-            )
+
+def _check_width(width: int, expected: int, name: str, what: str) -> None:
+    if width != expected:
+        raise OodgridError(
+            f"{name} has features of {width} dimensions but the {what} have {expected}: "
+            "they come from different backbones; import or encode them again under one"
+        )
 
 
 def read_fits(
     results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str, draws: bool = True
 ) -> tuple[Applied, FewShot]:
-    """Return what apply left of every fit of one method, and the reader of its shots and validation images.
+    """Return what apply left of every fit of one method, and the reader of its shots and validation samples.
 
     A fit of `any` whose shots cannot be drawn is skipped as a whole if all scores need `draws` of shots.
     """
@@ -209,37 +269,37 @@ def read_fits(
     if method != ANY:
         path = paths.applied(results, experiment.experiment, backbone, id_dataset, method)
         return manifests.read(path, Applied), few_shot
-    found = [_any(few_shot if draws else None, fit, experiment.seeds) for fit in grid.fits(experiment, ANY)]
-    return Applied(method=ANY, leaves="prototypes", fits=found), few_shot
+    fits = [_any(few_shot if draws else None, fit, experiment.seeds) for fit in grid.fits(experiment, ANY)]
+    return Applied(method=ANY, leaves="prototypes", fits=fits), few_shot
 
 
 def read_texts(
     results: Path, backbone: str, dataset: IdDataset, needs: Collection[str], lists: Collection[str]
 ) -> Texts:
-    """Return the texts for which scores ask.
+    """Return the texts that scores need.
 
     Args:
         results: The results folder.
         backbone: Name.
         dataset: The ID set.
         needs: What the scores need.
-        lists: The names of the lists of labels.
+        lists: The names of the label lists.
 
     Raises:
         OodgridError: The file of a list is missing or damaged.
     """
-    by_need, labels, digests = {}, {}, []
+    by_need, text_lists, digests = {}, {}, []
     for need, source in texts.needs().items():
         path = source.path(results, backbone, dataset.name)
         if need in needs and dataset.text == "classnames" and path.exists():
-            found = store.read_texts(path)
-            by_need[need] = frozen((class_texts if source.averaged else normalise)(found.text_features))
-            digests.append(found.digest)
+            of_classes = store.read_texts(path)
+            by_need[need] = frozen((class_texts if source.averaged else normalise)(_embeddings(of_classes)))
+            digests.append(of_classes.digest)
     for name in lists:
-        found = store.read_texts(paths.label_texts(results, backbone, name))
-        labels[name] = labels_of(found)
-        digests.append(found.digest)
-    return Texts(by_need, labels, digests)
+        file = store.read_texts(paths.label_texts(results, backbone, name))
+        text_lists[name] = text_list_of(file)
+        digests.append(file.digest)
+    return Texts(by_need, text_lists, digests)
 
 
 def class_texts(embeddings: np.ndarray) -> np.ndarray:
@@ -248,20 +308,30 @@ def class_texts(embeddings: np.ndarray) -> np.ndarray:
     return normalise(each.mean(axis=0)) if each.ndim == 3 else each
 
 
-def labels_of(found: store.Texts) -> Labels:
-    """Return a list of labels as a text file has it."""
-    kinds = found.provenance.get("text", {}).get("kinds")
-    return of_label_list(found.text_features, found.classnames, kinds)
+def text_list_of(file: store.Texts) -> TextList:
+    """Return the texts of a label list that a text file holds."""
+    return text_list(_embeddings(file), file.classnames, file.provenance.get("text", {}).get("kinds"))
 
 
-def of_label_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> Labels:
-    """Return a list of labels of its embeddings under all templates, shape (T, M, D)."""
+def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
+    """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
     means = embeddings.astype(np.float64).mean(axis=0)
-    return Labels(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
+    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
+
+
+def _embeddings(texts: store.Texts) -> np.ndarray:
+    """Return the embeddings of texts, shape (T, K, D).
+
+    Raises:
+        OodgridError: They are not read from a file but about to be written into one.
+    """
+    if isinstance(texts.text_features, store.Blocks):
+        raise OodgridError("these texts are about to be written: read them from their file")
+    return texts.text_features
 
 
 def _any(few_shot: FewShot | None, fit: grid.Fit, seeds: list[int]) -> AppliedFit:
-    """Return a fit of `any`, without a reader one whose shots no score asks for."""
+    """Return a fit of `any`; without a reader no score needs its shots, and the fit is never skipped."""
     outcome = partial(AppliedFit, shots=fit.shots, seed=fit.seed)
     if few_shot is None:
         return outcome(status="ok", reason=None)

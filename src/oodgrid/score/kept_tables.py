@@ -1,8 +1,8 @@
-"""Scores that are finished: in the tables of earlier runs, or, while a table is being made, as parts of it.
+"""Keeps finished scores: as tables of earlier runs and, while a table is being made, as its parts.
 
 A table lies in results/kept/score, where Snakemake cannot delete it, and has its second name (hard link) among the
-experiment's scores, so that scores are stored once. Its metadata say of what each of its parts is made: one fit on one
-set, or on one stream. The parts of a job that was killed lie beside the tables and go when their table stands.
+experiment's scores, so that scores are stored once. Its metadata list its parts, each one fit on one set or stream, by
+what decided it. The parts of a job that was killed lie beside the tables until their table is written.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from oodgrid.identity import digest
 from oodgrid.kept import Kept, is_whole, link
 from oodgrid.manifests import ScoredFit, ScorePart, ScoreTable
 
-TRIES = 2  # another job may move a part into its table just when it is looked for
+TRIES = 2  # another job may remove a file just when it is read: it has moved a part, or replaced a table
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a part lies: in the rows of a table that are of one fit on the set, or the stream, of that name."""
+    """Where a part is: the rows of a table that belong to one fit and one set, or one stream."""
 
     table: Path
     fit: ScoredFit
@@ -42,7 +42,7 @@ class KeptTables:
         self._scan()
 
     def make(self, key: str, make: Callable[[Path], None]) -> None:
-        """Call `make(path)` to write the part of that key, where it stands neither in a table nor beside them."""
+        """Call `make(path)` to write the part of that key unless it is kept, in a table or beside the tables."""
         path = self._part(key)
         if key not in self._places and not is_whole(path):
             with store.atomic(path) as beside:
@@ -64,15 +64,17 @@ class KeptTables:
         raise OodgridError(f"{self._part(key)} is missing: another run took it away. Run snakemake again")
 
     def write(self, table: pl.DataFrame, about: ScoreTable, path: Path) -> None:
-        """Keep a table and give it its second name; parts, and older tables all of whose parts it holds, go.
+        """Keep a table, give it its second name, and remove its parts and the older tables that it replaces.
 
-        Equal tables of two experiments are two files: the new time of one would make the other's metrics again.
+        An older table goes if this one holds all its parts and no experiment has it any more. Equal tables of two
+        experiments are two files: with one, the new time of either would make the other's metrics again.
         """
         identity = [self.store.name(path), about.model_dump(), table.columns]
         kept = self.folder / f"{digest(identity)[:32]}.parquet"
-        if not is_whole(kept):
-            manifests.write_table(kept, table, about)
-        link(kept, path)
+        try:
+            _put(table, about, kept, path)
+        except FileNotFoundError:  # a job of another experiment has just removed it, as an older table of nobody
+            _put(table, about, kept, path)
         for key in about.parts:
             self._part(key).unlink(missing_ok=True)
         for other in {place.table for place in self._places.values()} - {kept}:
@@ -85,7 +87,7 @@ class KeptTables:
         return self.folder / "parts" / f"{key}.parquet"
 
     def _scan(self) -> None:
-        """Look through the tables; what is damaged counts as not there."""
+        """Look up which table holds which part; a damaged table counts as not there."""
         self._places: dict[str, _Place] = {}
         self._open: store.OpenTable | None = None
         for table in sorted(self.folder.glob("*.parquet")):
@@ -94,10 +96,17 @@ class KeptTables:
                     self._places |= {key: _Place(table, fit, name) for name, key in fit.parts.items()}
 
     def _rows(self, place: _Place) -> pl.DataFrame:
-        """Return a part of a table; the last table stays open, for its parts are asked for one after the other."""
+        """Return a part of a table. The table stays open: the next part is likely to be in it too."""
         if self._open is None or self._open.path != place.table:
             self._open = store.OpenTable(place.table)
         columns = self._open.columns
         named = "ood_dataset" if "ood_dataset" in columns else "dataset"
         keys = {named: place.name, "shots": place.fit.shots, "seed": place.fit.seed}
         return self._open.read([name for name in columns if name not in keys], **keys)
+
+
+def _put(table: pl.DataFrame, about: ScoreTable, kept: Path, path: Path) -> None:
+    """Write a table unless it is kept, and give it its second name."""
+    if not is_whole(kept):
+        manifests.write_table(kept, table, about)
+    link(kept, path)

@@ -1,4 +1,4 @@
-"""Negative labels: which of many candidates lie far from the classes, and in which groups they are compared."""
+"""Mines negative texts: which of many candidates lie far from the classes, and in which groups they are compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from oodgrid.score.contract import Labels, Skip, by_rows
+from oodgrid.score.contract import Skip, TextList, by_rows
 from oodgrid.score.sharing import shared
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -17,33 +17,33 @@ Seed = Annotated[int, Field(ge=0)]
 
 @shared
 def most_unlike(
-    labels: Labels, class_texts: np.ndarray, *, quantile: float, keep: float, closest: float = np.inf
+    candidates: TextList, class_texts: np.ndarray, *, quantile: float, keep: float, closest: float = np.inf
 ) -> np.ndarray:
-    """NegMining: of every kind of label, those whose cosines with the classes have the lowest quantile.
+    """NegMining: of every kind of candidate, those whose cosines with the classes have the lowest quantile.
 
     NegLabel (Jiang et al. 2024; github.com/XueJiang16/NegLabel, `multi_modal.py`) takes the quantile by
-    linear interpolation and floor(keep n) of the n labels of a kind, nouns first. CSP (Chen et al. 2024;
-    github.com/MengyuanChen21/NeurIPS2024-CSP) excludes besides what is nearly a class. Of equals, the earlier label.
+    linear interpolation and floor(keep n) of the n candidates of a kind, nouns first. CSP (Chen et al. 2024;
+    github.com/MengyuanChen21/NeurIPS2024-CSP) also excludes what is nearly a class. Of equals, the earlier one.
 
     Args:
-        labels: M candidates.
+        candidates: M texts.
         class_texts: Shape (K, D), normalised.
         quantile: Over the classes, for every candidate.
         keep: Share of every kind.
         closest: Candidates with a larger cosine to any class are excluded; they count for what is kept.
 
     Returns:
-        Indices of labels, kind after kind, the farthest first.
+        Indices of candidates, kind after kind, the farthest first.
     """
 
     def unlikeness(cosines: np.ndarray) -> np.ndarray:
         values = np.quantile(cosines, quantile, axis=1, overwrite_input=True)
         return np.where(cosines.max(axis=1) > closest, np.inf, values)
 
-    distances = _of_cosines(unlikeness, labels, class_texts)
-    kinds = np.array(labels.kinds, dtype=str)
+    distances = _of_cosines(unlikeness, candidates, class_texts)
+    kinds = np.array(candidates.kinds, dtype=str)
     chosen = []
-    for kind in sorted(set(labels.kinds), reverse=True):  # nouns before adjectives, whatever the list's order
+    for kind in sorted(set(candidates.kinds), reverse=True):  # nouns before adjectives, whatever the list's order
         members = np.flatnonzero(kinds == kind)
         first = members[np.argsort(distances[members], kind="stable")][: int(len(members) * keep)]
         chosen.append(first[np.isfinite(distances[first])])
@@ -51,45 +51,45 @@ def most_unlike(
 
 
 @shared
-def farthest_and_nearest(labels: Labels, class_texts: np.ndarray, *, rank: int, each: int) -> np.ndarray:
-    """CLIPScope's mining: the labels that lie farthest from the classes, and those that lie nearest.
+def farthest_and_nearest(candidates: TextList, class_texts: np.ndarray, *, rank: int, each: int) -> np.ndarray:
+    """CLIPScope's mining: the candidates that lie farthest from the classes, and those that lie nearest.
 
-    A label is as near as its rank-th largest cosine with the classes (Fu et al. 2025;
-    github.com/fu1001hao/CLIPScope, `mining.py`). Where there are fewer than 2 `each` labels, none is taken twice.
+    A candidate is as near as its rank-th largest cosine with the classes (Fu et al. 2025;
+    github.com/fu1001hao/CLIPScope, `mining.py`). Of fewer than 2 `each` candidates, none is taken twice.
 
     Args:
-        labels: M candidates.
+        candidates: M texts.
         class_texts: Shape (K, D), normalised.
         rank: Which cosine; with fewer classes, the smallest.
         each: How many of either end.
 
     Returns:
-        Indices of labels, in the order of their nearness.
+        Indices of candidates, in the order of their nearness.
     """
     kth = max(len(class_texts) - rank, 0)
-    nearness = _of_cosines(lambda cosines: np.partition(cosines, kth, axis=1)[:, kth], labels, class_texts)
+    nearness = _of_cosines(lambda cosines: np.partition(cosines, kth, axis=1)[:, kth], candidates, class_texts)
     order = np.argsort(nearness, kind="stable")
     return np.concatenate([order[:each], order[each:][-each:]])
 
 
 @shared
-def in_groups(labels: Labels, chosen: np.ndarray, *, groups: int, seed: int) -> tuple[np.ndarray, int]:
-    """Return the texts of the chosen labels, shape (groups n, D), group after group, and the number of groups.
+def in_groups(candidates: TextList, chosen: np.ndarray, *, groups: int, seed: int) -> tuple[np.ndarray, int]:
+    """Return the embeddings of the chosen candidates, (groups n, D), group after group, and the number of groups.
 
-    The last labels, which fill no group, are left out; the others are shuffled. NegLabel's code shuffles on a GPU, by a
-    generator whose numbers no other has; here numpy's. Where there are fewer labels than groups, each is one.
+    The last ones, which fill no group, are left out; the others are shuffled. NegLabel's code shuffles with a generator
+    that only GPUs have; here it is numpy's. Fewer candidates than groups are a group each.
 
     Raises:
-        Skip: No label was chosen.
+        Skip: None was chosen.
     """
     if not len(chosen):
-        raise Skip(f"no negative label is left of {len(labels.names)} candidates")
+        raise Skip(f"no negative text is left of {len(candidates.names)} candidates")
     groups = min(groups, len(chosen))
     order = np.random.default_rng(seed).permutation(len(chosen) // groups * groups)
-    return labels.features[chosen[order]], groups
+    return candidates.features[chosen[order]], groups
 
 
 def _of_cosines(
-    function: Callable[[np.ndarray], np.ndarray], labels: Labels, class_texts: np.ndarray, rows: int = 1024
+    function: Callable[[np.ndarray], np.ndarray], candidates: TextList, class_texts: np.ndarray, rows: int = 1024
 ) -> np.ndarray:
-    return by_rows(lambda block: function(block @ class_texts.T), labels.features, rows=rows)
+    return by_rows(lambda block: function(block @ class_texts.T), candidates.features, rows=rows)

@@ -1,4 +1,9 @@
-"""WeiPer's perturbed heads, and the densities of what they and the features give."""
+"""WeiPer's perturbed heads, and the densities of perturbed logits and of feature values.
+
+A hundred heads of a thousand classes give 100,000 logits per sample, so two things keep the work small. The perturbed
+heads, W + dW, are never made: logits W x + b are there already, and only dW x is added to them. And densities are
+counted block by block, over a range that a first pass over the shots has found, so that no array of all logits exists.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ __all__ = ["counts", "densities", "divergence", "moving_mean", "perturbed_logits
 Density = tuple[float, float, np.ndarray]  # from, to, and the share of values in each bin between, shape (bins,)
 ROWS = 1024  # samples at a time, so that their logits under one head stay small
 REMEMBERED = 2**30  # bytes
-MARGIN = 1e-8  # around the values of the shots: the extreme ones stay inside, however their products are rounded
+MARGIN = 1e-8  # of the range of the shots: its ends stay inside even if their products are rounded another way
 
 
 def perturbed_logits(
@@ -24,12 +29,12 @@ def perturbed_logits(
 
     W_rk = W_k + delta ||W_k|| e / ||e|| with Gaussian e. Only the perturbation is multiplied, and added to the logits.
     Draws depend on seed and r alone. They are remembered up to a gigabyte (100 heads of 1000 classes and 512 dimensions
-    fill 400 MB), and beyond made anew for every block of samples.
+    fill 400 MB); more than that are drawn again for every block of samples.
     """
-    few = repeats * head.weights.nbytes <= REMEMBERED
-    known = _all_steps(head, delta=delta, repeats=repeats, seed=seed) if few else None
+    fits = repeats * head.weights.nbytes <= REMEMBERED
+    remembered = _all_steps(head, delta=delta, repeats=repeats, seed=seed) if fits else None
     for repeat in range(repeats):
-        steps = _steps(head, delta, seed, repeat) if known is None else known[repeat]
+        steps = _steps(head, delta, seed, repeat) if remembered is None else remembered[repeat]
         for start in range(0, len(features), ROWS):
             rows = slice(start, start + ROWS)
             block = features[rows] @ steps.T
@@ -51,7 +56,7 @@ def _steps(head: Head, delta: float, seed: int, repeat: int) -> np.ndarray:
 
 @shared
 def densities(head: Head, bank: Bank, *, bins: int, delta: float, repeats: int, seed: int) -> tuple[Density, Density]:
-    """Return how the shots' feature values are spread, and their perturbed logits."""
+    """Return the density of the shots' feature values, and that of their perturbed logits."""
     logits = head.logits(bank.features)
     latent = [bank.features[start : start + ROWS] for start in range(0, len(logits), ROWS)]
 
@@ -63,7 +68,7 @@ def densities(head: Head, bank: Bank, *, bins: int, delta: float, repeats: int, 
 
 
 def _density(blocks: Callable[[], Iterable[np.ndarray]], bins: int) -> Density:
-    """Go twice over blocks of values: for their range, and to count them."""
+    """Return the density of values that come in blocks; `blocks` is called twice, for their range and to count them."""
     extremes = np.array([(block.min(), block.max()) for block in blocks()])
     low, high = extremes[:, 0].min(), extremes[:, 1].max()
     margin = MARGIN * max(1, abs(low), abs(high))
@@ -78,18 +83,18 @@ def counts(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray
     places *= bins / (high - low)
     places += 1  # bin 0 takes what lies below, bin bins + 1 what lies above
     index = np.clip(places, 0, bins + 1, out=places).astype(np.int64)
-    index += np.arange(len(values))[:, None] * (bins + 2)
-    found = np.bincount(index.ravel(), minlength=len(values) * (bins + 2))
-    return found.reshape(len(values), bins + 2)[:, 1:-1]
+    index += np.arange(len(values))[:, None] * (bins + 2)  # one bincount counts all rows: each has bins of its own
+    total = np.bincount(index.ravel(), minlength=len(values) * (bins + 2))
+    return total.reshape(len(values), bins + 2)[:, 1:-1]
 
 
-def divergence(known: np.ndarray, density: np.ndarray, window: int, floor: float) -> np.ndarray:
-    """Return KL(p || q) + KL(q || p), shape (n,): p the known density (bins,), q the smoothed ones (n, bins).
+def divergence(of_shots: np.ndarray, density: np.ndarray, window: int, floor: float) -> np.ndarray:
+    """Return KL(p || q) + KL(q || p), shape (n,): p the density of the shots (bins,), q the smoothed ones (n, bins).
 
     The floor is added to every bin of both, which are then normalised.
     """
-    p = known + floor
-    q = density @ moving_mean(len(known), window).T + floor
+    p = of_shots + floor
+    q = density @ moving_mean(len(of_shots), window).T + floor
     p /= p.sum()
     q /= q.sum(axis=1, keepdims=True)
     return ((p - q) * (np.log(p) - np.log(q))).sum(axis=1)
@@ -101,7 +106,7 @@ def moving_mean(bins: int, window: int) -> np.ndarray:
     A window of even width reaches one bin further up than down, as in torch's convolution with padding "same".
     """
     reach = np.arange(window) - (window - 1) // 2
-    own = np.arange(bins)[:, None]
+    bin_index = np.arange(bins)[:, None]
     matrix = np.zeros((bins, bins))
-    np.add.at(matrix, (own, (own + reach).clip(0, bins - 1)), 1 / window)
+    np.add.at(matrix, (bin_index, (bin_index + reach).clip(0, bins - 1)), 1 / window)
     return matrix

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from oodgrid import grid, manifests, paths, registry, store
-from oodgrid.config import Choice, Experiment, IdDataset
+from oodgrid.config import Choice, Experiment, IdDataset, Precision
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import digest
@@ -20,10 +19,9 @@ from oodgrid.labels import plain_name
 from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
 from oodgrid.progress import progress
 from oodgrid.score.checks import check_plugins
-from oodgrid.score.compute import Column, needed, needs_of
+from oodgrid.score.compute import Column, fill, needed, needs_of
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
 from oodgrid.score.kept_tables import KeptTables
-from oodgrid.score.threads import on_threads
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
@@ -33,13 +31,13 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     """Score every sample of every set under every (shots, seed) of one method, write the table and return its path.
 
     Columns: dataset, shots, seed, index, path (with hexadecimal numbers for bytes that are no UTF-8), label, prediction
-    (null where there are no logits), and one float64 column a score. A score that was skipped is null; the table's
+    (null where there are no logits), and one float64 column per score. A score that was skipped is null; the table's
     metadata say why, fit by fit, and how many broken images a set lacks. Transductive scores go to a table beside it,
     `paths.streams`, with `ood_dataset` and the place of every sample in the stream of each order before their columns.
 
     Raises:
-        OodgridError: A file that is needed is missing or damaged, class names of a pair overlap, or a score of the
-            user's own is none.
+        OodgridError: A file that is needed is missing or damaged, class names of a pair overlap, or a plugin's score
+            breaks the contract.
     """
     dataset = experiment.id_dataset(id_dataset)
     files = {
@@ -53,10 +51,17 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     draws = all("bank" in needs_of(choice) for choice in choices.values())
     applied, few_shot = read_fits(results, experiment, backbone, id_dataset, method, draws)
     few_shot.check_labels(sets[id_dataset].features.labels, "test")
-    lists = [labels.name for labels in experiment.wanted_lists(choices.values())]
+    lists = [label_list.name for label_list in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
     job = _Job(
-        results, sets, applied.leaves, few_shot, texts, choices, KeptTables(results, backbone, id_dataset, method)
+        results,
+        sets,
+        applied.leaves,
+        few_shot,
+        texts,
+        choices,
+        experiment.score_precision,
+        KeptTables(results, backbone, id_dataset, method),
     )
     title = f"score {method} on {id_dataset} ({backbone})"
     fits = [job.run(fit) for fit in progress(applied.fits, desc=title, unit="fit")]
@@ -68,7 +73,7 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
 
 @dataclass
 class _Job:
-    """What all fits of one method share: the feature files, the texts, the scores, and where parts are kept."""
+    """Scores all fits of one method: the feature files, the texts, the scores, and the store of finished parts."""
 
     results: Path
     sets: dict[str, Samples]
@@ -76,6 +81,7 @@ class _Job:
     few_shot: FewShot
     texts: Texts
     choices: dict[str, Choice]
+    precision: Precision
     kept: KeptTables
 
     def __post_init__(self) -> None:
@@ -84,27 +90,24 @@ class _Job:
         self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
 
     def run(self, fit: AppliedFit) -> tuple[ScoredFit, ScoredFit]:
-        """Return what both tables say of one fit, scoring the sets and streams that are not there yet."""
+        """Score one fit on the sets and streams that are not kept; return its entry in each of the two tables."""
         outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
         if fit.status != "ok":
             return outcome(), outcome()
-        whole = FitInputs(self.results, fit, self.leaves, self.few_shot, self.texts)
-        own, *oods = self.sets
+        inputs = FitInputs(self.results, fit, self.leaves, self.few_shot, self.texts, self.precision)
+        id_set, *ood_sets = self.sets
         parts = {
-            name: self._part(fit, [name], self.of_samples, lambda path, n=name: self._score(whole, n, path))
-            for name in self.sets
+            name: self._part(fit, [name], self.of_samples, partial(self._score, inputs, name)) for name in self.sets
         }
         streams = {
-            ood: self._part(
-                fit, [own, ood], self.of_streams, lambda path, n=ood: self._score_stream(whole, own, n, path)
-            )
-            for ood in (oods if self.of_streams else ())
+            ood: self._part(fit, [id_set, ood], self.of_streams, partial(self._score_stream, inputs, id_set, ood))
+            for ood in (ood_sets if self.of_streams else ())
         }
         return outcome(parts=parts), outcome(parts=streams)
 
     def write(self, fits: list[ScoredFit], transductive: bool, path: Path) -> Path:
-        """Write one table from the parts: of the scores that look at each sample alone, or of the transductive ones."""
-        said, tables = [], []
+        """Join the parts in one table: of the scores that look at each sample alone, or of the transductive ones."""
+        entries, tables = [], []
         for fit in fits:
             skipped: dict[str, dict[str, str]] = {}
             for name, part in fit.parts.items():
@@ -112,26 +115,27 @@ class _Job:
                 tables.append(_keyed(table, fit, name, transductive))
             in_some = {score: reason for reasons in skipped.values() for score, reason in reasons.items()}
             skipped_in = {name: reasons for name, reasons in skipped.items() if reasons}
-            said.append(fit.model_copy(update={"skipped": in_some, "skipped_in": skipped_in}))
+            entries.append(fit.model_copy(update={"skipped": in_some, "skipped_in": skipped_in}))
         choices = self.of_streams if transductive else self.of_samples
         places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
         params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
-        broken = {n: len(skipped) for n, s in self.sets.items() if (skipped := s.features.provenance.get("skipped"))}
-        about = ScoreTable(fits=said, params=params, broken_images=broken)
+        broken = {n: len(images) for n, s in self.sets.items() if (images := s.features.provenance.get("skipped"))}
+        about = ScoreTable(fits=entries, params=params, broken_images=broken, precision=self.precision)
         self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
         return path
 
     def _part(self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
-        """Return by what name some scores of some sets are kept, having made them where they are not there yet."""
-        left = [fit.classifier, fit.bank, fit.val, *(fit.sets.get(name) for name in names)]
+        """Return the key by which some scores of some sets are kept, calling `make(path)` where they are not."""
+        applied = [fit.classifier, fit.bank, fit.val, *(fit.sets.get(name) for name in names)]
         identity = {
-            "fit": [fit.shots, fit.seed, *left],
+            "fit": [fit.shots, fit.seed, *applied],
             "features": [self.sets[name].features.digest for name in names],
             "labelled": self.few_shot.digests if fit.shots or "train" in needed(self.choices.values()) else None,
             "texts": self.texts.digests,
-            "scores": [[listed, choice.name, choice.params] for listed, choice in choices.items()],
+            "scores": sorted([listed, choice.name, choice.params] for listed, choice in choices.items()),
+            "precision": self.precision,
             "code": self.code,
         }
         key = digest(identity)
@@ -141,56 +145,47 @@ class _Job:
     def _score(self, fit: FitInputs, name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
         columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
-        predictions: list[np.ndarray] = []
+        predictions: np.ndarray | None = None
         for local in (False, True):
-            those = [column for column in columns.values() if ("local_logits" in column.needs) == local]
-            if local and not those:
+            group = [column for column in columns.values() if ("local_logits" in column.needs) == local]
+            if local and not group:
                 break
-            blocks = fit.blocks(self.sets[name], {need for column in those for need in column.needs})
-            for values, predicted in on_threads(lambda block, those=those: _of_block(those, block), blocks):
-                for column, found in zip(those, values, strict=True):
-                    column.add(found)
-                if not local and predicted is not None:
-                    predictions.append(predicted)
-        table = _samples(self.sets[name].features, np.concatenate(predictions) if predictions else None)
+            blocks = fit.blocks(self.sets[name], {need for column in group for need in column.needs})
+            predicted = fill(group, blocks)
+            predictions = predictions if local else predicted
+        table = _samples(self.sets[name].features, predictions)
         _write_part(path, table, columns)
 
-    def _score_stream(self, fit: FitInputs, own: str, ood: str, path: Path) -> None:
-        """Score ID and OOD samples in one stream, once for every order in which some score wants them."""
+    def _score_stream(self, fit: FitInputs, id_set: str, ood: str, path: Path) -> None:
+        """Score ID and OOD samples in one stream, once for every order that some score has as a parameter."""
         columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_streams.items()}
-        parts = [self.sets[own], self.sets[ood]]
+        parts = [self.sets[id_set], self.sets[ood]]
         table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
         for order, names in _orders(self.of_streams).items():
             stream = np.random.default_rng(order).permutation(len(table))
-            given = fit.stream(parts, stream, {need for name in names for need in columns[name].needs})
+            inputs = fit.stream(parts, stream, {need for name in names for need in columns[name].needs})
             place = np.argsort(stream)
             for name in names:
-                values = columns[name].of(given)
+                values = columns[name].of(inputs)
                 columns[name].add(None if values is None else values[place])
-            found = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
-            if "logits" in given:
-                found["prediction"] = pl.Series(given["logits"].argmax(axis=1)[place], dtype=pl.Int32)
-            table = table.with_columns(**found)
+            added = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
+            if "logits" in inputs:
+                added["prediction"] = pl.Series(inputs["logits"].argmax(axis=1)[place], dtype=pl.Int32)
+            table = table.with_columns(**added)
         _write_part(path, table, columns)
 
 
-def _of_block(columns: list[Column], block: dict[str, Any]) -> tuple[list[np.ndarray | None], np.ndarray | None]:
-    """Return every score of a block of samples, and the predictions where there are logits."""
-    predicted = block["logits"].argmax(axis=1) if "logits" in block else None
-    return [column.of(block) for column in columns], predicted
-
-
 def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
-    """Return the seeds of the orders of streams, each with the transductive scores that want it."""
-    found: dict[int, list[str]] = {}
+    """Return the seeds of the orders of streams, each with its transductive scores."""
+    by_order: dict[int, list[str]] = {}
     for name, choice in choices.items():
         order = choice.params.get("order", registry.find("score", choice.name).params["order"])
-        found.setdefault(order, []).append(name)
-    return found
+        by_order.setdefault(order, []).append(name)
+    return by_order
 
 
 def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:
-    names = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in features.paths]
+    names = store.frames.texts(features.paths)
     columns = [np.arange(len(features.labels)), names, features.labels, prediction]
     return pl.DataFrame(dict(zip(SAMPLE, columns, strict=True)), schema_overrides=SAMPLE)
 
@@ -198,7 +193,7 @@ def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.Data
 def _write_part(path: Path, table: pl.DataFrame, columns: dict[str, Column]) -> None:
     table = table.with_columns(pl.lit(None, pl.Float64).alias(n) for n, c in columns.items() if c.skipped)
     values = {name: column.values() for name, column in columns.items() if not column.skipped}
-    skipped = {name: column.skipped for name, column in columns.items() if column.skipped}
+    skipped = {name: reason for name, column in columns.items() if (reason := column.skipped)}
     manifests.write_table(path, table.with_columns(**values), ScorePart(skipped=skipped))
 
 
@@ -211,9 +206,9 @@ def _keyed(table: pl.DataFrame, fit: ScoredFit, name: str, transductive: bool) -
 
 def _check_class_names(dataset: IdDataset, sets: dict[str, Samples]) -> None:
     """Refuse pairs whose class names, known only from the files, overlap."""
-    own = {plain_name(name) for name in sets[dataset.name].features.classnames or ()}
+    id_names = {plain_name(name) for name in sets[dataset.name].features.classnames or ()}
     for kind, ood in dataset.pairs():
-        shared = own & {plain_name(name) for name in sets[ood.name].features.classnames or ()}
+        shared = id_names & {plain_name(name) for name in sets[ood.name].features.classnames or ()}
         if shared and kind != "covariate" and not dataset.allow_overlap:
             raise OodgridError(
                 f"OOD set {ood.name} overlaps ID set {dataset.name}: they share {len(shared)} class names, as "

@@ -1,6 +1,6 @@
 """Shaping of activations: what ASH and SCALE share, on signed features.
 
-They were made for rectified activations, of which the largest by value are also the largest in size. Of signed
+They were designed for rectified activations, of which the largest by value are also the largest in size. Of signed
 features the largest by value are the most positive ones; every strongly negative one is pruned, and sums have signs.
 """
 

@@ -1,4 +1,8 @@
-"""Shares of a softmax, without the softmax: one exponential an entry, and no second array as large as the first."""
+"""Shares of a softmax without the softmax itself: one exponential per entry, and no second array of that size.
+
+Both functions subtract the largest logit first. The largest entry is then exp(0) = 1, sums cannot vanish, and what
+underflows would not have counted.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ def largest_share(logits: np.ndarray, *, T: float) -> np.ndarray:
 
 
 def id_share(logits: np.ndarray, others: np.ndarray, *, groups: int, T: float) -> np.ndarray:
-    """Return how much of a softmax over the classes and one group of others is the classes', the mean over the groups.
+    """Return the classes' share of a softmax over them and one group of others, averaged over the groups.
 
-    The largest logit of a class is subtracted, so that the classes' sum is in [1, K]: the others' may then overflow or
-    vanish, and both have the right limit.
+    The largest logit of the classes is subtracted from all, so that the classes' sum is in [1, K]. That of the others
+    may overflow or vanish: the share is then 0 or 1, its right limit.
 
     Args:
         logits: Shape (N, K).

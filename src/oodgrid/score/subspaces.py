@@ -1,4 +1,4 @@
-"""Principal spaces of the bank, and what of a feature lies inside and outside of them."""
+"""Principal spaces of the bank, and the parts of features inside and outside of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oodgrid.score.sharing import shared
 def principal_axes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the eigenvalues of sum_i x_i x_iᵀ of rows (M, D), rising, and their eigenvectors as columns.
 
-    Fewer rows than dimensions leave all but M eigenvalues at 0, and only the M others are found: shapes (R,) and
+    With fewer rows than dimensions all but M eigenvalues are 0, and only the M others are returned: shapes (R,) and
     (D, R), R = min(M, D). What lies outside of these columns is in the space of the eigenvalue 0.
     """
     from scipy.linalg import eigh, svd

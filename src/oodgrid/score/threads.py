@@ -1,23 +1,25 @@
-"""Blocks of samples on all threads of a job: NumPy's own work on each block is that of one thread."""
+"""Scores blocks of samples on all threads of a job, each block on one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from oodgrid.threads import side_by_side
 
-Made = TypeVar("Made")
+Block = TypeVar("Block")
+Result = TypeVar("Result")
 
 
-def on_threads(function: Callable[[Any], Made], blocks: Iterable[Any]) -> Iterator[Made]:
-    """Yield what a function makes of each block, in their order.
+def on_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
+    """Yield what a function returns for each block, in their order.
 
-    The first block is done alone, so that what is learned of the shots is learned once. Of the others as many are under
-    way as the job has threads, each with matrix products of one thread: numbers do not depend on how many there are.
+    The first block is done alone, so that what scores estimate from the shots is computed once (`sharing`). After it,
+    as many blocks are under way as the job has threads. Within a block BLAS has one thread: two would sum in another
+    order, and numbers must not depend on how many threads a job has.
     """
     rest = iter(blocks)
     with threadpool_limits(1, user_api="blas"):

@@ -32,7 +32,7 @@ Traceback (most recent call last):
 oodgrid.errors.OodgridError: score gen: logits: shape (3,) where (N, K) is needed
 
 `dir(scores)` lists the scores; `help(scores.vim)` says what each takes. They are the functions of the stage `score`,
-found by their registration: a plugin's are here too.
+looked up in the registry, so that a plugin's are here too.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import registry
+from oodgrid import edge, registry
 from oodgrid.config import Choice
-from oodgrid.edge import attribute
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, brief, unknown
 from oodgrid.scores import arguments, documentation
 from oodgrid.scores.blocks import compute_all
 
@@ -59,7 +58,7 @@ __all__ = ["AllScores", "all_scores"]
 
 def __getattr__(name: str) -> Callable[..., np.ndarray]:
     """Return the score of that name as a function of arrays."""
-    return attribute(_function, name)
+    return edge.attribute(_function, name)
 
 
 def __dir__() -> list[str]:
@@ -67,7 +66,7 @@ def __dir__() -> list[str]:
 
 
 class AllScores(NamedTuple):
-    """What `all_scores` found.
+    """What `all_scores` returns.
 
     Attributes:
         values: Of each score, by the name under which results list it, as `mcm@T=0.5`: shape (N,), float64.
@@ -118,7 +117,7 @@ def all_scores(
         local_logits: Shape (N, P, K), of patches; made of a file with local features and weights.
         class_texts: Shape (K, D), or (T, K, D) under templates; or a text file that was read.
         prompt_variants: Shape (V, K, D): prompts with shuffled words; or a text file that was read.
-        shots: Images a class of the labelled samples; default: the fewest that a class has.
+        shots: Samples per class of the labelled samples; default: the fewest that a class has.
         **lists: Lists of texts beside the classes, for the scores that have a parameter of that name (`labels`,
             `agents`): shape (L, D), or a text file that was read.
 
@@ -128,7 +127,10 @@ def all_scores(
     arrays = {name: value for name, value in locals().items() if name in arguments.EVERY and value is not None}
     _check_lists(lists)
     if method is not None:
+        if not hasattr(method, "arrays"):
+            raise OodgridError(f"all_scores: method is what oodgrid.methods has fitted, not {brief(method)}")
         arrays = arrays | method.arrays(arrays.pop("features", None))
+        arrays["shots"] = arrays.get("shots") or None  # 0 of a method that was fitted without shots
     if "features" not in arrays and "logits" not in arrays:
         raise OodgridError("all_scores: give features or logits of the samples")
     file = features if isinstance(features, str | PathLike) else None
@@ -136,10 +138,14 @@ def all_scores(
 
 
 def _choices(names: Iterable[str | Mapping[str, Any]] | None) -> Iterator[Choice]:
-    for given in registry.entries("score") if names is None else names:
-        name, params = (given, {}) if isinstance(given, str) else (given.get("name"), dict(given))
-        params.pop("name", None)
-        choice = Choice(name=str(name), **registry.check_params("score", str(name), params))
+    if isinstance(names, str | Mapping) or not isinstance(names, Iterable | None):
+        raise OodgridError(f"all_scores: names is a list, as names=['mcm'], not {brief(names)}")
+    for written in registry.entries("score") if names is None else names:
+        params = {"name": written} if isinstance(written, str) else written
+        if not isinstance(params, Mapping) or not all(isinstance(each, str) for each in (*params, params.get("name"))):
+            raise OodgridError(f"all_scores: a score is written as its name or as {{'name': …}}, not {brief(written)}")
+        name, params = params["name"], {key: value for key, value in params.items() if key != "name"}
+        choice = Choice(name=name, **registry.check_params("score", name, params))
         if named := [each for each in registry.find("score", choice.name).label_lists if each in choice.params]:
             raise OodgridError(f"score {name}: {named[0]} is a list of texts: give it as {named[0]}=, an array (L, D)")
         yield choice
@@ -163,16 +169,16 @@ def _function(name: str) -> Callable[..., np.ndarray]:
     signature, texts = documentation.signature(entry), entry.label_lists
 
     def score(*positional: Any, **named: Any) -> np.ndarray:
-        given = signature.bind(*positional, **named).arguments
-        arrays = {key: value for key, value in given.items() if key in arguments.EVERY}
-        lists = {key: value for key, value in given.items() if key in texts}
-        params = {key: value for key, value in given.items() if key not in arrays and key not in lists}
+        bound = edge.bound(signature, f"score {name}", positional, named)
+        arrays = {key: value for key, value in bound.items() if key in arguments.EVERY}
+        lists = {key: value for key, value in bound.items() if key in texts}
+        params = {key: value for key, value in bound.items() if key not in arrays and key not in lists}
         choice = Choice(name=name, **registry.check_params("score", name, params))
         values, skipped = compute_all([choice], arrays, lists, f"score {name}")
         if skipped:
             reason = skipped.popitem()[1]
-            unsaid = "logits" in reason and "train_logits" in set(signature.parameters) - set(arrays)
-            raise OodgridError(f"score {name}: {reason}{'; give train_logits' * unsaid}")
+            lacks = "logits" in reason and "train_logits" in set(signature.parameters) - set(arrays)
+            raise OodgridError(f"score {name}: {reason}{'; give train_logits' * lacks}")
         return values.popitem()[1]
 
     score.__name__ = score.__qualname__ = name

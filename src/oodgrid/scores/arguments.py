@@ -1,18 +1,19 @@
-"""What scores need, as arrays that a user has: which arguments say it, and what a score is given in their place."""
+"""Makes the inputs of scores of the arrays that a user has: which arguments there are, and what they become."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from oodgrid.cache import of_images, of_texts
 from oodgrid.edge import Shapes
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, brief
 from oodgrid.labels import has_class
-from oodgrid.score.contract import Bank, Head, Labels, normalise
-from oodgrid.score.inputs import class_texts, labels_of, of_label_list
+from oodgrid.registry import Entry
+from oodgrid.score.contract import Bank, Head, TextList, normalise
+from oodgrid.score.inputs import class_texts, text_list, text_list_of
 from oodgrid.store import Texts
 
 
@@ -21,17 +22,17 @@ class Argument(NamedTuple):
 
     Attributes:
         name: Of the argument.
-        said: What it is, for the documentation.
+        about: What it is, for the documentation.
         shapes: A letter for each axis, small where its length fits anything; several where it may have more axes.
     """
 
     name: str
-    said: str
+    about: str
     shapes: tuple[str, ...] = ()
 
 
 class Need(NamedTuple):
-    """The arguments that say one need: those that must be there, in order, and those that may."""
+    """The arguments that meet one need: those that must be there, in order, and those that may."""
 
     must: tuple[Argument, ...]
     may: tuple[Argument, ...] = ()
@@ -44,7 +45,7 @@ _LABELLED = Need(
     ),
     (
         Argument("train_logits", "Their logits, where no weights make them.", ("MK",)),
-        Argument("shots", "Images a class of them; default: the fewest that a class has."),
+        Argument("shots", "Samples per class of them; default: the fewest that a class has."),
     ),
 )
 NEEDS = {
@@ -70,7 +71,8 @@ VALIDATION = (
     Argument("val_features", "Validation samples, normalised here.", ("VD",)),
     Argument("val_labels", "Their classes.", ("V",)),
 )
-LABEL_LIST = ("lD", "tlD")  # of a parameter that is a list of texts beside the classes, maybe under t templates
+TEXT_LIST = ("lD", "tlD")  # of a parameter that is a list of texts beside the classes, maybe under t templates
+MOST_OF_COSINES = 1.5  # what rounding and a bias leave of 1; CLIP's 100 cos of any image and its text is beyond it
 EVERY = {each.name: each for need in NEEDS.values() for each in (*need.must, *need.may)} | {
     a.name: a for a in VALIDATION
 }
@@ -79,53 +81,55 @@ EVERY = {each.name: each for need in NEEDS.values() for each in (*need.must, *ne
 def of_needs(needs: tuple[str, ...]) -> tuple[list[Argument], list[Argument]]:
     """Return the arguments that a score must and may be given, in the order of its needs.
 
-    Where there is a classifier, all logits are made by it.
+    Where there is a classifier, it makes all logits.
     """
-    made = "head" in needs
-    wanted = [NEEDS[need] for need in needs if not (made and need == "logits")]
-    may = [
-        each for need in wanted for each in need.may if each.name != "train_logits" or ("logits" in needs and not made)
-    ]
-    return [each for need in wanted for each in need.must], may
+    has_head = "head" in needs
+    asked = [NEEDS[need] for need in needs if not (has_head and need == "logits")]
+    takes_logits = "logits" in needs and not has_head
+    may = [each for need in asked for each in need.may if takes_logits or each.name != "train_logits"]
+    return [each for need in asked for each in need.must], may
 
 
-def inputs(arrays: Mapping[str, Any], lists: Mapping[str, Any], what: str) -> tuple[dict[str, Any], dict[str, Labels]]:
-    """Return what there is by the names of `oodgrid.score.contract`, and the lists of texts beside the classes.
+def inputs(
+    arrays: Mapping[str, Any], lists: Mapping[str, Any], what: str
+) -> tuple[dict[str, Any], dict[str, TextList]]:
+    """Return the inputs of scores by the names of `oodgrid.score.contract`, and the lists of texts beside the classes.
 
     Args:
         arrays: By the names of `EVERY`; None where there is none.
-        lists: Of shape `LABEL_LIST`, or text files as read, by the names of parameters.
+        lists: Of shape `TEXT_LIST`, or text files as read, by the names of parameters.
         what: What they are for, as "score mcm", for messages.
 
     Raises:
         OodgridError: One is no such array, or does not fit another; the message names it and its shape.
     """
     shapes = Shapes(what)
-    found = {
-        name: given if name == "shots" else _numbers(shapes, name, given, EVERY[name].shapes)
-        for name, given in arrays.items()
-        if given is not None and name in EVERY and not name.endswith("labels")
+    checked = {
+        name: _numbers(shapes, name, value, EVERY[name].shapes)
+        for name, value in arrays.items()
+        if value is not None and name in EVERY and EVERY[name].shapes and not name.endswith("labels")
     }
-    texts = {name: _label_list(shapes, name, given) for name, given in lists.items()}
+    texts = {name: _text_list(shapes, name, value) for name, value in lists.items()}
     inputs: dict[str, Any] = {
-        name: found[name] for name in ("logits", "negative_logits", "local_logits") if name in found
+        name: checked[name] for name in ("logits", "negative_logits", "local_logits") if name in checked
     }
-    if "features" in found:
-        inputs["features"] = normalise(found["features"])
-    if "class_texts" in found:
-        inputs["class_texts"] = class_texts(found["class_texts"])
-    if "prompt_variants" in found:
-        inputs["prompt_variants"] = normalise(found["prompt_variants"])
-    if "weights" in found:
-        inputs["head"] = Head(found["weights"], found.get("bias", np.zeros(len(found["weights"]))))
-    elif "bias" in found:
-        raise OodgridError(f"{what}: bias: shape {found['bias'].shape}, and no weights beside it")
+    if "features" in checked:
+        inputs["features"] = _unit("features", checked, what)
+    if "class_texts" in checked:
+        _unit("class_texts", checked, what)
+        inputs["class_texts"] = class_texts(checked["class_texts"])
+    if "prompt_variants" in checked:
+        inputs["prompt_variants"] = _unit("prompt_variants", checked, what)
+    if "weights" in checked:
+        inputs["head"] = Head(checked["weights"], checked.get("bias", np.zeros(len(checked["weights"]))))
+    elif "bias" in checked:
+        raise OodgridError(f"{what}: bias: shape {checked['bias'].shape}, and no weights beside it")
     if any(arrays.get(name) is not None for name in ("train_features", "train_labels", "train_logits")):
-        inputs["bank"] = inputs["train"] = _labelled("train", "M", arrays, found, inputs, shapes)
+        inputs["bank"] = inputs["train"] = _labelled("train", "M", arrays, checked, inputs, shapes)
     if any(arrays.get(name) is not None for name in ("val_features", "val_labels")):
-        inputs["val"] = _labelled("val", "V", arrays, found, inputs, shapes)
-    elif "val_logits" in found:
-        logits = found["val_logits"]
+        inputs["val"] = _labelled("val", "V", arrays, checked, inputs, shapes)
+    elif "val_logits" in checked:
+        logits = checked["val_logits"]
         inputs["val"] = Bank(np.empty((len(logits), 0)), logits.argmax(axis=1), 0, logits)
     return inputs, texts
 
@@ -134,7 +138,7 @@ def _labelled(
     side: str,
     axis: str,
     arrays: Mapping[str, Any],
-    found: Mapping[str, Any],
+    checked: Mapping[str, Any],
     inputs: Mapping[str, Any],
     shapes: Shapes,
 ) -> Bank:
@@ -146,22 +150,82 @@ def _labelled(
     known = has_class(labels)
     if not known.any():
         raise OodgridError(f"{shapes.what}: {side}_labels: shape {labels.shape}, and all are -1, of no class")
-    shots = found.get("shots") or int(np.unique(labels[known], return_counts=True)[1].min())
-    logits = found[f"{side}_logits"][known] if f"{side}_logits" in found else None
-    features = normalise(found[f"{side}_features"][known])
+    fewest = int(np.unique(labels[known], return_counts=True)[1].min())
+    shots = fewest if arrays.get("shots") is None else _shots(shapes.what, arrays["shots"])
+    logits = checked[f"{side}_logits"][known] if f"{side}_logits" in checked else None
+    features = _unit(f"{side}_features", checked, shapes.what)[known]
     return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
 
 
-def _label_list(shapes: Shapes, name: str, given: Any) -> Labels:
-    found = _numbers(shapes, name, given, LABEL_LIST)
-    if isinstance(given, Texts):
-        return labels_of(given)
-    found = found if found.ndim == 3 else found[None]
-    return of_label_list(found, [str(row) for row in range(found.shape[1])])
+def _text_list(shapes: Shapes, name: str, value: Any) -> TextList:
+    embeddings = _numbers(shapes, name, value, TEXT_LIST)
+    _unit(name, {name: embeddings}, shapes.what)
+    if isinstance(value, Texts):
+        return text_list_of(value)
+    embeddings = embeddings if embeddings.ndim == 3 else embeddings[None]
+    return text_list(embeddings, [str(row) for row in range(embeddings.shape[1])])
 
 
-def _numbers(shapes: Shapes, name: str, given: Any, possible: tuple[str, ...]) -> np.ndarray:
+def _numbers(shapes: Shapes, name: str, value: Any, possible: tuple[str, ...]) -> np.ndarray:
     """Return an array, of the one of the possible shapes that has as many axes."""
-    given = (of_images if name.endswith("features") else of_texts)(given)
-    axes = len(getattr(given, "shape", ())) or len(possible[0])
-    return shapes.numbers(name, given, next((shape for shape in possible if len(shape) == axes), possible[0]))
+    value = (of_images if name.endswith("features") else of_texts)(value)
+    try:
+        axes = np.ndim(value)
+    except Exception:  # it is no array, and `numbers` says so
+        axes = len(possible[0])
+    return shapes.numbers(name, value, next((shape for shape in possible if len(shape) == axes), possible[0]))
+
+
+def _shots(what: str, value: Any) -> int:
+    """Return a number of shots.
+
+    Raises:
+        OodgridError: It is no whole number above 0.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < 1:
+        raise OodgridError(f"{what}: shots = {brief(value)}: a whole number above 0 is needed")
+    return int(value)
+
+
+def _unit(name: str, arrays: Mapping[str, np.ndarray], what: str) -> np.ndarray:
+    """Return one of some arrays, normalised along its last axis.
+
+    Raises:
+        OodgridError: A row is all zeros, which has no direction.
+    """
+    zeros = np.argwhere(~arrays[name].any(axis=-1))
+    if len(zeros):
+        index = zeros[0].tolist()
+        raise OodgridError(
+            f"{what}: {name}: {len(zeros)} rows are all zeros, the first at index "
+            f"{index[0] if len(index) == 1 else tuple(index)}: they have no direction to be normalised; leave them out"
+        )
+    return normalise(arrays[name])
+
+
+def doubts(inputs: Mapping[str, Any], entries: Iterable[Entry], cosines_known: bool) -> Iterator[str]:
+    """Yield what of arrays, each possible by itself, is hardly what their user means.
+
+    Args:
+        inputs: What `inputs` returned.
+        entries: The scores.
+        cosines_known: Whether a method answers for the scale of the logits.
+    """
+    logits = {need: inputs[need] for need in ("logits", "negative_logits", "local_logits") if need in inputs}
+    banks = {side: inputs[need] for side, need in (("train", "bank"), ("val", "val")) if need in inputs}
+    logits |= {f"{side}_logits": bank.logits for side, bank in banks.items() if bank.logits is not None}
+    if not cosines_known and any("T" in entry.params for entry in entries):
+        for name, values in logits.items():
+            if (largest := np.abs(values).max()) > MOST_OF_COSINES:
+                yield (
+                    f"{name} go up to {largest:.3g} in size, and cosines to 1: temperatures here are on cosines, so "
+                    "divide by 100 what CLIP multiplies by 100"
+                )
+    classes = len(inputs["head"].weights) if "head" in inputs else next((v.shape[1] for v in logits.values()), 0)
+    labels = banks["train"].labels if "train" in banks else np.arange(classes)
+    lacking = np.setdiff1d(np.arange(classes), labels)
+    if len(lacking):
+        yield (
+            f"train_labels: {len(lacking)} of {classes} classes have no sample, the first is {lacking[0]}: scores that "
+            "compare with classes leave these out, or take the mean of all samples for them"
+        )

@@ -1,7 +1,9 @@
-"""Several scores of arrays, block by block, by the functions of the stage `score`."""
+"""Computes several scores of arrays, block by block, by the functions of the stage `score`."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 
 from oodgrid import registry, store
 from oodgrid.config import Choice
+from oodgrid.registry import Entry
 from oodgrid.score.compute import Column
 from oodgrid.score.contract import normalise
 from oodgrid.score.inputs import LOCAL_NUMBERS, ROWS
@@ -40,32 +43,45 @@ def compute_all(
     Raises:
         OodgridError: An array is none or does not fit another, or a score is none.
     """
-    given, texts = arguments.inputs(arrays, lists, what)
-    # Without a method to say it, who gives lists of texts says that they compare with the logits.
-    given = frozen({**given, "text_cosines": arrays.get("text_cosines", True)})
+    inputs, texts = arguments.inputs(arrays, lists, what)
+    # No method says whether logits are cosines to texts; whoever gives lists of texts means that they are.
+    entries = [registry.find("score", choice.name) for choice in choices]
+    for doubt in arguments.doubts(inputs, entries, cosines_known="text_cosines" in arrays):
+        warnings.warn(f"{what}: {doubt}", stacklevel=3)  # of whoever calls the score
+    inputs = frozen({**inputs, "text_cosines": arrays.get("text_cosines", True)})
     columns: dict[str, Column] = {}
     streams: dict[str, Column] = {}
     skipped: dict[str, str] = {}
     for choice in choices:
         name, entry = choice.listed("score"), registry.find("score", choice.name)
-        if unsaid := [each for each in entry.label_lists if each not in texts]:
-            skipped[name] = f"it needs texts beside the classes: give {' and '.join(unsaid)}"
+        if reason := _unmet(choice, entry, inputs, texts):
+            skipped[name] = reason
             continue
         listed = choice.model_copy(update={each: each for each in entry.label_lists})
         (streams if entry.transductive else columns)[name] = Column(listed, _lacking, texts)
-    local = {} if file is None or "local_logits" in given else _needing_patches(columns)
-    _fill({name: column for name, column in columns.items() if name not in local}, _blocks(given, ROWS))
-    _fill(streams, _blocks(given, None))
-    _fill(local, _local_blocks(given, file))
+    local = {} if file is None or "local_logits" in inputs else _needing_patches(columns)
+    _fill({name: column for name, column in columns.items() if name not in local}, _blocks(inputs, ROWS))
+    _fill(streams, _blocks(inputs, None))
+    _fill(local, _local_blocks(inputs, file))
     columns |= streams
-    skipped |= {name: str(column.skipped) for name, column in columns.items() if column.skipped}
+    skipped |= {name: why for name, column in columns.items() if (why := column.skipped)}
     return {name: column.values() for name, column in columns.items() if not column.skipped}, skipped
 
 
+def _unmet(choice: Choice, entry: Entry, inputs: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
+    """Return what of these inputs does not do for a score; "" where all does, or where its needs are for it to say."""
+    if missing := [each for each in entry.label_lists if each not in texts]:
+        return f"it needs texts beside the classes: give {' and '.join(missing)}"
+    size = len(inputs["bank"].labels) if entry.uses_bank and "bank" in inputs else math.inf
+    if (choice.params.get("k") or 0) > size:
+        return f"k = {choice.params['k']}, and there are {size} labelled samples: give {size} at most"
+    return ""
+
+
 def _lacking(need: str) -> str:
-    said = " and ".join(each.name for each in arguments.NEEDS[need].must)
+    names = " and ".join(each.name for each in arguments.NEEDS[need].must)
     also = {"logits": ", or features and weights", "val": ", or val_features, val_labels and weights"}
-    return f"give {said}{also.get(need, '')}"
+    return f"give {names}{also.get(need, '')}"
 
 
 def _needing_patches(columns: dict[str, Column]) -> dict[str, Column]:
@@ -74,34 +90,34 @@ def _needing_patches(columns: dict[str, Column]) -> dict[str, Column]:
 
 def _fill(columns: dict[str, Column], blocks: Iterator[dict[str, Any]]) -> None:
     if columns:
-        for values in on_threads(lambda block: [column.of(block) for column in columns.values()], blocks):
-            for column, found in zip(columns.values(), values, strict=True):
-                column.add(found)
+        for scores in on_threads(lambda block: [column.of(block) for column in columns.values()], blocks):
+            for column, values in zip(columns.values(), scores, strict=True):
+                column.add(values)
 
 
-def _blocks(given: dict[str, Any], rows: int | None) -> Iterator[dict[str, Any]]:
-    """Yield what there is of all samples in blocks of rows; without rows, of all at once."""
-    count = next((len(given[need]) for need in OF_SAMPLES if need in given), 0)
+def _blocks(inputs: dict[str, Any], rows: int | None) -> Iterator[dict[str, Any]]:
+    """Yield the inputs in blocks of rows; without rows, all samples at once."""
+    count = next((len(inputs[need]) for need in OF_SAMPLES if need in inputs), 0)
     for start in range(0, max(count, 1), rows or max(count, 1)):
-        yield _block(given, slice(start, start + (rows or count)))
+        yield _block(inputs, slice(start, start + (rows or count)))
 
 
-def _local_blocks(given: dict[str, Any], file: str | PathLike[str] | None) -> Iterator[dict[str, Any]]:
+def _local_blocks(inputs: dict[str, Any], file: str | PathLike[str] | None) -> Iterator[dict[str, Any]]:
     """Yield the same with the local logits that the classifier makes of a file's local features."""
-    head = given.get("head")
+    head = inputs.get("head")
     if file is None or head is None or "local_features" not in store.array_shapes(Path(file)):
-        yield _block(given, slice(0, ROWS))
+        yield _block(inputs, slice(0, ROWS))
         return
     for first, local in store.read_local_features(Path(file)):
         rows = max(1, LOCAL_NUMBERS // (local.shape[1] * len(head.weights)))
         for start in range(0, len(local), rows):
             part = local[start : start + rows]
-            block = _block(given, slice(first + start, first + start + len(part)))
+            block = _block(inputs, slice(first + start, first + start + len(part)))
             yield block | {"local_logits": frozen(head.logits(normalise(part)))}
 
 
-def _block(given: dict[str, Any], rows: slice) -> dict[str, Any]:
-    block = {need: frozen(found[rows]) if need in OF_SAMPLES else found for need, found in given.items()}
-    if "head" in given and "features" in given:
-        block["logits"] = frozen(given["head"].logits(block["features"]))
+def _block(inputs: dict[str, Any], rows: slice) -> dict[str, Any]:
+    block = {need: frozen(value[rows]) if need in OF_SAMPLES else value for need, value in inputs.items()}
+    if "head" in inputs and "features" in inputs:
+        block["logits"] = frozen(inputs["head"].logits(block["features"]))
     return block

@@ -1,4 +1,4 @@
-"""What `help` says of a score as a function of arrays: its own words, with the arguments that a user gives."""
+"""Writes signature and docstring of a score as a function of arrays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from inspect import Parameter, Signature
 import numpy as np
 
 from oodgrid.registry import Entry
-from oodgrid.scores.arguments import LABEL_LIST, Argument, of_needs
+from oodgrid.scores.arguments import TEXT_LIST, Argument, of_needs
 
-NOT_HERE = ("bank", "order")  # which part of a dataset, and in which order, is for the caller to choose
+NOT_HERE = ("bank", "order")  # the caller chooses the samples and their order
 
 
 def signature(entry: Entry) -> Signature:
@@ -29,20 +29,22 @@ def signature(entry: Entry) -> Signature:
 
 
 def docstring(entry: Entry) -> str:
-    """Return the docstring of a score with the arguments of `signature` in place of its own."""
-    about, own, rest = _parts(inspect.getdoc(entry.make) or "")
+    """Return the docstring of a score with the arguments of `signature` in place of those of the score."""
+    about, described, rest = _parts(inspect.getdoc(entry.make) or "")
     must, may = of_needs(entry.needs)
-    arrays = {each.name: _said(each) for each in (*must, *may)}
-    lists = {name: f"{_shape(LABEL_LIST)}: texts beside the classes. {own.get(name, '')}" for name in entry.label_lists}
+    arrays = {each.name: _description(each) for each in (*must, *may)}
+    lists = {
+        name: f"{_shape(TEXT_LIST)}: texts beside the classes. {described.get(name, '')}" for name in entry.label_lists
+    }
     taken = {*arrays, *lists}
-    params = {name: own.get(name, "") for name in signature(entry).parameters if name not in taken}
+    params = {name: described.get(name, "") for name in signature(entry).parameters if name not in taken}
     entries = {
         **{each.name: arrays[each.name] for each in must},
         **lists,
         **{e.name: arrays[e.name] for e in may},
         **params,
     }
-    args = "\n".join(f"    {name}: {said}".rstrip() for name, said in entries.items())
+    args = "\n".join(f"    {name}: {text}".rstrip() for name, text in entries.items())
     stream = ["The samples are a stream, in the order given: the value of one depends on those before it."]
     parts = [about, *stream * entry.transductive, f"Args:\n{args}", rest, f"See {entry.paper}." * bool(entry.paper)]
     return "\n\n".join(filter(None, parts))
@@ -52,8 +54,8 @@ def _parts(doc: str) -> tuple[str, dict[str, str], str]:
     """Return a docstring of Google's style as what stands before its arguments, these, and what comes after."""
     about, _, behind = doc.partition("\n\nArgs:\n")
     args, _, rest = behind.partition("\n\n")
-    found = re.split(r"^ {4}(\w+): ", args, flags=re.MULTILINE)
-    return about, dict(zip(found[1::2], map(str.rstrip, found[2::2]), strict=True)), _raised(rest)
+    sections = re.split(r"^ {4}(\w+): ", args, flags=re.MULTILINE)
+    return about, dict(zip(sections[1::2], map(str.rstrip, sections[2::2]), strict=True)), _raised(rest)
 
 
 def _raised(rest: str) -> str:
@@ -63,8 +65,8 @@ def _raised(rest: str) -> str:
     return f"{returns}\n\nRaises:\n    OodgridError: An array does not fit. {reasons}".rstrip()
 
 
-def _said(argument: Argument) -> str:
-    return f"{_shape(argument.shapes)}. {argument.said}" if argument.shapes else argument.said
+def _description(argument: Argument) -> str:
+    return f"{_shape(argument.shapes)}. {argument.about}" if argument.shapes else argument.about
 
 
 def _shape(shapes: tuple[str, ...]) -> str:

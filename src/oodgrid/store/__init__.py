@@ -8,6 +8,8 @@ Without its seal a file is refused. Tables of other people are read by `frames`.
 from oodgrid.store import frames
 from oodgrid.store.features import (
     Features,
+    NewFeatures,
+    NewTexts,
     Sources,
     Texts,
     Views,
@@ -47,6 +49,8 @@ __all__ = [
     "USER_BLOCK",
     "Blocks",
     "Features",
+    "NewFeatures",
+    "NewTexts",
     "OpenTable",
     "Sources",
     "Texts",

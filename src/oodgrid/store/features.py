@@ -1,4 +1,4 @@
-"""What feature, text and view files hold."""
+"""Feature, text and view files: what they hold, writing and reading them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,47 @@ FLOATS = (np.float16, np.float32)
 
 
 @dataclass(frozen=True)
-class Features:
-    """One split of one dataset under one backbone.
+class NewFeatures:
+    """One split of one dataset under one backbone, to be written.
 
     Attributes:
-        image_features: Shape (N, D), float16 or float32, not normalised unless `provenance["normalised"]`; for
-            writing also `hdf5.Blocks`.
+        image_features: Shape (N, D), float16 or float32, not normalised unless `provenance["normalised"]`; where they
+            are too many for memory, blocks of them.
         labels: Shape (N,), int32; -1 where an image has no class.
         paths: N names.
         sha256: Shape (N, 32), uint8: digests of the source bytes; zeros where an import does not know them.
+        provenance: What decides the numbers.
         draws: Shape (N,), int32: the shots of the fixed draw a row belongs to; None unless imported so.
         stamps: Shape (N, 2), int64: size in bytes and time of change in nanoseconds of what held each image when it was
             encoded, -1 where unknown; None for imports.
-        local_features: Shape (N, P, D), for writing only; read them with `read_local_features`.
-        provenance: What decides the numbers.
-        digest: Digest of the data, for finding work done on them.
+        local_features: Shape (N, P, D); read them with `read_local_features`.
     """
 
-    image_features: np.ndarray
+    image_features: np.ndarray | hdf5.Blocks
     labels: np.ndarray
     paths: Sequence[str]
     sha256: np.ndarray
     provenance: dict[str, Any]
     draws: np.ndarray | None = None
-    digest: str = ""
     stamps: np.ndarray | None = None
     local_features: np.ndarray | hdf5.Blocks | None = None
 
+
+@dataclass(frozen=True)
+class Features(NewFeatures):
+    """One split of one dataset under one backbone, as read: in memory, but for local features.
+
+    Attributes:
+        image_features: Shape (N, D), float16 or float32, not normalised unless `provenance["normalised"]`.
+        digest: Digest of the data, for finding work done on them.
+    """
+
+    image_features: np.ndarray
+    digest: str = ""
+
     @property
     def normalised(self) -> bool:
-        """Whether the norms of the features were lost before they came here."""
+        """Whether the features were normalised before they were imported, so that their norms are lost."""
         return bool(self.provenance.get("normalised"))
 
     @property
@@ -57,25 +68,36 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The text side of one class list under one backbone.
+class NewTexts:
+    """The embedded prompts of class names, or of a list of other texts, under one backbone, to be written.
 
     Attributes:
-        text_features: Shape (T, K, D), float16 or float32, one embedding a template and class, not normalised unless
-            `provenance["normalised"]`; for writing also `hdf5.Blocks`.
-        classnames: K names; of a list of labels that are not the classes, those.
+        text_features: Shape (T, K, D), float16 or float32, one embedding per template and name, not normalised unless
+            `provenance["normalised"]`; where they are too many for memory, blocks of them.
+        classnames: K names: of classes, or the texts of a list.
         templates: T templates, with `{}` for the name.
         provenance: What decides the numbers.
-        digest: Digest of the data.
-        kinds: Of a list of labels: K words as "noun" and "adjective", "" where nothing is said; else None.
+        kinds: Of a list of texts: K words as "noun" and "adjective", "" where the kind is unknown; else None.
     """
 
     text_features: np.ndarray | hdf5.Blocks
     classnames: Sequence[str]
     templates: Sequence[str]
     provenance: dict[str, Any]
-    digest: str = ""
     kinds: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Texts(NewTexts):
+    """The embedded prompts of class names, or of a list of other texts, under one backbone, as read.
+
+    Attributes:
+        text_features: Shape (T, K, D), float16 or float32, not normalised unless `provenance["normalised"]`.
+        digest: Digest of the data.
+    """
+
+    text_features: np.ndarray
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +121,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Sources:
-    """From what a feature file was made: its fields are those of `Features`."""
+    """What a feature file was made from: its fields are those of `Features`."""
 
     labels: np.ndarray
     paths: Sequence[str]
@@ -108,25 +130,25 @@ class Sources:
     provenance: dict[str, Any]
 
 
-def write_features(path: Path, features: Features) -> None:
+def write_features(path: Path, features: NewFeatures) -> None:
     """Write a feature file.
 
     Raises:
         OodgridError: Shapes do not fit each other or a feature is not finite; nothing is written.
     """
-    arrays = {
-        "image_features": _floats(features.image_features),
+    values = _floats(features.image_features)
+    if len(values.shape) != 2:
+        raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
+    arrays: dict[str, hdf5.Array] = {
+        "image_features": values,
         "labels": np.asarray(features.labels, dtype=np.int32),
         "sha256": np.asarray(features.sha256, dtype=np.uint8),
         "paths": features.paths,
         **_optional(draws=(features.draws, np.int32), stamps=(features.stamps, np.int64)),
     }
-    values = arrays["image_features"]
-    if len(values.shape) != 2:
-        raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
     if features.local_features is not None:
         arrays["local_features"], arrays["local_features_blocks"] = local_blocks(features.local_features)
-    rows = {name: len(values) for name, values in arrays.items() if name != "local_features_blocks"}
+    rows = {name: len(array) for name, array in arrays.items() if name != "local_features_blocks"}
     if len(set(rows.values())) != 1:
         raise OodgridError(f"{path.name}: counts do not match: {', '.join(f'{n} {name}' for name, n in rows.items())}")
     if isinstance(values, np.ndarray):
@@ -144,8 +166,8 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
     Raises:
         OodgridError: The file is missing, damaged, holds no sample or holds features that are not finite.
     """
-    found = hdf5.read(path, "image_features", leave=("local_features",))
-    labels, image_features = found.arrays["labels"], found.arrays["image_features"]
+    content = hdf5.read(path, "image_features", leave=("local_features",))
+    labels, image_features = content.array("labels"), content.array("image_features")
     if not len(labels):
         raise OodgridError(f"{path} holds no sample: give the dataset images, or take it out of the config")
     if len(labels) != len(image_features):
@@ -153,24 +175,24 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
     return Features(
         image_features if as_stored else image_features.astype(np.float32, copy=False),
         labels,
-        found.arrays["paths"],
-        found.arrays["sha256"],
-        found.provenance,
-        found.arrays.get("draws"),
-        _digest(found),
-        found.arrays.get("stamps"),
+        content.names("paths"),
+        content.array("sha256"),
+        content.provenance,
+        content.arrays.get("draws"),
+        content.arrays.get("stamps"),
+        digest=_digest(content),
     )
 
 
 def read_sources(path: Path) -> Sources:
-    """Return from what a feature file was made, without reading a feature.
+    """Return what a feature file was made from, without reading a feature.
 
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    found = hdf5.read(path, "image_features", leave=("image_features", "local_features"))
-    arrays = found.arrays
-    return Sources(arrays["labels"], arrays["paths"], arrays["sha256"], arrays.get("stamps"), found.provenance)
+    content = hdf5.read(path, "image_features", leave=("image_features", "local_features"))
+    labels, names, sha256 = content.array("labels"), content.names("paths"), content.array("sha256")
+    return Sources(labels, names, sha256, content.arrays.get("stamps"), content.provenance)
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
@@ -180,11 +202,11 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None, dict[str, An
         OodgridError: The file is missing or damaged.
     """
     others = [name for name in ARRAYS if name not in ("labels", "draws")]
-    found = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
-    return found.arrays["labels"], found.arrays.get("draws"), found.provenance
+    content = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
+    return content.array("labels"), content.arrays.get("draws"), content.provenance
 
 
-def write_texts(path: Path, texts: Texts) -> None:
+def write_texts(path: Path, texts: NewTexts) -> None:
     """Write a text file.
 
     Raises:
@@ -200,8 +222,14 @@ def write_texts(path: Path, texts: Texts) -> None:
         raise OodgridError(f"{path.name}: {len(texts.classnames)} labels but {len(texts.kinds)} kinds")
     if isinstance(values, np.ndarray):
         check_finite(values.reshape(-1, values.shape[-1]), path.name, list(texts.classnames) * len(texts.templates))
-    arrays = {"text_features": values, "classnames": texts.classnames, "templates": texts.templates}
-    hdf5.write(path, arrays | ({} if texts.kinds is None else {"kinds": texts.kinds}), texts.provenance)
+    arrays: dict[str, hdf5.Array] = {
+        "text_features": values,
+        "classnames": texts.classnames,
+        "templates": texts.templates,
+    }
+    if texts.kinds is not None:
+        arrays["kinds"] = texts.kinds
+    hdf5.write(path, arrays, texts.provenance)
 
 
 def read_texts(path: Path, as_stored: bool = False) -> Texts:
@@ -214,12 +242,12 @@ def read_texts(path: Path, as_stored: bool = False) -> Texts:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    found = hdf5.read(path, "text_features")
-    names, templates = list(found.arrays["classnames"]), list(found.arrays["templates"])
-    values = found.arrays["text_features"]
+    content = hdf5.read(path, "text_features")
+    values = content.array("text_features")
     values = values if as_stored else values.astype(np.float32, copy=False)
-    kinds = list(found.arrays["kinds"]) if "kinds" in found.arrays else None
-    return Texts(values, names, templates, found.provenance, _digest(found), kinds)
+    names, templates = list(content.names("classnames")), list(content.names("templates"))
+    kinds = list(content.names("kinds")) if "kinds" in content.texts else None
+    return Texts(values, names, templates, content.provenance, kinds, digest=_digest(content))
 
 
 def write_views(path: Path, views: Views) -> None:
@@ -228,7 +256,7 @@ def write_views(path: Path, views: Views) -> None:
     Raises:
         OodgridError: Shapes do not fit each other or a feature is not finite; nothing is written.
     """
-    values = _floats(views.image_features)
+    values = _in_memory(views.image_features)
     if values.ndim != 3 or len(values) != len(views.index):
         raise OodgridError(f"{path.name}: views of shape {values.shape} do not fit an index of {len(views.index)} rows")
     rows = [str(row) for row in views.index.tolist() for _ in range(values.shape[1])]
@@ -243,13 +271,9 @@ def read_views(path: Path) -> Views:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    found = hdf5.read(path, "image_features")
-    if "index" not in found.arrays:
-        raise OodgridError(f"{path} holds no index: it is not the kind of file that is needed here")
-    arrays = found.arrays
-    return Views(
-        arrays["index"], arrays["image_features"], found.provenance, arrays.get("local_features"), _digest(found)
-    )
+    content = hdf5.read(path, "image_features")
+    index, values = content.array("index"), content.array("image_features")
+    return Views(index, values, content.provenance, content.arrays.get("local_features"), _digest(content))
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -295,9 +319,11 @@ def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:
 
 
 def _floats(values: np.ndarray | hdf5.Blocks) -> np.ndarray | hdf5.Blocks:
+    return values if isinstance(values, hdf5.Blocks) else _in_memory(values)
+
+
+def _in_memory(values: np.ndarray) -> np.ndarray:
     """Return float16 and float32 as they are and everything else as float32."""
-    if isinstance(values, hdf5.Blocks):
-        return values
     values = np.asarray(values)
     return np.ascontiguousarray(values, dtype=values.dtype if values.dtype in FLOATS else np.float32)
 
@@ -306,6 +332,6 @@ def _optional(**arrays: tuple[np.ndarray | None, type]) -> dict[str, np.ndarray]
     return {name: np.asarray(values, dtype) for name, (values, dtype) in arrays.items() if values is not None}
 
 
-def _digest(found: hdf5.Content) -> str:
-    """Return the digest of what a file holds, whenever its sources were last touched."""
-    return digest({name: text for name, text in found.checksums.items() if name != "stamps"})
+def _digest(content: hdf5.Content) -> str:
+    """Return the digest of what a file holds, but for the times at which its sources were last changed."""
+    return digest({name: text for name, text in content.checksums.items() if name != "stamps"})

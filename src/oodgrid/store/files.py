@@ -9,14 +9,13 @@ import os
 import platform
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -27,7 +26,6 @@ from oodgrid.services import without
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
 UNSEALED = SEAL + 64 * "0"
 READ = 1 << 18  # bytes at a time, so that they are still in cache when they are hashed
-ASKING = Lock()  # asking for the umask sets it for a moment, for all threads
 WAIT = "OODGRID_WAIT"  # seconds; set by the workflow, which has seen all inputs of a job before it starts
 MAKERS = ("torch", "open_clip", "timm", "PIL")  # where a file was made with them, their versions are recorded
 NO_ROOM = {
@@ -35,6 +33,7 @@ NO_ROOM = {
     errno.EDQUOT: "the disk quota is used up. Free some room and run again",
     errno.EROFS: "its disk is mounted read-only. Write elsewhere, or mount it anew",
 }
+Binary = io.RawIOBase | io.BufferedIOBase  # an open file, with `readinto`
 # How libraries fail on files that are damaged or not ours. MemoryError is no damage, and none of them.
 UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
@@ -51,8 +50,6 @@ def atomic(path: Path) -> Iterator[Path]:
         beside = _beside(path)
         yield beside
         without("fsync", path.parent, lambda: _sync(beside))
-        # mkstemp makes private files; results are meant to be shared
-        without("chmod", path.parent, lambda: beside.chmod(0o666 & ~_umask()))
         _put(beside, path)
         without("fsync of folders", path.parent, lambda: _sync(path.parent))
     except (OSError, RuntimeError) as error:  # HDF5 gives the reason in words alone
@@ -67,15 +64,16 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
+    """Create a temporary file beside `path`, with the rights that the umask gives to any new file, and return it."""
+    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        beside.touch(exist_ok=False)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
         raise OodgridError(f"{path} cannot be written: {error.strerror}: {error.filename}") from error
-    os.close(handle)
-    return Path(name)
+    return beside
 
 
 def _put(beside: Path, path: Path) -> None:
@@ -102,9 +100,9 @@ def run_record() -> dict[str, str]:
 def seal(path: Path) -> None:
     """Write the digest of a finished file into the place that it holds for it."""
     with path.open("r+b") as file:
-        place, _, whole = _digests(file)
+        place, _, actual = _digests(file)
         file.seek(place)
-        file.write(whole)
+        file.write(actual)
 
 
 def read_sealed(path: Path) -> bytes:
@@ -118,7 +116,7 @@ def read_sealed(path: Path) -> bytes:
     return data
 
 
-def open_sealed(path: Path) -> BinaryIO:
+def open_sealed(path: Path) -> io.FileIO:
     """Return a file that is as sealed, open for reading: for what is too large to be held as bytes.
 
     Raises:
@@ -129,16 +127,16 @@ def open_sealed(path: Path) -> BinaryIO:
         return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
 
 
-def _compare(path: Path, file: BinaryIO) -> None:
-    place, said, whole = _digests(file)
+def _compare(path: Path, file: Binary) -> None:
+    place, sealed, actual = _digests(file)
     if not place:
         raise unsealed(path)
-    if said != whole:
+    if sealed != actual:
         raise damaged(path, "its checksum does not match")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return all bytes of a file: read by one handle, so that whoever replaces or deletes it meanwhile does no harm.
+    """Return all bytes of a file: by one handle, so that the file may be replaced or deleted meanwhile.
 
     Raises:
         OodgridError: It is missing, or cannot be read.
@@ -152,7 +150,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[io.FileIO]:
     """Yield a regular file open for reading.
 
     Raises:
@@ -183,14 +181,14 @@ def _await(path: Path) -> None:
         OodgridError: It does not.
     """
     seconds = 0.0 if paths.KEPT in path.parts else float(os.environ.get(WAIT, 0))
-    end, said = time.monotonic() + seconds, False
+    end, announced = time.monotonic() + seconds, False
     while not path.exists():
         if time.monotonic() >= end:
             raise missing(path)
-        if not said:
+        if not announced:
             what = "it was there before, so another run that shares the folder may make it again"
             print(f"oodgrid: {path} is missing: {what}: waiting up to {seconds:g} s", file=sys.stderr)
-        said = True
+        announced = True
         time.sleep(min(0.2, seconds))
 
 
@@ -206,7 +204,7 @@ def existing(path: Path) -> Path:
     return path
 
 
-def _digests(file: BinaryIO) -> tuple[int, bytes, bytes]:
+def _digests(file: Binary) -> tuple[int, bytes, bytes]:
     """Return where the digest of a file stands, what stands there, and what should; place 0 where it has no seal."""
     place, size = _place(file), file.seek(0, os.SEEK_END)
     if not place:
@@ -218,29 +216,28 @@ def _digests(file: BinaryIO) -> tuple[int, bytes, bytes]:
     return place, _bytes(file, place, place + 64), hasher.hexdigest().encode()
 
 
-def _place(file: BinaryIO) -> int:
+def _place(file: Binary) -> int:
     """Return where the digest stands, behind the last mark of a seal; 0 where there is none."""
     mark = SEAL.encode()  # looked for from the end, where tables have it
     start = file.seek(0, os.SEEK_END)
     while start > 0:
         stop, start = start + len(mark), max(0, start - READ)
-        found = _bytes(file, start, stop).rfind(mark)
-        if found >= 0:
-            return start + found + len(mark)
+        if (offset := _bytes(file, start, stop).rfind(mark)) >= 0:
+            return start + offset + len(mark)
     return 0
 
 
-def add_range(file: BinaryIO, start: int, stop: int, hasher: Any) -> None:
+def add_range(file: Binary, start: int, stop: int, hasher: Any) -> None:
     """Add the bytes from start to stop of a file to a checksum of `hashlib` or `xxhash`."""
     for piece in _pieces(file, start, stop):
         hasher.update(piece)
 
 
-def _bytes(file: BinaryIO, start: int, stop: int) -> bytes:
+def _bytes(file: Binary, start: int, stop: int) -> bytes:
     return b"".join(map(bytes, _pieces(file, start, stop)))
 
 
-def _pieces(file: BinaryIO, start: int, stop: int) -> Iterator[memoryview]:
+def _pieces(file: Binary, start: int, stop: int) -> Iterator[memoryview]:
     """Yield bytes of a file, valid until the next. Read, not mapped: a mapped page that cannot be had kills us."""
     file.seek(start)
     block = memoryview(bytearray(min(READ, max(0, stop - start))))
@@ -257,17 +254,9 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    with ASKING:
-        mask = os.umask(0)
-        os.umask(mask)
-    return mask
-
-
 def damaged(path: Path, why: str) -> OodgridError:
     """Return the error that names a damaged file and the mend."""
-    said = " ".join(why.split())[:200]
-    return OodgridError(f"{path} is damaged: {said}. {mend(path)}")
+    return OodgridError(f"{path} is damaged: {' '.join(why.split())[:200]}. {mend(path)}")
 
 
 def mend(path: Path) -> str:
@@ -276,7 +265,7 @@ def mend(path: Path) -> str:
 
 
 def unsealed(path: Path) -> OodgridError:
-    """Return the error that names a file without a seal, of whose numbers nobody knows whence they are."""
+    """Return the error that names a file without a seal."""
     return damaged(path, "it has no seal: damage took it, or another tool wrote the file")
 
 
@@ -287,7 +276,7 @@ def missing(path: Path) -> OodgridError:
 
 
 def no_memory(path: Path) -> MemoryError:
-    """Return the error that names a file for which the memory does not suffice: that is no damage, and it stays."""
+    """Return the error that names a file for which there is too little memory; the file itself is whole."""
     return MemoryError(f"{path} does not fit into the memory at hand")
 
 

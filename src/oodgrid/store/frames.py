@@ -46,7 +46,7 @@ def read_csv(path: Path, raw: bytes | None = None, **options: Any) -> pl.DataFra
     if b"\0" in raw:
         raise OodgridError(f"{path} is no text: it holds NUL characters. Save it as UTF-8 (and not as UTF-16)")
     if re.search(rb"\r(?!\n)", raw):
-        raw = LONE_CR.sub(lambda found: found[0] if found[0] != b"\r" else b"\n", raw)
+        raw = LONE_CR.sub(lambda match: match[0] if match[0] != b"\r" else b"\n", raw)
     return _guarded(path, lambda: pl.read_csv(raw, **options))
 
 
@@ -130,6 +130,11 @@ def write_csv(path: Path, table: pl.DataFrame) -> None:
         table.write_csv(file)
 
 
+def texts(names: Sequence[str]) -> list[str]:
+    """Return names as a table can hold them: with hexadecimal numbers for bytes that are no UTF-8."""
+    return [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in names]
+
+
 def _guarded(path: Path, parse: Callable[[], Any]) -> Any:
     import polars as pl
 
@@ -139,5 +144,5 @@ def _guarded(path: Path, parse: Callable[[], Any]) -> Any:
     except MemoryError as error:
         raise no_memory(path) from error
     except (Exception, pl.exceptions.PanicException) as error:  # polars reports some damage as a Rust panic
-        said = one_line(error).split(" Consider setting ")[0]  # polars' own options are none of ours
-        raise OodgridError(f"{path} cannot be read as a table: {said}") from error
+        reason = one_line(error).split(" Consider setting ")[0]  # polars' own options are none of ours
+        raise OodgridError(f"{path} cannot be read as a table: {reason}") from error

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
 from oodgrid.errors import OodgridError
-from oodgrid.store.files import READ, UNREADABLE, atomic, damaged, no_memory, opened, run_record
-from oodgrid.store.seal import USER_BLOCK, check_hdf5, check_rest, checksum, read_seal, write_seal
+from oodgrid.store.files import READ, UNREADABLE, Binary, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.seal import USER_BLOCK, bytes_of, check_hdf5, check_rest, checksum, read_seal, write_seal
 
 if TYPE_CHECKING:
     import h5py  # imported where a file is opened: most verbs read tables and manifests alone
@@ -40,8 +40,8 @@ class Blocks:
         return self.shape[0]
 
 
-class Names(Sequence):
-    """Texts as they lie in a file, fixed-width UTF-8, made Python strings only where somebody looks."""
+class Names(Sequence[str]):
+    """Texts as they lie in a file, fixed-width UTF-8, each decoded when it is read."""
 
     def __init__(self, raw: np.ndarray) -> None:
         self._raw = raw
@@ -50,8 +50,9 @@ class Names(Sequence):
         return len(self._raw)
 
     def __getitem__(self, row: int | slice) -> Any:
-        found = self._raw[row]
-        return Names(found) if isinstance(row, slice) else found.decode("utf-8", "surrogateescape")
+        if isinstance(row, slice):
+            return Names(self._raw[row])
+        return bytes(self._raw[row]).decode("utf-8", "surrogateescape")
 
     def __iter__(self) -> Iterator[str]:
         return (name.decode("utf-8", "surrogateescape") for name in self._raw.tolist())
@@ -59,7 +60,7 @@ class Names(Sequence):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # as Python asks of what is equal but not hashable
 
 
 Array = np.ndarray | Sequence[str] | Blocks
@@ -67,17 +68,41 @@ Array = np.ndarray | Sequence[str] | Blocks
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """The content of a file, as far as it was read.
 
     Attributes:
-        arrays: By name.
+        path: The file.
+        arrays: Its arrays of numbers, by name.
+        texts: Its lists of texts, by name.
         provenance: What decides the numbers.
-        checksums: Of the arrays, by name.
+        checksums: Of all arrays and lists, also those that were left out, by name.
     """
 
-    arrays: dict[str, np.ndarray | Names]
+    path: Path
+    arrays: dict[str, np.ndarray]
+    texts: dict[str, Names]
     provenance: dict[str, Any]
     checksums: dict[str, str]
+
+    def array(self, name: str) -> np.ndarray:
+        """Return an array of numbers.
+
+        Raises:
+            OodgridError: The file holds none of that name.
+        """
+        if name not in self.arrays:
+            raise _lacks(self.path, name)
+        return self.arrays[name]
+
+    def names(self, name: str) -> Names:
+        """Return a list of texts.
+
+        Raises:
+            OodgridError: The file holds none of that name.
+        """
+        if name not in self.texts:
+            raise _lacks(self.path, name)
+        return self.texts[name]
 
 
 def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -> None:
@@ -115,19 +140,24 @@ def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
     with sealed(path) as (raw, file):
         checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
         if main not in checksums:
-            raise OodgridError(f"{path} holds no {main}: it is not the kind of file that is needed here")
+            raise _lacks(path, main)
+        content = Content(path, {}, {}, provenance, checksums)
         try:
-            found = {name: _get(path, raw, file[name]) for name in checksums if name not in leave}
+            actual = {name: _get(raw, file[name], name, content) for name in checksums if name not in leave}
         except UNREADABLE as error:
             raise damaged(path, str(error)) from error
-    for name, (_, text) in found.items():
+    for name, text in actual.items():
         if text != checksums[name]:
             raise damaged(path, f"the checksum of /{name} does not match")
-    return Content({name: values for name, (values, _) in found.items()}, provenance, checksums)
+    return content
+
+
+def _lacks(path: Path, name: str) -> OodgridError:
+    return OodgridError(f"{path} holds no {name}: it is not the kind of file that is needed here")
 
 
 @contextmanager
-def sealed(path: Path) -> Iterator[tuple[BinaryIO, h5py.File]]:
+def sealed(path: Path) -> Iterator[tuple[Binary, h5py.File]]:
     """Yield a file, open as bytes and as HDF5, whose structure is as sealed; its arrays are yet to be checked.
 
     Both look through one handle, without locks: files never change once in place, and NFS may have none.
@@ -182,7 +212,7 @@ def _put_blocks(file: h5py.File, name: str, values: Blocks) -> str:
     for block in values.blocks:
         block = np.ascontiguousarray(block, dtype=values.dtype)
         dataset[row : row + len(block)] = block
-        hasher.update(block.reshape(-1).view(np.uint8))
+        hasher.update(bytes_of(block))
         row += len(block)
     if row != len(values):
         raise OodgridError(f"{name}: {row} rows came where {len(values)} were promised")
@@ -195,24 +225,28 @@ def _encoded(names: Sequence[str], what: str) -> np.ndarray:
 
     if isinstance(names, Names):
         return names._raw
-    found = [name.encode("utf-8", "surrogateescape") for name in names]
-    if strange := next((name for name in found if b"\0" in name), None):
+    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+    if strange := next((name for name in encoded if b"\0" in name), None):
         raise OodgridError(f"{what}: the name {strange!r} holds a NUL character: rename it")
-    return np.array(found, dtype=h5py.string_dtype("utf-8", max([1, *map(len, found)])))
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
 
 
-def _get(path: Path, raw: BinaryIO, item: h5py.Dataset) -> tuple[np.ndarray | Names, str]:
-    """Return an array and the checksum of its bytes."""
+def _get(raw: Binary, item: h5py.Dataset, name: str, content: Content) -> str:
+    """Read an array from its place in the file into `content`, and return the checksum of its bytes."""
     import h5py
 
     values = np.empty(item.shape, item.dtype)
-    text = _fill(path, raw, _place(item)[0], values)
-    return (Names(values) if h5py.check_string_dtype(item.dtype) else values), text
+    text = _fill(content.path, raw, _place(item)[0], values)
+    if h5py.check_string_dtype(item.dtype):
+        content.texts[name] = Names(values)
+    else:
+        content.arrays[name] = values
+    return text
 
 
-def _fill(path: Path, raw: BinaryIO, start: int, values: np.ndarray) -> str:
+def _fill(path: Path, raw: Binary, start: int, values: np.ndarray) -> str:
     """Read an array from its place in the file, and return the checksum of its bytes, taken while they are in cache."""
-    view, hasher = memoryview(values.reshape(-1).view(np.uint8)), xxhash.xxh3_128()
+    view, hasher = values.reshape(-1).view(np.uint8).data, xxhash.xxh3_128()
     raw.seek(start)
     for first in range(0, len(view), READ):
         block = view[first : first + READ]

@@ -27,14 +27,15 @@ def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    sums = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features")).arrays["local_features_blocks"]
+    """Yield the blocks of these numbers, or all, as `read_local_features` does."""
+    content = hdf5.read(path, "local_features_blocks", leave=(*ARRAYS, "local_features"))
     with hdf5.sealed(path) as (_, file):
-        for block, said in enumerate(sums):
+        for block, expected in enumerate(content.array("local_features_blocks")):
             if numbers is not None and block not in numbers:
                 continue
             row = block * LOCAL_ROWS
             values = file["local_features"][row : row + LOCAL_ROWS]
-            if checksum(values) != said.tobytes().hex():
+            if checksum(values) != expected.tobytes().hex():
                 raise damaged(path, f"the checksum of /local_features does not match at row {row}")
             yield row, values
 
@@ -50,10 +51,10 @@ def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
     with hdf5.sealed(path) as (_, file):
         if "local_features" not in file:
             return None
-    wanted: dict[int, np.ndarray] = {}
+    by_row: dict[int, np.ndarray] = {}
     for start, values in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
-        wanted |= {row: values[row - start] for row in rows.tolist() if start <= row < start + len(values)}
-    return np.stack([wanted[row] for row in rows.tolist()])
+        by_row |= {row: values[row - start] for row in rows.tolist() if start <= row < start + len(values)}
+    return np.stack([by_row[row] for row in rows.tolist()])
 
 
 def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Blocks]:
@@ -61,16 +62,15 @@ def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Bl
     sums: list[bytes] = []
 
     def blocks() -> Iterator[np.ndarray]:
-        given = values.blocks if isinstance(values, hdf5.Blocks) else [values]
-        for block in _recut(given, LOCAL_ROWS):
+        for block in _recut(values.blocks if isinstance(values, hdf5.Blocks) else [values], LOCAL_ROWS):
             sums.append(bytes.fromhex(checksum(block)))
             yield block
 
     count = -(-len(values) // LOCAL_ROWS)
-    made = (np.frombuffer(sums[row], np.uint8)[None] for row in range(count))
+    digests = (np.frombuffer(sums[row], np.uint8)[None] for row in range(count))  # read after all blocks are written
     return (
         hdf5.Blocks(values.shape, values.dtype, blocks()),
-        hdf5.Blocks((count, 16), np.dtype(np.uint8), made),
+        hdf5.Blocks((count, 16), np.dtype(np.uint8), digests),
     )
 
 

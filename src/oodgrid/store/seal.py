@@ -11,12 +11,11 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import xxhash
 
-from oodgrid.store.files import UNREADABLE, add_range, damaged, open_sealed, opened, unsealed
+from oodgrid.store.files import UNREADABLE, Binary, add_range, damaged, open_sealed, opened, unsealed
 
 USER_BLOCK = 4096
 SEAL = "xxh3-128 of the bytes from:to of each array, and of the rest behind this seal"
@@ -61,8 +60,13 @@ def check_hdf5(path: Path) -> None:
 def checksum(values: np.ndarray | memoryview) -> str:
     """Return the XXH3-128 of the bytes of an array, as 32 hexadecimal digits."""
     if isinstance(values, np.ndarray):
-        values = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        values = bytes_of(values)
     return xxhash.xxh3_128_hexdigest(values)
+
+
+def bytes_of(values: np.ndarray) -> memoryview:
+    """Return the bytes of an array, without copying them where they lie in one piece."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[str, str]) -> None:
@@ -74,7 +78,7 @@ def write_seal(path: Path, places: dict[str, tuple[int, int]], checksums: dict[s
         file.write(block)
 
 
-def read_seal(path: Path, raw: BinaryIO) -> Seal:
+def read_seal(path: Path, raw: Binary) -> Seal:
     """Return the seal of an open file.
 
     Raises:
@@ -82,8 +86,9 @@ def read_seal(path: Path, raw: BinaryIO) -> Seal:
     """
     head = raw.read(USER_BLOCK)
     try:
-        found = json.loads(head)
-        seal = Seal(found["rest"], {name: (int(a), int(b), text) for name, (a, b, text) in found["arrays"].items()})
+        entries = json.loads(head)
+        places = {name: (int(start), int(stop), text) for name, (start, stop, text) in entries["arrays"].items()}
+        seal = Seal(entries["rest"], places)
         whole = _block(seal) == head
     except UNREADABLE as error:
         raise unsealed(path) from error
@@ -93,13 +98,13 @@ def read_seal(path: Path, raw: BinaryIO) -> Seal:
 
 
 def _block(seal: Seal) -> bytes:
-    """Return the first bytes of a file, up to what HDF5 looks at."""
+    """Return a seal as it is written, in the first bytes of a file, which HDF5 does not read."""
     text = json.dumps({"oodgrid": SEAL, "rest": seal.rest, "arrays": seal.arrays}).encode()
     return text.ljust(USER_BLOCK - 1) + b"\n"
 
 
-def check_rest(path: Path, raw: BinaryIO, seal: Seal) -> None:
-    """Compare what is no array with the seal.
+def check_rest(path: Path, raw: Binary, seal: Seal) -> None:
+    """Compare all bytes outside of arrays with the seal.
 
     Raises:
         OodgridError: It differs.
@@ -108,7 +113,7 @@ def check_rest(path: Path, raw: BinaryIO, seal: Seal) -> None:
         raise damaged(path, "the checksum of its structure does not match")
 
 
-def _checksum_of_rest(raw: BinaryIO, arrays: dict[str, tuple[int, int, str]]) -> str:
+def _checksum_of_rest(raw: Binary, arrays: dict[str, tuple[int, int, str]]) -> str:
     """Return the checksum of all that lies behind the user block and in no array, and of where the arrays lie."""
     hasher, here = xxhash.xxh3_128(json.dumps(arrays).encode()), USER_BLOCK
     for start, stop in sorted((start, stop) for start, stop, _ in arrays.values()):

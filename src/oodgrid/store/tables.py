@@ -58,10 +58,10 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise damaged(path, str(error)) from error
 
 
-def write_json(path: Path, thing: dict[str, Any]) -> None:
+def write_json(path: Path, entries: dict[str, Any]) -> None:
     """Write a manifest, or a record of numbers."""
     with atomic(path) as beside:
-        beside.write_text(json.dumps({**_without_seal(thing), "seal": UNSEALED}, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps({**_without_seal(entries), "seal": UNSEALED}, indent=1) + "\n", encoding="utf-8")
         seal(beside)
 
 
@@ -159,9 +159,9 @@ def _sealed(metadata: dict[str, Any] | None) -> dict[str, str]:
     return {"oodgrid": json.dumps({**(metadata or {}), "seal": UNSEALED})}
 
 
-def _unsealed(found: dict[str, str] | None) -> dict[str, Any]:
-    return _without_seal(json.loads((found or {}).get("oodgrid", "{}")))
+def _unsealed(metadata: dict[str, str] | None) -> dict[str, Any]:
+    return _without_seal(json.loads((metadata or {}).get("oodgrid", "{}")))
 
 
-def _without_seal(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if name != "seal"}
+def _without_seal(entries: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if name != "seal"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oodgrid.adapt.contract import FitData, Skip, normalise
+from oodgrid.adapt.contract import FitData, check_every_class, normalise
 from oodgrid.adapt.methods.zs_lp import ZsLp
 from oodgrid.registry import method
 
@@ -24,24 +24,22 @@ class Clap(ZsLp):
     """CLAP: ZS-LP plus the mean over classes of λ_k |w_k - t_k|².
 
     λ_k is the mean, over the shots of class k, of the softmax of 100 cos(x, t_k) at k: what zero-shot CLIP gives the
-    right class. It stays as it is (the code's `l2`, the paper's main results). w_k and t_k are not normalised, so the
+    right class. It is fixed (the code's `l2`, the paper's main results). w_k and t_k are not normalised, so the
     length of the text embeddings matters, as in the code. With all λ_k = 0 this is ZS-LP. Recipe: that of ZS-LP.
 
     Scale: cosines. Deviations: those of ZS-LP; λ_k is taken from the shots' mean over their cached `views`.
     """
 
     def pull(self, data: FitData) -> np.ndarray:
-        """Return λ, shape (K,).
+        """Return λ, shape (K,): how sure zero-shot CLIP is of each class.
 
         Raises:
             Skip: A class has no shot.
         """
-        counts = np.bincount(data.train_labels, minlength=data.classes)
-        if not counts.all():
-            raise Skip(f"class {int(np.argmin(counts))} has no training sample")
+        counts = check_every_class(data.train_labels, data.classes)
         views = data.train[:, None] if data.train_views is None else data.train_views
         logits = 100 * normalise(views).astype(np.float64) @ normalise(data.text.embeddings.mean(axis=0)).T
-        chances = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        chances /= chances.sum(axis=-1, keepdims=True)
-        own = chances[np.arange(len(views)), :, data.train_labels].mean(axis=1)
-        return (np.bincount(data.train_labels, weights=own, minlength=data.classes) / counts).astype(np.float32)
+        probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities /= probabilities.sum(axis=-1, keepdims=True)
+        at_label = probabilities[np.arange(len(views)), :, data.train_labels].mean(axis=1)  # over views
+        return (np.bincount(data.train_labels, weights=at_label, minlength=data.classes) / counts).astype(np.float32)

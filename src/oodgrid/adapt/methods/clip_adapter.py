@@ -52,9 +52,8 @@ class ClipAdapter:
 
         generator = torch.Generator().manual_seed(data.seed)
         weights = self._initial(data.train.shape[1], generator)
-        y, prototypes = (
-            torch.from_numpy(a).to(device()) for a in (data.train_labels.astype(np.int64), data.text.prototypes)
-        )
+        y = torch.from_numpy(data.train_labels).long().to(device())
+        prototypes = torch.from_numpy(data.text.prototypes).to(device())
 
         def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             changed = torch.nn.functional.normalize(self._change(x, *weights), dim=-1)
@@ -69,10 +68,13 @@ class ClipAdapter:
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return cosine similarity of changed features with the text prototypes."""
+        first, second = (learned[name].astype(np.float64) for name in ("first", "second"))
 
         def change(features: np.ndarray) -> np.ndarray:  # in numpy, because importing torch costs seconds
-            inner = np.maximum(features @ learned["first"].T, 0)
-            return self.ratio * np.maximum(inner @ learned["second"].T, 0) + (1 - self.ratio) * features
+            x = features.astype(np.float64)  # float32 would show where in its block an image stands
+            inner = np.maximum(x @ first.T, 0)
+            changed = self.ratio * np.maximum(inner @ second.T, 0) + (1 - self.ratio) * x
+            return changed.astype(np.float32)
 
         return Classifier(learned["prototypes"], change=change)
 
@@ -81,8 +83,8 @@ class ClipAdapter:
         if not hidden:
             raise Skip(f"features of {width} dimensions are too small for a bottleneck of a quarter")
         shapes = ((hidden, width), (width, hidden))
-        drawn = [uniform(shape, shape[1], generator) for shape in shapes]
-        return [weight.to(device()).requires_grad_(True) for weight in drawn]
+        weights = [uniform(shape, shape[1], generator) for shape in shapes]
+        return [weight.to(device()).requires_grad_(True) for weight in weights]
 
     def _change(self, x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return self.ratio * (x @ first.T).relu().matmul(second.T).relu() + (1 - self.ratio) * x

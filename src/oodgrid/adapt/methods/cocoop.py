@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, T
 from oodgrid.adapt.text_tower import Precision, TextTower
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, uniform
 from oodgrid.registry import method
+from oodgrid.vectors import filled
 
 if TYPE_CHECKING:
     import torch
 
 NET = ("inner", "inner_bias", "outer", "outer_bias")
+IMAGES = 16  # whose contexts are encoded at a time, when applied
 
 
 @method(
@@ -78,19 +80,19 @@ class CoCoOp:
         return Classifier(text.prototypes, logits=_logits(tower, learned, text.classnames))
 
 
-def _logits(tower: TextTower, learned: Arrays, names: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+def _logits(tower: TextTower, learned: Arrays, names: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
     import torch
 
     prompts = tower.prompts(names)
     parameters = [torch.from_numpy(learned[name]).to(tower.device) for name in ("context", *NET)]
 
     def logits(features: np.ndarray) -> np.ndarray:
-        made = []
+        parts = []
         with torch.inference_mode():
-            for part in torch.from_numpy(normalise(features)).to(tower.device).split(32):
+            for part in torch.from_numpy(filled(normalise(features), IMAGES)).to(tower.device).split(IMAGES):
                 embeddings = tower.encode_each(_contexts(part, *parameters), prompts)
-                made.append(torch.einsum("bd,bkd->bk", part, embeddings).cpu())
-        return torch.cat(made).numpy()
+                parts.append(torch.einsum("bd,bkd->bk", part, embeddings).cpu())
+        return torch.cat(parts).numpy()[: len(features)]
 
     return logits
 

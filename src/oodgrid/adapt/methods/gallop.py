@@ -13,11 +13,12 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.adapt.text_tower import Precision
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures
 from oodgrid.registry import method
+from oodgrid.vectors import filled
 
 if TYPE_CHECKING:
     import torch
 
-IMAGES = 32  # whose patches are compared with all prompts at a time, when applied
+IMAGES = 32  # per batch when logits are computed: their patches are compared with all prompts at once
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -96,20 +97,20 @@ class GalLoP:
         scale: float,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """Return the loss of features (b, D), patches (b, P, D), and prompts (contexts, K, D)."""
+        """Return the loss of features (b, D), patches (b, P, D), if `top_k` has any, and prompts (contexts, K, D)."""
         import torch
 
-        own, others = embeddings.split([self.global_prompts, len(self.top_k)])
+        global_prompts, local_prompts = embeddings.split([self.global_prompts, len(self.top_k)])
         kept = max(self.global_prompts - int(self.dropout * self.global_prompts), 1)
         chosen = torch.randint(self.global_prompts, (len(x), kept), generator=generator).to(x.device)
-        whole = torch.einsum("bd,nkd->bnk", x, own)
-        whole = whole.gather(1, chosen[:, :, None].expand(-1, -1, whole.shape[2])).mean(dim=1)
-        total = torch.nn.functional.cross_entropy(scale * whole, labels)
-        if not self.top_k:
+        logits = torch.einsum("bd,nkd->bnk", x, global_prompts)
+        logits = logits.gather(1, chosen[:, :, None].expand(-1, -1, logits.shape[2])).mean(dim=1)
+        total = torch.nn.functional.cross_entropy(scale * logits, labels)
+        if patches is None:
             return total
         parts = [
             torch.nn.functional.cross_entropy(scale * logits, labels)
-            for logits in self.local_logits(patches, others, projection)
+            for logits in self.local_logits(patches, local_prompts, projection)
         ]
         return total + sum(parts) / len(parts)
 
@@ -126,7 +127,7 @@ class GalLoP:
         ]
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
-        """Encode the class names under every context; logits are the mean of global and local ones."""
+        """Return the mean of global and local logits, with the class names encoded under every context."""
         import torch
 
         tower = text.tower().at(self.precision)
@@ -134,24 +135,26 @@ class GalLoP:
             contexts = torch.from_numpy(learned["contexts"]).to(tower.device)
             embeddings = tower.encode_each(contexts, tower.prompts(text.classnames))
         projection = torch.from_numpy(learned["projection"]).to(tower.device)
-        return Classifier(text.prototypes, local_logits=self._applied(embeddings, projection))
+        return Classifier(text.prototypes, local_logits=self._logits_of(embeddings, projection))
 
-    def _applied(self, embeddings: torch.Tensor, projection: torch.Tensor) -> Callable:
+    def _logits_of(
+        self, embeddings: torch.Tensor, projection: torch.Tensor
+    ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         import torch
 
-        own, others = embeddings.split([self.global_prompts, len(self.top_k)])
+        global_prompts, local_prompts = embeddings.split([self.global_prompts, len(self.top_k)])
 
-        def of_some(x: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-            whole = x @ own.mean(dim=0).T
+        def of_batch(x: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+            logits = x @ global_prompts.mean(dim=0).T
             if not self.top_k:
-                return whole
-            return (whole + sum(self.local_logits(patches, others, projection)) / len(self.top_k)) / 2
+                return logits
+            return (logits + sum(self.local_logits(patches, local_prompts, projection)) / len(self.top_k)) / 2
 
         def logits(features: np.ndarray, local: np.ndarray) -> np.ndarray:
-            given = (torch.from_numpy(normalise(features)), torch.from_numpy(local))
-            pairs = zip(*(values.split(IMAGES) for values in given), strict=True)
+            images, patches = (torch.from_numpy(filled(rows, IMAGES)) for rows in (normalise(features), local))
+            batches = zip(images.split(IMAGES), patches.split(IMAGES), strict=True)
             with torch.inference_mode():
-                made = [of_some(*(part.to(embeddings.device).float() for part in pair)).cpu() for pair in pairs]
-            return torch.cat(made).numpy()
+                parts = [of_batch(*(part.to(embeddings.device).float() for part in batch)).cpu() for batch in batches]
+            return torch.cat(parts).numpy()[: len(features)]
 
         return logits

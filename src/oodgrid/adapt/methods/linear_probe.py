@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveFloat
 
-from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide, accuracy, normalise
+from oodgrid.adapt.contract import (
+    Arrays,
+    Classifier,
+    FitData,
+    Learned,
+    TextSide,
+    accuracy,
+    check_every_class,
+    normalise,
+)
 from oodgrid.adapt.search import best_until_inside, end_remarks
 from oodgrid.registry import method
 
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_C = 250.0
 GRID, FACTOR, LIMITS = (2.5, 25.0, 250.0), 10.0, (2.5e-3, 2.5e5)
-TOLERANCE = 1e-6  # at scikit-learn's 1e-4 a warm start on unit features stops at once: C = 250 would be C = 25
+TOLERANCE = 1e-6  # at scikit-learn's 1e-4 a warm start stops at once on unit features: C = 250 would be C = 25
 
 
 @method(
@@ -49,19 +58,18 @@ class LinearProbe:
 
     def fit(self, data: FitData) -> Learned:
         """Fit one probe for every candidate of C and keep the best on validation."""
+        check_every_class(data.train_labels, data.classes)
         x, val = normalise(data.train), normalise(data.val)
-        if len(np.unique(data.train_labels)) < data.classes:
-            raise Skip("a class has no training sample")
         probe, probes = _probe(x, data.train_labels), {}
         if self.C is not None or not len(val):
             chosen = self.C or DEFAULT_C
             return Learned(probe(chosen), {"C": chosen, "val_accuracy": None})
 
-        def reached(c: float) -> float:
+        def accuracy_of(c: float) -> float:
             probes[c] = probe(c)
             return accuracy(val @ probes[c]["weights"].T + probes[c]["bias"], data.val_labels)
 
-        chosen, best = best_until_inside(reached, GRID, FACTOR, LIMITS)
+        chosen, best = best_until_inside(accuracy_of, GRID, FACTOR, LIMITS)
         info = {"C": chosen, "val_accuracy": best, "val_labels_used": len(val)}
         return Learned(probes[chosen], info, end_remarks("C", chosen, *LIMITS))
 
@@ -71,7 +79,7 @@ class LinearProbe:
 
 
 def _probe(x: np.ndarray, labels: np.ndarray) -> Callable[[float], Arrays]:
-    """Return what fits weights (K, D) and bias (K,) under one C, each time from the solution before."""
+    """Return a function that fits weights (K, D) and bias (K,) for one C, starting from its previous solution."""
     from sklearn.linear_model import LogisticRegression
 
     model, values = LogisticRegression(max_iter=5000, tol=TOLERANCE, warm_start=True), x.astype(np.float64)

@@ -50,9 +50,9 @@ class LoCoOp(PromptLearner):
 def background_entropies(batch: Batch, top_k: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the entropy of every patch that does not show its image's class, and its image's place in the batch."""
     classes = len(batch.embeddings)
-    chances = (batch.scale * batch.local_features() @ batch.embeddings.T).softmax(dim=-1)  # (b, P, K)
-    likeliest = chances.topk(min(top_k or max(1, classes // 5), classes), dim=-1).indices
+    probabilities = (batch.scale * batch.local_features() @ batch.embeddings.T).softmax(dim=-1)  # (b, P, K)
+    likeliest = probabilities.topk(min(top_k or max(1, classes // 5), classes), dim=-1).indices
     shown = (likeliest == batch.labels[:, None, None]).any(dim=-1)
     images, patches = (~shown).nonzero(as_tuple=True)
-    chosen = chances[images, patches]
-    return -(chosen * (chosen + 1e-5).log()).sum(dim=-1), images
+    background = probabilities[images, patches]
+    return -(background * (background + 1e-5).log()).sum(dim=-1), images

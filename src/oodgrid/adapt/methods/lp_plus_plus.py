@@ -8,14 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import PositiveInt
 
-from oodgrid.adapt.contract import Arrays, Classifier, Diverged, FitData, Learned, Skip, TextSide, normalise
+from oodgrid.adapt.contract import (
+    Arrays,
+    Classifier,
+    Diverged,
+    FitData,
+    Learned,
+    TextSide,
+    check_every_class,
+    normalise,
+)
 from oodgrid.adapt.search import epoch_remarks
-from oodgrid.labels import accuracy
+from oodgrid.labels import has_class
 from oodgrid.registry import method
 
 ALPHA_EVERY = 10  # epochs
 ALPHA_START = 250.0  # times the mean cosine of a shot with its class
-ROWS = 1024  # samples at a time: new memory for all of them costs more than the products
+ROWS = 1024  # samples per block: new memory for all samples costs more time than the products
 
 
 @method(
@@ -28,7 +37,7 @@ ROWS = 1024  # samples at a time: new memory for all of them costs more than the
 )
 @dataclass(frozen=True)
 class LpPlusPlus:
-    """LP++: z_k = x · w_k + b_k + α_k cos(x, t_k), trained by full-batch descent with no rate to choose.
+    """LP++: z_k = x · w_k + b_k + α_k cos(x, t_k), trained by full-batch descent with rates from the data.
 
     x is the normalised feature. Start: w_k the sum of the class's shots, b uniform within ±1/√D (from the seed), all
     α_k equal to the mean over classes of 250 mean cos(x, t_k) over the class's shots. Rates: w, b: 4 N / λ_max(XᵀX),
@@ -48,23 +57,24 @@ class LpPlusPlus:
 
     def fit(self, data: FitData) -> Learned:
         """Descend, and keep the best epoch on validation."""
-        if len(np.unique(data.train_labels)) < data.classes:
-            raise Skip("a class has no training sample")
-        val = normalise(data.val)
+        check_every_class(data.train_labels, data.classes)
+        known = has_class(data.val_labels)
+        val, val_labels = normalise(data.val[known]), data.val_labels[known]
         x, text = normalise(data.train.astype(np.float64)), data.text.prototypes.astype(np.float64)
         descent = _Descent(x, data.train_labels, text, np.random.default_rng(data.seed))
-        best, losses, reached = (-1.0, descent.state, 0), [], []
+        (weights, bias, alpha), best_epoch = descent.state, 0
+        losses: list[float] = []
+        accuracies: list[float] = []
         for epoch in range(self.epochs):
             losses.append(descent.step(epoch))
             if not np.isfinite(losses[-1]):
                 raise Diverged(f"the loss became {losses[-1]} in epoch {epoch + 1}")
             if len(val):
-                reached.append(descent.right(val, data.val_labels))
-            if not len(val) or reached[-1] >= best[0]:
-                best = (reached[-1] if len(val) else 0.0, descent.state, epoch + 1)
-        weights, bias, alpha = best[1]
-        info = {"losses": losses, "val_accuracies": reached, "epoch": best[2], "val_labels_used": len(val)}
-        remarks = epoch_remarks(best[2], self.epochs, reached)
+                accuracies.append(descent.accuracy(val, val_labels))
+            if not accuracies or accuracies[-1] == max(accuracies):
+                (weights, bias, alpha), best_epoch = descent.state, epoch + 1
+        info = {"losses": losses, "val_accuracies": accuracies, "epoch": best_epoch, "val_labels_used": len(val)}
+        remarks = epoch_remarks(best_epoch, self.epochs, accuracies)
         return Learned({"weights": weights, "bias": bias, "alpha": alpha}, info, remarks)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
@@ -73,10 +83,11 @@ class LpPlusPlus:
 
 
 class _Descent:
-    """The parameters on their way, in float64, over samples in blocks of float32.
+    """The parameters during training, in float64; samples come in blocks of float32.
 
-    z is linear in x, so one product makes it: W = w + α t, row by row. The gradients are sums of the error E (N, K):
-    of w it is G = Eᵀ X, and of α_k it is Σ_i E_ik cos(x_i, t_k) = G_k · t_k, so that no cosines are kept either.
+    z is linear in x, so that one product is enough: z = x · W + b with W_k = w_k + α_k t_k. The gradients are sums over
+    the error E = softmax(z) - one-hot labels, shape (N, K): that of w is G = Eᵀ X, and that of α_k is
+    Σ_i E_ik cos(x_i, t_k) = G_k · t_k, for which no cosines are needed either.
     """
 
     def __init__(self, x: np.ndarray, labels: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
@@ -84,8 +95,8 @@ class _Descent:
         self.x, self.labels, self.text = x.astype(np.float32), labels, text
         self.w, self.b = np.zeros((classes, width)), rng.uniform(-1, 1, classes) * width**-0.5
         np.add.at(self.w, labels, x)
-        own = (self.w * text).sum(axis=1) / np.bincount(labels)  # mean cosine of the shots with their class
-        self.alpha = np.full(classes, ALPHA_START * own.mean())
+        cosines = (self.w * text).sum(axis=1) / np.bincount(labels)  # w_k is the sum of the class's shots
+        self.alpha = np.full(classes, ALPHA_START * cosines.mean())
         spread = x.T @ x
         self.rate = 4 * count / np.linalg.eigvalsh(spread)[-1]
         squares = ((text @ spread) * text).sum(axis=1)  # Σ_i cos(x_i, t_k)² = t_kᵀ XᵀX t_k
@@ -94,24 +105,24 @@ class _Descent:
 
     @property
     def state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """W (K, D), bias (K,) and alpha (K,)."""
+        """W (K, D), bias (K,) and alpha (K,), as they are now."""
         return self.w + self.alpha[:, None] * self.text, self.b.copy(), self.alpha.copy()
 
-    def right(self, x: np.ndarray, labels: np.ndarray) -> float:
+    def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
         """Return the accuracy on normalised features, shape (N, D)."""
-        return accuracy(np.concatenate([z.argmax(axis=1) for _, z in self._logits(x)]), labels)
+        return float(np.mean(np.concatenate([z.argmax(axis=1) for _, z in self._logits(x)]) == labels))
 
     def step(self, epoch: int) -> float:
         """Take one step and return the loss before it."""
         gradient, b_gradient, loss = np.zeros_like(self.w), np.zeros_like(self.b), 0.0
         for rows, z in self._logits(self.x):
-            own = (np.arange(len(z)), self.labels[rows])
+            at_label = (np.arange(len(z)), self.labels[rows])
             z -= z.max(axis=1, keepdims=True)
-            at_own = z[own]
+            label_logits = z[at_label]
             sums = np.exp(z, out=z).sum(axis=1, keepdims=True)
-            loss += float((np.log(sums[:, 0]) - at_own).sum(dtype=np.float64))
-            z /= sums  # from here on the softmax, and then the error
-            z[own] -= 1
+            loss += float((np.log(sums[:, 0]) - label_logits).sum(dtype=np.float64))
+            z /= sums  # now the softmax,
+            z[at_label] -= 1  # and now the error E
             gradient += z.T @ self.x[rows]
             b_gradient += z.sum(axis=0, dtype=np.float64)
         self._descend(gradient / len(self.x), b_gradient / len(self.x), epoch)
@@ -127,7 +138,7 @@ class _Descent:
             self.alpha -= self.alpha_rate * self.alpha_gradient
 
     def _logits(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield rows and their z, shape (b, K), float32, in memory that the next block overwrites."""
+        """Yield rows and their z, shape (b, K), float32; the next block overwrites its memory."""
         weights, bias, _ = (values.astype(np.float32) for values in self.state)
         memory = np.empty((min(ROWS, len(x)), len(bias)), np.float32)
         for start in range(0, len(x), ROWS):

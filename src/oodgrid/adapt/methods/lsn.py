@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,33 +57,30 @@ class LSN:
     precision: Precision = "fp32"
 
     def fit(self, data: FitData) -> Learned:
-        """Train the positive context, then the negative ones in turn."""
+        """Train the positive context, then the negative ones."""
         import torch
 
         tower = data.text.tower().at(self.precision)
         generator = torch.Generator().manual_seed(data.seed)
         shape = (self.context_tokens, tower.width)
         shapes = [shape, *[(data.classes, *shape)] * self.negatives]
-        drawn = [0.02 * torch.randn(each, generator=generator) for each in shapes]
-        contexts = [context.to(tower.device).requires_grad_(True) for context in drawn]
+        noise = [0.02 * torch.randn(each, generator=generator) for each in shapes]
+        positive, *negatives = (context.to(tower.device).requires_grad_(True) for context in noise)
         training = _Training(data, tower, generator, self.batch)
-        positive = torch.optim.SGD([contexts[0]], lr=self.lr, momentum=0.9, weight_decay=5e-4)
-        losses = training.run([(positive, self.epochs, training.positive(contexts[0]))])
+        optimiser = torch.optim.SGD([positive], lr=self.lr, momentum=0.9, weight_decay=5e-4)
+        losses = training.run([_Turn(positive, [], optimiser)], self.epochs, training.positive)
         turns = [
-            (
-                torch.optim.Adam([context], lr=self.negative_lr),
-                self.negative_epochs,
-                training.negative(contexts, place, self.orthogonality),
-            )
-            for place, context in enumerate(contexts[1:], start=1)
+            _Turn(context, [c for c in negatives if c is not context], torch.optim.Adam([context], lr=self.negative_lr))
+            for context in negatives
         ]
-        negative_losses = training.run(turns)
-        positive_context, *others = (context.detach().cpu().numpy() for context in contexts)
+        negative_loss = partial(training.negative, orthogonality=self.orthogonality)
+        negative_losses = training.run(turns, self.negative_epochs, negative_loss)
+        context, *contexts = (context.detach().cpu().numpy() for context in (positive, *negatives))
         info = {"losses": losses, "negative_losses": negative_losses, "notes": tower.note}
-        return Learned({"context": positive_context, "negative_contexts": np.stack(others)}, info)
+        return Learned({"context": context, "negative_contexts": np.stack(contexts)}, info)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
-        """Encode the class names under the positive and the negative contexts."""
+        """Return cosine similarity with the class names under the positive context, and negatives from the others."""
         import torch
 
         tower = text.tower().at(self.precision)
@@ -95,8 +93,23 @@ class LSN:
         return Classifier(positive, negatives=np.stack(negatives, axis=1))
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """One context to be trained.
+
+    Attributes:
+        context: The context.
+        others: Those that its embeddings should be orthogonal to.
+        optimiser: Of the context.
+    """
+
+    context: torch.Tensor
+    others: list[torch.Tensor]
+    optimiser: torch.optim.Optimizer
+
+
 class _Training:
-    """The losses of one few-shot set, and their descent."""
+    """The losses of one few-shot set, and the training with them."""
 
     def __init__(self, data: FitData, tower: TextTower, generator: torch.Generator, batch: int) -> None:
         import torch
@@ -106,47 +119,45 @@ class _Training:
         self.features = TrainingFeatures(data, tower.device, normalise)
         self.labels = torch.from_numpy(data.train_labels).long().to(tower.device)
 
-    def positive(self, context: torch.Tensor) -> Callable:
-        """Return the loss of the positive context."""
+    def positive(
+        self, rows: torch.Tensor, x: torch.Tensor, embeddings: torch.Tensor, others: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the loss of the positive embeddings (K, D) for features (b, D)."""
+        return self._matching(100 * x @ embeddings.T, rows)
 
-        def loss(rows: torch.Tensor, x: torch.Tensor, others: None) -> torch.Tensor:
-            return self._matched(100 * x @ self.tower.encode(context, self.prompts).T, rows)
+    def negative(
+        self,
+        rows: torch.Tensor,
+        x: torch.Tensor,
+        embeddings: torch.Tensor,
+        others: list[torch.Tensor],
+        orthogonality: float,
+    ) -> torch.Tensor:
+        """Return the loss of negative embeddings (K, D) for features (b, D), beside other negative ones."""
+        matching = self._matching(20 * (1 - x @ embeddings.T), rows)
+        cosines = [(embeddings * other).sum(dim=1).mean() for other in others]
+        return matching + orthogonality * sum(cosines) / max(1, len(cosines))
 
-        return loss
-
-    def negative(self, contexts: list[torch.Tensor], place: int, orthogonality: float) -> Callable:
-        """Return the loss of one negative context; called without features it gives the others' embeddings."""
+    def run(self, turns: list[_Turn], epochs: int, loss: Callable[..., torch.Tensor]) -> list[list[float]]:
+        """Train the contexts in turn, one epoch each, and again; return the mean losses of the epochs, by context."""
         import torch
 
-        def loss(rows: torch.Tensor | None, x: torch.Tensor | None, others: list | None) -> torch.Tensor | list:
-            if x is None:
-                with torch.no_grad():
-                    rest = [c for number, c in enumerate(contexts) if number not in (0, place)]
-                    return [self.tower.encode(context, self.prompts) for context in rest]
-            embeddings = self.tower.encode(contexts[place], self.prompts)
-            matched = self._matched(20 * (1 - x @ embeddings.T), rows)
-            alike = [(embeddings * other).sum(dim=1).mean() for other in others]
-            return matched + orthogonality * sum(alike) / max(1, len(alike))
-
-        return loss
-
-    def run(self, turns: list[tuple[torch.optim.Optimizer, int, Callable]]) -> list[list[float]]:
-        """Descend, the turns one after the other in every epoch; return the mean losses of the epochs, turn by turn."""
-        import torch
-
-        epochs = max(count for _, count, _ in turns)
-        schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count) for optimiser, count, _ in turns]
+        schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(turn.optimiser, epochs) for turn in turns]
         losses: list[list[float]] = [[] for _ in turns]
         for epoch in progress(range(epochs), desc="train", unit="epoch", leave=False):
-            for (optimiser, _, loss), schedule, found in zip(turns, schedules, losses, strict=True):
+            for turn, schedule, epoch_losses in zip(turns, schedules, losses, strict=True):
                 x = self.features.epoch(self.generator)
-                others = loss(None, None, None) if len(turns) > 1 else []
-                rows_of = batches(len(x), self.batch, self.generator, drop_last=False, device=x.device)
-                found.append(mean_loss([take_step(loss(rows, x[rows], others), optimiser) for rows in rows_of], epoch))
+                with torch.no_grad():  # the others do not change during this turn
+                    others = [self.tower.encode(other, self.prompts) for other in turn.others]
+                step_losses = []
+                for rows in batches(len(x), self.batch, self.generator, drop_last=False, device=x.device):
+                    embeddings = self.tower.encode(turn.context, self.prompts)
+                    step_losses.append(take_step(loss(rows, x[rows], embeddings, others), turn.optimiser))
+                epoch_losses.append(mean_loss(step_losses, epoch))
                 schedule.step()
         return losses
 
-    def _matched(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def _matching(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         import torch
 
         return torch.nn.functional.cross_entropy(logits.softmax(dim=1), self.labels[rows])

@@ -98,14 +98,14 @@ class NegPrompt:
 
         prompts = torch.cat([positives[:, None], negatives], dim=1)  # (K, 1 + n, D)
         logits = (scale * torch.einsum("bd,knd->bkn", x, prompts)).flatten(1)
-        own = torch.nn.functional.one_hot(labels, len(positives)).repeat_interleave(prompts.shape[1], dim=1)
-        separation = torch.nn.functional.multilabel_soft_margin_loss(logits, own.float())
+        of_label = torch.nn.functional.one_hot(labels, len(positives)).repeat_interleave(prompts.shape[1], dim=1)
+        separation = torch.nn.functional.multilabel_soft_margin_loss(logits, of_label.float())
         distance = 1 - (positives[:, None] * negatives).sum(dim=-1).mean()
         spread = negatives.mean(dim=1).norm(dim=-1).mean()
         return self.separation * separation - self.distance * distance + self.spread * spread
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
-        """Encode the class names under the positive and the negative contexts."""
+        """Return cosine similarity with the class names under the positive context, and negatives from the others."""
         tower = text.tower().at(self.precision)
         contexts = np.concatenate([learned["context"][None], learned["negative_contexts"]])
         encoded = encode_contexts(tower, contexts, text.classnames)

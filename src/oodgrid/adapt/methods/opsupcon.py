@@ -99,10 +99,11 @@ class OPSupCon:
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return cosine similarity of adapted features with the learned prototypes."""
+        first, second = (learned[name].astype(np.float64) for name in ("first", "second"))
 
         def change(features: np.ndarray) -> np.ndarray:  # in numpy, because importing torch costs seconds
-            x = normalise(features)
-            return normalise(x + self.ratio * np.maximum(x @ learned["first"].T, 0) @ learned["second"].T)
+            x = normalise(features.astype(np.float64))  # float32 would show where in its block an image stands
+            return normalise(x + self.ratio * np.maximum(x @ first.T, 0) @ second.T).astype(np.float32)
 
         return Classifier(learned["prototypes"], change=change)
 
@@ -129,8 +130,8 @@ def contrast(z: torch.Tensor, labels: torch.Tensor, outliers: torch.Tensor, tau:
     having = counts > 0
     if not having.any():
         return z.sum() * 0
-    own = torch.where(partners, logs, 0).sum(dim=1)[having] / counts[having]
-    return -own.mean()
+    of_partners = torch.where(partners, logs, 0).sum(dim=1)[having] / counts[having]
+    return -of_partners.mean()
 
 
 def mixtures(x: torch.Tensor, labels: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""ProGrad: CoOp whose gradient never works against zero-shot CLIP."""
+"""ProGrad: CoOp whose steps do not move away from zero-shot CLIP."""
 
 from __future__ import annotations
 
@@ -64,19 +64,22 @@ class ProGrad(PromptLearner):
 
     def _step(self, losses: tuple, optimiser: torch.optim.Optimizer, scaler: object) -> torch.Tensor:
         (context,) = optimiser.param_groups[0]["params"]
-        wanted, agreement = losses
-        context.grad = self.aligned(wanted, agreement, context)
+        cross_entropy, disagreement = losses
+        context.grad = self.aligned(cross_entropy, disagreement, context)
         optimiser.step()
-        diverged = wanted.isfinite() & ~agreement.isfinite()  # which is then what the epoch's end has to see
-        return agreement.where(diverged, wanted).detach()
+        # The epoch checks one number per step that it is finite: the disagreement, where that alone is not.
+        diverged = cross_entropy.isfinite() & ~disagreement.isfinite()
+        return disagreement.where(diverged, cross_entropy).detach()
 
-    def aligned(self, wanted: torch.Tensor, agreement: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Return the gradient on which to descend."""
+    def aligned(self, loss: torch.Tensor, disagreement: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the loss without what of it would raise the disagreement with zero-shot CLIP."""
         import torch
 
-        (along,) = torch.autograd.grad(agreement, context, retain_graph=True)
-        (gradient,) = torch.autograd.grad(wanted, context)
+        (along,) = torch.autograd.grad(disagreement, context, retain_graph=True)
+        (gradient,) = torch.autograd.grad(loss, context)
         size = along.norm()
-        along = along / size.where(size > 0, 1)  # at zero-shot CLIP itself there is nothing to be aligned with
+        along = along / size.where(
+            size > 0, 1
+        )  # at zero-shot CLIP itself that gradient is zero, and nothing is removed
         against = (gradient * along).sum().clamp(max=0)
         return gradient - self.strength * against * along

@@ -1,4 +1,4 @@
-"""PromptSRC, its text side: CoOp held at zero-shot CLIP, its contexts averaged over the epochs."""
+"""PromptSRC, its text side: CoOp kept near zero-shot CLIP, with contexts averaged over the epochs."""
 
 from __future__ import annotations
 
@@ -53,13 +53,15 @@ class PromptSRC(PromptLearner):
     deviation: PositiveFloat = 30.0
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Return cross entropy plus what holds the prompts at zero-shot CLIP."""
+        """Return cross entropy plus the two terms that keep the prompts near zero-shot CLIP."""
         import torch
 
-        moved = (batch.embeddings - batch.zero_shot).abs().mean()
+        distance = (batch.embeddings - batch.zero_shot).abs().mean()
         teacher = (batch.scale * batch.x @ batch.zero_shot.T).log_softmax(dim=1)
-        apart = torch.nn.functional.kl_div(batch.logits.log_softmax(dim=1), teacher, reduction="sum", log_target=True)
-        return batch.cross_entropy + self.text_weight * moved + self.agreement * apart / batch.logits.numel()
+        divergence = torch.nn.functional.kl_div(
+            batch.logits.log_softmax(dim=1), teacher, reduction="sum", log_target=True
+        )
+        return batch.cross_entropy + self.text_weight * distance + self.agreement * divergence / batch.logits.numel()
 
     def descend(
         self,
@@ -76,7 +78,7 @@ class PromptSRC(PromptLearner):
 
         def add(epoch: int) -> None:
             for average, parameter in zip(averages, parameters, strict=True):
-                average += weights[epoch] * parameter.detach().cpu().numpy()
+                average += weights[epoch] * parameter.detach().cpu().numpy()  # in place
 
         losses = recipe.descend(parameters, data, features, generator, loss, after_epoch=add)
         return losses, [average.astype(np.float32) for average in averages]

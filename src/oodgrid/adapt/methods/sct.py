@@ -43,11 +43,11 @@ class SCT(PromptLearner):
         """Return the self-calibrated loss."""
         import torch
 
-        own = batch.logits.softmax(dim=1).gather(1, batch.labels[:, None])[:, 0]
-        entropy = torch.nn.functional.cross_entropy(batch.logits, batch.labels, reduction="none")
-        classified = (entropy * (1 + 1e-7 - own)).mean()
+        certainty = batch.logits.softmax(dim=1).gather(1, batch.labels[:, None])[:, 0]  # p_y
+        cross_entropy = torch.nn.functional.cross_entropy(batch.logits, batch.labels, reduction="none")
+        classification = (cross_entropy * (1 + 1e-7 - certainty)).mean()
         if not self.strength:
-            return classified
+            return classification
         entropies, images = background_entropies(batch, self.top_k)
-        background = (entropies * (1e-7 + own[images])).mean() if len(entropies) else 0
-        return classified - self.strength * background
+        background = (entropies * (1e-7 + certainty[images])).mean() if len(entropies) else 0
+        return classification - self.strength * background

@@ -17,7 +17,7 @@ from oodgrid.registry import method
 BETA_START, ALPHA_START = 1.0, 1.17  # official, for ImageNet, pets, food and SUN397
 LOWEST = 0.1  # of the search over beta and alpha, as in the official code
 STEPS = 24  # of each, at equal ratios, before it is refined
-ROWS = 256  # samples at a time: new memory for all of them costs more than the products
+ROWS = 256  # samples per block: new memory for all samples costs more time than the products
 
 
 @method(
@@ -54,39 +54,40 @@ class TipAdapter:
 
     def fit(self, data: FitData) -> Learned:
         """Store the shots and choose alpha and beta."""
-        keys = normalise(mean_view(data))
-        arrays = {
-            "keys": keys,
-            "labels": data.train_labels.astype(np.int64),
-            "prototypes": data.text.prototypes,
-        }
-        return finish(self, arrays, data)
+        labels = data.train_labels.astype(np.int64)
+        return finish(
+            self, {"keys": normalise(mean_view(data)), "labels": labels, "prototypes": data.text.prototypes}, data
+        )
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
-        """Return the two-part logits."""
+        """Return the two-part logits, computed in float64.
+
+        float32 would show in an image's last bits where in the block of images it stands.
+        """
         beta, alpha = (float(value) for value in learned["beta_alpha"])
-        cache = KeyCache(learned)
+        exact = {name: learned[name].astype(np.float64) for name in ("keys", "prototypes")}
+        cache = KeyCache({**learned, **exact})
 
         def logits(features: np.ndarray) -> np.ndarray:
-            return cache.logits(normalise(features), beta, alpha)
+            return cache.logits(normalise(features.astype(np.float64)), beta, alpha).astype(np.float32)
 
         return Classifier(learned["prototypes"], logits=logits)
 
 
 def finish(method: TipAdapter, arrays: Arrays, data: FitData) -> Learned:
-    """Choose alpha and beta for the given cache and return what the fit leaves."""
+    """Choose alpha and beta for a cache, and return it with them as the result of a fit."""
     if len(data.val):
         betas = scale(LOWEST, method.beta_to, STEPS) if method.beta is None else np.array([method.beta])
         alphas = scale(LOWEST, method.alpha_to, STEPS) if method.alpha is None else np.array([method.alpha])
     else:
         betas = np.array([method.beta_start if method.beta is None else method.beta])
         alphas = np.array([method.alpha_start if method.alpha is None else method.alpha])
-    beta, alpha, reached = select(arrays, normalise(data.val), data.val_labels, betas, alphas)
+    beta, alpha, accuracy = select(arrays, normalise(data.val), data.val_labels, betas, alphas)
     remarks = [
         *(end_remarks("beta", beta, betas[0], betas[-1]) if len(betas) > 1 else ()),
         *(end_remarks("alpha", alpha, alphas[0], alphas[-1]) if len(alphas) > 1 else ()),
     ]
-    info = {"beta": beta, "alpha": alpha, "val_accuracy": reached, "val_labels_used": len(data.val)}
+    info = {"beta": beta, "alpha": alpha, "val_accuracy": accuracy, "val_labels_used": len(data.val)}
     return Learned({**arrays, "beta_alpha": np.array([beta, alpha])}, info, remarks)
 
 
@@ -95,17 +96,19 @@ def select(
 ) -> tuple[float, float, float | None]:
     """Return beta, alpha and accuracy of the best pair on normalised validation features, shape (V, D).
 
-    First of the values given, then of finer ones between their neighbours, where those reach more.
+    First on the grid of these values, then on a finer one around the best, whose values must be better to be taken.
     """
     val, labels = val[has_class(labels)], labels[has_class(labels)]
     if not len(val):
         return float(betas[0]), float(alphas[0]), None
     cache, best = KeyCache(arrays), (0.0, 0.0, -1.0)
     for _ in ("coarse", "fine"):
-        reached = cache.right(val, labels, betas, alphas) / len(val)
-        row, column = np.unravel_index(reached.argmax(), reached.shape)  # the first of equals: the smallest values
-        if reached[row, column] > best[2]:
-            best = (float(betas[row]), float(alphas[column]), float(reached[row, column]))
+        accuracies = cache.count_right(val, labels, betas, alphas) / len(val)
+        row, column = np.unravel_index(
+            accuracies.argmax(), accuracies.shape
+        )  # the first of equals: the smallest values
+        if accuracies[row, column] > best[2]:
+            best = (float(betas[row]), float(alphas[column]), float(accuracies[row, column]))
         betas, alphas = around(betas, best[0]), around(alphas, best[1])
     return best
 
@@ -113,8 +116,8 @@ def select(
 class KeyCache:
     """The cache model of keys (M, D), their labels (M,) and text prototypes (K, D), for normalised samples.
 
-    The keys are sorted by class, so that what a sample has in common with a class is a sum over neighbours. Samples
-    come in blocks, in the precision of keys and samples.
+    The keys are sorted by class, so that the affinity of a sample to a class is a sum over adjacent keys. Samples come
+    in blocks, in the precision of keys and samples.
     """
 
     def __init__(self, arrays: Arrays) -> None:
@@ -124,26 +127,26 @@ class KeyCache:
 
     def logits(self, x: np.ndarray, beta: float, alpha: float) -> np.ndarray:
         """Return cos + (alpha / 100) A on the cosine scale, shape (N, K), for x of shape (N, D)."""
-        made = np.empty((len(x), len(self._prototypes)), np.result_type(x, self._keys))
+        logits = np.empty((len(x), len(self._prototypes)), np.result_type(x, self._keys))
         for rows, text, gaps in self._blocks(x):
-            made[rows] = text + alpha / 100 * self._affinity(gaps, beta, out=gaps)
-        return made
+            logits[rows] = text + alpha / 100 * self._affinity(gaps, beta, out=gaps)
+        return logits
 
-    def right(self, x: np.ndarray, labels: np.ndarray, betas: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    def count_right(self, x: np.ndarray, labels: np.ndarray, betas: np.ndarray, alphas: np.ndarray) -> np.ndarray:
         """Return how many samples each pair classifies right, shape (betas, alphas)."""
         counts = np.zeros((len(betas), len(alphas)), dtype=np.int64)
         work = None
         for rows, text, gaps in self._blocks(x):
             work = np.empty_like(gaps) if work is None else work[: len(gaps)]
-            for row, beta in enumerate(betas.tolist()):  # plain numbers leave float32 what it is, numpy's would not
+            for row, beta in enumerate(betas.tolist()):  # Python's floats leave float32 as it is, np.float64 would not
                 affinity = self._affinity(gaps, beta, out=work)
                 for column, alpha in enumerate(alphas.tolist()):
-                    found = (text + alpha / 100 * affinity).argmax(axis=1)
-                    counts[row, column] += np.count_nonzero(found == labels[rows])
+                    predicted = (text + alpha / 100 * affinity).argmax(axis=1)
+                    counts[row, column] += np.count_nonzero(predicted == labels[rows])
         return counts
 
     def _blocks(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yield rows, cosines with the texts, shape (b, K), and x · key - 1, shape (b, M), in memory of all blocks."""
+        """Yield rows, cosines with the texts, shape (b, K), and x · key - 1, shape (b, M), overwritten by the next."""
         memory = np.empty((min(ROWS, len(x)), len(self._keys)), np.result_type(x, self._keys))
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)
@@ -154,7 +157,7 @@ class KeyCache:
     def _affinity(self, gaps: np.ndarray, beta: float, out: np.ndarray) -> np.ndarray:
         """Return A, shape (b, K), of `gaps`, shape (b, M); `out` is overwritten."""
         affinity = np.zeros((len(gaps), len(self._prototypes)), gaps.dtype)
-        with np.errstate(over="ignore"):  # trained keys may explode; who asked finds out by the infinities
+        with np.errstate(over="ignore"):  # trained keys may explode: callers check that the results are finite
             np.exp(np.multiply(gaps, beta, out=out), out=out)
             affinity[:, self._classes] = np.add.reduceat(out, self._starts, axis=1)
         return affinity

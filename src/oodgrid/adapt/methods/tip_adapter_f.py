@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,37 +62,37 @@ class TipAdapterF:
         arrays = {"keys": normalise(mean_view(data))[order], "labels": labels, "prototypes": data.text.prototypes}
         beta, alpha = self._start(arrays, data)
         val = normalise(data.val)
-        best, reached = {"keys": arrays["keys"], "epoch": 0}, []
-
-        def judge(epoch: int, keys: np.ndarray) -> None:
+        best_keys, best_epoch = arrays["keys"], 0
+        losses: list[float] = []
+        accuracies: list[float] = []
+        for epoch, (keys, loss) in enumerate(self._train(arrays, data, beta, alpha)):
+            if epoch:
+                losses.append(loss)
             if len(val):
-                reached.append(accuracy(KeyCache({**arrays, "keys": keys}).logits(val, beta, alpha), data.val_labels))
-            if not len(val) or reached[-1] > max(reached[:-1], default=-1):
-                best.update(keys=keys, epoch=epoch)
-
-        losses = self._train(arrays, data, beta, alpha, judge)
+                logits = KeyCache({**arrays, "keys": keys}).logits(val, beta, alpha)
+                accuracies.append(accuracy(logits, data.val_labels))
+            if not accuracies or accuracies[-1] > max(accuracies[:-1], default=-1):
+                best_keys, best_epoch = keys, epoch
         chosen = TipAdapter(self.alpha, self.beta, self.beta_to, self.alpha_to, beta, alpha)
-        learned = finish(chosen, {**arrays, "keys": best["keys"]}, data)
+        learned = finish(chosen, {**arrays, "keys": best_keys}, data)
         start = {"beta_start": beta, "alpha_start": alpha}
-        info = {**learned.info, **start, "epoch": best["epoch"], "losses": losses, "val_accuracies": reached}
-        return Learned(learned.arrays, info, epoch_remarks(best["epoch"], self.epochs, reached) + learned.remarks)
+        info = {**learned.info, **start, "epoch": best_epoch, "losses": losses, "val_accuracies": accuracies}
+        return Learned(learned.arrays, info, epoch_remarks(best_epoch, self.epochs, accuracies) + learned.remarks)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return Tip-Adapter's logits with the trained keys."""
         return TipAdapter().classifier(learned, text)
 
     def _start(self, arrays: Arrays, data: FitData) -> tuple[float, float]:
-        """Return beta and alpha of the training: as given, or the alpha that is best on validation before it."""
+        """Return beta and alpha of the training: the parameters, or the alpha that is best on validation before it."""
         beta = self.beta_start if self.beta is None else self.beta
-        if self.alpha is not None or self.alpha_start is not None:
-            return beta, self.alpha_start if self.alpha is None else self.alpha
-        before = TipAdapter(beta=beta, alpha_to=self.alpha_to)
-        return beta, finish(before, arrays, data).info["alpha"]
+        alpha = self.alpha_start if self.alpha is None else self.alpha
+        if alpha is None:
+            alpha = finish(TipAdapter(beta=beta, alpha_to=self.alpha_to), arrays, data).info["alpha"]
+        return beta, alpha
 
-    def _train(
-        self, arrays: Arrays, data: FitData, beta: float, alpha: float, judge: Callable[[int, np.ndarray], None]
-    ) -> list[float]:
-        """Return the mean loss of every epoch; `judge` sees the keys before training and after every epoch."""
+    def _train(self, arrays: Arrays, data: FitData, beta: float, alpha: float) -> Iterator[tuple[np.ndarray, float]]:
+        """Train, and yield the keys before training and after every epoch, each with the mean loss (before: NaN)."""
         import torch
 
         generator = torch.Generator().manual_seed(data.seed)
@@ -105,19 +106,16 @@ class TipAdapterF:
         optimiser = torch.optim.AdamW([keys], lr=self.lr, eps=1e-4)
         steps = self.epochs * sum(1 for _ in batches(len(y), self.batch, torch.Generator(), drop_last=False))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        judge(0, arrays["keys"])
-        losses = []
+        yield arrays["keys"], math.nan
         for epoch in range(self.epochs):
-            taken = []
+            losses = []
             x = features.epoch(generator)
             for rows in batches(len(x), self.batch, generator, drop_last=False, device=x.device):
                 near = torch.exp(-beta * (1 - keys @ x[rows].T))
-                # A product with one-hot labels costs twice that with the keys. `unsafe` skips checks that would wait
-                # for the device at every step.
+                # Sums over adjacent keys: a product with one-hot labels would cost twice the one with the keys.
+                # `unsafe` skips checks for which each step would wait for the device.
                 affinity = torch.segment_reduce(near, "sum", lengths=shots, axis=0, unsafe=True).T
                 logits = 100 * x[rows] @ prototypes.T + alpha * affinity
-                taken.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser))
+                losses.append(take_step(torch.nn.functional.cross_entropy(logits, y[rows]), optimiser))
                 schedule.step()
-            losses.append(mean_loss(taken, epoch))
-            judge(epoch + 1, keys.detach().cpu().numpy().copy())
-        return losses
+            yield keys.detach().cpu().numpy().copy(), mean_loss(losses, epoch)

@@ -48,17 +48,17 @@ class ZsLp:
         """Train the prototypes on the shots."""
         import torch
 
-        start = data.text.embeddings.mean(axis=0)
         pull = self.pull(data)
-        first, multipliers, labels = (
-            torch.from_numpy(array).to(device()) for array in (start, pull, data.train_labels.astype(np.int64))
+        start, multipliers, labels = (
+            torch.from_numpy(array).to(device())
+            for array in (data.text.embeddings.mean(axis=0), pull, data.train_labels.astype(np.int64))
         )
-        weights = first.clone().requires_grad_(True)
+        weights = start.clone().requires_grad_(True)
 
         def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             logits = 100 * x @ torch.nn.functional.normalize(weights, dim=1).T
-            moved = (weights - first).square().sum(dim=1)
-            return torch.nn.functional.cross_entropy(logits, labels[rows]) + (multipliers * moved).mean()
+            distances = (weights - start).square().sum(dim=1)
+            return torch.nn.functional.cross_entropy(logits, labels[rows]) + (multipliers * distances).mean()
 
         generator = torch.Generator().manual_seed(data.seed)
         features = TrainingFeatures(data, device(), normalise)
@@ -70,7 +70,7 @@ class ZsLp:
         return Learned({"prototypes": prototypes}, {"losses": losses, "multipliers": pull.tolist(), "notes": notes})
 
     def pull(self, data: FitData) -> np.ndarray:
-        """Return how strongly every prototype is pulled back to its text, shape (K,): here not at all."""
+        """Return how strongly every prototype is pulled back to its text, shape (K,): zero, but in CLAP."""
         return np.zeros(data.classes, dtype=np.float32)
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:

@@ -1,4 +1,4 @@
-"""Text towers on embeddings in place of tokens, as prompt learners need them."""
+"""Text towers that take embeddings in place of tokens, for prompt learners."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def of(loaded: LoadedBackbone) -> TextTower:
 
 
 def _is_causal_and_read_at_the_end(part: torch.nn.Module) -> bool:
-    """Return whether only what stands before the end token counts, in layers made of open_clip's plain blocks."""
+    """Return whether tokens after the end token change nothing, in layers that are open_clip's plain blocks."""
     if not hasattr(part, "token_embedding") or getattr(part, "attn_mask", None) is None:
         return False
     if getattr(part, "pool_type", getattr(part, "text_pool_type", None)) not in ("argmax", "eos"):

@@ -1,39 +1,61 @@
-"""The exact and fast way through a causal text tower that is read at the end token."""
+"""The fast way through a causal text tower that is read at the end token; its results are exact."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.tower import TextTower
+from oodgrid.adapt.text_tower.prompts import Layout, Position, Prompts, end_of
+from oodgrid.adapt.text_tower.tower import TextTower, plain_names
 
 if TYPE_CHECKING:
     import torch
 
-    from oodgrid.adapt.text_tower.prompts import Layout, Prompts
     from oodgrid.backbones import LoadedBackbone
 
-ACTIVATIONS = 2 << 30  # bytes that one pass may keep for its gradient; more is computed twice, in parts
-SAVED = 16  # numbers a token, layer and unit of width that a pass keeps for its gradient (measured: 13 to 16)
+ACTIVATIONS = 2 << 30  # bytes that a pass may keep for its backward pass; more is cut into parts, computed twice
+SAVED = 16  # numbers per token, layer and unit of width that a pass keeps for its backward pass (measured: 13 to 16)
 
 
 class CausalTower(TextTower):
     """A frozen causal text tower, read at the end token.
 
-    Three savings follow from that, all exact. Whatever follows the end token changes nothing, so every prompt is cut
-    there: the tokens of all classes lie packed behind one another, without padding. Start token and context, which
-    stand in front and are the same for all classes, have the same hidden states for all: they pass the layers once,
-    and only the names' tokens attend to them. And of the last layer only the end tokens are computed.
+    Three savings follow, all exact. What follows the end token changes nothing, so every prompt is cut there, and the
+    tokens of all classes are packed one after another without padding. Start token and context come first and are the
+    same for all classes, so their hidden states are too: they pass the layers once, and the tokens of the names attend
+    to them. And in the last layer only the end tokens are computed.
     """
 
     def __init__(self, loaded: LoadedBackbone) -> None:
         super().__init__(loaded)
         for block in self.part.transformer.resblocks:
             _fold_quick_gelu(block.mlp)
+
+    def embed(self, text: str) -> torch.Tensor:
+        """Return the embeddings of the tokens of a text without start and end, shape (L, W)."""
+        ids = self._ids([text])[0]
+        return self.embedding.weight[ids[1:-1]].float()
+
+    def prompts(self, names: Sequence[str], position: Position = "end") -> Prompts:
+        """Tokenise "name." for every class; see `TextTower.prompts`."""
+        plain = plain_names(self.loaded, names)
+        prompt_ids, name_ids = self._ids([f"{name}." for name in plain]), self._ids(plain)
+        return Prompts([ids[1:] for ids in prompt_ids], [len(ids) - 2 for ids in name_ids], position, prompt_ids[0][0])
+
+    @cached_property
+    def _end(self) -> int | None:
+        """The id of the end token where the tower finds it by that; None where it takes the highest id of a prompt."""
+        pool = getattr(self.part, "pool_type", getattr(self.part, "text_pool_type", "argmax"))
+        return getattr(self.part, "eos_id", getattr(self.part, "text_eos_id", None)) if pool == "eos" else None
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of texts, each up to its end token."""
+        rows = self.loaded.tokenize(texts).tolist()
+        return [row[: end_of(row, self._end) + 1] for row in rows]
 
     def encode(self, context: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
@@ -52,12 +74,12 @@ class CausalTower(TextTower):
 
     @cached_property
     def _room(self) -> int:
-        """Tokens that may pass at once and keep what their gradient needs."""
+        """How many tokens may pass at once and keep what the backward pass needs."""
         part = self.part
         return ACTIVATIONS // (SAVED * 4 * self.width * len(part.transformer.resblocks))
 
     def _plan(self, prompts: Prompts, tokens: int, specific: bool) -> Plan:
-        """Return all that stays while contexts of so many tokens are learned, made once for these prompts."""
+        """Return what does not change while contexts of so many tokens are learned, computed once for these prompts."""
         return self._once(
             prompts, (tokens, specific, self._room), lambda: self._planned(prompts, prompts.layout(tokens, specific))
         )
@@ -70,43 +92,45 @@ class CausalTower(TextTower):
                 f"takes {self.part.context_length}: shorten the context, or the longest class names"
             )
         ids = torch.tensor([prompts.start, *(token for row in prompts.ids for token in row)], device=self.device)
-        # Classes pass by length, so that those of one length lie together and attend in one product.
+        # Classes are sorted by length: those of one length then lie together and attend in one product.
         order = sorted(range(len(layout.classes)), key=lambda row: len(layout.classes[row]))
-        back = sorted(range(len(order)), key=order.__getitem__)
+        back = sorted(range(len(order)), key=order.__getitem__)  # the inverse of that permutation
         groups = self._groups([layout.classes[row] for row in order], len(layout.front))
         return Plan(
             self.part.token_embedding(ids), torch.tensor(layout.front, device=self.device), list(groups),
             torch.tensor(back, device=self.device), layout.mixed, sum(map(len, layout.classes)),
         )  # fmt: skip
 
-    def _through(self, plan: Plan, vectors: torch.Tensor, again: bool = False) -> torch.Tensor:
+    def _through(self, plan: Plan, vectors: torch.Tensor, in_parts: bool = False) -> torch.Tensor:
         """Return normalised embeddings, shape (B, K, D).
 
         Args:
-            plan: Where which tokens pass.
-            vectors: Shape (B, V, W), of the context: of one for each of B passes.
-            again: Whether to compute everything a second time for the gradient, because more is to come beside it.
+            plan: The order of all tokens.
+            vectors: Shape (B, V, W): the vectors of B contexts, each of which is a pass of all classes.
+            in_parts: Whether other contexts pass after these, so that the memory of all at once would be too much.
         """
         torch = self._torch
         pool = torch.cat([plan.fixed.expand(len(vectors), -1, -1), vectors], dim=1)
         front = pool[:, plan.front] + self.part.positional_embedding[: len(plan.front)]
-        again = torch.is_grad_enabled() and pool.requires_grad and (again or len(plan.groups) > 1)
-        # Where the context stands in front of all names, these need no gradient before they attend to it: without the
-        # detour of every name's token through the pool, the gradient of the pool is that of a few rows.
+        # Where no context vector is among the names' tokens, these need no gradient of their input. Detached, they do
+        # not pass a gradient as large as all tokens back to the pool.
         names = pool if plan.mixed else pool.detach()
-
-        def run(given: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-            x = names[:, tokens.rows] + self.part.positional_embedding[tokens.positions]
-            return self._names(tokens, x, self._fronts(given))
-
-        # A group that is computed twice keeps nothing but its input, the front: hence the fronts are made within.
-        twice = partial(torch.utils.checkpoint.checkpoint, run, use_reentrant=False)
+        through = partial(self._group, names)
+        if torch.is_grad_enabled() and pool.requires_grad and (in_parts or len(plan.groups) > 1):
+            # Each part keeps its input alone, and the backward pass computes it again: hence each computes the states
+            # of the front for itself, instead of sharing, and so keeping, them.
+            through = partial(torch.utils.checkpoint.checkpoint, through, use_reentrant=False)
         with self.computing():
-            made = [(twice if again else run)(front, group) for group in plan.groups]
-        return torch.nn.functional.normalize(torch.cat(made, dim=1)[:, plan.back].float(), dim=-1)
+            embeddings = torch.cat([through(front, group) for group in plan.groups], dim=1)
+        return torch.nn.functional.normalize(embeddings[:, plan.back].float(), dim=-1)
+
+    def _group(self, names: torch.Tensor, front: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """Return the embeddings of the classes of one group, shape (B, k, D), not normalised."""
+        x = names[:, tokens.rows] + self.part.positional_embedding[tokens.positions]
+        return self._names(tokens, x, self._fronts(front))
 
     def _groups(self, classes: list[list[int]], front: int) -> Iterator[Tokens]:
-        """Yield classes, sorted by length, in groups that fit into memory together."""
+        """Yield the classes, which are sorted by length, in groups that fit into memory together."""
         group: list[list[int]] = []
         for rows in classes:
             if group and sum(map(len, group)) + len(rows) > self._room:
@@ -116,16 +140,16 @@ class CausalTower(TextTower):
         yield Tokens.of(group, front, self.device)
 
     def _fronts(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return keys and values of the front, shape (B, P, W), in every layer."""
-        kept = []
+        """Return the keys and values in every layer of the front, of embeddings (B, P, W)."""
+        pairs = []
         blocks = self.part.transformer.resblocks
         for number, block in enumerate(blocks):
             queries, keys, values = _projected(block, x)
-            kept.append((keys, values))
-            if number + 1 < len(blocks):  # of the last layer nobody sees more of the front than its keys and values
-                seen = self._torch.nn.functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-                x = _finished(block, x, seen)
-        return kept
+            pairs.append((keys, values))
+            if number + 1 < len(blocks):  # the output of the front in the last layer is read by nothing
+                attended = self._torch.nn.functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+                x = _finished(block, x, attended)
+        return pairs
 
     def _names(self, tokens: Tokens, x: torch.Tensor, fronts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
         """Return text embeddings, shape (B, k, D), not normalised, of packed tokens, shape (B, T, W)."""
@@ -133,10 +157,10 @@ class CausalTower(TextTower):
         for block, front in zip(blocks[:-1], fronts, strict=False):
             queries, keys, values = _projected(block, x)
             x = _finished(block, x, self._attend(queries, keys, values, front, tokens))
-        # The embedding is read at the end tokens: in the last layer they alone ask, but of all tokens.
+        # The embedding is read at the end tokens: in the last layer only they need queries, but all keys and values.
         queries, keys, values = _projected(blocks[-1], x)
-        seen = self._attend(queries[:, :, tokens.ends], keys, values, fronts[-1], tokens)
-        x = self.part.ln_final(_finished(blocks[-1], x[:, tokens.ends], seen))
+        attended = self._attend(queries[:, :, tokens.ends], keys, values, fronts[-1], tokens)
+        x = self.part.ln_final(_finished(blocks[-1], x[:, tokens.ends], attended))
         projection = self.part.text_projection
         if projection is None:
             return x
@@ -150,37 +174,40 @@ class CausalTower(TextTower):
         front: tuple[torch.Tensor, torch.Tensor],
         tokens: Tokens,
     ) -> torch.Tensor:
-        """Return what packed tokens see of the front and of their own class, shape (B, H, Q, W / H).
+        """Return the attention of packed tokens to the front and to their own class, shape (B, H, Q, W / H).
 
         Args:
-            queries: Shape (B, H, Q, W / H): of all tokens, or of one a class.
+            queries: Shape (B, H, Q, W / H): of all tokens, or of the end token of each class.
             keys: Shape (B, H, T, W / H), of all tokens.
-            values: Likewise.
+            values: Shape (B, H, T, W / H), of all tokens.
             front: Keys and values of the front, shape (B, H, P, W / H).
-            tokens: How they are packed.
+            tokens: How the tokens are packed.
         """
         torch = self._torch
         queries = queries * queries.shape[-1] ** -0.5
-        whole, shared = queries.shape[2] == keys.shape[2], front[0].shape[2]
+        all_query, front_length = queries.shape[2] == keys.shape[2], front[0].shape[2]
         sizes = [count * length for count, length in tokens.buckets]
-        asked = sizes if whole else [count for count, _ in tokens.buckets]
-        # The front is the same for all classes: one product for all tokens, however long their names are.
-        of_front = queries @ front[0].transpose(-1, -2)
-        # `split` and not slices: the gradient of a slice is as large as what it was cut from
-        asking = (queries.split(asked, 2), of_front.split(asked, 2))
-        parts = zip(*asking, keys.split(sizes, 2), values.split(sizes, 2), strict=True)
-        made = []
-        for (count, _), later, each in zip(tokens.buckets, tokens.later, parts, strict=True):
-            # A bucket is a batch of classes of one length, (B, H, count, tokens, W / H): no padding, and a class sees
-            # no other. The softmax runs over front and own tokens together, hence their weights stand side by side.
-            query, before, key, value = (tensor.unflatten(2, (count, -1)) for tensor in each)
-            weights = query @ key.transpose(-1, -2)
-            if whole:  # else the end token asks, to which nothing is later
-                weights = weights.masked_fill(later, -torch.inf)
-            weights = torch.cat([before, weights], dim=-1).softmax(dim=-1).to(value.dtype)
-            of_shared, of_own = weights.split([shared, weights.shape[-1] - shared], dim=-1)
-            made.append((of_own @ value).flatten(2, 3) + of_shared.flatten(2, 3) @ front[1])
-        return torch.cat(made, dim=2)
+        query_sizes = sizes if all_query else [count for count, _ in tokens.buckets]
+        # The front is the same for all classes: one product with the queries of all, whatever the length of the name.
+        to_front = queries @ front[0].transpose(-1, -2)
+        # `split`, because the gradient of a slice is as large as the tensor that it is cut from.
+        parts = zip(
+            queries.split(query_sizes, 2), to_front.split(query_sizes, 2), keys.split(sizes, 2), values.split(sizes, 2),
+            strict=True,
+        )  # fmt: skip
+        outputs = []
+        for (count, _), later, part in zip(tokens.buckets, tokens.later, parts, strict=True):
+            # A bucket becomes a batch of `count` classes of one length, (B, H, count, tokens, W / H): without padding,
+            # and without attention between classes. One softmax runs over the front and the class's own tokens, so
+            # their weights are joined for it, and split again because the values of the front are shared.
+            query, front_weights, key, value = (tensor.unflatten(2, (count, -1)) for tensor in part)
+            class_weights = query @ key.transpose(-1, -2)
+            if all_query:  # nothing comes after an end token
+                class_weights = class_weights.masked_fill(later, -torch.inf)
+            weights = torch.cat([front_weights, class_weights], dim=-1).softmax(dim=-1).to(value.dtype)
+            front_weights, class_weights = weights.split([front_length, weights.shape[-1] - front_length], dim=-1)
+            outputs.append((class_weights @ value).flatten(2, 3) + front_weights.flatten(2, 3) @ front[1])
+        return torch.cat(outputs, dim=2)
 
 
 @dataclass(frozen=True)
@@ -188,13 +215,13 @@ class Plan:
     """All of a pass that does not depend on the context vectors.
 
     Attributes:
-        fixed: Shape (F, W), embeddings of the start token and of every class's own tokens; the pool to which rows
-            point is these and, behind them, the context vectors.
-        front: Shape (P,), rows of what stands in front of all classes alike.
-        groups: The classes' tokens, in groups that fit into memory together, shorter ones first.
+        fixed: Shape (F, W), embeddings of the start token and of the names' tokens; these, and after them the context
+            vectors, are the pool to which rows refer.
+        front: Shape (P,), the rows with which the prompts of all classes begin.
+        groups: The rest of the prompts, in groups that fit into memory together, shorter classes first.
         back: Shape (K,), the place of every class in that order.
-        mixed: Whether context vectors are among the classes' tokens.
-        tokens: How many tokens the classes have.
+        mixed: Whether there are context vectors in the groups.
+        tokens: Number of tokens in the groups.
     """
 
     fixed: torch.Tensor
@@ -207,14 +234,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of some classes, packed behind one another; classes of equal length lie together.
+    """The tokens of some classes, packed one after another; classes of equal length lie together, as a bucket.
 
     Attributes:
-        rows: Shape (T,), of the pool.
-        positions: Shape (T,), in the prompt.
+        rows: Shape (T,), rows of the pool.
+        positions: Shape (T,), positions in the prompt.
         ends: Shape (k,), the place of every class's end token among the T.
-        buckets: (classes, tokens of each) pairs, in order.
-        later: For every bucket, shape (tokens, tokens), bool: whether the second token stands behind the first.
+        buckets: For every bucket, the number of classes and the number of tokens of each.
+        later: For every bucket, shape (tokens, tokens), bool: whether the second token comes after the first.
     """
 
     rows: torch.Tensor
@@ -225,7 +252,7 @@ class Tokens:
 
     @classmethod
     def of(cls, classes: list[list[int]], front: int, device: str) -> Tokens:
-        """Pack classes that are sorted by length and stand behind a front of so many tokens."""
+        """Pack classes that are sorted by length and follow a front of so many tokens."""
         import torch
 
         lengths = [len(rows) for rows in classes]
@@ -238,7 +265,7 @@ class Tokens:
 
 
 def _fold_quick_gelu(mlp: torch.nn.Module) -> None:
-    """Write x · sigmoid(1.702 x) as silu(1.702 x) / 1.702, the factors in the weights: one kernel in place of three."""
+    """Replace x · sigmoid(1.702 x) by silu(1.702 x) / 1.702 with the factors in the weights: one kernel, not three."""
     import torch
 
     if type(mlp.gelu).__name__ == "QuickGELU":
@@ -253,12 +280,12 @@ def _projected(block: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, .
     import torch
 
     attention = block.attn
-    together = torch.nn.functional.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    parts = together.unflatten(-1, (3, attention.num_heads, attention.head_dim))
+    projected = torch.nn.functional.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
+    parts = projected.unflatten(-1, (3, attention.num_heads, attention.head_dim))
     return parts.permute(2, 0, 3, 1, 4).unbind()
 
 
-def _finished(block: torch.nn.Module, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Return the block's output for x (B, tokens, W) that has seen (B, H, tokens, W / H)."""
-    x = x + block.ls_1(block.attn.out_proj(seen.transpose(1, 2).flatten(2)))
+def _finished(block: torch.nn.Module, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    """Return the block's output for x (B, tokens, W) with the result of its attention, (B, H, tokens, W / H)."""
+    x = x + block.ls_1(block.attn.out_proj(attended.transpose(1, 2).flatten(2)))
     return x + block.ls_2(block.mlp(block.ln_2(x)))

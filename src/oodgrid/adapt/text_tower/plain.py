@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.prompts import Position
-from oodgrid.adapt.text_tower.tower import TextTower, see_apart
+from oodgrid.adapt.text_tower.prompts import Position, context_before
+from oodgrid.adapt.text_tower.tower import TextTower, plain_names
 
 if TYPE_CHECKING:
     import torch
 
-PLACEHOLDERS = ("X", "~", "@", "&", "q")  # words, none of them in a class name, whose embeddings are replaced
-CLASSES = 32  # that pass at once; what their gradient needs is computed a second time
+PLACEHOLDERS = ("X", "~", "@", "&", "q")  # words to try; the first that is in no class name marks the context
+CLASSES = 32  # per pass; the backward pass computes each again, to keep the memory of one
 
 
 @dataclass(frozen=True, eq=False)
 class PlainPrompts:
-    """Class names, and where they stand among the context vectors."""
+    """Class names, and their position among the context vectors."""
 
     names: list[str]
     position: Position
@@ -28,8 +29,8 @@ class PlainPrompts:
         return len(self.names)
 
     def texts(self, tokens: int, placeholder: str) -> list[str]:
-        """Return whole prompts with placeholders for the context vectors."""
-        before = {"end": tokens, "middle": tokens // 2, "front": 0}[self.position]
+        """Return whole prompts with a placeholder for each context vector."""
+        before = context_before(self.position, tokens)
         fronts, backs = [placeholder] * before, [placeholder] * (tokens - before)
         return [" ".join([*fronts, name, *backs]) + "." for name in self.names]
 
@@ -45,20 +46,18 @@ class PlainTower(TextTower):
     note = "the plain text tower: it is not causal and read at the end token, so nothing can be left out"
 
     def embed(self, text: str) -> torch.Tensor:
-        """Return the embeddings of the tokens of a text, without what the tokenizer puts around it, shape (L, W)."""
-        self.loaded.tokenize([text])  # words that the tower never saw are refused
-        for word in PLACEHOLDERS:
-            ids = self.loaded.tokenizer([f"{word} {text} {word}"])[0]
+        """Return the embeddings of the tokens of a text, without those that the tokenizer adds, shape (L, W)."""
+        self.loaded.tokenize([text])  # refuses words that were never trained
+        for word in PLACEHOLDERS:  # between two of them stand the tokens of the text alone
+            ids = self.loaded.text_tokenizer([f"{word} {text} {word}"])[0]
             places = (ids == self._id(word)).nonzero().flatten().tolist()
             if len(places) == 2:
                 return self.embedding.weight[ids[places[0] + 1 : places[1]]].float()
         raise Skip(f"the tokenizer of {self.loaded.name} cannot embed {text!r} alone")
 
-    def prompts(self, names: list[str], position: Position = "end") -> PlainPrompts:
-        """Keep the names; underscores are spaces."""
-        plain = [name.replace("_", " ") for name in names]
-        see_apart(self.loaded, plain)
-        return PlainPrompts(plain, position)
+    def prompts(self, names: Sequence[str], position: Position = "end") -> PlainPrompts:
+        """Return the names and their position; see `TextTower.prompts`."""
+        return PlainPrompts(plain_names(self.loaded, names), position)
 
     def encode(self, context: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (K, D); see `TextTower.encode`."""
@@ -68,28 +67,28 @@ class PlainTower(TextTower):
         contexts = context.expand(len(prompts), -1, -1)
         parts = zip(tokens.split(CLASSES), marked.split(CLASSES), contexts.split(CLASSES), strict=True)
         with self.computing():
-            made = [checkpoint(self._whole, *part, use_reentrant=False) for part in parts]
-        return self._torch.nn.functional.normalize(self._torch.cat(made).float(), dim=-1)
+            embeddings = [checkpoint(self._whole, *part, use_reentrant=False) for part in parts]
+        return self._torch.nn.functional.normalize(self._torch.cat(embeddings).float(), dim=-1)
 
     def encode_each(self, contexts: torch.Tensor, prompts: PlainPrompts) -> torch.Tensor:
         """Return normalised text embeddings, shape (B, K, D); see `TextTower.encode_each`."""
         return self._torch.stack([self.encode(context, prompts) for context in contexts])
 
     def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return token ids, shape (K, L), and where context vectors stand in place of them, shape (K, L)."""
+        """Return token ids, shape (K, L), and which of them are placeholders of context vectors, shape (K, L)."""
         from oodgrid.backbones.tokens import cut_rows
 
         for word in PLACEHOLDERS:
-            tokens = self.loaded.tokenizer(prompts.texts(count, word)).to(self.device)
+            tokens = self.loaded.text_tokenizer(prompts.texts(count, word)).to(self.device)
             marked = tokens == self._id(word)
             if bool((marked.sum(dim=1) == count).all()) and not cut_rows(self.loaded, prompts.texts(count, word)):
                 return tokens, marked
         raise Skip(f"prompts of {count} context tokens and the class names do not fit the text tower")
 
     def _whole(self, tokens: torch.Tensor, marked: torch.Tensor, contexts: torch.Tensor) -> torch.Tensor:
-        """Return embeddings, shape (k, D), not normalised, of token ids (k, L) with contexts (k, M, W) at the marks."""
+        """Return embeddings, shape (k, D), not normalised, of token ids (k, L) with contexts (k, M, W) where marked."""
 
-        def put(module: torch.nn.Module, given: tuple, embedded: torch.Tensor) -> torch.Tensor:
+        def put(module: torch.nn.Module, inputs: tuple, embedded: torch.Tensor) -> torch.Tensor:
             return embedded.masked_scatter(marked[..., None], contexts.to(embedded.dtype))
 
         hook = self.embedding.register_forward_hook(put)
@@ -99,7 +98,8 @@ class PlainTower(TextTower):
             hook.remove()
 
     def _id(self, word: str) -> int | None:
-        """Return the one token of a word; None where it has none of its own."""
-        twice, thrice = (self.loaded.tokenizer([" ".join([word] * count)])[0].tolist() for count in (2, 3))
-        found = [token for token in set(thrice) if twice.count(token) == 2 and thrice.count(token) == 3]
-        return found[0] if len(found) == 1 else None
+        """Return the one token of a word; None where the tokenizer makes several of it, or joins neighbours."""
+        # The token that occurs as often as the word does is neither padding nor a mark of start or end.
+        twice, thrice = (self.loaded.text_tokenizer([" ".join([word] * count)])[0].tolist() for count in (2, 3))
+        tokens = [token for token in set(thrice) if twice.count(token) == 2 and thrice.count(token) == 3]
+        return tokens[0] if len(tokens) == 1 else None

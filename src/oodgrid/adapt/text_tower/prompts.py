@@ -1,4 +1,4 @@
-"""Prompts with learned vectors in them, as the text tower takes them."""
+"""Prompts with learned vectors in them, and the order of their tokens."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Position = Literal["end", "middle", "front"]  # of the class name among the cont
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The tokens of "name." for every class, and where the context goes.
+    """The tokens of "name." for every class, and the place of the context.
 
     Attributes:
-        ids: For every class the tokens of name, full stop and end token.
-        name_lengths: For every class how many of them belong to the name.
+        ids: For every class the ids of name, full stop and end token.
+        name_lengths: For every class how many of these belong to the name.
         position: Of the name: after the context, in the middle of it, or in front, as CoOp's CLASS_TOKEN_POSITION.
-        start: The start token.
+        start: The id of the start token.
     """
 
     ids: list[list[int]]
@@ -29,23 +29,25 @@ class Prompts:
         return len(self.ids)
 
     def layout(self, tokens: int, specific: bool) -> Layout:
-        """Return where every token comes from.
+        """Return the order of the tokens of all prompts.
 
         Args:
-            tokens: Context vectors M.
-            specific: Whether every class has M of its own, or all share them.
+            tokens: Number of context vectors M.
+            specific: Whether every class has M vectors of its own, or all share them.
         """
-        first = 1 + sum(map(len, self.ids))  # in the pool: start token, all fixed tokens, then context vectors
-        before = {"end": tokens, "middle": tokens // 2, "front": 0}[self.position]
-        classes, fixed = [], 1
-        for number, (ids, named) in enumerate(zip(self.ids, self.name_lengths, strict=True)):
-            own = list(range(fixed, fixed + len(ids)))
-            vectors = [first + number * tokens * specific + place for place in range(tokens)]
-            named = 0 if before == tokens else named
-            shared = [] if not specific else vectors[:before]
-            classes.append(shared + own[:named] + vectors[before:] + own[named:])
-            fixed += len(ids)
-        front = [0] if specific else [0, *range(first, first + before)]
+        # The pool: row 0 is the start token, then come the tokens of all names, then the context vectors.
+        first_vector = 1 + sum(map(len, self.ids))
+        before = context_before(self.position, tokens)
+        classes, next_row = [], 1
+        for number, (ids, name_length) in enumerate(zip(self.ids, self.name_lengths, strict=True)):
+            rows = list(range(next_row, next_row + len(ids)))
+            next_row += len(ids)
+            vectors = [first_vector + number * tokens * specific + place for place in range(tokens)]
+            # The context before the name belongs to the shared front, unless every class has its own. What comes after
+            # the name stands between the name and its full stop.
+            split = name_length if before < tokens else 0
+            classes.append((vectors[:before] if specific else []) + rows[:split] + vectors[before:] + rows[split:])
+        front = [0] if specific else [0, *range(first_vector, first_vector + before)]
         return Layout(front, classes, tokens, mixed=specific or before < tokens)
 
 
@@ -54,10 +56,10 @@ class Layout:
     """Rows of a pool of vectors (start token, fixed tokens, context vectors), in the order of the prompts.
 
     Attributes:
-        front: What stands in front of all classes alike.
-        classes: What follows for every class, up to the end token.
-        context: Context vectors of a prompt.
-        mixed: Whether context vectors are among what follows.
+        front: The rows with which the prompts of all classes begin.
+        classes: For every class the rows that follow, up to the end token.
+        context: Number of context vectors of a prompt.
+        mixed: Whether there are context vectors in `classes`.
     """
 
     front: list[int]
@@ -67,8 +69,13 @@ class Layout:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt."""
+        """Number of tokens of the longest prompt."""
         return len(self.front) + max(map(len, self.classes))
+
+
+def context_before(position: Position, tokens: int) -> int:
+    """Return how many of the context vectors stand before the name."""
+    return {"end": tokens, "middle": tokens // 2, "front": 0}[position]
 
 
 def end_of(ids: list[int], end: int | None) -> int:

@@ -1,16 +1,16 @@
-"""What prompt learners need of a text tower, whatever kind it is."""
+"""A text tower as prompt learners use it, of whatever kind it is."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.prompts import Position, Prompts, end_of
+from oodgrid.adapt.text_tower.prompts import Position
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -24,25 +24,31 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Constant = TypeVar("Constant")
 
 
-def see_apart(loaded: LoadedBackbone, names: list[str]) -> None:
-    """Raise Skip where the text tower does not see all of every "name.", or sees no difference between two."""
+def plain_names(loaded: LoadedBackbone, names: Sequence[str]) -> list[str]:
+    """Return class names with spaces for underscores.
+
+    Raises:
+        Skip: The text tower cuts a "name.", or sees no difference between two.
+    """
     from oodgrid.backbones.tokens import refuse_classes
 
+    plain = [name.replace("_", " ") for name in names]
     try:
-        refuse_classes(loaded, names, [f"{name}." for name in names])
+        refuse_classes(loaded, plain, [f"{name}." for name in plain])
     except OodgridError as error:
         raise Skip(str(error)) from error
+    return plain
 
 
 class TextTower:
-    """The frozen text tower of one backbone, on embeddings in place of tokens.
+    """The frozen text tower of one backbone, which takes embeddings in place of tokens.
 
     Attributes:
         loaded: The backbone.
         part: The module that holds the text tower's layers.
         device: Where it computes.
-        precision: In which the layers compute.
-        note: What a user should know of the way it computes; None where there is nothing to say.
+        precision: The precision in which the layers compute.
+        note: What a user should know about the way it computes; None where there is nothing to say.
     """
 
     precision: Precision = "fp32"
@@ -54,13 +60,14 @@ class TextTower:
         self.loaded, self.device = loaded, loaded.device
         self.part = getattr(loaded.model, "text", loaded.model)
         self._torch: types.ModuleType = torch
-        self._constants: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()  # of prompts that live
+        # For each prompts object that is still in use: what does not change while contexts are learned.
+        self._constants: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
     @property
     def embedding(self) -> torch.nn.Module:
         """The table of token embeddings."""
-        found = getattr(self.part, "token_embedding", None)
-        return found if found is not None else self.part.transformer.get_input_embeddings()
+        table = getattr(self.part, "token_embedding", None)
+        return self.part.transformer.get_input_embeddings() if table is None else table
 
     @property
     def width(self) -> int:
@@ -74,24 +81,24 @@ class TextTower:
 
     def embed(self, text: str) -> torch.Tensor:
         """Return the embeddings of the tokens of a text without start and end, shape (L, W)."""
-        ids = self._ids([text])[0]
-        return self.embedding.weight[ids[1:-1]].float()
+        raise NotImplementedError
 
-    def prompts(self, names: list[str], position: Position = "end") -> Prompts:
-        """Tokenise "name." for every class; underscores are spaces."""
-        plain = [name.replace("_", " ") for name in names]
-        see_apart(self.loaded, plain)
-        whole, named = self._ids([f"{name}." for name in plain]), self._ids(plain)
-        return Prompts([ids[1:] for ids in whole], [len(ids) - 2 for ids in named], position, whole[0][0])
+    def prompts(self, names: Sequence[str], position: Position = "end") -> Any:
+        """Prepare a "name." for every class, for `encode` and `encode_each`; underscores are spaces.
+
+        Raises:
+            Skip: The text tower cuts one, or sees no difference between two.
+        """
+        raise NotImplementedError
 
     def at(self, precision: Precision) -> TextTower:
-        """Return this tower computing in another precision; its weights and what it returns stay float32."""
+        """Return this tower, computing in another precision; its weights and results stay float32."""
         other = copy.copy(self)
         other.precision = precision
         return other
 
     def computing(self) -> contextlib.AbstractContextManager:
-        """Return the context under which the layers run: torch's autocast, where the precision is not fp32."""
+        """Return the context manager under which the layers run: torch's autocast, unless the precision is fp32."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         kind = {"bf16": self._torch.bfloat16, "fp16": self._torch.float16}[self.precision]
@@ -119,21 +126,10 @@ class TextTower:
         raise NotImplementedError
 
     def _once(self, prompts: Any, key: Hashable, make: Callable[[], Constant]) -> Constant:
-        """Return what `make` gives, made at the first call with these prompts: the steps of a training share it."""
-        known = self._constants.setdefault(prompts, {})
-        if key not in known:
-            # Where it is made first, there may be no gradients at all; later steps want to go through it.
+        """Return the result of `make`, which is called once for these prompts and this key, and not at every step."""
+        constants = self._constants.setdefault(prompts, {})
+        if key not in constants:
+            # The first call may be one under inference mode, whose tensors no later training step could use.
             with self._torch.inference_mode(False), self._torch.no_grad():
-                known[key] = make()
-        return known[key]
-
-    @cached_property
-    def _end(self) -> int | None:
-        """The id of the end token where the tower is read there by its id; None where by the highest id."""
-        pool = getattr(self.part, "pool_type", getattr(self.part, "text_pool_type", "argmax"))
-        return getattr(self.part, "eos_id", getattr(self.part, "text_eos_id", None)) if pool == "eos" else None
-
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        """Return the ids of texts, each up to its end token."""
-        rows = self.loaded.tokenize(texts).tolist()
-        return [row[: end_of(row, self._end) + 1] for row in rows]
+                constants[key] = make()
+        return constants[key]

@@ -1,15 +1,18 @@
-"""Bringing in features that somebody else computed: what `oodgrid import` does.
+"""Importing features that somebody else computed: what `oodgrid import` does.
 
-An import says of itself what it has lost: `normalised` where the norms are gone, `draws` where the shots are
-one fixed draw, and that no image stands behind a row. No workflow rule makes these files, so none deletes them.
-Half and single precision are kept bit for bit; double becomes single, and the file says so.
+An imported file records what is lost: `normalised` where the norms are gone, `draws` where the shots are one fixed
+draw, and that there is no image behind a row. No workflow rule makes these files, so none deletes them.
+Half and single precision are kept bit for bit; double becomes single, which the file records.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from oodgrid import catalogue
 from oodgrid.config import Dataset, Experiment, LabelList, expand
+from oodgrid.config.label_list import ImportedTexts
+from oodgrid.config.sources import Imported
 from oodgrid.encode.importing.arrays import import_arrays, import_npy
 from oodgrid.encode.importing.clip_retrieval import import_clip_retrieval
 from oodgrid.encode.importing.text import import_text
@@ -23,7 +26,23 @@ __all__ = [
     "import_npy",
     "import_text",
     "import_tip_adapter",
+    "named_in_config",
 ]
+
+
+def named_in_config(backbone: str, name: str, key: str) -> str:
+    """Return a line that says how a configuration names what was imported under these names.
+
+    Args:
+        backbone: The name of the encoder.
+        name: Of the dataset or the list of texts.
+        key: Where an entry of it stands, "id_datasets" or "label_lists".
+    """
+    place = "id_datasets: or ood:" if key == "id_datasets" else f"{key}:"
+    known = backbone in catalogue.entries("backbone")
+    encoder = backbone if known else f"{{name: {backbone}, model: imported, pretrained: random}}"
+    why = "" if known else "; nothing is loaded for imported features, so model and pretrained may say anything"
+    return f"in a configuration: backbones: [{encoder}], and {{name: {name}, imported: {{}}}} under {place}{why}"
 
 
 def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
@@ -33,31 +52,33 @@ def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
         OodgridError: It names none, or one of them cannot be read; those before it stay.
     """
     written = []
-    for dataset in {dataset.name: dataset for dataset in experiment.datasets() if dataset.imported}.values():
-        for backbone in experiment.backbones:
-            written += _import_described(results, backbone.name, dataset)
-    for labels in experiment.wanted_lists():
-        for backbone in experiment.backbones if labels.imported and labels.imported.text else ():
-            written.append(_import_labels(results, backbone.name, labels))
+    for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+        if dataset.imported:
+            for backbone in experiment.backbones:
+                written += _import_dataset(results, backbone.name, dataset, dataset.imported)
+    for text_list in experiment.wanted_lists():
+        if text_list.imported:
+            for backbone in experiment.backbones:
+                written += _import_list(results, backbone.name, text_list, text_list.imported)
     if not written:
         raise OodgridError(f"experiment {experiment.experiment} imports nothing: no dataset of it has imported:")
     return written
 
 
-def _import_labels(results: Path, backbone: str, labels: LabelList) -> Path:
-    names = expand(labels.imported.labels) if labels.imported.labels else None
-    return import_text(results, backbone, labels.name, expand(labels.imported.text), names, labels.templates[0], True)
+def _import_list(results: Path, backbone: str, text_list: LabelList, source: ImportedTexts) -> list[Path]:
+    if not source.text:  # imported by hand
+        return []
+    names = expand(source.labels) if source.labels else None
+    template = next(iter(text_list.templates))  # of imported texts there is one, in a list
+    return [import_text(results, backbone, text_list.name, expand(source.text), names, template, of_list=True)]
 
 
-def _import_described(results: Path, backbone: str, dataset: Dataset) -> list[Path]:
-    described = dataset.imported
+def _import_dataset(results: Path, backbone: str, dataset: Dataset, source: Imported) -> list[Path]:
     written = []
-    if described.tip_adapter:
-        folder = expand(described.tip_adapter)
-        written += import_tip_adapter(results, backbone, dataset.name, folder, described.test, dataset.classnames)
-    if described.text:
-        names = expand(described.classnames) if described.classnames else None
-        written.append(
-            import_text(results, backbone, dataset.name, expand(described.text), names, dataset.templates[0])
-        )
+    if source.tip_adapter:
+        folder = expand(source.tip_adapter)
+        written += import_tip_adapter(results, backbone, dataset.name, folder, source.test, dataset.classnames)
+    if source.text:
+        names = expand(source.classnames) if source.classnames else None
+        written.append(import_text(results, backbone, dataset.name, expand(source.text), names, dataset.templates[0]))
     return written

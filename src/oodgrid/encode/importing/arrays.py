@@ -33,20 +33,28 @@ def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split:
     arrays = READERS[file.suffix](file)
     original = _provenance(arrays, file)
     source = {"format": file.suffix.removeprefix("."), **({} if original is None else {"original": original})}
-    where = (results, backbone, dataset)
     if "text_features" in arrays:
-        return [_write_texts(where, arrays, source, file)]
+        return [_write_texts((results, backbone, dataset), arrays, source, file)]
     if "image_features" not in arrays:
         raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no image_features: rename its arrays")
     if "labels" not in arrays:
         arrays["labels"] = _without_labels(arrays, file)
-    names = {
-        "names": arrays.get("paths"),
-        "classnames": arrays.get("classnames", (original or {}).get("classnames")),
-    }
-    more = {name: arrays[name] for name in ("sha256", "stamps", "local_features") if name in arrays}
-    values = arrays["image_features"], arrays["labels"], arrays.get("draws")
-    return [write_split(*where, split, *values, source=source, **names, **more)]
+    path = write_split(
+        results,
+        backbone,
+        dataset,
+        split,
+        arrays["image_features"],
+        arrays["labels"],
+        arrays.get("draws"),
+        source=source,
+        names=arrays.get("paths"),
+        classnames=arrays.get("classnames", (original or {}).get("classnames")),
+        sha256=arrays.get("sha256"),
+        stamps=arrays.get("stamps"),
+        local_features=arrays.get("local_features"),
+    )
+    return [path]
 
 
 def import_npy(
@@ -69,15 +77,15 @@ def import_npy(
     values = load_array(file)
     if values.ndim != 2:
         raise OodgridError(f"{file} has shape {values.shape}: features must be (samples, dimensions)")
-    found = read_labels(labels) if labels else np.full(len(values), -1)
+    classes = read_labels(labels) if labels else np.full(len(values), -1)
     listed = read_lines(names) if names else None
     if listed is not None and len(listed) != len(values):
         raise OodgridError(f"{file} holds {len(values)} features but {names} {len(listed)} names")
-    return [write_split(results, backbone, dataset, split, values, found, source={"format": "npy"}, names=listed)]
+    return [write_split(results, backbone, dataset, split, values, classes, source={"format": "npy"}, names=listed)]
 
 
 def _without_labels(arrays: dict[str, Any], file: Path) -> np.ndarray:
-    """Return the labels of a set of which no image has a class, as OOD sets are; never where some may be meant.
+    """Return labels for a set of which no image has a class, as OOD sets; refuse where another array may be meant.
 
     Raises:
         OodgridError: Another array looks like labels.
@@ -89,8 +97,8 @@ def _without_labels(arrays: dict[str, Any], file: Path) -> np.ndarray:
         if name != "draws" and np.asarray(values).shape == count and np.asarray(values).dtype.kind in "iufb"
     ]
     if like or not count:
-        said = f"is {like[0]} what is meant? Rename it" if like else "rename its arrays"
-        raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no labels: {said}")
+        mend = f"is {like[0]} what is meant? Rename it" if like else "rename its arrays"
+        raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no labels: {mend}")
     print(f"oodgrid: {file} holds no labels: none of its images has a class, as in OOD sets", file=sys.stderr)
     return np.full(count, -1)
 
@@ -99,10 +107,10 @@ def _provenance(arrays: dict[str, Any], file: Path) -> dict[str, Any] | None:
     """Take out and return the provenance that `oodgrid export` left, if it did."""
     if "provenance" not in arrays:
         return None
-    found = parse_json(str(arrays.pop("provenance")), f"the provenance in {file}")
-    if not isinstance(found, dict):
+    provenance = parse_json(str(arrays.pop("provenance")), f"the provenance in {file}")
+    if not isinstance(provenance, dict):
         raise OodgridError(f"{file}: its provenance is no JSON object: rename that array or metadata entry")
-    return found
+    return provenance
 
 
 def _write_texts(where: tuple[Path, str, str], arrays: dict[str, Any], source: dict[str, Any], file: Path) -> Path:

@@ -116,15 +116,15 @@ def stamps(values: Any, count: int, where: str) -> np.ndarray:
 
 
 def is_normalised(values: np.ndarray) -> bool:
-    """Say whether rows, shape (..., D), have unit norm."""
+    """Return whether rows, shape (..., D), have unit norm."""
     norms = np.sqrt(np.einsum("...d,...d->...", values, values, dtype=np.float64))
     return bool(np.all(np.abs(norms - 1) < UNIT_NORM))
 
 
 def normalised(values: np.ndarray, original: dict[str, Any]) -> bool:
     """Return whether features are normalised: what their file says of them, or else what their norms say."""
-    said = original.get("normalised")
-    return said if isinstance(said, bool) else is_normalised(values)
+    recorded = original.get("normalised")
+    return recorded if isinstance(recorded, bool) else is_normalised(values)
 
 
 def joined(parts: Sequence[np.ndarray], where: str) -> np.ndarray:
@@ -135,6 +135,6 @@ def joined(parts: Sequence[np.ndarray], where: str) -> np.ndarray:
     """
     shapes = {part.shape[1:] for part in parts}
     if len(shapes) != 1:
-        found = ", ".join(sorted(map(str, shapes)))
-        raise OodgridError(f"{where}: parts differ in dimensions, {found}: they come from different encoders")
+        differing = ", ".join(sorted(map(str, shapes)))
+        raise OodgridError(f"{where}: parts differ in dimensions, {differing}: they come from different encoders")
     return np.concatenate(parts) if len(parts) > 1 else parts[0]

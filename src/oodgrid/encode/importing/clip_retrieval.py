@@ -55,19 +55,20 @@ def import_clip_retrieval(
     metadata = _metadata([tables[number] for number in numbers if tables], label, arrays, folder)
     values = checks.joined(arrays, str(folder))
     labels, classnames = _labels(metadata, label, len(values), folder)
-    more = {"source": {"format": "clip-retrieval"}, "names": _names(metadata), "classnames": classnames}
-    return [write_split(results, backbone, dataset, split, values, labels, **more)]
+    where = (results, backbone, dataset, split)
+    source = {"format": "clip-retrieval"}
+    return [write_split(*where, values, labels, source=source, names=_names(metadata), classnames=classnames)]
 
 
 def _parts(folder: Path, suffix: str) -> dict[int, Path]:
     """Return the files whose names end in a number, by that number."""
-    found: dict[int, Path] = {}
+    parts: dict[int, Path] = {}
     for path in sorted(folder.glob(f"*.{suffix}")):
         if match := re.fullmatch(r"(?:.*_)?(\d+)", path.stem):
-            if other := found.get(int(match[1])):
+            if other := parts.get(int(match[1])):
                 raise OodgridError(f"{folder}: {other.name} and {path.name} are both part {int(match[1])}: remove one")
-            found[int(match[1])] = path
-    return found
+            parts[int(match[1])] = path
+    return parts
 
 
 def _metadata(tables: list[Path], label: str | None, arrays: Sequence[np.ndarray], folder: Path) -> pl.DataFrame:
@@ -84,16 +85,20 @@ def _metadata(tables: list[Path], label: str | None, arrays: Sequence[np.ndarray
         raise OodgridError(f"{folder}/metadata: the parts differ: {str(error).splitlines()[0]}") from error
 
 
-def _read_metadata(path: Path, wanted: set[str | None]) -> pl.DataFrame:
+def _read_metadata(path: Path, columns: set[str | None]) -> pl.DataFrame:
     there = frames.parquet_columns(path)
-    return frames.read_parquet(path, [name for name in there if name in wanted] or there[:1])[0]
+    return frames.read_parquet(path, [name for name in there if name in columns] or there[:1])[0]
 
 
 def _names(metadata: pl.DataFrame) -> list[str] | None:
+    column = next((name for name in NAMES if name in metadata.columns), None)
+    return None if column is None else _texts(metadata[column])
+
+
+def _texts(column: pl.Series) -> list[str]:
     import polars as pl
 
-    column = next((name for name in NAMES if name in metadata.columns), None)
-    return None if column is None else metadata[column].cast(pl.String).fill_null("").to_list()
+    return column.cast(pl.String).fill_null("").to_list()
 
 
 def _labels(metadata: pl.DataFrame, label: str | None, count: int, folder: Path) -> tuple[Any, list[str] | None]:
@@ -103,7 +108,7 @@ def _labels(metadata: pl.DataFrame, label: str | None, count: int, folder: Path)
     if column not in metadata.columns:
         raise OodgridError(f"{folder}: metadata has no column {column}: choose another with --label, or none")
     if label == BY_FOLDER:
-        return classes_by_folder(_names(metadata))
+        return classes_by_folder(_texts(metadata[column]))
     values = metadata[label]
     if values.dtype.is_numeric():  # whole numbers of which some are missing come as floats from pandas
         return values.fill_nan(None).fill_null(-1).to_numpy(), None

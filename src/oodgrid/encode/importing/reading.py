@@ -37,24 +37,24 @@ def _load_npy(file: Path) -> np.ndarray:
     refuse_no_weights(existing(file))
     with _guarded(file, "a readable .npy file without pickles"):
         try:
-            found = np.load(file, mmap_mode="r", allow_pickle=False)
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
         except OSError as error:  # a file system that maps nothing
             if error.errno not in REFUSALS:
                 raise
-            found = np.load(file, allow_pickle=False)
-        if not isinstance(found, np.ndarray):
+            array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
             raise TypeError("it is an .npz archive: rename it")
-        return found
+        return array
 
 
 def _load_pt(file: Path) -> np.ndarray:
     import torch
 
-    found = load_tensors(file)
-    if not isinstance(found, torch.Tensor):
-        raise OodgridError(f"{file} holds no tensor, but a {type(found).__name__}: save the tensor of features alone")
+    tensor = load_tensors(file)
+    if not isinstance(tensor, torch.Tensor):
+        raise OodgridError(f"{file} holds no tensor, but a {type(tensor).__name__}: save the tensor of features alone")
     with _guarded(file, "a tensor that NumPy can hold"):
-        return _as_numpy(found.detach())
+        return _as_numpy(tensor.detach())
 
 
 def read_npz(file: Path) -> dict[str, Any]:
@@ -133,8 +133,8 @@ def read_labels(file: Path) -> np.ndarray:
     try:
         return np.array([int(label_text(cell, str(file))) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError) as error:
-        said = str(error)[:100]
-        raise OodgridError(f"{file}: {said}: one whole number a line is expected, the index of the class") from error
+        reason = str(error)[:100]
+        raise OodgridError(f"{file}: {reason}: one whole number a line is expected, the index of the class") from error
 
 
 def _label_column(lines: list[str], file: Path) -> list[str]:

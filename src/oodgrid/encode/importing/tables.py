@@ -1,4 +1,4 @@
-"""Features in Parquet: one row an image, or one a template and class."""
+"""Features in Parquet: one row per image, or one per template and class."""
 
 from __future__ import annotations
 

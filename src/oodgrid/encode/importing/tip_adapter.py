@@ -13,6 +13,8 @@ from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.errors import OodgridError
 
+TipSplit = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # features (N, D), labels (N,), fixed draws (N,) or None
+
 
 def import_tip_adapter(
     results: Path,
@@ -41,22 +43,22 @@ def import_tip_adapter(
     """
     if not folder.is_dir():
         raise OodgridError(f"folder {folder} does not exist: give the folder that holds test_f.pt and keys_16shots.pt")
-    found = {"test": _tip_split(folder, test), "val": None, "train": None}
+    splits: dict[str, TipSplit | None] = {"test": _tip_split(folder, test), "val": None, "train": None}
     if test != "val" and (folder / "val_f.pt").exists():
-        found["val"] = _tip_split(folder, "val")
+        splits["val"] = _tip_split(folder, "val")
     if not test.startswith("keys"):
-        found["train"] = _tip_keys(folder)
-    for split in [split for split, arrays in found.items() if arrays is None]:  # of an earlier import; it may overlap
+        splits["train"] = _tip_keys(folder)
+    for split in [split for split, arrays in splits.items() if arrays is None]:  # of an earlier import; it may overlap
         paths.features(results, backbone, dataset, split).unlink(missing_ok=True)
     source = {"format": "tip-adapter", "test": test}
     return [
         write_split(results, backbone, dataset, split, *arrays, source=source, classnames=classnames)
-        for split, arrays in found.items()
+        for split, arrays in splits.items()
         if arrays is not None
     ]
 
 
-def _tip_split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, None]:
+def _tip_split(folder: Path, name: str) -> TipSplit:
     if keys := re.fullmatch(r"keys_(\d+)shots", name):
         return (*_tip_shots(folder, int(keys[1])), None)
     if name not in ("test", "val"):
@@ -69,7 +71,7 @@ def _tip_split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, None]:
     return load_array(folder / f"{name}_f.pt"), load_array(folder / f"{name}_l.pt"), None
 
 
-def _tip_keys(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _tip_keys(folder: Path) -> TipSplit | None:
     names = [re.fullmatch(r"keys_(\d+)shots", path.stem) for path in folder.glob("keys_*shots.pt")]
     shots = sorted({int(name[1]) for name in names if name and int(name[1])})
     if not shots:

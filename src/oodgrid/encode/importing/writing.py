@@ -24,7 +24,9 @@ def write_split(
     source: dict[str, Any],
     names: Any = None,
     classnames: Any = None,
-    **more: Any,
+    sha256: Any = None,
+    stamps: Any = None,
+    local_features: Any = None,
 ) -> Path:
     """Write one imported split, features (N, D) and labels (N,), and return the file.
 
@@ -39,7 +41,9 @@ def write_split(
         source: What the provenance is to say of where they come from.
         names: N names; default: their number.
         classnames: K names.
-        more: `sha256`, `stamps` and `local_features` of `store.Features`, where they are known.
+        sha256: As in `store.Features`; None where it is unknown, as of the next two.
+        stamps: As there.
+        local_features: As there.
 
     Raises:
         OodgridError: Shapes, counts or labels do not fit; nothing is written.
@@ -62,12 +66,18 @@ def write_split(
         "normalised": checks.normalised(values, source.get("original", {})),
         "fixed_draw": draws is not None,
     }
-    names = _names(names, len(values), where)
-    sha256 = checks.digests(more.get("sha256"), len(values), where)
-    draws = None if draws is None else checks.whole_numbers(draws, where, "draws", least=0)
+    features = store.NewFeatures(
+        values,
+        labels,
+        _names(names, len(values), where),
+        checks.digests(sha256, len(values), where),
+        provenance,
+        draws=None if draws is None else checks.whole_numbers(draws, where, "draws", least=0),
+        stamps=None if stamps is None else checks.stamps(stamps, len(values), where),
+        local_features=None if local_features is None else checks.local_features(local_features, values, where),
+    )
     path = paths.features(results, backbone, dataset, split)
-    further = _further(more, values, where)
-    store.write_features(path, store.Features(values, labels, names, sha256, provenance, draws, **further))
+    store.write_features(path, features)
     return path
 
 
@@ -83,7 +93,7 @@ def write_texts(
 ) -> Path:
     """Write imported text features, shape (T, K, D), of K names and T templates, and return the file.
 
-    With K `kinds` they are those of a label list, of which `dataset` is the name.
+    With K `kinds` they are a list of other texts, of which `dataset` is the name.
 
     Raises:
         OodgridError: Shapes or counts do not fit, or a template has no place for the name; nothing is written.
@@ -98,18 +108,9 @@ def write_texts(
         "normalised": values.ndim == 3 and checks.normalised(values, source.get("original", {})),
     }
     path = (paths.texts if kinds is None else paths.label_texts)(results, backbone, dataset)
-    store.write_texts(path, store.Texts(values, names, templates, provenance, kinds=kinds))
+    store.write_texts(path, store.NewTexts(values, names, templates, provenance, kinds=kinds))
     return path
 
 
 def _names(names: Any, count: int, where: str) -> list[str]:
     return [f"{where}/{row}" for row in range(count)] if names is None else checks.texts(names, where, "paths")
-
-
-def _further(more: dict[str, Any], values: np.ndarray, where: str) -> dict[str, np.ndarray]:
-    found = {}
-    if "stamps" in more:
-        found["stamps"] = checks.stamps(more["stamps"], len(values), where)
-    if "local_features" in more:
-        found["local_features"] = checks.local_features(more["local_features"], values, where)
-    return found

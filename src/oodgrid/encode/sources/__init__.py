@@ -1,21 +1,24 @@
-"""Where images come from: one reader for each source that a dataset can name in the configuration."""
+"""Sources of images: one reader for each source that a dataset can name in the configuration."""
 
 from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from oodgrid.config import Dataset, expand
+from oodgrid.config.dataset import Splits
 from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.limit import limited
 from oodgrid.encode.sources.lists import listed
 from oodgrid.encode.sources.naming import check_gaps, named, untrained
-from oodgrid.encode.sources.passing_over import said
+from oodgrid.encode.sources.passing_over import summary
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
@@ -60,13 +63,13 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
 def _source(dataset: Dataset, split: str) -> ImageSet:
     """Return the images of a source, of all splits that it holds, with their class names and labels from 0."""
     images = _read(dataset, split)
-    means = dataset.classnames is not None or "train" in dataset.split_names  # else nothing is asked of labels
-    renumber = means and not _is_apart(dataset, images)
+    matter = dataset.classnames is not None or "train" in dataset.split_names  # else nobody reads the labels
+    renumber = matter and not _is_apart(dataset, images)
     return named(images, dataset.classnames, f"dataset {dataset.name}", renumber)
 
 
 def _is_apart(dataset: Dataset, images: ImageSet) -> bool:
-    """Say whether each split is a source of its own."""
+    """Return whether each split is a source of its own."""
     return images.splits is None and len(dataset.split_names) > 1 and not dataset.splits
 
 
@@ -75,12 +78,12 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
     if images.splits is not None:
         images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
-        why = said(images.passed_over)
+        why = summary(images.passed_over)
         raise OodgridError(
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
             f"other images in it{f' ({why})' if why else ''}"
         )
-    images = _drawn(dataset, images, split) if dataset.splits else images
+    images = _drawn(f"dataset {dataset.name}", dataset.splits, images, split) if dataset.splits else images
     return limited(images, dataset.limit, f"{dataset.whole_name}/{split}") if dataset.limit else images
 
 
@@ -101,15 +104,15 @@ def class_names(dataset: Dataset) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-    """Say whether a name is text throughout: folders may have bytes in theirs that are not, which a tokenizer drops."""
+    """Return whether a name is text: the name of a folder may hold bytes that are not, which a tokenizer would drop."""
     return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
     rule = Rule(dataset.class_folder, dataset.split_folders)
-    readers = {
-        "concept_world": lambda source: arrays.concepts(dataset, split),
-        "generated": lambda source: arrays.generated(dataset),
+    readers: dict[str, Callable[[Any], ImageSet]] = {
+        "concept_world": lambda source: arrays.concepts(source, split),
+        "generated": arrays.generated,
         "folder": lambda source: files.folder(expand(source), rule),
         "list": listed,
         "archive": lambda source: archives.archive(expand(source), rule),
@@ -125,35 +128,34 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
 
 
-def _drawn(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
-    found = images.subset(_split_rows(dataset, images, split))
+def _drawn(where: str, splits: Splits, images: ImageSet, split: str) -> ImageSet:
+    """Return the images of one split of a source that has none of its own."""
+    drawn = images.subset(_split_rows(where, splits, images, split))
     if not (without := int((~has_class(images.labels)).sum())):
-        return found
-    return replace(found, remarks=(*found.remarks, f"{without} without a class stay in the test split"))
+        return drawn
+    return replace(drawn, remarks=(*drawn.remarks, f"{without} without a class stay in the test split"))
 
 
-def _split_rows(dataset: Dataset, images: ImageSet, split: str) -> np.ndarray:
+def _split_rows(where: str, splits: Splits, images: ImageSet, split: str) -> np.ndarray:
     """Return the rows of one split: a seeded draw in each class, the same whatever the order of the files.
 
     Images without a class are for the test split: nothing can be learned from them or selected by them.
     """
     labels = images.labels
-    wanted, known = dataset.splits, has_class(labels)
+    known = has_class(labels)
     if not known.any():
-        raise OodgridError(
-            f"dataset {dataset.name}: splits take images of every class, and no image has one: leave out splits"
-        )
+        raise OodgridError(f"{where}: splits take images of every class, and no image has one: leave out splits")
     rows: list[int] = [] if split in ("train", "val") else np.flatnonzero(~known).tolist()
     for label in np.unique(labels[known]):
         members = np.flatnonzero(labels == label).tolist()
-        if len(members) <= wanted.train + wanted.val:
+        if len(members) <= splits.train + splits.val:
             name = images.classnames[label] if images.classnames else label
             raise OodgridError(
-                f"dataset {dataset.name}: class {name} has {len(members)} images, too few for "
-                f"{wanted.train} train + {wanted.val} val and a test image" + "".join(f" ({r})" for r in images.remarks)
+                f"{where}: class {name} has {len(members)} images, too few for "
+                f"{splits.train} train + {splits.val} val and a test image" + "".join(f" ({r})" for r in images.remarks)
             )
-        seed = hashlib.sha256(f"{wanted.seed}/{label}".encode()).digest()
+        seed = hashlib.sha256(f"{splits.seed}/{label}".encode()).digest()
         random.Random(seed).shuffle(members)
-        cuts = {"train": slice(0, wanted.train), "val": slice(wanted.train, wanted.train + wanted.val)}
-        rows += members[cuts.get(split, slice(wanted.train + wanted.val, None))]
+        cuts = {"train": slice(0, splits.train), "val": slice(splits.train, splits.train + splits.val)}
+        rows += members[cuts.get(split, slice(splits.train + splits.val, None))]
     return np.sort(np.asarray(rows, dtype=np.int64))

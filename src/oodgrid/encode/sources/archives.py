@@ -33,10 +33,12 @@ def archive(path: Path, rule: Rule) -> ImageSet:
     layout.passed_over.update(members.passed_over)
     refuse_twice(members, layout.paths, f"archive {path}")
     if inside := [name for name in members.sizes if name.lower().endswith(PACKED)]:
-        said = f"packed files lie in it, {len(inside)} as {printable(inside[0])}, and are not looked into: unpack them"
+        remark = (
+            f"packed files lie in it, {len(inside)} as {printable(inside[0])}, and are not looked into: unpack them"
+        )
         if not layout.paths:
-            raise OodgridError(f"archive {path} holds no image, but {said} and pack the images alone")
-        layout = replace(layout, remarks=(*layout.remarks, said))
+            raise OodgridError(f"archive {path} holds no image, but {remark} and pack the images alone")
+        layout = replace(layout, remarks=(*layout.remarks, remark))
     _, time = file_stamp(path)
 
     def read_row(row: int) -> bytes:

@@ -10,26 +10,33 @@ from pathlib import Path
 
 import numpy as np
 
-from oodgrid.config import Dataset, NumpyArrays, expand
+from oodgrid.config import NumpyArrays, expand
+from oodgrid.config.sources import ConceptWorld, Generated
 from oodgrid.encode import concept_world
 from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp, whole_labels
 from oodgrid.errors import OodgridError, one_line
 from oodgrid.store import no_memory
 
 
-def concepts(dataset: Dataset, split: str) -> ImageSet:
+def concepts(world: ConceptWorld, split: str) -> ImageSet:
     """Return one split of Concept World."""
-    world = dataset.concept_world
-    shift = {"blur": world.blur, "noise": world.noise, "contrast": world.contrast}
-    made = concept_world.concepts(world.group, split, getattr(world, split), **shift)
-    return from_arrays(made.names, made.labels, made.images, list(concept_world.GROUPS[world.group]))
+    drawn = concept_world.concepts(
+        world.group,
+        split,
+        getattr(world, split),
+        light=world.light,
+        blur=world.blur,
+        noise=world.noise,
+        contrast=world.contrast,
+    )
+    return from_arrays(drawn.names, drawn.labels, drawn.images, list(concept_world.GROUPS[world.group]))
 
 
-def generated(dataset: Dataset) -> ImageSet:
+def generated(source: Generated) -> ImageSet:
     """Return a generated set without classes."""
-    kind, count = dataset.generated.kind, dataset.generated.images
-    made = concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count)
-    return from_arrays(made.names[:count], made.labels[:count], made.images[:count], None)
+    kind, count = source.kind, source.images
+    pictures = concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count)
+    return from_arrays(pictures.names[:count], pictures.labels[:count], pictures.images[:count], None)
 
 
 def numpy_arrays(source: NumpyArrays) -> ImageSet:
@@ -55,9 +62,8 @@ def numpy_arrays(source: NumpyArrays) -> ImageSet:
     whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
     if labels.shape not in ((len(pixels),), (len(pixels), 1)) or not whole:
         raise OodgridError(f"{file}: {len(pixels)} images but labels of shape {labels.shape} and type {labels.dtype}")
-    labels = [int(label) for label in labels.reshape(-1).tolist()]
     names = [f"{file.name}#{row}" for row in range(len(pixels))]
-    return from_arrays(names, labels, pixels, None, file)
+    return from_arrays(names, [int(label) for label in labels.reshape(-1).tolist()], pixels, None, file)
 
 
 def idx(images: Path, labels: Path) -> ImageSet:
@@ -70,8 +76,8 @@ def idx(images: Path, labels: Path) -> ImageSet:
     if len(pixels) != len(classes):
         raise OodgridError(f"{images.name} holds {len(pixels)} images but {labels.name} {len(classes)} labels")
     names = [f"{images.name}#{row}" for row in range(len(pixels))]
-    values, labels = np.unique(classes, return_inverse=True)  # of EMNIST's letters the first is 1
-    return from_arrays(names, labels, pixels, [str(value) for value in values], images)
+    values, positions = np.unique(classes, return_inverse=True)  # of EMNIST's letters the first is 1
+    return from_arrays(names, positions, pixels, [str(value) for value in values], images)
 
 
 def from_arrays(
@@ -82,12 +88,12 @@ def from_arrays(
     file: Path | None = None,
 ) -> ImageSet:
     """Wrap pixel arrays, shape (N, H, W) or (N, H, W, 3), uint8, which may lie in a file."""
-    found = whole_labels(np.asarray(labels).tolist(), str(file))
-    made = ImageSet(list(names), found, classnames, lambda row: np.asarray(arrays[row]))
+    classes = whole_labels(np.asarray(labels).tolist(), str(file))
+    images = ImageSet(list(names), classes, classnames, lambda row: np.asarray(arrays[row]))
     if file is None:
-        return made
+        return images
     stamp = file_stamp(file)
-    return ImageSet(made.paths, made.labels, classnames, made.read, lambda row: stamp, str(file))
+    return ImageSet(images.paths, images.labels, classnames, images.read, lambda row: stamp, str(file))
 
 
 def _load(file: Path, name: str) -> np.ndarray:
@@ -95,10 +101,10 @@ def _load(file: Path, name: str) -> np.ndarray:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as archive:
                 return archive[name]
-        found = np.load(file, allow_pickle=False, mmap_mode="r")
-        if not isinstance(found, np.ndarray):
+        array = np.load(file, allow_pickle=False, mmap_mode="r")
+        if not isinstance(array, np.ndarray):
             raise ValueError("it is an .npz file: name it so")
-        return found
+        return array
     except KeyError:
         raise OodgridError(f"{file} holds no array '{name}': rename its arrays to images and labels") from None
     except MemoryError as error:

@@ -1,4 +1,4 @@
-"""What can be known of sources before the first job: layouts and labels that would stop one later."""
+"""Checking sources before the first job, for layouts and labels that would stop one later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import open_splits
 from oodgrid.encode.sources.files import files_below
 from oodgrid.encode.sources.image_set import ImageSet
-from oodgrid.encode.sources.passing_over import printable, said
+from oodgrid.encode.sources.passing_over import printable, summary
 from oodgrid.encode.sources.webdataset import brace_expand
 from oodgrid.errors import OodgridError, all_of
 
@@ -45,18 +45,18 @@ def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
     if _is_small(dataset):
         opened = open_splits(dataset)
         counts[dataset.name] = sum(map(len, opened.values()))
-        say(dataset, opened)
+        report_remarks(dataset, opened)
 
 
-def say(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
-    """Print what was passed over and what else is to be said of how a source was read, each once."""
-    lines = [line for images in opened.values() for line in (said(images.passed_over), *images.remarks) if line]
+def report_remarks(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
+    """Print what was passed over and all remarks on how a source was read, each once."""
+    lines = [line for images in opened.values() for line in (summary(images.passed_over), *images.remarks) if line]
     for line in dict.fromkeys(lines):
         print(f"oodgrid: {dataset.name}: {printable(line)}", file=sys.stderr)
 
 
 def _is_small(dataset: Dataset) -> bool:
-    """Say whether a source is here, and small enough to be looked through now."""
+    """Return whether a source is here, and small enough to be looked through now."""
     try:
         places = [Path(place) for place in _places(dataset)]
         if not places:  # what is drawn is counted at once, and what other libraries know is theirs to open
@@ -74,7 +74,7 @@ def _places(dataset: Dataset) -> list[str | Path]:
         shards = dataset.webdataset.shards
         patterns = [shards] if isinstance(shards, str) else shards.values()
         return [place for pattern in patterns for place in brace_expand(str(expand(pattern)))]
-    given = [dataset.folder, dataset.archive, dataset.list_ and dataset.list_.file]
+    places = [dataset.folder, dataset.archive, dataset.list_ and dataset.list_.file]
     for pair in (dataset.numpy, dataset.idx):
-        given += [pair.images, pair.labels] if pair else []
-    return [expand(place) for place in given if place]
+        places += [pair.images, pair.labels] if pair else []
+    return [expand(place) for place in places if place]

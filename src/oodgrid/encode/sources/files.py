@@ -114,6 +114,6 @@ def _entries(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]
 
 
 def _leads_back(link: Path) -> bool:
-    """Say whether a link leads to a folder in which it lies, on the way here or really: it would never end."""
+    """Return whether a link leads to a folder in which it lies, on the way here or really: it would never end."""
     really = Path(os.path.realpath(link.parent))
     return any(link.samefile(outer) for outer in (*link.parents, really, *really.parents))

@@ -51,7 +51,7 @@ class ImageSet:
 
     @property
     def account(self) -> dict[str, Any]:
-        """What a file that is made of them records of how their source was read."""
+        """The remarks and counts that a feature file of these images records."""
         return {"passed_over": dict(sorted(self.passed_over.items())), "remarks": list(self.remarks)}
 
     def place(self, row: int) -> str:
@@ -75,8 +75,8 @@ def of_layout(
     layout: Layout, read: Callable[[int], bytes], stamp: Callable[[int], tuple[int, int]], where: str
 ) -> ImageSet:
     """Return the images of a tree of folders, with what was passed over in it."""
-    more = {"splits": layout.splits, "passed_over": layout.passed_over, "remarks": layout.remarks}
-    return ImageSet(layout.paths, layout.labels, layout.classnames, read, stamp, where, **more)
+    account = layout.splits, layout.passed_over, layout.remarks
+    return ImageSet(layout.paths, layout.labels, layout.classnames, read, stamp, where, *account)
 
 
 def classes_by_folder(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -123,10 +123,10 @@ def whole_labels(values: Sequence[int], where: str) -> np.ndarray:
     Raises:
         OodgridError: One is too large.
     """
-    found = np.maximum(np.asarray(values, dtype=object), -1)
-    if len(found) and max(found) > np.iinfo(np.int32).max:
-        raise OodgridError(f"{where}: label {max(found)} is too large: labels are the numbers of classes, from 0")
-    return found.astype(np.int32)
+    labels = np.maximum(np.asarray(values, dtype=object), -1)
+    if len(labels) and max(labels) > np.iinfo(np.int32).max:
+        raise OodgridError(f"{where}: label {max(labels)} is too large: labels are the numbers of classes, from 0")
+    return labels.astype(np.int32)
 
 
 def label_text(value: int | float | str | None, where: str) -> str:
@@ -148,10 +148,10 @@ def label_text(value: int | float | str | None, where: str) -> str:
 def file_stamp(path: Path) -> tuple[int, int]:
     """Return size and time of change of a file, unknown where it is gone: reading it then says so."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return UNKNOWN_STAMP
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def existing(path: Path, what: str) -> Path:

@@ -1,4 +1,4 @@
-"""What the class and the split of an image are, by the folder in which it lies: one rule for folders and archives.
+"""The class and the split of an image, by the folder in which it lies: one rule for folders and archives.
 
 Nothing is guessed: a layout that could mean two things is refused, with the line of the configuration that says which.
 """
@@ -10,14 +10,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from oodgrid.encode.sources.passing_over import UNREADABLE, Sorted, folder_parts, printable, sort_out
 from oodgrid.errors import OodgridError
 
-Parts = tuple[str, ...]
-SPLIT_WORDS = {
+Parts = tuple[str, ...]  # the folders of a path, outermost first
+Split = Literal["train", "val", "test"]
+SPLIT_WORDS: dict[Split, set[str]] = {
     "train": {"train", "training", "trn"},
     "val": {"val", "valid", "validation", "validate", "dev"},
     "test": {"test", "testing", "tst"},
@@ -27,7 +29,7 @@ FILLERS = {"image", "images", "img", "imgs", "set", "sets", "data", "dataset", "
 
 @dataclass(frozen=True)
 class Rule:
-    """What the configuration says of folders that could mean two things.
+    """The part of the configuration that decides folders that could mean two things.
 
     Attributes:
         class_folder: "top", "innermost" or "none"; None: there is one level of class folders, else it is refused.
@@ -35,7 +37,7 @@ class Rule:
     """
 
     class_folder: str | None = None
-    split_folders: Mapping[str, str] | None = None
+    split_folders: Mapping[Split, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Layout:
         labels: Shape (N,), int32; -1 where an image has no class.
         classnames: K names in the order of the labels; None where there are no classes.
         splits: The split of each image where the rule names folders of splits, else None.
-        passed_over: How many files of each kind were left out; `passing_over.said` makes a line of it.
+        passed_over: How many files of each kind were left out; `passing_over.summary` makes a line of it.
         remarks: What else is to be said, a line each.
     """
 
@@ -73,13 +75,13 @@ def arrange(names: Iterable[str], where: str, rule: Rule) -> Layout:
     Raises:
         OodgridError: The layout could mean two things and the rule does not say which, or a class would vanish.
     """
-    found = sort_out(names)
+    files = sort_out(names)
     splits = None
-    folders = {path: folder_parts(path.rpartition("/")[0]) for path in sorted(found.images)}
-    remarks = _without_images(found, set(folders.values()), where)
+    folders = {path: folder_parts(path.rpartition("/")[0]) for path in sorted(files.images)}
+    remarks = _without_images(files, set(folders.values()), where)
     if rule.split_folders:
         splits, folders = _take_out_splits(folders, rule.split_folders, where)
-        found.passed_over["outside the split folders"] += len(found.images) - len(folders)
+        files.passed_over["outside the split folders"] += len(files.images) - len(folders)
     elif rule.class_folder is None:
         _refuse_splits(set(folders.values()), where)
     class_of, around = _classes(set(folders.values()), where, rule)
@@ -89,7 +91,7 @@ def arrange(names: Iterable[str], where: str, rule: Rule) -> Layout:
     index = {"": -1, **{name: label for label, name in enumerate(classnames)}}
     labels = np.asarray([index[class_of[folder]] for folder in folders.values()], dtype=np.int32)
     remarks += [f"the classes are the folders in {around}"] * bool(around)
-    return Layout(list(folders), labels, classnames or None, splits, +found.passed_over, tuple(remarks))
+    return Layout(list(folders), labels, classnames or None, splits, +files.passed_over, tuple(remarks))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -99,9 +101,9 @@ def in_order(names: Iterable[str]) -> list[str]:
     texts.
     """
     names = sorted(names)
-    numbers = [re.fullmatch(r"(\D*)(\d{1,300})(\D*)", name) for name in names]
-    if all(numbers) and len({(match[1], match[3]) for match in numbers}) == 1:
-        return [match[0] for match in sorted(numbers, key=lambda match: int(match[2]))]
+    matches = [match for name in names if (match := re.fullmatch(r"(\D*)(\d{1,300})(\D*)", name))]
+    if len(matches) == len(names) and len({(match[1], match[3]) for match in matches}) == 1:
+        return [match[0] for match in sorted(matches, key=lambda match: int(match[2]))]
     return names
 
 
@@ -138,9 +140,9 @@ def _refuse_splits(folders: set[Parts], where: str) -> None:
 
 
 def _are_splits(named: Mapping[Parts, str | None], folders: set[Parts], depth: int) -> bool:
-    """Say whether folders at this depth that are called like splits are splits, and not classes with such names.
+    """Return whether folders at this depth that are called like splits are splits, and not classes with such names.
 
-    They are where all folders are called so, where two of them hold class folders, or where a class holds two of them.
+    They are splits where all folders are called so, where two of them hold class folders, or where a class holds two.
     """
     if len(named) == len(folders) and all(named.values()):
         return True
@@ -153,18 +155,20 @@ def _are_splits(named: Mapping[Parts, str | None], folders: set[Parts], depth: i
 
 
 def _take_out_splits(
-    folders: Mapping[str, Parts], split_folders: Mapping[str, str], where: str
+    folders: Mapping[str, Parts], split_folders: Mapping[Split, str], where: str
 ) -> tuple[list[str], dict[str, Parts]]:
     """Return the split of every image that has one, and by its path its folder without that of the split.
 
     The folders of splits lie around the classes or within each: at the first depth where all of them are found.
     """
-    wanted = {split: folder_parts(name) for split, name in split_folders.items()}
+    split_parts = {split: folder_parts(name) for split, name in split_folders.items()}
     for depth in range(max(map(len, folders.values()), default=0)):
-        found = {path: split for path, parts in folders.items() if (split := _split_at(parts, depth, wanted))}
-        if set(found.values()) == set(wanted):
-            cut = {p: folders[p][:depth] + folders[p][depth + len(wanted[split]) :] for p, split in found.items()}
-            return list(found.values()), cut
+        split_of = {path: split for path, parts in folders.items() if (split := _split_at(parts, depth, split_parts))}
+        if set(split_of.values()) == set(split_parts):
+            cut = {
+                p: folders[p][:depth] + folders[p][depth + len(split_parts[split]) :] for p, split in split_of.items()
+            }
+            return [*split_of.values()], cut
     there = sorted({printable(part) for parts in folders.values() for part in parts})
     raise OodgridError(
         f"{where}: no images in all of the split_folders {', '.join(split_folders.values())} side by side: "
@@ -172,8 +176,8 @@ def _take_out_splits(
     )
 
 
-def _split_at(parts: Parts, depth: int, wanted: Mapping[str, Parts]) -> str | None:
-    return next((split for split, name in wanted.items() if parts[depth : depth + len(name)] == name), None)
+def _split_at(parts: Parts, depth: int, split_parts: Mapping[Split, Parts]) -> Split | None:
+    return next((split for split, name in split_parts.items() if parts[depth : depth + len(name)] == name), None)
 
 
 # ----------------------------------------------------------------------------------------------------- classes
@@ -230,7 +234,7 @@ def twins(classnames: Sequence[str], where: str) -> list[str]:
     """Return a remark on classes whose names differ in case alone, which some disks cannot tell apart.
 
     Raises:
-        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two: nobody sees which is which.
+        OodgridError: Names differ in their Unicode signs alone, as é of one sign or of two, which look alike.
     """
     seen: dict[str, str] = {}
     folded: dict[str, str] = {}
@@ -242,10 +246,10 @@ def twins(classnames: Sequence[str], where: str) -> list[str]:
     return [f"the classes {printable(one)} and {printable(other)} differ in case alone" for one, other in pairs[:3]]
 
 
-def _without_images(found: Sorted, with_images: set[Parts], where: str) -> list[str]:
+def _without_images(files: Sorted, with_images: set[Parts], where: str) -> list[str]:
     """Name the folders that hold files but no image; refuse where those are images that cannot be read."""
     inner = {parts[:depth] for parts in with_images for depth in range(len(parts) + 1)}
-    empty = {parts: suffixes for parts, suffixes in found.others.items() if parts and parts not in inner}
+    empty = {parts: suffixes for parts, suffixes in files.others.items() if parts and parts not in inner}
     names = [printable("/".join(parts)) for parts in sorted(empty)]
     for name, parts in zip(names, sorted(empty), strict=True):
         if unreadable := sorted(empty[parts] & UNREADABLE):

@@ -59,34 +59,35 @@ def torchvision(source: Torchvision, split: str) -> ImageSet:
 
     if source.dataset not in datasets.__all__:
         raise unknown("torchvision dataset", source.dataset, datasets.__all__)
-    made = getattr(datasets, source.dataset)
+    dataset_class = getattr(datasets, source.dataset)
     root = expand(source.root)
-    arguments = {**_split_arguments(made, split), **(source.arguments.get(split) or {})}
-    if "download" in inspect.signature(made).parameters:
+    of_split: dict[str, dict[str, Any]] = dict(source.arguments.items())
+    arguments = {**_split_arguments(dataset_class, split), **(of_split.get(split) or {})}
+    if "download" in inspect.signature(dataset_class).parameters:
         arguments["download"] = source.download
     refused = (
         f"torchvision unpickles the files of {source.dataset}, which can run code: use folder, numpy or hf instead"
     )
     try:
         with unpickling_refused(refused):
-            found = made(str(root), **arguments)
+            samples = dataset_class(str(root), **arguments)
     except OodgridError:
         raise
     except Exception as error:  # each dataset fails in its own way
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OodgridError(
-            f"torchvision dataset {source.dataset} in {root}: {said} (download: true fetches it)"
+            f"torchvision dataset {source.dataset} in {root}: {reason} (download: true fetches it)"
         ) from error
-    labels, named = classes_by_value(_targets(found), source.dataset)
+    labels, named = classes_by_value(_targets(samples), source.dataset)
     # ImageNet's names are tuples of synonyms, of which the first is the usual one
-    classes = getattr(found, "classes", None) or named or ()
+    classes = getattr(samples, "classes", None) or named or ()
     names = [str(name[0] if isinstance(name, tuple) else name) for name in classes] or None
-    paths = [f"{source.dataset}/{split}/{row:07}" for row in range(len(found))]
+    paths = [f"{source.dataset}/{split}/{row:07}" for row in range(len(samples))]
 
     def read(row: int) -> np.ndarray:
         try:
             with unpickling_refused(refused):
-                return np.asarray(found[row][0].convert("RGB"))
+                return np.asarray(samples[row][0].convert("RGB"))
         except OodgridError:
             raise
         except Exception as error:  # files are opened and decoded only here, and fail in as many ways
@@ -101,14 +102,15 @@ def hugging_face(source: HuggingFace, split: str) -> ImageSet:
     Raises:
         OodgridError: The library or the dataset is not there, or lacks a column.
     """
-    found = _load_hugging_face(source, source.splits[split])
+    name_of: dict[str, str] = dict(source.splits.items())
+    table = _load_hugging_face(source, name_of[split])
     for column in (source.image, source.label):
-        if column and column not in found.column_names:
-            raise unknown(f"column of {source.dataset}", column, found.column_names)
-    values = found[source.label] if source.label else [None] * len(found)
+        if column and column not in table.column_names:
+            raise unknown(f"column of {source.dataset}", column, table.column_names)
+    values = table[source.label] if source.label else [None] * len(table)
     labels, named = classes_by_value(list(values), source.dataset)
-    names = getattr(found.features.get(source.label), "names", None) or named
-    images = found.select_columns([source.image])
+    names = getattr(table.features.get(source.label), "names", None) or named
+    images = table.select_columns([source.image])
 
     def read(row: int) -> bytes:
         held = images[row][source.image]
@@ -117,27 +119,27 @@ def hugging_face(source: HuggingFace, split: str) -> ImageSet:
         except TypeError as error:  # the row holds no image, or the place of a file that is gone
             raise OodgridError(f"{paths[row]} cannot be read: {error}") from error
 
-    paths = [f"{source.dataset}/{source.splits[split]}/{row:07}" for row in range(len(found))]
+    paths = [f"{source.dataset}/{name_of[split]}/{row:07}" for row in range(len(table))]
     return ImageSet(paths, labels, names, read, where=source.dataset)
 
 
-def _split_arguments(made: type, split: str) -> dict[str, Any]:
+def _split_arguments(dataset_class: type, split: str) -> dict[str, Any]:
     """Return how a dataset of torchvision is told a split: most take `split`, those of MNIST's kind `train`."""
-    parameters = inspect.signature(made).parameters
+    parameters = inspect.signature(dataset_class).parameters
     if "split" in parameters:
         return {"split": split}
     return {"train": split == "train"} if "train" in parameters else {}
 
 
-def _targets(found: Any) -> list[Any]:
+def _targets(samples: Any) -> list[Any]:
     """Return the labels without decoding images where the dataset has them at hand."""
     for name in ("targets", "_labels", "labels", "y"):
-        values = getattr(found, name, None)
-        if values is not None and len(values) == len(found):
+        values = getattr(samples, name, None)
+        if values is not None and len(values) == len(samples):
             return np.asarray(values).tolist()
-    if samples := getattr(found, "samples", None) or getattr(found, "_samples", None):
-        return [label for _, label in samples]
-    return [found[row][1] for row in progress(range(len(found)), desc="read labels")]
+    if pairs := getattr(samples, "samples", None) or getattr(samples, "_samples", None):
+        return [label for _, label in pairs]
+    return [samples[row][1] for row in progress(range(len(samples)), desc="read labels")]
 
 
 def _load_hugging_face(source: HuggingFace, split: str) -> Any:
@@ -153,12 +155,12 @@ def _load_hugging_face(source: HuggingFace, split: str) -> Any:
     try:
         if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
             whole = datasets.load_from_disk(str(folder))
-            found = whole[split] if isinstance(whole, datasets.DatasetDict) else whole
+            table = whole[split] if isinstance(whole, datasets.DatasetDict) else whole
         else:
-            found = datasets.load_dataset(source.dataset, source.subset, split=split, revision=source.revision)
-        return found.cast_column(source.image, datasets.Image(decode=False))
+            table = datasets.load_dataset(source.dataset, source.subset, split=split, revision=source.revision)
+        return table.cast_column(source.image, datasets.Image(decode=False))
     except Exception as error:  # the library and the hub fail in many ways
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OodgridError(
-            f"Hugging Face dataset {source.dataset}, split {split}: {said} (download: true fetches it)"
+            f"Hugging Face dataset {source.dataset}, split {split}: {reason} (download: true fetches it)"
         ) from error

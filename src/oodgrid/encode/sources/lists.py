@@ -30,7 +30,7 @@ SEPARATED = re.compile(rf"({'|'.join(map(re.escape, sorted(SUFFIXES)))})[\"']?\s
 
 @dataclass
 class Table:
-    """What a list says, one entry an image."""
+    """The content of a list, one entry per image."""
 
     paths: list[str]
     labels: list[Any]
@@ -49,7 +49,7 @@ def listed(source: ListFile) -> ImageSet:
     if source.is_coop:
         return _coop(file, root, source.own_splits)
     table = _read_text(file) if file.suffix.lower() == ".txt" else _read_table(file, source)
-    if None in table.paths or "" in table.paths:
+    if "" in table.paths:
         raise OodgridError(f"list {file} has a line without a path: fill it in, or take the line out")
     labels, classnames = classes_by_value(table.labels, str(file))
     return _images(file, root, table, labels, classnames)
@@ -58,8 +58,9 @@ def listed(source: ListFile) -> ImageSet:
 def _images(file: Path, root: Path, table: Table, labels: np.ndarray, classnames: list[str] | None) -> ImageSet:
     paths = _slashes(file, root, table)
     _refuse_twice(file, paths, table.splits)
-    more = {"splits": table.splits, "remarks": tuple(table.remarks)}
-    return ImageSet(paths, labels, classnames, *reading(root, paths, str(file)), str(file), **more)
+    read, stamp = reading(root, paths, str(file))
+    remarks = tuple(table.remarks)
+    return ImageSet(paths, labels, classnames, read, stamp, str(file), splits=table.splits, remarks=remarks)
 
 
 def _slashes(file: Path, root: Path, table: Table) -> list[str]:
@@ -77,9 +78,9 @@ def _slashes(file: Path, root: Path, table: Table) -> list[str]:
 
 
 def _refuse_twice(file: Path, paths: list[str], splits: list[str] | None) -> None:
-    """Refuse an image that is there twice: of two splits, also such as are drawn, one would be of what was learned."""
-    seen: dict[str, str | None] = {}
-    for path, split in zip(map(posixpath.normpath, paths), splits or [None] * len(paths), strict=True):
+    """Refuse an image that is listed twice: it could be in the training and in the test split, listed or drawn."""
+    seen: dict[str, str] = {}
+    for path, split in zip(map(posixpath.normpath, paths), splits or [""] * len(paths), strict=True):
         if path not in seen:
             seen[path] = split
         elif seen[path] != split:
@@ -97,8 +98,8 @@ def _read_text(file: Path) -> Table:
         lines = re.split(r"\r\n|\r|\n", file.read_bytes().decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise OodgridError(f"list {file} cannot be read as UTF-8 text: {error}") from error
-    found = [_path_and_label(file, number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    return Table([path for path, _ in found], [label for _, label in found])
+    rows = [_path_and_label(file, number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    return Table([path for path, _ in rows], [label for _, label in rows])
 
 
 def _path_and_label(file: Path, number: int, line: str) -> tuple[str, str | None]:
@@ -108,8 +109,10 @@ def _path_and_label(file: Path, number: int, line: str) -> tuple[str, str | None
             f"list {file}, line {number}: {line[:60]!r} has {separated[2]!r} behind the path: a .txt has `path label` "
             "a line, with a space; a table with commas is a .csv whose first line names its columns, path,label"
         )
-    match = LINE.fullmatch(line)
-    path, label = match.groups() if match else [*line.rsplit(maxsplit=1), None][:2]
+    path, *labels = line.rsplit(maxsplit=1)
+    label = labels[0] if labels else None
+    if match := LINE.fullmatch(line):
+        path, label = match[1], match[2]
     if label and re.fullmatch(r"-?\d+(\s+-?\d+)+", label):
         raise OodgridError(
             f"list {file}, line {number}: {label!r} behind the path are several numbers: leave that of the class"
@@ -127,15 +130,15 @@ def _read_table(file: Path, source: ListFile) -> Table:
     else:
         table = frames.read_csv(file, infer_schema=False, separator="\t" if suffix == ".tsv" else ",")
     _refuse_unread_splits(file, source, table)
-    wanted = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
-    for name, column in wanted.items():
+    column_of = {"path": source.path, "label": source.label, **({"split": source.split} if source.split else {})}
+    for name, column in column_of.items():
         if column not in table.columns and (name, column) != ("label", "label"):  # that one is only looked for
             raise _no_column(file, column, table.columns)
     columns = {
         name: table[column].to_list() if column in table.columns else [None] * len(table)
-        for name, column in wanted.items()
+        for name, column in column_of.items()
     }
-    paths = [None if path is None else str(path) for path in columns["path"]]
+    paths = ["" if path is None else str(path) for path in columns["path"]]
     splits = _splits(file, source.split, columns["split"], source.own_splits) if source.split else None
     return Table(paths, columns["label"], splits)
 
@@ -146,9 +149,9 @@ def _refuse_unread_splits(file: Path, source: ListFile, table: pl.DataFrame) -> 
         return
     for column in set(table.columns) - {source.path, source.label}:
         values = {str(value) for value in table[column].unique().to_list()}
-        found = {split_named(value) for value in values}
-        if None not in found and (len(found) > 1 or column.strip().casefold() == "split"):
-            there = ", ".join(split for split in SPLITS if split in found)
+        splits = {split_named(value) for value in values}
+        if None not in splits and (len(splits) > 1 or column.strip().casefold() == "split"):
+            there = ", ".join(split for split in SPLITS if split in splits)
             raise OodgridError(
                 f"list {file}: the column {column} says {' and '.join(sorted(values))}: write split: {column} and "
                 f"splits: [{there}] under list, or split: null where all images are of the test split"
@@ -163,32 +166,33 @@ def _no_column(file: Path, column: str, there: list[str]) -> OodgridError:
     return unknown(f"column of {file}", column, there)
 
 
-def _splits(file: Path, column: str, values: list[Any], own: tuple[str, ...]) -> list[str]:
+def _splits(file: Path, column: str, values: list[Any], expected: tuple[str, ...]) -> list[str]:
     """Return train, val or test for what a column says, which has one word for each.
 
     Raises:
         OodgridError: A word is none of theirs, two are for one split, or a split is not there.
     """
-    words = {value: split_named(str(value)) for value in dict.fromkeys(values)}
-    if strange := [value for value, split in words.items() if split is None]:
+    meanings = {value: split_named(str(value)) for value in dict.fromkeys(values)}
+    words = {value: split for value, split in meanings.items() if split}
+    if strange := [value for value in meanings if value not in words]:
         count = sum(value in strange for value in values)
         raise OodgridError(
             f"list {file}: the column {column} says {strange[0]!r} ({count} rows are neither train, val nor test): "
             "write these, or take the rows out"
         )
     for split in SPLITS:
-        spelt = sorted({str(value).strip().casefold() for value, found in words.items() if found == split})
+        spelt = sorted({str(value).strip().casefold() for value, meant in words.items() if meant == split})
         if len(spelt) > 1:
             raise OodgridError(f"list {file}: {' and '.join(spelt)} in the column {column} both mean {split}: use one")
-    _check_splits(file, set(words.values()), own)
+    _check_splits(file, set(words.values()), expected)
     return [words[value] for value in values]
 
 
-def _check_splits(file: Path, found: set[str | None], own: tuple[str, ...]) -> None:
-    there = [split for split in SPLITS if split in found]
-    if there != [*own]:
+def _check_splits(file: Path, splits: set[str | None], expected: tuple[str, ...]) -> None:
+    there = [split for split in SPLITS if split in splits]
+    if there != [*expected]:
         raise OodgridError(
-            f"list {file} has images for {', '.join(there) or 'no split'}, and {', '.join(own)} are wanted: write "
+            f"list {file} has images for {', '.join(there) or 'no split'}, and {', '.join(expected)} are wanted: write "
             f"splits: [{', '.join(there)}] under list" + (", and give it a test split" * ("test" not in there))
         )
 
@@ -196,26 +200,26 @@ def _check_splits(file: Path, found: set[str | None], own: tuple[str, ...]) -> N
 # -------------------------------------------------------------------------------------------------------- CoOp
 
 
-def _coop(file: Path, root: Path, own: tuple[str, ...]) -> ImageSet:
+def _coop(file: Path, root: Path, expected: tuple[str, ...]) -> ImageSet:
     """Read a file of splits as CoOp's `split_zhou_*.json`: of each split a list of [path, label, class name].
 
     Format: Zhou, CoOp (github.com/KaiyangZhou/CoOp), datasets/oxford_pets.py, `read_split`.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError:
         raise OodgridError(f"list {file} cannot be read as JSON: it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise OodgridError(f"list {file} cannot be read as JSON: {str(error)[:200]}") from error
-    if not isinstance(found, dict) or not found or not all(_is_coop_split(rows) for rows in found.values()):
+    if not isinstance(content, dict) or not content or not all(_is_coop_split(rows) for rows in content.values()):
         raise OodgridError(
             f"list {file} is no file of splits as CoOp's, {{train: [[path, label, class name], …], val: …, test: …}}: "
             "give a .csv, .parquet or .txt"
         )
-    if strange := found.keys() - set(SPLITS):
+    if strange := content.keys() - set(SPLITS):
         raise OodgridError(f"list {file} has the split {min(strange)!r}: it must be train, val or test")
-    rows = [(split, *row) for split in SPLITS for row in found.get(split, ())]
-    _check_splits(file, {split for split, *_ in rows}, own)
+    rows = [(split, *row) for split in SPLITS for row in content.get(split, ())]
+    _check_splits(file, {split for split, *_ in rows}, expected)
     labels = whole_labels([label for _, _, label, _ in rows], str(file))
     classnames = _coop_names(file, labels, [name for *_, name in rows])
     table = Table([path for _, path, _, _ in rows], [], [split for split, *_ in rows])
@@ -231,7 +235,7 @@ def _is_coop_split(rows: Any) -> bool:
 
 
 def _coop_names(file: Path, labels: np.ndarray, names: list[str]) -> list[str]:
-    """Return the names of the classes 0 to K-1, one a class."""
+    """Return the names of the classes 0 to K-1, one per class."""
     pairs = sorted(set(zip(labels.tolist(), names, strict=True)))
     for (label, name), (other, wrong) in pairwise(pairs):
         if label == other:

@@ -14,7 +14,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.labels import NO_CLASS, has_class
 
 
-def named(images: ImageSet, given: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
+def named(images: ImageSet, classnames: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
     """Return the images with the class names of the configuration, and with labels from 0 without gaps.
 
     Where the source has names itself, those given stand for them by position. Where its labels are numbers, they are
@@ -22,7 +22,7 @@ def named(images: ImageSet, given: Sequence[str] | None, where: str, renumber: b
 
     Args:
         images: The images.
-        given: Class names, or None.
+        classnames: Class names, or None.
         where: The dataset, for messages.
         renumber: Whether labels may be numbered anew: not where other splits are read apart from these.
 
@@ -30,29 +30,30 @@ def named(images: ImageSet, given: Sequence[str] | None, where: str, renumber: b
         OodgridError: Names cannot belong to the classes in number or order.
     """
     if images.classnames is None:
-        images = _numbered(images, given, where, renumber)
-    elif given is not None:
-        images = replace(images, remarks=(*images.remarks, *_check_given(images.classnames, given, where)))
-    return images if given is None else replace(images, classnames=list(given))
+        images = _numbered(images, classnames, where, renumber)
+    elif classnames is not None:
+        images = replace(images, remarks=(*images.remarks, *_check_names(images.classnames, classnames, where)))
+    return images if classnames is None else replace(images, classnames=list(classnames))
 
 
-def _numbered(images: ImageSet, given: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
-    found = np.unique(images.labels[has_class(images.labels)])
-    if given is None:
-        fits = not renumber or np.array_equal(found, np.arange(len(found)))
+def _numbered(images: ImageSet, classnames: Sequence[str] | None, where: str, renumber: bool) -> ImageSet:
+    numbers = np.unique(images.labels[has_class(images.labels)])
+    if classnames is None:
+        fits = not renumber or np.array_equal(numbers, np.arange(len(numbers)))
     else:
-        fits = not len(found) or found[-1] < len(given)
-        if not fits and not (renumber and np.array_equal(found, np.arange(1, len(given) + 1))):
+        fits = not len(numbers) or numbers[-1] < len(classnames)
+        if not fits and not (renumber and np.array_equal(numbers, np.arange(1, len(classnames) + 1))):
             raise OodgridError(
-                f"{where}: {len(given)} classnames for labels up to {found[-1]}: labels are positions in classnames, "
-                f"from 0 to {len(given) - 1}, and here {_run(found)}: give all names, or number the labels anew"
+                f"{where}: {len(classnames)} classnames for labels up to {numbers[-1]}: labels are positions in "
+                f"classnames, from 0 to {len(classnames) - 1}, and here {_run(numbers)}: give all names, or number "
+                "the labels anew"
             )
     if fits:
-        empty = np.setdiff1d(np.arange(len(given or ())), found) if renumber else ()
-        remark = [f"no image of {_some([given[label] for label in empty])}"] if len(empty) else []
-        return replace(images, remarks=(*images.remarks, *remark))
-    labels = np.where(has_class(images.labels), np.searchsorted(found, images.labels), NO_CLASS).astype(np.int32)
-    remark = f"labels run from 0: {_run(found)} in the source became 0 to {len(found) - 1}, by value"
+        present = set(numbers.tolist())
+        empty = [name for label, name in enumerate(classnames or ()) if renumber and label not in present]
+        return replace(images, remarks=(*images.remarks, *[f"no image of {_some(empty)}"] * bool(empty)))
+    labels = np.where(has_class(images.labels), np.searchsorted(numbers, images.labels), NO_CLASS).astype(np.int32)
+    remark = f"labels run from 0: {_run(numbers)} in the source became 0 to {len(numbers) - 1}, by value"
     return replace(images, labels=labels, remarks=(*images.remarks, remark))
 
 
@@ -62,11 +63,11 @@ def check_gaps(labels: Sequence[np.ndarray], where: str) -> None:
     Raises:
         OodgridError: They do not.
     """
-    found = np.unique(np.concatenate(labels))
-    found = found[has_class(found)]
-    if len(found) and found[-1] != len(found) - 1:
+    numbers = np.unique(np.concatenate(labels))
+    numbers = numbers[has_class(numbers)]
+    if len(numbers) and numbers[-1] != len(numbers) - 1:
         raise OodgridError(
-            f"{where}: labels must run from 0 to the number of classes less one, and here are {_run(found)}: "
+            f"{where}: labels must run from 0 to the number of classes less one, and here are {_run(numbers)}: "
             "number the classes anew, or give classnames for all numbers"
         )
 
@@ -75,44 +76,46 @@ def untrained(images: ImageSet, split: str) -> ImageSet:
     """Return the images of train or val with a remark on classes without any, and on images without a class."""
     known = images.labels[has_class(images.labels)]
     remarks = []
-    if missing := sorted(set(range(len(images.classnames or ()))) - set(known.tolist())):
-        remarks.append(f"no {split} image of {_some([images.classnames[label] for label in missing])}")
+    with_images = set(known.tolist())
+    if missing := [name for label, name in enumerate(images.classnames or ()) if label not in with_images]:
+        remarks.append(f"no {split} image of {_some(missing)}")
     if without := len(images) - len(known):
         remarks.append(f"{without} {split} images have no class")
     return replace(images, remarks=(*images.remarks, *remarks))
 
 
-def _check_given(found: Sequence[str], given: Sequence[str], where: str) -> list[str]:
+def _check_names(classes: Sequence[str], classnames: Sequence[str], where: str) -> list[str]:
     """Refuse names whose number or order cannot be right for the classes found, and return what is to be said."""
-    if len(given) != len(found):
+    if len(classnames) != len(classes):
         raise OodgridError(
-            f"{where}: {len(given)} classnames for {len(found)} classes of images ({_some(found)}): give one for each"
+            f"{where}: {len(classnames)} classnames for {len(classes)} classes of images ({_some(classes)}): "
+            "give one for each"
         )
     places: dict[str, set[int]] = {}  # a list of classes may hold a name twice, as ImageNet's
-    for position, name in enumerate(found):
+    for position, name in enumerate(classes):
         places.setdefault(_plain(name), set()).add(position)
-    for position, name in enumerate(given):
+    for position, name in enumerate(classnames):
         if position not in places.get(_plain(name), {position}):
             raise OodgridError(
                 f"{where}: classnames stand for the classes found by position, and '{name}' stands at that of "
-                f"{printable(found[position])}: write them in the order {_some(found)}, or leave them out"
+                f"{printable(classes[position])}: write them in the order {_some(classes)}, or leave them out"
             )
-    if all(name.isdecimal() for name in found):
-        values = [int(name) for name in found]
+    if all(name.isdecimal() for name in classes):
+        values = [int(name) for name in classes]
         if len(set(values)) < len(values):
-            raise OodgridError(f"{where}: two classes are the same number ({_some(found)}): join or rename them")
+            raise OodgridError(f"{where}: two classes are the same number ({_some(classes)}): join or rename them")
         if values not in (list(range(len(values))), list(range(1, len(values) + 1))):
-            return [f"classnames stand for the classes {_some(found)}, by value"]
-    elif list(found) != sorted(found, key=_natural) and not _one_number(found):
+            return [f"classnames stand for the classes {_some(classes)}, by value"]
+    elif list(classes) != sorted(classes, key=_natural) and not _one_number(classes):
         raise OodgridError(
-            f"{where}: classnames stand for the classes found by position, and the order of {_some(found)} is not "
+            f"{where}: classnames stand for the classes found by position, and the order of {_some(classes)} is not "
             "sure: give their numbers leading zeros, or leave classnames out"
         )
     return []
 
 
 def _one_number(names: Sequence[str]) -> bool:
-    """Say whether names differ by one whole number alone, by which they are in order."""
+    """Return whether names differ by one whole number alone, by which they are in order."""
     return len({re.sub(r"\d+", "0", name, count=1) for name in names}) == 1
 
 

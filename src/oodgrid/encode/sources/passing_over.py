@@ -1,4 +1,4 @@
-"""Which files of a tree are images, and what is said of the others."""
+"""Telling images from other files of a tree, and counting those by kind."""
 
 from __future__ import annotations
 
@@ -66,25 +66,25 @@ def sort_out(names: Iterable[str]) -> Sorted:
     Args:
         names: Paths below the source, with / between folders; one that ends in / is a folder without files.
     """
-    found = Sorted()
+    files = Sorted()
     for name in names:
         folder, _, file = name.rpartition("/")
         suffix = _suffix(file)
         if not file:
-            found.others |= {} if _system_folder(folder) else {folder_parts(folder): set()}
+            files.others |= {} if _system_folder(folder) else {folder_parts(folder): set()}
         elif left := system_part(name):
-            found.passed_over[left] += 1
+            files.passed_over[left] += 1
         elif suffix in SUFFIXES:
-            found.images.append(name)
+            files.images.append(name)
         else:
             kind = suffix if re.fullmatch(r"\.(?!\d+$)\w{1,10}", suffix, re.ASCII) else "without a suffix"
-            found.passed_over[kind] += 1
-            found.others.setdefault(folder_parts(folder), set()).add(suffix)
-    return found
+            files.passed_over[kind] += 1
+            files.others.setdefault(folder_parts(folder), set()).add(suffix)
+    return files
 
 
 def is_image(name: str) -> bool:
-    """Say whether a file is an image by its name, and not what a file manager or a system has left behind."""
+    """Return whether a file is an image by its name, and not what a file manager or a system has left behind."""
     return _suffix(name.rpartition("/")[2]) in SUFFIXES and not system_part(name)
 
 
@@ -115,7 +115,7 @@ def _suffix(file: str) -> str:
     return f".{suffix.lower()}" if dot and stem else ""
 
 
-def said(passed_over: Mapping[str, int]) -> str:
+def summary(passed_over: Mapping[str, int]) -> str:
     """Return one line such as `passed over 7 files: 4 @eaDir, 2 Thumbs.db, 1 .txt`; nothing where there were none."""
     if not (total := sum(passed_over.values())):
         return ""

@@ -65,8 +65,8 @@ def open_regular(path: Path, what: str) -> BinaryIO:
         return os.fdopen(descriptor, "rb")
     if not stat.S_ISSOCK(kind):
         os.close(descriptor)
-    found = "a folder" if stat.S_ISDIR(kind) else "a pipe, a socket or a device"
-    raise OodgridError(f"{what} is {found} and no file: mend the path in the config")
+    kind_name = "a folder" if stat.S_ISDIR(kind) else "a pipe, a socket or a device"
+    raise OodgridError(f"{what} is {kind_name} and no file: mend the path in the config")
 
 
 def read_image(path: Path, place: str) -> bytes:
@@ -116,5 +116,5 @@ def piece_of(file: BinaryIO, what: str, start: int, size: int) -> bytes:
 
 
 def _state(file: BinaryIO) -> tuple[int, int, int]:
-    found = os.fstat(file.fileno())
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -2,7 +2,7 @@
 
 A tar says of its headers alone whether they are whole, by a sum in each, and ends with two blocks of zeros. Python's
 reader stops without a word at the first header that is damaged or missing, so that a cut file passes for a smaller set;
-here every block is accounted for. Nothing vouches for the bytes of a member, nor for a long name.
+here every block is accounted for. The bytes of a member and long names have no sum at all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import tarfile
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from oodgrid.encode.sources.files import NO_FILES, READ_ALREADY
 from oodgrid.encode.sources.passing_over import is_image, printable
-from oodgrid.encode.sources.reading import Members, check_size, open_regular, piece_of, pieces_of
+from oodgrid.encode.sources.reading import Members, Pieces, check_size, open_regular, piece_of, pieces_of
 from oodgrid.errors import OodgridError
 
 BLOCK, CHUNK = tarfile.BLOCKSIZE, 1 << 20
@@ -44,7 +44,7 @@ PAX_KEYWORDS = {*tarfile.PAX_FIELDS, *("atime", "ctime", "charset", "comment", "
 
 
 class Place(NamedTuple):
-    """Where a member lies: its size, and (place in the tar, place in the member, length) of every part of it."""
+    """The place of a member: its size, and (place in the tar, place in the member, length) of every part of it."""
 
     size: int
     parts: tuple[tuple[int, int, int], ...]
@@ -64,13 +64,14 @@ def open_tar(path: Path, what: str) -> Members:
         if known := packed_by(head):
             raise OodgridError(f"{what} is packed by {known}, which is not read here: unpack it, or pack it as .tar.gz")
         file.seek(0)
+        piece: Pieces
         if head.startswith(COMPRESSED):
             whole = _decompressed(file, head, what)
             piece = partial(piece_of, whole, what)
-            places, found = _places(whole, what)
+            places, contents = _places(whole, what)
         else:
             piece = pieces_of(path, what)
-            places, found = _places(file, what)
+            places, contents = _places(file, what)
 
     def read(name: str) -> bytes:
         place = f"{path}: {printable(name)}"
@@ -85,11 +86,11 @@ def open_tar(path: Path, what: str) -> Members:
             data[inside : inside + length] = piece(start, length)
         return bytes(data)
 
-    return Members({name: place.size for name, place in places.items()}, read, *found)
+    return Members({name: place.size for name, place in places.items()}, read, *contents)
 
 
 def is_tar(head: bytes) -> bool:
-    """Say whether the first 512 bytes of a file are those of a tar, compressed or not."""
+    """Return whether the first 512 bytes of a file are those of a tar, compressed or not."""
     return head.startswith(COMPRESSED) or head[257:262] == b"ustar"
 
 
@@ -131,7 +132,8 @@ def _place(member: tarfile.TarInfo, what: str) -> Place:
     if not member.issparse():
         return Place(member.size, ((member.offset_data, 0, member.size),))
     parts, start = [], member.offset_data
-    for inside, length in member.sparse:
+    sparse: Any = member.sparse  # by now a list of (place in the member, length), whatever typeshed says
+    for inside, length in sparse:
         if min(inside, length) < 0 or inside + length > member.size:
             raise OodgridError(
                 f"{what} is damaged: parts of {printable(member.name)} lie beyond its end: make or fetch it again"
@@ -143,17 +145,17 @@ def _place(member: tarfile.TarInfo, what: str) -> Place:
 
 def _linked(links: dict[str, str], places: dict[str, Place], passed_over: Counter[str]) -> dict[str, Place]:
     """Return where files behind links lie; what a link to a folder shows is in the archive under its own name."""
-    found: dict[str, Place] = {}
+    behind: dict[str, Place] = {}
     folders = {str(folder) for name in places for folder in PurePosixPath(name).parents} if links else set()
     for link in links:
         target = _end(link, links)
         if target in places:
-            found[link] = places[target]
+            behind[link] = places[target]
         elif is_image(link):
-            found[link] = GONE
+            behind[link] = GONE
         else:
             passed_over[READ_ALREADY if target in folders else "links to nothing"] += 1
-    return found
+    return behind
 
 
 def _end(name: str, links: dict[str, str]) -> str:
@@ -177,7 +179,7 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
     except BROKEN as error:
         raise OodgridError(f"{what} is not a readable tar or zip file: {error}") from error
     while len(block := _block(file, start)) == BLOCK and block.strip(b"\0"):
-        member = _header(opened, start, f"{what} is damaged after {last}, at byte {start:,}")
+        member = _header(opened, file, start, f"{what} is damaged after {last}, at byte {start:,}")
         if opened.offset > size:
             raise OodgridError(f"{what} ends in the middle of {printable(member.name)}: make or fetch it again")
         start, last = opened.offset, printable(member.name)
@@ -199,17 +201,17 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
         )
 
 
-def _header(opened: tarfile.TarFile, start: int, said: str) -> tarfile.TarInfo:
+def _header(opened: tarfile.TarFile, file: BinaryIO, start: int, damage: str) -> tarfile.TarInfo:
     """Return the header at a place, and leave the place of the next one in `opened.offset`."""
     opened.offset = start
-    opened.fileobj.seek(start)
+    file.seek(start)
     try:
         member = tarfile.TarInfo.fromtarfile(opened)
         if member.size < 0 or opened.offset < max(member.offset_data, start + BLOCK) or "\0" in member.name:
             raise ValueError("a size or a name cannot be right")
-        _check_pax(opened.fileobj, start, member.offset_data)
+        _check_pax(file, start, member.offset_data)
     except BROKEN as error:
-        raise OodgridError(f"{said}: {error or type(error).__name__}: make or fetch it again") from error
+        raise OodgridError(f"{damage}: {error or type(error).__name__}: make or fetch it again") from error
     return member
 
 
@@ -219,16 +221,21 @@ def _check_pax(file: BinaryIO, start: int, stop: int) -> None:
     Python's reader leaves out those behind one that it cannot read, and so a long name or a size.
     """
     while start < stop and (kind := (block := _block(file, start))[156:157]) in (b"x", b"X", b"g", b"L", b"K"):
-        size = tarfile.nti(block[124:136])
+        size = tarfile.nti(block[124:136])  # type: ignore[attr-defined]  # typeshed leaves it out
         records, position = _block(file, start + BLOCK, size), 0
         while kind in b"xXg" and records[position:].strip(b"\0"):
-            found = PAX_RECORD.match(records, position)
-            end = position + int(found[1]) if found else 0
-            known = found and (found[2].decode("utf-8", "replace") in PAX_KEYWORDS or b"." in found[2])
-            if not known or end <= found.end() - 1 or records[end - 1 : end] != b"\n":
+            record = PAX_RECORD.match(records, position)
+            if record is None or not _is_whole(record, records):
                 raise ValueError("a record of a header cannot be read")
-            position = end
+            position += int(record[1])
         start += BLOCK + -(-size // BLOCK) * BLOCK
+
+
+def _is_whole(record: re.Match[bytes], records: bytes) -> bool:
+    """Return whether a record is as long as it says, up to the end of a line, and its keyword is known."""
+    end = record.start() + int(record[1])
+    known = b"." in record[2] or record[2].decode("utf-8", "replace") in PAX_KEYWORDS
+    return known and end >= record.end() and records[end - 1 : end] == b"\n"
 
 
 def _block(file: BinaryIO, start: int, size: int = BLOCK) -> bytes:
@@ -249,8 +256,8 @@ def _decompressed(file: BinaryIO, head: bytes, what: str) -> BinaryIO:
     except BROKEN as error:
         plain.close()
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            said = f"{what} does not fit into {tempfile.gettempdir()} when unpacked: set TMPDIR to a larger disk"
-            raise OodgridError(said) from error
+            message = f"{what} does not fit into {tempfile.gettempdir()} when unpacked: set TMPDIR to a larger disk"
+            raise OodgridError(message) from error
         raise OodgridError(f"{what} is not a readable tar or zip file, it is damaged or cut: {error}") from error
     return plain
 
@@ -258,10 +265,11 @@ def _decompressed(file: BinaryIO, head: bytes, what: str) -> BinaryIO:
 def _unpacked(file: BinaryIO, head: bytes) -> Iterator[bytes]:
     """Yield the content of every stream in a file, and raise where one of them is damaged or does not end."""
     if head.startswith(b"\x1f\x8b"):
-        with gzip.open(file) as stream:
-            yield from iter(partial(stream.read, CHUNK), b"")
+        with gzip.open(file) as packed:
+            yield from iter(partial(packed.read, CHUNK), b"")
         return
     # Python's readers of the other two end without a word where something else follows a stream
+    new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
     new = bz2.BZ2Decompressor if head.startswith(b"BZh") else lzma.LZMADecompressor
     stream, data = new(), b""
     while data := (data or file.read(CHUNK)):

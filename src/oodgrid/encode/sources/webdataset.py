@@ -49,17 +49,18 @@ def webdataset(source: Webdataset, split: str) -> ImageSet:
     Raises:
         OodgridError: A shard is missing, damaged or cut, or what is a sample or a label could mean two things.
     """
-    pattern = source.shards if isinstance(source.shards, str) else source.shards[split]
+    shards_of: dict[str, str] = {} if isinstance(source.shards, str) else dict(source.shards.items())
+    pattern = source.shards if isinstance(source.shards, str) else shards_of[split]
     shards = _shards(pattern)
     opened = [open_tar(existing(Path(shard), "shard"), f"shard {shard}") for shard in shards]
     times = [file_stamp(Path(shard))[1] for shard in shards]
-    found = [_samples(members, source, shard) for members, shard in zip(opened, shards, strict=True)]
-    images = [(number, name) for number, samples in enumerate(found) for name in samples.labels]
+    shard_samples = [_samples(members, source, shard) for members, shard in zip(opened, shards, strict=True)]
+    images = [(number, name) for number, samples in enumerate(shard_samples) for name in samples.labels]
     names = [Path(shard).name for shard in shards]
     names = names if len(set(names)) == len(names) else shards  # two images never have one name
     paths = [f"{names[number]}/{name}" for number, name in images]
-    values = [_label(opened[number], found[number].labels[name], source) for number, name in images]
-    remarks = _without_label(paths, values, source, pattern) + _dots([s.dotted for s in found])
+    values = [_label(opened[number], shard_samples[number].labels[name], source) for number, name in images]
+    remarks = _without_label(paths, values, source, pattern) + _dots([s.dotted for s in shard_samples])
     labels, classnames = classes_by_value(values, pattern)
 
     def read_row(row: int) -> bytes:
@@ -70,7 +71,7 @@ def webdataset(source: Webdataset, split: str) -> ImageSet:
         number, name = images[row]
         return opened[number].sizes[name], times[number]
 
-    passed_over = sum((samples.passed_over for samples in found), Counter())
+    passed_over = sum((samples.passed_over for samples in shard_samples), Counter())
     return ImageSet(paths, labels, classnames, read_row, stamp, pattern, passed_over=passed_over, remarks=remarks)
 
 
@@ -87,7 +88,7 @@ def brace_expand(pattern: str) -> list[str]:
     choices = [_choices(part) if number % 2 else [part] for number, part in enumerate(parts)]
     if max(map(len, choices)) > MOST_SHARDS or prod(map(len, choices)) > MOST_SHARDS:
         raise OodgridError(f"{pattern} names more than {MOST_SHARDS:,} shards: mend the numbers in its braces")
-    return ["".join(chosen) for chosen in product(*choices)]
+    return ["".join(map(str, chosen)) for chosen in product(*choices)]
 
 
 def _choices(inside: str) -> range | list[str]:
@@ -125,12 +126,12 @@ def _samples(members: Members, source: Webdataset, shard: str) -> Samples:
     keys: dict[str, str] = {}
     for key, group in groups.items():
         keys |= _own(key, group, labels.keys(), shard, named=bool(source.image))
-    found = Samples(passed_over=Counter(members.passed_over))
+    samples = Samples(passed_over=Counter(members.passed_over))
     in_order = [name for name in stems if name in keys]  # in which they lie in the shard
-    found.labels = {name: labels.get(keys[name]) for name in in_order}
-    found.dotted = [name for name in in_order if keys[name] in labels and keys[name] != _key(name)]
-    _pass_over(found, members, set(keys.values()))
-    return found
+    samples.labels = {name: labels.get(keys[name]) for name in in_order}
+    samples.dotted = [name for name in in_order if keys[name] in labels and keys[name] != _key(name)]
+    _pass_over(samples, members, set(keys.values()))
+    return samples
 
 
 def _own(key: str, group: dict[str, str], labels: Container[str], shard: str, named: bool) -> dict[str, str]:
@@ -140,41 +141,43 @@ def _own(key: str, group: dict[str, str], labels: Container[str], shard: str, na
     """
     plain = {name: stem for name, stem in group.items() if stem == key}
     labelled = {name: stem for name, stem in group.items() if stem in labels}
-    own = plain | labelled if plain else group
-    if len(set(own.values())) < len(own) or (len(own) > 1 and not labelled and (key in labels or not named)):
-        first, second = list(own)[:2]
+    counted = plain | labelled if plain else group
+    if len(set(counted.values())) < len(counted) or (
+        len(counted) > 1 and not labelled and (key in labels or not named)
+    ):
+        first, second = list(counted)[:2]
         kind = first.removeprefix(f"{key}.")
         suffix = kind.rpartition(".")[2]
         more = "" if plain or key in labels else f" (or image: {suffix}, where each is a sample of its own)"
         raise OodgridError(
-            f"shard {shard}: the sample {printable(key)} has {len(own)} images, {printable(first)} and "
+            f"shard {shard}: the sample {printable(key)} has {len(counted)} images, {printable(first)} and "
             f"{printable(second)}: say which one counts, as image: {kind}{more}"
         )
-    alone = len(own) == 1 and not labelled  # what stands behind the first dot says what it is, as in 22.rgb.png
-    return dict.fromkeys(own, key) if alone else own
+    alone = len(counted) == 1 and not labelled  # then the rest of the name is its kind, as in 22.rgb.png
+    return dict.fromkeys(counted, key) if alone else counted
 
 
-def _pass_over(found: Samples, members: Members, keys: set[str]) -> None:
+def _pass_over(samples: Samples, members: Members, keys: set[str]) -> None:
     """Count what belongs to no sample, and images that are not their sample's own."""
     for name in members.sizes:
         kind = "." + PurePosixPath(name).name.partition(".")[2].lower()
         if left := system_part(PurePosixPath(name)):
-            found.passed_over[left] += 1
-        elif is_image(name) and name not in found.labels:
-            found.passed_over[f"{printable(kind)} beside the image of a sample"] += 1
+            samples.passed_over[left] += 1
+        elif is_image(name) and name not in samples.labels:
+            samples.passed_over[f"{printable(kind)} beside the image of a sample"] += 1
         elif not is_image(name) and not any(start in keys for start in _starts(name)):
-            found.passed_over[f"{printable(kind)} without an image"] += 1
+            samples.passed_over[f"{printable(kind)} without an image"] += 1
 
 
 def _by_stem(names: Iterable[str], suffix: str, shard: str) -> dict[str, str]:
     """Return the members of one suffix by what stands before it."""
-    found: dict[str, str] = {}
+    by_stem: dict[str, str] = {}
     for name in names:
-        if (key := _stem(name, suffix)) is not None and found.setdefault(key, name) != name:
+        if (key := _stem(name, suffix)) is not None and by_stem.setdefault(key, name) != name:
             raise OodgridError(
-                f"shard {shard}: {printable(name)} and {printable(found[key])} are two labels of one sample"
+                f"shard {shard}: {printable(name)} and {printable(by_stem[key])} are two labels of one sample"
             )
-    return found
+    return by_stem
 
 
 def _key(name: str) -> str:
@@ -220,8 +223,8 @@ def _without_label(paths: list[str], values: list[Any], source: Webdataset, patt
         _refuse_mixed(paths, values, pattern)
     if not missing:
         return ()
-    said = f"{len(missing)} of {len(paths)} samples have no label that can be read, the first: {missing[0]}"
-    return (f"{said}; they count as of no class",)
+    remark = f"{len(missing)} of {len(paths)} samples have no label that can be read, the first: {missing[0]}"
+    return (f"{remark}; they count as of no class",)
 
 
 def _refuse_mixed(paths: list[str], values: list[Any], pattern: str) -> None:

@@ -31,7 +31,7 @@ MEMORY = 2**28  # bytes that LZMA may ask for
 
 
 class Place(NamedTuple):
-    """Where the packed bytes of a member begin, and what the directory says of it."""
+    """The place of a member: where its packed bytes begin, and its entry in the directory."""
 
     start: int
     info: zipfile.ZipInfo
@@ -94,6 +94,8 @@ def _starts(file: BinaryIO, infos: list[zipfile.ZipInfo], stop: int) -> list[int
     """
     if _count(file) not in (len(infos) & 0xFFFF, 0xFFFF):
         raise zipfile.BadZipFile("its directory is not complete")
+    # Members lie one behind another. A header between two of them belongs to one that the directory does not list; a
+    # descriptor, a few bytes behind a member, may lie there, so only that many are searched.
     starts, end = {}, 0
     for row in sorted(range(len(infos)), key=lambda row: infos[row].header_offset):
         info = infos[row]

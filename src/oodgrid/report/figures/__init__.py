@@ -19,6 +19,17 @@ from oodgrid.report import canvas, select
 from oodgrid.report.figures.study import Study
 from oodgrid.report.names import Legend
 
+OF_CURVES = ("roc", "histograms")
+NO_MEANS = (
+    "summary.parquet and comparisons.parquet hold no row. Where results are of before December 2026, "
+    "snakemake --forcerun evaluate makes both from the scores."
+)
+COLUMNS = {
+    **dict.fromkeys(("transductive", "largest", "is_best", "in_best_set"), pl.Boolean),
+    **dict.fromkeys(("backbone", "id_dataset", "method", "score", "scope", "ood_dataset", "metric"), pl.String),
+    **dict.fromkeys(("against", "reference_method", "reference_score"), pl.String),
+    **{"shots": pl.Int32, "mean": pl.Float64},
+}  # of a table that is not there
 MEAN = None  # in place of an ID dataset: the mean over all of a backbone
 
 
@@ -26,11 +37,11 @@ MEAN = None  # in place of an ID dataset: the mean over all of a backbone
 def write_figures(
     metrics: pl.DataFrame,
     curves: pl.DataFrame,
-    summary: pl.DataFrame,
-    comparisons: pl.DataFrame,
     results: Path,
     experiment: str,
     overlaps: set[tuple[str, str]],
+    summary: pl.DataFrame | None = None,
+    comparisons: pl.DataFrame | None = None,
     ranks: Sequence[Ranks] = (),
 ) -> None:
     """Draw every figure in both widths, to <backbone>/<id_dataset>/<figure>{,-column}.{pdf,svg,png}.
@@ -40,15 +51,15 @@ def write_figures(
     Args:
         metrics: The rows of metrics.parquet, but for those of transductive scores.
         curves: The rows of curves.parquet.
-        summary: The rows of summary.parquet.
-        comparisons: The rows of comparisons.parquet.
         results: The results folder.
         experiment: Name.
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: in no figure.
+        summary: The rows of summary.parquet.
+        comparisons: The rows of comparisons.parquet. Without these two, figures of means say what they need.
         ranks: The rank tests over ID datasets.
     """
     folder = paths.report(results, experiment, "figures")
-    drawn = list(studies(metrics, curves, summary, comparisons, overlaps, ranks))
+    drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks))
     jobs = [(place, study, name, width) for place, study, names in drawn for name in names for width in canvas.WIDTHS]
     for place, study, name, suffix in progress(jobs, desc="figures", unit="figure"):
         canvas.save(draw(name, study, canvas.WIDTHS[suffix]), folder / place / f"{name}{suffix}")
@@ -57,22 +68,25 @@ def write_figures(
 @canvas.styled
 def draw(name: str, study: Study, width: float = canvas.TEXT) -> canvas.Figure:
     """Return one figure of a study, so many inches wide."""
+    if study.summary.is_empty() and study.comparisons.is_empty() and name not in OF_CURVES:
+        return canvas.sentence(f"No figure of {name}: {NO_MEANS}", width)
     return import_module(f"{__name__}.{name}").draw(study, width)
 
 
 def studies(
     metrics: pl.DataFrame,
     curves: pl.DataFrame,
-    summary: pl.DataFrame,
-    comparisons: pl.DataFrame,
     overlaps: set[tuple[str, str]],
+    summary: pl.DataFrame | None = None,
+    comparisons: pl.DataFrame | None = None,
     ranks: Sequence[Ranks] = (),
 ) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
     """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures."""
     legend = Legend.of(metrics)
-    summary, comparisons = (frame.filter(~pl.col("transductive")) for frame in (summary, comparisons))
+    certain = [pl.DataFrame(schema=COLUMNS) if frame is None else frame for frame in (summary, comparisons)]
+    certain = [frame.filter(~pl.col("transductive")) for frame in certain]
     for backbone in select.names(metrics, "backbone"):
-        frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, summary, comparisons)]
+        frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, *certain)]
         own = tuple(each for each in ranks if each.backbone == backbone)
         id_datasets = select.names(frames[0], "id_dataset")
         for id_dataset in id_datasets:

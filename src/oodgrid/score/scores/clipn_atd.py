@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
+from oodgrid.score.contract import LabelList, Skip, TextList, probabilities
 
 
 @score(
@@ -15,9 +15,7 @@ from oodgrid.score.contract import LabelList, Labels, Skip, probabilities
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",
 )
-def clipn_atd(
-    features: np.ndarray, logits: np.ndarray, *, labels: LabelList = None, T: PositiveFloat = 0.01
-) -> np.ndarray:
+def clipn_atd(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T: PositiveFloat = 0.01) -> np.ndarray:
     """CLIPN, agreeing to differ: sum_k p_k yes_k of p = softmax(s / T) and yes_k = sigmoid((s_k - n_k) / T).
 
     n_k is the cosine with the "no" text of class k. CLIPN's come from a text tower of its own, taught to say no; those
@@ -26,26 +24,28 @@ def clipn_atd(
     Args:
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
-        labels: One "no" text a class, in the order of the classes.
+        labels: One "no" text per class, in the order of the classes.
         T: Temperature on cosines.
 
     Returns:
         Shape (N,), in [0, 1].
 
     Raises:
-        Skip: There is not one "no" text a class.
+        Skip: There is not one "no" text per class.
     """
     return (probabilities(logits, T=T) * yes(features, logits, labels, T=T)).sum(axis=1)
 
 
-def yes(features: np.ndarray, logits: np.ndarray, labels: Labels, *, T: float) -> np.ndarray:
+def yes(features: np.ndarray, logits: np.ndarray, no_texts: TextList, *, T: float) -> np.ndarray:
     """Return how much of the softmax of a class and its "no" is the class's, shape (N, K).
 
     Raises:
-        Skip: There is not one "no" text a class.
+        Skip: There is not one "no" text per class.
     """
     from scipy.special import expit
 
-    if len(labels.names) != logits.shape[1]:
-        raise Skip(f"CLIPN needs a no text for each of the {logits.shape[1]} classes, the list has {len(labels.names)}")
-    return expit((logits - features @ labels.features.T) / T)
+    if len(no_texts.names) != logits.shape[1]:
+        raise Skip(
+            f"CLIPN needs a no text for each of the {logits.shape[1]} classes, the list has {len(no_texts.names)}"
+        )
+    return expit((logits - features @ no_texts.features.T) / T)

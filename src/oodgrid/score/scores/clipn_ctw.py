@@ -16,22 +16,20 @@ from oodgrid.score.scores.clipn_atd import yes
     family="vision-language",
     paper="Wang et al. 2023 (ICCV); github.com/xmed-lab/CLIPN (src/zero_shot_infer.py)",
 )
-def clipn_ctw(
-    features: np.ndarray, logits: np.ndarray, *, labels: LabelList = None, T: PositiveFloat = 0.01
-) -> np.ndarray:
+def clipn_ctw(features: np.ndarray, logits: np.ndarray, *, labels: LabelList, T: PositiveFloat = 0.01) -> np.ndarray:
     """CLIPN, competing to win: sigmoid((s_k - n_k) / T) of the predicted class k = argmax_k s_k and its "no" text.
 
     Args:
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
-        labels: One "no" text a class, in the order of the classes; see `clipn_atd`.
+        labels: One "no" text per class, in the order of the classes; see `clipn_atd`.
         T: Temperature on cosines.
 
     Returns:
         Shape (N,), in [0, 1].
 
     Raises:
-        Skip: There is not one "no" text a class.
+        Skip: There is not one "no" text per class.
     """
     predicted = logits.argmax(axis=1)[:, None]
     return np.take_along_axis(yes(features, logits, labels, T=T), predicted, axis=1)[:, 0]

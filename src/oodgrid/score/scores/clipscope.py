@@ -24,7 +24,7 @@ def clipscope(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     T: PositiveFloat = 0.01,
     rank: PositiveInt = 50,
     each: PositiveInt = 5000,
@@ -33,9 +33,9 @@ def clipscope(
 ) -> np.ndarray:
     """CLIPScope: p q / prior of the predicted class k, over a stream of samples in the order given.
 
-    p = max_k softmax(s / T)_k over the classes, q the classes' share of one softmax over classes and mined labels, and
+    p = max_k softmax(s / T)_k over the classes, q the classes' share of one softmax over classes and mined texts, and
     prior = c_k / sum_i c_i of counts that are 1 at first; after each sample, ID or OOD, that of its class grows by 1.
-    Labels are mined as `oodgrid.score.mining.farthest_and_nearest` says. The code of record mines under "the {}" and
+    Texts are mined as `oodgrid.score.mining.farthest_and_nearest` says. The code of record mines under "the {}" and
     scores under "a photo of a {}" (nearest: "a photo of {}"); here both are under the one text of the list.
 
     Args:
@@ -44,16 +44,16 @@ def clipscope(
         class_texts: Shape (K, D), normalised.
         labels: Candidates, WordNet's nouns in the paper.
         T: Temperature on cosines.
-        rank: Which of a label's cosines with the classes is its nearness, from the largest.
-        each: How many of the farthest labels, and of the nearest.
-        order: Seed of the stream's order; who makes the stream uses it, the score does not.
+        rank: Which of a candidate's cosines with the classes is its nearness, from the largest.
+        each: How many of the farthest candidates, and of the nearest.
+        order: Seed of the stream's order; the stage uses it when it makes the stream, the score does not.
         frozen: Leave the prior out: p q, which looks at each sample alone.
 
     Returns:
         Shape (N,), in [0, K + N).
 
     Raises:
-        Skip: There is no label.
+        Skip: There is no candidate.
     """
     chosen = farthest_and_nearest(labels, class_texts, rank=rank, each=each)
     negatives, _ = in_groups(labels, chosen, groups=1, seed=0)

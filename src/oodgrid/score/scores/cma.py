@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Skip
+from oodgrid.score.contract import Skip, TextList
+from oodgrid.signatures import ListName
 
 
 @score(
@@ -21,7 +23,7 @@ def cma(
     features: np.ndarray,
     logits: np.ndarray,
     *,
-    agents: LabelList = "cma-agents",
+    agents: Annotated[TextList, ListName("cma-agents")],
     ratio: PositiveFloat = 1.0,
     T: PositiveFloat = 1.0,
 ) -> np.ndarray:
@@ -33,7 +35,7 @@ def cma(
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
         agents: The prompts, by default the published five; where there are more than enough, the first ones.
-        ratio: Agents a class.
+        ratio: Agents per class.
         T: Temperature on cosines.
 
     Returns:
@@ -44,8 +46,8 @@ def cma(
     """
     if not agents.names:
         raise Skip("the list of agents is empty")
-    wanted = math.ceil(logits.shape[1] * ratio)
-    times = np.bincount(np.arange(wanted) % len(agents.names))
+    count = math.ceil(logits.shape[1] * ratio)
+    times = np.bincount(np.arange(count) % len(agents.names))
     cosines = features @ agents.features[: len(times)].T
     top = np.maximum(logits.max(axis=1), cosines.max(axis=1))[:, None]
     classes = np.exp((logits - top) / T)

@@ -22,7 +22,7 @@ def csp(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     T: PositiveFloat = 0.01,
     groups: PositiveInt = 100,
     seed: Seed = 0,
@@ -41,7 +41,7 @@ def csp(
         class_texts: Shape (K, D), normalised.
         labels: Candidates, the pool.
         T: Temperature on cosines.
-        groups: Number of groups, at most one a label.
+        groups: Number of groups, at most one per candidate.
         seed: Of the grouping.
         quantile: Of a candidate's cosines with the classes, by which it is mined.
         keep: Share of every kind of candidate that is mined.
@@ -51,7 +51,7 @@ def csp(
         Shape (N,), in [0, 1].
 
     Raises:
-        Skip: No label is left.
+        Skip: No candidate is left.
     """
     chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep, closest=closest)
     negatives, groups = in_groups(labels, chosen, groups=groups, seed=seed)

@@ -19,16 +19,16 @@ def eoe(
     features: np.ndarray,
     logits: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     beta: NonNegativeFloat = 0.25,
     T: PositiveFloat = 1.0,
 ) -> np.ndarray:
-    """Envisioning outlier exposure: max_k p_k - beta max_j p_j of one softmax over classes k and outlier labels j.
+    """Envisioning outlier exposure: max_k p_k - beta max_j p_j of one softmax over classes k and outlier texts j.
 
     Args:
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
-        labels: Outlier labels, which a language model envisioned; with none of them this is MCM.
+        labels: Outliers, which a language model envisioned; with none of them this is MCM.
         beta: Weight of the outliers.
         T: Temperature on cosines.
 

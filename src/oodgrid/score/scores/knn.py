@@ -21,9 +21,9 @@ def knn(features: np.ndarray, bank: Bank, *, k: PositiveInt | None = None) -> np
     Args:
         features: Shape (N, D), normalised.
         bank: The labelled shots.
-        k: Which neighbour; by default 10, the published choice for 1 % of ImageNet, but at most the shots a
-            class: with fewer shots than k every k-th neighbour is of another class. A larger k than the bank
-            has is its size.
+        k: Which neighbour; by default 10, the published choice for 1 % of ImageNet, but at most the shots per
+            class: with fewer shots than k every k-th neighbour is of another class. In an experiment a
+            larger k than the bank is its size.
 
     Returns:
         Shape (N,), in [-2, 0].

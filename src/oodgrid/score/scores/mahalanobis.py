@@ -25,7 +25,7 @@ def mahalanobis(features: np.ndarray, bank: Bank, *, covariance: Covariance = "l
 
     Args:
         features: Shape (N, D), normalised.
-        bank: At least two shots a class.
+        bank: At least two shots per class.
         covariance: How S is estimated of the residuals x_i - mu_{y_i}: "ledoit_wolf", or "empirical", the published
             estimator with its pseudo-inverse.
 

@@ -1,4 +1,4 @@
-"""NegLabel: the classes' share of a softmax over classes and negative labels."""
+"""NegLabel: the classes' share of a softmax over classes and negative texts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def neglabel(
     logits: np.ndarray,
     class_texts: np.ndarray,
     *,
-    labels: LabelList = None,
+    labels: LabelList,
     T: PositiveFloat = 0.01,
     groups: PositiveInt = 100,
     seed: Seed = 0,
     quantile: Fraction = 0.95,
     keep: Fraction = 0.15,
 ) -> np.ndarray:
-    """NegLabel: the mean over groups of negative labels of sum_k exp(s_k / T) / (the same + sum_j exp(n_j / T)).
+    """NegLabel: the mean over groups of negative texts of sum_k exp(s_k / T) / (the same + sum_j exp(n_j / T)).
 
-    s are the cosines with the classes, n those with the labels of one group. With one group this is
-    sigmoid(logsumexp(s / T) - logsumexp(n / T)). The labels are mined as `oodgrid.score.mining.most_unlike` says; those
+    s are the cosines with the classes, n those with the texts of one group. With one group this is
+    sigmoid(logsumexp(s / T) - logsumexp(n / T)). The texts are mined as `oodgrid.score.mining.most_unlike` says; those
     that fill no group are left out, as in the code of record.
 
     Args:
@@ -41,7 +41,7 @@ def neglabel(
         class_texts: Shape (K, D), normalised; published for "the nice {}".
         labels: Candidates, WordNet's nouns and adjectives in the paper.
         T: Temperature on cosines.
-        groups: Number of groups, at most one a label.
+        groups: Number of groups, at most one per candidate.
         seed: Of the grouping.
         quantile: Of a candidate's cosines with the classes, by which it is mined.
         keep: Share of every kind of candidate that is mined; 1 for a list that is already selected.
@@ -50,7 +50,7 @@ def neglabel(
         Shape (N,), in [0, 1].
 
     Raises:
-        Skip: No label is left.
+        Skip: No candidate is left.
     """
     chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep)
     negatives, groups = in_groups(labels, chosen, groups=groups, seed=seed)
@@ -60,7 +60,7 @@ def neglabel(
 def grouped_share(
     features: np.ndarray, logits: np.ndarray, negatives: np.ndarray, *, groups: int, T: float
 ) -> np.ndarray:
-    """Return the classes' share, the mean over groups, shape (N,), of the texts (groups n, D) of negative labels."""
+    """Return the classes' share, the mean over groups, shape (N,), of the texts (groups n, D) of negative texts."""
 
     def share(rows: np.ndarray) -> np.ndarray:
         return id_share(logits[rows], features[rows] @ negatives.T, groups=groups, T=T)

@@ -30,8 +30,8 @@ def nnguide(
         features: Shape (N, D), normalised.
         logits: Shape (N, K), on the cosine scale.
         bank: The labelled shots, with the logits of the same method.
-        k: Neighbours; by default 10 as published, but at most the shots a class. A larger k than the bank has is
-            its size.
+        k: Neighbours; by default 10 as published, but at most the shots per class. In an experiment a
+            larger k than the bank is its size.
         T: Temperature on cosines.
 
     Returns:

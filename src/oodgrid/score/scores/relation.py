@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, probabilities, similarities
+from oodgrid.score.contract import Bank, probabilities, product, similarities
 from oodgrid.score.fitted import bank_probabilities
 
 ROWS = 128  # so that temporaries of (ROWS, M) stay small
@@ -49,10 +49,11 @@ def relation(
         Skip: The method leaves no logits of its shots.
     """
     cosines, p, p_bank = similarities(features, bank), probabilities(logits, T=T), bank_probabilities(bank, T=T)
+    p_bank = p_bank.astype(bank.precision, copy=False)  # once, not for every few rows
     values = np.empty(len(features))
     for start in range(0, len(features), ROWS):
         rows = slice(start, start + ROWS)
-        relations = p[rows] @ p_bank.T
+        relations = product(p[rows], p_bank, bank.precision)
         relations *= cosines[rows]
         relations[relations <= threshold] = 0  # negative cosines too
         values[rows] = (relations if power == 1 else relations**power).sum(axis=1)

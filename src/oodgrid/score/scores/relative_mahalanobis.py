@@ -33,7 +33,7 @@ def relative_mahalanobis(
 
     Args:
         features: Shape (N, D), normalised.
-        bank: At least two shots a class.
+        bank: At least two shots per class.
         covariance: "total": S by Ledoit-Wolf as in `mahalanobis`, and S_0 = S + B; "ledoit_wolf": each for itself;
             "empirical": the published estimators with their pseudo-inverses, for at least D shots more than classes.
             With the latter two this is `mahalanobis` less `single_gaussian`.

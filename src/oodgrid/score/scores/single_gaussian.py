@@ -24,7 +24,7 @@ def single_gaussian(features: np.ndarray, bank: Bank, *, covariance: Covariance 
 
     Args:
         features: Shape (N, D), normalised.
-        bank: One shot a class is enough. Fewer than D shots leave S without full rank.
+        bank: One shot per class is enough. Fewer than D shots leave S without full rank.
         covariance: How S is estimated: "ledoit_wolf", or "empirical", the published estimator with its
             pseudo-inverse.
 

@@ -63,13 +63,12 @@ def weiper_kld(
     Returns:
         Shape (N,).
     """
-    draws = {"delta": delta, "repeats": repeats, "seed": seed}
-    (low, high, latent), (low_w, high_w, perturbed) = densities(head, bank, bins=bins, **draws)
-    msp, found = np.zeros(len(features)), np.zeros((len(features), bins))
-    for rows, block in perturbed_logits(features, logits, head, **draws):
-        found[rows] += counts(block, low_w, high_w, bins)
+    of_bank = densities(head, bank, bins=bins, delta=delta, repeats=repeats, seed=seed)
+    (low, high, latent), (low_w, high_w, perturbed) = of_bank
+    msp, counts_w = np.zeros(len(features)), np.zeros((len(features), bins))
+    for rows, block in perturbed_logits(features, logits, head, delta=delta, repeats=repeats, seed=seed):
+        counts_w[rows] += counts(block, low_w, high_w, bins)
         msp[rows] += largest_share(block, T=T) / repeats
-    own = counts(features, low, high, bins) / features.shape[1]
-    kld = divergence(latent, own, smoothing, FLOOR)
-    kld_w = divergence(perturbed, found / (repeats * logits.shape[1]), smoothing_perturbed, FLOOR_PERTURBED)
+    kld = divergence(latent, counts(features, low, high, bins) / features.shape[1], smoothing, FLOOR)
+    kld_w = divergence(perturbed, counts_w / (repeats * logits.shape[1]), smoothing_perturbed, FLOOR_PERTURBED)
     return -(kld + lambda_1 * kld_w - lambda_2 * msp)

@@ -1,4 +1,4 @@
-"""What goes wrong in somebody else's code, as part of one line."""
+"""Says what went wrong in somebody else's code, as part of one line."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def described(error: BaseException) -> str:
     """Return an error of somebody else's code: its type and what it says."""
     if isinstance(error, SystemExit):
         why = error.code if isinstance(error.code, str) else getattr(sys.stderr, "last_line", "")
-        said = printable(why, 200) or str(error.code)
-        return f"it ends the program by SystemExit({said}), where it may only define and return"
-    said = one_line(SyntaxError(error.msg) if isinstance(error, SyntaxError) else error)
+        shown = printable(why, 200) or str(error.code)
+        return f"it ends the program by SystemExit({shown}), where it may only define and return"
+    message = one_line(SyntaxError(error.msg) if isinstance(error, SyntaxError) else error)
     name = type(error).__name__
-    return said if isinstance(error, OodgridError) or said == name else f"{name}: {said}"
+    return message if isinstance(error, OodgridError) or message == name else f"{name}: {message}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +14,7 @@ from oodgrid.config import Backbone, Dataset, LabelList, parse
 from oodgrid.encode import embedding, texts
 from oodgrid.encode.exporting import export
 from oodgrid.encode.importing import import_experiment, import_text
-from oodgrid.encode.texts import encode_labels, encode_texts
+from oodgrid.encode.texts import encode_text_list, encode_texts
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.inspection import describe
@@ -38,7 +40,7 @@ def encoded(tmp_path, backbone, experiment_of):
         entry = {**LIST, **changes}
         sets = [{"name": "pets", "folder": "nowhere", "classnames": ["Cat", "dog"], "ood": {"far": ["noise"]}}]
         experiment = parse(experiment_of(id_datasets=sets, label_lists=[entry]))
-        path = encode_labels(tmp_path, experiment, backbone, experiment.label_list("far"))
+        path = encode_text_list(tmp_path, experiment, backbone, experiment.label_list("far"))
         assert path == tmp_path / "text/untrained/labels/far.h5"
         return store.read_texts(path)
 
@@ -87,7 +89,7 @@ def test_classes_of_an_imported_set_are_those_of_its_texts(tmp_path, backbone, e
     import_text(tmp_path, "untrained", "pets", tmp_path / "t.npy", tmp_path / "names.txt", "{}")
     sets = [{"name": "pets", "imported": {}, "ood": {"far": ["noise"]}}]
     experiment = parse(experiment_of(id_datasets=sets, label_lists=[{**LIST, "drop_classes_of": "pets"}]))
-    path = encode_labels(tmp_path, experiment, backbone, experiment.label_list("far"))
+    path = encode_text_list(tmp_path, experiment, backbone, experiment.label_list("far"))
     assert store.read_texts(path).classnames == ["tree", "été", "red"]
 
 
@@ -163,13 +165,15 @@ def test_a_label_that_the_backbone_cannot_embed_is_one_line(encoded, monkeypatch
 def test_a_word_that_a_small_vocabulary_lacks_is_named(tmp_path, experiment_of):
     experiment = parse(experiment_of(label_lists=[{**LIST, "labels": ["zebra"], "templates": ["a {}."]}]))
     with pytest.raises(OodgridError, match=r"never saw the word 'zebra' of 'a zebra\."):
-        encode_labels(tmp_path, experiment, experiment.backbones[0], experiment.label_list("far"))
+        encode_text_list(tmp_path, experiment, experiment.backbones[0], experiment.label_list("far"))
 
 
 @pytest.mark.parametrize("name", ["concept-words", "concept-agents"])
 def test_the_demos_lists_are_in_words_of_the_tiny_clip(tmp_path, experiment_of, name):
     experiment = parse(experiment_of())
-    found = store.read_texts(encode_labels(tmp_path, experiment, experiment.backbones[0], experiment.label_list(name)))
+    found = store.read_texts(
+        encode_text_list(tmp_path, experiment, experiment.backbones[0], experiment.label_list(name))
+    )
     assert found.text_features.shape[0] == 1
     from oodgrid.encode.concept_world import GROUPS
 
@@ -220,6 +224,25 @@ def test_shuffled_prompts_are_encoded_for_every_class(tmp_path, backbone):
     assert not np.allclose(plain.text_features[0], found.text_features[0], atol=1e-4)
 
 
+def test_kinds_of_texts_that_say_the_same_of_themselves_are_never_taken_for_each_other(tmp_path, backbone):
+    """Their provenance is one; a file of results/kept may be served for a set of equal texts alone."""
+    datasets = [Dataset(name=name, folder="nowhere", classnames=["cat", "sea lion"]) for name in ("one", "other")]
+
+    def kind(prompt):
+        return replace(
+            SHUFFLED, suffix=f".{prompt[0]}", prompts=lambda _, names: [("{}", [prompt + name for name in names])]
+        )
+
+    kinds = [kind("a "), kind("the ")]
+    files = [[encode_texts(tmp_path, backbone, dataset, source) for dataset in datasets] for source in kinds]
+    found = [[store.read_texts(path) for path in row] for row in files]
+    assert found[0][0].provenance == found[1][0].provenance
+    for prompt, row in zip(("a ", "the "), found, strict=True):
+        for each in row:
+            close(each.text_features[0], expected(backbone, [f"{prompt}cat", f"{prompt}sea lion"]))
+    assert len(list((tmp_path / "kept/encode").rglob("*.h5"))) == len(kinds)  # two sets of equal texts share one
+
+
 # ------------------------------------------------------------------------------------------------------- imports
 
 
@@ -227,7 +250,7 @@ def test_texts_of_a_list_can_be_imported(tmp_path):
     values = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
     np.save(tmp_path / "t.npy", values)
     (tmp_path / "l.csv").write_text("label,kind\ntree,noun\ntree,noun\nred,adjective\n")
-    path = import_text(tmp_path, "b", "far", tmp_path / "t.npy", tmp_path / "l.csv", "the {}", of_labels=True)
+    path = import_text(tmp_path, "b", "far", tmp_path / "t.npy", tmp_path / "l.csv", "the {}", of_list=True)
     assert path == paths.label_texts(tmp_path, "b", "far")
     found = store.read_texts(path)
     assert (found.classnames, found.kinds) == (["tree", "tree", "red"], ["noun", "noun", "adjective"])
@@ -237,11 +260,11 @@ def test_texts_of_a_list_can_be_imported(tmp_path):
 
 def test_names_of_an_imported_list_may_be_unknown(tmp_path):
     np.save(tmp_path / "t.npy", np.eye(3, dtype=np.float32))
-    path = import_text(tmp_path, "b", "far", tmp_path / "t.npy", None, "the {}", of_labels=True)
+    path = import_text(tmp_path, "b", "far", tmp_path / "t.npy", None, "the {}", of_list=True)
     assert store.read_texts(path).classnames == ["label 0", "label 1", "label 2"]
     (tmp_path / "l.txt").write_text("a\nb\n")
     with pytest.raises(OodgridError, match=r"holds 3 text features but .* 2 names"):
-        import_text(tmp_path, "b", "far", tmp_path / "t.npy", tmp_path / "l.txt", "the {}", of_labels=True)
+        import_text(tmp_path, "b", "far", tmp_path / "t.npy", tmp_path / "l.txt", "the {}", of_list=True)
 
 
 def test_an_experiment_imports_the_lists_that_its_scores_name(tmp_path, shared, experiment_of, monkeypatch):

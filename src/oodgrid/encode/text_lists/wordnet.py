@@ -13,8 +13,8 @@ from pathlib import Path
 
 from oodgrid.config import Lexicographer, expand
 from oodgrid.config.label_list import DATABASE
-from oodgrid.encode.labels.tables import LabelTable
 from oodgrid.encode.lines import existing, read_lines
+from oodgrid.encode.text_lists.tables import TextTable
 from oodgrid.errors import OodgridError, unknown
 
 KINDS = {"noun": "noun", "adj": "adjective"}
@@ -33,7 +33,7 @@ SUPERCLASSES = (
 )  # fmt: skip
 
 
-def read_lexicographer(source: Lexicographer) -> LabelTable:
+def read_lexicographer(source: Lexicographer) -> TextTable:
     """Return the words of the lexicographer files that are asked for, in that order, each once.
 
     Of a word that is in several, the first counts, and so its kind. With `pool: csp` every adjective is joined with a
@@ -43,20 +43,20 @@ def read_lexicographer(source: Lexicographer) -> LabelTable:
         OodgridError: The folder is missing or of neither form, or a lexname is not there.
     """
     folder = expand(source.folder)
-    found = _word_lists(folder) or _database(folder)
+    words_of = _word_lists(folder) or _database(folder)
     kind_of: dict[str, str] = {}
-    for name in _wanted(source, found):
-        for word in found[name]:
+    for name in _lexnames(source, words_of):
+        for word in words_of[name]:
             kind_of.setdefault(word, KINDS[name.split(".")[0]])
     words, kinds = list(kind_of), list(kind_of.values())
-    return LabelTable(_conjugated(words, kinds, source.seed) if source.pool else words, kinds)
+    return TextTable(_conjugated(words, kinds, source.seed) if source.pool else words, kinds)
 
 
-def _wanted(source: Lexicographer, found: dict[str, list[str]]) -> list[str]:
+def _lexnames(source: Lexicographer, words_of: dict[str, list[str]]) -> list[str]:
     for name in [*(source.lexnames or ()), *source.without]:
-        if name not in found:
-            raise unknown(f"lexname in {source.folder}", name, found)
-    return [name for name in source.lexnames or sorted(found) if name not in source.without]
+        if name not in words_of:
+            raise unknown(f"lexname in {source.folder}", name, words_of)
+    return [name for name in source.lexnames or sorted(words_of) if name not in source.without]
 
 
 def _conjugated(words: list[str], kinds: list[str], seed: int) -> list[str]:
@@ -82,11 +82,11 @@ def _database(folder: Path) -> dict[str, list[str]]:
             f"{folder} holds no WordNet: neither word lists as noun.act.txt nor {' and '.join(DATABASE.values())} "
             "(in Debian's wordnet-base: /usr/share/wordnet)"
         )
-    found: dict[str, list[str]] = {}
+    words_of: dict[str, list[str]] = {}
     for name in DATABASE.values():
         for number, words in _synsets(existing(folder / name)):
-            found.setdefault(LEXNAMES[number], []).extend(words)
-    return found
+            words_of.setdefault(LEXNAMES[number], []).extend(words)
+    return words_of
 
 
 def _synsets(file: Path) -> Iterator[tuple[int, list[str]]]:

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from oodgrid.config import LabelList, Lexicographer
-from oodgrid.encode.labels import free_of, prompts, read_labels
-from oodgrid.encode.labels.tables import LabelTable, read_table
-from oodgrid.encode.labels.wordnet import LEXNAMES, SUPERCLASSES, read_lexicographer
+from oodgrid.encode.text_lists import free_of, prompts, read_text_list
+from oodgrid.encode.text_lists.tables import TextTable, read_table
+from oodgrid.encode.text_lists.wordnet import LEXNAMES, SUPERCLASSES, read_lexicographer
 from oodgrid.errors import OodgridError
 
 # Three synsets in the format of wndb(5WN), below two lines of its licence; "b" words are 0x0b = 11.
@@ -69,7 +69,7 @@ def write(folder, name, content):
 
 def test_text_is_one_label_a_line(tmp_path):
     found = read_table(write(tmp_path, "l.txt", "\ufefftree\r\nété\n\nhouse boat"))
-    assert found == LabelTable(["tree", "été", "house boat"], ["", "", ""])
+    assert found == TextTable(["tree", "été", "house boat"], ["", "", ""])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -79,9 +79,9 @@ def test_tables_have_kinds_and_templates_where_they_say_so(tmp_path, suffix):
     )
     path = tmp_path / f"l{suffix}"
     (table.write_csv if suffix == ".csv" else table.write_parquet)(path)
-    assert read_table(path) == LabelTable(["red", "12"], ["adjective", ""], ["", "no. {}"])
+    assert read_table(path) == TextTable(["red", "12"], ["adjective", ""], ["", "no. {}"])
     (table.select("label").write_csv if suffix == ".csv" else table.select("label").write_parquet)(path)
-    assert read_table(path) == LabelTable(["red", "12"], ["", ""])
+    assert read_table(path) == TextTable(["red", "12"], ["", ""])
 
 
 @pytest.mark.parametrize(
@@ -122,34 +122,34 @@ def test_a_missing_file_is_one_line(tmp_path):
 
 
 def test_labels_come_once_in_their_order_without_white_space():
-    found = read_labels(LabelList(name="x", labels=["b", " a", "b ", "A", "a"]))
-    assert found == LabelTable(["b", "a", "A"], ["", "", ""])
-    assert read_labels(LabelList(name="x", labels=["b", " a", "A"], lower=True)).names == ["b", "a"]
+    found = read_text_list(LabelList(name="x", labels=["b", " a", "b ", "A", "a"]))
+    assert found == TextTable(["b", "a", "A"], ["", "", ""])
+    assert read_text_list(LabelList(name="x", labels=["b", " a", "A"], lower=True)).names == ["b", "a"]
 
 
 def test_of_two_kinds_of_one_word_the_first_counts():
-    found = read_labels(LabelList(name="x", labels={"noun": ["orange", "red"], "adjective": ["red", "old"]}))
-    assert found == LabelTable(["orange", "red", "old"], ["noun", "noun", "adjective"])
+    found = read_text_list(LabelList(name="x", labels={"noun": ["orange", "red"], "adjective": ["red", "old"]}))
+    assert found == TextTable(["orange", "red", "old"], ["noun", "noun", "adjective"])
 
 
 def test_one_word_under_two_templates_of_its_own_is_two_texts(tmp_path):
     table = "label,template\nred,the {}\nred,a {} photo\nred,the {}\n"
     labels = LabelList(name="x", file=str(write(tmp_path, "l.csv", table)))
-    found = read_labels(labels)
+    found = read_text_list(labels)
     assert prompts(labels, found).texts == [["the red", "a red photo"]]
 
 
 def test_classes_are_dropped_whatever_their_case():
-    table = LabelTable(["Red_Circle", "red", "circle line", "boat"], ["", "", "", "noun"])
+    table = TextTable(["Red_Circle", "red", "circle line", "boat"], ["", "", "", "noun"])
     assert free_of(table, ["red circle", "BOAT"]).names == ["red", "circle line"]
-    assert free_of(table, ["red circle"], by="word") == LabelTable(["boat"], ["noun"])
+    assert free_of(table, ["red circle"], by="word") == TextTable(["boat"], ["noun"])
     assert free_of(table, []) == table
 
 
 def test_a_list_of_which_nothing_is_left_is_one_line():
     labels = LabelList(name="x", labels=["cat"], drop_classes_of="d")
-    assert "label list x holds no label" in failure(read_labels, labels, ["cat"])
-    assert "label list x holds 1 empty labels" in failure(read_labels, LabelList(name="x", labels=["cat", " "]))
+    assert "label list x holds no label" in failure(read_text_list, labels, ["cat"])
+    assert "label list x holds 1 empty labels" in failure(read_text_list, LabelList(name="x", labels=["cat", " "]))
 
 
 # ------------------------------------------------------------------------------------------------------ texts
@@ -157,7 +157,7 @@ def test_a_list_of_which_nothing_is_left_is_one_line():
 
 def test_every_label_stands_in_every_template():
     labels = LabelList(name="x", labels=["cat", "{}"], templates=["a {}.", "{} {}"])
-    found = prompts(labels, read_labels(labels))
+    found = prompts(labels, read_text_list(labels))
     assert found.texts == [["a cat.", "a {}."], ["cat cat", "{} {}"]]
     assert found.templates == ["a {}.", "{} {}"]
 
@@ -165,7 +165,7 @@ def test_every_label_stands_in_every_template():
 def test_kinds_have_templates_of_their_own_and_the_shorter_list_repeats():
     templates = {"noun": ["{}", "the {}", "a {}", "an {}"], "adjective": ["{} photo", "{} scene"]}
     labels = LabelList(name="x", labels={"noun": ["cat"], "adjective": ["red"]}, templates=templates)
-    found = prompts(labels, read_labels(labels))
+    found = prompts(labels, read_text_list(labels))
     assert [texts[0] for texts in found.texts] == ["cat", "the cat", "a cat", "an cat"]
     assert [texts[1] for texts in found.texts] == ["red photo", "red scene"] * 2  # so their mean is that of the two
     assert found.templates[3] == "noun: an {} | adjective: {} scene"
@@ -173,9 +173,9 @@ def test_kinds_have_templates_of_their_own_and_the_shorter_list_repeats():
 
 def test_a_kind_without_templates_is_named():
     labels = LabelList(name="x", labels={"noun": ["cat"], "verb": ["run"]}, templates={"noun": ["{}"]})
-    assert "has labels of verb and templates for noun" in failure(prompts, labels, read_labels(labels))
+    assert "has labels of verb and templates for noun" in failure(prompts, labels, read_text_list(labels))
     labels = LabelList(name="x", labels=["cat"], templates={"noun": ["{}"]})
-    assert "has labels of no kind and templates for noun" in failure(prompts, labels, read_labels(labels))
+    assert "has labels of no kind and templates for noun" in failure(prompts, labels, read_text_list(labels))
 
 
 # ---------------------------------------------------------------------------------------------------- WordNet
@@ -257,7 +257,7 @@ def test_every_answer_that_eoe_published_can_be_read(shared):
     for file in files:
         answer = json.loads(file.read_text())
         words = {label.strip().lower() for labels in answer.values() for label in labels if label.strip()}
-        assert set(read_labels(LabelList(name="x", file=str(file), lower=True)).names) == words
+        assert set(read_text_list(LabelList(name="x", file=str(file), lower=True)).names) == words
 
 
 def test_neglabels_candidates_are_those_of_its_files(shared):
@@ -277,11 +277,11 @@ def test_neglabels_selection_comes_from_its_candidates(shared):
         name="x", lexicographer={"folder": str(folder / "txtfiles")},
         templates={"noun": ["the nice {}"], "adjective": ["This is a {} photo"]},
     )  # fmt: skip
-    every = {f"the nice {name}" for name in read_labels(labels).names}
-    every |= {f"This is a {name} photo" for name in read_labels(labels).names}
+    every = {f"the nice {name}" for name in read_text_list(labels).names}
+    every |= {f"This is a {name} photo" for name in read_text_list(labels).names}
     chosen = LabelList(
         name="y", file=str(folder / "selected_neg_labels" / "selected_neg_labels_in1k_10k.txt"), templates=["{}"]
     )
-    found = prompts(chosen, read_labels(chosen))
+    found = prompts(chosen, read_text_list(chosen))
     assert len(found.texts[0]) == 10_499
     assert set(found.texts[0]) <= every

@@ -1,11 +1,11 @@
-"""Outlier labels asked from a language model, once, before any run: what `oodgrid labels ask` does.
+"""Negative texts asked from a language model, once, before any run: what `oodgrid labels ask` does.
 
 The plan is EOE's (Cao et al., ICML 2024; github.com/tmlr-group/EOE): far outliers look unlike all classes and are asked
 for fifty at a time, near ones look like one class each, fine-grained ones are further kinds of what the classes are
 kinds of; answers become lower case, come once, and lose what is a class (near ones also what shares a word with one).
 The questions are in words of our own, so answers differ from those that EOE published. Every answer is kept in
-results/kept/labels by the question, the model and the endpoint: who asks again asks nobody. Of what an endpoint says
-nothing is shown but its status and the labels: it may repeat the key.
+results/kept/labels by the question, the model and the endpoint, so the same question is never sent twice. Of a response
+only its status and the names in it are shown: it may repeat the key.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from oodgrid import manifests
-from oodgrid.encode.labels import free_of, secrets
-from oodgrid.encode.labels.tables import LabelTable
+from oodgrid.encode.text_lists import free_of, secrets
+from oodgrid.encode.text_lists.tables import TextTable
 from oodgrid.errors import OodgridError
 from oodgrid.kept import Kept
 from oodgrid.manifests import Answer
@@ -34,7 +34,7 @@ from oodgrid.progress import progress
 PER_QUESTION = 50
 COUNTS = {"far": 500, "near": 3, "fine_grained": 500}  # EOE's: of all, of every class, of all
 MOST = 1 << 26  # bytes of an answer
-LONGEST, SHORT = 8, 4  # words of a label: more are a sentence, and from the second on with a full stop
+LONGEST, SHORT = 8, 4  # words of a name: more than 8 are a sentence, and so are 4 or more that end in a full stop
 FORM = "Answer with the names alone, one on each line, without numbers, remarks or repetitions."
 MORE = f"Name {{count}} more that you have not named yet. {FORM}"
 QUESTIONS = {
@@ -87,7 +87,7 @@ class Endpoint:
             raise OodgridError("the key holds white space or what is not ASCII, which no key does: export it anew")
 
     def answer(self, messages: Sequence[Message]) -> str:
-        """Return the answer to a conversation, at temperature 0: the one that is kept, or else asking.
+        """Return the answer to a conversation, at temperature 0: the one that is kept, or else a new one.
 
         Raises:
             OodgridError: The endpoint cannot be reached, refuses, or answers something else.
@@ -95,7 +95,9 @@ class Endpoint:
         question = {"endpoint": self.url, "model": self.model, "messages": list(messages), "temperature": 0}
         kept = Kept(self.results, "labels")
         path = kept.get(
-            question, ".json", lambda path: manifests.write(path, Answer(**question, answer=self._ask(question)))
+            question,
+            ".json",
+            lambda path: manifests.write(path, Answer.model_validate({**question, "answer": self._ask(question)})),
         )
         return self._checked(manifests.read(path, Answer).answer)
 
@@ -106,8 +108,8 @@ class Endpoint:
         request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
         try:
             with urllib.request.build_opener(_StayHere).open(request, timeout=self.timeout) as response:
-                said = response.read(MOST)
-        # from None: what the endpoint says stands in these errors, and a log shows the causes of an error too
+                raw = response.read(MOST)
+        # from None: these errors hold the endpoint's response, and a log shows the causes of an error too
         except urllib.error.HTTPError as error:
             raise self._refused(error.code) from None
         except TimeoutError:
@@ -123,15 +125,15 @@ class Endpoint:
             why = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
             raise OodgridError(f"{self.url} cannot be reached: {why}") from None
         try:
-            found = json.loads(said)["choices"][0]["message"]["content"]
-            if not isinstance(found, str):
+            answer = json.loads(raw)["choices"][0]["message"]["content"]
+            if not isinstance(answer, str):
                 raise TypeError
         except (ValueError, LookupError, TypeError, RecursionError):
             raise OodgridError(
-                f"{self.url} does not answer as an OpenAI-compatible endpoint: {len(said)} bytes without "
+                f"{self.url} does not answer as an OpenAI-compatible endpoint: {len(raw)} bytes without "
                 "choices[0].message.content: look at the URL"
             ) from None
-        return self._checked(found)
+        return self._checked(answer)
 
     def _checked(self, answer: str) -> str:
         """Return an answer that may be kept and shown."""
@@ -143,32 +145,32 @@ class Endpoint:
         return OodgridError(f"{self.url} gave no answer within {self.timeout:g} s: try again, or give --timeout more")
 
     def _refused(self, code: int) -> OodgridError:
-        mends = {
+        mends: dict[int, str] = {
             HTTPStatus.UNAUTHORIZED: "name the variable that holds the key by --key-env",
             HTTPStatus.FORBIDDEN: "name the variable that holds the key by --key-env",
             HTTPStatus.NOT_FOUND: f"look at the URL and at the model, {self.model}",
             HTTPStatus.TOO_MANY_REQUESTS: "wait, and ask again: what was answered is kept",
         }
         mend = mends.get(code, "ask again: what was answered is kept")
-        phrase = HTTPStatus(code).phrase if code in iter(HTTPStatus) else "which is no status of HTTP"
+        phrase = HTTPStatus(code).phrase if code in set(HTTPStatus) else "which is no status of HTTP"
         return OodgridError(f"{self.url} refuses, {code} {phrase}: {mend}")
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
     """Follow no redirection: the key is for the endpoint that was named."""
 
-    def redirect_request(self, *given: Any) -> None:
+    def redirect_request(self, *arguments: Any) -> None:
         return None
 
 
 def ask(endpoint: Endpoint, kind: str, classes: Sequence[str], count: int | None = None) -> dict[str, list[str]]:
-    """Return outlier labels, by topic ("far", "fine_grained") or by class ("near"), in the form of EOE's files.
+    """Return negative texts, by topic ("far", "fine_grained") or by class ("near"), in the form of EOE's files.
 
     Args:
-        endpoint: Whom to ask.
+        endpoint: The endpoint to ask.
         kind: A key of `QUESTIONS`.
         classes: The ID classes.
-        count: Labels in all, of "near" for every class; default: EOE's.
+        count: Names in all, of "near" for every class; default: EOE's.
 
     Raises:
         OodgridError: The endpoint fails, or an answer holds no names.
@@ -178,34 +180,34 @@ def ask(endpoint: Endpoint, kind: str, classes: Sequence[str], count: int | None
         raise OodgridError(f"{count} labels cannot be asked for: give --count 1 or more")
     topics = {name: name for name in classes} if kind == "near" else {kind: ", ".join(classes)}
     bar = progress(topics.items(), desc=f"ask {endpoint.model}", unit="topic")
-    found = {topic: _ask_for(endpoint, kind, classes, about, count) for topic, about in bar}
-    if not any(found.values()):
+    names = {topic: _ask_for(endpoint, kind, classes, about, count) for topic, about in bar}
+    if not any(names.values()):
         raise OodgridError(f"{endpoint.model} at {endpoint.url} named nothing but the classes: ask another model")
-    return found
+    return names
 
 
 def _ask_for(endpoint: Endpoint, kind: str, classes: Sequence[str], about: str, count: int) -> list[str]:
-    """Ask until there are as many as wanted, or until nothing new comes."""
+    """Ask until there are `count` names, or until no new one comes."""
     messages: list[Message] = []
-    found: list[str] = []
+    collected: list[str] = []
     for _ in range(2 * math.ceil(count / PER_QUESTION)):
-        wanted = min(PER_QUESTION, count - len(found))
+        number = min(PER_QUESTION, count - len(collected))
         question = MORE if messages else QUESTIONS[kind]
-        messages.append({"role": "user", "content": question.format(classes=about, count=wanted)})
+        messages.append({"role": "user", "content": question.format(classes=about, count=number)})
         answer = endpoint.answer(messages)
         messages.append({"role": "assistant", "content": answer})
         names = names_in(answer)
-        if not names and not found and kind != "near":  # of one class among many nothing may come to its mind
+        if not names and not collected and kind != "near":  # one class among many may have no look-alike
             raise OodgridError(f"{endpoint.model} at {endpoint.url} answered no list of names: ask another model")
-        before, found = found, useful([*found, *names], classes, kind)
-        if len(found) >= count or found == before or kind == "near":
+        before, collected = collected, useful([*collected, *names], classes, kind)
+        if len(collected) >= count or collected == before or kind == "near":
             break
-    return found[:count]
+    return collected[:count]
 
 
 def useful(names: Sequence[str], classes: Sequence[str], kind: str) -> list[str]:
     """Return names in lower case, each once, without classes; near ones without what shares a word with a class."""
-    table = LabelTable(list(names), [""] * len(names)).stripped(lower=True).distinct()
+    table = TextTable(list(names), [""] * len(names)).stripped(lower=True).distinct()
     return free_of(table, classes, "word" if kind == "near" else "exact").names
 
 
@@ -231,7 +233,7 @@ def _name(line: str) -> str:
 
 def _json_list(answer: str) -> list[str]:
     try:
-        found = json.loads(answer.strip().removeprefix("```json").removesuffix("```"))
+        names = json.loads(answer.strip().removeprefix("```json").removesuffix("```"))
     except ValueError:
         return []
-    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

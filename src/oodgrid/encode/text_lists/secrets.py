@@ -1,4 +1,4 @@
-"""Whether a text repeats a key: as it is, in part, or written in another way."""
+"""Checking whether a text repeats a key: as it is, in part, or written in another way."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def repeats(text: str, key: str | None) -> bool:
         return False
     if len(key) < SECRET:
         return re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text) is not None
-    wanted = _plain(key)
-    parts = {wanted[start : start + PART] for start in range(max(1, len(wanted) - PART + 1))}
-    return any(part in said for said in map(_plain, _readings(text)) for part in parts)
+    plain_key = _plain(key)
+    parts = {plain_key[start : start + PART] for start in range(max(1, len(plain_key) - PART + 1))}
+    return any(part in reading for reading in map(_plain, _readings(text)) for part in parts)
 
 
 def _plain(text: str) -> str:
@@ -34,7 +34,7 @@ def _readings(text: str) -> Iterator[str]:
     yield text
     yield text[::-1]
     yield html.unescape(unquote(text))
-    yield re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+    yield re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
     for token in TOKEN.findall(text):
         # the first characters of what was encoded may lie before the key, so every beginning of four is tried
         for start in range(4):

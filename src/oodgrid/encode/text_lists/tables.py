@@ -1,4 +1,4 @@
-"""Labels from a file: text with one a line, CSV or Parquet with columns, or JSON as EOE keeps what a model answered."""
+"""Texts from a file: one per line, CSV or Parquet with columns, or JSON as EOE keeps the answers of language models."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ COLUMNS = ("label", "kind", "template")
 
 
 @dataclass(frozen=True)
-class LabelTable:
-    """Labels with what is known of them.
+class TextTable:
+    """Texts of a list, with their kinds and templates.
 
     Attributes:
-        names: M labels.
-        kinds: M words as "noun"; "" where nothing is said.
-        templates: M templates of their own, "" where a label has none; None where no label has.
+        names: M texts.
+        kinds: M words as "noun"; "" where the kind is unknown.
+        templates: M templates, each of one text alone; "" where a text has none; None where no text has.
     """
 
     names: list[str]
     kinds: list[str]
     templates: list[str] | None = None
 
-    def rows(self, rows: Sequence[int]) -> LabelTable:
-        """Return some of the labels."""
-        own = None if self.templates is None else [self.templates[row] for row in rows]
-        return LabelTable([self.names[row] for row in rows], [self.kinds[row] for row in rows], own)
+    def rows(self, rows: Sequence[int]) -> TextTable:
+        """Return some of the texts."""
+        templates = None if self.templates is None else [self.templates[row] for row in rows]
+        return TextTable([self.names[row] for row in rows], [self.kinds[row] for row in rows], templates)
 
-    def stripped(self, lower: bool = False) -> LabelTable:
-        """Return the labels without white space around them, in lower case where asked for."""
+    def stripped(self, lower: bool = False) -> TextTable:
+        """Return the texts without white space around them, in lower case where asked for."""
         names = [name.strip().lower() if lower else name.strip() for name in self.names]
-        return LabelTable(names, self.kinds, self.templates)
+        return TextTable(names, self.kinds, self.templates)
 
-    def distinct(self) -> LabelTable:
-        """Return every label once, where it comes first, whatever its kind: two kinds of one word are one label."""
+    def distinct(self) -> TextTable:
+        """Return every text once, where it comes first, whatever its kind."""
         first: dict[tuple[str, str], int] = {}
         for row, name in enumerate(self.names):
             first.setdefault((name, self.templates[row] if self.templates else ""), row)
         return self.rows(list(first.values()))
 
 
-def read_table(file: Path) -> LabelTable:
-    """Return the labels of a file: .txt, .csv or .parquet with columns label, kind, template, or .json.
+def read_table(file: Path) -> TextTable:
+    """Return the texts of a file: .txt, .csv or .parquet with columns label, kind, template, or .json.
 
     Raises:
         OodgridError: It is missing, unreadable or holds something else.
@@ -58,7 +58,7 @@ def read_table(file: Path) -> LabelTable:
     if file.suffix in (".csv", ".parquet"):
         return _columns(file)
     names = _json(file) if file.suffix == ".json" else [line for line in read_lines(file) if line.strip()]
-    return LabelTable(names, [""] * len(names))
+    return TextTable(names, [""] * len(names))
 
 
 def read_classes(file: Path) -> list[str]:
@@ -70,8 +70,8 @@ def read_classes(file: Path) -> list[str]:
     return read_names(file) if file.suffix == ".json" else read_table(file).names
 
 
-def write_table(out: Path, table: LabelTable, force: bool = False) -> Path:
-    """Write labels and their kinds as CSV and return the file.
+def write_table(out: Path, table: TextTable, force: bool = False) -> Path:
+    """Write texts and their kinds as CSV and return the file.
 
     Raises:
         OodgridError: It is no .csv, or there already.
@@ -85,45 +85,45 @@ def write_table(out: Path, table: LabelTable, force: bool = False) -> Path:
 
 
 def write_answers(out: Path, answers: dict[str, list[str]]) -> Path:
-    """Write labels by topic or class as JSON and return the file."""
+    """Write texts by topic or class as JSON and return the file."""
     with store.atomic(out) as beside:
         beside.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return out
 
 
 def refuse_to_overwrite(out: Path, force: bool, suffix: str) -> None:
-    """Raise if a file has another suffix, or is there and shall not be written over."""
+    """Raise if a file has another suffix, or exists and must not be overwritten."""
     if out.suffix != suffix:
         raise OodgridError(f"{out} is no {suffix}: name it so, for label lists to read it")
     if out.exists() and not force:
         raise OodgridError(f"{out} is there already: choose another name, or add --force")
 
 
-def _columns(file: Path) -> LabelTable:
+def _columns(file: Path) -> TextTable:
     import polars as pl
 
     table = frames.read_csv(file, infer_schema=False) if file.suffix == ".csv" else frames.read_parquet(file)[0]
     try:
-        found = table.select(pl.col(name).cast(pl.String).fill_null("") for name in COLUMNS if name in table.columns)
+        known = table.select(pl.col(name).cast(pl.String).fill_null("") for name in COLUMNS if name in table.columns)
     except pl.exceptions.PolarsError as error:
         raise OodgridError(f"{file}: a column of labels holds no text: {str(error).splitlines()[0][:150]}") from error
-    if "label" not in found.columns:
+    if "label" not in known.columns:
         raise OodgridError(f"{file} has no column 'label', but {', '.join(table.columns)[:100]}")
-    given = {name: found[name].to_list() for name in found.columns}
-    if wrong := next((text for text in given.get("template", ()) if text and "{}" not in text), None):
+    columns = {name: known[name].to_list() for name in known.columns}
+    if wrong := next((text for text in columns.get("template", ()) if text and "{}" not in text), None):
         raise OodgridError(f"{file}: template {wrong!r} lacks {{}}, the place of the label")
-    return LabelTable(given["label"], given.get("kind") or [""] * len(found), given.get("template"))
+    return TextTable(columns["label"], columns.get("kind") or [""] * len(known), columns.get("template"))
 
 
 def _json(file: Path) -> list[str]:
-    """Return the labels of a list, or of an object whose values are lists: by topic or class, as EOE's are.
+    """Return the texts of a list, or of an object whose values are lists: by topic or class, as EOE's are.
 
     Of objects in a list the `name` counts, as in the categories of COCO and LVIS.
     """
-    found: Any = read_json(file)
-    if isinstance(found, list):
-        found = [thing.get("name") if isinstance(thing, dict) else thing for thing in found]
-    lists = list(found.values()) if isinstance(found, dict) else [found]
+    content: Any = read_json(file)
+    if isinstance(content, list):
+        content = [entry.get("name") if isinstance(entry, dict) else entry for entry in content]
+    lists = list(content.values()) if isinstance(content, dict) else [content]
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
         raise OodgridError(f"{file} must hold a list of labels, or an object with a list of labels for every key")
     return [name for names in lists for name in names if name.strip()]

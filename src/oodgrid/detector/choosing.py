@@ -1,0 +1,202 @@
+"""Which detector of an experiment: by the names that a user gives, or the best by its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oodgrid import config, grid, manifests, paths
+from oodgrid.config import ANY, Choice, Experiment
+from oodgrid.errors import OodgridError, unknown
+from oodgrid.manifests import Comparisons, Metrics
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BY_USER = "method and score were named"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user says of a detector; None where nothing was said."""
+
+    backbone: str | None = None
+    id_dataset: str | None = None
+    method: str | None = None
+    score: str | None = None
+    shots: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One detector of an experiment.
+
+    Attributes:
+        backbone, id_dataset, method: By their names in the experiment; the method maybe `any`.
+        score: The score.
+        shots, seed: Of the fit; both 0 for methods without shots.
+        why: Who chose method and score, and by what.
+    """
+
+    backbone: str
+    id_dataset: str
+    method: str
+    score: Choice
+    shots: int
+    seed: int
+    why: str = BY_USER
+
+    def __str__(self) -> str:
+        fit = f" at {self.shots} shots, seed {self.seed}" if self.shots else ""
+        return f"{self.method}{fit} on {self.id_dataset} ({self.backbone})"
+
+    @property
+    def options(self) -> str:
+        """What names it on the command line."""
+        fit = f" --shots {self.shots} --seed {self.seed}" if self.shots else ""
+        return (
+            f"--backbone {self.backbone} --id-dataset {self.id_dataset} --method {self.method} "
+            f"--score {self.score.listed('score')}{fit}"
+        )
+
+
+def planned(results: Path, experiment: str) -> Experiment:
+    """Return an experiment by its name, as its last run was planned.
+
+    Raises:
+        OodgridError: None of that name was run here.
+    """
+    files = sorted(results.glob(str(paths.planned(Path(), "*", "*"))), key=lambda path: path.stat().st_mtime_ns)
+    latest = {file.parents[1].name: file for file in files}
+    if not latest:
+        raise OodgridError(f"no experiment was run in {results}: run snakemake first, or name its folder by --results")
+    if experiment not in latest:
+        raise unknown(f"experiment in {results}", experiment, latest)
+    return config.load(latest[experiment])
+
+
+def choose(results: Path, experiment: Experiment, wanted: Wanted) -> Chosen:
+    """Return the detector that is meant; where method or score are not named, the best of the experiment.
+
+    Raises:
+        OodgridError: A name is none of the experiment's, or it has several and none was named; the score is
+            transductive; or no metrics are there to choose by.
+    """
+    backbone = _only(experiment.backbones, experiment.backbone, wanted.backbone, "backbones", "--backbone")
+    dataset = _only(experiment.id_datasets, experiment.id_dataset, wanted.id_dataset, "ID datasets", "--id-dataset")
+    if wanted.method is not None and wanted.method != ANY:
+        experiment.method(wanted.method)
+    score = None if wanted.score is None else _score(experiment, wanted.score)
+    if wanted.method is None or score is None:
+        return _best(results, experiment, wanted, backbone, dataset, score)
+    shots, seed = _fit(experiment, wanted.method, wanted)
+    return Chosen(backbone, dataset, wanted.method, score, shots, seed)
+
+
+def _only(things: Iterable[Any], find: Any, name: str | None, what: str, option: str) -> str:
+    names = [thing.name for thing in things]
+    if name is not None:
+        return str(find(name).name)
+    if len(names) > 1:
+        raise OodgridError(f"the experiment has several {what}: choose one by {option}, of {', '.join(names)}")
+    return names[0]
+
+
+def _score(experiment: Experiment, name: str) -> Choice:
+    known = {score.listed("score"): score for score in experiment.scores}
+    if name not in known:
+        raise unknown("score of this experiment", name, known)
+    if grid.transductive(known[name]):
+        raise OodgridError(
+            f"score {name} is transductive: its value for an image depends on the images before it in a stream, so it "
+            "can judge no image by itself; choose another score"
+        )
+    return known[name]
+
+
+def _fit(experiment: Experiment, method: str, wanted: Wanted) -> tuple[int, int]:
+    """Return shots and seed: as given, else the most shots and the first seed."""
+    fits = [(fit.shots, fit.seed) for fit in grid.fits(experiment, method)]
+    if fits == [(0, 0)]:
+        if wanted.shots or wanted.seed:
+            raise OodgridError(f"method {method} learns from no shots: leave out --shots and --seed")
+        return 0, 0
+    for name, value, known in (("shots", wanted.shots, experiment.shots), ("seed", wanted.seed, experiment.seeds)):
+        if value is not None and value not in known:
+            raise unknown(f"{name} of this experiment", str(value), map(str, known))
+    return (
+        max(experiment.shots) if wanted.shots is None else wanted.shots,
+        experiment.seeds[0] if wanted.seed is None else wanted.seed,
+    )
+
+
+def _best(
+    results: Path, experiment: Experiment, wanted: Wanted, backbone: str, dataset: str, score: Choice | None
+) -> Chosen:
+    """Return the detector of highest AUROC: the mean over OOD sets (covariate shifts are none) and seeds."""
+    table, about = manifests.read_table(paths.metrics(results, experiment.experiment), Metrics)
+    rows = _candidates(table, about, experiment, wanted, backbone, dataset, score)
+    if not len(rows):
+        raise OodgridError("no metrics of the experiment fit what was asked for: name --method and --score")
+    best, others = rows.row(0, named=True), None
+    named = [f"{name} {value}" for name, value in (("method", wanted.method), ("score", wanted.score)) if value]
+    if not (named or wanted.shots or wanted.seed):
+        best, others = _by_best_set(results, experiment, backbone, dataset, rows) or (best, None)
+    found = next(each for each in experiment.scores if each.listed("score") == best["score"])
+    shots, seed = (
+        (0, 0) if not best["shots"] else _fit(experiment, best["method"], replace(wanted, shots=best["shots"]))
+    )
+    among = f"{len(rows)} detectors{' with ' * bool(named)}{' and '.join(named)}"
+    alike = "" if others is None else f"; {others or 'no'} other{'s' * (others != 1)} cannot be told from it"
+    why = (
+        f"the best of {among} by AUROC on the experiment's OOD sets, {100 * best['auroc']:.2f} on average{alike}: a "
+        "choice made by OOD results, whose number is optimistic"
+    )
+    return Chosen(backbone, dataset, best["method"], found, shots, seed, why)
+
+
+def _by_best_set(
+    results: Path, experiment: Experiment, backbone: str, dataset: str, rows: pl.DataFrame
+) -> tuple[dict[str, Any], int] | None:
+    """Return the best detector at the most shots, and how many others are not distinguishable from it.
+
+    None where the experiment has no comparisons.
+    """
+    file = paths.comparisons(results, experiment.experiment)
+    if not file.exists():
+        return None
+    import polars as pl
+
+    family = manifests.read_table(file, Comparisons)[0].filter(
+        pl.col("backbone") == backbone, pl.col("id_dataset") == dataset, pl.col("scope") == "overall",
+        pl.col("metric") == "auroc", pl.col("against") == "best", ~pl.col("transductive"),
+    )  # fmt: skip
+    best = family.filter("is_best").select("method", "shots", "score").rows()
+    found = [row for row in rows.iter_rows(named=True) if (row["method"], row["shots"], row["score"]) in best]
+    return (found[0], int(family["in_best_set"].sum()) - 1) if found else None
+
+
+def _candidates(
+    table: pl.DataFrame, about: Metrics, experiment: Experiment, wanted: Wanted, backbone: str, dataset: str,
+    score: Choice | None,
+) -> pl.DataFrame:  # fmt: skip
+    """Return method, shots, score and mean AUROC of every detector that has all its rows, best first."""
+    import polars as pl
+
+    named = {"method": wanted.method, "shots": wanted.shots or None, "score": score and score.listed("score")}
+    table = table.filter(
+        pl.col("backbone") == backbone, pl.col("id_dataset") == dataset, pl.col("ood_kind") != "covariate",
+        ~pl.col("score").is_in(about.transductive),
+        *(pl.col(name) == value for name, value in named.items() if value is not None),
+    )  # fmt: skip
+    overlapping = [ood for own, ood in about.overlaps if own == dataset]  # their numbers stand in no mean
+    table = table.filter(~pl.col("ood_dataset").is_in(overlapping))
+    if wanted.seed is not None:
+        table = table.filter(pl.col("seed").is_in([0, wanted.seed]))
+    of_each = table.group_by("method", "shots", "score", maintain_order=True).agg(
+        pl.col("auroc").mean(), whole=(pl.col("status") == "ok").all()
+    )
+    return of_each.filter("whole").sort("auroc", descending=True, maintain_order=True)

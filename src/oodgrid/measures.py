@@ -1,0 +1,112 @@
+"""The metrics: what each is, which way is better, and who uses it; `oodgrid list metrics` prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric of a pair of an ID and an OOD set, or of the ID set alone.
+
+    Attributes:
+        name: Its column in metrics.parquet.
+        title: As people write it.
+        better: "higher", "lower", or "" where neither is.
+        definition: In one sentence.
+        used_by: Who reports it.
+        averaged: Whether its mean over OOD sets says anything.
+        certain: Whether summary.parquet has its standard error, and comparisons.parquet its differences.
+        of_id: Whether the OOD samples have no say in it.
+    """
+
+    name: str
+    title: str
+    better: str
+    definition: str
+    used_by: str
+    averaged: bool = True
+    certain: bool = False
+    of_id: bool = False
+
+
+_ALL = (
+    Measure(
+        "auroc", "AUROC", "higher",
+        "Share of (ID, OOD) pairs in which the ID score is above the OOD score, ties half.",
+        "all: Hendrycks & Gimpel 2017, OpenOOD, MCM", certain=True,
+    ),
+    Measure(
+        "fpr95_id_pos", "FPR95 (ID pos.)", "lower",
+        "Share of OOD samples at or above the ID score whose ID recall is nearest .95; ties: the higher recall.",
+        "Hendrycks & Gimpel 2017; MCM, NegLabel and LoCoOp mean this one", certain=True,
+    ),
+    Measure(
+        "fpr95_id_pos_mcm", "FPR95 (ID pos., MCM's code)", "lower",
+        "The same as fpr_and_fdr_at_recall computes it, which counts OOD down to the next lower ID score.",
+        "code of MCM, GL-MCM, LoCoOp, NegLabel: for comparison with their tables",
+    ),
+    Measure(
+        "fpr95_ood_pos", "FPR95 (OOD pos.)", "lower",
+        "Share of ID samples at or below the first threshold, from low scores up, that catches .95 of the OOD samples.",
+        "OpenOOD v1.5, pytorch-ood", certain=True,
+    ),
+    Measure(
+        "aupr_in", "AUPR-In", "higher",
+        "Average precision with ID as the positive class; it depends on the ID:OOD ratio.",
+        "Hendrycks & Gimpel 2017, OpenOOD (as a trapezoid)", averaged=False,
+    ),
+    Measure(
+        "aupr_out", "AUPR-Out", "higher",
+        "Average precision with OOD as the positive class; it depends on the ID:OOD ratio.",
+        "Hendrycks & Gimpel 2017, OpenOOD (as a trapezoid)", averaged=False,
+    ),
+    Measure(
+        "aupr_in_balanced", "AUPR-In (balanced)", "higher",
+        "AUPR-In at prevalence one half: precision = TPR / (TPR + FPR). Comparable over sets of any size.",
+        "whoever averages AUPR over OOD sets",
+    ),
+    Measure(
+        "aupr_out_balanced", "AUPR-Out (balanced)", "higher", "AUPR-Out at prevalence one half.",
+        "whoever averages AUPR over OOD sets",
+    ),
+    Measure(
+        "tied", "Tied pairs", "lower",
+        "Share of (ID, OOD) pairs with equal scores, as saturated scores have.", "oodgrid",
+    ),
+    Measure(
+        "oscr", "OSCR", "higher",
+        "Area under the rate of ID samples that are kept and classified right over the rate of OOD samples kept.",
+        "open-set recognition: Dhamija et al. 2018, Vaze et al. 2022",
+    ),
+    Measure(
+        "aurc", "AURC", "lower",
+        "Mean error rate of the ID samples that the score ranks highest, over all coverages; ties share their ranks.",
+        "selective classification: Geifman & El-Yaniv 2017, Jaeger et al. 2023", of_id=True,
+    ),
+    Measure(
+        "ece", "ECE", "lower",
+        "Mean distance of confidence and accuracy over 15 equal bins; of scores that are probabilities (msp, mcm).",
+        "calibration: Guo et al. 2017", of_id=True,
+    ),
+    Measure(
+        "ece_floor", "ECE of a calibrated model", "",
+        "The ECE expected of these confidences and so many samples, were each right as often as it says.",
+        "oodgrid: an ECE near it is no miscalibration", of_id=True,
+    ),
+    *(
+        Measure(f"{name}_fs", f"{title} (full spectrum)", better,
+                f"{title} with the covariate-shifted sets counted as ID.", "OpenOOD v1.5, full-spectrum detection",
+                averaged=averaged)
+        for name, title, better, averaged in (
+            ("auroc", "AUROC", "higher", True), ("fpr95_id_pos", "FPR95 (ID pos.)", "lower", True),
+            ("fpr95_ood_pos", "FPR95 (OOD pos.)", "lower", True), ("aupr_in", "AUPR-In", "higher", False),
+            ("aupr_out", "AUPR-Out", "higher", False),
+        )
+    ),
+    Measure(
+        "id_accuracy", "ID accuracy", "higher", "Share of the ID samples with a class that are classified right.",
+        "all", certain=True, of_id=True,
+    ),
+)  # fmt: skip
+MEASURES = {measure.name: measure for measure in _ALL}
