@@ -29,7 +29,7 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "score, on one scale.",
     "shots": "Do shots help? Mean AUROC over shots with 95 % intervals, the other methods in grey.",
     "accuracy": "What does it cost? AUROC against ID accuracy, every method at its best score, with 95 % intervals.",
-    "sets": "Where does it fail? FPR95 of every OOD set, the hardest first.",
+    "sets": "Where does it fail? FPR95 (ID pos.) of every OOD set, the hardest first.",
 }
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")

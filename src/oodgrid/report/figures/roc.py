@@ -60,9 +60,9 @@ def _axes(axes: Axes, row: Curve, lowest: bool, x: str, y: str) -> None:
 
 
 def numbers(row: Curve) -> str:
-    """Return AUROC and FPR95 in words."""
+    """Return AUROC and the rate of false alarms in words."""
     auroc, fpr = (select.percent(row[name], digits=1) for name in ("auroc", "fpr95_id_pos"))
-    return f"AUROC {auroc}\nFPR95 {fpr}"
+    return f"AUROC {auroc}\n{names.FPR_ID} {fpr}"
 
 
 def on_log_axis(fpr: np.ndarray, tpr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
