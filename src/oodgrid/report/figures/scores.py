@@ -40,7 +40,7 @@ def draw(study: Study, width: float) -> Figure:
             axes = next(parts)
             _map(axes, study, kind, methods, scores, scale, size)
             _name_methods(axes, study, methods, cell)
-            canvas.title(axes, f"{TITLES[kind]}: mean AUROC, %", cell * len(methods))
+            canvas.title(axes, f"{TITLES[kind]}: mean AUROC, %", 0.75 * width / len(kinds))
         if strip:
             axes = next(parts)
             _map(axes, study, kind, [select.ANY], strip, scale, min(6.0, row * 72 * 0.75))

@@ -14,6 +14,7 @@ from oodgrid.report import canvas, names, select
 from oodgrid.report.figures.study import NOTHING, Pair, Row, Study
 
 METRIC = "fpr95_id_pos"
+BELOW = 0.3  # of the lowest decade: where rates below it stand
 COLOURED = 6  # methods that are told apart; the others are grey
 
 
@@ -64,7 +65,7 @@ def _dots(
 ) -> None:
     """Draw one row of dots, each a little lower, so that none hides another; rates below the axis at its end."""
     heights = np.linspace(-0.32, 0.32, max(len(pairs), 2))
-    end = lowest / 2
+    end = lowest * BELOW
     for pair, height in zip(pairs, heights, strict=False):
         if not (row := rows.get(pair)):
             continue
@@ -84,8 +85,10 @@ def _dots(
 
 def _axes(axes: Axes, study: Study, order: list[str], lowest: float, width: float) -> None:
     ticks = [tick for tick in (0.01, 0.1, 1, 10, 100) if tick >= lowest]
-    axes.set(xscale="log", xlim=(lowest / 2.8, 115), ylim=(len(order) - 0.45, -0.55), xlabel=f"{names.FPR_ID}, %")
-    axes.set_xticks([lowest / 2, *ticks], labels=[f"<{lowest:g}", *(f"{tick:g}" for tick in ticks)])
+    axes.set(
+        xscale="log", xlim=(0.6 * BELOW * lowest, 115), ylim=(len(order) - 0.45, -0.55), xlabel=f"{names.FPR_ID}, %"
+    )
+    axes.set_xticks([lowest * BELOW, *ticks], labels=[f"<{lowest:g}", *(f"{tick:g}" for tick in ticks)])
     axes.get_xticklabels()[0].set_ha("right")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
