@@ -145,7 +145,7 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    names = dict.fromkeys(_pair_folders(results, experiment, "figures"), paths.FIGURES)
+    names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), paths.FIGURES)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}
     return [
