@@ -112,6 +112,6 @@ def test_the_same_page_again(written, text):
 
 
 def test_a_page_without_figures_is_refused(metrics, curves, tmp_path):
-    with pytest.raises(OodgridError, match=r"shots\.svg is missing: the figures must be drawn"):
+    with pytest.raises(OodgridError, match=r"forest\.svg is missing: the figures must be drawn"):
         page.write_page(certain.evaluated_of(metrics), curves, tmp_path, "demo")
     assert not (tmp_path / "demo/report.html").exists()

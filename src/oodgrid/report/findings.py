@@ -161,9 +161,11 @@ def optimism(pair: Evaluated, legend: Legend) -> list[str]:
     row = words.best_row(pair, "overall")
     if row["rows"] < 2 or row["optimism"] is None:
         return []
+    digits = 1 if row["optimism"] >= 0.0005 else 2
     return [
         f"Mind: the best was chosen among {row['rows']} by the OOD results that it is judged by, which is expected to "
-        f"overstate its overall AUROC by about {percent(row['optimism'], 1 if row['optimism'] >= 0.0005 else 2)} points; on other OOD sets another may win."
+        f"overstate its overall AUROC by about {percent(row['optimism'], digits)} points; on other OOD sets another may "
+        f"win."
     ]
 
 

@@ -41,8 +41,10 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
-        metrics = select.without(metrics, about.transductive)
-        write_figures(metrics, manifests.read_table(paths.curves(*place), manifests.Curves)[0], *place, overlaps)
+        curves, _ = manifests.read_table(paths.curves(*place), manifests.Curves)
+        known = _evaluated(*place, metrics, about) if _has_certainty(*place) else None
+        frames = {"summary": known.summary, "comparisons": known.comparisons, "ranks": known.ranks} if known else {}
+        write_figures(select.without(metrics, about.transductive), curves, *place, overlaps, **frames)
     else:
         from oodgrid.report.page import write_page
 
@@ -54,12 +56,19 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
     return paths.report(*place, part)
 
 
+def _has_certainty(results: Path, experiment: str) -> bool:
+    """Return whether there are means and comparisons; results of before December 2026 have neither."""
+    return all(path(results, experiment).exists() for path in (paths.summary, paths.comparisons))
+
+
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
     evaluated = (paths.metrics, paths.curves, paths.summary, paths.comparisons)
     metrics, curves, *certainty = (path(results, experiment.experiment) for path in evaluated)
+    certainty = certainty if _has_certainty(results, experiment.experiment) else []
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    return [metrics, *{"tables": certainty, "figures": [curves], "page": [curves, *certainty, *figures]}[part]]
+    sources = {"tables": certainty, "figures": [curves, *certainty], "page": [curves, *certainty, *figures]}
+    return [metrics, *sources[part]]
 
 
 def _evaluated(results: Path, experiment: str, metrics: pl.DataFrame, about: manifests.Metrics) -> Evaluated:

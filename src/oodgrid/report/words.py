@@ -54,7 +54,8 @@ def against(pair: Evaluated, scope: str, row: Row) -> str:
         return ""
     if (difference["reference_method"], difference["reference_score"]) == (row["method"], row["score"]):
         return ", and is the baseline itself"
-    return f", {points(difference)} to zero-shot with MCM{'' if difference['distinguishable'] else ' (not distinguishable)'}"
+    sure = "" if difference["distinguishable"] else " (not distinguishable)"
+    return f", {points(difference)} to zero-shot with MCM{sure}"
 
 
 def interval(row: Row | None, value: str) -> str:
