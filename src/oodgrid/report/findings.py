@@ -164,8 +164,8 @@ def optimism(pair: Evaluated, legend: Legend) -> list[str]:
     digits = 1 if row["optimism"] >= 0.0005 else 2
     return [
         f"Mind: the best was chosen among {row['rows']} by the OOD results that it is judged by, which is expected to "
-        f"overstate its overall AUROC by about {percent(row['optimism'], digits)} points; on other OOD sets another may "
-        f"win."
+        f"overstate its overall AUROC by about {percent(row['optimism'], digits)} points; on other OOD sets "
+        "another may win."
     ]
 
 
