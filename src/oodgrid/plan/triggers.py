@@ -83,6 +83,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
         [dataset.name, kind, ood.name] for dataset in experiment.id_datasets for kind, ood in dataset.pairs()
     ],
     "overlaps": lambda experiment, names: experiment.overlaps(),
+    "recalls": lambda experiment, names: list(map(str, experiment.recalls)),
 }
 
 # By rule: what is compared, by the name of the param. Encoding goes by its version alone, never by its code, for it
@@ -96,7 +97,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
-        "spec": _of("pairs", "overlaps", "scores"),
+        "spec": _of("pairs", "overlaps", "scores", "recalls"),
         "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {"code": lambda experiment, **names: report_code("tables", experiment)},
