@@ -208,7 +208,7 @@ def test_the_kind_of_a_pair_runs_evaluate_again(own):
 
 def test_a_metric_that_is_asked_for_runs_evaluate_again_and_nothing_else(own):
     plain, asked = own(), own(metrics=["fpr@90"])
-    place = {"backbone": "b", "id_dataset": "own", "method": "coop"}
+    place = {"backbone": "b", "id_dataset": "own", "method": "tip_adapter"}
     changed = {
         rule for rule, triggers in plan.TRIGGERS.items()
         if any(trigger(plain, **place) != trigger(asked, **place) for trigger in triggers.values())
