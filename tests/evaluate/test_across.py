@@ -10,6 +10,7 @@ from scipy.special import psi
 
 from oodgrid import paths, store
 from oodgrid.config import parse
+from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 
 SIZES = {"a": 40, "b": 25, "c": 30, "n1": 30, "f1": 35, "f2": 20}
@@ -56,9 +57,7 @@ def entry(name):
     return {"name": name, "generated": {"kind": "noise"}}
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory, experiment_of):
-    results = tmp_path_factory.mktemp("across")
+def write_study(results, experiment_of):
     datasets = [
         {**entry(name), "ood": {kind: [entry(ood) for ood in oods] for kind, oods in kinds.items()}}
         for name, kinds in STUDY.items()
@@ -67,7 +66,13 @@ def study(tmp_path_factory, experiment_of):
     for name in STUDY:
         for method in METHODS:
             store.write_table(paths.scores(results, "mini", "tiny", name, method), *table_of(name, method))
-    evaluate(results, parse(config))
+    return parse(config)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, experiment_of):
+    results = tmp_path_factory.mktemp("across")
+    evaluate(results, write_study(results, experiment_of))
     return [store.read_table(path(results, "mini"))[0] for path in (paths.summary, paths.comparisons)]
 
 
@@ -99,7 +104,7 @@ def variance(images):
 def fits_of(areas):
     """Variance and degrees of freedom of the mean over D ID sets, whose S fits each are independent."""
     sets, seeds = areas.shape
-    if seeds == 1:
+    if seeds == 1 or not areas.any():
         return 0.0, np.inf
     parts = np.var(areas, axis=1, ddof=1) / seeds / sets**2
     return parts.sum(), parts.sum() ** 2 / np.sum(parts**2 / (seeds - 1))
@@ -169,7 +174,7 @@ def test_accuracies_of_id_sets_are_independent(study):
         assert row["se_fits"] == pytest.approx(np.sqrt(of_sets["se_fits"].pow(2).sum()) / 3)
 
 
-def test_what_ids_sets_are_averaged(study):
+def test_what_is_averaged_over_id_sets(study):
     means, differences = (table.filter(pl.col("id_dataset").is_null()) for table in study)
     assert set(means["scope"]) == {*SCOPES, "id"}
     assert set(differences["metric"]) == {"auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy"}
@@ -179,24 +184,36 @@ def test_what_ids_sets_are_averaged(study):
     assert means["tied"].drop_nulls().is_between(0, 1).all()
 
 
-def test_images_in_two_roles_are_summed_before_they_are_squared():
-    """Two ID sets share an OOD set whose images are alike hard under both: as independent, intervals are too narrow."""
-    rng, inside, apart = np.random.default_rng(0), [], []
-    truth = stats.norm.cdf(1 / np.sqrt(2))
+def test_images_in_several_roles_are_summed_before_they_are_squared():
+    """Four ID sets share an OOD set whose images are alike hard under all: as independent, intervals are too narrow."""
+    rng, truth = np.random.default_rng(0), stats.norm.cdf(1 / np.sqrt(2))
+    inside = {"summed": [], "apart": []}
     for _ in range(400):
         common = rng.normal(size=40)
-        areas, together, singly = [], np.zeros(40), 0.0
+        areas, placements, of_id = [], [], 0.0
         for _ in range(4):
             own, other = rng.normal(1, 1, 200), common * 0.95**0.5 + rng.normal(0, 0.05**0.5, 40)
             wins = own[:, None] > other
             areas.append(wins.mean())
-            singly += np.var(wins.mean(axis=1), ddof=1) / 200 / 16
-            together += wins.mean(axis=0) / 4
-            apart_of_set = np.var(wins.mean(axis=0), ddof=1) / 40 / 16
-            areas[-1] = (wins.mean(), apart_of_set)
-        mean = np.mean([area for area, _ in areas])
-        for variance_of, hits in ((singly + np.var(together, ddof=1) / 40, inside),
-                                  (singly + sum(each for _, each in areas), apart)):  # fmt: skip
-            hits.append(abs(mean - truth) <= 1.96 * variance_of**0.5)
-    assert np.mean(inside) > 0.91
-    assert np.mean(apart) < 0.85
+            placements.append(wins.mean(axis=0))
+            of_id += np.var(wins.mean(axis=1), ddof=1) / 200 / 16
+        summed = np.var(np.mean(placements, axis=0), ddof=1) / 40
+        apart = sum(np.var(each, ddof=1) for each in placements) / 40 / 16
+        for name, of_ood in (("summed", summed), ("apart", apart)):
+            inside[name].append(abs(np.mean(areas) - truth) <= 1.96 * (of_id + of_ood) ** 0.5)
+    assert np.mean(inside["summed"]) > 0.91
+    assert np.mean(inside["apart"]) < 0.85
+
+
+def test_tables_of_other_samples_are_refused(tmp_path, experiment_of):
+    """All tables of one ID set have fewer images of a dataset than those of the others."""
+    experiment = write_study(tmp_path, experiment_of)
+    for method in METHODS:
+        path = paths.scores(tmp_path, "mini", "tiny", "b", method)
+        table, about = store.read_table(path)
+        fewer = table.filter(
+            (pl.col("dataset") != "f1") | (pl.int_range(pl.len()).over("dataset", "shots", "seed") < 30)
+        )
+        store.write_table(path, fewer, about)
+    with pytest.raises(OodgridError, match=r"30 samples of f1, and a table of another ID set does not: snakemake"):
+        evaluate(tmp_path, experiment)

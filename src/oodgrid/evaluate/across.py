@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from oodgrid import manifests
+from oodgrid.errors import OodgridError
 from oodgrid.evaluate import certainty
 from oodgrid.evaluate.influence import Layout, Spread
 from oodgrid.evaluate.rows import ACCURACY, Pair, Row, Scope, Sizes
@@ -26,54 +29,34 @@ from oodgrid.kept import Kept
 from oodgrid.measures import MEASURES
 
 SCOPES = ("near", "far", "overall")
+T = TypeVar("T")
 
 
-@dataclass
-class Across:
-    """The metrics of all ID sets of a backbone, as `Pair` has those of one: rows are those that every ID set has.
+class Across(Pair):
+    """The metrics of all ID sets of a backbone: rows are those that every ID set has.
 
     Attributes:
         pairs: By ID set.
     """
 
-    pairs: dict[str, Pair]
+    def __init__(self, pairs: dict[str, Pair]) -> None:
+        transductive = frozenset[str]().union(*(pair.transductive for pair in pairs.values()))
+        super().__init__(pl.concat(pair.frame for pair in pairs.values()), transductive, frozenset())
+        self.pairs = pairs
 
     @cached_property
     def rows(self) -> list[Row]:
         """The rows, in the order of the configuration."""
-        return self._common([pair.rows for pair in self.pairs.values()])
+        return _common([pair.rows for pair in self.pairs.values()])
 
     @cached_property
     def accuracy_rows(self) -> list[Row]:
         """The rows of accuracies."""
-        return self._common([pair.accuracy_rows for pair in self.pairs.values()])
-
-    @staticmethod
-    def _common(of_pairs: list[list]) -> list:
-        shared = set.intersection(*map(set, of_pairs))
-        return [each for each in of_pairs[0] if each in shared]
-
-    @cached_property
-    def transductive(self) -> frozenset[str]:
-        """The scores of streams."""
-        return frozenset().union(*(pair.transductive for pair in self.pairs.values()))
-
-    @cached_property
-    def bases(self) -> dict[str | None, str | None]:
-        """The name that each method and each score is registered by."""
-        return {name: base for pair in self.pairs.values() for name, base in pair.bases.items()}
+        return _common([pair.accuracy_rows for pair in self.pairs.values()])
 
     def is_largest(self, row: Row) -> bool:
         """Return whether a row is at its method's largest shots for every ID set."""
         return all(pair.is_largest(row) for pair in self.pairs.values())
-
-    def rows_of(self, metric: str) -> list[Row]:
-        """Return the rows of the columns of a metric."""
-        return self.accuracy_rows if metric == ACCURACY else self.rows
-
-    def drawn(self, row: Row) -> tuple[bool, bool]:
-        """Return whether a row has fits (seeds), and whether it has orders."""
-        return row.shots > 0, row.score in self.transductive
 
     def scopes(self, metric: str) -> list[Scope]:
         """Return over what a metric is averaged: the kinds of OOD sets that every ID set has."""
@@ -96,8 +79,8 @@ class Across:
     def fits(self, metric: str, scope: Scope) -> NDArray[np.float64]:
         """Return the mean over ID sets for every row and every seed and order that all have, shape (R, S, O)."""
         pairs = self.pairs.values()
-        seeds = self._common([pair.seeds for pair in pairs])
-        orders = self._common([pair.orders for pair in pairs])
+        seeds = _common([pair.seeds for pair in pairs])
+        orders = _common([pair.orders for pair in pairs])
         values = []
         for name, pair in self.pairs.items():
             place = {row: r for r, row in enumerate(pair.rows_of(metric))}
@@ -123,6 +106,12 @@ class Across:
             fewest_id=min(each.fewest_id for each in of_pairs),
             fewest_ood=min(each.fewest_ood for each in of_pairs),
         )
+
+
+def _common(of_pairs: list[list[T]]) -> list[T]:
+    """Return what all lists hold, in the order of the first."""
+    shared = set.intersection(*map(set, of_pairs))
+    return [each for each in of_pairs[0] if each in shared]
 
 
 def _places(*pairs: tuple[list[int], list[int]]) -> Iterator[list[int]]:
@@ -193,8 +182,10 @@ def spreads_across(
         code: The fingerprint of the code.
 
     Returns:
-        By rate, row and the one compared with: a diagonal, the variance of every scope; empty where tables hold
-        different samples of one dataset.
+        By rate, row and the one compared with: a diagonal, the variance of every scope.
+
+    Raises:
+        OodgridError: A table is damaged, or holds other samples of a dataset than another.
     """
     parts = sorted({part for of_set in tables.values() for each in of_set for part in parts_of(each)})
     pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
@@ -225,7 +216,7 @@ class Influences:
         self._weights = {name: self._weights_of(name) for name in across.pairs}
         self._places: dict[str, slice] = {}
         self._lengths: dict[str, list[tuple[str, int]]] = {}
-        self._size, self._alike = 0, True
+        self._size = 0
 
     def _weights_of(self, id_dataset: str) -> NDArray[np.float64]:
         """Return the weight of every OOD set of an ID set in the mean of every scope, shape (Q, J)."""
@@ -242,19 +233,19 @@ class Influences:
                 if rate == ACCURACY:
                     values = (vector / len(self.across.pairs)).astype(np.float32)
                 else:
+                    self._place(id_dataset, layout, table.table.path)
                     values = self._weighted(id_dataset, vector, layout)
                 self._vectors.put((f"{id_dataset}/{rate}", row), values, Layout(values.size, ()))
 
     def _weighted(self, id_dataset: str, vector: NDArray, layout: Layout) -> NDArray[np.float32]:
         """Return the values of one row by scope, flat, of shape (Q, n + Σ m_j) before."""
-        self._place(id_dataset, layout)
         in_id, in_oods = layout.split(vector)
         weights = self._weights[id_dataset]
         of_id = np.einsum("qj,jn->qn", weights, in_id)
         of_oods = [np.outer(weights[:, j], values) for j, values in enumerate(in_oods)]
         return np.concatenate([of_id, *of_oods], axis=1).astype(np.float32).ravel()
 
-    def _place(self, id_dataset: str, layout: Layout) -> None:
+    def _place(self, id_dataset: str, layout: Layout, path: Path) -> None:
         """Give every dataset its place among all samples, the same in all its roles."""
         names = [id_dataset, *self.across.pairs[id_dataset].oods]
         self._lengths[id_dataset] = list(zip(names, (layout.n_id, *layout.n_oods), strict=True))
@@ -262,14 +253,17 @@ class Influences:
             if name not in self._places:
                 self._places[name] = slice(self._size, self._size + length)
                 self._size += length
-            place = self._places[name]
-            self._alike &= place.stop - place.start == length
+            if self._places[name].stop - self._places[name].start != length:
+                raise OodgridError(
+                    f"{path} holds {length} samples of {name}, and a table of another ID set does not: snakemake "
+                    "--forcerun score"
+                )
 
     def variances(self, references: Wanted) -> Spreads:
         """Return the variances of all rows that every ID set has, and of the differences that are asked for."""
         result: Spreads = {}
         for rate, rows in references.items():
-            for row in self.across.rows_of(rate) if self._alike else ():
+            for row in self.across.rows_of(rate):
                 for other in (None, *rows.get(row, ())):
                     variances = self._variances(rate, row, other)
                     if variances is not None:

@@ -42,12 +42,12 @@ def compared(
             continue
         by_backbone.setdefault(backbone, {})[id_dataset] = pair
         variances = _spreads(pair, _tables_of(tables, backbone, id_dataset), results)
-        lines.add(columns(pair, shown, variances), pair, backbone, id_dataset)
+        lines.add(columns(pair, shown, variances), pair, id_dataset)
     for backbone, pairs in by_backbone.items():
         if len(pairs) > 1:
             across = Across(pairs)
             variances = _spreads_across(across, tables, backbone, results)
-            lines.add(mean_columns(across, shown, variances), next(iter(pairs.values())), backbone, None)
+            lines.add(mean_columns(across, shown, variances), across, None)
     whole = pl.concat(lines.means, rechunk=True)
     return whole, pl.concat(lines.differences, rechunk=True), list(ranks(whole))
 
@@ -58,8 +58,9 @@ class _Lines:
     def __init__(self) -> None:
         self.means, self.differences = [pl.DataFrame(schema=SUMMARY)], [pl.DataFrame(schema=COMPARISONS)]
 
-    def add(self, of_pair: Iterable[Column], pair: Pair, backbone: str, id_dataset: str | None) -> None:
-        key = {"experiment": pair.frame["experiment"][0], "backbone": backbone, "id_dataset": id_dataset}
+    def add(self, of_pair: Iterable[Column], pair: Pair, id_dataset: str | None) -> None:
+        """Add the rows of some columns."""
+        key = {name: pair.frame[name][0] for name in ("experiment", "backbone")} | {"id_dataset": id_dataset}
         for column in of_pair:
             self.means.append(pl.DataFrame(summary(column, key), schema=SUMMARY))
             if column.metric in CERTAIN:
