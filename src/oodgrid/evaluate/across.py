@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +23,17 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate import certainty
 from oodgrid.evaluate.influence import Layout, Spread
 from oodgrid.evaluate.rows import ACCURACY, Pair, Row, Scope, Sizes
-from oodgrid.evaluate.spreads import Columns, Spreads, Vectors, Wanted, as_table, from_table, parts_of, vectors_of
+from oodgrid.evaluate.spreads import (
+    MEMORY,
+    Columns,
+    Spreads,
+    Vectors,
+    Wanted,
+    as_table,
+    from_table,
+    parts_of,
+    vectors_of,
+)
 from oodgrid.evaluate.summary import Column
 from oodgrid.kept import Kept
 from oodgrid.measures import MEASURES
@@ -207,16 +217,14 @@ def spreads_across(
 class Influences:
     """The influence values of every image on the means over ID sets, by row and rate; on disk by ID set.
 
-    Of one row and rate and ID set: for every scope, the values of the ID samples, then of every OOD set, each with its
-    weight in the mean.
+    Of one row, rate and ID set they are, for every scope, the values of the ID samples, then of every OOD set, each
+    with its weight in the mean; of an accuracy those of its samples.
     """
 
     def __init__(self, across: Across, vectors: Vectors) -> None:
         self.across, self._vectors = across, vectors
         self._weights = {name: self._weights_of(name) for name in across.pairs}
-        self._places: dict[str, slice] = {}
-        self._lengths: dict[str, list[tuple[str, int]]] = {}
-        self._size = 0
+        self._sizes: dict[str, int] = {}
 
     def _weights_of(self, id_dataset: str) -> NDArray[np.float64]:
         """Return the weight of every OOD set of an ID set in the mean of every scope, shape (Q, J)."""
@@ -231,67 +239,72 @@ class Influences:
         for table in tables:
             for row, rate, vector, layout in vectors_of(table):
                 if rate == ACCURACY:
-                    values = (vector / len(self.across.pairs)).astype(np.float32)
+                    values = vector / np.float32(len(self.across.pairs))
                 else:
-                    self._place(id_dataset, layout, table.table.path)
+                    self._check(id_dataset, layout, table.table.path)
                     values = self._weighted(id_dataset, vector, layout)
                 self._vectors.put((f"{id_dataset}/{rate}", row), values, Layout(values.size, ()))
 
+    def _check(self, id_dataset: str, layout: Layout, path: Path) -> None:
+        """Refuse a dataset that has another number of samples here than in another role."""
+        for name, size in zip(self._datasets(id_dataset), (layout.n_id, *layout.n_oods), strict=True):
+            if self._sizes.setdefault(name, size) != size:
+                raise OodgridError(
+                    f"{path} holds {size} samples of {name}, and a table of another ID set does not: snakemake "
+                    "--forcerun score"
+                )
+
+    def _datasets(self, id_dataset: str) -> list[str]:
+        return [id_dataset, *self.across.pairs[id_dataset].oods]
+
     def _weighted(self, id_dataset: str, vector: NDArray, layout: Layout) -> NDArray[np.float32]:
-        """Return the values of one row by scope, flat, of shape (Q, n + Σ m_j) before."""
+        """Return the values of one row by scope, (Q, n + Σ m_j), as a flat array."""
         in_id, in_oods = layout.split(vector)
         weights = self._weights[id_dataset]
         of_id = np.einsum("qj,jn->qn", weights, in_id)
         of_oods = [np.outer(weights[:, j], values) for j, values in enumerate(in_oods)]
         return np.concatenate([of_id, *of_oods], axis=1).astype(np.float32).ravel()
 
-    def _place(self, id_dataset: str, layout: Layout, path: Path) -> None:
-        """Give every dataset its place among all samples, the same in all its roles."""
-        names = [id_dataset, *self.across.pairs[id_dataset].oods]
-        self._lengths[id_dataset] = list(zip(names, (layout.n_id, *layout.n_oods), strict=True))
-        for name, length in self._lengths[id_dataset]:
-            if name not in self._places:
-                self._places[name] = slice(self._size, self._size + length)
-                self._size += length
-            if self._places[name].stop - self._places[name].start != length:
-                raise OodgridError(
-                    f"{path} holds {length} samples of {name}, and a table of another ID set does not: snakemake "
-                    "--forcerun score"
-                )
-
     def variances(self, references: Wanted) -> Spreads:
         """Return the variances of all rows that every ID set has, and of the differences that are asked for."""
+        nbytes = 4 * len(SCOPES) * max(sum(self._sizes.values()), 1)
+        summed = lru_cache(max(2, MEMORY // nbytes))(self._summed)
         result: Spreads = {}
         for rate, rows in references.items():
-            for row in self.across.rows_of(rate):
-                for other in (None, *rows.get(row, ())):
-                    variances = self._variances(rate, row, other)
-                    if variances is not None:
-                        result[rate, row, other] = variances
+            known = [row for row in self.across.rows_of(rate) if self._has(rate, row)]
+            for row in known:
+                of_row = summed(rate, row)
+                result[rate, row, None] = _spread(rate, of_row)
+                for other in (each for each in rows.get(row, ()) if self._has(rate, each)):
+                    of_both = zip(of_row, summed(rate, other), strict=True)
+                    result[rate, row, other] = _spread(rate, [values - others for values, others in of_both])
         return result
 
-    def _variances(self, rate: str, row: Row, other: Row | None) -> Spread | None:
-        keys = [(f"{name}/{rate}", each) for name in self.across.pairs for each in (row, other) if each is not None]
-        if any(key not in self._vectors.places for key in keys):
-            return None
+    def _has(self, rate: str, row: Row) -> bool:
+        return all((f"{name}/{rate}", row) in self._vectors.places for name in self.across.pairs)
+
+    def _summed(self, rate: str, row: Row) -> list[NDArray[np.float32]]:
+        """Return the values of the images of every dataset, summed over its roles: (Q, n), of accuracies (1, n)."""
+        of_sets = {name: self._vectors.get((f"{name}/{rate}", row))[0] for name in self.across.pairs}
         if rate == ACCURACY:
-            values = [self._difference(name, rate, row, other) for name in self.across.pairs]
-            return Spread(np.array([[sum(float(_of_mean(each[None])[0]) for each in values)]]), np.zeros(0))
-        total = np.zeros((len(SCOPES), self._size))
-        for name in self.across.pairs:
-            values, start = self._difference(name, rate, row, other).reshape(len(SCOPES), -1), 0
-            for dataset, length in self._lengths[name]:
-                total[:, self._places[dataset]] += values[:, start : start + length]
-                start += length
-        return Spread(np.diag(sum(_of_mean(total[:, place]) for place in self._places.values())), np.zeros(len(SCOPES)))
-
-    def _difference(self, id_dataset: str, rate: str, row: Row, other: Row | None) -> NDArray[np.float64]:
-        values = self._vectors.get((f"{id_dataset}/{rate}", row))[0].astype(np.float64)
-        return values if other is None else values - self._vectors.get((f"{id_dataset}/{rate}", other))[0]
+            return [values[None] for values in of_sets.values()]
+        totals = {name: np.zeros((len(SCOPES), size), np.float32) for name, size in self._sizes.items()}
+        for id_dataset, values in of_sets.items():
+            names = self._datasets(id_dataset)
+            ends = np.cumsum([self._sizes[name] for name in names])[:-1]
+            for name, part in zip(names, np.split(values.reshape(len(SCOPES), -1), ends, axis=1), strict=True):
+                totals[name] += part
+        return list(totals.values())
 
 
-def _of_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spread(rate: str, of_datasets: Sequence[NDArray]) -> Spread:
+    """Return the variances of the means of all datasets together, scope by scope."""
+    variances = np.sum([_of_mean(values) for values in of_datasets], axis=0)
+    return Spread(np.diag(variances), np.zeros(0 if rate == ACCURACY else len(SCOPES)))
+
+
+def _of_mean(values: NDArray) -> NDArray[np.float64]:
     """Return the variance of the mean of samples, shape (Q, n) to (Q,); infinite of one that has a say."""
     if values.shape[1] > 1:
-        return np.var(values, axis=1, ddof=1) / values.shape[1]
+        return np.var(values, axis=1, ddof=1, dtype=np.float64) / values.shape[1]
     return np.where(values[:, 0] == 0, 0.0, np.inf)
