@@ -47,6 +47,7 @@ rule draw:
 rule page:
     input:
         pattern(paths.metrics),
+        pattern(paths.curves),
         figure_files(),
     output:
         pattern(paths.report, part="page"),

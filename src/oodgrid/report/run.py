@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
+from oodgrid.report.mistakes import Pictures
 from oodgrid.report.select import without
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = tuple(paths.REPORT)
+CERTAINTY: dict[Any, Any] = {paths.summary: manifests.Summary, paths.comparisons: manifests.Comparisons}
 
 
-def report(results: Path, experiment: Experiment, part: str) -> Path:
+def report(results: Path, experiment: Experiment, part: str, pictures: Pictures | None = None) -> Path:
     """Write one part of the report, "tables", "figures" or "page", and return its folder or file.
+
+    Args:
+        results: The results folder.
+        experiment: The experiment.
+        part: Which part.
+        pictures: Makes small pictures of samples for the page: names in, JPEG files out. Default: none are shown.
 
     Raises:
         OodgridError: metrics.parquet is missing, damaged, or lacks rows that the experiment wants.
@@ -38,7 +47,11 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
     else:
         from oodgrid.report.page import write_page
 
-        write_page(metrics, *place, overlaps, about.broken_images, about.transductive)
+        tables = {"curves": manifests.read_table(paths.curves(*place), manifests.Curves)[0]}
+        if all(path(*place).exists() for path in CERTAINTY):  # results of before December 2026 have none
+            tables |= {path.__name__: manifests.read_table(path(*place), kind)[0] for path, kind in CERTAINTY.items()}
+        optional = {} if pictures is None else {"pictures": pictures}
+        write_page(metrics, *place, overlaps, about.broken_images, about.transductive, **tables, **optional)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -46,8 +59,9 @@ def report(results: Path, experiment: Experiment, part: str) -> Path:
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
     metrics, curves = (path(results, experiment.experiment) for path in (paths.metrics, paths.curves))
+    certainty = [file for file in (path(results, experiment.experiment) for path in CERTAINTY) if file.exists()]
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    return [metrics, *{"tables": [], "figures": [curves], "page": figures}[part]]
+    return [metrics, *{"tables": [], "figures": [curves], "page": [curves, *certainty, *figures]}[part]]
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
