@@ -368,7 +368,7 @@ def test_metrics_at_several_recalls(oodgrid, tmp_path):
     plain = json.loads(oodgrid("metrics", *files, "--json")[1])
     row = json.loads(oodgrid("metrics", *files, "--recall", ".9", "0.5", "--recall", ".999", "--json")[1])
     assert {name: row[name] for name in plain} == plain
-    assert set(row) - set(plain) == {f"fpr{percent}_{side}_pos{end}" for percent in ("90", "50", "99.9")
+    assert set(row) - set(plain) == {f"fpr{percent}_{side}_pos{end}" for percent in ("90", "50", "99_9")
                                      for side in ("id", "ood") for end in ("", "_lo", "_hi")}  # fmt: skip
     assert (row["fpr90_id_pos"], row["fpr50_id_pos"], row["fpr90_ood_pos"]) == (0.4, 0.0, 0.4)
     out = oodgrid("metrics", *files, "--recall", "0.9")[1]

@@ -144,16 +144,24 @@ def asked_recall(metric: str) -> Fraction:
     return percent / 100
 
 
+def in_percent(recall: Fraction) -> str:
+    """Return a recall in percent, as 99.5."""
+    return f"{float(100 * recall):.10g}"
+
+
 def fpr_names(recall: Fraction) -> tuple[str, str]:
-    """Return the columns of the false-positive rates at a recall, as fpr90_id_pos and fpr90_ood_pos."""
-    percent = f"{float(100 * recall):.10g}"
+    """Return the columns of the false-positive rates at a recall, as fpr90_id_pos and fpr90_ood_pos.
+
+    A decimal point is written _, as in fpr99_5_id_pos: tools read a point in a column's name as a path.
+    """
+    percent = in_percent(recall).replace(".", "_")
     return f"fpr{percent}_id_pos", f"fpr{percent}_ood_pos"
 
 
 def recall_in(name: str) -> Fraction | None:
     """Return the recall at which a column holds false-positive rates; None of another column."""
-    match = re.fullmatch(r"fpr(\d+(?:\.\d+)?)_(id|ood)_pos", name)
-    return Fraction(match[1]) / 100 if match else None
+    match = re.fullmatch(r"fpr(\d+(?:_\d+)?)_(id|ood)_pos", name)
+    return Fraction(match[1].replace("_", ".")) / 100 if match else None
 
 
 def _fpr(name: str, percent: str) -> Measure:
@@ -169,9 +177,9 @@ class _Measures(dict[str, Measure]):
     """The metrics by name; those at recalls that a config asks for, as fpr90_id_pos, are made when they are read."""
 
     def __missing__(self, name: str) -> Measure:
-        if recall_in(name) is None:
+        if (recall := recall_in(name)) is None:
             raise KeyError(name)
-        return _fpr(name, name.removeprefix("fpr").partition("_")[0])
+        return _fpr(name, in_percent(recall))
 
 
 MEASURES = _Measures({measure.name: measure for measure in _ALL})

@@ -383,8 +383,8 @@ def test_what_is_no_recall_is_refused(recall):
         library.fpr_id_pos([1.0], [0.0], recall=recall)
 
 
-@pytest.mark.parametrize(("metric", "columns"), [("fpr@90", "fpr90"), ("fpr@99.5", "fpr99.5"), ("fpr@100", "fpr100"),
-                                                 ("fpr@90.0", "fpr90"), ("fpr@0.0001", "fpr0.0001")])  # fmt: skip
+@pytest.mark.parametrize(("metric", "columns"), [("fpr@90", "fpr90"), ("fpr@99.5", "fpr99_5"), ("fpr@100", "fpr100"),
+                                                 ("fpr@90.0", "fpr90"), ("fpr@0.0001", "fpr0_0001")])  # fmt: skip
 def test_a_recall_has_one_name(metric, columns):
     recall = asked_recall(metric)
     assert fpr_names(recall) == (f"{columns}_id_pos", f"{columns}_ood_pos")

@@ -55,7 +55,7 @@ def test_false_positive_rates_at_other_recalls_come_behind_the_others(world, exp
     rows, _ = store.read_table(evaluate(results, parse(config))[0])
     added = rows.columns[len(METRICS) :]
     assert rows.select(plain.columns).equals(plain)
-    assert added == [f"fpr{percent}_{positive}_pos{end}" for percent in ("90", "99.5") for positive in ("id", "ood")
+    assert added == [f"fpr{percent}_{positive}_pos{end}" for percent in ("90", "99_5") for positive in ("id", "ood")
                      for end in ("", "_lo", "_hi")]  # fmt: skip
     scores = {name: table.filter(pl.col("dataset") == name)["mcm"].to_numpy() for name in SETS}
     for row in rows.iter_rows(named=True):

@@ -22,7 +22,7 @@ from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.columns import Column, choose, finite
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.score_csv import Dialect, read_csv
-from oodgrid.measures import recall_in
+from oodgrid.measures import in_percent, recall_in
 from oodgrid.services import silenced
 from oodgrid.store import frames
 
@@ -186,9 +186,8 @@ def _convention(name: str) -> str:
     recall = recall_in(name)
     if name in CONVENTIONS or recall is None:
         return CONVENTIONS.get(name, "")
-    percent, id_positive = f"{float(100 * recall):.10g}", name.endswith("_id_pos")
-    words = CONVENTIONS["fpr95_id_pos" if id_positive else "fpr95_ood_pos"]
-    return words.replace("95", percent)
+    words = CONVENTIONS["fpr95_id_pos" if name.endswith("_id_pos") else "fpr95_ood_pos"]
+    return words.replace("95", in_percent(recall))
 
 
 def format_table(row: dict[str, float], negate: bool = False) -> str:
