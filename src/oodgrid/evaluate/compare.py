@@ -44,7 +44,7 @@ def compared(
         variances = _spreads(pair, _tables_of(tables, backbone, id_dataset), results)
         lines.add(columns(pair, shown, variances), pair, id_dataset)
     for backbone, pairs in by_backbone.items():
-        if len(pairs) > 1:
+        if len(pairs) > 1 and len(pairs) == sum(other == backbone for other, _, _ in every):  # no ID set failed
             across = Across(pairs)
             variances = _spreads_across(across, tables, backbone, results)
             lines.add(mean_columns(across, shown, variances), across, None)
