@@ -110,6 +110,6 @@ def test_the_same_page_again(written, text):
 
 
 def test_a_page_without_figures_is_refused(metrics, tmp_path):
-    with pytest.raises(OodgridError, match=r"shots\.svg is missing: the figures must be drawn"):
+    with pytest.raises(OodgridError, match=r"forest\.svg is missing: the figures must be drawn"):
         page.write_page(metrics, tmp_path, "demo", set())
     assert not (tmp_path / "demo/report.html").exists()

@@ -23,9 +23,13 @@ from oodgrid.report.names import Legend
 from oodgrid.store import atomic
 
 CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the rows that are chosen
-    "shots": "Over shots, where several were run: means over seeds, bands of ± one standard deviation, methods "
-    "without shots as levels; at one number of shots, AUROC against ID accuracy.",
-    "scores": "Mean AUROC of every method (at its largest number of shots) with every score.",
+    "forest": "By how much, how surely? Every method at its best score, with 95 % intervals; the thick part is one "
+    "standard deviation over seeds to either side.",
+    "scores": "Which score for which method? Mean AUROC of every method, at its largest number of shots, with every "
+    "score, on one scale.",
+    "shots": "Do shots help? Mean AUROC over shots with 95 % intervals, the other methods in grey.",
+    "accuracy": "What does it cost? AUROC against ID accuracy, every method at its best score, with 95 % intervals.",
+    "sets": "Where does it fail? FPR95 (ID pos.) of every OOD set, the hardest first.",
 }
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
