@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -274,6 +275,7 @@ def test_threads_are_capped_before_numpy_loads():
         ("methods", ["coop", "epochs", "text_tower", "Zhou", "maple: its prompts are in the image encoder"]),
         ("datasets", ["concepts-unseen-shapes", "unseen_shapes"]),
         ("backbones", ["clip-vit-b16", "ViT-B-16-quickgelu"]),
+        ("metrics", ["fpr95_id_pos (", "OpenOOD v1.5", "metrics: [fpr@90]", "--recall 0.9", "fprN_ood_pos"]),
     ],
 )
 def test_list(oodgrid, what, some):
@@ -357,6 +359,25 @@ def test_metrics_as_json(oodgrid, tmp_path):
     pairs = np.subtract.outer(np.arange(10.0) + 5, np.arange(10.0))
     assert row["auroc"] == np.mean((pairs > 0) + 0.5 * (pairs == 0))
     assert (row["n_id"], row["n_ood"]) == (10, 10)
+
+
+def test_metrics_at_several_recalls(oodgrid, tmp_path):
+    np.save(tmp_path / "id.npy", np.arange(10.0) + 5)
+    np.save(tmp_path / "ood.npy", np.arange(10.0))
+    files = ("--id", tmp_path / "id.npy", "--ood", tmp_path / "ood.npy")
+    plain = json.loads(oodgrid("metrics", *files, "--json")[1])
+    row = json.loads(oodgrid("metrics", *files, "--recall", ".9", "0.5", "--recall", ".999", "--json")[1])
+    assert {name: row[name] for name in plain} == plain
+    assert set(row) - set(plain) == {f"fpr{percent}_{side}_pos{end}" for percent in ("90", "50", "99_9")
+                                     for side in ("id", "ood") for end in ("", "_lo", "_hi")}  # fmt: skip
+    assert (row["fpr90_id_pos"], row["fpr50_id_pos"], row["fpr90_ood_pos"]) == (0.4, 0.0, 0.4)
+    out = oodgrid("metrics", *files, "--recall", "0.9")[1]
+    assert "FPR90, ID positive: OOD kept where ID recall is nearest 90 %" in out
+    assert "FPR90, OOD positive: ID flagged where 90 % of OOD is first caught" in out
+    assert len(re.findall(r"FPR90, .*  40.00  \[", out)) == 2
+    status, _, err = oodgrid("metrics", *files, "--recall", "90")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "recall: 90.0 where a fraction such as 0.95 is needed" in err
 
 
 def test_metrics_of_negated_scores_are_the_same(oodgrid, tmp_path):

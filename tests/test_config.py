@@ -45,6 +45,11 @@ def described(**source):
 
 BAD = {
     "typo in a top-level key": ({"bakbones": ["tiny"]}, "unknown config key of experiment 'bakbones'", "'backbones'"),
+    "a metric that is always there": ({"metrics": ["auroc"]}, "metrics: 'auroc'", "the form fpr@90"),
+    "a recall of nothing": ({"metrics": ["fpr@0"]}, "metrics: 'fpr@0'", "the form fpr@90"),
+    "a recall above all": ({"metrics": ["fpr@100.5"]}, "metrics: 'fpr@100.5'", "the form fpr@90"),
+    "a recall as a fraction": ({"metrics": ["fpr@.9"]}, "metrics: 'fpr@.9'", "a percentage"),
+    "a recall of too many digits": ({"metrics": ["fpr@99.12345"]}, "fpr@99.12345", "four decimals"),
     "typo in a key of an ID set": (id_set(allow_overlaps=True), "'allow_overlaps'", "mean 'allow_overlap'"),
     "typo in the kind of OOD sets": (id_set(ood={"neer": ["noise"]}), "config key of ood 'neer'", "mean 'near'"),
     "typo in a source": (own(foldr="x", folder=None), "'foldr'", "did you mean 'folder'"),

@@ -214,6 +214,17 @@ def test_the_kind_of_a_pair_runs_evaluate_again(own):
     assert plan.TRIGGERS["evaluate"]["spec"](far) != plan.TRIGGERS["evaluate"]["spec"](near)
 
 
+def test_a_metric_that_is_asked_for_runs_evaluate_again_and_nothing_else(own):
+    plain, asked = own(), own(metrics=["fpr@90"])
+    place = {"backbone": "b", "id_dataset": "own", "method": "tip_adapter"}
+    changed = {
+        rule for rule, triggers in plan.TRIGGERS.items()
+        if any(trigger(plain, **place) != trigger(asked, **place) for trigger in triggers.values())
+    }  # fmt: skip
+    assert changed == {"evaluate"}
+    assert plan.TRIGGERS["evaluate"]["spec"](own(metrics=["fpr@90.0"])) == plan.TRIGGERS["evaluate"]["spec"](asked)
+
+
 def test_a_corrected_overlap_in_the_catalogue_runs_evaluate_again(own, monkeypatch):
     experiment = own(dataset={"allow_overlap": True})
     before = plan.TRIGGERS["evaluate"]["spec"](experiment)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
+
+from oodgrid.errors import OodgridError, brief
 
 
 @dataclass(frozen=True)
@@ -109,4 +113,74 @@ _ALL = (
         "all", certain=True, of_id=True,
     ),
 )  # fmt: skip
-MEASURES = {measure.name: measure for measure in _ALL}
+
+
+def exact_recall(recall: float | Fraction) -> Fraction:
+    """Return a recall as people write it: .95 is 19/20, which no float is.
+
+    Raises:
+        OodgridError: It is no fraction above 0 and up to 1, or has more than six decimals.
+    """
+    number = isinstance(recall, int | float | Fraction) and not isinstance(recall, bool)
+    exact = Fraction(str(recall)) if number and 0 < recall <= 1 else Fraction(0)
+    if not 0 < exact <= 1 or 10**6 % exact.denominator:
+        raise OodgridError(f"recall: {recall!r} where a fraction such as 0.95 is needed, of at most six decimals")
+    return exact
+
+
+def asked_recall(metric: str) -> Fraction:
+    """Return the recall of a metric that a config asks for, as 9/10 of fpr@90.
+
+    Raises:
+        OodgridError: It is written otherwise.
+    """
+    match = re.fullmatch(r"fpr@(\d{1,3}(?:\.\d{1,4})?)", metric)
+    percent = Fraction(match[1]) if match else Fraction(0)
+    if not 0 < percent <= 100:
+        raise OodgridError(
+            f"metrics: {brief(metric)} is not of the form fpr@90, with a percentage of at most four decimals; the "
+            "metrics of oodgrid list metrics are always there"
+        )
+    return percent / 100
+
+
+def in_percent(recall: Fraction) -> str:
+    """Return a recall in percent, as 99.5."""
+    return f"{float(100 * recall):.10g}"
+
+
+def fpr_names(recall: Fraction) -> tuple[str, str]:
+    """Return the columns of the false-positive rates at a recall, as fpr90_id_pos and fpr90_ood_pos.
+
+    A decimal point is written _, as in fpr99_5_id_pos: tools read a point in a column's name as a path.
+    """
+    percent = in_percent(recall).replace(".", "_")
+    return f"fpr{percent}_id_pos", f"fpr{percent}_ood_pos"
+
+
+def recall_in(name: str) -> Fraction | None:
+    """Return the recall at which a column holds false-positive rates; None of another column."""
+    match = re.fullmatch(r"fpr(\d+(?:_\d+)?)_(id|ood)_pos", name)
+    return Fraction(match[1].replace("_", ".")) / 100 if match else None
+
+
+def _fpr(name: str, percent: str) -> Measure:
+    """Return the false-positive rate of one name, at a recall of some percent."""
+    if name.endswith("_id_pos"):
+        definition = f"Share of OOD samples at or above the ID score whose ID recall is nearest {percent} %."
+        return Measure(name, f"FPR{percent} (ID pos.)", "lower", definition, "see fpr95_id_pos")
+    definition = f"Share of ID samples at or below the first threshold that catches {percent} % of the OOD samples."
+    return Measure(name, f"FPR{percent} (OOD pos.)", "lower", definition, "see fpr95_ood_pos")
+
+
+class _Measures(dict[str, Measure]):
+    """The metrics by name; those at recalls that a config asks for, as fpr90_id_pos, are made when they are read."""
+
+    def __missing__(self, name: str) -> Measure:
+        if (recall := recall_in(name)) is None:
+            raise KeyError(name)
+        return _fpr(name, in_percent(recall))
+
+
+MEASURES = _Measures({measure.name: measure for measure in _ALL})
+ON_REQUEST = (_fpr("fprN_id_pos", "N"), _fpr("fprN_ood_pos", "N"))  # by `metrics: [fpr@N]` and `--recall`

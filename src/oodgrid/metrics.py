@@ -22,7 +22,6 @@ All rates are fractions in [0, 1]. What each convention means: docs/conventions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from numpy.typing import ArrayLike
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import metrics as rates
 from oodgrid.evaluate.intervals import COLUMNS, all_metrics
+from oodgrid.measures import exact_recall
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,7 +78,7 @@ def fpr_id_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.95
     >>> fpr_id_pos([0.9, 0.8, 0.7, 0.4], [0.6, 0.3, 0.2, 0.1], recall=0.75)
     0.0
     """
-    return rates.fpr_id_pos(rates.count_scores(id_scores, ood_scores), _exact(recall))
+    return rates.fpr_id_pos(rates.count_scores(id_scores, ood_scores), exact_recall(recall))
 
 
 def fpr_ood_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.95) -> float:
@@ -87,14 +87,7 @@ def fpr_ood_pos(id_scores: ArrayLike, ood_scores: ArrayLike, recall: float = 0.9
     >>> fpr_ood_pos([0.9, 0.8, 0.7, 0.4], [0.6, 0.3, 0.2, 0.1], recall=0.75)
     0.0
     """
-    return rates.fpr_ood_pos(rates.count_scores(id_scores, ood_scores), _exact(recall))
-
-
-def _exact(recall: float) -> Fraction:
-    """Return a recall as people write it: .95 is 19/20, which no float is."""
-    if not (isinstance(recall, int | float) and 0 < recall <= 1) or Fraction(str(recall)).denominator > 10**6:
-        raise OodgridError(f"recall: {recall!r} where a fraction such as 0.95 is needed, of at most six decimals")
-    return Fraction(str(recall))
+    return rates.fpr_ood_pos(rates.count_scores(id_scores, ood_scores), exact_recall(recall))
 
 
 aupr_in = _of_scores(rates.aupr_in)
@@ -117,7 +110,7 @@ def table(
     Args:
         id_scores: The scores of the ID samples by name, each of shape (N,), as `scores.all_scores` returns them.
         ood_scores: The same of each OOD set, by its name. A score that one side lacks has no row.
-        options: `repeats` and `seed` of `all_metrics`.
+        options: `repeats`, `seed` and `recalls` of `all_metrics`.
 
     Raises:
         OodgridError: As `all_metrics`, naming score and OOD set; or no score is there on both sides.

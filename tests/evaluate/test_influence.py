@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from oodgrid.evaluate import intervals, metrics
 from oodgrid.evaluate.influence import RATES, Layout, influence, spread
+from oodgrid.evaluate.rows import Row, Scope
+from oodgrid.evaluate.summary import Column, _compared
 
 
 def draw(kind, n, sizes, seed=0):
@@ -109,3 +112,47 @@ def test_values_of_several_fits_add_up():
     for _ in range(2):
         influence(id_scores, ood_scores, twice)
     assert twice / 2 == pytest.approx(np.array(list(once.values())))
+
+
+def null_study(rng, rows=8, seeds=3, n=150, sizes=(120, 90)):
+    """A column of rows that are all equal in truth: what all see in an image, what each does, and noise of the fit."""
+    layout = Layout(n, sizes)
+    common = [rng.normal(size=size) for size in (n, *sizes)]
+    values, vectors = {rate: np.zeros((rows, seeds, 1)) for rate in RATES}, []
+    for row in range(rows):
+        own = [rng.normal(0, 0.5**0.5, size) for size in (n, *sizes)]
+        vector = np.zeros((len(RATES), layout.size))
+        for seed in range(seeds):
+            shift = 1.2 + rng.normal(0, 0.08)  # how well this fit tells them apart
+            sides = [a + b + rng.normal(0, 0.3, len(a)) for a, b in zip(common, own, strict=True)]
+            for rate, of_sets in influence(sides[0] + shift, sides[1:], vector).items():
+                values[rate][row, seed, 0] = of_sets.mean()
+        vectors.append(vector / seeds)
+    return values, vectors, layout
+
+
+def p_values(values, vectors, layout, rate):
+    """The p of all rows against the first, as comparisons.parquet has it."""
+    rows = [Row(f"m{r}", 16, "mcm") for r in range(len(vectors))]
+    column = Column.__new__(Column)  # of metrics that were computed elsewhere
+    column.pair = SimpleNamespace(drawn=lambda row: (True, False), transductive=frozenset())
+    column.rows, column.place = rows, {row: r for r, row in enumerate(rows)}
+    column.values, column.means, column.metric = values[rate], values[rate].mean(axis=(1, 2)), rate
+    column.scope = Scope("overall", None, (0, 1))
+    k = RATES.index(rate)
+    column.spreads = {(rate, row, rows[0]): spread(vectors[r][k] - vectors[0][k], layout) for r, row in enumerate(rows)}
+    return _compared(column, rows[1:], [rows[0]] * (len(rows) - 1))["p"]
+
+
+@pytest.mark.parametrize(
+    ("studies", "low", "high"), [(60, 0.0, 0.1), pytest.param(1500, 0.025, 0.065, marks=pytest.mark.slow)]
+)
+def test_equal_rows_are_told_apart_as_rarely_as_is_said(studies, low, high):
+    """The type-I error of paired differences at 5 %: samples and fits are drawn anew in each study."""
+    errors = {rate: [] for rate in RATES}
+    for seed in range(studies):
+        study = null_study(np.random.default_rng(seed))
+        for rate in RATES:
+            errors[rate].append(np.mean(p_values(*study, rate) < 0.05))
+    shares = {rate: float(np.mean(each)) for rate, each in errors.items()}
+    assert all(low <= share <= high for share in shares.values()), shares

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
+from oodgrid import metrics as library
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import metrics
+from oodgrid.evaluate.intervals import all_metrics, fprs_at
+from oodgrid.measures import MEASURES, asked_recall, exact_recall, fpr_names, recall_in
 
 KEYS = ["n_id", "n_ood", "auroc", "fpr95_id_pos", "fpr95_id_pos_mcm", "fpr95_ood_pos", "aupr_in", "aupr_out",
         "aupr_in_balanced", "aupr_out_balanced", "tied"]  # fmt: skip
@@ -321,3 +327,70 @@ def test_inputs_are_left_alone():
     metrics.detection_metrics(id_scores, ood_scores)
     assert id_scores.tolist() == [3, 1, 2]
     assert ood_scores.tolist() == [2, 0]
+
+
+def naive_fprs(id_scores, ood_scores, parts, of):
+    """Both rates at a recall of parts / of, in whole numbers."""
+    id_scores, ood_scores = list(id_scores), list(ood_scores)
+    n, m = len(id_scores), len(ood_scores)
+    recalls = {t: sum(s >= t for s in id_scores) for t in set(id_scores)}
+    _, _, kept = min((abs(of * c - parts * n), -c, t) for t, c in recalls.items())
+    caught = min(t for t in {*id_scores, *ood_scores} if of * sum(s <= t for s in ood_scores) >= parts * m)
+    return sum(s >= kept for s in ood_scores) / m, sum(s <= caught for s in id_scores) / n
+
+
+@pytest.mark.parametrize("parts", [1, 50, 500, 800, 900, 950, 990, 995, 999, 1000])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (7, 3), (20, 40), (205, 231)])
+def test_fprs_at_any_recall(parts, n, m):
+    rng = np.random.default_rng([parts, n])
+    for decimals in (0, 1, 9):
+        id_scores, ood_scores = (rng.normal(size=size).round(decimals) + shift for size, shift in ((n, 1), (m, 0)))
+        row = all_metrics(id_scores, ood_scores, recalls=[parts / 1000])
+        names = fpr_names(Fraction(parts, 1000))
+        assert tuple(row[name] for name in names) == naive_fprs(id_scores, ood_scores, parts, 1000)
+        for name in names:
+            assert 0 <= row[f"{name}_lo"] <= row[name] <= row[f"{name}_hi"] <= 1
+        if parts == 950:
+            assert row == all_metrics(id_scores, ood_scores)
+        else:
+            assert list(row)[-6:] == [f"{name}{end}" for name in names for end in ("", "_lo", "_hi")]
+
+
+@pytest.mark.parametrize(
+    ("recall", "n", "m"),
+    [pytest.param(r, n, m, marks=[pytest.mark.slow] * (r != 0.9)) for r in (0.5, 0.8, 0.9, 0.99) for n, m in
+     ((50, 300), (400, 150))],
+)  # fmt: skip
+def test_intervals_at_other_recalls_cover(recall, n, m):
+    """Of normal scores, whose rates are known: 2,000 draws in the long test, 300 in the short one."""
+    draws = 300 if recall == 0.9 else 2000
+    truth = stats.norm.sf(stats.norm.isf(recall) + 1.5), stats.norm.cdf(stats.norm.ppf(recall) - 1.5)
+    inside = np.zeros(2)
+    for seed in range(draws):
+        rng = np.random.default_rng([seed, n])
+        counts = metrics.count_scores(rng.normal(1.5, 1, n), rng.normal(0, 1, m))
+        rates = fprs_at(exact_recall(recall), counts, repeats=300)
+        names = fpr_names(exact_recall(recall))
+        inside += [rates[f"{k}_lo"] <= t <= rates[f"{k}_hi"] for k, t in zip(names, truth, strict=True)]
+    assert (inside / draws > 0.91).all(), inside / draws
+
+
+@pytest.mark.parametrize("recall", [0, -0.5, 1.01, 90, float("nan"), 1 / 3, 1e-7, True, "0.9", None])
+def test_what_is_no_recall_is_refused(recall):
+    with pytest.raises(OodgridError, match=r"^recall: .* where a fraction such as 0.95 is needed"):
+        all_metrics([1.0], [0.0], recalls=[recall])
+    with pytest.raises(OodgridError, match=r"^recall: "):
+        library.fpr_id_pos([1.0], [0.0], recall=recall)
+
+
+@pytest.mark.parametrize(("metric", "columns"), [("fpr@90", "fpr90"), ("fpr@99.5", "fpr99_5"), ("fpr@100", "fpr100"),
+                                                 ("fpr@90.0", "fpr90"), ("fpr@0.0001", "fpr0_0001")])  # fmt: skip
+def test_a_recall_has_one_name(metric, columns):
+    recall = asked_recall(metric)
+    assert fpr_names(recall) == (f"{columns}_id_pos", f"{columns}_ood_pos")
+    assert [recall_in(name) for name in fpr_names(recall)] == [recall] * 2
+    assert MEASURES[f"{columns}_id_pos"].better == "lower"
+    assert recall_in(f"{columns}_id_pos_lo") is recall_in("auroc") is None
+    assert f"{100 * float(recall):g} %" in MEASURES[f"{columns}_ood_pos"].definition
+    with pytest.raises(KeyError):
+        MEASURES["fpr_id_pos"]

@@ -11,6 +11,7 @@ import pytest
 from oodgrid import paths, store
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
+from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import detection_metrics
 from oodgrid.evaluate.run import CURVES, METRICS, evaluate
 
@@ -44,6 +45,28 @@ def test_metrics_have_every_column_that_is_documented(world):
     for row in rows.iter_rows(named=True):
         expected = detection_metrics(scores["concepts"], scores[row["ood_dataset"]])
         assert {key: row[key] for key in expected} == expected
+
+
+def test_false_positive_rates_at_other_recalls_come_behind_the_others(world, experiment_of):
+    results, experiment, _, table, _ = world
+    before, *_ = evaluate(results, experiment)
+    plain = store.read_table(before)[0]
+    config = experiment_of(methods=["zero_shot"], scores=["mcm"], metrics=["fpr@90", "fpr@95", "fpr@99.5", "fpr@90.0"])
+    rows, _ = store.read_table(evaluate(results, parse(config))[0])
+    added = rows.columns[len(METRICS) :]
+    assert rows.select(plain.columns).equals(plain)
+    assert added == [f"fpr{percent}_{positive}_pos{end}" for percent in ("90", "99_5") for positive in ("id", "ood")
+                     for end in ("", "_lo", "_hi")]  # fmt: skip
+    scores = {name: table.filter(pl.col("dataset") == name)["mcm"].to_numpy() for name in SETS}
+    for row in rows.iter_rows(named=True):
+        expected = all_metrics(scores["concepts"], scores[row["ood_dataset"]], recalls=[0.9, 0.995])
+        assert {name: row[name] for name in added} == {name: expected[name] for name in added}
+    means = store.read_table(paths.summary(results, "mini"))[0].filter(metric="fpr90_ood_pos")
+    by_scope = dict(means.select("scope", "mean").filter(pl.col("scope") != "set").rows())
+    near, far = rows["fpr90_ood_pos"]
+    assert by_scope == pytest.approx({"near": near, "far": far, "overall": (near + far) / 2})
+    evaluate(results, experiment)
+    assert store.read_table(before)[0].equals(plain)
 
 
 def table_of(experiment, seed=0):

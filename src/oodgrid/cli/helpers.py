@@ -16,6 +16,7 @@ from oodgrid.cli.common import print_table, say, slug
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
+    from oodgrid.measures import Measure
     from oodgrid.registry import Entry
 
 
@@ -109,7 +110,7 @@ def run_metrics(options: argparse.Namespace) -> None:
         print(line, file=sys.stderr if options.json else sys.stdout)
 
     dialect = Dialect(options.header, options.decimal, options.separator)
-    row = compare_files(options.id, options.ood, options.score, options.negate, dialect, say)
+    row = compare_files(options.id, options.ood, options.score, options.negate, dialect, say, options.recall)
     print(json.dumps(row, indent=1) if options.json else format_table(row, options.negate))
 
 
@@ -147,12 +148,20 @@ def _load_plugins(options: argparse.Namespace) -> None:
 
 def _list_metrics() -> None:
     """Print what every metric is, which way is better and who uses it."""
-    from oodgrid.measures import MEASURES
+    from oodgrid.measures import MEASURES, ON_REQUEST
 
-    for name, measure in MEASURES.items():
-        better = [f"{measure.better} is better"] if measure.better else []
-        about = [*better, *([] if measure.averaged else ["never averaged over OOD sets"])]
-        print(f"{name} ({measure.title})", *_wrapped(measure.definition, "; ".join(about), measure.used_by), sep="\n")
+    for measure in MEASURES.values():
+        _print_metric(measure)
+    print("\nOn request, of an experiment by metrics: [fpr@90], of your own scores by oodgrid metrics --recall 0.9:")
+    for measure in ON_REQUEST:
+        _print_metric(measure)
+
+
+def _print_metric(measure: Measure) -> None:
+    better = [f"{measure.better} is better"] if measure.better else []
+    about = [*better, *([] if measure.averaged else ["never averaged over OOD sets"])]
+    print(f"{measure.name} ({measure.title})")
+    print(*_wrapped(measure.definition, "; ".join(about), measure.used_by), sep="\n")
 
 
 def _described(entry: Entry) -> list[str]:

@@ -223,6 +223,8 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                          "FILE@dataset=NAME,shots=N,seed=N")  # fmt: skip
     metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
+    metrics.add_argument("--recall", type=float, nargs="+", action="extend", default=[], metavar="R",
+                         help="also false-positive rates at these recalls, as 0.9 0.99")  # fmt: skip
     metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
     metrics.add_argument("--header", action=argparse.BooleanOptionalAction,
                          help=".csv: whether the first line holds names; needed where that is in doubt")  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from functools import cache, partial
 from itertools import product
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from oodgrid import catalogue, paths, registry
 from oodgrid.config import soundness
@@ -19,6 +20,7 @@ from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
+from oodgrid.measures import asked_recall
 
 Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
@@ -76,11 +78,18 @@ def _choice(kind: str) -> BeforeValidator:
     return BeforeValidator(collected(check), json_schema_input_type=str | Choice)
 
 
+def _metric(metric: str) -> str:
+    """Return a metric that is asked for, if it is one."""
+    asked_recall(metric)
+    return metric
+
+
 KINDS_OF_ENTRY = {"dataset": Dataset, "backbone": Backbone}
 DatasetEntry = Annotated[Dataset, _from_catalogue("dataset")]
 BackboneEntry = Annotated[Backbone, _from_catalogue("backbone")]
 MethodChoice = Annotated[Choice, _choice("method")]
 ScoreChoice = Annotated[Choice, _choice("score")]
+MetricChoice = Annotated[str, AfterValidator(collected(_metric))]
 
 
 class Ood(Strict):
@@ -154,6 +163,9 @@ class Experiment(Strict):
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
+    metrics: list[MetricChoice] = Field(
+        [], max_length=MOST_ENTRIES, description="Beside oodgrid list metrics: FPR at other recalls, as fpr@90."
+    )
     score_precision: Precision = Field(
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",
@@ -174,6 +186,11 @@ class Experiment(Strict):
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
         yield from soundness.of_experiment(self, left_out)
+
+    @property
+    def recalls(self) -> tuple[Fraction, ...]:
+        """The recalls at which `metrics` asks for false-positive rates, each once."""
+        return tuple(dict.fromkeys(asked_recall(metric) for metric in self.metrics))
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield every dataset that is named, ID sets first; a name may come more than once."""

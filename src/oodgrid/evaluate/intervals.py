@@ -19,6 +19,7 @@ samples have intervals of a width that the number of samples justifies.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import exp, log, sqrt
 from statistics import NormalDist
@@ -36,6 +37,7 @@ from oodgrid.evaluate.metrics import (
     fpr_ood_pos,
     metrics_from_counts,
 )
+from oodgrid.measures import exact_recall, fpr_names
 
 TAILS = (0.025, 0.975)
 Z = NormalDist().inv_cdf(TAILS[1])
@@ -221,6 +223,20 @@ def _order_statistic(k: int, n: int, repeats: int, rng: np.random.Generator) -> 
     return np.clip(rng.beta(k, n - k + 1, repeats), np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
 
 
+def fprs_at(recall: Fraction, counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Return both false-positive rates at a recall with their 95 % intervals, as fpr90_id_pos and fpr90_id_pos_lo."""
+    rates: dict[str, float] = {}
+    for name, positive, rate in zip(fpr_names(recall), ("id", "ood"), (fpr_id_pos, fpr_ood_pos), strict=True):
+        lo, hi = fpr_interval(counts, positive, repeats, seed, recall)
+        rates |= {name: rate(counts, recall), f"{name}_lo": lo, f"{name}_hi": hi}
+    return rates
+
+
+def fpr_columns(recalls: Sequence[Fraction]) -> list[str]:
+    """Return the columns that metrics.parquet has for some recalls."""
+    return [f"{name}{end}" for recall in recalls for name in fpr_names(recall) for end in ("", "_lo", "_hi")]
+
+
 def intervals(counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, float]:
     """Return the 95 % intervals of AUROC and both false-positive rates, by their columns in metrics.parquet.
 
@@ -243,7 +259,14 @@ def intervals(counts: Counts, repeats: int = 1000, seed: int = 0) -> dict[str, f
     }
 
 
-def all_metrics(id_scores: ArrayLike, ood_scores: ArrayLike, *, repeats: int = 1000, seed: int = 0) -> dict[str, float]:
+def all_metrics(
+    id_scores: ArrayLike,
+    ood_scores: ArrayLike,
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+    recalls: Sequence[float | Fraction] = (),
+) -> dict[str, float]:
     """Return all that metrics.parquet says of a pair of sets: counts, rates and the ends of their 95 % intervals.
 
     Args:
@@ -251,13 +274,18 @@ def all_metrics(id_scores: ArrayLike, ood_scores: ArrayLike, *, repeats: int = 1
         ood_scores: Scores of the OOD samples, shape (M,).
         repeats: Draws, see `intervals`.
         seed: Seed of the draws.
+        recalls: At which false-positive rates are wanted too, as .9; six decimals at most.
 
     Returns:
-        `n_id`, `n_ood` and, as fractions, `COLUMNS`.
+        `n_id`, `n_ood` and, as fractions, `COLUMNS` and `fpr_columns` of the recalls.
 
     Raises:
-        OodgridError: A side is not one-dimensional, numeric, non-empty and finite; the message names the side.
+        OodgridError: A side is not one-dimensional, numeric, non-empty and finite, the message names the side; or a
+            recall is none.
     """
+    exact = [exact_recall(recall) for recall in recalls]
     counts = count_scores(id_scores, ood_scores)
     rates = metrics_from_counts(counts) | intervals(counts, repeats, seed)
-    return {name: rates[name] for name in ("n_id", "n_ood", *COLUMNS)}
+    for recall in exact:
+        rates |= fprs_at(recall, counts, repeats, seed)
+    return {name: rates[name] for name in ("n_id", "n_ood", *COLUMNS, *fpr_columns(exact))}

@@ -25,6 +25,7 @@ def ranks(summary: pl.DataFrame) -> Iterator[Ranks]:
     Args:
         summary: The rows of summary.parquet. Rows that some ID set lacks are left out.
     """
+    summary = summary.filter(pl.col("id_dataset").is_not_null())  # the mean over ID sets is none
     shown = summary.filter("largest", ~pl.col("transductive"), pl.col("scope").is_in(MEANS), pl.col("se").is_not_null())
     for (backbone, scope, metric), column in shown.group_by("backbone", "scope", "metric", maintain_order=True):
         if column["id_dataset"].n_unique() < FEWEST:

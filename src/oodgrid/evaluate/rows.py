@@ -47,6 +47,24 @@ class Scope(NamedTuple):
     sets: tuple[int, ...]
 
 
+class Sizes(NamedTuple):
+    """How many samples are behind a mean.
+
+    Attributes:
+        n_id: ID samples; of a mean over ID sets what they are worth together.
+        ood_together: What the OOD samples of its sets are worth together.
+        ood_all: OOD samples of all its sets.
+        fewest_id: Of its ID sets the smallest.
+        fewest_ood: Of its OOD sets the smallest.
+    """
+
+    n_id: float
+    ood_together: float
+    ood_all: float
+    fewest_id: int
+    fewest_ood: int
+
+
 def lower_is_better(metric: str) -> bool:
     """Return whether less of a metric is better."""
     return MEASURES[metric].better == "lower"
@@ -89,7 +107,7 @@ class Pair:
         return dict(self.frame.select("ood_dataset", "ood_kind").unique(maintain_order=True).rows())
 
     @cached_property
-    def sizes(self) -> tuple[int, list[int]]:
+    def samples(self) -> tuple[int, list[int]]:
         """The number of ID samples, and of the samples of every OOD set."""
         known = self.frame.filter(pl.col("n_id").is_not_null())
         of = dict(known.select("ood_dataset", "n_ood").unique(subset="ood_dataset").rows())
@@ -145,6 +163,13 @@ class Pair:
                           if its == kind and name not in self.overlapping) for kind in KINDS}  # fmt: skip
         means = {"near": of["near"], "far": of["far"], "overall": of["near"] + of["far"], "covariate": of["covariate"]}
         return [Scope(name, None, where) for name, where in means.items() if where] + sets
+
+    def sizes(self, scope: Scope) -> Sizes:
+        """Return how many samples are behind a mean."""
+        n_id, n_oods = self.samples
+        of = [n_oods[j] for j in scope.sets]
+        together = float(len(of) / np.mean([1 / n for n in of])) if of else 0.0
+        return Sizes(n_id, together, sum(of), n_id, min(of, default=0))
 
     def rows_of(self, metric: str) -> list[Row]:
         """Return the rows of the columns of a metric."""

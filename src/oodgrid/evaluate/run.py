@@ -11,7 +11,7 @@ import polars as pl
 from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.compare import compared
-from oodgrid.evaluate.intervals import COLUMNS
+from oodgrid.evaluate.intervals import COLUMNS, fpr_columns
 from oodgrid.evaluate.mistakes import SAMPLES
 from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
 from oodgrid.identity import computing_fingerprint
@@ -49,11 +49,12 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
     for table in tables:
         with store.opened(table.path):  # what is missing is said before hours of work
             pass
-    rows, curves = [pl.DataFrame(schema=METRICS)], [pl.DataFrame(schema=CURVES)]
+    columns = metrics_schema(experiment)
+    rows, curves = [pl.DataFrame(schema=columns)], [pl.DataFrame(schema=CURVES)]
     broken: set[tuple[str, str, int]] = set()
     for table in progress(tables, desc="evaluate", unit="table"):
         measured, of_figures, lacking = table.measure()
-        rows.append(pl.DataFrame([{"experiment": experiment.experiment} | row for row in measured], schema=METRICS))
+        rows.append(pl.DataFrame([{"experiment": experiment.experiment} | row for row in measured], schema=columns))
         curves.append(pl.DataFrame(of_figures, schema=CURVES))
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
     metrics = pl.concat(rows, rechunk=True)
@@ -68,9 +69,14 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
     return [path(*place) for path in paths.EVALUATED]
 
 
+def metrics_schema(experiment: Experiment) -> dict[str, Any]:
+    """Return the columns of metrics.parquet: `METRICS`, and behind them the rates that the config asks for."""
+    return METRICS | dict.fromkeys(fpr_columns(experiment.recalls), pl.Float64)
+
+
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate")
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate"), experiment.recalls
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.columns import Column, choose, finite
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.score_csv import Dialect, read_csv
+from oodgrid.measures import in_percent, recall_in
 from oodgrid.services import silenced
 from oodgrid.store import frames
 
@@ -156,6 +157,7 @@ def compare_files(
     negate: bool = False,
     dialect: Dialect | None = None,
     say: Callable[[str], object] = lambda line: None,
+    recalls: Sequence[float] = (),
 ) -> dict[str, float]:
     """Return the metrics and 95 % intervals of two score files, by their columns in metrics.parquet.
 
@@ -166,6 +168,7 @@ def compare_files(
         negate: Whether the files hold scores that are higher for more out-of-distribution samples.
         dialect: How .csv files are written, where that is in doubt.
         say: Is given one line on what was read from each file.
+        recalls: At which false-positive rates are wanted too, as .9.
 
     Raises:
         OodgridError: If `read_column` refuses a file, or a dialect is given and neither is a .csv.
@@ -175,7 +178,16 @@ def compare_files(
     sides = [read_column(path, column, dialect) for path in (id_path, ood_path)]
     for side, path in zip(sides, (id_path, ood_path), strict=True):
         say(side.said(path))
-    return all_metrics(*((-side.scores if negate else side.scores) for side in sides))
+    return all_metrics(*((-side.scores if negate else side.scores) for side in sides), recalls=recalls)
+
+
+def _convention(name: str) -> str:
+    """Return what a column is, in words; "" of a number of samples or the end of an interval."""
+    recall = recall_in(name)
+    if name in CONVENTIONS or recall is None:
+        return CONVENTIONS.get(name, "")
+    words = CONVENTIONS["fpr95_id_pos" if name.endswith("_id_pos") else "fpr95_ood_pos"]
+    return words.replace("95", in_percent(recall))
 
 
 def format_table(row: dict[str, float], negate: bool = False) -> str:
@@ -185,9 +197,10 @@ def format_table(row: dict[str, float], negate: bool = False) -> str:
         row: What `compare_files` returned.
         negate: Whether the scores were negated, for the hint on an AUROC below one half.
     """
-    width = max(map(len, CONVENTIONS.values()))
+    conventions = {name: words for name in row if (words := _convention(name))}
+    width = max(map(len, conventions.values()))
     lines = [f"{row['n_id']:,} ID and {row['n_ood']:,} OOD samples; percent [95 % interval]"]
-    for name, words in CONVENTIONS.items():
+    for name, words in conventions.items():
         line = f"{words:<{width}}  {100 * row[name]:6.2f}"
         if f"{name}_lo" in row:
             line += f"  [{100 * row[f'{name}_lo']:.2f}, {100 * row[f'{name}_hi']:.2f}]"

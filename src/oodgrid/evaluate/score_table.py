@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
@@ -97,6 +99,7 @@ class ScoreTable:
         id_dataset: The ID set, with its OOD sets.
         kept: Where finished comparisons are kept.
         code: The fingerprint of the code that compares.
+        recalls: At which false-positive rates are asked for.
     """
 
     path: Path
@@ -105,6 +108,7 @@ class ScoreTable:
     id_dataset: IdDataset
     kept: Kept
     code: str
+    recalls: tuple[Fraction, ...] = ()
 
     by: ClassVar[tuple[str, ...]] = ("dataset",)
     drawn = True  # whether figures show these scores
@@ -175,11 +179,13 @@ class ScoreTable:
             return measures
 
         def compute(path: Path) -> None:
-            metrics = {name: row | self._more(samples, ood, name) for name, row in of_scores(all_metrics).items()}
+            rates = of_scores(partial(all_metrics, recalls=self.recalls))
+            metrics = {name: row | self._more(samples, ood, name) for name, row in rates.items()}
             manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
 
         parts = self._parts(samples.about, ood)
         identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code}
+        identity["recalls"] = list(map(str, self.recalls))
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
         curves = of_scores(_curves) if shown else {}
         if "path" in samples.table.columns:

@@ -62,28 +62,29 @@ def spreads(tables: list[Columns], references: Wanted, stored: set[Row], kept: K
     Raises:
         OodgridError: A table is damaged, or holds other samples than the first.
     """
-    parts = sorted({part for each in tables for part in _parts(each)})
+    parts = sorted({part for each in tables for part in parts_of(each)})
     pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
     identity = {"spreads": parts, "pairs": pairs, "code": code}
 
     def compute(path: Path) -> None:
-        with _Vectors(kept.folder) as vectors:
+        with Vectors(kept.folder) as vectors:
             variances = _compute(tables, references, stored, vectors)
-        manifests.write_table(path, _as_table(variances), manifests.Spreads(parts=parts, code=code))
+        manifests.write_table(path, as_table(variances), manifests.Spreads(parts=parts, code=code))
 
-    return _from_table(manifests.read_table(kept.get(identity, ".parquet", compute), manifests.Spreads)[0])
+    return from_table(manifests.read_table(kept.get(identity, ".parquet", compute), manifests.Spreads)[0])
 
 
-def _parts(columns: Columns) -> Iterator[str]:
+def parts_of(columns: Columns) -> Iterator[str]:
+    """Yield what decides the scores of a table."""
     with manifests.open_table(columns.table.path, manifests.ScoreTable) as (_, about):
         yield from about.parts
 
 
-def _compute(tables: list[Columns], references: Wanted, stored: set[Row], vectors: _Vectors) -> Spreads:
+def _compute(tables: list[Columns], references: Wanted, stored: set[Row], vectors: Vectors) -> Spreads:
     """Return all variances, table by table; the differences between rows of different tables at the end."""
     variances: Spreads = {}
     for each in tables:
-        for row, rate, vector, layout in _vectors_of(each):
+        for row, rate, vector, layout in vectors_of(each):
             variances[rate, row, None] = spread(vector, layout)
             if row in stored:
                 vectors.put((rate, row), vector, layout)
@@ -106,7 +107,7 @@ def _difference(vector: NDArray, other: NDArray, layout: Layout, of_other: Layou
     return spread(vector - other, layout)
 
 
-def _vectors_of(columns: Columns) -> Iterator[tuple[Row, str, NDArray[np.float32], Layout]]:
+def vectors_of(columns: Columns) -> Iterator[tuple[Row, str, NDArray[np.float32], Layout]]:
     """Yield the influence values of every row and rate of a table, averaged over fits."""
     table = columns.table
     with manifests.open_table(table.path, manifests.ScoreTable) as (opened, about):
@@ -198,14 +199,14 @@ def _accuracies(
 
 
 @dataclass
-class _Vectors:
+class Vectors:
     """Vectors on disk, of which the last few used are in memory too."""
 
     folder: Path
     places: dict[tuple[str, Row], tuple[int, Layout]] = field(default_factory=dict)
     _recent: OrderedDict = field(default_factory=OrderedDict)
 
-    def __enter__(self) -> _Vectors:
+    def __enter__(self) -> Vectors:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file: Any = tempfile.TemporaryFile(dir=self.folder)
         return self
@@ -241,7 +242,8 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def _as_table(variances: Spreads) -> pl.DataFrame:
+def as_table(variances: Spreads) -> pl.DataFrame:
+    """Return variances as a table, for keeping them."""
     rows = [
         (rate, *row, *(other or (None, None, None)), each.of_id.ravel().tolist(), each.of_ood.tolist())
         for (rate, row, other), each in variances.items()
@@ -249,7 +251,8 @@ def _as_table(variances: Spreads) -> pl.DataFrame:
     return pl.DataFrame(rows, SCHEMA, orient="row")
 
 
-def _from_table(table: pl.DataFrame) -> Spreads:
+def from_table(table: pl.DataFrame) -> Spreads:
+    """Return the variances of a table."""
     variances: Spreads = {}
     for rate, method, shots, score, other_method, other_shots, other_score, of_id, of_ood in table.iter_rows():
         side = round(len(of_id) ** 0.5)

@@ -64,6 +64,11 @@ class Column:
             self.means = np.where(there, self.values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
 
     @property
+    def sets(self) -> int:
+        """How many OOD sets are in it."""
+        return len(self.scope.sets)
+
+    @property
     def known(self) -> dict[Row, float]:
         """The mean of every row that has one."""
         return {row: float(mean) for row, mean in zip(self.rows, self.means, strict=True) if np.isfinite(mean)}
@@ -135,7 +140,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
     for r, row in enumerate(rows):
         values = column.values[column.place[row]]
         about = _keys(column, row, key) | _spread_of_fits(column, row, values)
-        about |= {"mean": column.known[row], "sets": len(column.scope.sets), "metric": column.metric}
+        about |= {"mean": column.known[row], "sets": column.sets, "metric": column.metric}
         if tied is not None:
             about["tied"] = _mean(tied[column.pair.rows.index(row)]) if row.score else None
         if column.metric in CERTAIN and np.isfinite(samples[r]):
@@ -217,19 +222,16 @@ def _interval(
     column: Column, row: Row, mean: float, samples: float, extra: float, quantile: float
 ) -> tuple[float, float]:
     """Return the interval of a mean over sets and fits; where few samples are misplaced, by what holds there too."""
-    pair, scope = column.pair, column.scope
-    n_id, n_oods = pair.sizes
-    sets = list(scope.sets)
+    sizes = column.pair.sizes(column.scope)
     if column.metric == "auroc":
-        smaller = float(len(sets) / np.mean([1 / n_oods[j] for j in sets]))  # what the sets are worth together
-        return auroc_ends(mean, samples, n_id, smaller, quantile, extra)
+        return auroc_ends(mean, samples, sizes.n_id, sizes.ood_together, quantile, extra)
     if column.metric == ACCURACY:
-        return _share_ends(mean, samples, extra, quantile, n_id)
+        return _share_ends(mean, samples, extra, quantile, sizes.n_id)
     id_positive = "id" in column.metric
-    counted = sum(n_oods[j] for j in sets) if id_positive else n_id
-    lo, hi = _share_ends(mean, samples, extra, quantile, counted)
-    if min([n_id] if id_positive else [n_oods[j] for j in sets]) < FEW_FOR_BOOTSTRAP:
-        low, high = (pair.fits(f"{column.metric}_{end}", scope)[column.place[row]] for end in ("lo", "hi"))
+    lo, hi = _share_ends(mean, samples, extra, quantile, sizes.ood_all if id_positive else sizes.n_id)
+    if (sizes.fewest_id if id_positive else sizes.fewest_ood) < FEW_FOR_BOOTSTRAP:
+        of_ends = (column.pair.fits(f"{column.metric}_{end}", column.scope) for end in ("lo", "hi"))
+        low, high = (ends[column.place[row]] for ends in of_ends)
         lo, hi = min(lo, float(np.nanmean(low))), max(hi, float(np.nanmean(high)))
     return lo, hi
 

@@ -84,6 +84,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     ],
     "overlaps": lambda experiment, names: experiment.overlaps(),
     "report": lambda experiment, names: experiment.report.model_dump(),
+    "recalls": lambda experiment, names: list(map(str, experiment.recalls)),
 }
 
 # By rule: what is compared, by the name of the param. Encoding goes by its version alone, never by its code, for it
@@ -97,7 +98,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
-        "spec": _of("pairs", "overlaps", "scores"),
+        "spec": _of("pairs", "overlaps", "scores", "recalls"),
         "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {"spec": _of("report"), "code": lambda experiment, **names: report_code("tables", experiment)},

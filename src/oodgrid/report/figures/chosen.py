@@ -12,7 +12,7 @@ Curve = dict[str, Any]  # a row of curves.parquet
 
 
 def curves_of(study: Study) -> tuple[Pair | None, dict[str, Curve]]:
-    """Return the most accurate method under the first listed score that worked for it, and its curve of every set."""
+    """Return the most accurate method under the score of the main table where it worked, and its curve of every set."""
     shown = study.curves.filter(pl.col("ood_dataset").is_in(list(study.sets)))
     of_best = shown.filter(pl.col("method").eq_missing(pl.lit(study.most_accurate)))
     rows = of_best if len(of_best) else shown

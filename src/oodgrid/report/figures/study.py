@@ -33,7 +33,7 @@ class Study:
         curves: Of curves.parquet; empty for a mean over ID datasets.
         sets: The OOD sets to show, near and far ones that do not overlap, each with its kind.
         legend: Titles and looks.
-        default_score: The score that was listed first and worked.
+        default_score: The score of `select.default_score`, by which main tables compare methods too.
         ranks: Rank tests over the ID datasets of the backbone.
     """
 

@@ -1,0 +1,310 @@
+"""Means over all ID sets of a backbone, with their certainty.
+
+ID sets are fixed, as OOD sets are. What is drawn: the test samples of every dataset, and the fits. A dataset may have
+several roles, as an OOD set that several ID sets are held against: its images are the same in each, under other
+scores. So the influence values of one image are added up over its roles before they are squared. The fits of different
+ID sets are independent draws, at equal seeds too: no training sees the images of another ID set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from oodgrid import manifests
+from oodgrid.errors import OodgridError
+from oodgrid.evaluate import certainty
+from oodgrid.evaluate.influence import Layout, Spread
+from oodgrid.evaluate.rows import ACCURACY, Pair, Row, Scope, Sizes
+from oodgrid.evaluate.spreads import (
+    MEMORY,
+    Columns,
+    Spreads,
+    Vectors,
+    Wanted,
+    as_table,
+    from_table,
+    parts_of,
+    vectors_of,
+)
+from oodgrid.evaluate.summary import Column
+from oodgrid.kept import Kept
+from oodgrid.measures import MEASURES
+
+SCOPES = ("near", "far", "overall")
+T = TypeVar("T")
+
+
+class Across(Pair):
+    """The metrics of all ID sets of a backbone: rows are those that every ID set has.
+
+    Attributes:
+        pairs: By ID set.
+    """
+
+    def __init__(self, pairs: dict[str, Pair]) -> None:
+        transductive = frozenset[str]().union(*(pair.transductive for pair in pairs.values()))
+        super().__init__(pl.concat(pair.frame for pair in pairs.values()), transductive, frozenset())
+        self.pairs = pairs
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows, in the order of the configuration."""
+        return _common([pair.rows for pair in self.pairs.values()])
+
+    @cached_property
+    def accuracy_rows(self) -> list[Row]:
+        """The rows of accuracies."""
+        return _common([pair.accuracy_rows for pair in self.pairs.values()])
+
+    def is_largest(self, row: Row) -> bool:
+        """Return whether a row is at its method's largest shots for every ID set."""
+        return all(pair.is_largest(row) for pair in self.pairs.values())
+
+    def scopes(self, metric: str) -> list[Scope]:
+        """Return over what a metric is averaged: the kinds of OOD sets that every ID set has."""
+        if MEASURES[metric].of_id:
+            return [Scope("id", None, ())]
+        shown = SCOPES if MEASURES[metric].averaged else ()
+        return [Scope(name, None, (q,)) for q, name in enumerate(shown) if all(self.sets(name).values())]
+
+    def sets(self, scope: str) -> dict[str, tuple[int, ...]]:
+        """Return the positions of the OOD sets of a scope, by ID set."""
+        return {
+            name: next((each.sets for each in pair.scopes("auroc") if each.name == scope), ())
+            for name, pair in self.pairs.items()
+        }
+
+    def scope_of(self, id_dataset: str, scope: Scope) -> Scope:
+        """Return a scope as one of an ID set."""
+        return Scope(scope.name, None, self.sets(scope.name)[id_dataset])
+
+    def fits(self, metric: str, scope: Scope) -> NDArray[np.float64]:
+        """Return the mean over ID sets for every row and every seed and order that all have, shape (R, S, O)."""
+        pairs = self.pairs.values()
+        seeds = _common([pair.seeds for pair in pairs])
+        orders = _common([pair.orders for pair in pairs])
+        values = []
+        for name, pair in self.pairs.items():
+            place = {row: r for r, row in enumerate(pair.rows_of(metric))}
+            at = ([place[row] for row in self.rows_of(metric)], *_places((pair.seeds, seeds), (pair.orders, orders)))
+            values.append(pair.fits(metric, self.scope_of(name, scope))[np.ix_(*at)])
+        return np.mean(values, axis=0)
+
+    def sizes(self, scope: Scope) -> Sizes:
+        """Return how many samples are behind a mean; of a set in several roles the samples once."""
+        of_pairs = [pair.sizes(self.scope_of(name, scope)) for name, pair in self.pairs.items()]
+        weights: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for name, sets in self.sets(scope.name).items():
+            names, (_, n_oods) = list(self.pairs[name].oods), self.pairs[name].samples
+            for j in sets:
+                weights[names[j]] = weights.get(names[j], 0.0) + 1 / (len(sets) * len(self.pairs))
+                counts[names[j]] = n_oods[j]
+        together = sum(weight**2 / counts[name] for name, weight in weights.items())
+        return Sizes(
+            n_id=len(of_pairs) ** 2 / sum(1 / each.n_id for each in of_pairs),
+            ood_together=1 / together if together else 0.0,
+            ood_all=sum(counts.values()),
+            fewest_id=min(each.fewest_id for each in of_pairs),
+            fewest_ood=min(each.fewest_ood for each in of_pairs),
+        )
+
+
+def _common(of_pairs: list[list[T]]) -> list[T]:
+    """Return what all lists hold, in the order of the first."""
+    shared = set.intersection(*map(set, of_pairs))
+    return [each for each in of_pairs[0] if each in shared]
+
+
+def _places(*pairs: tuple[list[int], list[int]]) -> Iterator[list[int]]:
+    for every, chosen in pairs:
+        yield [every.index(each) for each in chosen]
+
+
+@dataclass
+class MeanColumn(Column):
+    """One column of the means over ID sets.
+
+    Attributes:
+        parts: The same column of every ID set.
+    """
+
+    parts: Sequence[Column] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = np.isfinite(self.means)  # at least one fit worked for every ID set
+        of_parts = [[part.means[part.place[row]] for row in self.rows] for part in self.parts]
+        self.means = np.where(whole, np.mean(of_parts, axis=0), np.nan)
+
+    @property
+    def sets(self) -> int:
+        """In how many pairs of an ID set and an OOD set it is the mean."""
+        return sum(part.sets for part in self.parts)
+
+    def fits(
+        self, rows: Sequence[Row], others: Sequence[Row] | None = None
+    ) -> tuple[certainty.Fits, NDArray[np.bool_]]:
+        """Return how much the mean over ID sets of rows or differences varies with the fits, each set's independent.
+
+        The variance is that of one fit of every ID set, its degrees of freedom are Satterthwaite's.
+        """
+        of_parts = [part.fits(rows, others) for part in self.parts]
+        variance, df, number = (np.array(each) for each in zip(*(fits for fits, _ in of_parts), strict=True))
+        of_means = variance / number / len(self.parts) ** 2  # (D, R)
+        together, counts = of_means.sum(axis=0), len(self.parts) / (1 / number).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            degrees = together**2 / np.where(of_means > 0, of_means**2 / df, 0).sum(axis=0)
+        degrees = np.where(together == 0, df.sum(axis=0), degrees)  # equal fits everywhere
+        degrees = np.where((df >= 1).all(axis=0), degrees, 0.0)  # of one fit nothing is known
+        return certainty.Fits(together * counts, degrees, counts), of_parts[0][1]
+
+
+def mean_columns(across: Across, metrics: Sequence[str], spreads: Spreads) -> Iterator[Column]:
+    """Yield every column of the means over ID sets."""
+    for metric in metrics:
+        for scope in across.scopes(metric):
+            parts = [Column(pair, metric, across.scope_of(name, scope), {}) for name, pair in across.pairs.items()]
+            yield MeanColumn(across, metric, scope, spreads, parts)
+
+
+# --------------------------------------------------------------------------------------------------- variances
+
+
+def spreads_across(
+    across: Across, tables: Mapping[str, Sequence[Columns]], references: Wanted, kept: Kept, code: str
+) -> Spreads:
+    """Return the sampling variances of all means over ID sets, and of their differences; kept, as those of one are.
+
+    Args:
+        across: The metrics.
+        tables: The score tables with their rows, by ID set.
+        references: By rate and row: the rows that it is compared with.
+        kept: Where finished work is kept.
+        code: The fingerprint of the code.
+
+    Returns:
+        By rate, row and the one compared with: a diagonal, the variance of every scope.
+
+    Raises:
+        OodgridError: A table is damaged, or holds other samples of a dataset than another.
+    """
+    parts = sorted({part for of_set in tables.values() for each in of_set for part in parts_of(each)})
+    pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
+    oods = {name: list(pair.oods.items()) for name, pair in across.pairs.items()}
+    scopes = {name: {scope: list(across.sets(scope)[name]) for scope in SCOPES} for name in across.pairs}
+    identity = {"across": parts, "pairs": pairs, "oods": oods, "scopes": scopes, "code": code}
+
+    def compute(path: Path) -> None:
+        with Vectors(kept.folder) as vectors:
+            influences = Influences(across, vectors)
+            for name, of_set in tables.items():
+                influences.read(name, of_set)
+            variances = influences.variances(references)
+        manifests.write_table(path, as_table(variances), manifests.Spreads(parts=parts, code=code))
+
+    return from_table(manifests.read_table(kept.get(identity, ".parquet", compute), manifests.Spreads)[0])
+
+
+class Influences:
+    """The influence values of every image on the means over ID sets, by row and rate; on disk by ID set.
+
+    Of one row, rate and ID set they are, for every scope, the values of the ID samples, then of every OOD set, each
+    with its weight in the mean; of an accuracy those of its samples.
+    """
+
+    def __init__(self, across: Across, vectors: Vectors) -> None:
+        self.across, self._vectors = across, vectors
+        self._weights = {name: self._weights_of(name) for name in across.pairs}
+        self._sizes: dict[str, int] = {}
+
+    def _weights_of(self, id_dataset: str) -> NDArray[np.float64]:
+        """Return the weight of every OOD set of an ID set in the mean of every scope, shape (Q, J)."""
+        weights = np.zeros((len(SCOPES), len(self.across.pairs[id_dataset].oods)))
+        for q, scope in enumerate(SCOPES):
+            sets = list(self.across.sets(scope)[id_dataset])
+            weights[q, sets] = 1 / (max(len(sets), 1) * len(self.across.pairs))
+        return weights
+
+    def read(self, id_dataset: str, tables: Sequence[Columns]) -> None:
+        """Store the influence values of the rows of one ID set."""
+        for table in tables:
+            for row, rate, vector, layout in vectors_of(table):
+                if rate == ACCURACY:
+                    values = vector / np.float32(len(self.across.pairs))
+                else:
+                    self._check(id_dataset, layout, table.table.path)
+                    values = self._weighted(id_dataset, vector, layout)
+                self._vectors.put((f"{id_dataset}/{rate}", row), values, Layout(values.size, ()))
+
+    def _check(self, id_dataset: str, layout: Layout, path: Path) -> None:
+        """Refuse a dataset that has another number of samples here than in another role."""
+        for name, size in zip(self._datasets(id_dataset), (layout.n_id, *layout.n_oods), strict=True):
+            if self._sizes.setdefault(name, size) != size:
+                raise OodgridError(
+                    f"{path} holds {size} samples of {name}, and a table of another ID set does not: snakemake "
+                    "--forcerun score"
+                )
+
+    def _datasets(self, id_dataset: str) -> list[str]:
+        return [id_dataset, *self.across.pairs[id_dataset].oods]
+
+    def _weighted(self, id_dataset: str, vector: NDArray, layout: Layout) -> NDArray[np.float32]:
+        """Return the values of one row by scope, (Q, n + Σ m_j), as a flat array."""
+        in_id, in_oods = layout.split(vector)
+        weights = self._weights[id_dataset]
+        of_id = np.einsum("qj,jn->qn", weights, in_id)
+        of_oods = [np.outer(weights[:, j], values) for j, values in enumerate(in_oods)]
+        return np.concatenate([of_id, *of_oods], axis=1).astype(np.float32).ravel()
+
+    def variances(self, references: Wanted) -> Spreads:
+        """Return the variances of all rows that every ID set has, and of the differences that are asked for."""
+        nbytes = 4 * len(SCOPES) * max(sum(self._sizes.values()), 1)
+        summed = lru_cache(max(2, MEMORY // nbytes))(self._summed)
+        result: Spreads = {}
+        for rate, rows in references.items():
+            known = [row for row in self.across.rows_of(rate) if self._has(rate, row)]
+            for row in known:
+                of_row = summed(rate, row)
+                result[rate, row, None] = _spread(rate, of_row)
+                for other in (each for each in rows.get(row, ()) if self._has(rate, each)):
+                    of_both = zip(of_row, summed(rate, other), strict=True)
+                    result[rate, row, other] = _spread(rate, [values - others for values, others in of_both])
+        return result
+
+    def _has(self, rate: str, row: Row) -> bool:
+        return all((f"{name}/{rate}", row) in self._vectors.places for name in self.across.pairs)
+
+    def _summed(self, rate: str, row: Row) -> list[NDArray[np.float32]]:
+        """Return the values of the images of every dataset, summed over its roles: (Q, n), of accuracies (1, n)."""
+        of_sets = {name: self._vectors.get((f"{name}/{rate}", row))[0] for name in self.across.pairs}
+        if rate == ACCURACY:
+            return [values[None] for values in of_sets.values()]
+        totals = {name: np.zeros((len(SCOPES), size), np.float32) for name, size in self._sizes.items()}
+        for id_dataset, values in of_sets.items():
+            names = self._datasets(id_dataset)
+            ends = np.cumsum([self._sizes[name] for name in names])[:-1]
+            for name, part in zip(names, np.split(values.reshape(len(SCOPES), -1), ends, axis=1), strict=True):
+                totals[name] += part
+        return list(totals.values())
+
+
+def _spread(rate: str, of_datasets: Sequence[NDArray]) -> Spread:
+    """Return the variances of the means of all datasets together, scope by scope."""
+    variances = np.sum([_of_mean(values) for values in of_datasets], axis=0)
+    return Spread(np.diag(variances), np.zeros(0 if rate == ACCURACY else len(SCOPES)))
+
+
+def _of_mean(values: NDArray) -> NDArray[np.float64]:
+    """Return the variance of the mean of samples, shape (Q, n) to (Q,); infinite of one that has a say."""
+    if values.shape[1] > 1:
+        return np.var(values, axis=1, ddof=1, dtype=np.float64) / values.shape[1]
+    return np.where(values[:, 0] == 0, 0.0, np.inf)
