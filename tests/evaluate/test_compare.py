@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import polars.testing
 import pytest
 from scipy import stats
 
@@ -42,8 +43,8 @@ def table_of(method, shots, seeds):
 METHODS = {"zero_shot": [0], "coop": [1, 4], "tip_adapter": [1, 4], "prototype": [1, 4]}
 
 
-def write_study(results, experiment_of, seeds, methods=METHODS):
-    ood = {"near": ["concepts-unseen-shapes"], "far": ["digits", "noise"]}
+def write_study(results, experiment_of, seeds, methods=METHODS, far=("digits", "noise")):
+    ood = {"near": ["concepts-unseen-shapes"], "far": list(far)}
     dataset = {"name": ID, "ood": ood}
     experiment = parse(
         experiment_of(id_datasets=[dataset], methods=list(methods), scores=SCORES, shots=[1, 4], seeds=seeds)
@@ -216,6 +217,18 @@ def test_no_score_is_read_again_where_all_is_kept(study, monkeypatch):
     before = paths.comparisons(results, "mini").read_bytes()
     evaluate(results, experiment)
     assert paths.comparisons(results, "mini").read_bytes() == before
+
+
+def test_the_order_of_ood_sets_changes_no_number(tmp_path, experiment_of):
+    """Variances that are kept from a run with another order are those of the same sets."""
+    tables = []
+    for far in (["digits", "noise"], ["noise", "digits"]):
+        evaluate(tmp_path, write_study(tmp_path, experiment_of, [1], {"zero_shot": [0]}, far))
+        tables.append([read(tmp_path, path) for path in (paths.summary, paths.comparisons)])
+    for before, after in zip(*tables, strict=True):
+        keys = [name for name, kind in before.schema.items() if not kind.is_float()]
+        before, after = (each.sort(keys) for each in (before, after))
+        pl.testing.assert_frame_equal(before, after, rel_tol=1e-12)
 
 
 def test_ties_between_the_best_are_said(tmp_path, experiment_of):

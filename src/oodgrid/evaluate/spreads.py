@@ -64,7 +64,8 @@ def spreads(tables: list[Columns], references: Wanted, stored: set[Row], kept: K
     """
     parts = sorted({part for each in tables for part in _parts(each)})
     pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
-    identity = {"spreads": parts, "pairs": pairs, "code": code}
+    sets = [name for _, name in tables[0].table.oods()]  # variances are listed in this order
+    identity = {"spreads": parts, "sets": sets, "pairs": pairs, "code": code}
 
     def compute(path: Path) -> None:
         with _Vectors(kept.folder) as vectors:

@@ -48,6 +48,7 @@ class Column:
         metric: Which.
         scope: Over what.
         spreads: Sampling variances of rows and of differences.
+        known: The mean of every row that has one.
     """
 
     pair: Pair
@@ -61,12 +62,8 @@ class Column:
         self.place = {row: r for r, row in enumerate(self.rows)}
         there = np.isfinite(self.values)
         with np.errstate(invalid="ignore"):
-            self.means = np.where(there, self.values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
-
-    @property
-    def known(self) -> dict[Row, float]:
-        """The mean of every row that has one."""
-        return {row: float(mean) for row, mean in zip(self.rows, self.means, strict=True) if np.isfinite(mean)}
+            means = np.where(there, self.values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
+        self.known = {row: float(mean) for row, mean in zip(self.rows, means, strict=True) if np.isfinite(mean)}
 
     def variance(self, row: Row, other: Row | None = None) -> tuple[float, float]:
         """Return both parts of the sampling variance of a row, or of its difference to another; 0 to itself."""
@@ -137,7 +134,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         about = _keys(column, row, key) | _spread_of_fits(column, row, values)
         about |= {"mean": column.known[row], "sets": len(column.scope.sets), "metric": column.metric}
         if tied is not None:
-            about["tied"] = _mean(tied[column.pair.rows.index(row)]) if row.score else None
+            about["tied"] = _mean(tied[column.place[row]])
         if column.metric in CERTAIN and np.isfinite(samples[r]):
             of_fits = float(np.nan_to_num(variance[r]))
             about |= {
