@@ -79,6 +79,8 @@ def test_corrections_by_hand():
     assert certainty.sidak(p, 0).tolist() == [1.0] * 4
     tails = certainty.upper_tail(np.array([0.0, 0.0, 2.0, -2.0, 1.0]), np.array([1.0, 0, 0, 0, 1]), np.full(5, np.inf))
     assert tails == pytest.approx([0.5, 0.5, 0.0, 1.0, stats.norm.sf(1)])
+    unknown = certainty.upper_tail(np.array([0.3, -0.3]), np.array([np.nan, np.inf]), np.array([np.nan, np.inf]))
+    assert unknown.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(("rows", "points"), [(7, 0.60), (39, 0.97)])

@@ -158,10 +158,12 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
         return HeldOut(few_shot.file("val"), few_shot.val, rows, f"the val split of {few_shot.dataset.name}{used}")
     train = few_shot.train
     if train is not None and train.draws is None and "train" not in needs:
-        shots = few_shot.draw(chosen.shots, chosen.seed).bank.rows
-        rows = np.setdiff1d(np.arange(len(train.labels)), shots)
+        drawn = few_shot.draw(chosen.shots, chosen.seed)
+        rows = np.setdiff1d(np.arange(len(train.labels)), np.append(drawn.bank.rows, drawn.val.rows))
         if len(rows):
-            description = f"training images of {few_shot.dataset.name} that are none of the shots: it has no val split"
+            description = (
+                f"training images of {few_shot.dataset.name} that the fit did not see: it has no val split"
+            )
             return HeldOut(few_shot.file("train"), train, rows, description)
     file = few_shot.file("test")
     test = store.read_features(file)

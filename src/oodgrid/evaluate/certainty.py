@@ -124,7 +124,11 @@ def quantile(df: NDArray[np.float64], share: float = 1 - LEVEL / 2) -> NDArray[n
 
 
 def upper_tail(difference: NDArray, variance: NDArray, df: NDArray) -> NDArray[np.float64]:
-    """Return the chance of a difference at least that large where there is none; 1/2 of no difference at all."""
+    """Return the chance of a difference at least that large where there is none.
+
+    It is 1/2 of no difference at all, and of one whose variance is unknown (NaN), which tells no two rows apart.
+    """
+    variance = np.nan_to_num(variance, nan=np.inf, posinf=np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(variance > 0, difference / np.sqrt(variance), np.where(difference == 0, 0.0, np.inf * difference))
     return stdtr(np.minimum(df, 1e9), -np.nan_to_num(t, posinf=np.inf, neginf=-np.inf))
