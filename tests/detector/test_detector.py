@@ -291,6 +291,7 @@ def test_the_proposed_is_the_best_of_the_comparisons(world):
     row = table.filter("is_best").row(0, named=True)
     best = choose(world.results, world.experiment, Wanted())
     assert (best.method, best.score.listed("score"), best.shots) == (row["method"], row["score"], row["shots"])
+    assert f"best of {len(table)} detectors at their most shots by" in best.why
     assert f"{table['in_best_set'].sum() - 1 or 'no'} other" in best.why and "made by OOD results" in best.why
 
 

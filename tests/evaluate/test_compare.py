@@ -11,6 +11,7 @@ from scipy import stats
 from oodgrid import manifests, paths, store
 from oodgrid.config import parse
 from oodgrid.evaluate import spreads
+from oodgrid.evaluate.rows import Pair
 from oodgrid.evaluate.run import evaluate
 from oodgrid.evaluate.summary import COMPARISONS, SUMMARY
 
@@ -229,6 +230,17 @@ def test_the_order_of_ood_sets_changes_no_number(tmp_path, experiment_of):
         keys = [name for name, kind in before.schema.items() if not kind.is_float()]
         before, after = (each.sort(keys) for each in (before, after))
         pl.testing.assert_frame_equal(before, after, rel_tol=1e-12)
+
+
+def test_of_streams_a_metric_of_the_id_samples_is_a_mean_over_ood_sets():
+    rows = [("coop", 1, seed, score, ood, "near", "ok", value + 0.01 * seed)
+            for seed in (1, 2) for score, values in (("mcm", (0.2, 0.2)), ("adaneg", (0.1, 0.4)))
+            for ood, value in zip("ab", values, strict=True)]  # fmt: skip
+    names = ["method", "shots", "seed", "score", "ood_dataset", "ood_kind", "status", "aurc"]
+    frame = pl.DataFrame(rows, names, orient="row").with_columns(order=pl.lit(0))
+    pair = Pair(frame, frozenset({"adaneg"}), frozenset())
+    (scope,) = pair.scopes("aurc")
+    assert pair.fits("aurc", scope)[:, :, 0] == pytest.approx(np.array([[0.21, 0.22], [0.26, 0.27]]))
 
 
 def test_ties_between_the_best_are_said(tmp_path, experiment_of):

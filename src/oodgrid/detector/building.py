@@ -161,9 +161,7 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
         drawn = few_shot.draw(chosen.shots, chosen.seed)
         rows = np.setdiff1d(np.arange(len(train.labels)), np.append(drawn.bank.rows, drawn.val.rows))
         if len(rows):
-            description = (
-                f"training images of {few_shot.dataset.name} that the fit did not see: it has no val split"
-            )
+            description = f"training images of {few_shot.dataset.name} that the fit did not see: it has no val split"
             return HeldOut(few_shot.file("train"), train, rows, description)
     file = few_shot.file("test")
     test = store.read_features(file)
