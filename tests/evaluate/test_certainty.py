@@ -92,6 +92,7 @@ def test_optimism_is_what_picking_the_best_of_equal_rows_adds(rows, points):
     assert simulated == pytest.approx(points, abs=0.03)
     assert certainty.optimism([2 * own] * (rows - 1)) == pytest.approx(points, abs=0.05)
     assert certainty.optimism([]) == 0
+    assert certainty.optimism([own, np.inf]) is certainty.optimism([np.nan]) is None
 
 
 def study(rng, means, seeds):

@@ -131,7 +131,7 @@ def upper_tail(difference: NDArray, variance: NDArray, df: NDArray) -> NDArray[n
     variance = np.nan_to_num(variance, nan=np.inf, posinf=np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(variance > 0, difference / np.sqrt(variance), np.where(difference == 0, 0.0, np.inf * difference))
-    return stdtr(np.minimum(df, 1e9), -np.nan_to_num(t, posinf=np.inf, neginf=-np.inf))
+    return stdtr(np.fmin(df, 1e9), -np.nan_to_num(t, posinf=np.inf, neginf=-np.inf))
 
 
 def sidak(p: NDArray[np.float64], others: int) -> NDArray[np.float64]:
@@ -148,8 +148,8 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return corrected
 
 
-def optimism(variances: Sequence[float]) -> float:
-    """Return by how much the best of some rows is overstated where they are equal in truth.
+def optimism(variances: Sequence[float]) -> float | None:
+    """Return by how much the best of some rows is overstated where they are equal in truth; None where that is unknown.
 
     The noise of a row apart from what it shares with the best is half of the variance of the difference; the expected
     largest of as many independent normals is what picking the largest adds.
@@ -159,6 +159,8 @@ def optimism(variances: Sequence[float]) -> float:
     """
     if not len(variances):
         return 0.0
+    if not np.isfinite(variances).all():  # as of an OOD set of one sample
+        return None
     deviations = np.sqrt(np.asarray(variances) / 2)
     sds = np.append(deviations, np.median(deviations))  # of the best itself
     draws = np.random.default_rng(0).standard_normal((DRAWS, len(sds)))
