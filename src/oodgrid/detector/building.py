@@ -160,7 +160,7 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
     if train is not None and train.draws is None and "train" not in needs:
         rows = np.setdiff1d(np.arange(len(train.labels)), drawn.bank.rows)
         if len(rows):
-            description = f"training images of {name} that are none of the shots: it has no val split{used}"
+            description = f"training images of {name}, which has no val split, that are none of the shots{used}"
             return HeldOut(few_shot.file("train"), train, rows, description)
     file = few_shot.file("test")
     test = store.read_features(file)
