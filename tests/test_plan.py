@@ -126,12 +126,20 @@ def test_score_files_are_one_a_method(tmp_path, own):
     ]
 
 
+@pytest.mark.parametrize(("count", "expected"), [(1, 0), (2, 5), (9, 5), (10, 6)])
+def test_a_backbone_has_figures_of_the_mean_of_several_id_sets_and_of_ranks_of_ten(count, expected):
+    names = paths.figures_of_backbone(count)
+    assert len(names) == expected
+    assert ("ranks" in names) == (count >= 10)
+
+
 def test_the_report_holds_tables_figures_a_page_and_the_digests_of_each(tmp_path, own):
     files = names(plan.report_files(tmp_path, own()), tmp_path)
-    assert len(set(files)) == len(files) == len(plan.TABLES) + len(paths.FIGURES) * len(paths.FORMATS) + 1 + 3
+    figures = len(paths.FIGURES) * len(paths.WIDTHS) * len(paths.FORMATS)
+    assert len(set(files)) == len(files) == len(plan.TABLES) + figures + 1 + 3
     assert {f"mini/{part}.digests.json" for part in ("tables", "figures", "page")} < set(files)
     assert "mini/tables/b/own/main.tex" in files
-    assert "mini/figures/b/own/roc.pdf" in files
+    assert {"mini/figures/b/own/roc.pdf", "mini/figures/b/own/roc-column.pdf"} < set(files)
     assert "mini/report.html" in files
     assert set(names(plan.figure_files(tmp_path, own()), tmp_path)) < set(files)
 

@@ -8,10 +8,11 @@ from itertools import product
 
 from oodgrid.errors import OodgridError
 
-# Okabe & Ito, "Color Universal Design" (2008), without yellow, which is too light for lines on white.
+# Okabe & Ito, "Color Universal Design" (2008), without yellow, which is too light for lines on white; the grey is dark
+# enough to stay apart from green and purple for the colour-blind.
 COLOURS = {
     "vermillion": "#D55E00", "blue": "#0072B2", "green": "#009E73", "purple": "#CC79A7",
-    "orange": "#E69F00", "sky": "#56B4E9", "black": "#000000", "grey": "#7F7F7F",
+    "orange": "#E69F00", "sky": "#56B4E9", "black": "#000000", "grey": "#555555",
 }  # fmt: skip
 Line = str | tuple[int, tuple[int, ...]]  # as matplotlib takes it
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))

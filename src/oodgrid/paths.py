@@ -17,7 +17,11 @@ ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
 STREAMS = ".streams"  # behind the name of a method
 DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
-FIGURES = ("roc", "histograms", "shots", "scores")  # of each backbone and ID dataset
+MEAN_FIGURES = ("forest", "forest_scores", "scores", "shots", "accuracy")  # of each ID dataset, and of their mean
+FIGURES = (*MEAN_FIGURES, "sets", "roc", "histograms")  # of each backbone and ID dataset
+RANK_FIGURES = ("ranks",)  # of each backbone, over its ID datasets
+ENOUGH_FOR_RANKS = 10  # ID datasets: over fewer, rank tests separate next to nothing
+WIDTHS = ("", "-column")  # behind the name of a figure: as wide as the text of a paper, or as one column of two
 FORMATS = ("pdf", "svg", "png")  # of each figure
 
 
@@ -135,6 +139,11 @@ EVALUATED = (metrics, curves, summary, comparisons)  # what the stage evaluate l
 def report(results: Path, experiment: str, part: str) -> Path:
     """Return what a part of the report is: the folder of its "tables" or "figures", or the file of its "page"."""
     return results / experiment / REPORT[part]
+
+
+def figures_of_backbone(id_datasets: int) -> tuple[str, ...]:
+    """Return the names of the figures of a backbone over that many ID datasets: of their mean, and of ranks."""
+    return (MEAN_FIGURES if id_datasets > 1 else ()) + (RANK_FIGURES if id_datasets >= ENOUGH_FOR_RANKS else ())
 
 
 def digests(results: Path, experiment: str, part: str) -> Path:

@@ -1,257 +1,338 @@
 from __future__ import annotations
 
+from functools import cache
+from itertools import combinations, pairwise
+
+import matplotlib
+import numpy as np
 import polars as pl
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
-from matplotlib.colors import to_hex
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 
-from oodgrid import paths, registry
-from oodgrid.report import canvas, figures, names, select
+from oodgrid import manifests, paths, registry
+from oodgrid.look import COLOURS
+from oodgrid.report import canvas, figures, names
+from oodgrid.report.figures import chosen, forest, roc, sets, study
+from tests.report.synthetic import LONG, OWN, made, sized
 
-OVERLAPS = {("concepts", "textures")}
+STUDIES = {
+    "smallest": {"methods": 1, "scores": 1, "sets": 1, "features": (), "shots": (16,)},
+    "small": {"methods": 3, "scores": 7, "sets": 2, "shots": (1, 4, 16)},
+    "real": {"methods": 7, "scores": 7, "sets": 5, "shots": (1, 2, 4, 8, 16)},
+    "large": {"methods": 20, "scores": 46, "sets": 8, "shots": (1, 16), "seeds": (1,)},
+    "long names": {"methods": 12, "scores": 9, "sets": 8, "shots": (1, 16), "seeds": (1,), "long_names": True},
+}
 
 
-def one(frame, overlaps=frozenset()):
-    return select.one_pair(frame, "tiny", "concepts", set(overlaps))
+def studies_of(study, overlaps=frozenset()):
+    ranks = [manifests.Ranks(**each) for each in study.ranks]
+    return list(figures.studies(study.metrics, study.curves, set(overlaps), study.summary, study.comparisons, ranks))
 
 
-def titles(figure):
-    return [axes.get_title() for axes in figure.axes if axes.get_title()]
+@cache
+def one(name):
+    """The study of the only pair of a made-up experiment."""
+    ((_, study, _),) = studies_of(sized(**STUDIES[name]))
+    return study
+
+
+@cache
+def drawn(name, figure, width=canvas.TEXT):
+    """A figure with its layout solved."""
+    solved = figures.draw(figure, one(name), width)
+    FigureCanvasAgg(solved)
+    canvas.styled(solved.draw_without_rendering)()
+    return solved
 
 
 def words(figure):
     """All text of a figure in one string."""
-    figure.draw_without_rendering()
-    legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    drawn = [text.get_text() for text in [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]]
-    return " ".join([*titles(figure), *legends, *drawn]).replace("\n", " ")
+    texts = (text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_visible())
+    return " ".join(texts).replace("\n", " ")
 
 
-def test_roc_has_a_panel_a_set_and_a_line_a_method(curves):
-    figure = figures.roc(one(curves, OVERLAPS), "mcm")
-    assert titles(figure) == [
-        "unseen-combinations (near)", "unseen-shapes (near)", "semantic_2 (near)", "digits (far)", "noise (far)"
-    ]  # fmt: skip
-    labels = [line.get_label() for line in figure.axes[0].lines]
-    assert labels == ["Zero-shot", "Prototype", "Linear probe", "CLIP-Adapter", "Tip-Adapter", "Tip-Adapter-F",
-                      "95 % ID recall"]  # fmt: skip
+def labels_in_view(axis):
+    low, high = sorted(axis.get_view_interval())
+    ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=False)
+    return [label for place, label in ticks if low <= place <= high and label.get_text() and label.get_visible()]
 
 
-def test_roc_marks_the_operating_point_on_the_curve(curves):
-    figure = figures.roc(one(curves), "mcm")
-    line = figure.axes[0].lines[0]
-    (index,) = line.get_markevery()
-    expected = curves.filter(pl.col("method") == "zero_shot", pl.col("score") == "mcm").row(0, named=True)
-    assert line.get_xdata()[index] == pytest.approx(100 * expected["fpr95_id_pos"], abs=1.0)
-    assert line.get_ydata()[index] == pytest.approx(95, abs=1.0)
+def check_layout(figure):
+    """Check that nothing reaches over the edges or into its neighbours, and that labels of ticks can be read."""
+    edge, box = figure.bbox.padded(2.0), figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+    assert edge.x0 <= box.x0 and box.x1 <= edge.x1, "something is beyond the left or right edge"
+    assert edge.y0 <= box.y0 and box.y1 <= edge.y1, "something is beyond the lower or upper edge"
+    below = [*figure.legends, *filter(None, [getattr(figure, "_supxlabel", None)])]
+    tops = [part.get_window_extent().y1 for part in below]
+    panels = [axes.get_tightbbox().y0 for axes in figure.axes]
+    assert not tops or not panels or max(tops) <= min(panels) + 1, "the legend runs into the panels"
+    assert len(below) <= 1, "a note and a legend would overlap"
+    assert figure.get_figheight() <= canvas.TALLEST + 0.3, "higher than a page"
+    for axes in (axes for axes in figure.axes if axes.get_label() != "<colorbar>"):
+        assert min(axes.get_window_extent().size) > 15, "a panel is squeezed"
+        for axis in (axes.xaxis, axes.yaxis):
+            shown = [label for label in labels_in_view(axis) if label.get_rotation() % 90 == 0]
+            boxes = [label.get_window_extent() for label in shown]
+            for first, second in pairwise(boxes):
+                overlap = [min(first.x1, second.x1) - max(first.x0, second.x0),
+                           min(first.y1, second.y1) - max(first.y0, second.y0)]  # fmt: skip
+                assert min(overlap) < 1.5, f"labels overlap: {[label.get_text() for label in shown]}"
 
 
-def test_roc_of_tied_scores_is_the_chance_line_on_the_log_axis_too(curves):
-    tied = curves.filter(pl.col("method") == "zero_shot", pl.col("score") == "mcm")[:1].with_columns(
-        roc_fpr=pl.lit([0.0, 1.0]), roc_tpr=pl.lit([0.0, 1.0]), fpr95_id_pos=pl.lit(1.0)
+# Each figure in both widths of a small study, and where names are long and many in the width that is harder.
+CASES = [("small", figure, width) for figure in paths.FIGURES for width in canvas.WIDTHS.values()]
+CASES += [("smallest", figure, canvas.COLUMN) for figure in ("forest", "scores", "sets")]
+CASES += [("long names", figure, canvas.TEXT) for figure in ("shots", "roc")]
+CASES += [("long names", figure, canvas.COLUMN) for figure in ("forest", "scores", "accuracy", "sets", "histograms")]
+CASES += [("large", figure, canvas.COLUMN) for figure in ("forest_scores", "scores")]
+CASES += [("large", "scores", canvas.TEXT)]
+
+
+@pytest.mark.parametrize(("name", "figure", "width"), CASES)
+def test_layout(name, figure, width):
+    solved = drawn(name, figure, width)
+    assert solved.get_figwidth() == width
+    check_layout(solved)
+
+
+def test_ranks_and_means_over_id_sets_are_drawn_once_a_backbone():
+    study = made(OWN[:5], ("mcm",), (), id_datasets=[f"set-{n}" for n in range(10)], shots=(4,), seeds=(1,))
+    folders = {folder.as_posix(): (pair, named) for folder, pair, named in studies_of(study)}
+    assert len(folders) == 11
+    mean, named = folders["tiny"]
+    assert named == (*paths.MEAN_FIGURES, "ranks")
+    for figure in ("ranks", "forest"):
+        for width in canvas.WIDTHS.values():
+            solved = figures.draw(figure, mean, width)
+            FigureCanvasAgg(solved)
+            solved.draw_without_rendering()
+            check_layout(solved)
+    assert "Zero-shot · MCM" in words(figures.draw("ranks", mean))
+    assert "needs the results of ten ID datasets" in words(figures.draw("ranks", folders["tiny/set-0"][0]))
+
+
+# --------------------------------------------------------------------------------------------- what figures say
+
+
+def test_forest_is_sorted_and_draws_the_intervals_of_the_summary():
+    pair = one("real")
+    pairs = pair.best_of("method")
+    assert len(pairs) == 8  # seven methods, and the scores that depend on none
+    overall = pair.rows("overall")
+    means = [overall[each]["mean"] for each in pairs]
+    assert means == sorted(means, reverse=True)
+    near = drawn("real", "forest").axes[0]
+    ends = [line.get_xdata() for line in near.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 0.8]
+    expected = [[100 * pair.rows("near")[each][end] for end in ("lo", "hi")] for each in pairs]
+    assert np.array(ends) == pytest.approx(np.array(expected))
+    filled = [line for line in near.lines if line.get_marker() == "o" and line.get_markerfacecolor() == forest.WITHIN]
+    assert len(filled) == len(pair.best_set("near") & set(pairs)) > 0
+
+
+def test_the_heat_map_writes_the_numbers_that_can_be_read_on_one_scale():
+    pair, solved = one("real"), drawn("real", "scores")
+    maps = [axes for axes in solved.axes if axes.images]
+    assert len({(image.norm.vmin, image.norm.vmax) for axes in maps for image in axes.images}) == 1
+    assert len(maps) == 4  # near and far, and the strip of each
+    written = sorted(text.get_text() for text in maps[0].texts)
+    near = pair.rows("near").items()
+    assert written == sorted(f"{100 * row['mean']:.1f}" for (method, _), row in near if method != "any")
+    assert not drawn("large", "scores").axes[0].texts  # 40 columns leave no room
+    assert "A dot" in words(drawn("large", "scores"))
+
+
+def test_a_score_far_below_the_others_does_not_stretch_the_scale():
+    from oodgrid.report.figures.scores import _scale
+
+    scale, extend = _scale([0.90 + 0.001 * n for n in range(60)] + [0.2])
+    assert scale.vmin > 70 and extend == "min"
+    assert _scale([0.90, 0.95])[1] == "neither"
+
+
+def test_shots_has_a_panel_a_method_that_learns_with_its_two_lines_named():
+    solved = drawn("real", "shots")
+    assert [axes.get_title() for axes in solved.axes] == [
+        names.Legend.of(sized(**STUDIES["real"]).metrics).methods[method] for method in OWN[1:7]
+    ]
+    for axes in solved.axes:
+        assert sorted(text.get_text() for text in axes.texts) == ["far", "near"]
+        colours = [line.get_color() for line in axes.lines]
+        assert colours.count(canvas.OTHERS) == 10  # two lines of each of the five others
+    assert "one number of shots" in words(drawn("smallest", "shots"))
+
+
+def test_curves_are_of_the_most_accurate_fit_and_no_ood_result_chooses_it():
+    study = sized(**STUDIES["real"])
+    ((_, pair, _),) = studies_of(study)
+    accurate = study.summary.filter("largest", metric="id_accuracy").sort("mean")["method"][-1]
+    assert chosen.curves_of(pair)[0] == (accurate, "mcm")
+    worse = study.summary.with_columns(
+        mean=pl.when(pl.col("metric") == "id_accuracy").then("mean").otherwise(1 - pl.col("mean"))
     )
-    line = figures.roc(one(tied), "mcm").axes[0].lines[0]
-    assert line.get_ydata() == pytest.approx(line.get_xdata(), abs=1e-9)
-    assert line.get_xdata()[0] == pytest.approx(0.1)
+    ((_, turned, _),) = list(figures.studies(study.metrics, study.curves, set(), worse, study.comparisons))
+    assert chosen.curves_of(turned)[0] == (accurate, "mcm")
+    for figure in ("roc", "histograms"):
+        assert "most accurate on ID" in words(drawn("real", figure))
 
 
-def test_roc_shows_the_operating_point_of_perfect_detection(curves):
-    perfect = curves.filter(pl.col("method") == "zero_shot", pl.col("score") == "mcm")[:1].with_columns(
-        roc_fpr=pl.lit([0.0, 0.0, 0.0, 1.0]), roc_tpr=pl.lit([0.0, 0.95, 1.0, 1.0]), fpr95_id_pos=pl.lit(0.0)
+def test_no_figure_shows_a_set_that_overlaps():
+    study = made(near=("unseen",), far=("digits", "textures"))
+    ((_, pair, _),) = studies_of(study, {("concepts", "textures")})
+    for figure in ("sets", "roc", "histograms"):
+        text = words(figures.draw(figure, pair))
+        assert "digits" in text and "textures" not in text
+
+
+def test_perfect_detection_stands_at_the_end_of_the_axis_and_no_marker_piles_up():
+    ((_, pair, _),) = studies_of(made(perfect=("digits",)))
+    dots = figures.draw("sets", pair).axes[0]
+    assert (
+        min(min(line.get_xdata()) for line in dots.lines if line.get_marker() not in ("None", "")) > dots.get_xlim()[0]
     )
-    line = figures.roc(one(perfect), "mcm").axes[0].lines[0]
-    (index,) = line.get_markevery()
-    assert line.get_xdata()[index] == pytest.approx(0.1)
-    assert set(line.get_ydata()) == {100.0}
+    assert dots.get_xticklabels()[0].get_text().startswith("<")
+    heights = [line.get_ydata()[0] for line in dots.lines if line.get_marker() not in ("None", "")]
+    assert len(set(np.round(heights, 6))) == len(heights)
+    marked = [line for line in figures.draw("roc", pair).axes[1].lines if line.get_marker() == "o"]
+    assert not marked
 
 
-def test_a_method_has_one_colour_in_every_figure(metrics, curves):
-    for figure in (figures.roc(one(curves), "mcm"), figures.shots(one(metrics), "mcm")):
-        for axes in figure.axes:
-            colours = {line.get_label(): to_hex(line.get_color()).upper() for line in axes.lines}
-            assert colours["CLIP-Adapter"] == registry.find("method", "clip_adapter").look.colour
-            assert colours["Zero-shot"] == registry.find("method", "zero_shot").look.colour
+@pytest.mark.parametrize(("rates", "lowest"), [([0.3, 0.02], 1), ([0.0], 1.0), ([0.00004, 0.5], 0.01), ([0.9], 10)])
+def test_lowest_decade(rates, lowest):
+    assert sets._lowest_decade(rates) == pytest.approx(lowest)
 
 
-def test_no_figure_shows_an_overlap_or_covariate_shift(metrics, curves):
-    rows, drawn = one(metrics, OVERLAPS), one(curves, OVERLAPS)
-    for figure in (figures.roc(drawn, "mcm"), figures.histograms(drawn, select.histogram_rows(rows, "mcm"))):
-        assert "digits" in words(figure)
-        assert "textures" not in words(figure)
-        assert "blurred" not in words(figure)
+def test_roc_of_tied_scores_is_the_chance_line_on_the_log_axis_too():
+    fpr, tpr = roc.on_log_axis(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    assert tpr == pytest.approx(fpr)
+    assert fpr[0] == pytest.approx(roc.LOWEST_FPR)
 
 
-def test_overlaps_move_no_average_in_a_figure(metrics):
-    without = one(metrics.filter(pl.col("ood_dataset") != "textures"))
-    assert words(figures.scores(one(metrics, OVERLAPS))) == words(figures.scores(without))
+@pytest.mark.parametrize("figure", paths.FIGURES)
+def test_nothing_to_show_is_said_in_the_figure(figure):
+    study = made()
+    nothing = [frame.clear() for frame in (study.summary, study.comparisons)]
+    skipped = study.metrics.with_columns(status=pl.lit("skipped"))
+    ((_, pair, _),) = list(figures.studies(skipped, study.curves.clear(), set(), *nothing))
+    assert "No " in words(figures.draw(figure, pair, canvas.COLUMN))
 
 
-def test_histograms_write_their_numbers_and_keep_one_colour_for_id(metrics, curves):
-    figure = figures.histograms(one(curves), [("zero_shot", "mcm"), ("any", "knn")])
-    row = curves.filter(pl.col("method") == "any", pl.col("score") == "knn", pl.col("ood_dataset") == "digits")
-    assert f"AUROC {100 * row['auroc'][0]:.1f} FPR95 (ID pos.) {100 * row['fpr95_id_pos'][0]:.1f}" in words(figure)
-    for axes in figure.axes:
-        assert [to_hex(patch.get_edgecolor()).upper() for patch in axes.patches] == [names.BLUE, names.ORANGE]
+def test_results_without_means_have_roc_curves_and_histograms_and_say_what_the_others_need():
+    study = made()
+    ((_, pair, _),) = list(figures.studies(study.metrics, study.curves, set()))
+    for name in paths.FIGURES:
+        text = words(figures.draw(name, pair))
+        assert ("--forcerun evaluate" in text) == (name not in figures.OF_CURVES)
+    assert "Zero-shot · MCM" in words(figures.draw("roc", pair))
 
 
-def test_histograms_of_a_row_share_their_range(curves):
-    figure = figures.histograms(one(curves), [("zero_shot", "mcm"), ("any", "knn")])
-    limits = [axes.get_xlim() for axes in figure.axes]
-    assert limits[0] == limits[1] == limits[2]
-    assert limits[3] == limits[4] == limits[5]
-    assert limits[0] != limits[3]
+# ------------------------------------------------------------------------------------------- names and colours
 
 
-def test_histogram_range_leaves_far_outliers_out():
-    edges = list(range(101))
-    row = {
-        "hist_edges": edges,
-        "hist_id": [0] * 40 + [0.1] * 10 + [0] * 49 + [1e-5],
-        "hist_ood": [0] * 45 + [0.1] * 10 + [0] * 45,
-    }
-    low, high = figures._limits([row])
-    assert 38 <= low <= 40
-    assert 55 <= high <= 57
+@pytest.mark.parametrize("inches", [0.3, 0.8, 2.0])
+def test_names_that_are_shortened_fit_and_stay_apart(inches):
+    texts = ["MCM", "MCM", *(f"{LONG}{number}{LONG}" for number in range(12)), "配準" * 10, "W" * 80]
+    short = canvas.fit(texts, inches, 7.0)
+    assert short[0] == short[1]
+    assert len(set(short)) == len(set(texts))
+    if inches > 0.5:
+        assert max(canvas.width_of(text, 7.0) for text in short) <= inches + 1e-9
+    assert canvas.shorten("MCM", 2.0, 7.0) == "MCM"
 
 
-def bands(figure):
-    return sum(isinstance(item, FillBetweenPolyCollection) for axes in figure.axes for item in axes.collections)
+# Machado, Oliveira & Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency" (2009), table
+# of severity 1.0, applied to linear RGB.
+VISION = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+    "all cones": np.eye(3).tolist(),
+}
+# IEC 61966-2-1: linear sRGB to XYZ, and its white.
+XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+WHITE = [0.95047, 1.0, 1.08883]
 
 
-def test_shots_draws_bands_for_several_seeds_only(metrics_of):
-    several = figures.shots(one(metrics_of(methods=("zero_shot", "coop"))), "mcm")
-    single = figures.shots(one(metrics_of(methods=("zero_shot", "coop"), seeds=(1,))), "mcm")
-    assert bands(several) == 3
-    assert bands(single) == 0
+def seen(colour, vision):
+    """Return a colour in CIE L*a*b* as such eyes see it."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    ratio = np.array(XYZ) @ np.clip(np.array(VISION[vision]) @ linear, 0, 1) / WHITE
+    x, y, z = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_shots_draws_zero_shot_as_a_level_and_the_others_at_their_shots(metrics):
-    axes = figures.shots(one(metrics), "mcm").axes[0]
-    lines = {line.get_label(): line for line in axes.lines}
-    level = lines["Zero-shot"].get_ydata()
-    assert level[0] == level[1]
-    assert list(lines["Tip-Adapter"].get_xdata()) == [1, 2, 4, 8, 16]
-    first = metrics.filter(pl.col("method") == "tip_adapter", pl.col("shots") == 1)["id_accuracy"]
-    assert lines["Tip-Adapter"].get_ydata()[0] == pytest.approx(100 * first.mean(), abs=1e-12)
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_are_told_apart_by_every_eye(vision):
+    """2.3 is just noticeable side by side; 15 is told apart in thin lines that lie apart."""
+    for first, second in combinations([*COLOURS.values(), "#FFFFFF"], 2):
+        assert np.linalg.norm(seen(first, vision) - seen(second, vision)) > 15, (first, second)
+    shades = [matplotlib.colormaps["Blues"](value) for value in np.linspace(0, 1, 12)]
+    light = [seen(shade, vision)[0] for shade in shades]
+    assert all(after < before - 1 for before, after in pairwise(light)), "the heat map does not darken steadily"
 
 
-def test_a_single_number_of_shots_gives_points_of_auroc_over_accuracy(metrics_of):
-    figure = figures.shots(one(metrics_of(shots=(16,))), "mcm")
-    assert titles(figure) == ["Near OOD: mean AUROC (MCM), %", "Far OOD: mean AUROC (MCM), %"]
-    assert "CoOp, 16 shots" in words(figure)
-    assert "Zero-shot, 0" not in words(figure)
-    assert figure.axes[0].get_xlabel() == "ID accuracy, %"
+@pytest.mark.parametrize("methods", [OWN, ["zero_shot", *(f"coop@epochs={n}" for n in range(24)), "mine"]])
+def test_no_two_methods_look_alike(methods):
+    looks = list(names.Legend.of(pl.DataFrame({"method": methods, "score": "mcm"})).looks.values())
+    marks = [look.mark for look in looks]
+    assert len(set(marks)) == len(marks)
+    assert len({(look.colour, look.line) for look in looks}) == len(looks)
 
 
-def test_scores_writes_every_mean_and_tells_a_skip_from_what_was_never_asked(metrics):
-    figure = figures.scores(one(metrics))
-    assert titles(figure) == ["Near OOD: mean AUROC, %", "Far OOD: mean AUROC, %"]
-    texts = {
-        (int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in figure.axes[1].texts
-    }
-    far = metrics.filter(pl.col("ood_kind") == "far", pl.col("method") == "zero_shot", pl.col("score") == "mcm")
-    assert texts[0, 0] == f"{100 * far['auroc'].mean():.1f}"
-    assert texts[3, 0] == "--"  # CoOp was skipped
-    assert texts[0, 5] == ""  # KNN was never asked of zero-shot
-
-
-NOTHING = "has a result that may be shown"
-
-
-@pytest.mark.parametrize("why", ["all skipped", "all overlap", "covariate only"])
-def test_nothing_to_show_is_said_in_the_figure(metrics_of, curves_of, why):
-    overlaps = set()
-    if why == "all skipped":
-        metrics = metrics_of(methods=("zero_shot",), skip=lambda *_: "no text")
-    elif why == "all overlap":
-        metrics, overlaps = metrics_of(methods=("zero_shot",), sets={"far": ["x"]}), {("concepts", "x")}
-    else:
-        metrics = metrics_of(methods=("zero_shot",), sets={"covariate": ["x"]})
-    rows, drawn = one(metrics, overlaps), one(curves_of(metrics), overlaps)
-    assert NOTHING in words(figures.roc(drawn, "mcm"))
-    assert NOTHING in words(figures.histograms(drawn, select.histogram_rows(rows, "mcm")))
-    assert NOTHING in words(figures.scores(rows))
-    assert "No curves over shots" in words(figures.shots(rows, "mcm"))
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 8, 12])
-def test_any_number_of_sets_fits_a_page(metrics_of, curves_of, count):
-    metrics = metrics_of(methods=("zero_shot", "coop"), scores=("mcm", "msp"), shots=(4,), seeds=(1,),
-                         sets={"near": [f"set-{number}" for number in range(count)]})  # fmt: skip
-    rows, drawn = one(metrics), one(curves_of(metrics))
-    for figure in (figures.roc(drawn, "mcm"), figures.histograms(drawn, select.histogram_rows(rows, "mcm"))):
-        assert len(titles(figure)) == count
-        width, height = figure.get_size_inches()
-        assert width == (3.25 if count == 1 else 6.75)
-        assert height < 9.2
-        assert max(axes.get_subplotspec().get_gridspec().ncols for axes in figure.axes) <= 4
-
-
-def test_panels_and_their_words_stay_inside_the_figure(metrics, curves):
-    rows, drawn = one(metrics), one(curves)
-    for figure in (
-        figures.roc(drawn, "mcm"),
-        figures.histograms(drawn, select.histogram_rows(rows, "mcm")),
-        figures.shots(rows, "mcm"),
-        figures.scores(rows),
-    ):
-        figure.draw_without_rendering()
-        edge = figure.bbox.padded(1)
-        for part in [*figure.axes, *figure.legends]:
-            box = part.get_tightbbox()
-            assert edge.x0 <= box.x0
-            assert box.x1 <= edge.x1 + 8  # the last tick label may reach into the margin
-            assert edge.y0 <= box.y0
-            assert box.y1 <= edge.y1
+# --------------------------------------------------------------------------------------------------------- files
 
 
 @pytest.fixture(scope="module")
-def written(metrics_of, curves_of, tmp_path_factory):
-    """Two runs of one small experiment."""
-    metrics = metrics_of(methods=("zero_shot", "coop"), scores=("mcm",), features=(), shots=(1, 4), seeds=(1, 2),
-                         sets={"near": ["a"], "far": ["b", "textures"]})  # fmt: skip
+def written(tmp_path_factory):
+    """Two runs of one small experiment, the second in column width only."""
+    study = sized(**STUDIES["small"])
+    tables = {"summary": study.summary, "comparisons": study.comparisons}
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
-    for run in runs:
-        figures.write_figures(metrics, curves_of(metrics), run.parent, run.name, OVERLAPS)
+    with pytest.MonkeyPatch.context() as patch:
+        for run in runs:
+            figures.write_figures(study.metrics, study.curves, run.parent, run.name, set(), **tables)
+            patch.setattr(canvas, "WIDTHS", {"-column": canvas.COLUMN})
     return runs
 
 
 def test_files_of_every_figure_and_the_same_bytes_again(written):
     first, second = written
-    files = sorted(path.relative_to(first) for path in first.rglob("*.*"))
+    files, again = (sorted(path.relative_to(run) for path in run.rglob("*.*")) for run in written)
     assert [path.as_posix() for path in files] == sorted(
-        f"figures/tiny/concepts/{name}.{suffix}" for name in paths.FIGURES for suffix in paths.FORMATS
-    )
-    for file in files:
+        f"figures/tiny/concepts/{name}{width}.{suffix}"
+        for name in paths.FIGURES for width in paths.WIDTHS for suffix in paths.FORMATS
+    )  # fmt: skip
+    assert len(again) == len(files) / 2
+    for file in again:
         assert (first / file).read_bytes() == (second / file).read_bytes(), file
 
 
-def test_files_carry_no_date_and_embed_true_type(written):
-    folder = written[0] / "figures" / "tiny" / "concepts"
-    pdf = (folder / "roc.pdf").read_bytes()
-    assert b"CreationDate" not in pdf
-    assert b"/Type3" not in pdf
-    assert b"/FontFile2" in pdf
-    assert b"dc:date" not in (folder / "roc.svg").read_bytes()
-    png = (folder / "roc.png").read_bytes()
-    assert b"Software" not in png
-    assert int.from_bytes(png[16:20]) == round(6.75 * 200)
+@pytest.mark.parametrize("width", paths.WIDTHS)
+def test_files_carry_no_date_and_embed_true_type(written, width):
+    for name in paths.FIGURES:
+        stem = written[0] / "figures" / "tiny" / "concepts" / f"{name}{width}"
+        pdf, svg, png = (stem.with_name(f"{stem.name}.{suffix}").read_bytes() for suffix in paths.FORMATS)
+        assert b"CreationDate" not in pdf
+        assert b"/Type3" not in pdf
+        assert b"/FontFile2" in pdf
+        assert b"dc:date" not in svg
+        assert b"Software" not in png
+        assert int.from_bytes(png[16:20]) == round(canvas.WIDTHS[width] * 200)
 
 
-def test_the_users_own_matplotlib_settings_change_nothing(curves, tmp_path):
-    import matplotlib
-
-    curves = curves.filter(pl.col("ood_dataset") == "digits")
-    canvas.save(figures.roc(one(curves), "mcm"), tmp_path / "plain")
+def test_the_users_own_matplotlib_settings_change_nothing(tmp_path):
+    pair = one("small")
+    canvas.save(figures.draw("forest", pair), tmp_path / "plain")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.hashsalt": "other"}):
-        canvas.save(figures.roc(one(curves), "mcm"), tmp_path / "other")
-    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "other.png").read_bytes()
-    assert (tmp_path / "plain.svg").stat().st_size == (tmp_path / "other.svg").stat().st_size
+        canvas.save(figures.draw("forest", pair), tmp_path / "other")
+    for suffix in paths.FORMATS:
+        assert (tmp_path / f"plain.{suffix}").read_bytes() == (tmp_path / f"other.{suffix}").read_bytes()
 
 
-def test_a_figure_that_cannot_be_written_leaves_the_old_file(curves, tmp_path, monkeypatch):
+def test_a_figure_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "roc.pdf").write_bytes(b"old")
-    figure = figures.roc(one(curves), "mcm")
+    figure = figures.draw("roc", one("small"))
     monkeypatch.setattr(figure, "savefig", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         canvas.save(figure, tmp_path / "roc")
@@ -259,25 +340,9 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_file(curves, tmp_path, m
     assert (tmp_path / "roc.pdf").read_bytes() == b"old"
 
 
-OWN = [name for name, entry in registry.entries("method").items() if entry.plugin is None]
-MANY = [*OWN, *(f"coop@epochs={n}" for n in range(8)), "mine",
-        "tip_adapter@alpha_start=10,alpha_steps=20,beta_start=50,beta_steps=200"]  # fmt: skip
-
-
-@pytest.mark.parametrize("count", [3, 12, 30])
-@pytest.mark.parametrize("shots", [(1, 16), (16,)])
-def test_every_method_has_its_own_look_and_the_legend_fits(metrics_of, curves_of, count, shots):
-    methods = [*MANY[-2:], *MANY][:count] if count < 30 else MANY
-    metrics = metrics_of(methods=methods, shots=shots, seeds=(1,), scores=("mcm",), features=(),
-                         sets={"near": ["a"], "far": ["b"]})  # fmt: skip
-    rows, drawn = one(metrics), one(curves_of(metrics))
-    for figure in (figures.roc(drawn, "mcm"), figures.shots(rows, "mcm")):
-        figure.draw_without_rendering()
-        (legend,) = figure.legends
-        box = legend.get_window_extent()
-        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, "the legend is wider than the figure"
-        assert box.y0 >= -1 and box.y1 < figure.axes[0].get_window_extent().y0, "the legend runs into the panels"
-        assert min(axes.get_window_extent().height for axes in figure.axes) > 90, "the legend squeezes the panels"
-        lines = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "|", "_", 2, 3)]
-        marks = [(line.get_marker(), line.get_markerfacecolor() == "white") for line in lines]
-        assert len(set(marks)) == len(marks)
+def test_every_listed_figure_has_a_module_that_says_its_question():
+    for name in (*paths.FIGURES, *paths.RANK_FIGURES):
+        module = figures.import_module(f"oodgrid.report.figures.{name}")
+        assert "?" in module.__doc__.splitlines()[0], name
+    assert set(paths.WIDTHS) == set(canvas.WIDTHS)
+    assert study.OVERALL not in registry.entries("method")

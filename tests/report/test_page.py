@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -65,11 +68,20 @@ def test_page_is_one_sound_file_of_modest_size(text):
     assert len(text) < 3_000_000
 
 
-def test_page_needs_nothing_beside_it(text):
+def test_page_needs_nothing_beside_it_and_allows_nothing_else(text):
     sources = re.findall(r'src="([^"]{0,40})', text)
-    assert len(sources) == 4
+    assert len(sources) == len(page.CAPTIONS)
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
-    assert not re.search(r"https?://|<script|<link|@import|url\(", re.sub(r'src="[^"]*"', "", text))
+    assert not re.search(r"https?://|<link|@import|url\(", without_code(text))
+    policy = unescape(re.search(r"Content-Security-Policy\" content=\"([^\"]+)\"", text)[1])
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    digests = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
+    assert re.findall(r"'sha256-(\S+)'", policy) == digests and len(digests) == 3
+
+
+def without_code(text):
+    return re.sub(r'src="[^"]*"|<script.*?</script>', "", text, flags=re.S)
 
 
 def test_page_says_what_it_shows(text):
@@ -78,7 +90,7 @@ def test_page_says_what_it_shows(text):
     assert SKIPPED not in text
     for words in ("FPR95 (ID pos.)", "FPR95 (OOD pos.)", "g†", "Methods under the MCM score", "What gave no number"):
         assert words in text
-    assert not re.search(r"FPR95(?! \((ID|OOD)\spos\.\))", re.sub(r'src="[^"]*"', "", text))
+    assert not re.search(r"FPR95(?! \((ID|OOD)\spos\.\))", without_code(text))
 
 
 def test_table_rows_of_the_page_are_equally_wide(text):
@@ -98,6 +110,6 @@ def test_the_same_page_again(written, text):
 
 
 def test_a_page_without_figures_is_refused(metrics, tmp_path):
-    with pytest.raises(OodgridError, match=r"shots\.svg is missing: the figures must be drawn"):
+    with pytest.raises(OodgridError, match=r"forest\.svg is missing: the figures must be drawn"):
         page.write_page(metrics, tmp_path, "demo", set())
     assert not (tmp_path / "demo/report.html").exists()

@@ -81,7 +81,7 @@ def test_csv(table):
 
 def test_html(table):
     text = render.html(table)
-    assert '<th colspan="2" class="number group">Near OOD</th>' in text
+    assert '<th scope="colgroup" colspan="2" class="number group">Near OOD</th>' in text
     assert '<td class="best">90.00<small> ±1.23</small></td>' in text
     assert "† A &amp; B." in text
     assert text.count("<td") == 6

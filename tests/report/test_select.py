@@ -80,15 +80,6 @@ def test_over_seeds_is_mean_and_sample_deviation():
     assert b == ("b", 0.4, None, 1)
 
 
-def test_histogram_rows_are_chosen_without_looking_at_ood_results(metrics):
-    rows = one(metrics)
-    worse = rows.with_columns(pl.col("auroc") * pl.lit(np.random.default_rng(0).random(len(rows))))
-    chosen = select.histogram_rows(rows, "mcm")
-    assert chosen == select.histogram_rows(worse, "mcm")
-    best = select.most_accurate(rows)
-    assert chosen == [("zero_shot", "mcm"), (best, "mcm"), (best, "msp"), ("any", "knn")]
-
-
 @pytest.mark.parametrize(
     ("fraction", "text"), [(0.5, "50.00"), (0.99996, "100.00"), (0.0, "0.00"), (0.123449, "12.34"), (None, "--")]
 )

@@ -88,7 +88,7 @@ EDITS = {
     "code of one score": code("score/scores/mcm.py", ".max(axis=1)", ".max(axis=1) * 2"),
     "code of one method": code("adapt/methods/tip_adapter.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "code of intervals": code("evaluate/intervals.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
-    "code of figures": code("report/figures.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
+    "code of figures": code("report/figures/forest.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "another name of the experiment": config(lambda experiment: experiment.update(experiment="second")),
     "another source of images under a name": config(
         lambda experiment: experiment["id_datasets"][0].update(imported=None, folder="photos")

@@ -9,7 +9,7 @@ import time
 import polars as pl
 import pytest
 
-from oodgrid import store
+from oodgrid import paths, store
 
 
 def test_the_report_holds_every_row_and_a_second_run_does_nothing(reported):
@@ -69,9 +69,9 @@ def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(reported
     features, fits = clone.times("features/**/*.h5"), clone.times("mini/adapted/**/*.json")
     metrics = clone.times("mini/metrics.parquet")
 
-    clone.edit("src/oodgrid/report/figures.py", "from __future__", "# A comment.\nfrom __future__")
+    clone.edit("src/oodgrid/report/figures/__init__.py", "from __future__", "# A comment.\nfrom __future__")
     assert "Nothing to be done" in clone.snakemake()  # words are not code
-    clone.edit("src/oodgrid/report/figures.py", "def write_figures", "CHANGED = True\n\n\ndef write_figures")
+    clone.edit("src/oodgrid/report/figures/forest.py", "def draw", "CHANGED = True\n\n\ndef draw")
     output = clone.snakemake()
     assert clone.times("mini/metrics.parquet") == metrics
     assert "3 of 3 steps" in output  # draw, page, all
@@ -83,17 +83,20 @@ def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(reported
     assert clone.times("features/**/*.h5") == features
 
 
-def test_a_fresh_clone_redraws_figures_from_the_two_committed_files(reported):
+EVALUATED = ("metrics.parquet", "curves.parquet", "summary.parquet", "comparisons.parquet")
+
+
+def test_a_fresh_clone_redraws_figures_from_what_evaluate_left(reported):
     clone, _ = reported
     results = clone.folder / "results"
-    kept = {name: (results / "mini" / name).read_bytes() for name in ("metrics.parquet", "curves.parquet")}
+    kept = {name: (results / "mini" / name).read_bytes() for name in EVALUATED}
     shutil.rmtree(results)
     shutil.rmtree(clone.folder / ".snakemake")
     (results / "mini").mkdir(parents=True)
     for name, content in kept.items():
         (results / "mini" / name).write_bytes(content)
     clone.snakemake("figures")
-    assert len(list(results.glob("mini/figures/**/*.png"))) == 4
+    assert len(list(results.glob("mini/figures/**/*.png"))) == len(paths.FIGURES) * len(paths.WIDTHS)
     assert not (results / "features").exists()
 
 

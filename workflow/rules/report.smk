@@ -1,4 +1,4 @@
-# Tables, figures and a page, from metrics.parquet and curves.parquet and nothing else.
+# Tables, figures and a page, from what evaluate left and nothing else.
 
 
 rule tables:
@@ -25,11 +25,15 @@ rule draw:
         pattern(paths.metrics),
         pattern(paths.curves),
     output:
-        report(
-            plan.figure_files(RESULTS, experiment),
-            caption="../report/figures.rst",
-            category="Figures",
-        ),
+        [
+            report(
+                plan.figure_files(RESULTS, experiment, figure),
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                subcategory=figure,
+            )
+            for figure in (*paths.FIGURES, *paths.RANK_FIGURES)
+        ],
         pattern(paths.digests, part="figures"),
     log:
         log_of("report", "figures"),
@@ -47,6 +51,7 @@ rule draw:
 rule page:
     input:
         pattern(paths.metrics),
+        pattern(paths.curves),
         figure_files(),
     output:
         pattern(paths.report, part="page"),

@@ -151,10 +151,12 @@ def run_report(options: argparse.Namespace) -> None:
     experiment = experiment_of(options)
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
     from oodgrid import rates
+    from oodgrid.encode.thumbnails import thumbnails
     from oodgrid.report.run import PARTS, report
 
+    datasets = {dataset.name: dataset for dataset in experiment.datasets()}
     for part in [options.part] if options.part else PARTS:
         with rates.measured(options.results, "report", part, "") as work:
-            path = report(options.results, experiment, part)
+            path = report(options.results, experiment, part, lambda name, paths: thumbnails(datasets[name], paths))
             work.units = 1
         say(path)

@@ -12,6 +12,7 @@ from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Experiment
 from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS
+from oodgrid.evaluate.mistakes import SAMPLES
 from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
@@ -32,6 +33,7 @@ CURVES: dict[str, Any] = {
     **{"roc_fpr": pl.List(pl.Float32), "roc_tpr": pl.List(pl.Float32)},
     **{"hist_edges": pl.List(pl.Float64), "hist_id": pl.List(pl.Float32), "hist_ood": pl.List(pl.Float32)},
     **{"threshold95": pl.Float64, "auroc": pl.Float64, "fpr95_id_pos": pl.Float64},
+    **{"mistaken_id": SAMPLES, "mistaken_ood": SAMPLES},
 }
 
 

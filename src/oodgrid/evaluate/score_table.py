@@ -20,6 +20,7 @@ from oodgrid.evaluate import curves as curve
 from oodgrid.evaluate.classification import of_predictions
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.evaluate.mistakes import mistaken
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
 from oodgrid.manifests import PairMetrics, ScoredFit
@@ -60,6 +61,7 @@ class Samples:
     reading: AbstractContextManager[Any]
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
+    _named: dict[Any, pl.DataFrame] | None = None
 
     def sets(self) -> dict[Any, pl.DataFrame]:
         """Return the scores of every set of samples, by the values of the columns `by`."""
@@ -67,6 +69,15 @@ class Samples:
             if self._sets is None:
                 self._sets = self.columns([*self.scores, "label", "prediction"])
             return self._sets
+
+    def named(self) -> dict[Any, pl.DataFrame]:
+        """Return the scores of every set as `sets` does, with the paths of the samples."""
+        scored = self.sets()
+        with self.reading:
+            if self._named is None:
+                paths = self.columns(["path"])
+                self._named = {key: samples.with_columns(paths[key]["path"]) for key, samples in scored.items()}
+            return self._named
 
     def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
         """Return some columns of every set; by the value itself where one column tells sets apart."""
@@ -170,7 +181,11 @@ class ScoreTable:
         parts = self._parts(samples.about, ood)
         identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code}
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
-        return Measured(metrics, of_scores(_curves) if shown else {}, samples.accuracy)
+        curves = of_scores(_curves) if shown else {}
+        if "path" in samples.table.columns:
+            for score, points in curves.items():
+                points |= mistaken(*self.pair_of(samples.named(), ood), score)
+        return Measured(metrics, curves, samples.accuracy)
 
     def _more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
         """Return the metrics that look at predictions, or at the covariate-shifted sets, of one score."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from oodgrid import grid, paths, registry
@@ -141,13 +142,17 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
     return [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
 
 
-def figure_files(results: Path, experiment: Experiment) -> list[Path]:
-    """Return every figure of the report."""
+def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
+    """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
+    root = paths.report(results, experiment.experiment, "figures")
+    names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), paths.FIGURES)
+    of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
+    names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}
     return [
-        folder / f"{name}.{suffix}"
-        for folder in _pair_folders(results, experiment, "figures")
-        for name in paths.FIGURES
-        for suffix in paths.FORMATS
+        folder / f"{name}{width}.{suffix}"
+        for folder, names_of_folder in names.items()
+        for name, width, suffix in product(names_of_folder, paths.WIDTHS, paths.FORMATS)
+        if figure in (None, name)
     ]
 
 

@@ -55,7 +55,7 @@ def score_code(experiment: Experiment) -> str:
 def report_code(part: str, experiment: Experiment) -> str:
     """Return the fingerprint of what makes one part of the report: code, templates, and titles and looks."""
     room = Path(__file__).parents[1] / "report"
-    data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle"))
+    data = sorted(file for file in room.rglob("*") if file.suffix in (".j2", ".mplstyle", ".js", ".css"))
     texts = [file.read_text(encoding="utf-8") for file in data]
     kinds = {"method": experiment.methods, "score": experiment.scores}
     entries = [registry.find(kind, choice.name) for kind, choices in kinds.items() for choice in choices]

@@ -1,24 +1,34 @@
-"""What all figures share: the style, the sizes of a paper, panels in rows, one legend, and saving."""
+"""What all figures share: the style, the sizes of a paper, panels in rows, names that fit, one legend, and saving."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 
 from oodgrid.paths import FORMATS
 from oodgrid.store import atomic
 
 STYLE = Path(__file__).with_name("oodgrid.mplstyle")
 COLUMN, TEXT = 3.25, 6.75  # widths in inches
-PER_ROW = 4
-LETTER, BESIDE_LABEL, LEGEND_LINE = 0.059, 0.5, 0.16  # inches of a legend: a letter, a line's sample, a line's height
+WIDTHS = {"": TEXT, "-column": COLUMN}  # by what stands behind the name of a figure
+TALLEST = 9.0  # inches of a page
+SMALL, TINY = 6.5, 5.5  # points
+BESIDE_LABEL, LEGEND_LINE, LEGEND_FONT = 0.52, 0.15, 7.0  # a legend's sample and gap, a line's height; points
+HINTED = 1.05  # letters on pixels are wider than their outlines
+BETWEEN = " · "  # a method and its score
+NOTE_LINE, NOTE = 0.12, "0.25"  # inches, and colour
+OTHERS = "#C8C8C8"  # what is drawn for comparison only
 # What would date a file is left out, so that the same numbers give the same bytes.
 LEFT_OUT = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 
@@ -38,40 +48,33 @@ def styled(function: Callable[..., Any]) -> Callable[..., Any]:
 def save(figure: Figure, stem: Path) -> None:
     """Write a figure as `stem`.pdf, .svg and .png, each whole or not at all."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout now stands; solving it anew for each format takes most of the time
+    figure.set_layout_engine(None)  # the layout now stands; with any engine, each format would be drawn twice
     for suffix in FORMATS:
         with atomic(stem.with_name(f"{stem.name}.{suffix}")) as beside:
             figure.savefig(beside, format=suffix, metadata={LEFT_OUT[suffix]: None})
 
 
-def blank(lines: int, columns: int, height: float, narrow: bool = False) -> tuple[Figure, Any]:
-    """Return a figure of text width (column width where `narrow`) and its axes, shape (lines, columns).
+def blank(lines: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
+    """Return a figure and its axes, shape (lines, columns).
 
     Args:
         lines: Rows of panels.
         columns: Panels in a row.
-        height: Inches a row.
-        narrow: Whether the figure fits one column of a paper.
+        width: Inches of the figure.
+        height: Inches of the figure, before its legend.
+        options: As of matplotlib's `Figure.subplots`.
     """
-    figure = Figure(figsize=(COLUMN if narrow else TEXT, 0.55 + height * lines), layout="constrained")
-    return figure, figure.subplots(lines, columns, squeeze=False)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(lines, columns, squeeze=False, **options)
 
 
-def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` panels in rows of at most four, `height` inches each.
-
-    A single panel is a little higher, because the legend below it is narrow and has more lines.
-    """
-    columns = per_row(count)
-    figure, grid = blank(-(-count // columns), columns, height + 0.6 * (count == 1), narrow=count == 1)
+def panels(count: int, width: float, most: int, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels in rows of at most `most`, `height` inches each, the rows filled evenly."""
+    columns = even_columns(count, most)
+    figure, grid = blank(-(-count // columns), columns, width, 0.45 + height * -(-count // columns), **options)
     for unused in grid.flat[count:]:
         unused.remove()
     return figure, list(grid.flat[:count])
-
-
-def per_row(count: int) -> int:
-    """Return how many panels a row holds: at most four, the rows filled evenly."""
-    return even_columns(count, PER_ROW)
 
 
 def even_columns(count: int, most: int) -> int:
@@ -80,48 +83,125 @@ def even_columns(count: int, most: int) -> int:
     return max(-(-count // rows), 1)
 
 
-def sentence(text: str) -> Figure:
+def sentence(text: str, width: float = COLUMN) -> Figure:
     """Return a figure that says why there is none."""
-    figure = Figure(figsize=(COLUMN, 1.0), layout="constrained")
-    figure.text(0.5, 0.5, textwrap.fill(text, 48), ha="center", va="center")
+    figure = Figure(figsize=(width, 1.0), layout="constrained")
+    figure.text(0.5, 0.5, textwrap.fill(text, int(15 * width)), ha="center", va="center")
     return figure
 
 
-def title(axes: Axes, text: str, columns: int) -> None:
-    """Set a title in letters small enough for a panel of which `columns` share the width."""
-    width = COLUMN if columns == 1 else TEXT / columns - 0.25
-    letters = width * 72 / 0.56  # at a size of one point; 0.56 is the mean width of a letter
-    axes.set_title(text, fontsize=min(8.0, letters / len(text)))
+def note(figure: Figure, text: str) -> None:
+    """Write what a reader must know below the panels, no wider than they; the figure grows by its height."""
+    lines = wrap(text, figure.get_figwidth() - 0.1, SMALL)
+    figure.set_figheight(figure.get_figheight() + NOTE_LINE * len(lines))
+    figure.supxlabel("\n".join(lines), fontsize=SMALL, color=NOTE, x=0.015, ha="left")
 
 
-def outer_labels(axes_list: list[Axes], x: str, y: str) -> None:
-    """Label the lowest panel of each column and the first of each row."""
-    columns = per_row(len(axes_list))
-    for number, axes in enumerate(axes_list):
-        lowest = number + columns >= len(axes_list)
-        axes.set(xlabel=x if lowest else "", ylabel="" if number % columns else y)
+# ------------------------------------------------------------------------------------------------ names that fit
 
 
-def legend(figure: Figure, axes_list: list[Axes], heading: str | None = None) -> None:
-    """Put one legend of everything drawn below the panels, no wider than they; the figure grows by its height."""
-    found: dict[str, Any] = {}
+@cache
+def width_of(text: str, size: float) -> float:
+    """Return the inches of a line of text in letters of `size` points."""
+    font = FontProperties(family="DejaVu Sans", size=size)
+    return HINTED * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
+
+
+def shorten(text: str, inches: float, size: float) -> str:
+    """Return text that is at most so wide: what is too much is taken from its middle, for ends tell names apart.
+
+    Of two names joined by `BETWEEN` neither is lost: the second has two fifths of the room, or what the first leaves.
+    """
+    if width_of(text, size) <= inches:
+        return text
+    first, between, second = text.partition(BETWEEN)
+    if between:
+        room = inches - width_of(between, size)
+        second = shorten(second, max(0.4 * room, room - width_of(first, size)), size)
+        return f"{shorten(first, room - width_of(second, size), size)}{between}{second}"
+    low, high = 1, len(text) - 1  # letters that surely fit, for an ellipsis is always left, and that may
+    while low < high:
+        letters = -(-(low + high) // 2)
+        low, high = (letters, high) if width_of(_without_middle(text, letters), size) <= inches else (low, letters - 1)
+    return _without_middle(text, low)
+
+
+def _without_middle(text: str, letters: int) -> str:
+    return f"{text[: -(-letters // 2)].rstrip()}…{text[len(text) - letters // 2 :].lstrip()}" if letters > 1 else "…"
+
+
+def wrap(text: str, inches: float, size: float) -> list[str]:
+    """Return the lines in which a text stands so wide at most; words that are wider are shortened."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if width_of(longer, size) <= inches:
+            lines[-1] = longer
+        else:
+            lines.append(shorten(word, inches, size))
+    return [line for line in lines if line]
+
+
+def fit(texts: Iterable[str], inches: float, size: float) -> list[str]:
+    """Return texts that are at most so wide, no two alike where they were not: those that become alike are numbered."""
+    texts, shortened = list(texts), {}
+    for text in texts:
+        short, number = shorten(text, inches, size), 1
+        while short in shortened.values() and text not in shortened:
+            number += 1
+            mark = f" ({number})"
+            short = shorten(text, inches - width_of(mark, size), size) + mark
+        shortened.setdefault(text, short)
+    return [shortened[text] for text in texts]
+
+
+def title(axes: Axes, text: str, inches: float, size: float = 7.5) -> None:
+    """Set a title in letters as large as fit the width of a panel, down to `TINY` points, and shortened then."""
+    size = max(TINY, min(size, size * inches / max(width_of(text, size), 1e-9)))
+    axes.set_title(shorten(text, inches, size), fontsize=size)
+
+
+# ------------------------------------------------------------------------------------------------------- legends
+
+
+def legend_of(axes_list: Iterable[Axes]) -> dict[str, Artist]:
+    """Return the labels of all that is drawn, each with its first sample."""
+    samples: dict[str, Artist] = {}
     for axes in axes_list:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    labels = [textwrap.fill(label, int((figure.get_figwidth() - BESIDE_LABEL) / LETTER)) for label in found]
-    columns = _legend_columns(labels, figure.get_figwidth())
-    lines = -(-len(labels) // columns) + sum(label.count("\n") for label in labels) + (heading is not None)
-    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * max(0, lines - 2))
-    place = {"loc": "outside lower center", "ncols": columns, "title": heading, "title_fontsize": 7.5}
-    figure.legend(found.values(), labels, **place)
+            samples.setdefault(label, handle)
+    return samples
 
 
-def _legend_columns(labels: list[str], width: float) -> int:
+def legend(figure: Figure, samples: Mapping[str, Artist], text: str = "") -> None:
+    """Put one legend below the panels, and below it a note, no wider than they; the figure grows by their height.
+
+    Args:
+        figure: Which.
+        samples: What is drawn beside each label.
+        text: What a reader must know beside.
+    """
+    width = figure.get_figwidth() - 0.1
+    labels = fit(samples, width - BESIDE_LABEL, LEGEND_FONT)
+    columns, lines = _legend_columns(labels, width), wrap(text, width - 0.15, SMALL)
+    height = LEGEND_LINE * -(-len(labels) // columns) + 0.05 + NOTE_LINE * len(lines)
+    figure.set_figheight(figure.get_figheight() + height)
+    drawn = figure.legend(samples.values(), labels, loc="outside lower center", ncols=columns, fontsize=LEGEND_FONT,
+                          title="\n".join(lines), title_fontsize=SMALL, alignment="left")  # fmt: skip
+    drawn.get_title().set_color(NOTE)
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
     """Return the most columns, up to five, in which the labels stand within the width, filled downwards."""
     for most in range(5, 1, -1):
         columns = even_columns(len(labels), most)
         rows = max(-(-len(labels) // columns), 1)
-        longest = [max(map(len, labels[start : start + rows])) for start in range(0, len(labels), rows)]
-        if sum(BESIDE_LABEL + LETTER * letters for letters in longest) <= width:
+        blocks = [labels[start : start + rows] for start in range(0, len(labels), rows)]
+        if sum(BESIDE_LABEL + max(width_of(label, LEGEND_FONT) for label in block) for block in blocks) <= width:
             return columns
     return 1
+
+
+def sample(**look: Any) -> Line2D:
+    """Return a sample for a legend, of a line, a marker or both."""
+    return Line2D([], [], **look)

@@ -78,12 +78,6 @@ def shown_sets(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(~pl.col("overlap"), pl.col("ood_kind").is_in(AVERAGED))
 
 
-def titled_sets(rows: pl.DataFrame) -> dict[str, str]:
-    """Return the OOD sets, in order, each with its name and kind as a title."""
-    sets = rows.select("ood_dataset", "ood_kind").unique(maintain_order=True).rows()
-    return {name: f"{name} ({kind})" for name, kind in sets}
-
-
 def of_kind(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Return the rows of near, far or covariate OOD sets."""
     return rows.filter(pl.col("ood_kind") == kind)
@@ -152,28 +146,6 @@ def over_seeds(frame: pl.DataFrame, by: Sequence[str], value: str = "value") -> 
     """Return mean, sample standard deviation (null for one seed) and count, `n`, of a column over seeds."""
     column = pl.col(value)
     return frame.group_by(*by, maintain_order=True).agg(mean=column.mean(), std=column.std(ddof=1), n=column.count())
-
-
-def most_accurate(rows: pl.DataFrame) -> str | None:
-    """Return the method of the highest mean ID accuracy at its largest shots, a choice that sees no OOD."""
-    accuracy = over_seeds(id_accuracies(at_largest_shots(rows)), ["method"], "id_accuracy")
-    return accuracy.sort("mean", descending=True, maintain_order=True)["method"][0] if len(accuracy) else None
-
-
-def histogram_rows(rows: pl.DataFrame, score: str) -> list[tuple[str, str]]:
-    """Choose up to four (method, score) pairs to draw, none of them by looking at OOD results.
-
-    The first method and the most accurate one under `score`, the latter under the next listed score, and the
-    first score that does not depend on the method.
-    """
-    worked = ok(rows).select("method", "score").unique(maintain_order=True).rows()
-    first = [pair for pair in worked if pair[1] == score][:1]
-    best = most_accurate(rows)
-    of_best = [pair for pair in worked if pair[0] == best]
-    accurate = [pair for pair in of_best if pair[1] == score]
-    other = [pair for pair in of_best if pair[1] != score][:1]
-    features = [pair for pair in worked if pair[0] == ANY][:1]
-    return list(dict.fromkeys(first + accurate + other + features))
 
 
 def percent(fraction: float | None, digits: int = DIGITS) -> str:

@@ -1,0 +1,113 @@
+"""The figures, each with its question: a module a figure, whose `draw` takes a `Study` and a width in inches.
+
+`oodgrid.paths` has the list of their names; a figure is added by a name there and a module of that name here. No figure
+shows an OOD set whose classes overlap the ID classes, and none shows covariate shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import polars as pl
+
+from oodgrid import paths
+from oodgrid.manifests import Ranks
+from oodgrid.progress import progress
+from oodgrid.report import canvas, select
+from oodgrid.report.figures.study import Study
+from oodgrid.report.names import Legend
+
+OF_CURVES = ("roc", "histograms")
+NO_MEANS = (
+    "summary.parquet and comparisons.parquet hold no row. Where results are of before December 2026, "
+    "snakemake --forcerun evaluate makes both from the scores."
+)
+COLUMNS = {
+    **dict.fromkeys(("transductive", "largest", "is_best", "in_best_set"), pl.Boolean),
+    **dict.fromkeys(("backbone", "id_dataset", "method", "score", "scope", "ood_dataset", "metric"), pl.String),
+    **dict.fromkeys(("against", "reference_method", "reference_score"), pl.String),
+    **{"shots": pl.Int32, "mean": pl.Float64},
+}  # of a table that is not there
+MEAN = None  # in place of an ID dataset: the mean over all of a backbone
+
+
+@canvas.styled
+def write_figures(
+    metrics: pl.DataFrame,
+    curves: pl.DataFrame,
+    results: Path,
+    experiment: str,
+    overlaps: set[tuple[str, str]],
+    summary: pl.DataFrame | None = None,
+    comparisons: pl.DataFrame | None = None,
+    ranks: Sequence[Ranks] = (),
+) -> None:
+    """Draw every figure in both widths, to <backbone>/<id_dataset>/<figure>{,-column}.{pdf,svg,png}.
+
+    Those of a mean over ID datasets, and of ranks over them, lie in <backbone>/.
+
+    Args:
+        metrics: The rows of metrics.parquet, but for those of transductive scores.
+        curves: The rows of curves.parquet.
+        results: The results folder.
+        experiment: Name.
+        overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: in no figure.
+        summary: The rows of summary.parquet.
+        comparisons: The rows of comparisons.parquet. Without these two, figures of means say what they need.
+        ranks: The rank tests over ID datasets.
+    """
+    folder = paths.report(results, experiment, "figures")
+    drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks))
+    jobs = [(place, study, name, width) for place, study, names in drawn for name in names for width in canvas.WIDTHS]
+    for place, study, name, suffix in progress(jobs, desc="figures", unit="figure"):
+        canvas.save(draw(name, study, canvas.WIDTHS[suffix]), folder / place / f"{name}{suffix}")
+
+
+@canvas.styled
+def draw(name: str, study: Study, width: float = canvas.TEXT) -> canvas.Figure:
+    """Return one figure of a study, so many inches wide."""
+    if study.summary.is_empty() and study.comparisons.is_empty() and name not in OF_CURVES:
+        return canvas.sentence(f"No figure of {name}: {NO_MEANS}", width)
+    return import_module(f"{__name__}.{name}").draw(study, width)
+
+
+def studies(
+    metrics: pl.DataFrame,
+    curves: pl.DataFrame,
+    overlaps: set[tuple[str, str]],
+    summary: pl.DataFrame | None = None,
+    comparisons: pl.DataFrame | None = None,
+    ranks: Sequence[Ranks] = (),
+) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
+    """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures."""
+    legend = Legend.of(metrics)
+    certain = [pl.DataFrame(schema=COLUMNS) if frame is None else frame for frame in (summary, comparisons)]
+    certain = [frame.filter(~pl.col("transductive")) for frame in certain]
+    for backbone in select.names(metrics, "backbone"):
+        frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, *certain)]
+        own = tuple(each for each in ranks if each.backbone == backbone)
+        id_datasets = select.names(frames[0], "id_dataset")
+        for id_dataset in id_datasets:
+            study = _study(frames, backbone, id_dataset, overlaps, legend)
+            yield Path(backbone, id_dataset), study, paths.FIGURES
+        if names := paths.figures_of_backbone(len(id_datasets)):
+            yield Path(backbone), _study(frames, backbone, MEAN, overlaps, legend, own), names
+
+
+def _study(
+    frames: list[pl.DataFrame],
+    backbone: str,
+    id_dataset: str | None,
+    overlaps: set[tuple[str, str]],
+    legend: Legend,
+    ranks: Sequence[Ranks] = (),
+) -> Study:
+    metrics, curves, summary, comparisons = frames
+    of_mean = [frame.filter(pl.col("id_dataset").eq_missing(id_dataset)) for frame in (summary, comparisons)]
+    if id_dataset is MEAN:
+        return Study(*of_mean, curves.clear(), {}, legend, select.default_score(metrics), ranks)
+    rows, drawn = (select.one_pair(frame, backbone, id_dataset, overlaps) for frame in (metrics, curves))
+    sets = dict(select.shown_sets(rows).select("ood_dataset", "ood_kind").unique(maintain_order=True).rows())
+    return Study(*of_mean, drawn, sets, legend, select.default_score(rows))

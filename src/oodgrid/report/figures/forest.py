@@ -1,0 +1,81 @@
+"""By how much, how surely? A row a method at its best score, sorted, with intervals; near beside far."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from oodgrid.report import canvas, names
+from oodgrid.report.figures.study import NOTHING, OVERALL, Pair, Study
+
+WITHIN, BEYOND = names.BLUE, names.GREY  # of rows within noise of the best, and of the others
+MOST = 60  # rows of a page
+
+
+def draw(study: Study, width: float) -> Figure:
+    """Return the forest plot of methods, each at its best score."""
+    return forest(study, study.best_of("method"), width, "Each method under its best score by overall AUROC")
+
+
+def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure:
+    """Return a forest plot.
+
+    Args:
+        study: What is drawn from.
+        pairs: Methods and scores, from the highest row to the lowest; past 60 they are left out and counted.
+        width: Inches.
+        choice: How the pairs were chosen, in words.
+    """
+    if not pairs:
+        return canvas.sentence(f"No forest plot: {NOTHING}", width)
+    shown = pairs[:MOST]
+    size = 6.5 if len(shown) <= 24 else canvas.TINY
+    height = 0.68 + len(shown) * (0.165 if len(shown) <= 24 else 0.115)
+    figure, grid = canvas.blank(1, len(study.kinds), width, height, sharey=True)
+    for axes, kind in zip(grid.flat, study.kinds, strict=True):
+        _panel(axes, study, shown, kind)
+        canvas.title(axes, names.KINDS[kind], 0.6 * width / len(study.kinds))
+        axes.set_xlabel("Mean AUROC, %")
+    labels = canvas.fit(map(study.title, shown), 0.36 * width, size)
+    grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
+    grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
+    left_out = f" {len(pairs) - MOST} lower rows are left out." if len(pairs) > MOST else ""
+    text = f"{choice}: a choice by OOD results, which flatters by a little.{left_out}"
+    canvas.legend(figure, _samples(study), text)
+    return figure
+
+
+def _panel(axes: Axes, study: Study, pairs: list[Pair], kind: str) -> None:
+    rows, within = study.rows(kind), study.best_set(kind)
+    for place, pair in enumerate(pairs):
+        if not (row := rows.get(pair)):
+            continue
+        colour = WITHIN if pair in within else BEYOND
+        mean, spread = row["mean"], row["seed_sd"]
+        seeds = None if spread is None else (max(mean - spread, 0.0), min(mean + spread, 1.0))
+        for ends, thickness in (((row["lo"], row["hi"]), 0.8), (seeds, 2.4)):
+            if ends is not None and None not in ends:
+                axes.plot([100 * end for end in ends], [place, place], color=colour, linewidth=thickness,
+                          solid_capstyle="butt", zorder=2)  # fmt: skip
+        face = colour if pair in within else "white"
+        axes.plot(100 * mean, place, "o", markersize=3.6, markeredgecolor=colour, markerfacecolor=face,
+                  markeredgewidth=0.8, zorder=3)  # fmt: skip
+    if study.reference in rows:
+        axes.axvline(100 * rows[study.reference]["mean"], color=names.BLACK, linewidth=0.7, linestyle=(0, (4, 3)))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if axes.figure.get_figwidth() > canvas.COLUMN else 3, min_n_ticks=2))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(True, axis="x")
+
+
+def _samples(study: Study) -> dict[str, object]:
+    samples = {
+        "not distinguishable from the best": canvas.sample(color=WITHIN, marker="o", markersize=3.6, linestyle="none"),
+        "distinguishable": canvas.sample(color=BEYOND, marker="o", markersize=3.6, linestyle="none",
+                                         markerfacecolor="white"),
+        "95 % interval": canvas.sample(color=BEYOND, linewidth=0.8),
+        "± one standard deviation over seeds": canvas.sample(color=BEYOND, linewidth=2.4),
+    }  # fmt: skip
+    if study.reference in study.rows(OVERALL):
+        samples[study.title(study.reference)] = canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=(0, (4, 3)))
+    return samples

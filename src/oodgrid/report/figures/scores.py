@@ -1,0 +1,117 @@
+"""Which score for which method? Mean AUROC as one heat map, both sides sorted, on one scale.
+
+Scores that do not depend on the method are a strip of their own, a cell across all methods.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from oodgrid.report import canvas, names, select
+from oodgrid.report.figures.study import NOTHING, OVERALL, Study
+
+LABELS, BAR = 0.24, 0.55  # share of the width for names of scores; inches for the scale
+MAP_HEIGHT = 6.6  # inches of all rows at most
+DIGIT = 0.64  # a digit's width, in letters' size
+TITLES = {**names.KINDS, OVERALL: "Near and far OOD"}
+
+
+def draw(study: Study, width: float) -> Figure:
+    """Return the heat map: near beside far in text width, both as one mean in column width."""
+    methods, scores, strip = _sorted(study)
+    if not scores and not strip:
+        return canvas.sentence(f"No comparison of scores: {NOTHING}", width)
+    kinds = study.kinds if width > canvas.COLUMN else [OVERALL]
+    row = min(0.17, MAP_HEIGHT / (len(scores) + len(strip)))
+    heights = [row * len(part) for part in (scores, strip) if part]
+    figure, grid = canvas.blank(len(heights), len(kinds), width, 0.95 + sum(heights), height_ratios=heights)
+    scale, extend = _scale([mean["mean"] for kind in kinds for mean in study.rows(kind).values()])
+    cell = (width * (1 - LABELS) - BAR) / len(kinds) / max(len(methods), 1)
+    size = min(6.0, row * 72 * 0.75, cell * 72 / (4 * DIGIT))
+    for column, kind in zip(grid.T, kinds, strict=True):
+        parts = iter(column)
+        if scores:
+            axes = next(parts)
+            _map(axes, study, kind, methods, scores, scale, size)
+            _name_methods(axes, study, methods, cell)
+            canvas.title(axes, f"{TITLES[kind]}: mean AUROC, %", 0.75 * width / len(kinds))
+        if strip:
+            axes = next(parts)
+            _map(axes, study, kind, [select.ANY], strip, scale, min(6.0, row * 72 * 0.75))
+            axes.set_xlabel("the same for every method", fontsize=canvas.SMALL)
+    for axes, part in zip(grid[:, 0], (part for part in (scores, strip) if part), strict=True):
+        size_of_names = min(6.5, row * 72 * 0.8)
+        labels = canvas.fit([study.legend.scores[score] for score in part], LABELS * width - 0.1, size_of_names)
+        axes.set_yticks(range(len(part)), labels=labels, fontsize=size_of_names)
+    bar = figure.colorbar(grid[0, 0].images[0], ax=list(grid.flat), extend=extend, fraction=0.05, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)
+    marked = "Bold" if size >= canvas.TINY - 0.5 else "A dot"
+    canvas.note(figure, f"{marked}: not distinguishable from the best score of its method.")
+    return figure
+
+
+def _sorted(study: Study) -> tuple[list[str], list[str], list[str]]:
+    """Return methods, scores, and scores that do not depend on the method, each from the highest mean to the lowest.
+
+    What has a number for less than half of the others stands last, for its mean is of other things.
+    """
+    means: dict[tuple[int, str], list[float]] = {}
+    for (method, score), row in study.rows(OVERALL).items():
+        if row["mean"] is not None:
+            strip = method == select.ANY
+            means.setdefault((2 if strip else 1, score), []).append(row["mean"])
+            if not strip:
+                means.setdefault((0, method), []).append(row["mean"])
+    most = {part: max(len(values) for (of, _), values in means.items() if of == part) for part, _ in means}
+    order = sorted(means, key=lambda key: (2 * len(means[key]) < most[key[0]], -fmean(means[key])))
+    methods, scores, strip = ([name for part, name in order if part == wanted] for wanted in range(3))
+    return methods, scores, strip
+
+
+def _scale(means: list[float]) -> tuple[Normalize, str]:
+    """Return a scale of colours from the lowest to the highest mean; a few far below the others do not stretch it."""
+    values = 100 * np.array([mean for mean in means if mean is not None])
+    low, high = values.min(), values.max()
+    floor = high - 2.5 * max(high - np.quantile(values, 0.1), 1.0)
+    start = max(low, floor)
+    return Normalize(start - 0.5, min(100.0, high + 0.15 * (high - start) + 0.5)), "min" if start > low else "neither"
+
+
+def _map(
+    axes: Axes, study: Study, kind: str, methods: list[str], scores: list[str], scale: Normalize, size: float
+) -> None:
+    """Colour the cells, and write the numbers that can be read, or dots."""
+    rows, within = study.rows(kind), study.best_set(kind, "best_of_method")
+    cells = [[rows.get((method, score)) for method in methods] for score in scores]
+    grid = np.array([[100 * cell["mean"] if cell else np.nan for cell in line] for line in cells], dtype=float)
+    axes.imshow(grid, aspect="auto", norm=scale, interpolation="nearest")
+    readable = size >= canvas.TINY - 0.5
+    for (line, column), value in np.ndenumerate(grid):
+        best = (methods[column], scores[line]) in within
+        if not np.isnan(value) and (readable or best):
+            text: dict[str, Any] = {"color": "white" if scale(value) > 0.55 else "black", "ha": "center"}
+            if readable:
+                weight = "bold" if best else "normal"
+                axes.text(column, line, f"{value:.1f}", va="center_baseline", fontsize=size, fontweight=weight, **text)
+            else:
+                axes.plot(column, line, "o", color=text["color"], markersize=1.6, markeredgewidth=0)
+    axes.tick_params(length=0)
+    axes.set(facecolor="0.94", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _name_methods(axes: Axes, study: Study, methods: list[str], cell: float) -> None:
+    """Write the methods above their columns, slanted, or upright where columns are narrow."""
+    size = max(4.5, min(6.5, cell * 72 * 0.85))
+    slanted = cell > 0.3
+    labels = canvas.fit([study.legend.methods[method] for method in methods], 1.0, size)
+    axes.xaxis.tick_top()
+    turn = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if slanted else {"rotation": 90}
+    axes.set_xticks(range(len(methods)), labels=labels, fontsize=size, **turn)
+    axes.tick_params(axis="x", length=0)
