@@ -67,7 +67,7 @@ def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
     variance = max(means[0] + means[1] - means[2], means[0], means[1])
     spread = np.sum(np.divide(means**2, degrees, out=np.zeros(3), where=degrees > 0))
     df = variance**2 / spread if spread else max(degrees[:2])
-    return variance, min(df, degrees.sum()), float(seeds * orders)
+    return variance, float(np.clip(df, 1, degrees.sum())), float(seeds * orders)  # below 1 it would count as one fit
 
 
 def pooled(fits: Fits) -> float | None:
