@@ -20,7 +20,7 @@ BY_USER = "method and score were named"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user says of a detector; None where nothing was said."""
+    """What a user asked for; None where nothing was named."""
 
     backbone: str | None = None
     id_dataset: str | None = None

@@ -76,16 +76,12 @@ class Column:
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
     ) -> tuple[certainty.Fits, NDArray[np.bool_]]:
         """Return how much the fits of rows vary, or the differences to other rows; and which have fits at all."""
-        at = [self.place[row] for row in rows]
-        values, drawn = self.values[at], np.array([any(self.pair.drawn(row)) for row in rows])
-        seeds = np.array([row.shots > 0 for row in rows])
-        orders = np.array([row.score in self.pair.transductive for row in rows])
+        values = self.values[[self.place[row] for row in rows]]
+        drawn = np.array([self.pair.drawn(row) for row in rows])  # (R, 2): whether there are seeds, and orders
         if others is not None:
             values = values - self.values[[self.place[row] for row in others]]
-            drawn |= np.array([any(self.pair.drawn(row)) for row in others])
-            seeds |= np.array([row.shots > 0 for row in others])
-            orders |= np.array([row.score in self.pair.transductive for row in others])
-        return _by_kind(values, seeds, orders), drawn
+            drawn |= np.array([self.pair.drawn(row) for row in others])
+        return _by_kind(values, *drawn.T), drawn.any(axis=1)
 
 
 def _by_kind(values: NDArray[np.float64], seeds: NDArray[np.bool_], orders: NDArray[np.bool_]) -> certainty.Fits:
@@ -164,7 +160,7 @@ def _spread_of_fits(column: Column, row: Row, values: NDArray[np.float64]) -> di
     """Return numbers and standard deviations of the seeds and orders of a row, from its values (S, O)."""
     there = np.isfinite(values)
     seeds, orders = there.any(axis=1), there.any(axis=0)
-    has_seeds, has_orders = row.shots > 0, row.score in column.pair.transductive
+    has_seeds, has_orders = column.pair.drawn(row)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_seed = np.where(there, values, 0).sum(axis=1) / there.sum(axis=1)
         by_order = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
