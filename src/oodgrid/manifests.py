@@ -374,7 +374,7 @@ def write_table(path: Path, table: pl.DataFrame, manifest: Manifest) -> None:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], manifest: Manifest) -> None:
-    """Write arrays with what is to be said of them."""
+    """Write arrays with their manifest as metadata."""
     store.write_arrays(path, arrays, _dumped(manifest))
 
 

@@ -43,7 +43,7 @@ from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import Leaves, applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
-from oodgrid.edge import Shapes, attribute
+from oodgrid.edge import Shapes, attribute, bound
 from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
 from oodgrid.vectors import normalise
@@ -195,10 +195,7 @@ def _function(name: str) -> Callable[..., Fitted]:
     signature = _signature(entry)
 
     def method(*positional: Any, **named: Any) -> Fitted:
-        try:
-            arguments = signature.bind(*positional, **named).arguments
-        except TypeError as error:
-            raise OodgridError(f"method {name}: {error}; it takes {', '.join(signature.parameters)}") from None
+        arguments = bound(signature, f"method {name}", positional, named)
         arrays = {key: value for key, value in arguments.items() if key in ARGUMENTS and value is not None}
         params = {key: value for key, value in arguments.items() if key not in ARGUMENTS}
         for key, parameter in signature.parameters.items():

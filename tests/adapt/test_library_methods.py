@@ -121,10 +121,10 @@ def unreadable():
         (lambda: methods.prototype(EYE, LABELS, seed=True), "seed is a whole number"),
         (
             lambda: methods.prototype(EYE),
-            "method prototype: missing a required argument: 'train_labels'; it takes train",
+            "method prototype: missing a required argument: 'train_labels'; its arguments are train",
         ),
         (lambda: methods.prototype(EYE, LABELS, EYE), "method prototype: too many positional arguments"),
-        (lambda: methods.prototype(EYE, LABELS, epoch=3), "unexpected keyword argument 'epoch'"),
+        (lambda: methods.prototype(EYE, LABELS, epoch=3), "unknown argument of method prototype 'epoch'"),
         (lambda: methods.tip_adapter(EYE, LABELS, np.eye(4, 5)), "train_features: shape (4, 4)"),
         (lambda: methods.tip_adapter(EYE, LABELS, EYE[:3]), "3.0 at index 3 is no class: they are 0 to 2"),
         (lambda: methods.tip_adapter(EYE, LABELS, EYE, val_features=EYE), "val_features alone"),
@@ -156,6 +156,12 @@ def test_a_mistake_is_one_line(call, message):
         call()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_call_is_a_type_error_too():
+    for call in (lambda: methods.tip_adapter(EYE, LABELS, EYE, aplha=1.0), lambda: scores.mcm(EYE, t=1.0)):
+        with pytest.raises(TypeError, match="unknown argument of"):
+            call()
 
 
 @pytest.mark.parametrize("make", [np.float16, np.ndarray.tolist, pl.DataFrame, np.asfortranarray], ids=str)

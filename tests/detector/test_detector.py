@@ -182,8 +182,10 @@ def test_without_a_val_split_training_images_beside_the_shots_choose(world):
     few_shot.__dict__["val"] = None
     chosen = chosen_of(world, "tip_adapter", "mcm")
     held_out = _held_out(few_shot, chosen, {"logits"})
-    shots = few_shot.draw(SHOTS, SEED).bank.rows
-    assert sorted([*held_out.rows, *shots]) == list(range(18))
+    drawn = few_shot.draw(SHOTS, SEED)
+    assert sorted([*held_out.rows, *drawn.bank.rows]) == list(range(18))
+    # these are of the same training images
+    assert f"the fit may have used {len(drawn.val)} to choose its parameters" in held_out.description
     assert (
         "test split" in _held_out(few_shot, chosen, {"train"}).description
     )  # of which all training images are the bank
@@ -290,6 +292,7 @@ def test_the_proposed_is_the_best_of_the_comparisons(world):
     row = table.filter("is_best").row(0, named=True)
     best = choose(world.results, world.experiment, Wanted())
     assert (best.method, best.score.listed("score"), best.shots) == (row["method"], row["score"], row["shots"])
+    assert f"best of {len(table)} detectors at their most shots by" in best.why
     assert f"{table['in_best_set'].sum() - 1 or 'no'} other" in best.why and "made by OOD results" in best.why
 
 

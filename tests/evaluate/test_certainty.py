@@ -72,6 +72,17 @@ def test_satterthwaite_by_hand():
     assert certainty.quantile(df) == pytest.approx([stats.t(32).ppf(0.975), stats.norm.ppf(0.975)], rel=1e-6)
 
 
+def test_more_than_one_fit_has_a_degree_of_freedom():
+    """Where seeds, orders and the rest vary alike, Satterthwaite's formula would give a third of one."""
+    values = np.array([[[0.0, 0.0], [0.0, 1.0]], [[0.1, 0.2], [0.4, 0.3]], [[0.5, 0.5], [0.5, 0.5]]])
+    for part in (values, values[:, :1], values[:, :, :1]):
+        fits = certainty.fits_of(part)
+        variance, df = certainty.own_or_pooled(fits, np.full(3, True))
+        assert (fits.df >= 1).all()
+        assert variance == pytest.approx(fits.variance / fits.number)
+        assert df.tolist() == fits.df.tolist()
+
+
 def test_corrections_by_hand():
     p = np.array([0.01, 0.04, 0.03, 1.0])
     assert certainty.holm(p) == pytest.approx([0.04, 0.09, 0.09, 1.0])
@@ -79,6 +90,8 @@ def test_corrections_by_hand():
     assert certainty.sidak(p, 0).tolist() == [1.0] * 4
     tails = certainty.upper_tail(np.array([0.0, 0.0, 2.0, -2.0, 1.0]), np.array([1.0, 0, 0, 0, 1]), np.full(5, np.inf))
     assert tails == pytest.approx([0.5, 0.5, 0.0, 1.0, stats.norm.sf(1)])
+    unknown = certainty.upper_tail(np.array([0.3, -0.3]), np.array([np.nan, np.inf]), np.array([np.nan, np.inf]))
+    assert unknown.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(("rows", "points"), [(7, 0.60), (39, 0.97)])
@@ -90,6 +103,7 @@ def test_optimism_is_what_picking_the_best_of_equal_rows_adds(rows, points):
     assert simulated == pytest.approx(points, abs=0.03)
     assert certainty.optimism([2 * own] * (rows - 1)) == pytest.approx(points, abs=0.05)
     assert certainty.optimism([]) == 0
+    assert certainty.optimism([own, np.inf]) is certainty.optimism([np.nan]) is None
 
 
 def study(rng, means, seeds):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import polars.testing
 import pytest
 from scipy import stats
 
 from oodgrid import manifests, paths, store
 from oodgrid.config import parse
 from oodgrid.evaluate import spreads
+from oodgrid.evaluate.rows import Pair
 from oodgrid.evaluate.run import evaluate
 from oodgrid.evaluate.summary import COMPARISONS, SUMMARY
 
@@ -42,8 +44,8 @@ def table_of(method, shots, seeds):
 METHODS = {"zero_shot": [0], "coop": [1, 4], "tip_adapter": [1, 4], "prototype": [1, 4]}
 
 
-def write_study(results, experiment_of, seeds, methods=METHODS):
-    ood = {"near": ["concepts-unseen-shapes"], "far": ["digits", "noise"]}
+def write_study(results, experiment_of, seeds, methods=METHODS, far=("digits", "noise")):
+    ood = {"near": ["concepts-unseen-shapes"], "far": list(far)}
     dataset = {"name": ID, "ood": ood}
     experiment = parse(
         experiment_of(id_datasets=[dataset], methods=list(methods), scores=SCORES, shots=[1, 4], seeds=seeds)
@@ -216,6 +218,29 @@ def test_no_score_is_read_again_where_all_is_kept(study, monkeypatch):
     before = paths.comparisons(results, "mini").read_bytes()
     evaluate(results, experiment)
     assert paths.comparisons(results, "mini").read_bytes() == before
+
+
+def test_the_order_of_ood_sets_changes_no_number(tmp_path, experiment_of):
+    """Variances that are kept from a run with another order are those of the same sets."""
+    tables = []
+    for far in (["digits", "noise"], ["noise", "digits"]):
+        evaluate(tmp_path, write_study(tmp_path, experiment_of, [1], {"zero_shot": [0]}, far))
+        tables.append([read(tmp_path, path) for path in (paths.summary, paths.comparisons)])
+    for before, after in zip(*tables, strict=True):
+        keys = [name for name, kind in before.schema.items() if not kind.is_float()]
+        before, after = (each.sort(keys) for each in (before, after))
+        pl.testing.assert_frame_equal(before, after, rel_tol=1e-12)
+
+
+def test_of_streams_a_metric_of_the_id_samples_is_a_mean_over_ood_sets():
+    rows = [("coop", 1, seed, score, ood, "near", "ok", value + 0.01 * seed)
+            for seed in (1, 2) for score, values in (("mcm", (0.2, 0.2)), ("adaneg", (0.1, 0.4)))
+            for ood, value in zip("ab", values, strict=True)]  # fmt: skip
+    names = ["method", "shots", "seed", "score", "ood_dataset", "ood_kind", "status", "aurc"]
+    frame = pl.DataFrame(rows, names, orient="row").with_columns(order=pl.lit(0))
+    pair = Pair(frame, frozenset({"adaneg"}), frozenset())
+    (scope,) = pair.scopes("aurc")
+    assert pair.fits("aurc", scope)[:, :, 0] == pytest.approx(np.array([[0.21, 0.22], [0.26, 0.27]]))
 
 
 def test_ties_between_the_best_are_said(tmp_path, experiment_of):

@@ -118,8 +118,8 @@ def _run_export(options: argparse.Namespace) -> None:
     if str(options.file) == DETECTOR:
         run_export_detector(options)
         return
-    if given := [name for name in ("experiment", "config", "keep", *NAMES) if getattr(options, name) is not None]:
-        option = given[0].replace("_", "-")
+    if misplaced := [name for name in ("experiment", "config", "keep", *NAMES) if getattr(options, name) is not None]:
+        option = misplaced[0].replace("_", "-")
         raise OodgridError(f"--{option} is of a detector: write oodgrid export {DETECTOR} … {options.out}")
     run_export(options)
 

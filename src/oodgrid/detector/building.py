@@ -151,21 +151,20 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
     Raises:
         OodgridError: There are none.
     """
+    drawn, name = few_shot.draw(chosen.shots, chosen.seed), few_shot.dataset.name
+    used = f", of which the fit may have used {len(drawn.val)} to choose its parameters" if len(drawn.val) else ""
     if few_shot.val is not None:
         rows = np.arange(len(few_shot.val.labels))
-        drawn = few_shot.draw(chosen.shots, chosen.seed).val
-        used = f", of which the fit may have used {len(drawn)} to choose its parameters" if len(drawn) else ""
-        return HeldOut(few_shot.file("val"), few_shot.val, rows, f"the val split of {few_shot.dataset.name}{used}")
+        return HeldOut(few_shot.file("val"), few_shot.val, rows, f"the val split of {name}{used}")
     train = few_shot.train
     if train is not None and train.draws is None and "train" not in needs:
-        shots = few_shot.draw(chosen.shots, chosen.seed).bank.rows
-        rows = np.setdiff1d(np.arange(len(train.labels)), shots)
+        rows = np.setdiff1d(np.arange(len(train.labels)), drawn.bank.rows)
         if len(rows):
-            description = f"training images of {few_shot.dataset.name} that are none of the shots: it has no val split"
+            description = f"training images of {name}, which has no val split, that are none of the shots{used}"
             return HeldOut(few_shot.file("train"), train, rows, description)
     file = few_shot.file("test")
     test = store.read_features(file)
-    description = f"the test split of {few_shot.dataset.name}, which has no other held-out images"
+    description = f"the test split of {name}, which has no other held-out images"
     return HeldOut(file, test, np.arange(len(test.labels)), description)
 
 

@@ -20,7 +20,7 @@ BY_USER = "method and score were named"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user says of a detector; None where nothing was said."""
+    """What a user asked for; None where nothing was named."""
 
     backbone: str | None = None
     id_dataset: str | None = None
@@ -141,27 +141,29 @@ def _best(
     rows = _candidates(table, about, experiment, wanted, backbone, dataset, score)
     if not len(rows):
         raise OodgridError("no metrics of the experiment fit what was asked for: name --method and --score")
-    best, others = rows.row(0, named=True), None
+    best, among, alike = rows.row(0, named=True), f"{len(rows)} detectors", ""
     named = [f"{name} {value}" for name, value in (("method", wanted.method), ("score", wanted.score)) if value]
-    if not (named or wanted.shots or wanted.seed):
-        best, others = _by_best_set(results, experiment, backbone, dataset, rows) or (best, None)
-    found = next(each for each in experiment.scores if each.listed("score") == best["score"])
+    if not (named or wanted.shots or wanted.seed) and (
+        by_best_set := _by_best_set(results, experiment, backbone, dataset, rows)
+    ):
+        best, family, others = by_best_set
+        among = f"{family} detectors at their most shots"
+        alike = f"; {others or 'no'} other{'s' * (others != 1)} cannot be told from it"
+    chosen_score = next(each for each in experiment.scores if each.listed("score") == best["score"])
     shots, seed = (
         (0, 0) if not best["shots"] else _fit(experiment, best["method"], replace(wanted, shots=best["shots"]))
     )
-    among = f"{len(rows)} detectors{' with ' * bool(named)}{' and '.join(named)}"
-    alike = "" if others is None else f"; {others or 'no'} other{'s' * (others != 1)} cannot be told from it"
     why = (
-        f"the best of {among} by AUROC on the experiment's OOD sets, {100 * best['auroc']:.2f} on average{alike}: a "
-        "choice made by OOD results, whose number is optimistic"
+        f"the best of {among}{' with ' * bool(named)}{' and '.join(named)} by AUROC on the experiment's OOD sets, "
+        f"{100 * best['auroc']:.2f} on average{alike}: a choice made by OOD results, whose number is optimistic"
     )
-    return Chosen(backbone, dataset, best["method"], found, shots, seed, why)
+    return Chosen(backbone, dataset, best["method"], chosen_score, shots, seed, why)
 
 
 def _by_best_set(
     results: Path, experiment: Experiment, backbone: str, dataset: str, rows: pl.DataFrame
-) -> tuple[dict[str, Any], int] | None:
-    """Return the best detector at the most shots, and how many others are not distinguishable from it.
+) -> tuple[dict[str, Any], int, int] | None:
+    """Return the best detector at the most shots, of how many, and how many others are not distinguishable from it.
 
     None where the experiment has no comparisons.
     """
@@ -175,8 +177,8 @@ def _by_best_set(
         pl.col("metric") == "auroc", pl.col("against") == "best", ~pl.col("transductive"),
     )  # fmt: skip
     best = family.filter("is_best").select("method", "shots", "score").rows()
-    found = [row for row in rows.iter_rows(named=True) if (row["method"], row["shots"], row["score"]) in best]
-    return (found[0], int(family["in_best_set"].sum()) - 1) if found else None
+    whole = [row for row in rows.iter_rows(named=True) if (row["method"], row["shots"], row["score"]) in best]
+    return (whole[0], len(family), int(family["in_best_set"].sum()) - 1) if whole else None
 
 
 def _candidates(

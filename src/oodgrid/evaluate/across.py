@@ -28,7 +28,7 @@ from oodgrid.evaluate.spreads import (
     Columns,
     Spreads,
     Vectors,
-    Wanted,
+    References,
     as_table,
     from_table,
     parts_of,
@@ -180,7 +180,7 @@ def mean_columns(across: Across, metrics: Sequence[str], spreads: Spreads) -> It
 
 
 def spreads_across(
-    across: Across, tables: Mapping[str, Sequence[Columns]], references: Wanted, kept: Kept, code: str
+    across: Across, tables: Mapping[str, Sequence[Columns]], references: References, kept: Kept, code: str
 ) -> Spreads:
     """Return the sampling variances of all means over ID sets, and of their differences; kept, as those of one are.
 
@@ -265,7 +265,7 @@ class Influences:
         of_oods = [np.outer(weights[:, j], values) for j, values in enumerate(in_oods)]
         return np.concatenate([of_id, *of_oods], axis=1).astype(np.float32).ravel()
 
-    def variances(self, references: Wanted) -> Spreads:
+    def variances(self, references: References) -> Spreads:
         """Return the variances of all rows that every ID set has, and of the differences that are asked for."""
         nbytes = 4 * len(SCOPES) * max(sum(self._sizes.values()), 1)
         summed = lru_cache(max(2, MEMORY // nbytes))(self._summed)

@@ -67,7 +67,7 @@ def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
     variance = max(means[0] + means[1] - means[2], means[0], means[1])
     spread = np.sum(np.divide(means**2, degrees, out=np.zeros(3), where=degrees > 0))
     df = variance**2 / spread if spread else max(degrees[:2])
-    return variance, min(df, degrees.sum()), float(seeds * orders)
+    return variance, float(np.clip(df, 1, degrees.sum())), float(seeds * orders)  # below 1 it would count as one fit
 
 
 def pooled(fits: Fits) -> float | None:
@@ -124,10 +124,14 @@ def quantile(df: NDArray[np.float64], share: float = 1 - LEVEL / 2) -> NDArray[n
 
 
 def upper_tail(difference: NDArray, variance: NDArray, df: NDArray) -> NDArray[np.float64]:
-    """Return the chance of a difference at least that large where there is none; 1/2 of no difference at all."""
+    """Return the chance of a difference at least that large where there is none.
+
+    It is 1/2 of no difference at all, and of one whose variance is unknown (NaN), which tells no two rows apart.
+    """
+    variance = np.nan_to_num(variance, nan=np.inf, posinf=np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(variance > 0, difference / np.sqrt(variance), np.where(difference == 0, 0.0, np.inf * difference))
-    return stdtr(np.minimum(df, 1e9), -np.nan_to_num(t, posinf=np.inf, neginf=-np.inf))
+    return stdtr(np.fmin(df, 1e9), -np.nan_to_num(t, posinf=np.inf, neginf=-np.inf))
 
 
 def sidak(p: NDArray[np.float64], others: int) -> NDArray[np.float64]:
@@ -144,8 +148,8 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return corrected
 
 
-def optimism(variances: Sequence[float]) -> float:
-    """Return by how much the best of some rows is overstated where they are equal in truth.
+def optimism(variances: Sequence[float]) -> float | None:
+    """Return by how much the best of some rows is overstated where they are equal in truth; None where that is unknown.
 
     The noise of a row apart from what it shares with the best is half of the variance of the difference; the expected
     largest of as many independent normals is what picking the largest adds.
@@ -155,6 +159,8 @@ def optimism(variances: Sequence[float]) -> float:
     """
     if not len(variances):
         return 0.0
+    if not np.isfinite(variances).all():  # as of an OOD set of one sample
+        return None
     deviations = np.sqrt(np.asarray(variances) / 2)
     sds = np.append(deviations, np.median(deviations))  # of the best itself
     draws = np.random.default_rng(0).standard_normal((DRAWS, len(sds)))

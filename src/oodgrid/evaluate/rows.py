@@ -178,11 +178,11 @@ class Pair:
     def fits(self, metric: str, scope: Scope) -> NDArray[np.float64]:
         """Return the mean over the scope for every row, seed and order, shape (R, S, O), NaN where there is none.
 
-        What has no seeds or no orders has the same value at all of them.
+        What has no seeds or no orders has the same value at all of them. A metric of the ID samples alone has the same
+        value with all OOD sets, but under scores of streams, where their samples come in between.
         """
         values = self._of_metric(metric)  # (R, S, O, J)
-        values = values[:, :, :, list(scope.sets)] if scope.sets else values[:, :, :, :1]
-        return values.mean(axis=3)
+        return (values[:, :, :, list(scope.sets)] if scope.sets else values).mean(axis=3)
 
     def drawn(self, row: Row) -> tuple[bool, bool]:
         """Return whether a row has fits (seeds), and whether it has orders."""

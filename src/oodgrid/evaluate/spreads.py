@@ -32,7 +32,7 @@ from oodgrid.store import OpenTable
 from oodgrid.threads import side_by_side
 
 MEMORY = 2**28  # bytes of influence values that are summed at a time
-Wanted = Mapping[str, Mapping[Row, list[Row]]]  # by rate and row: the rows that it is compared with
+References = Mapping[str, Mapping[Row, list[Row]]]  # by rate and row: the rows that it is compared with
 Spreads = dict[tuple[str, Row, Row | None], Spread]  # by rate, row and the one compared with; None: of the row itself
 
 
@@ -49,7 +49,7 @@ class Columns:
     rows: dict[Row, list[str]]
 
 
-def spreads(tables: list[Columns], references: Wanted, stored: set[Row], kept: Kept, code: str) -> Spreads:
+def spreads(tables: list[Columns], references: References, stored: set[Row], kept: Kept, code: str) -> Spreads:
     """Return the variances of all rows of one (backbone, ID set); kept, because every sample has a say in them.
 
     Args:
@@ -64,7 +64,8 @@ def spreads(tables: list[Columns], references: Wanted, stored: set[Row], kept: K
     """
     parts = sorted({part for each in tables for part in parts_of(each)})
     pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
-    identity = {"spreads": parts, "pairs": pairs, "code": code}
+    sets = [name for _, name in tables[0].table.oods()]  # variances are listed in this order
+    identity = {"spreads": parts, "sets": sets, "pairs": pairs, "code": code}
 
     def compute(path: Path) -> None:
         with Vectors(kept.folder) as vectors:
@@ -80,7 +81,7 @@ def parts_of(columns: Columns) -> Iterator[str]:
         yield from about.parts
 
 
-def _compute(tables: list[Columns], references: Wanted, stored: set[Row], vectors: Vectors) -> Spreads:
+def _compute(tables: list[Columns], references: References, stored: set[Row], vectors: Vectors) -> Spreads:
     """Return all variances, table by table; the differences between rows of different tables at the end."""
     variances: Spreads = {}
     for each in tables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Column:
         metric: Which.
         scope: Over what.
         spreads: Sampling variances of rows and of differences.
+        known: The mean of every row that has one.
     """
 
     pair: Pair
@@ -63,15 +65,15 @@ class Column:
         with np.errstate(invalid="ignore"):
             self.means = np.where(there, self.values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
 
+    @cached_property
+    def known(self) -> dict[Row, float]:
+        """The mean of every row that has one."""
+        return {row: float(mean) for row, mean in zip(self.rows, self.means, strict=True) if np.isfinite(mean)}
+
     @property
     def sets(self) -> int:
         """How many OOD sets are in it."""
         return len(self.scope.sets)
-
-    @property
-    def known(self) -> dict[Row, float]:
-        """The mean of every row that has one."""
-        return {row: float(mean) for row, mean in zip(self.rows, self.means, strict=True) if np.isfinite(mean)}
 
     def variance(self, row: Row, other: Row | None = None) -> tuple[float, float]:
         """Return both parts of the sampling variance of a row, or of its difference to another; 0 to itself."""
@@ -84,16 +86,12 @@ class Column:
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
     ) -> tuple[certainty.Fits, NDArray[np.bool_]]:
         """Return how much the fits of rows vary, or the differences to other rows; and which have fits at all."""
-        at = [self.place[row] for row in rows]
-        values, drawn = self.values[at], np.array([any(self.pair.drawn(row)) for row in rows])
-        seeds = np.array([row.shots > 0 for row in rows])
-        orders = np.array([row.score in self.pair.transductive for row in rows])
+        values = self.values[[self.place[row] for row in rows]]
+        drawn = np.array([self.pair.drawn(row) for row in rows])  # (R, 2): whether there are seeds, and orders
         if others is not None:
             values = values - self.values[[self.place[row] for row in others]]
-            drawn |= np.array([any(self.pair.drawn(row)) for row in others])
-            seeds |= np.array([row.shots > 0 for row in others])
-            orders |= np.array([row.score in self.pair.transductive for row in others])
-        return _by_kind(values, seeds, orders), drawn
+            drawn |= np.array([self.pair.drawn(row) for row in others])
+        return _by_kind(values, *drawn.T), drawn.any(axis=1)
 
 
 def _by_kind(values: NDArray[np.float64], seeds: NDArray[np.bool_], orders: NDArray[np.bool_]) -> certainty.Fits:
@@ -142,7 +140,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         about = _keys(column, row, key) | _spread_of_fits(column, row, values)
         about |= {"mean": column.known[row], "sets": column.sets, "metric": column.metric}
         if tied is not None:
-            about["tied"] = _mean(tied[column.pair.rows.index(row)]) if row.score else None
+            about["tied"] = _mean(tied[column.place[row]])
         if column.metric in CERTAIN and np.isfinite(samples[r]):
             of_fits = float(np.nan_to_num(variance[r]))
             about |= {
@@ -172,7 +170,7 @@ def _spread_of_fits(column: Column, row: Row, values: NDArray[np.float64]) -> di
     """Return numbers and standard deviations of the seeds and orders of a row, from its values (S, O)."""
     there = np.isfinite(values)
     seeds, orders = there.any(axis=1), there.any(axis=0)
-    has_seeds, has_orders = row.shots > 0, row.score in column.pair.transductive
+    has_seeds, has_orders = column.pair.drawn(row)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_seed = np.where(there, values, 0).sum(axis=1) / there.sum(axis=1)
         by_order = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)

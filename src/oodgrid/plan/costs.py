@@ -10,7 +10,7 @@ from pathlib import Path
 from oodgrid import grid, manifests, paths, rates, store
 from oodgrid.config import ANY, Dataset, Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.plan.files import report_parts, split_files
+from oodgrid.plan.files import evaluated_files, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
 
 UNITS = {"encode": "images", "fit": "fits", "apply": "fits", "score": "fits", "evaluate": "rows", "report": "parts"}
@@ -76,7 +76,7 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
             for method in grid.methods(experiment):
                 _add_method(by_kind, works, results, experiment, (backbone.name, dataset.name, method))
     rows = grid.count_rows(experiment)
-    if paths.metrics(results, experiment.experiment).exists() and not by_kind["score"].units:
+    if all(file.exists() for file in evaluated_files(results, experiment)) and not by_kind["score"].units:
         by_kind["evaluate"].there = rows
     else:
         by_kind["evaluate"].add(works, rows, "", "")
