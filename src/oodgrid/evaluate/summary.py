@@ -91,7 +91,7 @@ class Column:
         if others is not None:
             values = values - self.values[[self.place[row] for row in others]]
             drawn |= np.array([self.pair.drawn(row) for row in others])
-        return _by_kind(values, *drawn.T), drawn.any(axis=1)
+        return _by_kind(values, *drawn.T), np.any(drawn, axis=1)
 
 
 def _by_kind(values: NDArray[np.float64], seeds: NDArray[np.bool_], orders: NDArray[np.bool_]) -> certainty.Fits:
