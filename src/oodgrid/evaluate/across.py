@@ -26,9 +26,9 @@ from oodgrid.evaluate.rows import ACCURACY, Pair, Row, Scope, Sizes
 from oodgrid.evaluate.spreads import (
     MEMORY,
     Columns,
+    References,
     Spreads,
     Vectors,
-    References,
     as_table,
     from_table,
     parts_of,
