@@ -90,6 +90,9 @@ def choose(results: Path, experiment: Experiment, wanted: Wanted) -> Chosen:
     if wanted.method is not None and wanted.method != ANY:
         experiment.method(wanted.method)
     score = None if wanted.score is None else _score(experiment, wanted.score)
+    for name, value, known in (("shots", wanted.shots, experiment.shots), ("seed", wanted.seed, experiment.seeds)):
+        if value and value not in known:
+            raise OodgridError(f"the experiment has no {name} {value}: choose of {', '.join(map(str, sorted(known)))}")
     if wanted.method is None or score is None:
         return _best(results, experiment, wanted, backbone, dataset, score)
     shots, seed = _fit(experiment, wanted.method, wanted)
@@ -124,9 +127,6 @@ def _fit(experiment: Experiment, method: str, wanted: Wanted) -> tuple[int, int]
         if wanted.shots or wanted.seed:
             raise OodgridError(f"method {method} learns from no shots: leave out --shots and --seed")
         return 0, 0
-    for name, value, known in (("shots", wanted.shots, experiment.shots), ("seed", wanted.seed, experiment.seeds)):
-        if value is not None and value not in known:
-            raise unknown(f"{name} of this experiment", str(value), map(str, known))
     return (
         max(experiment.shots) if wanted.shots is None else wanted.shots,
         experiment.seeds[0] if wanted.seed is None else wanted.seed,
@@ -140,7 +140,9 @@ def _best(
     table, about = manifests.read_table(paths.metrics(results, experiment.experiment), Metrics)
     rows = _candidates(table, about, experiment, wanted, backbone, dataset, score)
     if not len(rows):
-        raise OodgridError("no metrics of the experiment fit what was asked for: name --method and --score")
+        raise OodgridError(
+            "no detector of the experiment has metrics of every OOD set under what was asked for: name others, or less"
+        )
     best, among, alike = rows.row(0, named=True), f"{len(rows)} detectors", ""
     named = [f"{name} {value}" for name, value in (("method", wanted.method), ("score", wanted.score)) if value]
     if not (named or wanted.shots or wanted.seed) and (
