@@ -65,6 +65,16 @@ def test_a_single_fit_has_the_variance_of_the_others_or_none_that_is_known():
     assert certainty.moderated(alone, np.array([True]))[0].tolist() == [0]
 
 
+def test_fits_that_are_equal_are_one_fit_but_at_the_ends():
+    """Seeds that draw the same shots, as all there are, say nothing of other shots; 1 may be the rate of many."""
+    values = np.array([[0.7, 0.7, 0.7], [0.1, 0.2, 0.3], [1.0, 1.0, 1.0], [0.0, 0.0, np.nan]])[:, :, None]
+    fits = certainty.fits_of(values)
+    assert fits.df.tolist() == [0, 2, 2, 1] and fits.number.tolist() == [1, 3, 3, 2]
+    variance, df = certainty.own_or_pooled(fits, np.full(4, True))
+    assert variance == pytest.approx([certainty.pooled(fits), 0.01 / 3, 0, 0])
+    assert df.tolist() == [4, 2, 2, 1]
+
+
 def test_satterthwaite_by_hand():
     whole, df = certainty.satterthwaite(np.array([3.0, 1.0]), np.array([1.0, 0.0]), np.array([2.0, 2.0]))
     assert whole.tolist() == [4, 1]
@@ -74,7 +84,7 @@ def test_satterthwaite_by_hand():
 
 def test_more_than_one_fit_has_a_degree_of_freedom():
     """Where seeds, orders and the rest vary alike, Satterthwaite's formula would give a third of one."""
-    values = np.array([[[0.0, 0.0], [0.0, 1.0]], [[0.1, 0.2], [0.4, 0.3]], [[0.5, 0.5], [0.5, 0.5]]])
+    values = np.array([[[0.0, 0.0], [0.0, 1.0]], [[0.1, 0.2], [0.4, 0.3]], [[0.5, 0.5], [0.7, 0.5]]])
     for part in (values, values[:, :1], values[:, :, :1]):
         fits = certainty.fits_of(part)
         variance, df = certainty.own_or_pooled(fits, np.full(3, True))

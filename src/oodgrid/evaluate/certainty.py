@@ -41,10 +41,15 @@ def fits_of(values: NDArray[np.float64]) -> Fits:
     """
     if values.shape[2] == 1:
         one = values[:, :, 0]
-        count = np.isfinite(one).sum(axis=1)
-        total = np.where(np.isfinite(one), one, 0).sum(axis=1) / np.maximum(count, 1)
-        squares = np.where(np.isfinite(one), (one - total[:, None]) ** 2, 0).sum(axis=1)
-        variance = np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)
+        there = np.isfinite(one)
+        count = there.sum(axis=1)
+        mean = np.where(there, one, 0).sum(axis=1) / np.maximum(count, 1)
+        squares = np.where(there, (one - mean[:, None]) ** 2, 0).sum(axis=1)
+        width = np.where(there, one, -np.inf).max(axis=1) - np.where(there, one, np.inf).min(axis=1)
+        # Equal fits are one fit: their shots were the same, as where a seed has no more images to choose from. At 0 and
+        # 1, the ends of a rate and no difference at all, fits that differ give equal values too.
+        count = np.where((width == 0) & ~np.isin(mean, (0, 1)), 1, count)
+        variance = np.where(count > 1, np.where(width == 0, 0, squares) / np.maximum(count - 1, 1), np.nan)
         return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
     parts = [_crossed(each) for each in values]
     return Fits(*(np.array(column) for column in zip(*parts, strict=True)))
