@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,20 @@ def open_images(sources: Any) -> ImageSet:
         OodgridError: A place does not exist, holds no image, or cannot be read; or something is no picture. A single
             image that cannot be read is none of these: reading its row says what is wrong.
     """
+    if (
+        isinstance(sources, np.ndarray)
+        and sources.ndim == 3
+        and sources.shape[2] != 3
+        and sources.shape[0] in (1, 3, 4)
+    ):
+        raise OodgridError(
+            f"pixels of shape {sources.shape} may be one image with its channels first, or several grey ones: give "
+            "(H, W, 3), or a list of images"
+        )
     is_pixels = isinstance(sources, np.ndarray) and (sources.ndim == 2 or sources.shape[2:] == (3,))
     alone = is_pixels or isinstance(sources, str | os.PathLike | Image.Image | bytes)
+    if not (alone or isinstance(sources, Iterable)):
+        raise OodgridError(f"no image is {sources!r}: give paths, Pillow images or pixels")
     things = [sources] if alone else list(sources)
     if not things:
         raise OodgridError("no image was named: name image files, folders, archives or lists")
