@@ -695,3 +695,11 @@ def test_names_of_any_kind(tmp_path, make_features, first):
 
 def test_a_name_with_nul_is_refused(tmp_path, make_features):
     assert "NUL" in failure(store.write_features, tmp_path / "f.h5", make_features(paths=["a\0b", *"bcdef"]))
+
+
+@pytest.mark.parametrize(
+    "name", ["results/features/b/d/test.h5", "results/demo/metrics.parquet", "results/demo/scores/b/d/any.parquet"]
+)
+def test_only_files_of_a_run_are_to_be_deleted_without_a_question(name):
+    assert store.mend(Path(name)) == "Delete it, and the next run makes it again"
+    assert store.mend(Path("my") / Path(name).name.replace("metrics", "photos")).startswith("If a run made it")

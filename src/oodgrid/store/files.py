@@ -261,7 +261,12 @@ def damaged(path: Path, why: str) -> OodgridError:
 
 def mend(path: Path) -> str:
     """Return what a person must do to have a file made again that cannot be used."""
-    return _remake(path) or "Delete it, and the next run makes it again"
+    if again := _remake(path):
+        return again
+    of_a_run = {paths.FEATURES, paths.TEXTS, paths.KEPT, paths.ADAPTED, paths.SCORES} & set(path.parts)
+    if of_a_run or path.name in {of(Path(), "").name for of in paths.EVALUATED}:
+        return "Delete it, and the next run makes it again"
+    return "If a run made it, delete it, and the next run makes it again"  # it may be the user's own
 
 
 def unsealed(path: Path) -> OodgridError:
