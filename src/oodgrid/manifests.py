@@ -197,6 +197,7 @@ class Metrics(Manifest):
     Attributes:
         overlaps: Pairs of an ID and an OOD set with classes in common.
         broken_images: Backbone, set, and how many images it lacks.
+        generated: The ID sets whose images are drawn by a program.
         transductive: The variants of scores whose values depend on other samples.
     """
 
@@ -204,6 +205,7 @@ class Metrics(Manifest):
     overlaps: list[Annotated[tuple[str, str], Strict(False)]]
     broken_images: list[Annotated[tuple[str, str, Count], Strict(False)]] = []
     transductive: list[str] = []
+    generated: list[str] = []
 
 
 class Summary(Metrics):

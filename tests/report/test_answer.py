@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -129,3 +131,11 @@ def test_ranks_are_told_where_there_are_such(metrics_of):
 def test_names_are_no_markup(metrics_of):
     text = text_of(metrics_of(methods=("zero_shot", "a|b*c*_d_"), shots=(1,), seeds=(1,), scores=("mcm", "x<b>")))
     assert "a\\|b\\*c\\*" in text and "<b>" not in text.replace("\\<b>", "")
+
+
+def test_a_toy_world_is_called_so_before_any_result(metrics_of):
+    evaluated = certain.evaluated_of(small(metrics_of))
+    assert "toy world" not in answer.markdown(answer.answers(evaluated))
+    first, *others = answer.answers(replace(evaluated, generated=["moonlit"]))
+    assert first.sentences[0].startswith("**A toy world**: the images of moonlit are drawn by a program.")
+    assert not any("toy world" in line for each in others for line in each.sentences)

@@ -59,7 +59,12 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
         broken |= {(table.names["backbone"], name, count) for name, count in lacking.items()}
     metrics = pl.concat(rows, rechunk=True)
     transductive = [score.listed("score") for score in experiment.scores if grid.transductive(score)]
-    about = manifests.Metrics(overlaps=experiment.overlaps(), broken_images=sorted(broken), transductive=transductive)
+    about = manifests.Metrics(
+        overlaps=experiment.overlaps(),
+        broken_images=sorted(broken),
+        transductive=transductive,
+        generated=[dataset.name for dataset in experiment.id_datasets if dataset.concept_world or dataset.generated],
+    )
     summary, comparisons, ranks = compared(metrics, tables, about, results)
     place = (results, experiment.experiment)
     manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -37,7 +37,17 @@ def answers(evaluated: Evaluated) -> list[Answer]:
     pairs = select.pairs(evaluated.metrics)
     legend = Legend.of(single.metrics)
     of_each = [_of_pair(single.pair(*pair), legend, f"{pair[1]} with {pair[0]}") for pair in pairs]
-    return [*(_across(single, pairs, legend) if len(pairs) > 1 else []), *of_each]
+    every = [*(_across(single, pairs, legend) if len(pairs) > 1 else []), *of_each]
+    return [replace(every[0], sentences=_toy(evaluated.generated) + every[0].sentences), *every[1:]] if every else []
+
+
+def _toy(generated: list[str]) -> list[str]:
+    """Return the sentence that must come first where images are drawn by a program."""
+    if not generated:
+        return []
+    sets = render.escape_markdown(", ".join(generated))
+    tells = "It shows that all parts work; how methods and scores compare on photographs it does not tell."
+    return [f"**A toy world**: the images of {sets} are drawn by a program. {tells}"]
 
 
 def markdown(found: list[Answer]) -> str:

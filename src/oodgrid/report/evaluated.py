@@ -23,6 +23,7 @@ class Evaluated:
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap: marked, and in no average.
         transductive: The scores whose values depend on other samples, by their names in metrics.parquet.
         ranks: Rank tests over ID sets.
+        generated: The ID sets whose images are drawn by a program.
     """
 
     metrics: pl.DataFrame
@@ -31,6 +32,7 @@ class Evaluated:
     overlaps: set[tuple[str, str]] = field(default_factory=set)
     transductive: list[str] = field(default_factory=list)
     ranks: list[Ranks] = field(default_factory=list)
+    generated: list[str] = field(default_factory=list)
 
     def pair(self, backbone: str, id_dataset: str) -> Evaluated:
         """Return what there is of one pair."""

@@ -75,7 +75,9 @@ def _evaluated(results: Path, experiment: str, metrics: pl.DataFrame, about: man
     """Return what tables and page show."""
     summary, _ = manifests.read_table(paths.summary(results, experiment), manifests.Summary)
     comparisons, of_comparisons = manifests.read_table(paths.comparisons(results, experiment), manifests.Comparisons)
-    return Evaluated(metrics, summary, comparisons, set(about.overlaps), about.transductive, of_comparisons.ranks)
+    return Evaluated(
+        metrics, summary, comparisons, set(about.overlaps), about.transductive, of_comparisons.ranks, about.generated
+    )
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
