@@ -90,7 +90,9 @@ def test_whatever_was_computed_before_gc_takes_nothing_that_a_result_needs(world
     """Experiments come, grow, shrink and go; after gc all of them compute nothing, and a second gc finds nothing."""
     compared = []
     measure = score_table.all_metrics
-    monkeypatch.setattr(score_table, "all_metrics", lambda *pair: compared.append(1) or measure(*pair))
+    monkeypatch.setattr(
+        score_table, "all_metrics", lambda *pair, **options: compared.append(1) or measure(*pair, **options)
+    )
     rng = np.random.default_rng(0)
     whole, features = world.encoded("own", 1)
     now = {}
