@@ -698,8 +698,16 @@ def test_a_name_with_nul_is_refused(tmp_path, make_features):
 
 
 @pytest.mark.parametrize(
-    "name", ["results/features/b/d/test.h5", "results/demo/metrics.parquet", "results/demo/scores/b/d/any.parquet"]
+    "name",
+    [
+        "results/features/b/d/test.h5",
+        "results/demo/metrics.parquet",
+        "results/demo/tables.digests.json",
+        "results/demo/scores/b/d/any.parquet",
+    ],
 )
 def test_only_files_of_a_run_are_to_be_deleted_without_a_question(name):
     assert store.mend(Path(name)) == "Delete it, and the next run makes it again"
-    assert store.mend(Path("my") / Path(name).name.replace("metrics", "photos")).startswith("If a run made it")
+    assert store.mend(Path("my") / Path(name).name.replace("metrics", "photos").replace("digests", "notes")).startswith(
+        "If a run made it"
+    )
