@@ -75,7 +75,7 @@ def test_scores_of_an_installed_package_are_refused(imported, tmp_path):
     clone, experiment = imported
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "their_scores.py").write_text(
-        "from oodgrid.registry import score\n\n@score(needs=('logits',))\ndef theirs(logits):\n    return logits.max(1)\n"
+        "from oodgrid.registry import score\n\n@score(needs=('logits',))\ndef theirs(logits):\n    return logits[0]\n"
     )
     metadata = tmp_path / "there" / "theirs-1.0.dist-info"
     metadata.mkdir()

@@ -104,5 +104,5 @@ def check_deployed(experiment: Experiment) -> None:
     if foreign:
         names = ", ".join(sorted(f"{each.kind} {each.name} ({each.plugin})" for each in foreign))
         raise OodgridError(
-            f"{names}: from an installed package, which the environments of --use-conda lack; name its file in `plugins:`"
+            f"{names}: from an installed package, which environments of --use-conda lack; name its file in `plugins:`"
         )
