@@ -19,6 +19,7 @@ from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
 from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
+from oodgrid.encode.preprocessing import normalised
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
@@ -159,9 +160,9 @@ def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator
     parity = None
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            pixels = _stack(batch, size, work.loaded)
+            pixels = _on_device(_stack(batch, size, work.loaded), work.loaded)
             if number == 0:
-                parity = work.loaded.parity(pixels[: len(batch)].to(work.loaded.device))
+                parity = work.loaded.parity(pixels[: len(batch)])
             launched = Launched(batch, *_forward(work, pixels), parity if number == 0 else None)
             if waiting:
                 yield waiting.fetch()
@@ -171,7 +172,7 @@ def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator
 
 
 def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:
-    """Return (size, 3, H, W), zeros where an image is skipped or the batch is short."""
+    """Return (size, 3, H, W), float32 or uint8, zeros where an image is skipped or the batch is short."""
     import torch
 
     pixels = {place: image.pixels for place, image in enumerate(batch) if image.pixels is not None}
@@ -182,9 +183,16 @@ def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Te
     return whole
 
 
+def _on_device(pixels: torch.Tensor, loaded: LoadedBackbone) -> torch.Tensor:
+    """Return a batch as the network's input, float32."""
+    import torch
+
+    pixels = pixels.to(loaded.device, non_blocking=True)
+    return normalised(pixels, loaded.identity["preprocessing"]) if pixels.dtype == torch.uint8 else pixels
+
+
 def _forward(work: Work, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return image features (N, D) and, where asked for, local features (N, P, D)."""
-    pixels = pixels.to(work.loaded.device, non_blocking=True)
     if work.local:
         return work.loaded.encode_with(encode_with_local, pixels)
     return work.loaded.encode_image(pixels), None
