@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
@@ -133,7 +134,7 @@ def _without_middle(text: str, letters: int) -> str:
 def wrap(text: str, inches: float, size: float) -> list[str]:
     """Return the lines in which a text stands so wide at most; words that are wider are shortened."""
     lines = [""]
-    for word in text.split():
+    for word in re.split(r"\s+(?!%)", text.strip()):  # 95 % stays together
         longer = f"{lines[-1]} {word}".strip()
         if width_of(longer, size) <= inches:
             lines[-1] = longer

@@ -10,7 +10,7 @@ import polars as pl
 
 from oodgrid import paths
 from oodgrid.progress import progress
-from oodgrid.report import answer, latex, names, notes, render, select
+from oodgrid.report import answer, latex, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.numbers import numbers
@@ -90,13 +90,15 @@ def main(pair: Evaluated, score: str | None = None) -> Table:
     shown = select.at_largest_shots(shown)
     caption = [f"Fine-tuning methods on {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
     chosen = f"{legend.scores[score]} is {select.why_score(score)}; no OOD result decided that."
-    family = "the rows under the same heading" if len(blocks) > 1 else "the methods"
-    about = [*notes.bold(family), *notes.spread(), *notes.fpr([names.FPR_ID])]
+    of_all = words.many(words.compared(pair), words.PAIR)
+    family = f"the methods under {legend.scores[score]}"
+    family += f", and below among all {of_all}, shown or not" if len(blocks) > 1 else ""
+    about = [*notes.bold(frame, family), *notes.fpr([names.FPR_ID])]
     about += [*notes.shots(shown, legend), chosen, *notes.optimism(pair, legend, len(blocks) > 1)]
     about += notes.averages(pair)
     remarks = [
         *notes.seeds(frame, columns, legend),
-        *notes.lacking_fits(pair, frame, legend),
+        *notes.lacking_fits(pair, frame, columns, legend),
         *notes.ties(pair, frame, legend),
         *notes.missing(shown, frame, columns, legend),
         *notes.collapsed(pair.metrics, shown, legend),
@@ -171,10 +173,10 @@ def _by_score(pair: Evaluated, columns: list[Column], what: str) -> Table:
     legend, shown = Legend.of(pair.metrics), select.at_largest_shots(pair.metrics)
     frame = numbers(pair, pair.rows().with_columns(against=pl.lit("best")), columns).drop("against")
     caption = [f"{what}: {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
-    about = notes.bold("all methods and scores") + notes.spread() + notes.shots(shown, legend)
+    about = notes.bold(frame, f"all {words.many(words.compared(pair), words.PAIR)}") + notes.shots(shown, legend)
     remarks = [
         *notes.seeds(frame, columns, legend),
-        *notes.lacking_fits(pair, frame, legend),
+        *notes.lacking_fits(pair, frame, columns, legend),
         *notes.ties(pair, frame, legend),
         *notes.missing(shown, frame, columns, legend),
     ]

@@ -50,8 +50,9 @@ def wrapped(text: str, limit: int) -> list[str]:
     lines = [""]
     for piece in re.findall(r"[^\s\-_/@=,]+[\s\-_/@=,]*|[\s\-_/@=,]+", text):
         while len(piece) > limit + 2:
-            lines.append(f"{piece[: limit - 1]}-")
-            piece = piece[limit - 1 :]
+            seam = re.match(rf"[^\W\d]{{2,{limit}}}(?=\d)", piece)  # as in places365
+            lines.append(seam[0] if seam else f"{piece[: limit - 1]}-")
+            piece = piece[len(seam[0]) if seam else limit - 1 :]
         if len(f"{lines[-1]}{piece}".rstrip()) > limit and lines[-1]:
             lines.append("")
         lines[-1] += piece

@@ -44,7 +44,7 @@ def draw(study: Study, width: float) -> Figure:
             f"{study.legend.methods['zero_shot']}": canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=":")
         }
     text = (
-        f"Score: {study.legend.scores[score]}, the best of the most methods by overall AUROC, a choice "
+        f"Score: {study.legend.scores[score]}; no other is the best of more methods by overall AUROC, a choice "
         "by OOD results. Bands: 95 % intervals."
     )
     canvas.legend(figure, samples, text)
