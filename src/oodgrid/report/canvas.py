@@ -9,7 +9,7 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
-from matplotlib import style
+from matplotlib import font_manager, style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
 from oodgrid.paths import FORMATS
+from oodgrid.report.letters import spelt
 from oodgrid.store import atomic
 
 STYLE = Path(__file__).with_name("oodgrid.mplstyle")
@@ -34,12 +35,46 @@ OTHERS = "#C8C8C8"  # what is drawn for comparison only
 LEFT_OUT = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 
 
+FAMILY = "DejaVu Sans"  # ships with matplotlib
+# Behind it, for letters that it lacks, whichever of these the machine has.
+OTHER_FAMILIES = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB",
+    "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Hebrew", "Noto Emoji",
+)  # fmt: skip
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the fonts of a figure, in the order in which a letter is looked for."""
+    installed = set(font_manager.get_font_names())
+    return FAMILY, *(name for name in OTHER_FAMILIES if name in installed)
+
+
+@cache
+def _printed() -> frozenset[int]:
+    """Return the codes of all letters that the fonts have."""
+    fonts = (font_manager.get_font(font_manager.findfont(name)) for name in families())
+    return frozenset(code for font in fonts for code in font.get_charmap())
+
+
+def missing(texts: Iterable[str]) -> str:
+    """Return the letters for which there is no font."""
+    return "".join(sorted({sign for text in texts for sign in text if sign > "~" and ord(sign) not in _printed()}))
+
+
+def printable(text: str) -> str:
+    """Return text whose letters all have a font: others are spelt, or given by their number."""
+    lacking = missing([text])
+    return "".join(spelt(sign) if sign in lacking else sign for sign in text) if lacking else text
+
+
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Run a function under this project's style, whatever the user's matplotlibrc says."""
 
     @wraps(function)
     def run(*args: Any, **options: Any) -> Any:
-        with style.context(STYLE, after_reset=True):
+        with style.context([STYLE, {"font.family": list(families())}], after_reset=True):
             return function(*args, **options)
 
     return run
@@ -87,7 +122,7 @@ def even_columns(count: int, most: int) -> int:
 def sentence(text: str, width: float = COLUMN) -> Figure:
     """Return a figure that says why there is none."""
     figure = Figure(figsize=(width, 1.0), layout="constrained")
-    figure.text(0.5, 0.5, textwrap.fill(text, int(15 * width)), ha="center", va="center")
+    figure.text(0.5, 0.5, textwrap.fill(printable(text), int(15 * width)), ha="center", va="center")
     return figure
 
 
@@ -104,7 +139,7 @@ def note(figure: Figure, text: str) -> None:
 @cache
 def width_of(text: str, size: float) -> float:
     """Return the inches of a line of text in letters of `size` points."""
-    font = FontProperties(family="DejaVu Sans", size=size)
+    font = FontProperties(family=families(), size=size)
     return HINTED * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
 
 
@@ -113,6 +148,7 @@ def shorten(text: str, inches: float, size: float) -> str:
 
     Of two names joined by `BETWEEN` neither is lost: the second has two fifths of the room, or what the first leaves.
     """
+    text = printable(text)
     if width_of(text, size) <= inches:
         return text
     first, between, second = text.partition(BETWEEN)
@@ -134,7 +170,7 @@ def _without_middle(text: str, letters: int) -> str:
 def wrap(text: str, inches: float, size: float) -> list[str]:
     """Return the lines in which a text stands so wide at most; words that are wider are shortened."""
     lines = [""]
-    for word in re.split(r"\s+(?!%)", text.strip()):  # 95 % stays together
+    for word in re.split(r"\s+(?!%)", printable(text.strip())):  # 95 % stays together
         longer = f"{lines[-1]} {word}".strip()
         if width_of(longer, size) <= inches:
             lines[-1] = longer
@@ -160,6 +196,12 @@ def title(axes: Axes, text: str, inches: float, size: float = 7.5) -> None:
     """Set a title in letters as large as fit the width of a panel, down to `TINY` points, and shortened then."""
     size = max(TINY, min(size, size * inches / max(width_of(text, size), 1e-9)))
     axes.set_title(shorten(text, inches, size), fontsize=size)
+
+
+def titles(panels: Sequence[Axes], texts: Iterable[str], inches: float, size: float = 7.5) -> None:
+    """Set the titles of panels, no two alike where they were not."""
+    for axes, text in zip(panels, fit(texts, inches, TINY), strict=True):
+        title(axes, text, inches, size)
 
 
 # ------------------------------------------------------------------------------------------------------- legends

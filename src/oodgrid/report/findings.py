@@ -144,7 +144,7 @@ def scores_won(pair: Evaluated, legend: Legend) -> list[str]:
     """Return which score is best for how many methods."""
     rows = pair.differences("best_of_method", "auroc", "overall").filter(pl.col("method") != select.ANY)
     methods = rows["method"].n_unique()
-    if rows["score"].n_unique() < 2 or not methods:
+    if rows["score"].n_unique() < 2 or methods < 2:
         return []
     won = Counter(rows.filter(pl.col("is_best") | pl.col("tied_best").fill_null(False))["score"].to_list())
     near = Counter(rows.filter("in_best_set")["score"].to_list())

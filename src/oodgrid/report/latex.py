@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import ceil, inf
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from oodgrid.report import render
 from oodgrid.report.letters import DEFINED, escape_latex, needs_unicode
 from oodgrid.report.render import Cell, Row, Span, Table
-from oodgrid.report.widths import cell_width, text_width, wrapped
+from oodgrid.report.widths import abbreviated, cell_width, text_width, wrapped
 
 NOTES = 0.9  # of the notes' smaller type
 NARROWEST = 40.0  # of a column of words that breaks lines
@@ -24,6 +24,7 @@ PAGE = 535.0  # height of the text on a page
 STYLES = {"interval": ("full", "small", "plain"), "sd": ("beside", "below", "plain")}  # from wide to narrow
 BROKEN = ">{\\raggedright\\arraybackslash}X"
 LETTERS = (18, 14, 12, 10, 8, 7, 6)  # of a line of a column's header, from wide to narrow
+MOST_IN_FULL = 6  # long names that a column's notes hold
 FLOATS = 8  # tables after which LaTeX must put them out
 
 
@@ -35,16 +36,18 @@ class Layout:
         environment: The float of that width.
         width: Of the text there, at least, in pt.
         gap: Half of the space between columns.
+        name: Width of a method's or score's name at most, in pt; longer ones are cut, and whole in a note.
         joined: Whether the score stands beside the method, in one column.
     """
 
     environment: str
     width: float
     gap: float
+    name: float
     joined: bool = False
 
 
-TEXT, COLUMN = Layout("table*", 450.0, 2.5), Layout("table", 219.0, 1.6, joined=True)
+TEXT, COLUMN = Layout("table*", 450.0, 2.5, 110.0), Layout("table", 219.0, 1.6, 80.0, joined=True)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ def latex(table: Table, layout: Layout = TEXT, label: str = "") -> str:
         layout: Of the width of the text, or of a column.
         label: By which the first is referred to.
     """
-    parts = list(_parts(table, layout))
+    rows, whole = _short_names(list(render.rows(table)), layout)
+    table = replace(table, notes=[*table.notes, *whole])
+    parts = list(_parts(table, rows, layout))
     floats = [_float(part, table, layout) for part in parts]
     caption = [escape_latex(line) for line in table.caption]
     notes = [escape_latex(note) for note in render.notes(table, parts[0].style if parts else STYLES[table.spread][0])]
@@ -105,9 +110,19 @@ _UNICODE = (
 # ------------------------------------------------------------------------------------------------------- parts
 
 
-def _parts(table: Table, layout: Layout) -> Iterator[_Part]:
+def _short_names(rows: list[Row], layout: Layout) -> tuple[list[Row], list[str]]:
+    """Return rows whose long names of methods and scores are cut, and the note that has them whole."""
+    short: dict[str, str] = {}
+    for column in ("method", "score"):
+        short |= abbreviated((row.names[column] for row in rows if column in row.names), layout.name)
+    shown = [row._replace(names={key: short.get(name, name) for key, name in row.names.items()}) for row in rows]
+    if layout.joined and len(short) > MOST_IN_FULL:  # they would fill the page
+        return shown, ["Names that are cut stand in full under the wide table and in its Markdown."]
+    return shown, [f"Names in full: {'; '.join(f'{cut} is {name}' for name, cut in short.items())}."] * bool(short)
+
+
+def _parts(table: Table, rows: list[Row], layout: Layout) -> Iterator[_Part]:
     """Yield what each float shows."""
-    rows = list(render.rows(table))
     stubs, labels = _stubs(table, rows, layout)
     widths = [max([text_width(label), *(text_width(names[i]) for names in stubs)]) for i, label in enumerate(labels)]
     space = sum(min(width, 1.3 * NARROWEST) + 2 * layout.gap for width in widths)
@@ -185,7 +200,7 @@ def _lines(names: list[str], broken: tuple[int, ...], room: float, widths: list[
 
 def _pages(table: Table, rows: list[Row], lines: list[int], style: str, layout: Layout) -> Iterator[list[int]]:
     """Yield the rows that a page holds, under caption and header; with the last the notes."""
-    notes = sum(ceil(NOTES * text_width(note) / layout.width) for note in render.notes(table, style)) * 8.5 + 10
+    notes = sum(ceil(1.15 * NOTES * text_width(note) / layout.width) for note in render.notes(table, style)) * 8.5 + 10
     caption = (1 + ceil(1.3 * text_width(" ".join(table.caption)) / layout.width)) * 12 + 60
     full = PAGE - caption
     heights = [12.6 * count if style == "small" else 10.5 * count for count in lines]
@@ -271,7 +286,8 @@ def _float(part: _Part, table: Table, layout: Layout) -> dict[str, Any]:
     lines = []
     for number, (names, row) in enumerate(zip(part.stubs, part.rows, strict=True)):
         if row.block and (not number or row.block != part.rows[number - 1].block):
-            kind = "p{0.96\\linewidth}" if part.broken else "l"
+            is_wide = part.broken or text_width(row.block) > 0.9 * layout.width
+            kind = "p{0.96\\linewidth}" if is_wide else "l"
             heading = f"\\multicolumn{{{wide}}}{{@{{}}{kind}@{{}}}}{{\\emph{{{escape_latex(row.block)}}}}}"
             lines.append({"line": heading, "gap": bool(number), "heading": True})
         words = [escape_latex(name, 8 if i in part.broken else 14) for i, name in enumerate(names)]

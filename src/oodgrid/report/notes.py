@@ -53,7 +53,8 @@ def seeds(frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> lis
 def lacking_fits(pair: Evaluated, frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
     """Return which intervals take the variance of fits from elsewhere, or lack it."""
     seeds = frame.group_by(*ROW[:2], maintain_order=True).agg(of_frame=pl.col("seeds").max())
-    printed = pl.concat([pair.means(column.metric, column.scope, column.ood_dataset) for column in columns])
+    means = [pair.means(column.metric, column.scope, column.ood_dataset) for column in columns]
+    printed = pl.concat(means) if means else pair.summary.clear()
     shown = seeds.join(printed.filter(pl.col("se").is_not_null()), on=ROW[:2], how="inner", maintain_order="left")
     told = {
         "unknown": "so that intervals lack the variance of fits",
@@ -212,7 +213,8 @@ def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str
             seeds = rows["seed"].n_unique()
             some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
             which.append(legend.methods[method] + some)
-        parts.append(f"{', '.join(which)}: {remark}")
+        every = which == [legend.methods[method] for method in fits]
+        parts.append(f"{'every row' if every and len(which) > 1 else ', '.join(which)}: {remark}")
     return "; ".join(parts)
 
 

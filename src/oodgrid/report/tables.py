@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 
 from oodgrid import paths
 from oodgrid.progress import progress
-from oodgrid.report import answer, latex, names, notes, render, select, words
+from oodgrid.report import answer, latex, letters, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.numbers import numbers
@@ -34,7 +35,7 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
         experiment: Name.
         spread: What stands beside a mean, "interval" or "sd".
     """
-    folder = paths.report(results, experiment, "tables")
+    folder, foreign = paths.report(results, experiment, "tables"), False
     with atomic(folder / "summary.md") as beside:
         beside.write_text(answer.markdown(answer.answers(evaluated)), encoding="utf-8")
     for backbone, id_dataset in progress(select.pairs(evaluated.metrics), desc="tables", unit="pair"):
@@ -50,9 +51,16 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
         missing = skipped(every.metrics)
         files["skipped.csv"] = render.inert(missing).write_csv()
         files["skipped.md"] = render.markdown_list(missing) if len(missing) else "Nothing was skipped.\n"
+        foreign |= any(letters.needs_unicode(text) for name, text in files.items() if name.endswith(".tex"))
         for name, text in files.items():
             with atomic(folder / backbone / id_dataset / name) as beside:
                 beside.write_text(text, encoding="utf-8")
+    if foreign:
+        print(
+            "oodgrid: some names have letters that pdfLaTeX lacks: it spells or numbers them; XeLaTeX and LuaLaTeX "
+            "print those that their font has",
+            file=sys.stderr,
+        )
 
 
 def of_pair(every: Evaluated) -> dict[str, Table]:
