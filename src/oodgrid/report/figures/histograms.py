@@ -26,7 +26,7 @@ def draw(study: Study, width: float) -> Figure:
     limits = _limits(list(curves.values()))
     labels = [f"{name} ({study.sets[name]})" for name in curves]
     canvas.titles(panels, labels, (width - 0.2) / columns - 0.1, 7.0)
-    for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
+    for number, (axes, row) in enumerate(zip(panels, curves.values(), strict=True)):
         _histogram(axes, row)
         axes.set(xlim=limits, yticks=[])
         axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
