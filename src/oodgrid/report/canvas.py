@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from pathlib import Path
@@ -28,6 +29,7 @@ TALLEST = 9.0  # inches of a page
 SMALL, TINY = 6.5, 5.5  # points
 BESIDE_LABEL, LEGEND_LINE, LEGEND_FONT = 0.52, 0.15, 7.0  # a legend's sample and gap, a line's height; points
 HINTED = 1.05  # letters on pixels are wider than their outlines
+LEFT_TO_RIGHT = "\u200e"  # a mark without width
 BETWEEN = " · "  # a method and its score
 NOTE_LINE, NOTE = 0.12, "0.25"  # inches, and colour
 OTHERS = "#C8C8C8"  # what is drawn for comparison only
@@ -65,8 +67,12 @@ def missing(texts: Iterable[str]) -> str:
 
 def printable(text: str) -> str:
     """Return text whose letters all have a font: others are spelt, or given by their number."""
+    if text.isascii():
+        return text
     lacking = missing([text])
-    return "".join(spelt(sign) if sign in lacking else sign for sign in text) if lacking else text
+    text = "".join(spelt(sign) if sign in lacking else sign for sign in text)
+    leftward = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in text)
+    return LEFT_TO_RIGHT + text.lstrip(LEFT_TO_RIGHT) if leftward else text  # or names in it would change places
 
 
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -190,6 +196,24 @@ def fit(texts: Iterable[str], inches: float, size: float) -> list[str]:
             short = shorten(text, inches - width_of(mark, size), size) + mark
         shortened.setdefault(text, short)
     return [shortened[text] for text in texts]
+
+
+def stacked(texts: Iterable[str], inches: float, size: float, most: int) -> list[str]:
+    """Return texts as `fit` does; two names joined by `BETWEEN` one above the other, where one line would cut a text.
+
+    Args:
+        texts: What is to fit.
+        inches: The width.
+        size: Of letters, in points.
+        most: Texts that may take two lines; more take one.
+    """
+    texts = list(texts)
+    lines = fit(texts, inches, size)
+    pairs = [text.partition(BETWEEN)[::2] for text in texts]
+    if lines == [printable(text) for text in texts] or len(texts) > most or not all(second for _, second in pairs):
+        return lines
+    columns = [fit(column, inches, size) for column in zip(*pairs, strict=True)]
+    return ["\n".join(pair) for pair in zip(*columns, strict=True)]
 
 
 def title(axes: Axes, text: str, inches: float, size: float = 7.5) -> None:
