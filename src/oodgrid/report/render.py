@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,6 +17,7 @@ from oodgrid.report.select import percent
 
 PARTS = ("lo", "hi", "seed_sd")  # beside the mean of every column, as <key>.lo and so on; <key>.best too
 STUBS = {"id_dataset": "ID set"}
+ISOLATED = ("\u2068", "\u2069")  # around words of scripts that run leftward
 FINE = 0.005  # intervals narrower than this deserve a second decimal
 
 
@@ -177,8 +179,10 @@ def markdown_list(frame: pl.DataFrame) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that stays in its cell and is not taken for markup."""
-    return re.sub(r"[\\|*<`\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+    """Return text that stays in its cell and is not taken for markup, nor turns the words around it to the left."""
+    escaped = re.sub(r"[\\|*<`\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+    leftward = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in escaped)
+    return f"{ISOLATED[0]}{escaped}{ISOLATED[1]}" if leftward else escaped
 
 
 def rows(table: Table) -> Iterator[Row]:

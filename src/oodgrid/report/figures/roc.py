@@ -26,7 +26,7 @@ def draw(study: Study, width: float) -> Figure:
     figure, panels = canvas.panels(len(curves), width, most, 1.45, sharex=True, sharey=True)
     columns = canvas.even_columns(len(curves), most)
     labels = [f"{name} ({study.sets[name]})" for name in curves]
-    canvas.titles(panels, labels, (width - 0.4) / columns - 0.1, 7.0)
+    canvas.titles(panels, labels, (width - 0.4) / columns - 0.2, 7.0)
     for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
         if name in beside:
             _line(axes, beside[name], study.title(study.reference), REFERENCE)

@@ -52,8 +52,10 @@ def draw(study: Study, width: float) -> Figure:
         axes.set_yticks(range(len(part)), labels=labels, fontsize=size_of_names)
     bar = figure.colorbar(grid[0, 0].images[0], ax=list(grid.flat), extend=extend, fraction=0.05, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    marked = "Framed" if size >= canvas.TINY - 0.5 else "A dot"
-    bold = "; bold: nor from the best of all" * (marked == "Framed")
+    sizes = [size] * bool(scores) + [min(6.0, row * 72 * 0.75)] * bool(strip)
+    framed, dotted = (any(_is_readable(each) == wanted for each in sizes) for wanted in (True, False))
+    marked = "Framed or dotted" if framed and dotted else "Framed" if framed else "Dotted"
+    bold = "; bold: nor from the best of all" * framed
     canvas.note(figure, f"{marked}: not distinguishable from the best score of its method{bold}.")
     return figure
 
@@ -93,7 +95,7 @@ def _map(
     cells = [[rows.get((method, score)) for method in methods] for score in scores]
     grid = np.array([[100 * cell["mean"] if cell else np.nan for cell in line] for line in cells], dtype=float)
     axes.imshow(grid, aspect="auto", norm=scale, interpolation="nearest")
-    readable = size >= canvas.TINY - 0.5
+    readable = _is_readable(size)
     for (line, column), value in np.ndenumerate(grid):
         pair = (methods[column], scores[line])
         best = pair in within
@@ -110,6 +112,11 @@ def _map(
     axes.tick_params(length=0)
     axes.set(facecolor="0.94", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+
+
+def _is_readable(size: float) -> bool:
+    """Return whether numbers of so many points can be read."""
+    return size >= canvas.TINY - 0.5
 
 
 def _name_methods(axes: Axes, study: Study, methods: list[str], cell: float) -> None:
