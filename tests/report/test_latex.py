@@ -149,7 +149,7 @@ def test_every_remark_stands_under_every_table_it_concerns(metrics_of, tmp_path)
 
 
 @pytest.mark.parametrize(("sets", "spread", "expected"), [
-    (2, "interval", "Intervals: 95 %"), (5, "interval", "their ends above and below"),
+    (2, "interval", "Intervals: 95 %"), (7, "interval", "their ends above and below"),
     (10, "interval", "95 % intervals are left out for want of room"), (3, "sd", "one standard deviation over seeds"),
     (10, "sd", "Deviations over seeds are left out for want of room"),
 ])  # fmt: skip
