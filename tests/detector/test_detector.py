@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -189,6 +190,18 @@ def test_without_a_val_split_training_images_beside_the_shots_choose(world):
     assert (
         "test split" in _held_out(few_shot, chosen, {"train"}).description
     )  # of which all training images are the bank
+
+
+@pytest.mark.parametrize(("method", "shots", "needs", "users"), [
+    ("tip_adapter", 4, {"logits"}, ["the fit"]), ("any", 4, {"bank"}, []), ("zero_shot", 0, {"logits"}, []),
+    ("any", 4, {"bank", "val"}, ["the score"]), ("coop", 4, {"val"}, ["the fit", "the score"]),
+])  # fmt: skip
+def test_who_may_have_used_the_held_out_images_is_said_of_those_alone(method, shots, needs, users):
+    from oodgrid.detector.building import _used
+
+    said = _used(SimpleNamespace(method=method, shots=shots), 40, needs)
+    assert [user for user in ("the fit", "the score") if user in said] == users
+    assert bool(said) == bool(users) and _used(SimpleNamespace(method=method, shots=shots), 0, needs) == ""
 
 
 # ---------------------------------------------------------------------------------------------------- taken away

@@ -139,7 +139,7 @@ def test_the_heat_map_writes_the_numbers_that_can_be_read_on_one_scale():
     near = pair.rows("near").items()
     assert written == sorted(f"{100 * row['mean']:.1f}" for (method, _), row in near if method != "any")
     assert not drawn("large", "scores").axes[0].texts  # 40 columns leave no room
-    assert "A dot" in words(drawn("large", "scores"))
+    assert "otted" in words(drawn("large", "scores"))
 
 
 def test_a_score_far_below_the_others_does_not_stretch_the_scale():
@@ -227,6 +227,33 @@ def test_results_without_means_have_roc_curves_and_histograms_and_say_what_the_o
 
 
 # ------------------------------------------------------------------------------------------- names and colours
+
+
+STRANGE = ["深度学习", "طريقة", "Метод", "ไทย", "हिन्दी", "a$b$c_{x}", "naïve", "\U0001f98a"]
+
+
+def test_letters_without_a_font_are_spelt_and_said_once(capsys):
+    names = ["zero_shot", *STRANGE]
+    study = made(names, ["mcm", "深"], (), ("near",), (STRANGE[1],), (1,), (1,))
+    assert canvas.missing(canvas.printable(name) for name in STRANGE) == ""
+    assert canvas.printable("Метод") == "Метод" and canvas.printable("a$b$c_{x}") == "a$b$c_{x}"
+    shown = figures.draw("forest", studies_of(study)[0][1])
+    texts = [text.get_text() for text in shown.findobj(matplotlib.text.Text)]
+    assert not canvas.missing(texts) and any("طريقة" in text for text in texts)
+    figures._tell_letters(study.metrics)
+    figures._tell_letters(study.metrics.filter(method="zero_shot", score="mcm", ood_dataset="near"))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == (len(canvas.missing(STRANGE)) > 0)
+
+
+@pytest.mark.parametrize("inches", [0.6, 1.1])
+def test_a_label_that_is_cut_keeps_its_method_and_its_score(inches):
+    texts = [f"Method {LONG}{m}{canvas.BETWEEN}Score {LONG}{s}" for m in range(3) for s in range(3)]
+    labels = canvas.stacked(texts, inches, 6.5, most=24)
+    assert len(set(labels)) == 9 and all(label.count("\n") == 1 for label in labels)
+    assert all(canvas.width_of(line, 6.5) <= inches for label in labels for line in label.split("\n"))
+    assert canvas.stacked(["A · b"], 2.0, 6.5, most=24) == ["A · b"]
+    assert not any("\n" in label for label in canvas.stacked(texts, inches, 6.5, most=8))
 
 
 @pytest.mark.parametrize("inches", [0.3, 0.8, 2.0])

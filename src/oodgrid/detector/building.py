@@ -152,7 +152,7 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
         OodgridError: There are none.
     """
     drawn, name = few_shot.draw(chosen.shots, chosen.seed), few_shot.dataset.name
-    used = f", of which the fit may have used {len(drawn.val)} to choose its parameters" if len(drawn.val) else ""
+    used = _used(chosen, len(drawn.val), needs)
     if few_shot.val is not None:
         rows = np.arange(len(few_shot.val.labels))
         return HeldOut(few_shot.file("val"), few_shot.val, rows, f"the val split of {name}{used}")
@@ -166,6 +166,14 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
     test = store.read_features(file)
     description = f"the test split of {name}, which has no other held-out images"
     return HeldOut(file, test, np.arange(len(test.labels)), description)
+
+
+def _used(chosen: Chosen, count: int, needs: set[str]) -> str:
+    """Return who may have seen so many of the held-out images, as the rest of a sentence; "" where nobody has."""
+    is_fitted = chosen.method != ANY and chosen.shots > 0
+    users = [f"the fit may have used {count} to choose its parameters"] * is_fitted
+    users += [f"the score uses {count}"] * ("val" in needs)
+    return f", of which {' and '.join(users)}" if users and count else ""
 
 
 def _validated(detector: Detector, held_out: HeldOut) -> np.ndarray:

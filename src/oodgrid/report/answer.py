@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from oodgrid.report import findings, names, render, select, words
+from oodgrid.report import findings, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.numbers import numbers
@@ -83,10 +83,14 @@ def leaderboard(pair: Evaluated, legend: Legend) -> Table | None:
     accuracy = Column("id_accuracy", (f"ID acc. {names.BETTER['id_accuracy']}",), "id_accuracy", "id")
     frame = numbers(pair, frame, [accuracy])
     more = len(first) - MOST
-    notes = [f"{more} more are not distinguishable from the best overall."] if more > 0 else []
-    notes.append("Bold: not distinguishable from the best of the column. In brackets: 95 % intervals.")
-    what = [f"The best of {len(pair.rows())} pairs of method and score, AUROC and ID accuracy in percent."]
-    return Table(what, list(ROW), [*columns, accuracy], frame.drop("against"), legend, notes)
+    about = [f"{more} more {'is' if more == 1 else 'are'} not distinguishable from the best overall."] * (more > 0)
+    of_all = words.many(len(pair.differences("best", "auroc", scopes[0])), words.PAIR)
+    about += notes.leaders(
+        of_all, any(frame[f"{column.key}.best"].any() for column in [*columns, accuracy] if column.ranked)
+    )
+    what = [f"{'The best of ' * (len(frame) > 1)}{of_all}, AUROC and ID accuracy in percent."]
+    remarks = [*notes.ties(pair, frame, legend), *notes.remarked(pair, frame, legend)]
+    return Table(what, list(ROW), [*columns, accuracy], frame.drop("against"), legend, about, remarks)
 
 
 def _reference(pair: Evaluated, scope: str) -> pl.DataFrame:

@@ -161,4 +161,7 @@ def over_seeds(frame: pl.DataFrame, by: Sequence[str], value: str = "value") -> 
 
 def percent(fraction: float | None, digits: int = DIGITS, signed: bool = False) -> str:
     """Return a fraction as percent with fixed decimals, a sign before a difference, or `--` where there is none."""
-    return "--" if fraction is None else f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
+    if fraction is None:
+        return "--"
+    text = f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
+    return text if float(text) else text.lstrip("+-")

@@ -6,6 +6,7 @@ shows an OOD set whose classes overlap the ID classes, and none shows covariate 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -60,9 +61,23 @@ def write_figures(
     """
     folder = paths.report(results, experiment, "figures")
     drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks))
+    _tell_letters(metrics)
     jobs = [(place, study, name, width) for place, study, names in drawn for name in names for width in canvas.WIDTHS]
     for place, study, name, suffix in progress(jobs, desc="figures", unit="figure"):
         canvas.save(draw(name, study, canvas.WIDTHS[suffix]), folder / place / f"{name}{suffix}")
+
+
+def _tell_letters(metrics: pl.DataFrame) -> None:
+    """Say once which letters of names no font has."""
+    legend = Legend.of(metrics)
+    names = [name for column in ("ood_dataset", "id_dataset") for name in select.names(metrics, column)]
+    if lacking := canvas.missing([*legend.methods.values(), *legend.scores.values(), *names]):
+        some = lacking[:12] + "…" * (len(lacking) > 12)
+        print(
+            f"oodgrid: no font of this machine has the letters {some}: figures spell or number them; "
+            "install Noto Sans CJK, or another font that matplotlib can use",
+            file=sys.stderr,
+        )
 
 
 @canvas.styled

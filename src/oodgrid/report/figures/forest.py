@@ -31,13 +31,15 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
         return canvas.sentence(f"No forest plot: {NOTHING}", width)
     shown = pairs[:MOST]
     size = 6.5 if len(shown) <= 24 else canvas.TINY
-    height = 0.68 + len(shown) * (0.165 if len(shown) <= 24 else 0.115)
+    labels = canvas.stacked(map(study.title, shown), 0.36 * width, size, most=24)
+    height = 0.68 + len(shown) * (
+        0.115 if len(shown) > 24 else 0.24 if any("\n" in label for label in labels) else 0.165
+    )
     figure, grid = canvas.blank(1, len(study.kinds), width, height, sharey=True)
     for axes, kind in zip(grid.flat, study.kinds, strict=True):
         _panel(axes, study, shown, kind)
         canvas.title(axes, names.KINDS[kind], 0.6 * width / len(study.kinds))
         axes.set_xlabel("Mean AUROC, %")
-    labels = canvas.fit(map(study.title, shown), 0.36 * width, size)
     grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
     left_out = f" {len(pairs) - MOST} lower rows are left out." if len(pairs) > MOST else ""

@@ -24,12 +24,13 @@ def draw(study: Study, width: float) -> Figure:
     figure, panels = canvas.panels(len(curves), width, most, 1.15, sharex=True)
     columns = canvas.even_columns(len(curves), most)
     limits = _limits(list(curves.values()))
-    for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
+    labels = [f"{name} ({study.sets[name]})" for name in curves]
+    canvas.titles(panels, labels, (width - 0.2) / columns - 0.1, 7.0)
+    for number, (axes, row) in enumerate(zip(panels, curves.values(), strict=True)):
         _histogram(axes, row)
         axes.set(xlim=limits, yticks=[])
         axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
         axes.tick_params(axis="x", labelsize=6, labelbottom=number + columns >= len(curves))
-        canvas.title(axes, f"{name} ({study.sets[name]})", (width - 0.2) / columns - 0.1, 7.0)
     text = choice(study, pair)
     canvas.legend(figure, canvas.legend_of(panels), text)
     return figure

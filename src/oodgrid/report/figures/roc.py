@@ -25,13 +25,14 @@ def draw(study: Study, width: float) -> Figure:
     most = 4 if width > canvas.COLUMN else 2
     figure, panels = canvas.panels(len(curves), width, most, 1.45, sharex=True, sharey=True)
     columns = canvas.even_columns(len(curves), most)
+    labels = [f"{name} ({study.sets[name]})" for name in curves]
+    canvas.titles(panels, labels, (width - 0.4) / columns - 0.2, 7.0)
     for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
         if name in beside:
             _line(axes, beside[name], study.title(study.reference), REFERENCE)
         _line(axes, row, study.title(pair), CHOSEN)
         lowest = number + columns >= len(curves)
         _axes(axes, row, lowest, "FPR (ID pos.), %" if lowest else "", "" if number % columns else "ID recall, %")
-        canvas.title(axes, f"{name} ({study.sets[name]})", (width - 0.4) / columns - 0.1, 7.0)
     text = f"{choice(study, pair)} Markers: 95 % ID recall, where FPR is at least 0.1 %."
     canvas.legend(figure, canvas.legend_of(panels), text)
     return figure
