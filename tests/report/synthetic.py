@@ -30,6 +30,8 @@ class Made:
     summary: pl.DataFrame
     comparisons: pl.DataFrame
     ranks: list[dict] = field(default_factory=list)
+    geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
+    temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def made(
@@ -55,7 +57,8 @@ def made(
     )  # fmt: skip
     summary = _summary(metrics, len(id_datasets))
     ranks = [_ranks(summary, scope) for scope in ("near", "far", "overall")] if len(id_datasets) >= 10 else []
-    return Made(metrics, _curves(metrics), summary, _comparisons(summary), ranks)
+    others = _geometry(metrics, seed), _temperatures(metrics)
+    return Made(metrics, _curves(metrics), summary, _comparisons(summary), ranks, *others)
 
 
 LONG = "a-name-of-sixty-letters-that-somebody-will-surely-give-to-it-"  # less two: a number stands behind it
@@ -199,6 +202,52 @@ def _against(rows, against, family, candidates):
         se=se, lo=diff - 2 * se, hi=diff + 2 * se, p=0.5, p_corrected=pl.when(within).then(0.5).otherwise(0.01),
         distinguishable=~within, in_best_set=pl.when(to_best).then(within), is_best=is_best,
         tied_best=(diff == 0) & ~is_best, optimism=pl.when(is_best & to_best).then(0.008),
+    )  # fmt: skip
+
+
+UNMOVED = ("tip_adapter", "tip_adapter_f", "cocoop")  # leave logits
+CHANGE_FEATURES = ("clip_adapter", "opsupcon")
+
+
+def _geometry(metrics, seed):
+    """Return angles of every method: what it moves, by its name, or why nothing."""
+    rng, rows = np.random.default_rng(seed), []
+    scopes = metrics["ood_kind"].unique(maintain_order=True).to_list()
+    for backbone, id_dataset in metrics.select(PAIR).unique(maintain_order=True).rows():
+        for method in metrics["method"].unique(maintain_order=True):
+            for centres in ("means", "prototypes"):
+                key = {"backbone": backbone, "id_dataset": id_dataset, "method": method, "base_method": method,
+                       "shots": 16, "centres": centres, "seeds": 3}  # fmt: skip
+                has_means = method in CHANGE_FEATURES or method == "any"
+                if (method in UNMOVED) if centres == "prototypes" else not has_means:
+                    rows.append(key | {"status": "skipped", "reason": "nothing moves"})
+                elif centres == "means" or method != "any":
+                    moved = rng.normal(0, 2, 2 + len(scopes)) * (method not in ("any", "zero_shot"))
+                    angles = {"dispersion": 42 + moved[0], "compactness": 55 + moved[1]}
+                    rows += [key | angles | {"status": "ok", "scope": scope, "separation": 6 + change}
+                             for scope, change in zip(scopes, moved[2:], strict=True)]  # fmt: skip
+    types = dict.fromkeys(("scope", "status", "reason"), pl.String)
+    return pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
+
+
+TEMPERATURES = (0.001, 0.01, 0.1, 1.0, 10.0)
+DEFAULTS = {"mcm": 1.0, "msp": 0.01, "energy": 0.01, "entropy": 0.01}
+
+
+def _temperatures(metrics):
+    """Return a smooth curve for each method, kind and score with a temperature; MSP's is MCM's."""
+    shown = metrics.filter(pl.col("base_score").is_in(DEFAULTS), pl.col("score") == pl.col("base_score"))
+    overall = shown.with_columns(ood_kind=pl.lit("overall"))
+    means = pl.concat([shown, overall]).group_by(
+        *PAIR, "method", "base_method", "base_score", "ood_kind", maintain_order=True
+    ).agg(pl.col("auroc").mean(), pl.col("shots").max())  # fmt: skip
+    mcm = means.filter(base_score="mcm").select(*PAIR, "method", "ood_kind", of_mcm="auroc")
+    means = means.join(mcm, on=[*PAIR, "method", "ood_kind"], how="left", maintain_order="left")
+    level = pl.when(pl.col("base_score") == "msp").then(pl.col("of_mcm")).otherwise("auroc")
+    frames = [means.with_columns(T=pl.lit(T), auroc=level - 0.03 * abs(np.log10(T) + 1)) for T in TEMPERATURES]
+    return pl.concat(frames).rename({"ood_kind": "scope"}).with_columns(
+        curve="base_score", seeds=pl.lit(3),
+        is_default=pl.col("T") == pl.col("base_score").replace_strict(DEFAULTS),
     )  # fmt: skip
 
 
