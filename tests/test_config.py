@@ -70,11 +70,12 @@ BAD = {
         "did you mean 'tip_adapter'",
     ),
     "curves of an unknown score": (
-        {"report": {"curves": {"method": "tip_adapter", "score": "mcn"}}}, "report, curves: unknown score of tip_adapter",
-        "did you mean 'mcm'",
+        {"report": {"curves": {"method": "tip_adapter", "score": "mcn"}}},
+        "report, curves: unknown score of tip_adapter", "did you mean 'mcm'",
     ),
     "curves of image features under a method": (
-        {"scores": ["mcm", "knn"], "report": {"curves": {"method": "tip_adapter", "score": "knn"}}}, "'knn'", "known: mcm",
+        {"scores": ["mcm", "knn"], "report": {"curves": {"method": "tip_adapter", "score": "knn"}}},
+        "'knn'", "known: mcm",
     ),
     "curves of any where no score looks at image features": (
         {"scores": ["mcm"], "report": {"curves": {"method": "any"}}}, "unknown method of this experiment 'any'", "",
