@@ -37,9 +37,12 @@ class Made:
 def made(
     methods=("zero_shot", "coop", "tip_adapter"), scores=("mcm", "msp", "max_logit"), features=("knn",),
     near=("unseen",), far=("digits", "noise"), shots=(1, 4, 16), seeds=(1, 2, 3), id_datasets=("concepts",), seed=0,
-    experiment="made-up", backbone="tiny", perfect=(),
+    experiment="made-up", backbone="tiny", perfect=(), interplay=0.0,
 ):  # fmt: skip
-    """Return a study; detection of the OOD sets in `perfect` makes no mistake."""
+    """Return a study; detection of the OOD sets in `perfect` makes no mistake.
+
+    With `interplay` other methods and scores are good at near than at far OOD.
+    """
     kinds = {**dict.fromkeys(near, "near"), **dict.fromkeys(far, "far")}
     listed = [(method, score) for method in methods for score in scores] + [("any", score) for score in features]
     learned = [(shot, number) for shot in shots for number in seeds]
@@ -51,7 +54,7 @@ def made(
     ]
     names = ("id_dataset", "method", "shots", "seed", "score", "ood_dataset", "ood_kind")
     frame = pl.DataFrame(keys, schema=names, orient="row").cast({"shots": pl.Int32, "seed": pl.Int32})
-    metrics = _rates(frame, np.random.default_rng(seed), perfect).with_columns(
+    metrics = _rates(frame, np.random.default_rng(seed), perfect, interplay).with_columns(
         experiment=pl.lit(experiment), backbone=pl.lit(backbone), params=pl.lit("{}"), status=pl.lit("ok"),
         reason=pl.lit(""), n_id=1000, n_ood=800, base_method=_base("method"), base_score=_base("score"),
     )  # fmt: skip
@@ -93,12 +96,14 @@ def _effect(frame, columns, rng, scale):
     return scale * rng.normal(size=codes.max() + 1)[codes]
 
 
-def _rates(frame, rng, perfect):
+def _rates(frame, rng, perfect, interplay):
     log_shots = np.log2(frame["shots"].to_numpy() + 1.0)
     d = np.where(frame["ood_kind"] == "near", 1.3, 2.2) + 0.12 * log_shots * (1 + _effect(frame, ["method"], rng, 0.5))
     for columns, scale in ((["method"], 0.15), (["score"], 0.35), (["ood_dataset"], 0.5), (["method", "score"], 0.15),
                            (["id_dataset", "method", "shots", "seed"], 0.08)):  # fmt: skip
         d = d + _effect(frame, columns, rng, scale)
+    if interplay:
+        d = d + _effect(frame, ["method", "score", "ood_kind"], rng, interplay)
     d = np.where(frame["ood_dataset"].is_in(list(perfect)), 60.0, d)
     accuracy = 0.62 + 0.05 * log_shots * (0.6 + _effect(frame, ["method"], rng, 0.3))
     accuracy = np.clip(accuracy + _effect(frame, ["id_dataset", "method", "shots", "seed"], rng, 0.01), 0.02, 0.99)

@@ -179,16 +179,16 @@ def test_curves_are_of_the_most_accurate_fit_and_no_ood_result_chooses_it():
         assert "most accurate on ID" in words(drawn("real", figure))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 2, 3, 5])
 def test_the_forest_shows_what_its_rows_are_held_against(seed):
     """Of many scores the best of near is seldom any method's best overall."""
-    ((_, pair, _),) = studies_of(sized(5, 24, 4, seed=seed, seeds=(1,), shots=(16,)))
+    ((_, pair, _),) = studies_of(sized(5, 24, 4, seed=seed, seeds=(1,), shots=(16,), interplay=0.5))
     best = {kind: pair.compared("best", kind).filter("is_best").select("method", "score").row(0) for kind in pair.kinds}
     for what in ("method", "score"):
         rows = pair.best_of(what)
         shown, added, fewer = forest._with_best(pair, rows)
         assert set(shown) == {*rows, *best.values()} and fewer == 0
-        assert len(added) == len(set(best.values()) - set(rows))
+        assert len(added) == len(set(best.values()) - set(rows)) >= (what == "method")
         overall = [pair.rows("overall")[row]["mean"] for row in shown]
         assert overall == sorted(overall, reverse=True)
         solved = figures.draw("forest" if what == "method" else "forest_scores", pair)
@@ -200,7 +200,7 @@ def test_the_forest_shows_what_its_rows_are_held_against(seed):
 
 def test_a_page_of_forest_has_room_for_the_best(monkeypatch):
     monkeypatch.setattr(forest, "MOST", 4)
-    ((_, pair, _),) = studies_of(sized(6, 24, 4, seed=1, seeds=(1,), shots=(16,)))
+    ((_, pair, _),) = studies_of(sized(6, 24, 4, seed=1, seeds=(1,), shots=(16,), interplay=0.5))
     rows = pair.best_of("method")
     shown, added, fewer = forest._with_best(pair, rows)
     best = {pair.compared("best", kind).filter("is_best").select("method", "score").row(0) for kind in pair.kinds}

@@ -55,7 +55,8 @@ def draw(study: Study, width: float) -> Figure:
         titles = canvas.fit((study.legend.methods.get(method, method) for method in methods), 0.27 * width, size)
         lines[0].set_yticks(range(len(methods)), labels=titles, fontsize=size)
         lines[0].set_ylim(len(methods) - 0.4, -0.6)
-        lines[0].set_ylabel(TITLES[centres], fontsize=7)
+        lines[0].annotate(TITLES[centres], (0, 1), xycoords="axes fraction", xytext=(-4, 1), textcoords="offset points",
+                          ha="right", fontsize=size, color=canvas.NOTE, fontweight="bold")  # fmt: skip
     canvas.legend(figure, _samples(study, frame), _text(study, frame, blocks))
     return figure
 
