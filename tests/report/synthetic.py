@@ -210,7 +210,7 @@ def _against(rows, against, family, candidates):
     )  # fmt: skip
 
 
-UNMOVED = ("tip_adapter", "tip_adapter_f", "cocoop")  # leave logits
+UNMOVED = ("tip_adapter", "tip_adapter_f", "cocoop", "gallop")  # leave logits
 CHANGE_FEATURES = ("clip_adapter", "opsupcon")
 
 
