@@ -21,7 +21,15 @@ STUDIES = {
     "small": {"methods": 3, "scores": 7, "sets": 2, "shots": (1, 4, 16)},
     "real": {"methods": 7, "scores": 7, "sets": 5, "shots": (1, 2, 4, 8, 16)},
     "large": {"methods": 20, "scores": 46, "sets": 8, "shots": (1, 16), "seeds": (1,)},
-    "long names": {"methods": 12, "scores": 9, "sets": 8, "shots": (1, 16), "seeds": (1,), "long_names": True},
+    "long names": {
+        "methods": 12,
+        "scores": 9,
+        "sets": 8,
+        "shots": (1, 16),
+        "seeds": (1,),
+        "long_names": True,
+        "interplay": 0.5,
+    },
 }
 
 
