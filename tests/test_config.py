@@ -65,6 +65,32 @@ BAD = {
     "unknown backbone": ({"backbones": ["tini"]}, "unknown backbone 'tini'", "did you mean 'tiny'"),
     "unknown parameter": ({"methods": [{"name": "coop", "epoch": 3}]}, "method coop 'epoch'", "did you mean 'epochs'"),
     "wrong type of a parameter": ({"scores": [{"name": "mcm", "T": "hot"}]}, "score mcm: T = 'hot'", "number"),
+    "curves of an unknown method": (
+        {"report": {"curves": {"method": "tip_adaptor"}}}, "report, curves: unknown method of this experiment",
+        "did you mean 'tip_adapter'",
+    ),
+    "curves of an unknown score": (
+        {"report": {"curves": {"method": "tip_adapter", "score": "mcn"}}},
+        "report, curves: unknown score of tip_adapter", "did you mean 'mcm'",
+    ),
+    "curves of image features under a method": (
+        {"scores": ["mcm", "knn"], "report": {"curves": {"method": "tip_adapter", "score": "knn"}}},
+        "'knn'", "known: mcm",
+    ),
+    "curves of any where no score looks at image features": (
+        {"scores": ["mcm"], "report": {"curves": {"method": "any"}}}, "unknown method of this experiment 'any'", "",
+    ),
+    "curves of a stream": (
+        {"scores": ["mcm", {"name": "adaneg", "labels": "concept-words"}],
+         "report": {"curves": {"method": "zero_shot", "score": "adaneg@labels=concept-words"}}},
+        "unknown score of zero_shot", "known: mcm",
+    ),
+    "curves without a method": ({"report": {"curves": {"score": "mcm"}}}, "report.curves.method", "required"),
+    "a temperature twice": ({"temperatures": [0.1, 0.10000001]}, "temperature 0.1 is listed twice", ""),
+    "a temperature of zero": ({"temperatures": [0]}, "temperatures.0", "greater than 0"),
+    "temperatures without a score that has one": (
+        {"scores": ["max_logit"], "temperatures": [0.1]}, "temperatures: no listed score", "list one",
+    ),
     "wrong type of the name": ({"experiment": 3}, "experiment", "string"),
     "wrong type of shots": ({"shots": ["many"]}, "shots.0", "many"),
     "wrong type of a list": ({"methods": "coop"}, "methods", "list"),

@@ -80,10 +80,33 @@ class AppliedFit(_Fit):
         return [name for name in (self.classifier, self.bank, self.val, *self.sets.values()) if name is not None]
 
 
+class Geometry(_Fields):
+    """Mean angles between samples and the centres of classes, in degrees; None where there is nothing to average.
+
+    Attributes:
+        key: What decides them, as a digest.
+        classes: Centres.
+        dispersion: Between two centres.
+        compactness: Of an ID sample to the centre of its class, by class first.
+        id_angle: Of an ID sample to the nearest centre.
+        ood_angles: Of a sample of each OOD set to the nearest centre.
+    """
+
+    key: str
+    classes: Count
+    dispersion: float | None = None
+    compactness: float | None = None
+    id_angle: float | None = None
+    ood_angles: dict[str, float] = {}
+
+
 class ScoredFit(_Fit):
     """One fit in a table of scores.
 
     Attributes:
+        geometry: Of the fits of the largest shots, by the centres: "means" of the features that the method changed, and
+            its "prototypes". Those of features as cached are the table's.
+        no_geometry: By the same names, why there are none.
         parts: By the name of each set, or of the OOD set of each stream, what decides its scores, as a digest.
         skipped: The reasons of scores that were skipped on some set, by score.
         skipped_in: The same by set and score.
@@ -92,6 +115,8 @@ class ScoredFit(_Fit):
     parts: dict[str, str] = {}
     skipped: dict[str, str] = {}
     skipped_in: dict[str, dict[str, str]] = {}
+    geometry: dict[str, Geometry] = {}
+    no_geometry: dict[str, str] = {}
 
 
 class Manifest(_Fields):
@@ -149,6 +174,7 @@ class ScoreTable(Manifest):
         params: The parameters of every score, defaults too, by its variant.
         broken_images: How many a set lacks.
         precision: Of the large matrix products behind the scores.
+        cached: The angles of features as cached to their class means; None in tables of streams and of sweeps.
     """
 
     what = "table of scores"
@@ -156,6 +182,7 @@ class ScoreTable(Manifest):
     params: dict[str, dict[str, Any]]
     broken_images: dict[str, Count] = {}
     precision: Literal["float64", "float32"] = "float64"
+    cached: Geometry | None = None
 
     @property
     def parts(self) -> set[str]:
@@ -249,6 +276,18 @@ class Comparisons(Manifest):
 
     what = "table of comparisons"
     ranks: list[Ranks] = []
+
+
+class GeometryTable(Manifest):
+    """What geometry.parquet says beside its rows: nothing but the version."""
+
+    what = "table of angles"
+
+
+class Temperatures(Manifest):
+    """What temperatures.parquet says beside its rows: nothing but the version."""
+
+    what = "table of temperatures"
 
 
 class Curves(Manifest):

@@ -25,6 +25,7 @@ from oodgrid.measures import asked_recall
 Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
+MOST_TEMPERATURES = 50
 
 
 class Choice(BaseModel):
@@ -136,11 +137,21 @@ class IdDataset(Dataset):
         return None
 
 
+class Curves(Strict):
+    """The one method and score whose ROC curves and histograms are drawn."""
+
+    method: str = Field(description="As results list it; any for scores that depend on no method.")
+    score: str | None = Field(None, description="As results list it. Default: that of the main table.")
+
+
 class ReportOptions(Strict):
     """How the report shows numbers."""
 
     spread: Literal["interval", "sd"] = Field(
         "interval", description="Beside a mean: its 95 % interval, or ± the standard deviation over seeds."
+    )
+    curves: Curves | None = Field(
+        None, description="Of what ROC curves and histograms are drawn. Default: the most accurate method on ID."
     )
 
 
@@ -165,6 +176,11 @@ class Experiment(Strict):
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
     metrics: list[MetricChoice] = Field(
         [], max_length=MOST_ENTRIES, description="Beside oodgrid list metrics: FPR at other recalls, as fpr@90."
+    )
+    temperatures: list[Annotated[float, Field(gt=0, le=MOST)]] = Field(
+        [],
+        max_length=MOST_TEMPERATURES,
+        description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
     )
     score_precision: Precision = Field(
         "float64",

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from oodgrid.report import canvas, names
-from oodgrid.report.figures.chosen import Curve, choice, curves_of
+from oodgrid.report.figures.chosen import Curve, choice, curves_of, why_none
 from oodgrid.report.figures.roc import numbers
-from oodgrid.report.figures.study import NOTHING, Study
+from oodgrid.report.figures.study import Study
 
 ID_COLOUR, OOD_COLOUR = names.BLUE, names.ORANGE
 
@@ -19,7 +19,7 @@ def draw(study: Study, width: float) -> Figure:
     """Return the densities, all on one range of scores."""
     pair, curves = curves_of(study)
     if pair is None or not curves:
-        return canvas.sentence(f"No histograms: {NOTHING}", width)
+        return canvas.sentence(f"No histograms: {why_none(study, pair)}", width)
     most = 4 if width > canvas.COLUMN else 2
     figure, panels = canvas.panels(len(curves), width, most, 1.15, sharex=True)
     columns = canvas.even_columns(len(curves), most)
