@@ -18,6 +18,7 @@ from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 from oodgrid.measures import asked_recall
@@ -132,7 +133,9 @@ class IdDataset(Dataset):
             plain_name(name) for name in dataset.classnames or ()
         }
         if shared:
-            return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
+            return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
+        if dataset.files and dataset.files == self.files:
+            return "both are read from the same place"
         return None
 
 
