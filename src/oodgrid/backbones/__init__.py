@@ -113,7 +113,8 @@ class LoadedBackbone:
         tokens = tokenizer(texts)
         if self.vocabulary is not None and not self.vocabulary.issuperset(set(tokens.flatten().tolist()) - {0}):
             words = unseen_words(texts, self.vocabulary, tokens.shape[1])
-            raise never_saw(self.name, words, f"{texts[0]!r}{' and other texts' * (len(texts) > 1)}")
+            first, *others = (text for text in texts if unseen_words([text], self.vocabulary, tokens.shape[1]))
+            raise never_saw(self.name, words, f"{first!r}{' and other texts' * bool(others)}")
         return tokens
 
     def _run(self, function: Callable, inputs: torch.Tensor) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodgrid.cache import of_images, of_texts
-from oodgrid.edge import Shapes
+from oodgrid.edge import Shapes, check_directions
 from oodgrid.errors import OodgridError, brief
 from oodgrid.labels import has_class
 from oodgrid.registry import Entry
@@ -193,13 +193,7 @@ def _unit(name: str, arrays: Mapping[str, np.ndarray], what: str) -> np.ndarray:
     Raises:
         OodgridError: A row is all zeros, which has no direction.
     """
-    zeros = np.argwhere(~arrays[name].any(axis=-1))
-    if len(zeros):
-        index = zeros[0].tolist()
-        raise OodgridError(
-            f"{what}: {name}: {len(zeros)} rows are all zeros, the first at index "
-            f"{index[0] if len(index) == 1 else tuple(index)}: they have no direction to be normalised; leave them out"
-        )
+    check_directions(arrays[name], f"{what}: {name}")
     return normalise(arrays[name])
 
 
