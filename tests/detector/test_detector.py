@@ -265,7 +265,10 @@ def test_features_that_are_none_are_refused_in_one_line(world, features):
 
 
 def test_a_feature_file_stands_where_features_do(world, tmp_path, make_features):
-    detector, file = detector_of(world, "gallop", "mcm"), paths.features(world.results, "untrained", "strange", "test")
+    detector, file = (
+        detector_of(world, "gallop@epochs=1", "mcm"),
+        paths.features(world.results, "untrained", "strange", "test"),
+    )
     features = store.read_features(file)
     local = store.read_local_rows(file, np.arange(len(features.labels)))
     expected = detector.score(features.image_features, local)
