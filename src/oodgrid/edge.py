@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Signature
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from oodgrid.counts import counted, plural
-from oodgrid.errors import OodgridError, one_line, unknown
+from oodgrid.errors import OodgridError, brief, one_line, unknown
 
 Result = TypeVar("Result")
 LARGEST = float(np.finfo(np.float32).max)
@@ -37,6 +38,42 @@ def bound(signature: Signature, what: str, positional: tuple[Any, ...], named: d
         return dict(signature.bind(*positional, **named).arguments)
     except TypeError as error:
         raise WrongCall(f"{what}: {error}; its arguments are {', '.join(signature.parameters)}") from None
+
+
+def whole_number(value: Any, name: str, least: int = 0) -> int:
+    """Return a whole number from `least` on.
+
+    Raises:
+        OodgridError: It is none.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
+        raise OodgridError(
+            f"{name} = {brief(value)}: a whole number {f'above {least - 1}' if least else 'from 0 on'} is needed"
+        )
+    return int(value)
+
+
+def path(value: Any, name: str = "a file") -> Path:
+    """Return the path of a file.
+
+    Raises:
+        OodgridError: It is neither a text nor a path.
+    """
+    try:
+        return Path(value)
+    except TypeError:
+        raise OodgridError(f"{name} is given by its path, not by {brief(value)}") from None
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """Return a mapping of names to something.
+
+    Raises:
+        OodgridError: It is none, or a name is no text.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise OodgridError(f"{name}: a mapping of names to them is needed, as {{'mcm': …}}, not {brief(value)}")
+    return value
 
 
 def numbers(value: Any, name: str, shape: str) -> np.ndarray:

@@ -43,7 +43,7 @@ from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import Leaves, applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
-from oodgrid.edge import Shapes, attribute, bound
+from oodgrid.edge import Shapes, attribute, bound, whole_number
 from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
 from oodgrid.vectors import normalise
@@ -276,8 +276,8 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
         if name in arrays
     }
     most = int(np.bincount(train_labels, minlength=1).max())
-    shots = _whole_number(f"{what}: shots", arrays["shots"], least=1) if "shots" in arrays else most
-    seed = _whole_number(f"{what}: seed", arrays.get("seed", 1), least=0)
+    shots = whole_number(arrays["shots"], f"{what}: shots", 1) if "shots" in arrays else most
+    seed = whole_number(arrays.get("seed", 1), f"{what}: seed")
     return FitData(text, classes, train, train_labels, val, val_labels, shots, seed, **views)
 
 
@@ -316,12 +316,6 @@ def _labelled(
     if not len(kept):
         raise OodgridError(f"{shapes.what}: {names[1]}: no sample has a class, all are -1")
     return features[kept], labels[kept], kept
-
-
-def _whole_number(what: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
-        raise OodgridError(f"{what} is a whole number from {least} on, not {brief(value)}")
-    return int(value)
 
 
 def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import backbones, manifests, registry, store
+from oodgrid import backbones, edge, manifests, registry, store
 from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import applied
 from oodgrid.adapt.contract import Classifier, Diverged, TextSide
@@ -88,8 +88,9 @@ class Detector:
         Raises:
             OodgridError: The file is missing, damaged or no detector, or is of a method or score that is not here.
         """
-        arrays, metadata = store.read_arrays(Path(path))
-        record = manifests.checked(Path(path), metadata, DetectorRecord)
+        file = edge.path(path, "a detector")
+        arrays, metadata = store.read_arrays(file)
+        record = manifests.checked(file, metadata, DetectorRecord)
         registry.find("score", record.base_score)
         if record.base_method != ANY:
             registry.find("method", record.base_method)
@@ -104,7 +105,7 @@ class Detector:
             OodgridError: The name has another suffix, something stands there, or method or score are a plugin's, whose
                 code no file holds.
         """
-        file, record = Path(path), self.record
+        file, record = edge.path(path, "a detector"), self.record
         entries = [("score", record.base_score), ("method", record.base_method)]
         for kind, name in entries:
             if name != ANY and registry.find(kind, name).plugin:
