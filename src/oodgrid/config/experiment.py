@@ -183,7 +183,9 @@ class Experiment(Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
-        if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
+        limit = data.get("limit")  # a wrong one is said once, and not of each dataset too
+        sound = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MOST
+        if sound and isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
