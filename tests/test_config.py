@@ -399,3 +399,10 @@ def test_comments_of_the_default_experiment_name_its_schema():
     first = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=workflow/schemas/config.schema.json"
     assert yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["experiment"] == "demo"
+
+
+@pytest.mark.parametrize("limit", [0, -3, True, 2.5, "ten", 10**12])
+def test_a_wrong_limit_of_the_experiment_is_said_once(experiment_of, limit):
+    with pytest.raises(OodgridError) as caught:
+        parse(experiment_of(limit=limit))
+    assert len(str(caught.value).splitlines()) == 1 and "limit" in str(caught.value)

@@ -251,15 +251,15 @@ ZEROS = np.vstack([SAMPLES[:3], np.zeros((1, 8))])
         (lambda: scores.knn(SAMPLES, TRAIN, [0, 1, 2, *[-1] * 6], k=4), "k = 4, and there are 3 labelled samples"),
         (
             lambda: scores.knn(ZEROS, TRAIN, LABELS),
-            "features: 1 rows are all zeros, the first at index 3",
+            "features: 1 row is all zeros, the first at index 3",
         ),
         (lambda: scores.knn(SAMPLES, TRAIN * (LABELS > 0)[:, None], LABELS), "train_features: 3 rows are all zeros"),
         (
             lambda: scores.tag(SAMPLES, np.stack([ZEROS, ZEROS])),
             "prompt_variants: 2 rows are all zeros",
         ),
-        (lambda: scores.neglabel(SAMPLES, np.eye(4), ZEROS, labels=TRAIN), "class_texts: 1 rows are all zeros"),
-        (lambda: scores.neglabel(SAMPLES, np.eye(4), SAMPLES, labels=ZEROS), "labels: 1 rows are all zeros"),
+        (lambda: scores.neglabel(SAMPLES, np.eye(4), ZEROS, labels=TRAIN), "class_texts: 1 row is all zeros"),
+        (lambda: scores.neglabel(SAMPLES, np.eye(4), SAMPLES, labels=ZEROS), "labels: 1 row is all zeros"),
     ],
 )
 def test_a_wrong_call_is_one_line_that_names_the_argument(call, message):

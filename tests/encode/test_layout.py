@@ -629,7 +629,8 @@ def test_all_that_is_wrong_with_small_sources_is_said_at_once(tmp_path, capsys):
         {"generated": {"kind": "noise"}},
     ]
     with pytest.raises(Mistakes) as caught:
-        check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
+        check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)], opened := {})
+    assert sorted(opened) == ["d2", "d6"]
     wanted = [
         "holds folders of splits",
         "dataset d1: 2 classnames",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from oodgrid import devices
 from oodgrid.backbones import open_clip_models, timm_models, weights
+from oodgrid.backbones.words import never_saw, unseen_words
 from oodgrid.config import Backbone
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
@@ -112,15 +113,10 @@ class LoadedBackbone:
         if broken := next((text for text in texts if not _is_unicode(text)), None):
             raise OodgridError(f"the text {broken!a} is no Unicode, which tokenizers need: rename the class or text")
         tokens = tokenizer(texts)
-        if self.vocabulary is not None:
-            for text, row in zip(texts, tokens.tolist(), strict=True):
-                untrained = [token for token in row if token and token not in self.vocabulary]
-                if untrained:
-                    words = tokenizer.decode(untrained).strip()
-                    raise OodgridError(
-                        f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use other words "
-                        "or another backbone, or, for the classes of a dataset, text: visual_prototypes"
-                    )
+        if self.vocabulary is not None and not self.vocabulary.issuperset(set(tokens.flatten().tolist()) - {0}):
+            words = unseen_words(texts, self.vocabulary, tokens.shape[1])
+            first, *others = (text for text in texts if unseen_words([text], self.vocabulary, tokens.shape[1]))
+            raise never_saw(self.name, words, f"{first!r}{' and other texts' * bool(others)}")
         return tokens
 
     def _run(self, function: Callable, inputs: torch.Tensor) -> Any:

@@ -43,6 +43,8 @@ def run_detect(options: argparse.Namespace) -> None:
         say(*(output.write(file, table, detector, images) for file in options.out))
     else:
         _print(table)
+    if table["reason"].null_count() == 0:
+        raise OodgridError(f"{output.summary(table)}: each row says why")
     print(f"oodgrid: {output.summary(table)}", file=sys.stderr)
 
 

@@ -160,6 +160,16 @@ class Dataset(Strict):
         return getattr(self, "list_" if name == "list" else name)
 
     @property
+    def files(self) -> dict[str, Any]:
+        """Where its files lie, as the configuration says it; nothing of images that are made, or imported by hand."""
+        by_source = self.model_dump(include={*SOURCES, "list_"} - {"concept_world", "generated"}, by_alias=True)
+        places = {name: place for name, place in by_source.items() if place is not None and self._is_told(name)}
+        return {**places, "split_folders": self.split_folders} if places else {}
+
+    def _is_told(self, source: str) -> bool:
+        return source != "imported" or bool(self.imported and self.imported.model_fields_set)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
         optional = {*SOURCES, "limit"}

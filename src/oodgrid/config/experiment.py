@@ -18,6 +18,7 @@ from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 from oodgrid.measures import asked_recall
@@ -133,7 +134,9 @@ class IdDataset(Dataset):
             plain_name(name) for name in dataset.classnames or ()
         }
         if shared:
-            return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
+            return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
+        if dataset.files and dataset.files == self.files:
+            return "both are read from the same place"
         return None
 
 
@@ -196,7 +199,9 @@ class Experiment(Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
-        if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
+        limit = data.get("limit")  # a wrong one is said once, and not of each dataset too
+        sound = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MOST
+        if sound and isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:

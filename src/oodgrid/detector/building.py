@@ -11,7 +11,7 @@ from oodgrid import manifests, paths, plan, registry, store
 from oodgrid.adapt.contract import text_prototypes
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.detector import threshold
-from oodgrid.detector.choosing import Chosen
+from oodgrid.detector.choosing import Chosen, not_run
 from oodgrid.detector.core import BANKS, Detector
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
@@ -54,6 +54,9 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
             no ID image is left to choose the threshold on.
     """
     backbone, dataset = experiment.backbone(chosen.backbone), experiment.id_dataset(chosen.id_dataset)
+    applied = paths.applied(results, experiment.experiment, backbone.name, dataset.name, chosen.method)
+    if chosen.method != ANY and not applied.exists():
+        raise not_run(results, experiment.experiment)
     plan.check_inputs(results, experiment, backbone.name, dataset.name)
     needs = needed([chosen.score])
     draws = "bank" in needs_of(chosen.score)
