@@ -97,7 +97,7 @@ class PromptLearner:
         """Train, and return the losses and the context to keep: here that after the last step.
 
         Args:
-            train: `Recipe.descend` of this fit, which takes `step` and `after_epoch` yet.
+            train: `Recipe.descend` of this fit; it still takes `step` and `after_epoch`.
             context: What it changes.
             epochs: How many it goes through.
         """

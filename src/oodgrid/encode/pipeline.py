@@ -6,7 +6,6 @@ the last bits of its rows; so a chunk is the same whatever was done before it, a
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
+from oodgrid import threads
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
 from oodgrid.encode.decode import OutOfMemoryError, source_sha256
@@ -102,8 +102,7 @@ def _cut(rows: range, size: int) -> list[range]:
 def _prepare(work: Work, batches: list[range]) -> Iterator[list[Prepared]]:
     """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
     one = _preparer(work)
-    threads = int(os.environ.get("OMP_NUM_THREADS", 1))
-    with ThreadPoolExecutor(threads, initializer=_one_thread_each) as pool:
+    with ThreadPoolExecutor(threads.of_job(1), initializer=_one_thread_each) as pool:
         ahead: deque[list[Future[Prepared]]] = deque()
         try:
             for rows in batches:

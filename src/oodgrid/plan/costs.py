@@ -79,7 +79,7 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
 
 
 def _is_redrawn(results: Path, experiment: Experiment) -> bool:
-    """Say whether there are metrics, as in a clone, and none of the features that they came from."""
+    """Return whether there are metrics, as in a clone, and none of the features that they came from."""
     pairs = product(experiment.backbones, experiment.datasets())
     there = any(paths.features(results, backbone.name, dataset.name, "test").exists() for backbone, dataset in pairs)
     return paths.metrics(results, experiment.experiment).exists() and not there
@@ -162,7 +162,7 @@ def _described(cost: Cost, seconds: float) -> str:
 
 
 def _on_gpu(kind: str) -> bool:
-    """Say whether jobs of a kind take turns on the GPU of this machine."""
+    """Return whether jobs of a kind take turns on the GPU of this machine."""
     return bool(gpu_here("adapt" if kind in ("fit", "apply") else kind))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oodgrid import grid, rates
+from oodgrid import grid, rates, threads
 from oodgrid.config import Experiment
 
 
@@ -78,8 +78,7 @@ def _has_gpu() -> bool:
 
 def cpus_here(cores: int | None = None) -> int:
     """Return how many CPUs of this machine jobs may use, where the user gave them `cores`."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, cores or cpus)
+    return min(threads.cpus(), cores or threads.cpus())
 
 
 def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: int | None) -> int:
