@@ -15,17 +15,14 @@ from oodgrid.backbones import load
 from oodgrid.config import Backbone, build
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
+from tests import failing
 
 torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 
 
 def failure(**fields):
-    with pytest.raises(OodgridError) as caught:
-        load(Backbone(**fields))
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
+    return failing.failure(load, Backbone(**fields))
 
 
 @pytest.fixture(scope="session")

@@ -12,18 +12,11 @@ import yaml
 from oodgrid import config
 from oodgrid.config import Backbone, Dataset, expand, load, parse
 from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 ROOT = Path(__file__).parents[1]
 CONCEPTS = {"name": "concepts", "ood": {"far": ["noise"]}}
 OWN = {"name": "own", "folder": "data/own"}
-
-
-def failure(action, *arguments):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def id_set(**parts):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from oodgrid.detector.choosing import Chosen
 
 NAMES = ("backbone", "id_dataset", "method", "score", "shots", "seed")
-KEEP = 0.95  # of ID images, where nothing else is said
 
 
 def run_detect(options: argparse.Namespace) -> None:
@@ -59,6 +58,7 @@ def run_export_detector(options: argparse.Namespace) -> None:
 
 def _detector(options: argparse.Namespace) -> Detector:
     from oodgrid.detector import Detector, from_experiment
+    from oodgrid.detector.threshold import KEEP
 
     if getattr(options, "detector", None) is None:
         experiment, chosen = _chosen(options)

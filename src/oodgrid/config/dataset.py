@@ -111,7 +111,7 @@ class Dataset(Strict):
             return data
         if not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
             data = {**catalogue.entry("dataset", data["name"]), **data}
-        # with an unknown key _known_keys is to speak: it may be a source, misspelt
+        # an unknown key is said later, and may be a source, misspelt: then the catalogue is not meant
         return data | {"name": data["name"] + _mark(data.get("limit"))}
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ class HeldOut(NamedTuple):
     description: str
 
 
-def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep: float = 0.95) -> Detector:
+def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep: float = threshold.KEEP) -> Detector:
     """Return the detector of one method and score of an experiment that was run.
 
     Args:

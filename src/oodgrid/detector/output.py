@@ -34,9 +34,7 @@ def check_names(files: list[Path], force: bool) -> None:
     for file in files:
         if file.suffix.lower() not in FORMATS:
             raise OodgridError(f"{file} is none of {', '.join(FORMATS)}: the suffix says the format")
-        if file.is_dir() or (file.exists() and not force):
-            mend = "choose another name" + ("" if file.is_dir() else ", or add --force")
-            raise OodgridError(f"{file} is there already: {mend}")
+        store.refuse_to_replace(file, force)
 
 
 def write(file: Path, table: pl.DataFrame, detector: Detector, images: ImageSet) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from oodgrid.errors import OodgridError, brief
 from oodgrid.manifests import Threshold
 
+KEEP = 0.95  # the share, where nothing else is said
 ROUNDING = 1e-9  # .55 · 100 is a little more than 55 in float64
 
 

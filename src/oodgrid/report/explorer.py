@@ -115,8 +115,8 @@ class View:
     def _number(self, name: str, kind: str) -> dict[str, Any]:
         bounds = {end: f"{name}_{end}" for end in ("lo", "hi")}
         low, high = (column if column in self.frame.columns else None for column in bounds.values())
-        said = {"title": NUMBERS[name], "better": ""} if name in NUMBERS else titled(name)
-        return {"name": name, "format": kind, **said, "low": low, "high": high}
+        about = {"title": NUMBERS[name], "better": ""} if name in NUMBERS else titled(name)
+        return {"name": name, "format": kind, **about, "low": low, "high": high}
 
 
 NUMBERS = {
@@ -154,18 +154,18 @@ def views(
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
     """
     legend = Legend.of(metrics)
-    found = []
+    shown = []
     if summary is not None and comparisons is not None:
         of_samples, of_streams = (pl.col("transductive") == streams for streams in (False, True))
-        found += [_means(summary.filter(of_samples), comparisons), _differences(comparisons.filter(of_samples), legend)]
+        shown += [_means(summary.filter(of_samples), comparisons), _differences(comparisons.filter(of_samples), legend)]
         if summary["transductive"].any():
-            found.append(_means(summary.filter(of_streams), comparisons, streams=True))
+            shown.append(_means(summary.filter(of_streams), comparisons, streams=True))
     names_of = dict.fromkeys(("id_dataset", "ood_dataset"), pl.String)
     overlapping = pl.DataFrame(list(overlaps), schema=names_of, orient="row").with_columns(overlap=pl.lit(True))
     metrics = metrics.join(overlapping, on=list(names_of), how="left", maintain_order="left")
     metrics = metrics.with_columns(pl.col("overlap").fill_null(False))
     single, streams = select.without(metrics, transductive), select.only(metrics, transductive)
-    return [*found, *(_rows(rows, rows is streams) for rows in (single, streams) if len(rows))]
+    return [*shown, *(_rows(rows, rows is streams) for rows in (single, streams) if len(rows))]
 
 
 def _rows(rows: pl.DataFrame, streams: bool) -> View:

@@ -75,8 +75,8 @@ def write_page(
     frames["curves"] = explorer.curves_packed(curves)
     if (samples := mistakes.samples_of(curves)) is not None:
         frames |= {"mistakes": samples, "pictures": mistakes.pictured(samples, pictures)}
-    libraries, own = [_text("vendored", name) for name in LIBRARIES], [_text("web", name) for name in SCRIPTS]
-    scripts = [*libraries, "".join(own)]
+    libraries, ours = [_text("vendored", name) for name in LIBRARIES], [_text("web", name) for name in SCRIPTS]
+    scripts = [*libraries, "".join(ours)]
     text = render.page(
         "page.html.j2",
         experiment=experiment,
