@@ -75,12 +75,9 @@ class Column:
         """How many OOD sets are in it."""
         return len(self.scope.sets)
 
-    def variance(self, row: Row, other: Row | None = None) -> tuple[float, float]:
-        """Return both parts of the sampling variance of a row, or of its difference to another; 0 to itself."""
-        if row == other:
-            return 0.0, 0.0
-        spread = self.spreads.get((self.metric, row, other))
-        return (np.nan, np.nan) if spread is None else spread.parts(self.scope.sets)
+    def variance(self, row: Row, other: Row | None = None) -> float:
+        """Return the sampling variance of a row, or of its difference to another; 0 to itself, NaN where unknown."""
+        return 0.0 if row == other else self.spreads.get((self.metric, self.scope.sets, row, other), np.nan)
 
     def fits(
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
@@ -131,7 +128,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     fits, drawn = column.fits(rows)
     variance, df = certainty.own_or_pooled(fits, drawn)
-    samples = np.array([sum(column.variance(row)) for row in rows])
+    samples = np.array([column.variance(row) for row in rows])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
     tied = column.pair.fits("tied", column.scope) if column.scope.sets else None
     lines = []
@@ -282,7 +279,7 @@ def _compared(column: Column, rows: list[Row], others: list[Row]) -> dict[str, A
     fits, drawn = column.fits(rows, others)
     same = np.array([row == other for row, other in zip(rows, others, strict=True)])
     variance, df = certainty.moderated(fits, drawn & ~same)
-    samples = np.array([sum(column.variance(row, other)) for row, other in zip(rows, others, strict=True)])
+    samples = np.array([column.variance(row, other) for row, other in zip(rows, others, strict=True)])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
     diff = np.array([column.known[row] - column.known[other] for row, other in zip(rows, others, strict=True)])
     half = certainty.quantile(degrees) * np.sqrt(whole)
