@@ -93,10 +93,8 @@ class Study:
                     values = {s: self.scores(id_dataset, method, seed, STREAM, o, ood, name) for s, o in listed.items()}
                     keys = {"ood_dataset": ood, "dataset": name, "shots": METHODS[method], "seed": seed}
                     frames.append(frame_of(values, keys))
-        return pl.concat(frames), {
-            "fits": fits,
-            "params": {name: {"labels": "concept-words", "order": order} for name, order in listed.items()},
-        }
+        params = {name: {"labels": "concept-words", "order": order} for name, order in listed.items()}
+        return pl.concat(frames), {"fits": fits, "params": params}
 
     def _expected(self, rate, scope, method, score):
         """Naive: the rate of every ID set, seed and order (D, S, O), and each image's influence on the mean of all."""
@@ -133,11 +131,10 @@ def frame_of(values, keys):
 
 def naive(rate, own, other):
     """The rate of a pair, and the influence of each of its ID and OOD samples, sample by sample."""
-    own, other = list(own), list(other)
     if rate == "auroc":
-        of_id = [sum((x > y) + (x == y) / 2 for y in other) / len(other) for x in own]
-        of_ood = [sum((x > y) + (x == y) / 2 for x in own) / len(own) for y in other]
-        return sum(of_id) / len(of_id), np.array(of_id), np.array(of_ood)
+        wins = (own[:, None] > other) + (own[:, None] == other) / 2
+        return wins.mean(), wins.mean(axis=1), wins.mean(axis=0)
+    own, other = own.tolist(), other.tolist()
     if rate == "fpr95_ood_pos":  # a threshold from low scores up, on the OOD side: the mirror image
         value, of_ood, of_id = naive_fpr([-y for y in other], [-x for x in own], nearest=False)
     else:
@@ -196,7 +193,7 @@ def of_fits(rates):
     return together, together**2 / terms if terms else np.inf, rates[0].size
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2, 3])
+@pytest.fixture(scope="module", params=[0, 1, 2])
 def study(request, tmp_path_factory, experiment_of):
     results, drawn = tmp_path_factory.mktemp(f"study{request.param}"), Study(request.param)
     evaluate(results, drawn.write(results, experiment_of))
