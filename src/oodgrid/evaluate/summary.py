@@ -35,8 +35,10 @@ COMPARISONS: dict[str, Any] = {
     "rows": pl.Int32,
     **dict.fromkeys(("diff", "se", "df", "lo", "hi", "p", "p_corrected"), pl.Float64),
     **dict.fromkeys(("distinguishable", "in_best_set", "is_best", "tied_best"), pl.Boolean),
-    **{"optimism": pl.Float64, "fits": pl.String},
+    **{"optimism": pl.Float64, "fits": pl.String, "reason": pl.String},
 }
+UNTOLD = ("se", "df", "lo", "hi", "p", "p_corrected", "distinguishable", "in_best_set", "optimism")  # if it jumps
+JUMPS = "the rate jumps with its threshold: fewer than 100 samples on that side, or many tied there"
 NORMAL = float(certainty.quantile(np.array([np.inf]))[0])
 NOT_SUMMARISED = ("shots", "seed", "order", "n_id", "n_ood", "tied")
 
@@ -89,6 +91,10 @@ class Column:
     def variance(self, row: Row, other: Row | None = None) -> float:
         """Return the sampling variance of a row, or of its difference to another; 0 to itself, NaN where unknown."""
         return 0.0 if row == other else self.spreads.get((self.metric, self.scope.sets, row, other), np.nan)
+
+    def jumps(self, row: Row) -> bool:
+        """Return whether a rate jumps with its threshold, so that its influence values tell no difference."""
+        return (self.metric, self.scope.sets, row, row) in self.spreads
 
     def fits(
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
@@ -235,7 +241,7 @@ def _interval(
         return _share_ends(mean, samples, extra, quantile, sizes.n_id)
     id_positive = "id" in column.metric
     lo, hi = _share_ends(mean, samples, extra, quantile, sizes.ood_all if id_positive else sizes.n_id)
-    if (sizes.fewest_id if id_positive else sizes.fewest_ood) < FEW_FOR_BOOTSTRAP:
+    if column.jumps(row) or (sizes.fewest_id if id_positive else sizes.fewest_ood) < FEW_FOR_BOOTSTRAP:
         low, high = (ends[column.place[row]] for ends in column.ends)
         lo, hi = min(lo, float(np.nanmean(low))), max(hi, float(np.nanmean(high)))
     return lo, hi
@@ -268,6 +274,7 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         kinds = compared.pop("kinds")
         for r, row in enumerate(rows):
             other = others[r]
+            jumps = column.jumps(row) or column.jumps(other)
             lines.append(
                 {
                     **_keys(column, row, key),
@@ -279,6 +286,8 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "is_best": row == other if best else None,
                     "tied_best": bool(column.known[row] == column.known[other]) if best else None,
                     "fits": kinds[r],
+                    "reason": JUMPS if jumps else None,
+                    **(dict.fromkeys(UNTOLD) if jumps else {}),
                 }
             )
     return lines
