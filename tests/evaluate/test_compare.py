@@ -13,7 +13,7 @@ from oodgrid.config import parse
 from oodgrid.evaluate import spreads
 from oodgrid.evaluate.rows import Pair
 from oodgrid.evaluate.run import evaluate
-from oodgrid.evaluate.summary import COMPARISONS, SUMMARY
+from oodgrid.evaluate.summary import COMPARISONS, JUMPS, SUMMARY, UNTOLD
 
 ID, OODS = "concepts", {"concepts-unseen-shapes": "near", "digits": "far", "noise": "far"}
 SIZES = {ID: 40, "concepts-unseen-shapes": 30, "digits": 25, "noise": 35}
@@ -175,6 +175,21 @@ def test_differences_are_paired_by_sample_and_by_seed(study, scope, against):
                 tail = stats.t(min(df, 1e9)).sf(-t)
                 assert row["p_corrected"] == pytest.approx(1 - (1 - tail) ** (row["rows"] - 1), rel=1e-3)
                 assert row["in_best_set"] == (row["p_corrected"] >= 0.05) != row["distinguishable"]
+
+
+def test_rates_that_jump_have_means_and_differences_without_p(study):
+    results, _ = study  # of 25 to 40 samples a side
+    means, differences = read(results, paths.summary), read(results, paths.comparisons)
+    jumps = pl.col("metric").str.starts_with("fpr")
+    empty, others = differences.filter(jumps), differences.filter(~jumps)
+    assert len(empty) == len(others.filter(metric="auroc")) * 2
+    assert not empty.select(UNTOLD).null_count().transpose().to_series().ne(len(empty)).any()
+    assert empty["reason"].unique().to_list() == [JUMPS]
+    assert empty["diff"].null_count() == 0
+    assert empty.filter("is_best").height
+    assert others["reason"].null_count() == len(others)
+    assert others["p"].null_count() == 0
+    assert means.filter(jumps)["lo"].null_count() == 0  # the draw of the threshold holds
 
 
 def test_id_accuracy_is_compared_on_the_same_samples(study):
