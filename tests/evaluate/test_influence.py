@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from oodgrid.evaluate import intervals, metrics
 from oodgrid.evaluate.influence import RATES, Layout, deviations, influence, of_mean, variance
@@ -159,9 +160,10 @@ SHAPED = {
     ],
 )
 def test_which_rates_jump_with_their_threshold(shape, size, id_pos, ood_pos):
+    evenly = norm.ppf((np.arange(size) + 0.5) / size)
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        id_scores, other = SHAPED[shape](rng.normal(1.2, 1, size)), SHAPED[shape](rng.normal(0, 1, size))
+        id_scores, other = (SHAPED[shape](rng.permutation(evenly) + shift) for shift in (1.2, 0))
         for scores, sizes in (([other], [size]), ([other, rng.normal(0, 1, 40)], [size, 40])):
             jumps = influence(id_scores, scores, np.zeros((3, Layout(size, tuple(sizes)).size)))
             assert jumps.tolist() == [[False] * len(sizes), [id_pos] * len(sizes), [ood_pos, True][: len(sizes)]]
