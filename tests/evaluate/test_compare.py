@@ -10,7 +10,7 @@ from scipy import stats
 
 from oodgrid import manifests, paths, store
 from oodgrid.config import parse
-from oodgrid.evaluate import spreads
+from oodgrid.evaluate import classification, spreads
 from oodgrid.evaluate.rows import Pair
 from oodgrid.evaluate.run import evaluate
 from oodgrid.evaluate.summary import COMPARISONS, JUMPS, SUMMARY, UNTOLD
@@ -225,6 +225,19 @@ def test_memory_changes_no_number(study, tmp_path, experiment_of, monkeypatch):
     evaluate(tmp_path, again)
     for path in (paths.summary, paths.comparisons):
         assert path(tmp_path, "mini").read_bytes() == path(results, "mini").read_bytes()
+
+
+def test_what_no_ood_set_changes_is_measured_once_a_fit(tmp_path, experiment_of, monkeypatch):
+    calls, measure = [], classification.of_id
+    monkeypatch.setattr(classification, "of_id", lambda *about: calls.append(about[0]) or measure(*about))
+    methods = {"zero_shot": [0], "prototype": [4]}
+    evaluate(tmp_path, write_study(tmp_path, experiment_of, [1, 2], methods))
+    assert len(calls) == len(SCORES) * 3  # fits; not once for each of three OOD sets
+    for row in read(tmp_path, paths.metrics).filter(status="ok").iter_rows(named=True):
+        table, _ = store.read_table(paths.scores(tmp_path, "mini", "tiny", ID, row["method"]))
+        own = table.filter(dataset=ID, shots=row["shots"], seed=row["seed"])
+        expected = measure(row["base_score"], *(own[name].to_numpy() for name in (row["score"], "label", "prediction")))
+        assert {name: row[name] for name in expected} == expected  # to the bit
 
 
 def test_no_score_is_read_again_where_all_is_kept(study, monkeypatch):

@@ -269,12 +269,11 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         others = [family.references[row] for row in rows]
         compared = _compared(column, rows, others)
         best = family.against in BEST
-        correct = _against_best if best else _against_zero_shot
-        corrected = correct(column, rows, others, compared, family.sizes)
+        corrected = (_against_best if best else _against_zero_shot)(column, rows, others, compared, family.sizes)
         kinds = compared.pop("kinds")
         for r, row in enumerate(rows):
             other = others[r]
-            jumps = column.jumps(row) or column.jumps(other)
+            untold = dict.fromkeys(UNTOLD) | {"reason": JUMPS} if column.jumps(row) or column.jumps(other) else {}
             lines.append(
                 {
                     **_keys(column, row, key),
@@ -286,8 +285,7 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "is_best": row == other if best else None,
                     "tied_best": bool(column.known[row] == column.known[other]) if best else None,
                     "fits": kinds[r],
-                    "reason": JUMPS if jumps else None,
-                    **(dict.fromkeys(UNTOLD) if jumps else {}),
+                    **untold,
                 }
             )
     return lines
