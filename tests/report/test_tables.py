@@ -13,7 +13,6 @@ from oodgrid import store
 from oodgrid.report import latex, render, select, tables
 from tests.report import certain
 
-UNTOLD = ("se", "lo", "hi", "p", "p_corrected", "distinguishable", "in_best_set", "optimism")  # of a rate that jumps
 RESULTS = Path(__file__).parents[2] / "results"
 OVERLAPS = {("concepts", "textures")}
 
@@ -89,7 +88,7 @@ def test_where_rates_jump_nothing_is_bold_and_a_note_says_why(metrics, which):
     jumps = pl.col("metric") == "fpr95_id_pos"
     if which == "some rows":
         jumps &= pl.col("score") == "energy"
-    empty = [pl.when(~jumps).then(name).alias(name) for name in UNTOLD]
+    empty = [pl.when(~jumps).then(name).alias(name) for name in certain.UNTOLD]
     pair = replace(pair, comparisons=pair.comparisons.with_columns(empty))
     table = tables.scores(pair)
     rows = table.frame if which == "every row" else table.frame.filter(score="energy")
