@@ -198,7 +198,7 @@ def of_fits(rates):
 def study(request, tmp_path_factory, experiment_of):
     results, drawn = tmp_path_factory.mktemp(f"study{request.param}"), Study(request.param)
     with pytest.MonkeyPatch.context() as patch:  # that rates of few or tied samples jump is tested elsewhere
-        patch.setattr(influence, "FEWEST", 0)
+        patch.setattr(influence, "FEW_FOR_BOOTSTRAP", 0)
         patch.setattr(influence, "MOST_TIED", 1.0)
         evaluate(results, drawn.write(results, experiment_of))
     tables = [store.read_table(path(results, "mini"))[0] for path in (paths.summary, paths.comparisons)]

@@ -149,13 +149,13 @@ SHAPED = {
 @pytest.mark.parametrize(
     ("shape", "size", "id_pos", "ood_pos"),
     [
-        ("continuous", 99, True, True),
-        ("continuous", 100, False, False),
+        ("continuous", 199, True, True),
+        ("continuous", 200, False, False),
         ("continuous", 5000, False, False),
         ("fine grid", 1000, False, False),
         ("saturated", 1000, False, True),  # the thresholds of ID samples are far from those that tie
         ("five values", 300, True, True),
-        ("equal", 99, True, True),
+        ("equal", 199, True, True),
         ("equal", 300, False, False),  # a threshold of other samples can be no other
     ],
 )
@@ -172,9 +172,9 @@ def test_which_rates_jump_with_their_threshold(shape, size, id_pos, ood_pos):
 
 
 @pytest.mark.parametrize("shape", list(SHAPED))
-@pytest.mark.parametrize(("n", "m"), [(60, 40), (100, 150), pytest.param(400, 300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("n", "m"), [(60, 40), (230, 200), pytest.param(400, 300, marks=pytest.mark.slow)])
 def test_where_no_rate_jumps_equal_rows_are_told_apart_as_rarely_as_is_said(shape, n, m):
-    """Also that most draws of continuous scores are compared at all, from 100 samples on."""
+    """Also that most draws of continuous scores are compared at all, from 200 samples on."""
     told = {rate: [] for rate in RATES[1:]}
     draws = 150
     for seed in range(draws):
@@ -191,7 +191,7 @@ def test_where_no_rate_jumps_equal_rows_are_told_apart_as_rarely_as_is_said(shap
                 told[rate].append(abs(float(rows[0][0][rate][0] - rows[1][0][rate][0])) > 1.96 * noise**0.5)
     assert all(sum(each) <= 0.07 * draws + 6 for each in told.values()), {k: sum(v) for k, v in told.items()}
     if shape == "continuous":
-        assert [len(each) for each in told.values()] == [draws * (size >= 100) for size in (n, m)]
+        assert [len(each) for each in told.values()] == [draws * (size >= 200) for size in (n, m)]
 
 
 def null_study(rng, rows=8, seeds=3, n=150, sizes=(120, 90)):

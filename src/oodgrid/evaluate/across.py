@@ -115,8 +115,6 @@ class Across(Pair):
             n_id=len(of_pairs) ** 2 / sum(1 / each.n_id for each in of_pairs),
             ood_together=1 / together if together else 0.0,
             ood_all=sum(counts.values()),
-            fewest_id=min(each.fewest_id for each in of_pairs),
-            fewest_ood=min(each.fewest_ood for each in of_pairs),
         )
 
 

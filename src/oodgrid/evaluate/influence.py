@@ -20,11 +20,12 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from oodgrid.evaluate.intervals import FEW_FOR_BOOTSTRAP
+
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")  # which have influence values
 WINDOW = 1.5  # of the slope of the ROC curve, in standard errors of the recall; from .5 to 3 little changes
 REACH = 3.0  # standard errors of the recall: where the threshold of other samples would lie
-FEWEST = 100  # samples on the side of a threshold; with fewer a rate jumps
-MOST_TIED = 0.3  # share of the samples within reach that may have one score; with more a rate jumps
+MOST_TIED = 0.25  # share of the samples within reach that may have one score; with more a rate jumps
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class _Side:
 
     def _around(self, value: float, kept: NDArray[np.float64]) -> _Threshold:
         (low, start), (high, end) = self._within(WINDOW)
-        jumps = self.size < FEWEST or MOST_TIED < self._tied(kept) < 1  # of 1 it can have no other score
+        jumps = self.size < FEW_FOR_BOOTSTRAP or MOST_TIED < self._tied(kept) < 1  # of 1 it can have no other score
         return _Threshold(value, (float(kept[start]), float(kept[end])), high - low, jumps)
 
     def _tied(self, kept: NDArray[np.float64]) -> float:

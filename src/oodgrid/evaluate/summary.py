@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from oodgrid.evaluate import certainty
-from oodgrid.evaluate.intervals import FEW_FOR_BOOTSTRAP, auroc_ends, logit_ends
+from oodgrid.evaluate.intervals import auroc_ends, logit_ends
 from oodgrid.evaluate.rows import ACCURACY, BEST, CERTAIN, Pair, Row, Scope, Sizes, families, lower_is_better
 from oodgrid.evaluate.spreads import Spreads
 
@@ -38,7 +38,7 @@ COMPARISONS: dict[str, Any] = {
     **{"optimism": pl.Float64, "fits": pl.String, "reason": pl.String},
 }
 UNTOLD = ("se", "df", "lo", "hi", "p", "p_corrected", "distinguishable", "in_best_set", "optimism")  # if it jumps
-JUMPS = "the rate jumps with its threshold: fewer than 100 samples on that side, or many tied there"
+JUMPS = "the rate jumps with its threshold: fewer than 200 samples on that side, or many tied there"
 NORMAL = float(certainty.quantile(np.array([np.inf]))[0])
 NOT_SUMMARISED = ("shots", "seed", "order", "n_id", "n_ood", "tied")
 
@@ -239,9 +239,9 @@ def _interval(
         return auroc_ends(mean, samples, sizes.n_id, sizes.ood_together, quantile, extra)
     if column.metric == ACCURACY:
         return _share_ends(mean, samples, extra, quantile, sizes.n_id)
-    id_positive = "id" in column.metric
-    lo, hi = _share_ends(mean, samples, extra, quantile, sizes.ood_all if id_positive else sizes.n_id)
-    if column.jumps(row) or (sizes.fewest_id if id_positive else sizes.fewest_ood) < FEW_FOR_BOOTSTRAP:
+    count = sizes.ood_all if "id" in column.metric else sizes.n_id
+    lo, hi = _share_ends(mean, samples, extra, quantile, count)
+    if column.jumps(row):
         low, high = (ends[column.place[row]] for ends in column.ends)
         lo, hi = min(lo, float(np.nanmean(low))), max(hi, float(np.nanmean(high)))
     return lo, hi

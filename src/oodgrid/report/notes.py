@@ -154,7 +154,7 @@ def jumps(pair: Evaluated, frame: pl.DataFrame, columns: Sequence[Column], legen
         named = "any row" if len(parts) == len(rows) else some
         lines += [
             f"{SHORT[metric]}: no comparison, and so no bold, of {named}: the rate jumps with "
-            "its threshold, where fewer than 100 samples are on that side or many of them tie."
+            "its threshold, where fewer than 200 samples are on that side or many of them tie."
         ] * bool(parts)
     return lines
 
