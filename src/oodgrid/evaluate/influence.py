@@ -25,7 +25,7 @@ from oodgrid.evaluate.intervals import FEW_FOR_BOOTSTRAP
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")  # which have influence values
 WINDOW = 1.5  # of the slope of the ROC curve, in standard errors of the recall; from .5 to 3 little changes
 REACH = 3.0  # standard errors of the recall: where the threshold of other samples would lie
-MOST_TIED = 0.25  # share of the samples within reach that may have one score; with more a rate jumps
+MOST_TIED = 0.2  # share of the samples within reach that may have one score; with more a rate jumps
 
 
 @dataclass(frozen=True)
