@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from oodgrid.catalogue import real
 from oodgrid.errors import OodgridError, near, printable
 
 FOLDER = Path(__file__).parent
@@ -37,8 +38,14 @@ def entry(kind: str, name: str) -> dict[str, Any]:
         OodgridError: There is none; the message has a did-you-mean, and how to write an entry of one's own.
     """
     known = entries(kind)
+    if kind == "dataset" and name in real.names():
+        raise OodgridError(
+            f"dataset {name} lies on your disk: write {{name: {name}, root: FOLDER}}, or root: FOLDER for the whole "
+            "experiment (oodgrid datasets --root FOLDER says what is there)"
+        )
     if name not in known:
-        meant, shown = near(name, known), printable(name, 100)
+        others = real.names() if kind == "dataset" else ()
+        meant, shown = near(name, [*known, *others]), printable(name, 100)
         hint = f"did you mean '{meant}'?" if meant else f"the catalogue has none (oodgrid list {kind}s):"
         raise OodgridError(f"unknown {kind.replace('_', ' ')} '{shown}': {hint} {ENTRIES[kind].format(shown)}")
     return known[name]

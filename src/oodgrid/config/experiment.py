@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import cache, partial
 from itertools import product
@@ -12,10 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from oodgrid import catalogue, paths, registry
+from oodgrid.catalogue import real
 from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
-from oodgrid.config.dataset import Dataset
+from oodgrid.config.class_choice import disjoint
+from oodgrid.config.dataset import SOURCES, Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
@@ -122,14 +124,17 @@ class IdDataset(Dataset):
 
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
-        if dataset.whole_name == self.whole_name:
-            return "it is the ID set itself"
-        if recorded := catalogue.overlap(self.whole_name, dataset.whole_name):
+        one, other = (each.of or each.whole_name for each in (self, dataset))
+        if one == other:
+            if disjoint(self.classes, dataset.classes):
+                return None
+            return "it is the ID set itself" if self.classes == dataset.classes else "they may share classes of it"
+        if recorded := catalogue.overlap(one, other):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
-        shared = {plain_name(name) for name in self.classnames or ()} & {
-            plain_name(name) for name in dataset.classnames or ()
+        shared = {plain_name(name) for name in self.known_classes} & {
+            plain_name(name) for name in dataset.known_classes
         }
         if shared:
             return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
@@ -173,6 +178,9 @@ class Experiment(Strict):
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
+    root: str | None = Field(
+        None, description="The folder of your datasets: that of all datasets of the catalogue which name none."
+    )
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
     report: ReportOptions = Field(ReportOptions(), description="How the report shows numbers.")
 
@@ -180,8 +188,14 @@ class Experiment(Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
-        if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
-            data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
+        if isinstance(data.get("id_datasets"), list):
+            limit = data["limit"] if isinstance(data.get("limit"), int) else None
+            root = data["root"] if isinstance(data.get("root"), str) else None
+            id_sets = {_is_of(dataset) for dataset in data["id_datasets"]}
+            data["id_datasets"] = [
+                _filled(dataset, partial(_shared_keys, limit=limit, root=root, id_sets=id_sets))
+                for dataset in data["id_datasets"]
+            ]
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -296,16 +310,42 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         raise
 
 
-def _limited(entry: Any, limit: Any) -> Any:
-    """Return the entry of a dataset with a limit, if it has none of its own, and so of the OOD sets below it."""
-    entry = {"name": entry} if isinstance(entry, str) else entry
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+def _filled(entry: Any, keys_of: Callable[[dict[str, Any], bool], dict[str, Any]], is_ood: bool = False) -> Any:
+    """Return the entry of a dataset with what the experiment says of all, and so of the OOD sets below it."""
+    if not _name_of(entry):
         return entry
-    if isinstance(ood := entry.get("ood"), dict):
-        lists = {kind: each for kind, each in ood.items() if isinstance(each, list)}
-        entry = entry | {"ood": ood | {kind: [_limited(each, limit) for each in sets] for kind, sets in lists.items()}}
-    imported = "imported" in entry or "imported" in catalogue.entries("dataset").get(entry["name"], {})
-    return entry if imported else {"limit": limit, **entry}
+    whole = {"name": entry} if isinstance(entry, str) else entry
+    if isinstance(ood := whole.get("ood"), dict):
+        lists = {kind: sets for kind, sets in ood.items() if isinstance(sets, list)}
+        whole = whole | {"ood": ood | {k: [_filled(each, keys_of, True) for each in sets] for k, sets in lists.items()}}
+    keys = keys_of(whole, is_ood)
+    return {**keys, **whole} if keys or not isinstance(entry, str) else entry
+
+
+def _shared_keys(
+    entry: dict[str, Any], is_ood: bool, limit: int | None, root: str | None, id_sets: set[str]
+) -> dict[str, Any]:
+    """Return the keys that an entry takes from its experiment where it has none of its own."""
+    name = entry["name"]
+    imported = "imported" in entry or "imported" in catalogue.entries("dataset").get(name, {})
+    keys: dict[str, Any] = {} if imported or limit is None else {"limit": limit}
+    is_real = entry.get("of", name) in real.names() and not set(SOURCES) & (set(entry) - {"root"})
+    if is_real and root is not None:
+        keys["root"] = root
+    if is_real and is_ood and _is_of(entry) not in id_sets and ("root" in entry or root is not None):
+        keys["only"] = ["test"]
+    return keys
+
+
+def _is_of(entry: Any) -> str:
+    """Return what tells datasets apart as far as their splits go: the name and the classes."""
+    return f"{_name_of(entry)} {entry.get('classes') if isinstance(entry, dict) else None}"
+
+
+def _name_of(entry: Any) -> str:
+    """Return the name of a dataset's entry; "" where it has none that is a text."""
+    name = entry.get("name") if isinstance(entry, dict) else entry
+    return name if isinstance(name, str) else ""
 
 
 @cache

@@ -37,6 +37,9 @@ def check_sources(datasets: Sequence[Dataset]) -> dict[str, int]:
 
 
 def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
+    if dataset.root:
+        _check_real(dataset, counts)
+        return
     for place in map(Path, _places(dataset)):
         if not place.exists():
             raise OodgridError(f"dataset {dataset.name}: {place} does not exist: mend the path in the config")
@@ -46,6 +49,23 @@ def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
         opened = open_splits(dataset)
         counts[dataset.name] = sum(map(len, opened.values()))
         report_remarks(dataset, opened)
+
+
+def _check_real(dataset: Dataset, counts: dict[str, int]) -> None:
+    """Refuse a dataset of the catalogue that is not where it is said to be, or not whole."""
+    from oodgrid.encode import real
+
+    found = real.find(dataset.real_name, expand(str(dataset.root)))
+    checked: dict[str, ImageSet | None] = {}
+
+    def check(split: str) -> None:
+        checked[split] = real.check_split(found, split, dataset.may_be_incomplete)
+
+    all_of(*(partial(check, split) for split in dataset.split_names))
+    opened = {split: images for split, images in checked.items() if images is not None}
+    report_remarks(dataset, opened)
+    if len(opened) == len(dataset.split_names) and dataset.classes is None:
+        counts[dataset.name] = sum(min(len(images), dataset.limit or len(images)) for images in opened.values())
 
 
 def report_remarks(dataset: Dataset, opened: dict[str, ImageSet]) -> None:

@@ -1,0 +1,279 @@
+"""Readers of the layouts of real datasets: each from a place and a split to images with labels of the catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid.catalogue import real
+from oodgrid.config import ListFile, Torchvision
+from oodgrid.encode.real.finding import Found, folder_keys, idx_files
+from oodgrid.encode.sources import arrays, libraries
+from oodgrid.encode.sources.files import files_below, reading
+from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.lists import listed
+from oodgrid.encode.sources.passing_over import sort_out
+from oodgrid.errors import OodgridError
+from oodgrid.labels import NO_CLASS, plain_name
+
+SIDE = 32  # pixels of an image of CIFAR
+
+
+def folders(found: Found, split: str) -> ImageSet:
+    """Return the images of a split in the folders of the classes."""
+    folder = _existing(found, split)
+    passed_over: Counter[str] = Counter()
+    paths: list[str] = []
+    labels: list[int] = []
+    for key, label in folder_keys(found).items():
+        if (folder / key).is_dir():
+            files = sort_out(files_below(folder / key, passed_over))
+            passed_over += files.passed_over
+            paths += [f"{key}/{name}" for name in sorted(files.images)]
+            labels += [label] * len(files.images)
+    return _images(found, folder, paths, labels, passed_over)
+
+
+def flat(found: Found, split: str) -> ImageSet:
+    """Return the images of a split whose test images lie in one folder, with the labels of a file beside it."""
+    if split != "test":
+        return folders(found, split)
+    folder = _existing(found, split)
+    files = sort_out(files_below(folder))
+    key_of = _flat_labels(found, folder, sorted(files.images))
+    paths = sorted(path for path in files.images if key_of.get(_stem(path)) in real.class_keys(found.name))
+    label_of = folder_keys(found)
+    labels = [label_of[key_of[_stem(path)]] for path in paths]
+    return _images(found, folder, paths, labels, files.passed_over)
+
+
+def tree(found: Found, split: str) -> ImageSet:
+    """Return all images below a folder; they have no class."""
+    folder = _existing(found, split)
+    passed_over: Counter[str] = Counter()
+    files = sort_out(files_below(folder, passed_over))
+    paths = sorted(files.images)
+    return _images(found, folder, paths, [NO_CLASS] * len(paths), passed_over + files.passed_over, without_classes=True)
+
+
+def coop(found: Found, split: str) -> ImageSet:
+    """Return the images of a split of CoOp's `split_zhou_*.json`, those that are there."""
+    folders = [found.base / images for images in found.layout.images]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        raise OodgridError(f"dataset {found.name}: {folders[0]} does not exist, and its images would lie there")
+    source = ListFile(file=str(found.base / found.layout.file), root=str(folder))
+    images = listed(source)
+    rows = [row for row, of in enumerate(images.splits or ()) if of == split]
+    return _there(_by_name(found, images.subset(np.asarray(rows, dtype=np.int64))), folder)
+
+
+def lines(found: Found, split: str) -> ImageSet:
+    """Return the images of a split that a text names, `1514522 707-320` a line."""
+    file = _existing(found, split)
+    keys, paths, labels = folder_keys(found), [], []
+    for number, line in enumerate(_lines(file), 1):
+        image, _, key = line.partition(" ")
+        if key not in keys:
+            raise OodgridError(f"{file}, line {number}: {line[:60]!r} names no class of {found.name}: mend the file")
+        paths.append(found.layout.images[0].replace("{}", image))
+        labels.append(keys[key])
+    return _there(_images(found, found.base, paths, labels), found.base)
+
+
+def cub(found: Found, split: str) -> ImageSet:
+    """Return the images of a split of CUB-200-2011, by its three texts of `number value` a line."""
+    names, classes, trained = (
+        dict(line.split(" ", 1) for line in _lines(found.base / file) if " " in line)
+        for file in ("images.txt", "image_class_labels.txt", "train_test_split.txt")
+    )
+    if not names.keys() == classes.keys() == trained.keys():
+        raise OodgridError(
+            f"dataset {found.name}: the texts in {found.base} are not of the same images: unpack it again"
+        )
+    rows = [image for image, is_train in trained.items() if (is_train == "1") == (split == "train")]
+    try:
+        labels = [int(classes[image]) - 1 for image in rows]
+    except ValueError as error:
+        raise OodgridError(f"dataset {found.name}: image_class_labels.txt holds no numbers: {error}") from error
+    return _there(
+        _images(found, found.base / "images", [names[image] for image in rows], labels), found.base / "images"
+    )
+
+
+def cifar(found: Found, split: str) -> ImageSet:
+    """Return the images of a split of the binary version of CIFAR: a label or two, then 32 x 32 red, green, blue."""
+    classes = real.class_keys(found.name)
+    ahead = 2 if len(classes) > 10 else 1  # CIFAR-100 has the coarse label first
+    record = ahead + 3 * SIDE * SIDE
+    parts = []
+    for name in str(found.layout.splits[split]).split():  # type: ignore[index]
+        file = found.base / name
+        if not file.is_file() or file.stat().st_size % record:
+            why = "is broken off" if file.is_file() else "is missing"
+            raise OodgridError(f"dataset {found.name}: {file} {why}: unpack the archive again")
+        parts.append(np.fromfile(file, np.uint8).reshape(-1, record))
+    table = np.concatenate(parts)
+    pixels = table[:, ahead:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    labels = table[:, ahead - 1].astype(np.int64)
+    if labels.max(initial=0) >= len(classes):
+        raise OodgridError(f"dataset {found.name}: {found.base} has labels above {len(classes) - 1}: it is another set")
+    names = [f"{split}/{row:05}" for row in range(len(table))]
+    return arrays.from_arrays(names, labels.tolist(), pixels, list(classes.values()), found.path("test"))
+
+
+def idx(found: Found, split: str) -> ImageSet:
+    """Return the images of a split of MNIST's format; they have no class."""
+    files = idx_files(found, split)
+    if not files:
+        raise OodgridError(f"dataset {found.name}: {found.base} has no idx files of its {split} split")
+    images = arrays.idx(*files)
+    return replace(images, labels=np.full(len(images), NO_CLASS, np.int32), classnames=None)
+
+
+def torchvision(found: Found, split: str) -> ImageSet:
+    """Return the images of a split as torchvision reads it, with the labels of the catalogue."""
+    told = found.layout.splits[split]  # type: ignore[index]
+    arguments = {split: dict(told) if isinstance(told, Mapping) else {}}
+    source = Torchvision(dataset=found.layout.dataset, root=str(found.base), splits=["test"], arguments=arguments)
+    images = libraries.torchvision(source, split)
+    if not real.class_keys(found.name):
+        return replace(images, labels=np.full(len(images), NO_CLASS, np.int32), classnames=None)
+    return _by_name(found, images)
+
+
+READERS: dict[str, Callable[[Found, str], ImageSet]] = {
+    "folders": folders, "flat": flat, "tree": tree, "coop": coop, "lines": lines, "cub": cub, "cifar": cifar,
+    "idx": idx, "torchvision": torchvision,
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- parts
+
+
+def _images(
+    found: Found,
+    folder: Path,
+    paths: list[str],
+    labels: list[int],
+    passed_over: Counter[str] | None = None,
+    without_classes: bool = False,
+) -> ImageSet:
+    names = list(real.class_keys(found.name).values()) or None
+    read, stamp = reading(folder, paths, str(folder))
+    return ImageSet(
+        paths, np.asarray(labels, dtype=np.int32), None if without_classes else names, read, stamp, str(folder),
+        passed_over=passed_over or {},
+    )  # fmt: skip
+
+
+def _existing(found: Found, split: str) -> Path:
+    """Return the folder or file of a split.
+
+    Raises:
+        OodgridError: It is not there.
+    """
+    place = found.path(split)
+    if split not in found.layout.splits or not place.exists():
+        raise OodgridError(
+            f"dataset {found.name}: {place} does not exist, and its {split} split would lie there: get it, or write "
+            f"only: [test] under {found.name} where nothing is to be learned"
+        )
+    return place
+
+
+def _there(images: ImageSet, folder: Path) -> ImageSet:
+    """Return those images whose files are there, with a remark on the others."""
+    files = set(files_below(folder))
+    rows = [row for row, path in enumerate(images.paths) if path in files or _leads_out(path, folder)]
+    if len(rows) == len(images):
+        return images
+    first = next(path for path in images.paths if path not in files)
+    remark = f"{len(images) - len(rows):,} of {len(images):,} listed images are not in {folder}, as {first}"
+    return replace(images.subset(np.asarray(rows, dtype=np.int64)), remarks=(*images.remarks, remark))
+
+
+def _leads_out(path: str, folder: Path) -> bool:
+    """Return whether a listed path is there though it is written in another way than folders list it."""
+    return bool(re.search(r"(^|/)\.{0,2}(/|$)|//", path)) and (folder / path).is_file()
+
+
+def _by_name(found: Found, images: ImageSet) -> ImageSet:
+    """Return images with the labels of the catalogue in place of their own, class by class of the same name.
+
+    Raises:
+        OodgridError: A class is none of the catalogue's.
+    """
+    keys = real.class_keys(found.name)
+    label_of = {_letters(key): label for label, key in enumerate(keys)}
+    label_of |= {_letters(name): label for label, name in enumerate(keys.values())}
+    names = images.classnames or []
+    if strange := next((name for name in names if _letters(name) not in label_of), None):
+        raise OodgridError(
+            f"dataset {found.name}: {images.where} has the class {strange!r}, which is none of the {len(keys)} that "
+            "were published: it is another dataset, or another version of this one"
+        )
+    new = np.asarray([label_of[_letters(name)] for name in names], dtype=np.int32)
+    known = images.labels != NO_CLASS
+    labels = np.where(known, new[np.where(known, images.labels, 0)], NO_CLASS).astype(np.int32)
+    return replace(images, labels=labels, classnames=list(keys.values()), splits=None)
+
+
+def _letters(name: str) -> str:
+    """Return a name as libraries and lists agree on it: its letters and digits, words in any order."""
+    return " ".join(sorted(re.findall(r"[a-z0-9]+", plain_name(name))))
+
+
+# ------------------------------------------------------------------------------------------- labels of flat images
+
+
+def _flat_labels(found: Found, folder: Path, images: list[str]) -> dict[str, str]:
+    """Return the class folder of every flat image, by its name without folders and suffix.
+
+    Raises:
+        OodgridError: No file of labels is there, or it is of other images.
+    """
+    file = _label_file(found)
+    rows = _lines(file)
+    if file.suffix == ".csv":  # Kaggle's: ImageId,PredictionString with `n03995372 85 1 499 272`
+        pairs = [row.split(",", 1) for row in rows if "," in row]
+        return {image: text.split()[0] for image, text in pairs if text.split()}
+    stems = [f"ILSVRC2012_val_{number:08}" for number in range(1, len(rows) + 1)]
+    if strange := next((path for path in images if not re.fullmatch(r"ILSVRC2012_val_\d{8}", _stem(path))), None):
+        raise OodgridError(f"{folder}: {strange} is no name of the validation images of ILSVRC2012: take it out")
+    devkit = real.devkit_numbers()
+    keys = [devkit.get(int(row), "") if row.isdecimal() else row for row in rows]
+    if "" in keys or (images and _stem(images[-1]) not in set(stems)):
+        raise OodgridError(f"{file} has {len(rows)} labels, which do not fit the images in {folder}: get it anew")
+    return dict(zip(stems, keys, strict=True))
+
+
+def _label_file(found: Found) -> Path:
+    """Return the file of labels beside flat images; torchvision's meta.bin is a pickle, and never opened."""
+    for name in found.layout.labels:
+        if (found.base / name).is_file():
+            return found.base / name
+    pickled = (
+        " (meta.bin is a pickle, which can run code and is not read)" if (found.base / "meta.bin").exists() else ""
+    )
+    raise OodgridError(
+        f"dataset {found.name}: the images in {found.path('test')} lie in no class folders, and no labels are beside "
+        f"them{pickled}: unpack ILSVRC2012_devkit_t12.tar.gz in {found.base}, or put "
+        f"ILSVRC2012_validation_ground_truth.txt or LOC_val_solution.csv there"
+    )
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OodgridError(f"{file} cannot be read as text: {error}") from error
+
+
+def _stem(path: str) -> str:
+    return Path(path).stem.partition(".")[0]
