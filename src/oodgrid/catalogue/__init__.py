@@ -53,10 +53,22 @@ def entry(kind: str, name: str) -> dict[str, Any]:
 
 def overlap(one: str, other: str) -> str | None:
     """Return why two datasets share classes, as far as it is recorded, or None."""
+    classes = {_with_classes_of(one), _with_classes_of(other)}
     for record in _overlaps():
-        if {one, other} == set(record["pair"]):
+        if set(record["pair"]) in ({one, other}, classes):
             return record["why"]
-    return None
+    return f"both have the classes of {classes.pop()}" if len(classes) == 1 and one != other else None
+
+
+def _with_classes_of(name: str) -> str:
+    """Return the dataset whose classes one has, as food101 for food101-official; else its own name."""
+    return (real.real_set(name).classes if name in real.names() else None) or name
+
+
+def overlaps_of(name: str) -> dict[str, str]:
+    """Return the datasets of which it is recorded that they share classes with one, and why."""
+    records = [(set(record["pair"]) - {name}, record["why"]) for record in _overlaps() if name in record["pair"]]
+    return {others.pop(): why for others, why in records}
 
 
 def packaged(name: str) -> Path:

@@ -68,6 +68,7 @@ class Download(_Part):
         to: The folder below the root.
         unpack: Whether it is an archive to unpack there.
         inner: An archive within it, to unpack too.
+        gives: What is there, below the root, once it was unpacked: then it need not be fetched.
         md5: Of the file; or
         git_blob: the id that git gives to the file; or neither, where no checksum was published.
         bytes: Its size, where it is known.
@@ -77,6 +78,7 @@ class Download(_Part):
     to: str = ""
     unpack: bool = False
     inner: str = ""
+    gives: list[str] = []
     md5: str = ""
     git_blob: str = ""
     bytes: int | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
+from oodgrid.cli.datasets import run_datasets, run_fetch
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
 from oodgrid.cli.helpers import (
     run_export,
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_stages(verbs, staged)
     _add_import(verbs, shared)
+    _add_datasets(verbs, shared)
     _add_detect(verbs, shared)
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
@@ -122,6 +124,26 @@ def _run_export(options: argparse.Namespace) -> None:
         option = misplaced[0].replace("_", "-")
         raise OodgridError(f"--{option} is of a detector: write oodgrid export {DETECTOR} … {options.out}")
     run_export(options)
+
+
+DATASETS_EXAMPLE = """\
+oodgrid datasets                        (all that are known)
+  oodgrid datasets --root /data           (which of them lie there)
+  oodgrid datasets food101                (licence, splits, prompts, traps of one)
+  oodgrid datasets --config experiments/ming-li-2023.yaml"""
+
+
+def _add_datasets(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "which real datasets are there, what is missing, and how to get it"
+    datasets = _verb(verbs, "datasets", run_datasets, what, shared, DATASETS_EXAMPLE)
+    datasets.add_argument("names", nargs="*", metavar="NAME", help="default: all of the catalogue")
+    datasets.add_argument("--root", type=Path, metavar="DIR", help="the folder of your datasets")
+    datasets.add_argument("--config", "--configfile", type=Path, metavar="FILE", help="those of an experiment")
+    what = "download real datasets, with resume and checksum (uses the network)"
+    fetch = _verb(verbs, "fetch", run_fetch, what, shared, "oodgrid fetch dtd caltech101 --root /data")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="as oodgrid datasets lists them")
+    fetch.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of your datasets")
+    fetch.add_argument("--keep-archives", action="store_true", help="leave archives beside what was in them")
 
 
 DETECT_EXAMPLES = """\

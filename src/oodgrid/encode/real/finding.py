@@ -19,6 +19,14 @@ LOOKED_AT = 50  # entries of a folder, to tell class folders from images
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 
 
+class NotThere(OodgridError):
+    """A dataset is in none of its layouts; `hints` are lines on what is there of it."""
+
+    def __init__(self, message: str, hints: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.hints = hints
+
+
 @dataclass(frozen=True)
 class Found:
     """A dataset where it lies.
@@ -53,7 +61,7 @@ def find(name: str, root: Path) -> Found:
         folders = _joined(printable(str(place.base)) for place in places)
         raise OodgridError(f"dataset {name} lies in {folders}: write one of them as root")
     if not places:
-        raise OodgridError(f"dataset {name}: {_not_found(name, root)}")
+        raise _not_there(name, root)
     return places[0]
 
 
@@ -138,16 +146,16 @@ def _first(folder: Path) -> list[str]:
 # ----------------------------------------------------------------------------------------------------- not there
 
 
-def _not_found(name: str, root: Path) -> str:
+def _not_there(name: str, root: Path) -> NotThere:
     """Return what to say of a dataset that is in none of its layouts: what is there, would be read, and gets it."""
     entry = real.real_set(name)
     hints = [*_refused(name, root), *_lacking(name, root), *_packed(name, root)]
     layouts = " or ".join(_where(layout, root) for layout in real.layouts(name))
     get = f"oodgrid fetch {name} --root {root}" if entry.fetch and not entry.get else ""
     get = get or (entry.get[0] if entry.get else "")
-    there = f"it holds {_joined(printable(entry) for entry in sorted(_first(root)))}" if any(_first(root)) else "empty"
-    said = "; ".join([*hints, f"would be read: {layouts}", f"to get it: {get}"])
-    return f"it is not in {root} ({there}): {said}"
+    there = f"it holds {_joined(printable(entry) for entry in sorted(_first(root)))}" if _first(root) else "it is empty"
+    parts = "; ".join([*hints, f"would be read: {layouts}", f"to get it: {get}"])
+    return NotThere(f"dataset {name} is not in {root} ({there}): {parts}", tuple(hints))
 
 
 def _where(layout: Layout, root: Path) -> str:
