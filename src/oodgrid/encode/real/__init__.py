@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from oodgrid.encode.real.finding import Found, find
-from oodgrid.encode.real.splits import Expected, check_split, read_split
+from oodgrid.encode.real.splits import Expected, check_split, names_digest, read_split
 
-__all__ = ["Expected", "Found", "check_split", "find", "read_split"]
+__all__ = ["Expected", "Found", "check_split", "find", "names_digest", "read_split"]
