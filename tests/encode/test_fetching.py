@@ -338,5 +338,5 @@ def test_a_broken_archive_is_one_line(tmp_path, suffix):
     file = tmp_path / f"bad{suffix}"
     whole = archive_of([f"{n}.jpg" for n in range(50)], suffix)
     file.write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(OodgridError, match=r"cannot be unpacked .*: remove it, and run again"):
+    with pytest.raises(OodgridError, match=r"remove it, and run again|its end is missing"):
         unpack(file, tmp_path / "in")

@@ -11,8 +11,9 @@ from pathlib import Path
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Download
 from oodgrid.encode.real.download import FULL, fetch_file
+from oodgrid.encode.real.finding import cut_off
 from oodgrid.encode.real.status import Status, status_of
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, one_line
 
 UNPACKED = ".unpacked"  # behind the name of an archive: it was fetched and unpacked here, and removed
 
@@ -74,6 +75,8 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises:
         OodgridError: It is broken, the disk is full, or it holds a path that leads elsewhere.
     """
+    if broken := cut_off(archive, 0):  # tarfile takes a file that ends between two members for a whole one
+        raise OodgridError(f"{archive} {broken}")
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
@@ -82,13 +85,13 @@ def unpack(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
     except tarfile.FilterError as error:
-        raise OodgridError(f"{archive} holds a path that leads out of {folder}: {error}") from error
+        raise OodgridError(f"{archive} holds a path that leads out of {folder}: {one_line(error)}") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise OodgridError(f"{folder}: {error.strerror}: free space, and run again") from error
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise OodgridError(f"{archive} cannot be unpacked ({error}): remove it, and run again") from error
+        raise OodgridError(f"{archive} cannot be unpacked ({one_line(error)}): remove it, and run again") from error
 
 
 def fetchable() -> Iterator[str]:
