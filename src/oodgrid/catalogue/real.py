@@ -17,7 +17,7 @@ from oodgrid.errors import unknown
 
 FOLDER = Path(__file__).parent / "real_sets"
 Split = Literal["train", "val", "test"]
-Reader = Literal["folders", "flat", "tree", "coop", "lines", "cub", "cifar", "idx", "torchvision"]
+Reader = Literal["folders", "flat", "tree", "coop", "lines", "cub", "cifar", "svhn", "idx", "torchvision"]
 
 
 class _Part(BaseModel):

@@ -55,7 +55,9 @@ def find(name: str, root: Path) -> Found:
     """
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
-        raise OodgridError(f"dataset {name}: {root} {what}: mend root")
+        raise OodgridError(
+            f"{root} {what}: root names the folder of your datasets: mend root"
+        )  # one line for all of them
     places = _without_outer(list(_places(name, root)))
     if len(places) > 1:
         folders = _joined(printable(str(place.base)) for place in places)
@@ -69,7 +71,8 @@ def _places(name: str, root: Path) -> Iterator[Found]:
     """Yield every layout that is there, each folder once however many names lead to it."""
     seen: set[tuple[int, int]] = set()
     for layout in real.layouts(name):
-        for at in layout.at:
+        itself = [""] * any(at.rpartition("/")[2] == root.name for at in layout.at)  # root may be the set's own folder
+        for at in dict.fromkeys([*layout.at, *itself]):
             found = Found(name, layout, root / at)
             if found.base.is_dir() and _fits(found):
                 status = found.base.stat()
@@ -103,7 +106,7 @@ def _fits(found: Found) -> bool:
         return (base / layout.file).is_file()
     if layout.reader == "idx":
         return any(idx_files(found, "test"))
-    if layout.reader in ("lines", "cifar"):
+    if layout.reader in ("lines", "cifar", "svhn"):
         return test.is_file()
     return True  # what it needs is there
 

@@ -18,10 +18,10 @@ from oodgrid.encode.sources.files import files_below, reading
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.lists import listed
 from oodgrid.encode.sources.passing_over import sort_out
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, one_line
 from oodgrid.labels import NO_CLASS, plain_name
 
-SIDE = 32  # pixels of an image of CIFAR
+SIDE = 32  # pixels of an image of CIFAR and SVHN
 
 
 def folders(found: Found, split: str) -> ImageSet:
@@ -127,6 +127,22 @@ def cifar(found: Found, split: str) -> ImageSet:
     return arrays.from_arrays(names, labels.tolist(), pixels, list(classes.values()), found.path("test"))
 
 
+def svhn(found: Found, split: str) -> ImageSet:
+    """Return the images of a split of SVHN's .mat files, X of shape (32, 32, 3, N); they have no class here."""
+    from scipy.io import loadmat  # only here: the command line reads this module
+
+    file = _existing(found, split)
+    try:
+        pixels = np.asarray(loadmat(file, variable_names=["X"])["X"])
+    except Exception as error:  # a broken file fails in many ways
+        raise OodgridError(f"dataset {found.name}: {file} cannot be read ({one_line(error)}): get it anew") from error
+    if pixels.ndim != 4 or pixels.shape[:3] != (SIDE, SIDE, 3) or pixels.dtype != np.uint8:
+        raise OodgridError(f"dataset {found.name}: {file} holds no images of 32 x 32: it is something else")
+    images = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
+    names = [f"{file.name}#{row}" for row in range(len(images))]
+    return arrays.from_arrays(names, [NO_CLASS] * len(names), images, None, file)
+
+
 def idx(found: Found, split: str) -> ImageSet:
     """Return the images of a split of MNIST's format; they have no class."""
     files = idx_files(found, split)
@@ -149,7 +165,7 @@ def torchvision(found: Found, split: str) -> ImageSet:
 
 READERS: dict[str, Callable[[Found, str], ImageSet]] = {
     "folders": folders, "flat": flat, "tree": tree, "coop": coop, "lines": lines, "cub": cub, "cifar": cifar,
-    "idx": idx, "torchvision": torchvision,
+    "svhn": svhn, "idx": idx, "torchvision": torchvision,
 }  # fmt: skip
 
 
