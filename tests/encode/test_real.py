@@ -323,6 +323,22 @@ def test_a_half_downloaded_set_is_said_before_any_job(few, name, make, spoil, me
 
 
 @pytest.mark.parametrize("trial", [{"partial": True}, {"limit": 3}])
+def test_of_a_large_split_the_files_are_counted(few, trial, monkeypatch):
+    """ImageNet's training images are too many to be looked through while a user waits."""
+    monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", 1)
+    LAYOUTS["imagenet"]["ILSVRC"](few)
+    whole, part = Dataset(name="imagenet", root=str(few)), Dataset(name="imagenet", root=str(few), **trial)
+    check_sources([whole])
+    (few / "train/n01440764/train_0_0.JPEG").unlink()
+    with pytest.raises(OodgridError, match="the train split has 5 of 6 images"):
+        check_sources([whole])
+    (few / "train/n01440764").rename(few / "train/aside")
+    with pytest.raises(OodgridError, match="lacks 1 of 3 class folders, as n01440764"):
+        check_sources([whole])
+    check_sources([part])
+
+
+@pytest.mark.parametrize("trial", [{"partial": True}, {"limit": 3}])
 def test_a_part_is_taken_where_that_is_said_and_called_so(few, trial, capsys):
     LAYOUTS["imagenet"]["ILSVRC"](few)
     (few / "val/n01440764/val_0_0.JPEG").unlink()

@@ -55,9 +55,8 @@ def find(name: str, root: Path) -> Found:
     """
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
-        raise OodgridError(
-            f"{root} {what}: root names the folder of your datasets: mend root"
-        )  # one line for all of them
+        # without the name of the dataset, so that it is one line for all that are looked for there
+        raise OodgridError(f"{root} {what}: root names the folder of your datasets: mend root")
     places = _without_outer(list(_places(name, root)))
     if len(places) > 1:
         folders = _joined(printable(str(place.base)) for place in places)

@@ -93,13 +93,13 @@ def check_split(found: Found, split: str, incomplete: bool = False) -> ImageSet 
     expected = real.real_set(found.name).splits.get(split)  # type: ignore[call-overload]
     if reader in BY_FILES and (expected or 0) <= LOOKED_THROUGH and (expected or reader != "folders" or incomplete):
         return read_split(found, split, incomplete)
-    if reader in ("folders", "flat"):
+    if reader in ("folders", "flat") and not incomplete:
         keys = folder_keys(found)
         empty = [key for key in keys if not _holds_something(found.path(split) / key)]
-        if empty and not incomplete:
+        if empty:
             raise _not_whole(found, split, f"lacks {len(empty):,} of {len(keys):,} class folders, as {empty[0]}")
         count = sum(map(is_image, chain.from_iterable(_names_in(found.path(split) / key) for key in keys)))
-        if expected and count < expected and not incomplete:
+        if expected and count < expected:
             raise _not_whole(found, split, f"has {count:,} of {expected:,} images")
     return None
 
