@@ -278,8 +278,12 @@ class Dataset(Strict):
         """What decides the texts, as far as the configuration says it; of an import, its one template."""
         if self.imported:
             return {"templates": self.templates[:1]}
-        fields = {"templates": self.templates, "given_classnames": self.classnames}
-        return fields | ({"classes_sha256": digest(self.known_classes)} if self.root else {})
+        fields: dict[str, Any] = {"templates": self.templates, "given_classnames": self.classnames}
+        if self.root:
+            fields["classes_sha256"] = digest(self.known_classes)
+        elif self.classes is not None:
+            fields["classes"] = self.model_dump(include={"classes"})["classes"]
+        return fields
 
 
 def _mark(data: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oodgrid.encode.real.finding import Found, find
+from oodgrid.encode.real.finding import Location, find
 from oodgrid.encode.real.splits import Expected, check_split, names_digest, read_split
 
-__all__ = ["Expected", "Found", "check_split", "find", "names_digest", "read_split"]
+__all__ = ["Expected", "Location", "check_split", "find", "names_digest", "read_split"]

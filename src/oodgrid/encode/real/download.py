@@ -166,10 +166,10 @@ def _receive(answer: Any, part: _Part, start: int, download: Download) -> str:
     return ""
 
 
-def _copy(answer: Any, file: BinaryIO, said: Callable[[int], Any]) -> None:
+def _copy(answer: Any, file: BinaryIO, count: Callable[[int], Any]) -> None:
     while piece := answer.read(PIECE):
         file.write(piece)
-        said(len(piece))
+        count(len(piece))
     file.flush()
     os.fsync(file.fileno())
 

@@ -28,7 +28,7 @@ class NotThere(OodgridError):
 
 
 @dataclass(frozen=True)
-class Found:
+class Location:
     """A dataset where it lies.
 
     Attributes:
@@ -41,13 +41,17 @@ class Found:
     layout: Layout
     base: Path
 
+    def mistake(self, text: str) -> OodgridError:
+        """Return the error that says something of this dataset."""
+        return OodgridError(f"dataset {self.name}: {text}")
+
     def path(self, split: str) -> Path:
         """Return the folder or file of a split, of layouts whose splits are places."""
         place = self.layout.splits.get(split, "")  # type: ignore[call-overload]
         return self.base / (place if isinstance(place, str) else "")
 
 
-def find(name: str, root: Path) -> Found:
+def find(name: str, root: Path) -> Location:
     """Return how a dataset lies below a folder.
 
     Raises:
@@ -66,21 +70,21 @@ def find(name: str, root: Path) -> Found:
     return places[0]
 
 
-def _places(name: str, root: Path) -> Iterator[Found]:
+def _places(name: str, root: Path) -> Iterator[Location]:
     """Yield every layout that is there, each folder once however many names lead to it."""
     seen: set[tuple[int, int]] = set()
     for layout in real.layouts(name):
         itself = [""] * any(at.rpartition("/")[2] == root.name for at in layout.at)  # root may be the set's own folder
         for at in dict.fromkeys([*layout.at, *itself]):
-            found = Found(name, layout, root / at)
-            if found.base.is_dir() and _fits(found):
-                status = found.base.stat()
+            location = Location(name, layout, root / at)
+            if location.base.is_dir() and _fits(location):
+                status = location.base.stat()
                 if (status.st_dev, status.st_ino) not in seen:
                     seen.add((status.st_dev, status.st_ino))
-                    yield found
+                    yield location
 
 
-def _without_outer(places: list[Found]) -> list[Found]:
+def _without_outer(places: list[Location]) -> list[Location]:
     """Return the places without those that only hold another one, where all below a folder is read."""
     inner = [place.base for place in places]
     return [
@@ -90,48 +94,48 @@ def _without_outer(places: list[Found]) -> list[Found]:
     ]
 
 
-def _fits(found: Found) -> bool:
+def _fits(location: Location) -> bool:
     """Return whether a layout is there, looking at a few names only."""
-    layout, base, test = found.layout, found.base, found.path("test")
+    layout, base, test = location.layout, location.base, location.path("test")
     if not all((base / need).exists() for need in layout.needs):
         return False
     if layout.reader == "folders":
-        return test.is_dir() and _has_classes(found, test)
+        return test.is_dir() and _has_classes(location, test)
     if layout.reader == "flat":
-        return test.is_dir() and not _has_classes(found, test) and any(map(is_image, _first(test)))
+        return test.is_dir() and not _has_classes(location, test) and any(map(is_image, _first(test)))
     if layout.reader == "tree":
         return test.is_dir() and any(_first(test))
     if layout.reader == "coop":
         return (base / layout.file).is_file()
     if layout.reader == "idx":
-        return any(idx_files(found, "test"))
+        return any(idx_files(location, "test"))
     if layout.reader in ("lines", "cifar", "svhn"):
         return test.is_file()
     return True  # what it needs is there
 
 
-def _has_classes(found: Found, folder: Path) -> bool:
-    keys = folder_keys(found)
+def _has_classes(location: Location, folder: Path) -> bool:
+    keys = folder_keys(location)
     if any((folder / key).is_dir() for key in islice(keys, LOOKED_AT)):
         return True
     return any(name in keys for name in _first(folder))
 
 
-def folder_keys(found: Found) -> dict[str, int]:
+def folder_keys(location: Location) -> dict[str, int]:
     """Return the label of every class folder of a layout of class folders, by its name."""
-    keys = real.class_keys(found.name)
-    if found.layout.keys == "numbers":
+    keys = real.class_keys(location.name)
+    if location.layout.keys == "numbers":
         return {str(label): label for label in range(len(keys))}
     return {key: label for label, key in enumerate(keys)}
 
 
-def idx_files(found: Found, split: str) -> tuple[Path, Path] | tuple[()]:
+def idx_files(location: Location, split: str) -> tuple[Path, Path] | tuple[()]:
     """Return the idx files of images and labels of a split, gzip or not; nothing where they are not there."""
-    stem = found.layout.splits.get(split)  # type: ignore[call-overload]
+    stem = location.layout.splits.get(split)  # type: ignore[call-overload]
     for dash in "-.":
         for end in ("", ".gz"):
-            images = found.base / f"{stem}-images{dash}idx3-ubyte{end}"
-            labels = found.base / f"{stem}-labels{dash}idx1-ubyte{end}"
+            images = location.base / f"{stem}-images{dash}idx3-ubyte{end}"
+            labels = location.base / f"{stem}-labels{dash}idx1-ubyte{end}"
             if images.is_file() and labels.is_file():
                 return images, labels
     return ()

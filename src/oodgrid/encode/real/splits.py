@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from oodgrid.catalogue import real
-from oodgrid.encode.real.finding import Found, folder_keys
+from oodgrid.encode.real.finding import Location, folder_keys
 from oodgrid.encode.real.readers import READERS
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import is_image
@@ -49,20 +49,20 @@ def names_digest(paths: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def read_split(found: Found, split: str, incomplete: bool = False) -> ImageSet:
+def read_split(location: Location, split: str, incomplete: bool = False) -> ImageSet:
     """Return the images of a split with the labels and class names of the catalogue.
 
     Args:
-        found: Where the dataset lies.
+        location: Where the dataset lies.
         split: Its name.
         incomplete: Whether images may be missing; what is missing is then a remark.
 
     Raises:
         OodgridError: Something is missing, broken, or not what was published.
     """
-    entry = real.real_set(found.name)
+    entry = real.real_set(location.name)
     part = entry.names.get(split)  # type: ignore[call-overload]
-    images = READERS[found.layout.reader](found, part.of if part else split)
+    images = READERS[location.layout.reader](location, part.of if part else split)
     if part:
         images = _listed_part(images, part.only, part.without)
     published = Expected(entry.splits.get(split), entry.names_sha256.get(split, ""))  # type: ignore[call-overload]
@@ -72,15 +72,15 @@ def read_split(found: Found, split: str, incomplete: bool = False) -> ImageSet:
     if not lacks:
         return images
     if not incomplete:
-        raise _not_whole(found, split, "; ".join([lacks, *images.remarks]))
-    return replace(images, remarks=(*images.remarks, f"{found.path(split)}: the {split} split {lacks}"))
+        raise _not_whole(location, split, "; ".join([lacks, *images.remarks]))
+    return replace(images, remarks=(*images.remarks, f"{location.path(split)}: the {split} split {lacks}"))
 
 
 LOOKED_THROUGH = 120_000  # images of a split that are counted while a user waits
 BY_FILES = ("folders", "flat", "tree", "coop", "lines", "cub")  # readers that look at names alone
 
 
-def check_split(found: Found, split: str, incomplete: bool = False) -> ImageSet | None:
+def check_split(location: Location, split: str, incomplete: bool = False) -> ImageSet | None:
     """Refuse a split that is not whole, as `read_split` does; of large ones count the files, and no more.
 
     Returns:
@@ -89,18 +89,18 @@ def check_split(found: Found, split: str, incomplete: bool = False) -> ImageSet 
     Raises:
         OodgridError: As `read_split`.
     """
-    reader = found.layout.reader
-    expected = real.real_set(found.name).splits.get(split)  # type: ignore[call-overload]
+    reader = location.layout.reader
+    expected = real.real_set(location.name).splits.get(split)  # type: ignore[call-overload]
     if reader in BY_FILES and (expected or 0) <= LOOKED_THROUGH and (expected or reader != "folders" or incomplete):
-        return read_split(found, split, incomplete)
+        return read_split(location, split, incomplete)
     if reader in ("folders", "flat") and not incomplete:
-        keys = folder_keys(found)
-        empty = [key for key in keys if not _holds_something(found.path(split) / key)]
+        keys = folder_keys(location)
+        empty = [key for key in keys if not _holds_something(location.path(split) / key)]
         if empty:
-            raise _not_whole(found, split, f"lacks {len(empty):,} of {len(keys):,} class folders, as {empty[0]}")
-        count = sum(map(is_image, chain.from_iterable(_names_in(found.path(split) / key) for key in keys)))
+            raise _not_whole(location, split, f"lacks {len(empty):,} of {len(keys):,} class folders, as {empty[0]}")
+        count = sum(map(is_image, chain.from_iterable(_names_in(location.path(split) / key) for key in keys)))
         if expected and count < expected:
-            raise _not_whole(found, split, f"has {count:,} of {expected:,} images")
+            raise _not_whole(location, split, f"has {count:,} of {expected:,} images")
     return None
 
 
@@ -113,10 +113,10 @@ def _names_in(folder: Path) -> list[str]:
         return [entry.name for entry in entries]
 
 
-def _not_whole(found: Found, split: str, lacks: str) -> OodgridError:
-    return OodgridError(
-        f"dataset {found.name}: {found.path(split)}: the {split} split {lacks}. Finish the download, or write "
-        f"partial: true under it (files and tables then call it {found.name}-partial)"
+def _not_whole(location: Location, split: str, lacks: str) -> OodgridError:
+    return location.mistake(
+        f"{location.path(split)}: the {split} split {lacks}. Finish the download, or write "
+        f"partial: true under it (files and tables then call it {location.name}-partial)"
     )
 
 

@@ -45,7 +45,7 @@ def status_of(name: str, root: Path, splits: Sequence[str] | None = None) -> Sta
         splits: Those that count; default: all.
     """
     try:
-        found = find(name, root)
+        location = find(name, root)
     except NotThere as error:
         return Status(name, "missing", lacks=error.hints)
     except OodgridError as error:
@@ -53,10 +53,10 @@ def status_of(name: str, root: Path, splits: Sequence[str] | None = None) -> Sta
     lacks = []
     for split in splits or real.real_set(name).splits:
         try:
-            check_split(found, split)
+            check_split(location, split)
         except OodgridError as error:
             lacks.append(str(error))
-    return Status(name, "in part" if lacks else "whole", str(found.base), found.layout.name, tuple(lacks))
+    return Status(name, "in part" if lacks else "whole", str(location.base), location.layout.name, tuple(lacks))
 
 
 def how_to_get(name: str, root: Path | None = None) -> str:

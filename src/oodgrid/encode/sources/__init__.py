@@ -155,8 +155,8 @@ def _real(dataset: Dataset, split: str) -> ImageSet:
     """Return a split of a dataset of the catalogue, from where it lies below the root."""
     from oodgrid.encode import real  # it is made of the readers of this package
 
-    found = real.find(dataset.real_name, expand(str(dataset.root)))
-    return real.read_split(found, split, dataset.may_be_incomplete)
+    location = real.find(dataset.real_name, expand(str(dataset.root)))
+    return real.read_split(location, split, dataset.may_be_incomplete)
 
 
 def _drawn(where: str, splits: Splits, images: ImageSet, split: str) -> ImageSet:

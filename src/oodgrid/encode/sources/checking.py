@@ -55,11 +55,11 @@ def _check_real(dataset: Dataset, counts: dict[str, int]) -> None:
     """Refuse a dataset of the catalogue that is not where it is said to be, or not whole."""
     from oodgrid.encode import real
 
-    found = real.find(dataset.real_name, expand(str(dataset.root)))
+    location = real.find(dataset.real_name, expand(str(dataset.root)))
     checked: dict[str, ImageSet | None] = {}
 
     def check(split: str) -> None:
-        checked[split] = real.check_split(found, split, dataset.may_be_incomplete)
+        checked[split] = real.check_split(location, split, dataset.may_be_incomplete)
 
     all_of(*(partial(check, split) for split in dataset.split_names))
     opened = {split: images for split, images in checked.items() if images is not None}
