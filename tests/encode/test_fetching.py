@@ -47,6 +47,12 @@ class Handler(BaseHTTPRequestHandler):
         if manners["refusals"]:
             self.send_error(manners["refusals"].pop(0))
             return
+        if self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/moved"))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         content = server.files.get(self.path.lstrip("/"))
         if content is None:
             self.send_error(404)
@@ -114,6 +120,12 @@ def test_a_file_arrives_whole_over_bad_connections(server, tmp_path, manners, ch
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
     if "most" in manners:
         assert [asked for _, asked in server.asked][1:] == ["bytes=100000-", "bytes=200000-", "bytes=300000-"]
+
+
+def test_a_file_that_has_moved_is_followed_and_gone_on_with(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT[:1000])
+    fetched(server, tmp_path, "moved/file.bin")
+    assert server.asked == [("/moved/file.bin", "bytes=1000-"), ("/file.bin", "bytes=1000-")]
 
 
 def test_a_file_that_is_there_is_not_asked_for(server, tmp_path):

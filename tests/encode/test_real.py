@@ -393,6 +393,13 @@ def test_what_is_nowhere_is_said_with_the_layouts_that_would_be_read(few):
         find("imagenet", few / "file")
 
 
+def test_class_folders_by_another_name_are_shown(few):
+    for name in ("tench", "goldfish"):
+        put(few / f"imagenet/val/{name}/1.jpg")
+    with pytest.raises(OodgridError, match=r"val holds goldfish, tench, and no class folder as n01440764"):
+        find("imagenet", few)
+
+
 def test_two_places_are_refused_and_one_by_two_names_is_not(few):
     LAYOUTS["imagenet"]["below imagenet"](few)
     (few / "ILSVRC2012").symlink_to(few / "imagenet")

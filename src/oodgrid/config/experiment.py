@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache, partial
 from itertools import product
@@ -12,13 +12,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from oodgrid import catalogue, paths, registry
-from oodgrid.catalogue import real
 from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.class_choice import disjoint
-from oodgrid.config.dataset import SOURCES, Dataset
+from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
+from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
@@ -189,13 +189,7 @@ class Experiment(Strict):
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
         if isinstance(data.get("id_datasets"), list):
-            limit = data["limit"] if isinstance(data.get("limit"), int) else None
-            root = data["root"] if isinstance(data.get("root"), str) else None
-            id_sets = {_is_of(dataset) for dataset in data["id_datasets"]}
-            data["id_datasets"] = [
-                _filled(dataset, partial(_shared_keys, limit=limit, root=root, id_sets=id_sets))
-                for dataset in data["id_datasets"]
-            ]
+            data["id_datasets"] = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -308,44 +302,6 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         del data["scores"]
         left_out.add("scores")
         raise
-
-
-def _filled(entry: Any, keys_of: Callable[[dict[str, Any], bool], dict[str, Any]], is_ood: bool = False) -> Any:
-    """Return the entry of a dataset with what the experiment says of all, and so of the OOD sets below it."""
-    if not _name_of(entry):
-        return entry
-    whole = {"name": entry} if isinstance(entry, str) else entry
-    if isinstance(ood := whole.get("ood"), dict):
-        lists = {kind: sets for kind, sets in ood.items() if isinstance(sets, list)}
-        whole = whole | {"ood": ood | {k: [_filled(each, keys_of, True) for each in sets] for k, sets in lists.items()}}
-    keys = keys_of(whole, is_ood)
-    return {**keys, **whole} if keys or not isinstance(entry, str) else entry
-
-
-def _shared_keys(
-    entry: dict[str, Any], is_ood: bool, limit: int | None, root: str | None, id_sets: set[str]
-) -> dict[str, Any]:
-    """Return the keys that an entry takes from its experiment where it has none of its own."""
-    name = entry["name"]
-    imported = "imported" in entry or "imported" in catalogue.entries("dataset").get(name, {})
-    keys: dict[str, Any] = {} if imported or limit is None else {"limit": limit}
-    is_real = entry.get("of", name) in real.names() and not set(SOURCES) & (set(entry) - {"root"})
-    if is_real and root is not None:
-        keys["root"] = root
-    if is_real and is_ood and _is_of(entry) not in id_sets and ("root" in entry or root is not None):
-        keys["only"] = ["test"]
-    return keys
-
-
-def _is_of(entry: Any) -> str:
-    """Return what tells datasets apart as far as their splits go: the name and the classes."""
-    return f"{_name_of(entry)} {entry.get('classes') if isinstance(entry, dict) else None}"
-
-
-def _name_of(entry: Any) -> str:
-    """Return the name of a dataset's entry; "" where it has none that is a text."""
-    name = entry.get("name") if isinstance(entry, dict) else entry
-    return name if isinstance(name, str) else ""
 
 
 @cache

@@ -192,6 +192,11 @@ def _lacking(name: str, root: Path) -> Iterator[str]:
                     f"{base} has images but not {layout.file}, CoOp's splits"
                     + (f" (oodgrid fetch {name} gets it" + _official(name) + ")")
                 )
+            test = layout.splits.get("test")
+            if layout.reader == "folders" and isinstance(test, str) and test and (base / test).is_dir():
+                inside, key = _joined(map(printable, sorted(_first(base / test)))), next(iter(real.class_keys(name)))
+                yield f"{base / test} holds {inside or 'nothing'}, and no class folder as {key}"
+                continue
             places = [place for place in layout.splits.values() if isinstance(place, str) and place]
             needed = [*layout.needs, *places] if layout.reader in ("folders", "flat", "torchvision", "cub") else []
             there = [need for need in needed if (base / need).exists()]
