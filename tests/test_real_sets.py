@@ -11,6 +11,7 @@ import pytest
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config import Dataset, parse
+from oodgrid.config.class_choice import Half, chosen
 from oodgrid.errors import OodgridError
 
 NAMES = real.names()
@@ -193,6 +194,18 @@ def test_half_of_a_dataset_may_be_near_ood_to_the_other(experiment_of):
             parsed(experiment_of, {**half, "ood": {"near": [{"name": "food101", "classes": changed}]}}, root="/data")
 
 
+@pytest.mark.parametrize("classes", [2, 3, 10, 37, 100, 1001])
+def test_halves_are_a_partition_whatever_the_seed(classes):
+    names = [f"class {label}" for label in range(classes)]
+    halves = set()
+    for seed in range(5):
+        one, other = (chosen(Half(half=half, seed=seed), names, [], "x") for half in (1, 2))
+        assert sorted(one + other) == list(range(classes))
+        assert len(other) - len(one) == classes % 2
+        halves.add(tuple(one))
+    assert len(halves) > 1
+
+
 def test_lists_may_be_files_and_texts_differ_by_backbone(experiment_of, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join(f"meal {row}" for row in range(101)))
     (tmp_path / "prompts.json").write_text('["a {}", "the {}"]')
@@ -201,7 +214,9 @@ def test_lists_may_be_files_and_texts_differ_by_backbone(experiment_of, tmp_path
     dataset = parsed(experiment_of, entry).id_datasets[0]
     assert dataset.known_classes[100] == "meal 100"
     assert dataset.templates == ["a {}", "the {}"]
-    assert (dataset.text_under("tiny"), dataset.text_under("other")) == ("visual_prototypes", "classnames")
+    assert (dataset.text_under("tiny"), dataset.text_under("any other")) == ("visual_prototypes", "classnames")
+    with pytest.raises(OodgridError, match="unknown backbone of this experiment 'tinny': did you mean 'tiny'"):
+        parsed(experiment_of, {**entry, "text": {"tinny": "visual_prototypes"}})
     (tmp_path / "prompts.json").write_text("{}")
     with pytest.raises(OodgridError, match="is no list of texts"):
         parsed(experiment_of, entry)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from oodgrid import paths, registry, texts
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     yield from _names(experiment)
     yield from _meanings(experiment)
     yield from _size(experiment)
+    if "backbones" not in left_out:
+        yield from _texts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
@@ -125,6 +127,15 @@ def _size(experiment: Experiment) -> Iterator[str]:
             f"the grid has up to {rows} rows of metrics, and {MOST_ROWS} are the most: make several experiments of it, "
             "or list fewer seeds, shots, scores or OOD sets"
         )
+
+
+def _texts(experiment: Experiment) -> Iterator[str]:
+    """Yield the backbones for which a dataset says what stands for its classes, and which are none here."""
+    names = [backbone.name for backbone in experiment.backbones]
+    for dataset in experiment.id_datasets:
+        for name in () if isinstance(dataset.text, str) else dataset.text:
+            if name not in names:
+                yield f"ID dataset {dataset.name}, text: {unknown('backbone of this experiment', name, names)}"
 
 
 def _views(experiment: Experiment) -> Iterator[str]:
