@@ -88,7 +88,9 @@ class Dataset(Strict):
         None, min_length=1, description="Splits of root to take; default: all, of a set that is OOD alone test."
     )
     partial: bool = Field(
-        False, description="Take a dataset of root though images are missing; files and tables call it NAME-partial."
+        False,
+        strict=True,
+        description="Take a dataset of root though images are missing; files and tables call it NAME-partial.",
     )
     classes: ClassChoice | None = Field(
         None,
@@ -171,6 +173,8 @@ class Dataset(Strict):
             raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {named}")
         if self.limit and self.imported:
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
+        if self.classes == []:
+            raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
         self._check_root(sources[0])
         for key in ("class_folder", "split_folders"):
             if getattr(self, key) and sources[0] not in ("folder", "archive"):
@@ -289,8 +293,9 @@ class Dataset(Strict):
 def _mark(data: dict[str, Any]) -> str:
     """Return what a part of a dataset adds to its name, so that no file, table or figure shows a part as the whole."""
     limit, half = data.get("limit"), data.get("classes")
-    if isinstance(half, dict):
-        half = Half.model_construct(**{"seed": 0, **half})
+    if isinstance(half, dict):  # as it is written; a mistake in it has its own line
+        number, seed = half.get("half"), half.get("seed", 0)
+        half = Half.model_construct(half=number, seed=seed) if number in (1, 2) and isinstance(seed, int) else None
     return (
         (half.mark if isinstance(half, Half) and not data.get("of") else "")
         + ("-partial" if data.get("partial") is True else "")
