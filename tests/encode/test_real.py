@@ -448,6 +448,24 @@ def test_labels_of_other_images_are_refused(few, text, message):
         read_split(find("imagenet", few), "test")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"test": [["0/a.jpg", 0, "banded"]]}', "has no val split: get the published file"),
+        ("[1]", "is no file of splits as CoOp's"),
+        ("{", "cannot be read as JSON"),
+    ],
+)
+def test_another_file_of_splits_is_refused(few, text, message):
+    coop("dtd", "dtd", "images", "split_zhou_DescribableTextures.json")(few)
+    put(few / "dtd/images/0/a.jpg")
+    (few / "dtd/split_zhou_DescribableTextures.json").write_text(text)
+    with pytest.raises(OodgridError, match=message):
+        read_split(find("dtd", few), "val", incomplete=True)
+    if "test" in text:
+        assert len(read_split(find("dtd", few), "test", incomplete=True)) == 1
+
+
 def test_a_class_that_was_not_published_is_refused(few):
     coop("dtd", "dtd", "images", "split_zhou_DescribableTextures.json")(few)
     file = few / "dtd/split_zhou_DescribableTextures.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from oodgrid.catalogue import real
+from oodgrid.catalogue.real import Split
 from oodgrid.config import ListFile, Torchvision
 from oodgrid.encode.real.finding import Location, folder_keys, idx_files
 from oodgrid.encode.sources import arrays, libraries
@@ -21,6 +23,7 @@ from oodgrid.encode.sources.passing_over import sort_out
 from oodgrid.errors import OodgridError, one_line
 from oodgrid.labels import NO_CLASS, plain_name
 
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SIDE = 32  # pixels of an image of CIFAR and SVHN
 
 
@@ -67,10 +70,23 @@ def coop(location: Location, split: str) -> ImageSet:
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is None:
         raise location.mistake(f"{folders[0]} does not exist, and its images would lie there")
-    source = ListFile(file=str(location.base / location.layout.file), root=str(folder))
-    images = listed(source)
+    file = location.base / location.layout.file
+    there = _splits_of(file)
+    if split not in there:
+        raise location.mistake(f"{file} has no {split} split: get the published file")
+    images = listed(ListFile(file=str(file), root=str(folder), splits=there))
     rows = [row for row, of in enumerate(images.splits or ()) if of == split]
     return _there(_by_name(location, images.subset(np.asarray(rows, dtype=np.int64))), folder)
+
+
+def _splits_of(file: Path) -> list[Split]:
+    """Return the splits of a file as CoOp's; all three where it cannot be read, which its reader then says."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        splits: list[Split] = [split for split in SPLITS if content.get(split)]
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return list(SPLITS)
+    return splits or list(SPLITS)
 
 
 def lines(location: Location, split: str) -> ImageSet:
