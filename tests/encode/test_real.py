@@ -227,7 +227,7 @@ CASES = [(name, how, make) for name, layouts in LAYOUTS.items() for how, make in
 def test_each_layout_is_read_with_labels_of_the_catalogue(few, name, make):
     make(few)
     dataset = Dataset(name=name, root=str(few))
-    check_sources([dataset])
+    check_sources([dataset], {})
     keys = real.class_keys(name)
     for images in open_splits(dataset).values():
         assert len(images) == FEW * PER_CLASS
@@ -316,7 +316,7 @@ def test_a_half_downloaded_set_is_said_before_any_job(few, name, make, spoil, me
         place.unlink()
     dataset = Dataset(name=name, root=str(few))
     with pytest.raises(OodgridError) as error:
-        check_sources([dataset])
+        check_sources([dataset], {})
         open_splits(dataset)
     assert message in str(error.value)
     assert "\n" not in str(error.value).split("dataset ")[1]
@@ -328,14 +328,14 @@ def test_of_a_large_split_the_files_are_counted(few, trial, monkeypatch):
     monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", 1)
     LAYOUTS["imagenet"]["ILSVRC"](few)
     whole, part = Dataset(name="imagenet", root=str(few)), Dataset(name="imagenet", root=str(few), **trial)
-    check_sources([whole])
+    check_sources([whole], {})
     (few / "train/n01440764/train_0_0.JPEG").unlink()
     with pytest.raises(OodgridError, match="the train split has 5 of 6 images"):
-        check_sources([whole])
+        check_sources([whole], {})
     (few / "train/n01440764").rename(few / "train/aside")
     with pytest.raises(OodgridError, match="lacks 1 of 3 class folders, as n01440764"):
-        check_sources([whole])
-    check_sources([part])
+        check_sources([whole], {})
+    check_sources([part], {})
 
 
 @pytest.mark.parametrize("trial", [{"partial": True}, {"limit": 3}])
@@ -343,7 +343,7 @@ def test_a_part_is_taken_where_that_is_said_and_called_so(few, trial, capsys):
     LAYOUTS["imagenet"]["ILSVRC"](few)
     (few / "val/n01440764/val_0_0.JPEG").unlink()
     dataset = Dataset(name="imagenet", root=str(few), **trial)
-    check_sources([dataset])
+    check_sources([dataset], {})
     assert "the test split has 5 of 6 images" in capsys.readouterr().err
     assert dataset.name in ("imagenet-partial", "imagenet-limit-3")
     assert len(open_splits(dataset)["test"]) == (5 if "partial" in trial else 3)

@@ -26,7 +26,8 @@ def test_images_become_tables_and_figures(clone):
     assert reasons == ["the tied covariance needs at least 2 shots a class"]
     zero_shot = rows.filter(pl.col("method") == "zero_shot")
     assert 0.50 <= zero_shot["id_accuracy"][0] <= 0.75
-    assert (clone.folder / "results/demo/figures/tiny/moonlit/shots.png").stat().st_size > 10_000
+    for figure in ("shots", "temperature", "geometry"):
+        assert (clone.folder / f"results/demo/figures/tiny/moonlit/{figure}.png").stat().st_size > 10_000
     assert clone.run("oodgrid", "verify", *map(str, (clone.folder / "results/features").rglob("*.h5")))
 
 

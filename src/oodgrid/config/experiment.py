@@ -20,6 +20,7 @@ from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 from oodgrid.measures import asked_recall
@@ -27,6 +28,7 @@ from oodgrid.measures import asked_recall
 Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
+MOST_TEMPERATURES = 50
 
 
 class Choice(BaseModel):
@@ -137,8 +139,17 @@ class IdDataset(Dataset):
             plain_name(name) for name in dataset.known_classes
         }
         if shared:
-            return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
+            return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
+        if dataset.files and dataset.files == self.files and not disjoint(self.classes, dataset.classes):
+            return "both are read from the same place"
         return None
+
+
+class Curves(Strict):
+    """The one method and score whose ROC curves and histograms are drawn."""
+
+    method: str = Field(description="As results list it; any for scores that depend on no method.")
+    score: str | None = Field(None, description="As results list it. Default: that of the main table.")
 
 
 class ReportOptions(Strict):
@@ -146,6 +157,9 @@ class ReportOptions(Strict):
 
     spread: Literal["interval", "sd"] = Field(
         "interval", description="Beside a mean: its 95 % interval, or ± the standard deviation over seeds."
+    )
+    curves: Curves | None = Field(
+        None, description="Of what ROC curves and histograms are drawn. Default: the most accurate method on ID."
     )
 
 
@@ -170,6 +184,11 @@ class Experiment(Strict):
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
     metrics: list[MetricChoice] = Field(
         [], max_length=MOST_ENTRIES, description="Beside oodgrid list metrics: FPR at other recalls, as fpr@90."
+    )
+    temperatures: list[Annotated[float, Field(gt=0, le=MOST)]] = Field(
+        [],
+        max_length=MOST_TEMPERATURES,
+        description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
     )
     score_precision: Precision = Field(
         "float64",

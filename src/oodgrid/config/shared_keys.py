@@ -8,6 +8,7 @@ from typing import Any
 
 from oodgrid import catalogue
 from oodgrid.catalogue import real
+from oodgrid.config.base import MOST
 from oodgrid.config.dataset import SOURCES
 
 
@@ -16,12 +17,12 @@ def with_shared_keys(id_datasets: Sequence[Any], limit: Any, root: Any) -> list[
 
     Args:
         id_datasets: As they are written.
-        limit: That of the experiment, None or a mistake where it has none.
+        limit: That of the experiment, None where it has none; a wrong one is said once, and not of each dataset too.
         root: Likewise.
     """
     keys_of = partial(
         _shared_keys,
-        limit=limit if isinstance(limit, int) else None,
+        limit=limit if isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MOST else None,
         root=root if isinstance(root, str) else None,
         id_sets={_is_of(dataset) for dataset in id_datasets},
     )

@@ -20,25 +20,24 @@ FILES = 20_000  # of a folder, and
 SIZE = 100_000_000  # bytes of a file, that are looked through while a user waits
 
 
-def check_sources(datasets: Sequence[Dataset]) -> dict[str, int]:
+def check_sources(datasets: Sequence[Dataset], opened: dict[str, dict[str, ImageSet]]) -> None:
     """Refuse sources that are not here; open those that are small, say how they are read, and refuse what cannot be.
 
     Large ones are left to the jobs.
 
-    Returns:
-        How many images the splits of a dataset have together, of those that were opened.
+    Args:
+        datasets: The datasets.
+        opened: Is given, by their names, the splits of those that were opened.
 
     Raises:
         OodgridError: A source cannot be read, or its labels do not fit; a line for each.
     """
-    counts: dict[str, int] = {}
-    all_of(*(partial(_check_source, dataset, counts) for dataset in datasets))
-    return counts
+    all_of(*(partial(_check_source, dataset, opened) for dataset in datasets))
 
 
-def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
+def _check_source(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
     if dataset.root:
-        _check_real(dataset, counts)
+        _check_real(dataset, opened)
         return
     for place in map(Path, _places(dataset)):
         if not place.exists():
@@ -46,13 +45,12 @@ def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
         if dataset.folder and not place.is_dir():
             raise OodgridError(f"dataset {dataset.name}: {place} is no folder: an archive is named under archive:")
     if _is_small(dataset):
-        opened = open_splits(dataset)
-        counts[dataset.name] = sum(map(len, opened.values()))
-        report_remarks(dataset, opened)
+        opened[dataset.name] = open_splits(dataset)
+        report_remarks(dataset, opened[dataset.name])
 
 
-def _check_real(dataset: Dataset, counts: dict[str, int]) -> None:
-    """Refuse a dataset of the catalogue that is not where it is said to be, or not whole."""
+def _check_real(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
+    """Refuse a dataset of the catalogue that is not where it is said to be, or not whole; open one that is small."""
     from oodgrid.encode import real
 
     location = real.find(dataset.real_name, expand(str(dataset.root)))
@@ -62,10 +60,12 @@ def _check_real(dataset: Dataset, counts: dict[str, int]) -> None:
         checked[split] = real.check_split(location, split, dataset.may_be_incomplete)
 
     all_of(*(partial(check, split) for split in dataset.split_names))
-    opened = {split: images for split, images in checked.items() if images is not None}
-    report_remarks(dataset, opened)
-    if len(opened) == len(dataset.split_names) and dataset.classes is None:
-        counts[dataset.name] = sum(min(len(images), dataset.limit or len(images)) for images in opened.values())
+    images = [each for each in checked.values() if each is not None]
+    if len(images) == len(checked) and sum(map(len, images)) <= FILES:
+        opened[dataset.name] = open_splits(dataset)
+        report_remarks(dataset, opened[dataset.name])
+    else:
+        report_remarks(dataset, {split: each for split, each in checked.items() if each is not None})
 
 
 def report_remarks(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
