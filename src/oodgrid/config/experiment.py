@@ -135,9 +135,10 @@ class IdDataset(Dataset):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
-        shared = {plain_name(name) for name in self.known_classes} & {
+        names = {
             plain_name(name) for name in dataset.known_classes
-        }
+        }  # mostly none: then the other thousand do not matter
+        shared = names & {plain_name(name) for name in self.known_classes} if names else set()
         if shared:
             return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
         if dataset.files and dataset.files == self.files and not disjoint(self.classes, dataset.classes):
