@@ -28,6 +28,7 @@ def test_images_become_tables_and_figures(whole):
     zero_shot = rows.filter(pl.col("method") == "zero_shot")
     assert 0.50 <= zero_shot["id_accuracy"][0] <= 0.75
     assert (clone.folder / "results/demo/figures/tiny/moonlit/shots.png").stat().st_size > 10_000
+    assert (clone.folder / "results/demo/figures/tiny/moonlit/shots.pdf").read_bytes().startswith(b"%PDF")
     assert clone.run("oodgrid", "verify", *map(str, (clone.folder / "results/features").rglob("*.h5")))
 
 

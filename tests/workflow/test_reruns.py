@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 from oodgrid import paths, store
-from tests.workflow.conftest import FIGURES
 
 
 def test_the_report_holds_every_row_and_a_second_run_does_nothing(reported):
@@ -97,7 +96,7 @@ def test_a_fresh_clone_redraws_figures_from_what_evaluate_left(reported):
     for name, content in kept.items():
         (results / "mini" / name).write_bytes(content)
     clone.snakemake("figures")
-    assert len(list(results.glob("mini/figures/**/*.png"))) == len(FIGURES) * len(paths.WIDTHS)
+    assert len(list(results.glob("mini/figures/**/*.png"))) == len(paths.FIGURES) * len(paths.WIDTHS)
     assert not (results / "features").exists()
 
 
