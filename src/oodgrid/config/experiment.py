@@ -137,7 +137,7 @@ class IdDataset(Dataset):
             return f"both show the classes of Concept World's group {self.concept_world.group}"
         names = {
             plain_name(name) for name in dataset.known_classes
-        }  # mostly none: then the other thousand do not matter
+        }  # mostly none
         shared = names & {plain_name(name) for name in self.known_classes} if names else set()
         if shared:
             return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
