@@ -135,9 +135,7 @@ class IdDataset(Dataset):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
-        names = {
-            plain_name(name) for name in dataset.known_classes
-        }  # mostly none
+        names = {plain_name(name) for name in dataset.known_classes}  # mostly none
         shared = names & {plain_name(name) for name in self.known_classes} if names else set()
         if shared:
             return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
