@@ -9,6 +9,7 @@ from pathlib import Path
 from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
+from oodgrid.cli.comparing import run_compare
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
 from oodgrid.cli.helpers import (
     run_export,
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _add_detect(verbs, shared)
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
+    _add_compare(verbs, shared)
     return parser
 
 
@@ -251,6 +253,23 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,
           "oodgrid unlock")  # fmt: skip
+
+
+COMPARE_EXAMPLES = """\
+oodgrid compare demo
+  oodgrid compare results/demo/metrics.parquet --config config.yaml --json
+  oodgrid compare demo --published mine.yaml --all           (docs/compare.md: the form of such a file)"""
+
+
+def _add_compare(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "results beside what others published, where setting and convention match"
+    verb = _verb(verbs, "compare", run_compare, what, shared, COMPARE_EXAMPLES)
+    verb.add_argument("what", nargs="?", metavar="EXPERIMENT", help="its name, its folder or its metrics.parquet")
+    verb.add_argument("--config", type=Path, metavar="FILE", help="of the experiment; default: that which planned it")
+    verb.add_argument("--published", type=Path, action="append", default=[], metavar="FILE",
+                      help="published values of your own, beside those of the catalogue")  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="list all that does not compare, and why")
+    verb.add_argument("--json", action="store_true", help="everything, as fractions")
 
 
 KEPT_EXAMPLE = """\
