@@ -115,19 +115,7 @@ def _print_compared(comparisons: list[Comparison]) -> None:
              each.verdict + (f" ({', '.join(each.unchecked)} not stated)" if each.unchecked else ""))
         )  # fmt: skip
     print()
-    names = (
-        "source",
-        "ours is",
-        "ID / OOD",
-        "metric",
-        "ours",
-        "interval",
-        "theirs",
-        "difference",
-        "tolerance",
-        "verdict",
-    )
-    print_table(names, lines)
+    print_table(HEADER, lines)
 
 
 def _print_others(comparisons: list[Comparison], is_all: bool) -> None:
@@ -145,8 +133,8 @@ def _print_others(comparisons: list[Comparison], is_all: bool) -> None:
         count = f"{len(those)} value{'s' * (len(those) > 1)}"
         print(f"  {those[0].value.about.title}, {count}: {_reasons(those)}")
     if rest := ordered[len(shown) :]:
-        count, sources = sum(map(len, rest)), {each.value.source for those in rest for each in those}
-        print(f"  … and {count} values of {len(sources)} sources that differ in more: --all lists them")
+        sources = {each.value.source for those in rest for each in those}
+        print(f"  … and {sum(map(len, rest))} values of {len(sources)} sources that differ in more: --all lists them")
 
 
 def _reasons(comparisons: list[Comparison]) -> str:

@@ -1,10 +1,13 @@
 """What others published, and how results compare with it: `oodgrid compare`, and a part of the report.
 
-`entries` reads published values, `ours` says what was run, `matching` holds the two against each other.
+`form` says what a file of published values may hold and `entries` reads it, `ours` says what was run, `matching` holds
+the two against each other, and what comes of it for one value is a `comparison`.
 """
 
-from oodgrid.published.entries import Value, catalogued, digest_of_catalogue, read_values
-from oodgrid.published.matching import VERDICTS, Comparison, compared
+from oodgrid.published.comparison import VERDICTS, Comparison
+from oodgrid.published.entries import catalogued, digest_of_catalogue, read_values
+from oodgrid.published.form import Value
+from oodgrid.published.matching import compared
 from oodgrid.published.ours import Ours
 
 __all__ = [

@@ -7,21 +7,20 @@ that row of ours which has the fewest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oodgrid import registry
 from oodgrid.config import Backbone
 from oodgrid.errors import near
-from oodgrid.published.entries import FPR95, FPR95_UNSTATED, OF_ID, DatasetNames, Named, Value
+from oodgrid.published.comparison import Comparison, Reason, agree
+from oodgrid.published.form import FPR95, FPR95_UNSTATED, OF_ID, DatasetNames, Named, Value
 from oodgrid.published.ours import Ours, Row
 from oodgrid.published.words import LEARNED, UNSTATED, architecture, plain
 
-WITHIN, DIFFERS, NOT = "within tolerance", "differs", "not comparable"
-VERDICTS = (WITHIN, DIFFERS, NOT)
 SWAPS = (
     FPR95,
     ("aupr_in", "aupr_out"),
@@ -31,131 +30,63 @@ LARGE = 336  # pixels a side that some models of that name see; 224 the others
 UNKNOWN = "ours is not known without a configuration (--config FILE)"
 
 
-class Reason(NamedTuple):
-    """Why a number does not compare: what differs, and how; and how much that makes two settings differ."""
-
-    what: str
-    text: str
-    cost: int = 1
-
-    def __str__(self) -> str:
-        """Return it as part of a line."""
-        return f"{self.what}: {self.text}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One published value beside ours.
-
-    Attributes:
-        value: The published value.
-        row: Of ours, that which is most like it; None where there is none.
-        oods: Our names of its OOD sets, where they match.
-        reasons: Why the two do not compare; empty where they do.
-        unchecked: What the source does not state, and so was not compared.
-        ours: Our number; also where something after the setting forbids the comparison.
-        lo, hi: Its 95 % interval, where there is one.
-        seeds: Fits behind it.
-    """
-
-    value: Value
-    row: Row | None = None
-    oods: tuple[str, ...] = ()
-    reasons: tuple[Reason, ...] = ()
-    unchecked: tuple[str, ...] = ()
-    ours: float | None = None
-    lo: float | None = None
-    hi: float | None = None
-    seeds: int = 0
-
-    @property
-    def difference(self) -> float | None:
-        """Ours less theirs."""
-        return None if self.ours is None else self.ours - self.value.number
-
-    @property
-    def cost(self) -> int:
-        """How unlike the settings are."""
-        return sum(reason.cost for reason in self.reasons)
-
-    @property
-    def verdict(self) -> str:
-        """Whether the two agree; one of `VERDICTS`."""
-        if self.reasons or self.difference is None:
-            return NOT
-        return WITHIN if _agree(self.ours, self.value.number, self.value.tolerance) else DIFFERS
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values: fractions, as in metrics.parquet."""
-        value = self.value
-        theirs = {
-            "source": value.source,
-            "title": value.about.title,
-            "paper": value.about.paper,
-            "read": value.about.read,
-            "setting": value.setting.model_dump(mode="json"),
-            "n_id": value.n_id,
-            "ood": {name: its.count for name, its in value.oods.items()},
-            "metric": value.metric,
-            "theirs": value.number,
-            "tolerance": value.tolerance,
-            "tolerance_why": value.about.tolerance.why,
-            "sd_published": value.about.sd_published,
-        }
-        ours = {
-            "row": None if self.row is None else self.row._asdict(),
-            "row_ood": list(self.oods),
-            "ours": self.ours,
-            "ours_lo": self.lo,
-            "ours_hi": self.hi,
-            "ours_seeds": self.seeds,
-            "difference": self.difference,
-            "verdict": self.verdict,
-            "because": [str(reason) for reason in self.reasons],
-            "unchecked": list(self.unchecked),
-        }
-        return theirs | ours
-
-
 def compared(values: Iterable[Value], ours: Ours) -> list[Comparison]:
     """Return every published value beside what of ours is most like it, in the order of the values."""
     matching = _Matching(ours)
     return [matching.comparison(value) for value in values]
 
 
+class _Axis(NamedTuple):
+    """One of the things that settings agree or differ in, so that each of our values of it is looked at once.
+
+    Attributes:
+        check: Yields how the setting of a published value differs from one of ours.
+        ours: Our values.
+        places: Which of them each of our rows has, shape (R,).
+    """
+
+    check: Callable[[Value, Any], tuple[Reason, ...]]
+    ours: list[Any]
+    places: NDArray[np.int64]
+
+
+def _axis(check: Callable[[Value, Any], tuple[Reason, ...]], of_rows: Iterable[Any]) -> _Axis:
+    of_rows = list(of_rows)
+    ours = list(dict.fromkeys(of_rows))
+    places = {each: place for place, each in enumerate(ours)}
+    return _Axis(check, ours, np.array([places[each] for each in of_rows], np.int64))
+
+
 class _Matching:
-    """Our rows by the four things that settings agree or differ in, so that each is looked at once."""
+    """Our rows, and how published values differ from them."""
 
     def __init__(self, ours: Ours) -> None:
         self.ours = ours
         self.known: dict[Any, tuple[Reason, ...]] = {}
-        keys = [
-            [row.backbone for row in ours.rows],
-            [(row.backbone, row.id_dataset) for row in ours.rows],
-            [(row.method, row.base_method, row.shots, ours.is_leaky(row)) for row in self._first_of_methods()],
-            [(row.score, row.base_score) for row in ours.rows],
+        first: dict[Any, Row] = {}  # of every method and shots: selection on the test set is the same in all its rows
+        for row in ours.rows:
+            first.setdefault(row[:5], row)
+        leaky = {key: ours.is_leaky(row) for key, row in first.items()}
+        self.axes = [
+            _axis(self._backbone, (row.backbone for row in ours.rows)),
+            _axis(self._sets, ((row.backbone, row.id_dataset) for row in ours.rows)),
+            _axis(self._method, ((row.method, row.base_method, row.shots, leaky[row[:5]]) for row in ours.rows)),
+            _axis(self._score, ((row.score, row.base_score) for row in ours.rows)),
         ]
-        self.axes = [list(dict.fromkeys(axis)) for axis in keys]
-        places = [{key: place for place, key in enumerate(axis)} for axis in self.axes]
-        self.codes = [np.array([of[key] for key in axis], dtype=int) for of, axis in zip(places, keys, strict=True)]
-
-    def _first_of_methods(self) -> Iterator[Row]:
-        """Yield for every row the first of its method and shots, of which a selection on the test set is looked up."""
-        first: dict[tuple[Any, ...], Row] = {}
-        for row in self.ours.rows:
-            yield first.setdefault(row[:5], row)
 
     def comparison(self, value: Value) -> Comparison:
         """Return a value beside that row of ours whose setting has the fewest differences from its own."""
         if not self.ours.rows:
             return Comparison(value, reasons=(Reason("results", "ours has no row"),))
-        checks = (self._backbone, self._sets, self._method, self._score)
-        reasons = [[check(value, key) for key in axis] for check, axis in zip(checks, self.axes, strict=True)]
-        costs = [np.array([sum(reason.cost for reason in each) for each in axis]) for axis in reasons]
-        place = int(np.argmin(sum(cost[code] for cost, code in zip(costs, self.codes, strict=True))))
-        row, chosen = self.ours.rows[place], [axis[code[place]] for axis, code in zip(reasons, self.codes, strict=True)]
-        of_row = tuple(reason for each in chosen for reason in each)
-        unchecked = tuple(_unstated(value))
+        reasons = [[axis.check(value, each) for each in axis.ours] for axis in self.axes]
+        costs = np.zeros(len(self.ours.rows), np.int64)
+        for axis, of_axis in zip(self.axes, reasons, strict=True):
+            costs += np.array([sum(reason.cost for reason in each) for each in of_axis])[axis.places]
+        place = int(np.argmin(costs))
+        row, unchecked = self.ours.rows[place], tuple(_unstated(value))
+        of_row = tuple(
+            reason for axis, of_axis in zip(self.axes, reasons, strict=True) for reason in of_axis[axis.places[place]]
+        )
         if of_row:
             return Comparison(value, row, reasons=of_row, unchecked=unchecked)
         return self._numbers(value, row, unchecked)
@@ -180,16 +111,16 @@ class _Matching:
     def _doubts(self, value: Value, row: Row, oods: Sequence[str], mean: float) -> Iterator[Reason]:
         """Yield what makes it likely that a number which differs is not what its file says it is."""
         theirs, tolerance = value.number, value.tolerance
-        if _agree(mean, theirs, tolerance):
+        if agree(mean, theirs, tolerance):
             return
         for factor, said in ((100, "a fraction"), (0.01, "a percentage")):
-            if theirs and theirs * factor <= 1 and _agree(mean, theirs * factor, tolerance * min(factor, 1)):
+            if theirs and theirs * factor <= 1 and agree(mean, theirs * factor, tolerance * min(factor, 1)):
                 yield Reason("unit", f"theirs agrees with ours when read as {said}: mend unit: in its source")
                 return
         for metrics in SWAPS:
             for other in (each for each in metrics if value.metric in metrics and each != value.metric):
                 number = self.ours.number(row, oods, other) if other in self.ours.frame.columns else None
-                if number is not None and _agree(number.mean, theirs, tolerance):
+                if number is not None and agree(number.mean, theirs, tolerance):
                     text = f"theirs agrees with our {other} ({100 * number.mean:.2f}), not with our {value.metric}"
                     yield Reason("convention", f"{text}: does its file name the right one?")
                     return
@@ -203,11 +134,8 @@ class _Matching:
         )
 
     def _sets(self, value: Value, pair: tuple[str, str]) -> tuple[Reason, ...]:
-        setting, oods = value.setting, [(name, its.count) for name, its in value.oods.items()]
-        key = ("sets", setting.id, value.n_id, str(setting.prompt), str(oods), pair)
-        return self._once(
-            key, lambda: [*self._of_id(value, *pair), *self._of_prompt(value, pair[1]), *self._of_oods(value, *pair)]
-        )
+        theirs = value.setting.id, str(value.id), value.n_id, str(value.setting.prompt), str(value.oods)
+        return self._once(("sets", *theirs, pair), lambda: self._of_sets(value, *pair))
 
     def _method(self, value: Value, key: tuple[str, str, int, bool]) -> tuple[Reason, ...]:
         setting = value.setting
@@ -291,13 +219,13 @@ def _of_backbone(theirs: Any, ours: Backbone | None, name: str) -> Iterator[Reas
         return
     interpolation = ours.interpolation or "bicubic"  # as the weights of CLIP in open_clip have it
     resize = ours.resize or ours.size or (LARGE if str(LARGE) in ours.model else 224)
-    differing = [
-        f"{what} ours {own}, theirs {stated}"
-        for what, own, stated in (("", interpolation, theirs.interpolation), ("resized to, ", resize, theirs.resize))
-        if stated is not None and own != stated
-    ]
+    differing = []
+    if theirs.interpolation not in (None, interpolation):
+        differing.append(f"ours {interpolation}, theirs {theirs.interpolation}")
+    if theirs.resize not in (None, resize):
+        differing.append(f"ours resized to {resize}, theirs to {theirs.resize}")
     if differing:
-        yield Reason("preprocessing", "; ".join(each.strip() for each in differing))
+        yield Reason("preprocessing", "; ".join(differing))
 
 
 def _of_method(value: Value, method: str, base: str, shots: int, is_leaky: bool) -> Iterator[Reason]:
@@ -335,10 +263,6 @@ def _unstated(value: Value) -> Iterator[str]:
         yield "interpolation"
     if value.setting.backbone.resize is None:
         yield "size"
-
-
-def _agree(one: float, other: float, tolerance: float) -> bool:
-    return abs(one - other) <= tolerance + 1e-9
 
 
 def _is_named(dataset: DatasetNames, name: str, ours: str) -> bool:

@@ -130,9 +130,9 @@ class Ours:
         if not len(known):
             return None
         by = ["ood_dataset"] if oods else ["seed"]
-        mean = known.group_by(by).agg(pl.col(metric).mean())[metric].mean()
+        mean = float(known.group_by(by).agg(pl.col(metric).mean())[metric].to_numpy().mean())
         lo, hi = self._interval(row, oods, metric, mean)
-        return Number(float(mean), lo, hi, known["seed"].n_unique())
+        return Number(mean, lo, hi, known["seed"].n_unique())
 
     def why_not(self, row: Row, oods: Sequence[str]) -> str:
         """Return why a row has no number on some OOD sets."""
