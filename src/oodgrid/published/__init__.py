@@ -5,7 +5,7 @@ the two against each other, and what comes of it for one value is a `comparison`
 """
 
 from oodgrid.published.comparison import VERDICTS, Comparison
-from oodgrid.published.entries import catalogued, digest_of_catalogue, read_values
+from oodgrid.published.entries import catalogued, read_values
 from oodgrid.published.form import Value
 from oodgrid.published.matching import compared
 from oodgrid.published.ours import Ours
@@ -17,6 +17,5 @@ __all__ = [
     "Value",
     "catalogued",
     "compared",
-    "digest_of_catalogue",
     "read_values",
 ]

@@ -19,7 +19,6 @@ from oodgrid import catalogue, registry
 from oodgrid.config.reading import read
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError, all_of, brief, unknown
-from oodgrid.identity import digest
 from oodgrid.published.form import FPR95, FPR95_UNSTATED, KINDS, OF_ID, Content, DatasetNames, Setting, Source, Value
 from oodgrid.published.words import UNSTATED
 
@@ -31,11 +30,6 @@ def catalogued() -> tuple[Value, ...]:
     """Return the published values that come with oodgrid."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return tuple(_values(yaml.load(FILE.read_text(encoding="utf-8"), loader), f"published values {FILE}", {}))
-
-
-def digest_of_catalogue() -> str:
-    """Return what changes when a value of the catalogue does."""
-    return digest(FILE.read_text(encoding="utf-8"))[:16]
 
 
 def read_values(path: Path) -> tuple[Value, ...]:
