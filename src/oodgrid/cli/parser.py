@@ -11,6 +11,7 @@ from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
 from oodgrid.cli.comparing import run_compare
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
+from oodgrid.cli.doctoring import run_doctor
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
     _add_compare(verbs, shared)
+    _add_doctor(verbs, shared)
     return parser
 
 
@@ -270,6 +272,13 @@ def _add_compare(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
                       help="published values of your own, beside those of the catalogue")  # fmt: skip
     verb.add_argument("--all", action="store_true", help="list all that does not compare, and why")
     verb.add_argument("--json", action="store_true", help="everything, as fractions")
+
+
+def _add_doctor(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "whether this machine is fit for an experiment, and what to type next"
+    verb = _verb(verbs, "doctor", run_doctor, what, shared, "oodgrid doctor --configfile experiments/mine.yaml")
+    verb.add_argument("--configfile", "--config", type=Path, metavar="FILE", help="default: config.yaml, if it is here")
+    verb.add_argument("--json", action="store_true", help="everything, for programs")
 
 
 KEPT_EXAMPLE = """\
