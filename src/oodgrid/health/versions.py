@@ -12,7 +12,6 @@ from oodgrid.health.findings import NOTE, OK, UNFIT, Finding
 
 PINS = Path("constraints.txt")
 MOST_NAMED = 6
-TOOLS = ("dev", "slurm", "hf")  # extras that no experiment needs by itself
 
 
 def of_versions(extras: set[str]) -> Iterator[Finding]:
@@ -31,9 +30,9 @@ def of_versions(extras: set[str]) -> Iterator[Finding]:
         extra = next((extra for extra in ("", *sorted(extras)) if _applies(requirement, extra)), None)
         if extra is not None and (wrong := _wrong(requirement)):
             lacking.setdefault(extra, []).append(wrong)
-    for extra, wrong in lacking.items():
+    for extra, mistakes in lacking.items():
         package = f"'oodgrid[{extra}]'" if extra else "oodgrid"
-        yield Finding("versions", UNFIT, _named(wrong), f"pip install {package}, with -c constraints.txt for the pins")
+        yield Finding("versions", UNFIT, _named(mistakes), f"pip install {package}, with -c constraints.txt for the pins")
     if lacking:
         return
     differing = list(_unpinned())
