@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -95,6 +96,13 @@ def test_a_file_gives_its_numbers_as_fractions_in_its_setting(values_of):
     assert (auroc.n_id, {name: its.count for name, its in auroc.oods.items()}) == (600, {"fish": 90})
     fractions = content(unit="fraction", rows=[{"ood": "fish", "auroc": 0.912, "fpr95_id_pos": 0.4}])
     assert [value.number for value in values_of(fractions)] == [auroc.number, fpr.number]
+
+
+def test_the_example_of_the_docs_is_read(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "compare.md").read_text(encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    file.write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert [value.metric for value in read_values(file)] == ["id_accuracy", "auroc", "fpr95_id_pos", "auroc", "auroc"]
 
 
 def row(**keys):

@@ -32,7 +32,9 @@ def of_versions(extras: set[str]) -> Iterator[Finding]:
             lacking.setdefault(extra, []).append(wrong)
     for extra, mistakes in lacking.items():
         package = f"'oodgrid[{extra}]'" if extra else "oodgrid"
-        yield Finding("versions", UNFIT, _named(mistakes), f"pip install {package}, with -c constraints.txt for the pins")
+        yield Finding(
+            "versions", UNFIT, _named(mistakes), f"pip install {package}, with -c constraints.txt for the pins"
+        )
     if lacking:
         return
     differing = list(_unpinned())
