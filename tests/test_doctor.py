@@ -136,6 +136,13 @@ def test_an_old_python_will_not_do(monkeypatch):
 # ------------------------------------------------------------------------------------------------ versions, weights
 
 
+@pytest.fixture(autouse=True)
+def needed(monkeypatch):
+    """What the package says that it needs: that of an installation is as old as the installation."""
+    needs = ["numpy<3,>=1.26", "h5py>=3.12", 'torch<3,>=2; extra == "encode"', 'snakemake>=9; extra == "workflow"']
+    monkeypatch.setattr(versions, "requires", lambda name: needs)
+
+
 def test_versions_that_will_not_do_are_named_with_the_command(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert {each.state for each in versions.of_versions(set())} == {OK}
