@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed-$(shell (cat constraints.txt pyproject.toml; pwd) | c
 # Programs are started through python: in a folder named a$(b), the shell lines of pip's scripts would be expanded.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-long test-slurm coverage lint schema tiny-clip clean
+.PHONY: run test test-long test-slurm coverage lint schema envs docs tiny-clip clean
 
 run: $(STAMP)
 	@python -m oodgrid unlock
@@ -41,6 +41,13 @@ lint: $(STAMP)
 
 schema: $(STAMP)
 	python -m oodgrid schema > workflow/schemas/config.schema.json
+
+# The documentation as a site in build/site; a broken link fails.
+docs: $(STAMP)
+	python -m zensical build --strict
+
+envs: $(STAMP)
+	python tools/conda_envs.py
 
 tiny-clip: $(STAMP)
 	python tools/train_tiny_clip.py

@@ -9,7 +9,7 @@ rule fit:
     log:
         log_of("adapt", "{backbone}", "{id_dataset}", "{method}.fit"),
     conda:
-        environment("torch")
+        torch_environment("adapt")
     threads: THREADS["adapt"]
     resources:
         **RESOURCES["adapt"],
@@ -30,7 +30,7 @@ rule apply:
     log:
         log_of("adapt", "{backbone}", "{id_dataset}", "{method}.apply"),
     conda:
-        environment("torch")
+        torch_environment("adapt")
     threads: THREADS["adapt"]
     resources:
         **RESOURCES["adapt"],

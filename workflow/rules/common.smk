@@ -29,6 +29,8 @@ try:
     if workflow.is_main_process:
         if locked := unlock.notice(Path.cwd()):
             print(f"oodgrid: {locked}", file=sys.stderr)
+        if deployed:
+            plan.check_deployed(experiment)
         IMAGES = check_experiment(RESULTS, experiment)
 # A plugin's sys.exit and a panic of polars are no Exception.
 except BaseException as error:
@@ -176,6 +178,20 @@ def environment(name):
     """The file of a conda environment; Snakemake fills in braces, also those of the folder in which the clone lies."""
     path = str(Path(workflow.basedir) / "workflow" / "envs" / f"{name}.yaml")
     return path.replace("{", "{{").replace("}", "}}")
+
+
+def torch_environment(stage):
+    """The conda environment of a job with torch: for GPUs where it computes on one."""
+
+    def of_job(wildcards):
+        gpus = workflow.global_resources.get("gpu")
+        asked = requested(stage).gpu if on_cluster() else plan.gpu_here(stage)
+        gpu = asked and (gpus is None or gpus.value != 0)
+        if gpu and deployed and workflow.is_main_process:
+            plan.warn_of_cuda()
+        return environment("torch-gpu" if gpu else "torch-cpu")
+
+    return of_job
 
 
 def feature_files():

@@ -12,7 +12,7 @@ rule encode_shard:
         shard=r"\d+",
         shards=r"\d+",
     conda:
-        environment("torch")
+        torch_environment("encode")
     threads: THREADS["encode"]
     resources:
         **RESOURCES["encode"],
@@ -38,7 +38,7 @@ for splits, datasets in plan.encoded(experiment).items():
         wildcard_constraints:
             dataset=plan.either(datasets),
         conda:
-            environment("torch")
+            torch_environment("encode")
         threads: THREADS["encode"]
         resources:
             **RESOURCES["encode"],
@@ -63,7 +63,7 @@ for source in texts.SOURCES:
         wildcard_constraints:
             **{source.of: plan.either(plan.encoded_texts(experiment, source))},
         conda:
-            environment("torch")
+            torch_environment("encode")
         threads: THREADS["encode"]
         resources:
             **RESOURCES["encode"],
@@ -92,7 +92,7 @@ rule encode_views:
         id_dataset=plan.either(plan.viewed(experiment)),
         draws="[0-9a-f]{8}",
     conda:
-        environment("torch")
+        torch_environment("encode")
     threads: THREADS["encode"]
     resources:
         **RESOURCES["encode"],

@@ -35,8 +35,8 @@ from oodgrid.plan.files import (
     viewed,
     views_file,
 )
-from oodgrid.plan.jobs import PlannedConfig, check_planned, job_environment
-from oodgrid.plan.machines import REQUESTS, cpus_here, gpu_here, memory_here, request, threads_here
+from oodgrid.plan.jobs import PlannedConfig, check_deployed, check_planned, job_environment
+from oodgrid.plan.machines import REQUESTS, cpus_here, gpu_here, memory_here, request, threads_here, warn_of_cuda
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "PlannedConfig",
     "apply_code",
     "check_clock",
+    "check_deployed",
     "check_finished",
     "check_identities",
     "check_imports",
@@ -86,4 +87,5 @@ __all__ = [
     "view_files",
     "viewed",
     "views_file",
+    "warn_of_cuda",
 ]

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from oodgrid import paths, store
+from oodgrid import paths, registry, store
+from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart
 from oodgrid.services import without
@@ -88,3 +89,20 @@ def job_environment(source: Path, python: str | None) -> str:
     exported = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     interpreter = f'python() {{ {shlex.quote(python)} "$@"; }}; ' if python else ""
     return f"export {exported}; {interpreter}".replace("{", "{{").replace("}", "}}")
+
+
+def check_deployed(experiment: Experiment) -> None:
+    """Refuse scores and methods that a package installed beside Snakemake brings: jobs in a conda environment lack it.
+
+    Raises:
+        OodgridError: There are some; the message names them.
+    """
+    files = {Path(file).resolve() for file in experiment.plugins}
+    kinds = {"method": experiment.methods, "score": experiment.scores}
+    entries = [registry.find(kind, name) for kind, choices in kinds.items() for name in {each.name for each in choices}]
+    foreign = [each for each in entries if each.plugin and each.plugin.resolve() not in files]
+    if foreign:
+        names = ", ".join(sorted(f"{each.kind} {each.name} ({each.plugin})" for each in foreign))
+        raise OodgridError(
+            f"{names}: from an installed package, which environments of --use-conda lack; name its file in `plugins:`"
+        )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from oodgrid import grid, rates
@@ -74,6 +76,17 @@ def _has_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # the user wants none used
         return False
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+@cache
+def warn_of_cuda() -> None:
+    """Say once, where jobs of a cluster ask for GPUs and this machine has none, that conda finds no torch for them."""
+    if not _has_gpu() and "CONDA_OVERRIDE_CUDA" not in os.environ:
+        print(
+            "oodgrid: jobs ask for GPUs, and conda sees none here: set CONDA_OVERRIDE_CUDA to the CUDA version of the"
+            " nodes' driver (nvidia-smi there shows it), or --resources gpu=0 for torch on CPUs",
+            file=sys.stderr,
+        )
 
 
 def cpus_here(cores: int | None = None) -> int:

@@ -59,8 +59,10 @@ def accuracy_cost(pair: Evaluated, legend: Legend) -> list[str]:
     name = words.name(row, legend)
     if row["method"] == select.ANY:
         return [f"{name} needs no classifier, so it costs no ID accuracy."]
-    if not accuracy or not difference or difference["reference_method"] == row["method"]:
-        return [f"{name} fits nothing: its ID accuracy is {words.interval(accuracy, 'mean')}."] if accuracy else []
+    if not accuracy:
+        return []
+    if not difference or difference["reference_method"] == row["method"]:
+        return [f"The ID accuracy of {name} is {words.interval(accuracy, 'mean')}."]
     sure = "" if difference["distinguishable"] else ", not distinguishable once corrected for all rows"
     whose = (
         "Its ID accuracy" if (row["method"], row["score"]) == words.only_best(pair) else f"The ID accuracy of {name}"
