@@ -20,6 +20,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import METRICS
 from oodgrid.published import Comparison, Ours, catalogued, compared, read_values
 from oodgrid.published.form import Tolerance
+from oodgrid.published.words import size_of
 
 SETTING = {
     "backbone": {"model": "ViT-B-16", "pretrained": "openai", "interpolation": "bicubic", "resize": 224},
@@ -256,7 +257,7 @@ def test_the_same_setting_compares(values_of):
         ),
         ({"backbone": SETTING["backbone"] | {"resize": 256}}, {}, "preprocessing: ours resized to 224, theirs to 256"),
         ({}, {"backbone": {"interpolation": "bilinear"}}, "preprocessing"),
-        ({}, {"backbone": {"pretrained": "mine.pt"}}, "backbone: ours ViT-B-16 weights of a file"),
+        ({}, {"backbone": {"pretrained": "mine.pt"}}, "backbone: ours ViT-B-16 mine.pt, theirs ViT-B-16 openai"),
         ({"id": "cars"}, {}, "ID set: ours my-birds, theirs cars"),
         ({"n_id": 601}, {}, "n_id: ours 600, theirs 601"),
         ({"n_id": "unstated"}, {}, "n_id: the source does not say"),
@@ -280,6 +281,33 @@ def test_each_difference_of_a_setting_alone_forbids_the_comparison(theirs, mine,
     for each in compared(values_of(setting(**theirs)), ours(frame, **changes)):
         assert each.verdict == "not comparable"
         assert [str(why)[: len(reason)] for why in each.reasons] == [reason]
+
+
+def test_weights_of_a_file_are_those_that_their_own_source_names(values_of):
+    own = {"model": "oodgrid-tiny", "pretrained": "package:tiny_clip/weights.safetensors"}
+    mine = {"backbone": own | {"model_config_file": "package:tiny_clip/oodgrid-tiny.json"}}
+    assert compared(values_of(setting(backbone=own)), ours(**mine))[0].verdict == "within tolerance"
+    [why] = compared(values_of(setting(backbone=own | {"resize": 32})), ours(**mine))[0].reasons
+    assert str(why) == "preprocessing: ours resized to its own size (give it by size:), theirs to 32"
+
+
+def test_a_score_of_image_features_is_of_the_encoder_as_it_is(values_of):
+    features = {"method": "any", "base_method": "any", "shots": 16, "score": "knn", "base_score": "knn", "params": "{}"}
+    frame = metrics([features | {"id_accuracy": None}, {}])
+    theirs = setting(score="knn", shots=16)
+    theirs["sources"]["paper"]["rows"].append({"id_accuracy": 80.0, "shots": 0})
+    auroc, _, accuracy = compared(values_of(theirs), ours(frame))
+    assert (auroc.row.method, auroc.verdict) == ("any", "within tolerance")
+    assert (accuracy.row.method, accuracy.verdict) == ("zero_shot", "within tolerance")
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [("ViT-B-16-quickgelu", 224), ("ViT-L-14-336-quickgelu", 336), ("ViT-L-16-SigLIP-256", 256), ("RN50x4", 288),
+     ("RN50-quickgelu", 224), ("ViT-H-14", 224), ("EVA02-L-14", 224), ("oodgrid-tiny", None), ("timm/resnet50", None)],
+)  # fmt: skip
+def test_sizes_by_name(model, size):
+    assert size_of(model) == size
 
 
 def test_a_part_of_a_set_does_not_compare(values_of):

@@ -14,19 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodgrid import registry
-from oodgrid.config import Backbone
+from oodgrid.config import ANY, Backbone
 from oodgrid.errors import near
 from oodgrid.published.comparison import Comparison, Reason, agree
 from oodgrid.published.form import FPR95, FPR95_UNSTATED, OF_ID, DatasetNames, Named, Value
 from oodgrid.published.ours import Ours, Row
-from oodgrid.published.words import LEARNED, UNSTATED, architecture, plain
+from oodgrid.published.words import LEARNED, UNSTATED, architecture, plain, size_of
 
 SWAPS = (
     FPR95,
     ("aupr_in", "aupr_out"),
     ("aupr_in_balanced", "aupr_out_balanced"),
 )  # metrics that are mistaken for others
-LARGE = 336  # pixels a side that some models of that name see; 224 the others
 UNKNOWN = "ours is not known without a configuration (--config FILE)"
 
 
@@ -139,7 +138,8 @@ class _Matching:
 
     def _method(self, value: Value, key: tuple[str, str, int, bool]) -> tuple[Reason, ...]:
         setting = value.setting
-        name = ("method", str(setting.method), setting.shots, setting.leaky_selection_on_test, key)
+        theirs = str(setting.method), setting.shots, setting.leaky_selection_on_test, value.metric in OF_ID
+        name = ("method", *theirs, key)
         return self._once(name, lambda: _of_method(value, *key))
 
     def _score(self, value: Value, key: tuple[str, str]) -> tuple[Reason, ...]:
@@ -212,13 +212,12 @@ def _of_backbone(theirs: Any, ours: Backbone | None, name: str) -> Iterator[Reas
     if ours is None:
         yield Reason("backbone", f"what {name} is {UNKNOWN.removeprefix('ours ')}")
         return
-    weights = "weights of a file" if ours.weights_file is not None else ours.pretrained
-    if (architecture(ours.model), weights) != (architecture(theirs.model), theirs.pretrained):
+    if (architecture(ours.model), ours.pretrained) != (architecture(theirs.model), theirs.pretrained):
         model = ours.model.removesuffix("-quickgelu")
-        yield Reason("backbone", f"ours {model} {weights}, theirs {theirs.model} {theirs.pretrained}", 2)
+        yield Reason("backbone", f"ours {model} {ours.pretrained}, theirs {theirs.model} {theirs.pretrained}", 2)
         return
     interpolation = ours.interpolation or "bicubic"  # as the weights of CLIP in open_clip have it
-    resize = ours.resize or ours.size or (LARGE if str(LARGE) in ours.model else 224)
+    resize = ours.resize or ours.size or size_of(ours.model) or "its own size (give it by size:)"
     differing = []
     if theirs.interpolation not in (None, interpolation):
         differing.append(f"ours {interpolation}, theirs {theirs.interpolation}")
@@ -230,7 +229,9 @@ def _of_backbone(theirs: Any, ours: Backbone | None, name: str) -> Iterator[Reas
 
 def _of_method(value: Value, method: str, base: str, shots: int, is_leaky: bool) -> Iterator[Reason]:
     setting = value.setting
-    yield from _of_choice("method", setting.method, method, base)
+    # scores of image features stand under `any`: to others they are of the encoder as it is
+    if base != ANY or setting.method.name != "zero_shot" or value.metric in OF_ID:
+        yield from _of_choice("method", setting.method, method, base)
     if shots != setting.shots:
         yield Reason("shots", f"ours {shots}, theirs {setting.shots}")
     if shots and is_leaky != setting.leaky_selection_on_test:
