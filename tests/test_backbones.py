@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import pickle
@@ -14,17 +15,14 @@ from oodgrid.backbones import load
 from oodgrid.config import Backbone, build
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
+from tests import failing
 
 torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 
 
 def failure(**fields):
-    with pytest.raises(OodgridError) as caught:
-        load(Backbone(**fields))
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
+    return failing.failure(load, Backbone(**fields))
 
 
 @pytest.fixture(scope="session")
@@ -357,9 +355,23 @@ def test_fp32_has_nothing_to_be_measured_against(loaded):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
-@pytest.mark.parametrize("precision", ["fp16", "amp_fp16"])
-def test_half_precision_needs_a_gpu(untrained, precision):
+@pytest.mark.parametrize("precision", ["fp16", "amp_fp16", "tf32"])
+def test_half_precision_and_tf32_need_a_gpu(untrained, precision):
     assert "needs a GPU" in failure(**untrained, precision=precision)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_fp32_means_it_whatever_torch_allows(untrained, monkeypatch, precision):
+    """Torch's own default lets convolutions round on a GPU; what is allowed is seen where the network is called."""
+    loaded = load(Backbone(**untrained))
+    loaded = dataclasses.replace(loaded, identity=loaded.identity | {"precision": precision}, reference=loaded.model)
+    places, seen = (torch.backends.cuda.matmul, torch.backends.cudnn), []
+    monkeypatch.setattr(backbones, "_encode_image", lambda model, pixels: (
+        seen.append([place.allow_tf32 for place in places]), pixels.flatten(1))[1])  # fmt: skip
+    before = [place.allow_tf32 for place in places]
+    loaded.parity(torch.rand(2, *loaded.input_shape))
+    assert seen == [[precision == "tf32"] * 2, [False] * 2]
+    assert [place.allow_tf32 for place in places] == before
 
 
 # --------------------------------------------------------------------------------------------------------- timm

@@ -380,6 +380,41 @@ def test_metrics_at_several_recalls(oodgrid, tmp_path):
     assert "recall: 90.0 where a fraction such as 0.95 is needed" in err
 
 
+def test_metrics_of_several_ood_files_are_a_row_each(oodgrid, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "id.npy", rng.normal(1, 1, 60))
+    names = ["near.npy", "far.npy", "swapped.npy"]
+    for name, mean in zip(names, (0, -1, 4), strict=True):
+        np.save(tmp_path / name, rng.normal(mean, 1, 50))
+    files = [tmp_path / name for name in names]
+    alone = [json.loads(oodgrid("metrics", "--id", tmp_path / "id.npy", "--ood", file, "--json")[1]) for file in files]
+    for options in (["--ood", *files], [each for file in files for each in ("--ood", file)]):
+        status, out, err = oodgrid("metrics", "--id", tmp_path / "id.npy", *options, "--json")
+        assert status == 0
+        assert json.loads(out) == [{"ood": str(file), **row} for file, row in zip(files, alone, strict=True)]
+        assert "AUROC of 1 of 3 OOD files is below 50 %" in err.splitlines()[-1] and "--negate?" in err
+    out = oodgrid("metrics", "--id", tmp_path / "id.npy", "--ood", *files)[1]
+    for file, row in zip(files, alone, strict=True):
+        (line,) = (line for line in out.splitlines() if line.startswith(f"{file} "))
+        assert f"  {100 * row['auroc']:.2f} [{100 * row['auroc_lo']:.2f}, " in line and " 50 " in line
+    assert "60 ID samples" in out and "fpr95_id_pos: FPR95, ID positive: OOD kept" in out
+    status, _, err = oodgrid("metrics", "--id", tmp_path / "id.npy", "--ood", files[0], files[0])
+    assert (status, err.count("\n")) == (1, 1) and "near.npy is named twice" in err
+
+
+def test_metrics_say_where_a_sign_or_a_file_is_hardly_meant(oodgrid, tmp_path):
+    np.save(tmp_path / "id.npy", np.arange(30.0))
+    np.save(tmp_path / "same.npy", np.arange(30.0)[::-1])
+    np.save(tmp_path / "above.npy", np.arange(30.0) + 20)
+
+    def err(ood, *more):
+        return oodgrid("metrics", "--id", tmp_path / "id.npy", "--ood", tmp_path / ood, "--json", *more)[2]
+
+    assert f"same.npy holds the same scores as {tmp_path / 'id.npy'}" in err("same.npy")
+    assert "negate" not in err("same.npy") and "same scores" not in err("above.npy")
+    assert "did you mean --negate?" in err("above.npy") and "negate" not in err("above.npy", "--negate")
+
+
 def test_metrics_of_negated_scores_are_the_same(oodgrid, tmp_path):
     for sign, folder in ((1, tmp_path / "a"), (-1, tmp_path / "b")):
         folder.mkdir()

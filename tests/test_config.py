@@ -12,18 +12,11 @@ import yaml
 from oodgrid import config
 from oodgrid.config import Backbone, Dataset, expand, load, parse
 from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 ROOT = Path(__file__).parents[1]
 CONCEPTS = {"name": "concepts", "ood": {"far": ["noise"]}}
 OWN = {"name": "own", "folder": "data/own"}
-
-
-def failure(action, *arguments):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def id_set(**parts):
@@ -65,6 +58,32 @@ BAD = {
     "unknown backbone": ({"backbones": ["tini"]}, "unknown backbone 'tini'", "did you mean 'tiny'"),
     "unknown parameter": ({"methods": [{"name": "coop", "epoch": 3}]}, "method coop 'epoch'", "did you mean 'epochs'"),
     "wrong type of a parameter": ({"scores": [{"name": "mcm", "T": "hot"}]}, "score mcm: T = 'hot'", "number"),
+    "curves of an unknown method": (
+        {"report": {"curves": {"method": "tip_adaptor"}}}, "report, curves: unknown method of this experiment",
+        "did you mean 'tip_adapter'",
+    ),
+    "curves of an unknown score": (
+        {"report": {"curves": {"method": "tip_adapter", "score": "mcn"}}},
+        "report, curves: unknown score of tip_adapter", "did you mean 'mcm'",
+    ),
+    "curves of image features under a method": (
+        {"scores": ["mcm", "knn"], "report": {"curves": {"method": "tip_adapter", "score": "knn"}}},
+        "'knn'", "known: mcm",
+    ),
+    "curves of any where no score looks at image features": (
+        {"scores": ["mcm"], "report": {"curves": {"method": "any"}}}, "unknown method of this experiment 'any'", "",
+    ),
+    "curves of a stream": (
+        {"scores": ["mcm", {"name": "adaneg", "labels": "concept-words"}],
+         "report": {"curves": {"method": "zero_shot", "score": "adaneg@labels=concept-words"}}},
+        "unknown score of zero_shot", "known: mcm",
+    ),
+    "curves without a method": ({"report": {"curves": {"score": "mcm"}}}, "report.curves.method", "required"),
+    "a temperature twice": ({"temperatures": [0.1, 0.10000001]}, "temperature 0.1 is listed twice", ""),
+    "a temperature of zero": ({"temperatures": [0]}, "temperatures.0", "greater than 0"),
+    "temperatures without a score that has one": (
+        {"scores": ["max_logit"], "temperatures": [0.1]}, "temperatures: no listed score", "list one",
+    ),
     "wrong type of the name": ({"experiment": 3}, "experiment", "string"),
     "wrong type of shots": ({"shots": ["many"]}, "shots.0", "many"),
     "wrong type of a list": ({"methods": "coop"}, "methods", "list"),
@@ -373,3 +392,10 @@ def test_comments_of_the_default_experiment_name_its_schema():
     first = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=workflow/schemas/config.schema.json"
     assert yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["experiment"] == "demo"
+
+
+@pytest.mark.parametrize("limit", [0, -3, True, 2.5, "ten", 10**12])
+def test_a_wrong_limit_of_the_experiment_is_said_once(experiment_of, limit):
+    with pytest.raises(OodgridError) as caught:
+        parse(experiment_of(limit=limit))
+    assert len(str(caught.value).splitlines()) == 1 and "limit" in str(caught.value)

@@ -114,15 +114,15 @@ def test_metrics_without_features_are_only_drawn_again(tmp_path):
     assert [cost.kind for cost in costs(tmp_path, EXPERIMENT, {}) if cost.units or cost.uncounted] == ["report"]
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, 4, len(paths.EVALUATED)])
 def test_evaluate_is_done_where_all_its_tables_are(tmp_path, monkeypatch, count):
-    """Before there were means and differences it left two."""
+    """Before there were means and differences it left two, and before there were angles four."""
     monkeypatch.setattr("oodgrid.plan.costs._is_redrawn", lambda *_: False)
     monkeypatch.setattr("oodgrid.plan.costs._listed", lambda *_: {(n, seed) for n in (0, 1, 2) for seed in (0, 1, 2)})
     for path in paths.EVALUATED[:count]:
         store.write_json(path(tmp_path, "mini"), {})
     evaluated = costs(tmp_path, EXPERIMENT, IMAGES)[4]
-    assert (evaluated.units, evaluated.there) == ((18, 0) if count == 2 else (0, 18))
+    assert (evaluated.units, evaluated.there) == ((0, 18) if count == len(paths.EVALUATED) else (18, 0))
 
 
 def test_a_job_asks_for_a_quarter_more_than_such_a_job_took_here_or_for_a_safe_guess():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable, printed, unknown
+from oodgrid.errors import Mistakes, OodgridError, all_of, brief, first_line, printable, printed, unknown
 
 
 def test_a_near_name_is_suggested():
@@ -25,6 +25,19 @@ class PanicException(BaseException):
 class Strange(Exception):
     def __str__(self):
         raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError("one\ntwo"), "one"),
+        (OSError("\x1b[31mred\x1b[0m"), "red"),
+        (OSError(), "OSError"),
+        (Strange(), "Strange"),
+    ],
+)
+def test_the_first_line_of_a_foreign_error(error, line):
+    assert first_line(error) == line
 
 
 @pytest.mark.parametrize(

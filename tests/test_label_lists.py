@@ -8,9 +8,9 @@ import pytest
 from oodgrid import catalogue, paths, plan, registry, store, texts
 from oodgrid.cli import main
 from oodgrid.config import LabelList, parse
-from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.registry import LabelList as Named
+from tests.failing import failure
 
 BACKBONE = {"name": "b", "model": "ViT-B-32-quickgelu", "pretrained": "openai"}
 OWN = {"name": "far", "labels": ["tree", "house"], "templates": ["the {}"]}
@@ -47,14 +47,6 @@ def experiment(experiment_of):
         return parse(experiment_of(backbones=[BACKBONE], scores=["mcm", *scores], label_lists=list(lists), **changes))
 
     return make
-
-
-def failure(action, *arguments, **named):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments, **named)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def names(files, root):

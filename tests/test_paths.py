@@ -19,7 +19,7 @@ FOLDERS = {name: getattr(paths, name) for name in ("FEATURES", "TEXTS", "KEPT", 
 STRINGS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))  # from Python 3.12 on
 OF_RULES = [
     *(paths.features, paths.views, paths.shard, paths.texts, paths.label_texts, paths.fitted, paths.applied),
-    *(paths.scores, paths.streams, *paths.EVALUATED),
+    *(paths.scores, paths.streams, paths.sweeps, *paths.EVALUATED),
 ]
 
 
@@ -35,7 +35,7 @@ def test_everything_else_lies_below_the_experiment():
     assert paths.applied(R, "demo", "tiny", "c", "coop") == R / "demo/adapted/tiny/c/coop/apply.json"
     assert paths.scores(R, "demo", "tiny", "c", "coop@epochs=5") == R / "demo/scores/tiny/c/coop@epochs=5.parquet"
     assert paths.metrics(R, "demo") == R / "demo/metrics.parquet"
-    names = ("metrics", "curves", "summary", "comparisons")
+    names = ("metrics", "curves", "summary", "comparisons", "geometry", "temperatures")
     assert [path(R, "demo") for path in paths.EVALUATED] == [R / f"demo/{name}.parquet" for name in names]
     assert paths.log(R, "demo", "adapt", "tiny", "c", "coop.fit") == R / "demo/logs/adapt/tiny/c/coop.fit.log"
     assert paths.running(R, "demo").parent == paths.planned(R, "demo", "abc").parent == R / "demo/configs"

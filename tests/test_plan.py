@@ -14,9 +14,9 @@ import yaml
 
 from oodgrid import catalogue, grid, paths, plan, registry, store
 from oodgrid.config import parse
-from oodgrid.errors import OodgridError
 from oodgrid.look import Look
 from oodgrid.plan import machines
+from tests.failing import failure
 
 OWN_BACKBONE = {"name": "b", "model": "ViT-B-32-quickgelu", "pretrained": "openai"}
 OWN = {"name": "own", "folder": "data/own", "splits": {"train": 2, "val": 1}, "ood": {"far": ["noise"]}}
@@ -45,14 +45,6 @@ def imported(experiment_of):
 
 def names(files, root):
     return [file.relative_to(root).as_posix() for file in files]
-
-
-def failure(action, *arguments):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def encode(results, experiment, make_features):

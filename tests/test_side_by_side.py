@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from oodgrid.threads import side_by_side
+from oodgrid.threads import of_job, side_by_side
 
 
 @pytest.mark.parametrize("number", ["1", "3", "4,2", ""])
@@ -18,3 +18,11 @@ def test_results_come_in_the_order_of_the_items(monkeypatch, number):
         return item * 2
 
     assert list(side_by_side(slow, range(10))) == [item * 2 for item in range(10)]
+
+
+@pytest.mark.parametrize(("number", "threads"), [("1", 1), ("3", 3), ("4,2", 4), ("", 7), (None, 7)])
+def test_a_job_has_the_threads_that_its_environment_says(monkeypatch, number, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if number is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", number)
+    assert of_job(otherwise=7) == threads

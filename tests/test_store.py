@@ -17,17 +17,8 @@ import polars as pl
 import pytest
 
 from oodgrid import store
-from oodgrid.errors import OodgridError
 from oodgrid.store import hdf5, seal
-
-
-def failure(action, *arguments):
-    """The one line that a call fails with."""
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
+from tests.failing import failure
 
 
 def remade(path, change):

@@ -174,6 +174,26 @@ def test_finished_fits_of_a_killed_run_stay_until_its_manifest_is_there(world):
     assert not done.exists()
 
 
+@pytest.mark.parametrize("there", ["nothing", "metrics", "test features", "images"])
+def test_what_can_only_be_redrawn_is_not_unfinished(world, there):
+    """Committed metrics of imports that are not here: a run draws them, and can take up nothing."""
+    sets = {"name": "cars", "imported": {}} if there != "images" else "noise"
+    wanted = {"experiment": "drawn", "backbones": ["tiny"], "methods": ["prototype"], "scores": ["mcm"], "shots": [1],
+              "seeds": [1], "id_datasets": [{"name": "pets", "imported": {}, "ood": {"far": [sets]}}]}  # fmt: skip
+    plan.PlannedConfig.of(world.results, "drawn", wanted).write()
+    if there != "nothing":
+        paths.metrics(world.results, "drawn").touch()
+    if there == "test features":
+        for name in ("pets", "cars"):
+            file = paths.features(world.results, "tiny", name, "test")
+            store.write_features(file, store.read_features(world.encoded(name, 1)[1]))
+    done = Kept(world.results, "fit").get({"seed": 1}, ".safetensors", partial(store.write_arrays, arrays={}))
+    remarks = usage.look(world.results).remarks
+    assert [line.startswith("drawn (") for line in remarks] == [True] * (there != "metrics")
+    assert gc(world, "--yes") == 0
+    assert done.exists() == (there != "metrics")
+
+
 def test_answers_that_were_paid_for_and_what_is_not_of_oodgrid_stay(world):
     answer = Kept(world.results, "labels").get({"q": 1}, ".json", lambda path: store.write_json(path, {"answer": "a"}))
     strange = world.results / "kept" / "mine" / "notes.txt"

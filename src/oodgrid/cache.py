@@ -11,11 +11,12 @@ What stands in these files: docs/cache.md, and `oodgrid inspect FILE`.
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import store
-from oodgrid.fewshot import Draw, draw
+import numpy as np
+
+from oodgrid import edge, fewshot, store
+from oodgrid.fewshot import Draw
 from oodgrid.store import Features, Texts
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_features(path: str | PathLike[str]) -> Features:
     Raises:
         OodgridError: It is missing, damaged, empty or of another kind.
     """
-    return store.read_features(Path(path))
+    return store.read_features(edge.path(path))
 
 
 def read_texts(path: str | PathLike[str]) -> Texts:
@@ -39,7 +40,7 @@ def read_texts(path: str | PathLike[str]) -> Texts:
     Raises:
         OodgridError: It is missing, damaged or of another kind.
     """
-    return store.read_texts(Path(path))
+    return store.read_texts(edge.path(path))
 
 
 def read_table(path: str | PathLike[str]) -> pl.DataFrame:
@@ -48,7 +49,28 @@ def read_table(path: str | PathLike[str]) -> pl.DataFrame:
     Raises:
         OodgridError: It is missing, damaged or none of ours.
     """
-    return store.read_table(Path(path))[0]
+    return store.read_table(edge.path(path))[0]
+
+
+def draw(train_labels: Any, val_labels: Any, shots: int, seed: int, fixed: Any = None) -> Draw:
+    """Draw `shots` training and min(shots, 4) validation images of every class, as CoOp does (docs/conventions.md).
+
+    Args:
+        train_labels: Shape (N,), -1 for no class.
+        val_labels: Shape (V,), or None where there is no val split: then they are drawn from the training images too.
+        shots: Images per class, at least 1.
+        seed: Seed of the draw.
+        fixed: Shape (N,), of imported draws: the shots of the draw to which each training image belongs.
+
+    Raises:
+        OodgridError: An argument is none of these, or there is no such draw.
+    """
+    shapes = edge.Shapes("draw")
+    train_labels = shapes.labels("train_labels", train_labels, "N")
+    val_labels = None if val_labels is None else shapes.labels("val_labels", val_labels, "V")
+    fixed = None if fixed is None else shapes.numbers("fixed", fixed, "N").astype(np.int64)
+    shots, seed = edge.whole_number(shots, "draw: shots", 1), edge.whole_number(seed, "draw: seed")
+    return fewshot.draw(train_labels, val_labels, shots, seed, fixed)
 
 
 def of_images(features: Any) -> Any:

@@ -6,12 +6,12 @@ part of the report, and of the files that it was made from.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from oodgrid import manifests
 from oodgrid.errors import OodgridError
+from oodgrid.identity import sha256_now
 from oodgrid.paths import DIGESTS
 
 MOST_NAMED = 12  # damaged files in one line
@@ -20,7 +20,7 @@ MOST_NAMED = 12  # damaged files in one line
 def write(manifest: Path, files: Iterable[Path], sources: Iterable[Path]) -> None:
     """Write the digests of files and of the sources that they were made from; all lie below the manifest's folder."""
     files_now, sources_now = (
-        {path.relative_to(manifest.parent).as_posix(): _sha256(path) for path in paths} for paths in (files, sources)
+        {path.relative_to(manifest.parent).as_posix(): sha256_now(path) for path in paths} for paths in (files, sources)
     )
     manifests.write(manifest, manifests.Digests(files=files_now, sources=sources_now))
 
@@ -58,9 +58,4 @@ def check(manifest: Path, missing: bool = True) -> int:
 
 
 def _differs(path: Path, digest: str, missing: bool) -> bool:
-    return _sha256(path) != digest if path.is_file() else missing
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_now(path) != digest if path.is_file() else missing

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Signature
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from oodgrid.errors import OodgridError, one_line, unknown
+from oodgrid.counts import counted, plural
+from oodgrid.errors import OodgridError, brief, one_line, unknown
 
 Result = TypeVar("Result")
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class WrongCall(OodgridError, TypeError):
@@ -35,6 +38,42 @@ def bound(signature: Signature, what: str, positional: tuple[Any, ...], named: d
         return dict(signature.bind(*positional, **named).arguments)
     except TypeError as error:
         raise WrongCall(f"{what}: {error}; its arguments are {', '.join(signature.parameters)}") from None
+
+
+def whole_number(value: Any, name: str, least: int = 0) -> int:
+    """Return a whole number from `least` on.
+
+    Raises:
+        OodgridError: It is none.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
+        raise OodgridError(
+            f"{name} = {brief(value)}: a whole number {f'above {least - 1}' if least else 'from 0 on'} is needed"
+        )
+    return int(value)
+
+
+def path(value: Any, name: str = "a file") -> Path:
+    """Return the path of a file.
+
+    Raises:
+        OodgridError: It is neither a text nor a path.
+    """
+    try:
+        return Path(value)
+    except TypeError:
+        raise OodgridError(f"{name} is given by its path, not by {brief(value)}") from None
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """Return a mapping of names to something.
+
+    Raises:
+        OodgridError: It is none, or a name is no text.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise OodgridError(f"{name}: a mapping of names to them is needed, as {{'mcm': …}}, not {brief(value)}")
+    return value
 
 
 def numbers(value: Any, name: str, shape: str) -> np.ndarray:
@@ -71,6 +110,26 @@ def numbers(value: Any, name: str, shape: str) -> np.ndarray:
     return array
 
 
+def check_directions(array: np.ndarray, name: str) -> None:
+    """Refuse an array whose rows, along its last axis, cannot be normalised as float32, in which features are stored.
+
+    Raises:
+        OodgridError: A number is beyond float32, or a row all zeros, naming the array and the first.
+    """
+    if (largest := np.abs(array).max()) > LARGEST:
+        raise OodgridError(
+            f"{name}: numbers of up to {largest:.3g} in size, and float32 ends at {LARGEST:.3g}: scale them"
+        )
+    zeros = np.argwhere(~array.astype(np.float32).any(axis=-1))
+    if len(zeros):
+        index = zeros[0].tolist()
+        raise OodgridError(
+            f"{name}: {counted(len(zeros), 'row is', 'rows are')} all zeros, the first at index "
+            f"{index[0] if len(index) == 1 else tuple(index)}: without a direction nothing can be normalised; leave "
+            f"{plural(len(zeros), 'it', 'them')} out"
+        )
+
+
 class Shapes:
     """Checks arrays that share axes, as N samples and K classes: each sets or must fit the lengths of its axes."""
 
@@ -97,6 +156,16 @@ class Shapes:
                 )
         return array
 
+    def features(self, name: str, value: Any, shape: str) -> np.ndarray:
+        """Return `numbers` as float32, in which features are stored, each of them with a direction.
+
+        Raises:
+            OodgridError: As `numbers`, or one is beyond float32, or all zeros.
+        """
+        array = self.numbers(name, value, shape)
+        check_directions(array, f"{self.what}: {name}")
+        return array.astype(np.float32)
+
     def labels(self, name: str, value: Any, shape: str, classes: str = "K") -> np.ndarray:
         """Return class indices as int64, or -1 for no class, of a shape that fits those before.
 
@@ -104,13 +173,13 @@ class Shapes:
             OodgridError: As `numbers`, or one is no whole number, or none of the classes (a letter) that are known.
         """
         array = self.numbers(name, value, shape)
-        most = self._lengths.get(classes, (np.inf, ""))[0]
+        most, where = self._lengths.get(classes, (np.inf, ""))
         wrong = np.flatnonzero((array != np.floor(array)) | (array < -1) | (array >= most))
         if len(wrong):
-            known = f"0 to {most - 1}" if np.isfinite(most) else "0, 1, 2, …"
+            known = f"0 to {most - 1} of {where}" if where else "0, 1, 2, …"
             raise OodgridError(
-                f"{self.what}: {name} of shape {array.shape}: {array[wrong[0]]} at index {wrong[0]} is no class: they "
-                f"are {known}, and -1 for none"
+                f"{self.what}: {name} of shape {array.shape}: {array[wrong[0]]:g} at index {wrong[0]} is no class: "
+                f"they are {known}, and -1 for none"
             )
         return array.astype(np.int64)
 

@@ -110,6 +110,11 @@ def one_line(error: BaseException, most: int = 200) -> str:
     return printable(text, most) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library says of a failure, or the kind of failure where it says nothing."""
+    return (_text(error) or type(error).__name__).splitlines()[0]
+
+
 def brief(value: Any) -> str:
     """Return a value of a configuration as its user may recognise it, however long, deep or strange it is."""
     try:

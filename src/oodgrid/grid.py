@@ -8,6 +8,7 @@ from itertools import product
 
 from oodgrid import registry
 from oodgrid.config import ANY, Choice, Experiment
+from oodgrid.config.soundness import swept
 
 KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_dataset")  # of a row of metrics.parquet
 
@@ -43,6 +44,24 @@ def scores(experiment: Experiment, method: str) -> list[Choice]:
         return [score for score in experiment.scores if on_features(score)]
     changes = registry.find("method", experiment.method(method).name).leaves == "features"
     return [score for score in experiment.scores if changes or not on_features(score)]
+
+
+def sweep(experiment: Experiment, method: str) -> list[Choice]:
+    """Return the scores that are computed under other temperatures: all that have one at each, by their variants.
+
+    The temperatures are those of `temperatures`, the default of each such score, and what the listed variants have, so
+    that all curves have the same points.
+    """
+    listed = [score for score in scores(experiment, method) if swept(score)] if experiment.temperatures else []
+    every = [{"T": registry.find("score", score.name).params["T"]} | score.params for score in listed]
+    defaults = [registry.find("score", score.name).params["T"] for score in listed]
+    points = sorted({*experiment.temperatures, *defaults, *(params["T"] for params in every)})
+    variants = [
+        Choice(name=score.name, **(params | {"T": T}))
+        for score, params in zip(listed, every, strict=True)
+        for T in points
+    ]
+    return list({variant.listed("score"): variant for variant in variants}.values())
 
 
 def on_features(score: Choice) -> bool:

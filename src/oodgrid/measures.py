@@ -124,7 +124,7 @@ def exact_recall(recall: float | Fraction) -> Fraction:
     number = isinstance(recall, int | float | Fraction) and not isinstance(recall, bool)
     exact = Fraction(str(recall)) if number and 0 < recall <= 1 else Fraction(0)
     if not 0 < exact <= 1 or 10**6 % exact.denominator:
-        raise OodgridError(f"recall: {recall!r} where a fraction such as 0.95 is needed, of at most six decimals")
+        raise OodgridError(f"recall: {brief(recall)} where a fraction such as 0.95 is needed, of at most six decimals")
     return exact
 
 

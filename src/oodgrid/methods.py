@@ -43,7 +43,7 @@ from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import Leaves, applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
-from oodgrid.edge import Shapes, attribute, bound
+from oodgrid.edge import Shapes, attribute, bound, whole_number
 from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
 from oodgrid.vectors import normalise
@@ -172,7 +172,7 @@ class Fitted:
     def _features(self, features: Any) -> np.ndarray:
         shapes = Shapes(f"method {self.name}")
         shapes.numbers("prototypes", self.classifier.prototypes, "KD")
-        return shapes.numbers("features", cache.of_images(features), "ND").astype(np.float32)
+        return shapes.features("features", cache.of_images(features), "ND")
 
     def _local_blocks(self, features: Any, array: np.ndarray, local: Any) -> Iterable[tuple[int, np.ndarray]]:
         if local is None and isinstance(features, str | PathLike):
@@ -181,7 +181,7 @@ class Fitted:
             raise OodgridError(f"method {self.name} looks at patches: give local_features, shape (N, P, D)")
         shapes = Shapes(f"method {self.name}")
         shapes.numbers("features", array, "ND")
-        return [(0, shapes.numbers("local_features", local, "NPD").astype(np.float32))]
+        return [(0, shapes.features("local_features", local, "NPD"))]
 
 
 @functools.cache
@@ -254,6 +254,9 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
         OodgridError: An argument is not what it should be, or does not fit another; or there is one class only.
     """
     shapes = Shapes(what)
+    if "train_features" in arrays:  # first, so that of two widths that differ the text's is the one refused
+        features = shapes.features("train_features", cache.of_images(arrays["train_features"]), "MD")
+        arrays = {**arrays, "train_features": features}
     text = _text_side(shapes, arrays)
     train, train_labels, kept = _labelled(shapes, "train", "M", arrays)
     val, val_labels, _ = _labelled(shapes, "val", "V", arrays)
@@ -268,13 +271,13 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     if len(beyond := np.flatnonzero(val_labels >= classes)):
         raise OodgridError(f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {classes} classes")
     views = {
-        name: shapes.numbers(name, arrays[name], shape).astype(np.float32)[kept]
+        name: shapes.features(name, arrays[name], shape)[kept]
         for name, shape in {"train_views": "MvD", "train_local": "MvpD"}.items()
         if name in arrays
     }
     most = int(np.bincount(train_labels, minlength=1).max())
-    shots = _whole_number(f"{what}: shots", arrays["shots"], least=1) if "shots" in arrays else most
-    seed = _whole_number(f"{what}: seed", arrays.get("seed", 1), least=0)
+    shots = whole_number(arrays["shots"], f"{what}: shots", 1) if "shots" in arrays else most
+    seed = whole_number(arrays.get("seed", 1), f"{what}: seed")
     return FitData(text, classes, train, train_labels, val, val_labels, shots, seed, **views)
 
 
@@ -286,7 +289,7 @@ def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:
         templates = np.ndim(texts) == 3
     except Exception:  # no array at all, as the next line says
         templates = False
-    embeddings = shapes.numbers("text_features", texts, "tKD" if templates else "KD").astype(np.float32)
+    embeddings = shapes.features("text_features", texts, "tKD" if templates else "KD")
     embeddings = embeddings if templates else embeddings[None]
     names = arrays.get("classnames", ())
     names = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [None]
@@ -307,18 +310,12 @@ def _labelled(
         raise OodgridError(f"{shapes.what}: {names[0]} alone: labelled samples are features and their classes")
     if not names:
         return np.empty((0, 0), np.float32), np.empty(0, np.int64), np.empty(0, np.int64)
-    features = shapes.numbers(names[0], cache.of_images(arrays[names[0]]), f"{axis}D").astype(np.float32)
+    features = shapes.features(names[0], cache.of_images(arrays[names[0]]), f"{axis}D")
     labels = shapes.labels(names[1], arrays[names[1]], axis)
     kept = np.flatnonzero(has_class(labels))
     if not len(kept):
         raise OodgridError(f"{shapes.what}: {names[1]}: no sample has a class, all are -1")
     return features[kept], labels[kept], kept
-
-
-def _whole_number(what: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
-        raise OodgridError(f"{what} is a whole number from {least} on, not {brief(value)}")
-    return int(value)
 
 
 def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from oodgrid.edge import mapping
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import metrics as rates
 from oodgrid.evaluate.intervals import COLUMNS, all_metrics
@@ -118,8 +119,9 @@ def table(
     import polars as pl
 
     rows = []
-    for name, of_id in id_scores.items():
-        for ood, scores in ood_scores.items():
+    by_ood = {ood: mapping(scores, f"OOD set {ood}") for ood, scores in mapping(ood_scores, "ood_scores").items()}
+    for name, of_id in mapping(id_scores, "id_scores").items():
+        for ood, scores in by_ood.items():
             if name in scores:
                 try:
                     rates = all_metrics(of_id, scores[name], **options)

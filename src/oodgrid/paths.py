@@ -14,11 +14,12 @@ RESULTS = Path("results")
 FEATURES, TEXTS, KEPT = "features", "text", "kept"
 SHARED = (FEATURES, TEXTS, KEPT)  # by all experiments; each experiment has a folder of its own beside these
 ADAPTED, SCORES, CONFIGS, LOGS = "adapted", "scores", "configs", "logs"
-STREAMS = ".streams"  # behind the name of a method
+STREAMS, SWEEP = ".streams", ".sweep"  # behind the name of a method
 DIGESTS = ".digests.json"
 REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by part: a folder, or a file
 MEAN_FIGURES = ("forest", "forest_scores", "scores", "shots", "accuracy")  # of each ID dataset, and of their mean
-FIGURES = (*MEAN_FIGURES, "sets", "roc", "histograms")  # of each backbone and ID dataset
+FIGURES = (*MEAN_FIGURES, "sets", "roc", "histograms", "geometry")  # of each backbone and ID dataset
+SWEEP_FIGURES = ("temperature",)  # likewise, where the config asks for temperatures
 RANK_FIGURES = ("ranks",)  # of each backbone, over its ID datasets
 ENOUGH_FOR_RANKS = 10  # ID datasets: over fewer, rank tests separate next to nothing
 WIDTHS = ("", "-column")  # behind the name of a figure: as wide as the text of a paper, or as one column of two
@@ -113,6 +114,11 @@ def streams(results: Path, experiment: str, backbone: str, id_dataset: str, meth
     return results / experiment / SCORES / backbone / id_dataset / f"{method}{STREAMS}.parquet"
 
 
+def sweeps(results: Path, experiment: str, backbone: str, id_dataset: str, method: str) -> Path:
+    """Return the table of scores under other temperatures, one row a sample and one column a variant."""
+    return results / experiment / SCORES / backbone / id_dataset / f"{method}{SWEEP}.parquet"
+
+
 def metrics(results: Path, experiment: str) -> Path:
     """Return the tidy table of metrics."""
     return results / experiment / "metrics.parquet"
@@ -133,7 +139,17 @@ def curves(results: Path, experiment: str) -> Path:
     return results / experiment / "curves.parquet"
 
 
-EVALUATED = (metrics, curves, summary, comparisons)  # what the stage evaluate leaves
+def geometry(results: Path, experiment: str) -> Path:
+    """Return the table of angles between samples and class means or prototypes."""
+    return results / experiment / "geometry.parquet"
+
+
+def temperatures(results: Path, experiment: str) -> Path:
+    """Return the table of AUROC under other temperatures."""
+    return results / experiment / "temperatures.parquet"
+
+
+EVALUATED = (metrics, curves, summary, comparisons, geometry, temperatures)  # what the stage evaluate leaves
 
 
 def report(results: Path, experiment: str, part: str) -> Path:

@@ -48,11 +48,11 @@ class Work:
 
 
 class Spent(NamedTuple):
-    """What some work takes: seconds of CPU, seconds by the clock, bytes."""
+    """What some work takes: seconds of CPU, seconds by the clock of one job after the other, bytes on the disk."""
 
-    cpu: float
-    wall: float
-    bytes: float
+    cpu: float = 0.0
+    wall: float = 0.0
+    bytes: float = 0.0
 
 
 _measured_before = 0.0  # CPU seconds of this process that are in a line already; the first line has those of its start

@@ -1,4 +1,4 @@
-"""Work in parallel on the threads of a job, as many as Snakemake gives it."""
+"""The CPUs and threads that a job may use, and work on all of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def cpus() -> int:
+    """Return how many CPUs of this machine the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def of_job(otherwise: int) -> int:
+    """Return how many threads the job has, by `OMP_NUM_THREADS`, which Snakemake sets; another number without."""
+    variable = os.environ.get("OMP_NUM_THREADS") or str(otherwise)
+    return int(variable.split(",")[0])  # "4,2" gives nested regions 2
+
+
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield the results of a function of each item, in the order of the items.
 
-    As many run at once as the job has threads (`OMP_NUM_THREADS`, which Snakemake sets), and no item is taken before
-    there is a thread for it, so that few are in memory at once. NumPy and polars release Python's lock while they work.
+    As many run at once as the job has threads, and no item is taken before there is a thread for it, so that few are
+    in memory at once. NumPy and polars release Python's lock while they work.
     """
-    variable = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
-    threads = int(variable.split(",")[0])  # "4,2" gives nested regions 2
+    threads = of_job(os.cpu_count() or 1)
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

@@ -109,13 +109,13 @@ def remove_stale_lock(folder: Path) -> None:
 
 
 def notice(folder: Path) -> str | None:
-    """Return a line on the lock of a folder, if there is one: Snakemake, which may stop at it, only names --unlock."""
+    """Return a line on the lock of a folder, if there is one: Snakemake, which stopped at it, only names --unlock."""
     with suppress(OSError):
         if not _is_locked(_locks(folder)):
             return None
         if living := _living(folder):
-            return f"{living} in this folder: where it makes files of this run too, Snakemake stops below: wait for it"
-        return "a snakemake that was killed here left its lock, at which Snakemake stops: `oodgrid unlock` removes it"
+            return f"{living} in this folder, and makes files of this run too: wait for it, or stop it; {BY_HAND}"
+        return "a snakemake that was killed here left its lock: `oodgrid unlock` removes it, then start again"
     return None
 
 

@@ -11,25 +11,13 @@ import torch
 from oodgrid import registry
 from oodgrid.adapt.contract import Diverged
 from oodgrid.errors import OodgridError
+from tests.adapt.plain import whole_prompts
 
 NAMES = ["red fox", "sea_otter", "owl"]
 
 
 def method(**params):
     return registry.find("method", "coop").make(**params)
-
-
-def embeddings_of(tower, context, names):
-    """Return the normalised text embeddings of whole 77-token prompts, by the parts of open_clip's model."""
-    model, rows, ends = tower.loaded.model, [], []
-    for name in names:
-        ids = tower.loaded.tokenizer([f"{name.replace('_', ' ')}."])[0]
-        embedded = model.token_embedding(ids)
-        rows.append(torch.cat([embedded[:1], context, embedded[1 : 77 - len(context)]]))
-        ends.append(ids.argmax().item() + len(context))
-    x = model.ln_final(model.transformer(torch.stack(rows) + model.positional_embedding, attn_mask=model.attn_mask))
-    x = x[torch.arange(len(names)), ends] @ model.text_projection
-    return x / x.norm(dim=-1, keepdim=True)
 
 
 def plain_training(tower, data, start, epochs, lr):
@@ -43,7 +31,7 @@ def plain_training(tower, data, start, epochs, lr):
     for epoch in range(epochs):
         rate = 1e-5 if epoch == 0 else lr * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
         optimiser.param_groups[0]["lr"] = rate
-        logits = tower.loaded.model.logit_scale.exp() * x @ embeddings_of(tower, context, data.text.classnames).T
+        logits = tower.loaded.model.logit_scale.exp() * x @ whole_prompts(tower, context, data.text.classnames).T
         loss = torch.nn.functional.cross_entropy(logits, y)
         losses.append(loss.item())
         optimiser.zero_grad()
@@ -69,7 +57,7 @@ def test_prototypes_are_the_embeddings_of_the_class_names_under_the_context(few_
     learned = made.fit(data)
     classifier = made.classifier(learned.arrays, data.text)
     with torch.no_grad():
-        expected = embeddings_of(tower, torch.from_numpy(learned.arrays["context"]), NAMES).numpy()
+        expected = whole_prompts(tower, torch.from_numpy(learned.arrays["context"]), NAMES).numpy()
     np.testing.assert_allclose(classifier.prototypes, expected, atol=1e-6)
     assert (classifier.bias, classifier.change, classifier.logits) == (None, None, None)
 

@@ -72,21 +72,6 @@ def test_prompts_end_with_a_full_stop_and_the_end_token(tower):
     assert {ids[-1] for ids in prompts.ids} == {49407}
 
 
-def whole_length_embeddings(tower, context, names):
-    """The prompts at all 77 positions, as CoOp's code runs them: tokens after the end token included."""
-    model, rows = tower.loaded.model, []
-    ends = []
-    for name in names:
-        ids = tower.loaded.tokenizer([f"{name}."])[0]
-        embedded = model.token_embedding(ids)
-        rows.append(torch.cat([embedded[:1], context, embedded[1 : 77 - len(context)]]))
-        ends.append(ids.argmax().item() + len(context))
-    x = torch.stack(rows) + model.positional_embedding
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask))
-    x = x[torch.arange(len(names)), ends] @ model.text_projection
-    return torch.nn.functional.normalize(x, dim=-1)
-
-
 def test_cut_prompts_equal_whole_ones_in_value_and_in_gradient(tower):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(5, 64, generator=generator)
@@ -94,7 +79,7 @@ def test_cut_prompts_equal_whole_ones_in_value_and_in_gradient(tower):
     results = []
     for encode in (
         lambda context: tower.encode(context, tower.prompts(NAMES)),
-        lambda context: whole_length_embeddings(tower, context, NAMES),
+        lambda context: whole_prompts(tower, context, NAMES),
     ):
         context = start.clone().requires_grad_(True)
         embeddings = encode(context)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -191,6 +192,18 @@ def test_without_a_val_split_training_images_beside_the_shots_choose(world):
     )  # of which all training images are the bank
 
 
+@pytest.mark.parametrize(("method", "shots", "needs", "users"), [
+    ("tip_adapter", 4, {"logits"}, ["the fit"]), ("any", 4, {"bank"}, []), ("zero_shot", 0, {"logits"}, []),
+    ("any", 4, {"bank", "val"}, ["the score"]), ("coop", 4, {"val"}, ["the fit", "the score"]),
+])  # fmt: skip
+def test_who_may_have_used_the_held_out_images_is_said_of_those_alone(method, shots, needs, users):
+    from oodgrid.detector.building import _used
+
+    said = _used(SimpleNamespace(method=method, shots=shots), 40, needs)
+    assert [user for user in ("the fit", "the score") if user in said] == users
+    assert bool(said) == bool(users) and _used(SimpleNamespace(method=method, shots=shots), 0, needs) == ""
+
+
 # ---------------------------------------------------------------------------------------------------- taken away
 
 
@@ -249,10 +262,49 @@ def test_another_backbone_is_refused_and_weights_may_lie_elsewhere(world, tmp_pa
         Detector.load(file, weights=tmp_path / "other.pt").predict(image)
 
 
-@pytest.mark.parametrize("features", [np.zeros((2, 5)), np.zeros(16), np.full((1, 16), np.nan), [["a"] * 16]])
+@pytest.mark.parametrize(
+    "features",
+    [
+        *(np.ones((2, 5)), np.ones(16), np.ones((2, 1, 16)), np.empty((0, 16)), [["a"] * 16], None, 3, {"a": 1}),
+        *(np.eye(3, 16) * bad + np.eye(3, 16, 1) for bad in (np.nan, np.inf, -np.inf, 1e39, -1e300)),
+        *(np.eye(3, 16) * scale * [[1], [0], [1]] for scale in (1, 1e30)),
+        *(np.zeros((1, 16)), np.full((1, 16), 1e-300)),  # which float32 does not tell from zeros
+    ],
+)
 def test_features_that_are_none_are_refused_in_one_line(world, features):
     with pytest.raises(OodgridError, match=r"detector zero_shot \+ mcm: features") as error:
         detector_of(world, "zero_shot", "mcm").score(features)
+    assert "\n" not in str(error.value)
+
+
+def test_a_feature_file_stands_where_features_do(world, tmp_path, make_features):
+    detector, file = (
+        detector_of(world, "gallop@epochs=1", "mcm"),
+        paths.features(world.results, "untrained", "strange", "test"),
+    )
+    features = store.read_features(file)
+    local = store.read_local_rows(file, np.arange(len(features.labels)))
+    expected = detector.score(features.image_features, local)
+    for path in (file, str(file)):
+        assert detector.score(path).tobytes() == expected.tobytes()
+    plain = detector_of(world, "zero_shot", "mcm")
+    assert plain.score(file).tobytes() == plain.score(features).tobytes()
+    with pytest.raises(OodgridError, match=r"nowhere\.h5 is missing"):
+        plain.score(tmp_path / "nowhere.h5")
+    (tmp_path / "rows.npy").write_bytes(b"no HDF5")
+    with pytest.raises(OodgridError, match=r"rows\.npy"):
+        plain.score(str(tmp_path / "rows.npy"))
+    encoder = {**features.provenance["backbone"], "weights_sha256": "of others"}
+    other = make_features(3, 16, provenance={**features.provenance, "backbone": encoder})
+    store.write_features(tmp_path / "other.h5", other)
+    with pytest.raises(OodgridError, match=r"what encoded .*other.h5 is not what encoded the experiment: .*of others"):
+        plain.score(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize("keep", ["0.9", None, True, np.nan, 0, -1, 95, 1.0000001, [0.9], np.array([0.9, 0.8])])
+def test_what_is_no_share_is_refused_in_one_line(world, keep):
+    with pytest.raises(OodgridError, match="is no share of ID images") as error:
+        detector_of(world, "zero_shot", "mcm").keeping(keep)
     assert "\n" not in str(error.value)
 
 
@@ -346,6 +398,48 @@ def test_the_command_line(world, tmp_path, capsys):
     assert main(["detect", "--experiment", "mini", *world.options]) == 0
     proposed = capsys.readouterr().out
     assert "made by OOD results" in proposed and "oodgrid detect --experiment mini --backbone untrained" in proposed
+
+
+def test_where_no_image_can_be_read_the_command_fails(world, tmp_path, capsys):
+    named = ("--experiment", "mini", *world.options, "--method", "zero_shot", "--score", "mcm")
+    for name in ("cut.png", "empty.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    rows = tmp_path / "rows.csv"
+    assert main(["detect", *named, str(tmp_path / "cut.png"), str(tmp_path / "empty.jpg"), "--out", str(rows)]) == 1
+    assert "error: 2 images, and none of them could be read: each row says why" in capsys.readouterr().err
+    assert pl.read_csv(rows)["reason"].null_count() == 0
+    assert main(["detect", *named, str(tmp_path / "cut.png")]) == 1
+    printed = capsys.readouterr()
+    assert "1 image, and it could not be read" in printed.err and "unreadable" in printed.out
+    good = next((world.folder / "ood").iterdir())
+    assert main(["detect", *named, str(tmp_path / "cut.png"), str(good)]) == 0
+    assert "2 images" in (line := capsys.readouterr().err) and "1 could not be read" in line
+
+
+def test_an_experiment_that_was_not_run_is_said_with_the_command_that_runs_it(world, tmp_path, monkeypatch, capsys):
+    def line(*arguments):
+        assert main(["detect", *arguments]) == 1
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    monkeypatch.chdir(tmp_path)
+    text = world.config.read_text(encoding="utf-8")
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine too.yaml").write_text(text.replace("experiment: mini", "experiment: mine"))
+    (tmp_path / "experiments" / "broken.yaml").write_text("a: [")
+    assert line("--experiment", "xyz") == (
+        "oodgrid: error: no experiment was run in results: run snakemake first, or name its folder by --results"
+    )
+    command = "Run snakemake --cores 8 --configfile 'experiments/mine too.yaml' first"
+    assert line("--experiment", "mine") == f"oodgrid: error: experiment mine was not run here. {command}"
+    assert line("--experiment", "mien", *world.options).endswith("did you mean 'mini'?")
+    assert line("--experiment", "mien").endswith("did you mean 'mine'?")
+    metrics = paths.metrics(tmp_path / "results", "mine")
+    metrics.parent.mkdir(parents=True)
+    metrics.write_bytes(paths.metrics(world.results, "mini").read_bytes())
+    where = "results/mine/metrics.parquet is there, but no fit"
+    assert line("--experiment", "mine") == f"oodgrid: error: experiment mine was not run here: {where}. {command}"
+    named = ("--config", "experiments/mine too.yaml", "--method", "zero_shot", "--score", "mcm")
+    assert line(*named, str(world.folder / "ood")).endswith(f"{where}. {command}")
 
 
 @pytest.mark.parametrize(

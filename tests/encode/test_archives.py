@@ -23,6 +23,7 @@ from oodgrid.config import Dataset
 from oodgrid.encode.decode import decode
 from oodgrid.encode.sources import open_split, reading
 from oodgrid.errors import OodgridError
+from tests import failing
 
 
 def png(k):
@@ -90,10 +91,7 @@ def bytes_of(images):
 
 
 def failure(path, data=None, **more):
-    with pytest.raises(OodgridError) as caught:
-        bytes_of(opened(path, data, **more))
-    line = str(caught.value)
-    assert "\n" not in line
+    line = failing.failure(lambda: bytes_of(opened(path, data, **more)))
     assert path.name in line
     return line
 

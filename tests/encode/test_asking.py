@@ -17,7 +17,7 @@ from oodgrid.cli import main
 from oodgrid.config import LabelList
 from oodgrid.encode.text_lists import asking, read_text_list
 from oodgrid.encode.text_lists.asking import Endpoint, ask, names_in, useful
-from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 
 class Model:
@@ -68,14 +68,6 @@ def model():
 @pytest.fixture
 def endpoint(model, tmp_path):
     return Endpoint(model.url, "parrot-1", tmp_path / "results", timeout=5)
-
-
-def failure(action, *arguments):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def many(start, count):

@@ -15,18 +15,10 @@ from hypothesis.extra.numpy import arrays
 from oodgrid import paths, store
 from oodgrid.encode.exporting import export
 from oodgrid.encode.importing import import_arrays, import_clip_retrieval, import_npy, import_tip_adapter
-from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 pytest.importorskip("torch")
 FORMATS = ("npz", "safetensors", "parquet")
-
-
-def failure(action, *arguments, **named):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments, **named)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def round_trip(folder: Path, features: store.Features, kind: str) -> store.Features:

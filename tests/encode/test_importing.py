@@ -11,19 +11,11 @@ import pytest
 from oodgrid import paths, store
 from oodgrid.config import load, parse
 from oodgrid.encode.importing import import_arrays, import_experiment, import_text, import_tip_adapter
-from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 torch = pytest.importorskip("torch")
 
 CLASSES, D = 3, 8
-
-
-def failure(action, *arguments, **more):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments, **more)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def unit(n, seed):

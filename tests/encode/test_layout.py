@@ -28,8 +28,9 @@ from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.sources.checking import check_sources
 from oodgrid.encode.sources.layout import Rule, arrange, in_order, split_named
 from oodgrid.encode.sources.passing_over import SUFFIXES, UNREADABLE, summary
-from oodgrid.errors import Mistakes, OodgridError
+from oodgrid.errors import Mistakes
 from oodgrid.identity import differences
+from tests.failing import failure
 
 # formats that Pillow names but whose pixels it does not decode by itself, or that are drawings, documents, other data
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF", "PALM"}
@@ -73,14 +74,6 @@ def source(request, tmp_path):
 
 def opened(split="test", **fields):
     return open_split(Dataset(name="own", **fields), split)
-
-
-def failure(action, *arguments, **fields):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments, **fields)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 def refused(names, **rule):
@@ -629,7 +622,8 @@ def test_all_that_is_wrong_with_small_sources_is_said_at_once(tmp_path, capsys):
         {"generated": {"kind": "noise"}},
     ]
     with pytest.raises(Mistakes) as caught:
-        check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)])
+        check_sources([Dataset(name=f"d{k}", **entry) for k, entry in enumerate(fields)], opened := {})
+    assert sorted(opened) == ["d2", "d6"]
     wanted = [
         "holds folders of splits",
         "dataset d1: 2 classnames",

@@ -8,8 +8,11 @@ from PIL import Image, ImageFilter
 
 from oodgrid import backbones
 from oodgrid.config import Backbone
+from oodgrid.encode.chunks import Work
 from oodgrid.encode.decode import decode
-from oodgrid.encode.preprocessing import preparer
+from oodgrid.encode.pipeline import encoded as encoded_chunks
+from oodgrid.encode.preprocessing import normalised, preparer
+from oodgrid.encode.sources.unseen import open_images
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")
@@ -152,3 +155,39 @@ def test_where_the_input_is_no_square_the_fast_path_is_the_reference(untrained):
         preparer(transform, preprocessing, kind)(encoded(photograph(90, 60)), "") for kind in ("reference", "fast")
     ]
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("fields", [{}, {"resize_mode": "squash"}, {"resize": 40}, {"interpolation": "bilinear"}])
+def test_scaling_on_the_device_gives_the_same_numbers_to_the_last_bit(untrained, fields):
+    """What a GPU does with uint8 is what the host would have done; of the fast path, to a rounding."""
+    loaded = backbones.load(Backbone(**untrained, **fields))
+    preprocessing = loaded.identity["preprocessing"]
+    pictures = [photograph(70, 50, mode=mode) for mode in ("RGB", "L", "CMYK")]
+    sources = [encoded(each, "JPEG") for each in pictures] + [encoded(photograph(33, 61), "PNG")]
+    for kind, tolerance in (("reference", 0.0), ("fast", 1e-6)):
+        host = torch.stack([preparer(loaded.preprocess, preprocessing, kind)(source, "") for source in sources])
+        as_bytes = preparer(loaded.preprocess, preprocessing, kind, as_bytes=True)
+        pixels = torch.stack([as_bytes(source, "") for source in sources])
+        assert pixels.dtype == torch.uint8
+        assert (normalised(pixels, preprocessing) - host).abs().max() <= tolerance
+
+
+def test_whole_batches_scaled_on_the_device_encode_to_the_same_features(untrained, monkeypatch):
+    """With a short batch and a broken image, as on a GPU."""
+    loaded = backbones.load(Backbone(**untrained))
+    images = open_images([np.asarray(photograph(40 + side, 50)) for side in range(5)])
+    features = {}
+    for as_bytes in (False, True):
+        work = Work(loaded, images, skip=True)
+        one = preparer(loaded.preprocess, loaded.identity["preprocessing"], as_bytes=as_bytes)
+
+        def prepare(row, source, one=one):
+            if row == 2:
+                raise OodgridError("broken")
+            return one(source, "")
+
+        work.prepare = prepare
+        ((_, chunk),) = encoded_chunks(work, [0], "")
+        assert chunk.usable.tolist() == [True, True, False, True, True]
+        features[as_bytes] = chunk.image_features[chunk.usable]
+    assert np.array_equal(features[False], features[True])

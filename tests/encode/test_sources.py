@@ -14,6 +14,7 @@ from oodgrid.config import Dataset
 from oodgrid.encode.decode import decode
 from oodgrid.encode.sources import class_names, open_split
 from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 
 def picture(number=0, mode="RGB", kind="PNG", size=(8, 6)):
@@ -41,14 +42,6 @@ def archive(path, files):
 
 def opened(split="test", **source):
     return open_split(Dataset(name="own", **source), split)
-
-
-def failure(action, *arguments, **more):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments, **more)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 FILES = {f"{name}/{k}.png": picture(k + 10 * i) for i, name in enumerate(("cat", "dog")) for k in range(3)}

@@ -12,7 +12,7 @@ from oodgrid.config import LabelList, Lexicographer
 from oodgrid.encode.text_lists import free_of, prompts, read_text_list
 from oodgrid.encode.text_lists.tables import TextTable, read_table
 from oodgrid.encode.text_lists.wordnet import LEXNAMES, SUPERCLASSES, read_lexicographer
-from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 # Three synsets in the format of wndb(5WN), below two lines of its licence; "b" words are 0x0b = 11.
 NOUNS = """\
@@ -27,14 +27,6 @@ ADJECTIVES = """\
 00002098 01 a 02 red 0 last-minute(ip) 1 000 | two
 00002500 44 s 01 galore(ip) 0 000 | one
 """
-
-
-def failure(action, *arguments):
-    with pytest.raises(OodgridError) as caught:
-        action(*arguments)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 @pytest.fixture

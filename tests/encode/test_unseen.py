@@ -6,6 +6,7 @@ from PIL import Image
 
 from oodgrid.encode.sources.unseen import open_images
 from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 GREY, COLOUR = np.zeros((6, 5), np.uint8), np.full((6, 5, 3), 7, np.uint8)
 
@@ -27,6 +28,4 @@ def test_channels_first_are_not_taken_for_grey_images(channels):
 
 @pytest.mark.parametrize("images", [None, 3, 2.5, [], [None], [COLOUR.astype(float)], {"a": 1}.values()])
 def test_what_is_no_image_is_refused_in_one_line(images):
-    with pytest.raises(OodgridError) as error:
-        open_images(images)
-    assert "\n" not in str(error.value)
+    failure(open_images, images)

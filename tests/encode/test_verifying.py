@@ -11,7 +11,7 @@ from oodgrid import store
 from oodgrid.config import Backbone, Dataset
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.verifying import check_sources
-from oodgrid.errors import OodgridError
+from tests import failing
 
 pytest.importorskip("torch")
 
@@ -35,10 +35,7 @@ def encoded(tmp_path, photos, untrained):
 
 
 def failure(path, deep=False):
-    with pytest.raises(OodgridError) as caught:
-        check_sources(path, deep)
-    line = str(caught.value)
-    assert "\n" not in line
+    line = failing.failure(check_sources, path, deep)
     assert str(path) in line
     return line
 

@@ -232,6 +232,19 @@ def test_the_order_of_ood_sets_changes_no_number(tmp_path, experiment_of):
         pl.testing.assert_frame_equal(before, after, rel_tol=1e-12)
 
 
+def test_no_mean_holds_covariate_shift_an_overlap_or_fewer_sets_than_all():
+    kinds = {"a": "near", "b": "near", "c": "far", "d": "far", "e": "covariate"}
+    rows = [("coop", 4, seed, "mcm", ood, kind, "ok", 0, 0.1 * seed + 0.01 * k)
+            for seed in (1, 2) for k, (ood, kind) in enumerate(kinds.items()) if (seed, ood) != (2, "a")]  # fmt: skip
+    names = ["method", "shots", "seed", "score", "ood_dataset", "ood_kind", "status", "order", "auroc"]
+    pair = Pair(pl.DataFrame(rows, names, orient="row"), frozenset(), frozenset({"d"}))
+    means = {scope.name: pair.fits("auroc", scope)[0, :, 0] for scope in pair.scopes("auroc") if scope.name != "set"}
+    assert means["near"] == pytest.approx([0.105, np.nan], nan_ok=True)
+    assert means["overall"] == pytest.approx([0.11, np.nan], nan_ok=True)
+    assert means["far"] == pytest.approx([0.12, 0.22])
+    assert means["covariate"] == pytest.approx([0.14, 0.24])
+
+
 def test_of_streams_a_metric_of_the_id_samples_is_a_mean_over_ood_sets():
     rows = [("coop", 1, seed, score, ood, "near", "ok", value + 0.01 * seed)
             for seed in (1, 2) for score, values in (("mcm", (0.2, 0.2)), ("adaneg", (0.1, 0.4)))

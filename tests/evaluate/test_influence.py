@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oodgrid.evaluate import intervals, metrics
-from oodgrid.evaluate.influence import RATES, Layout, influence, spread
+from oodgrid.evaluate.influence import RATES, Layout, deviations, influence, of_mean, variance
 from oodgrid.evaluate.rows import Row, Scope
 from oodgrid.evaluate.summary import Column, _compared
 
@@ -23,7 +23,18 @@ def draw(kind, n, sizes, seed=0):
 def values_of(id_scores, ood_scores, dtype=np.float64):
     layout = Layout(len(id_scores), tuple(map(len, ood_scores)))
     vectors = np.zeros((len(RATES), layout.size), dtype)
-    return influence(id_scores, ood_scores, vectors), dict(zip(RATES, vectors, strict=True)), layout
+    influence(id_scores, ood_scores, vectors)
+    return dict(zip(RATES, vectors, strict=True)), layout
+
+
+def rates_of(id_scores, ood_scores):
+    """Each of RATES of every set, shape (J,)."""
+    of_sets = [metrics.detection_metrics(id_scores, scores) for scores in ood_scores]
+    return {name: np.array([each[name] for each in of_sets]) for name in RATES}
+
+
+def variance_of(vector, layout, sets):
+    return variance(deviations(of_mean([vector[where] for where in layout.slices(sets)], len(sets))))
 
 
 SHAPES = [(1, (1,)), (2, (3,)), (7, (5, 2)), (20, (20, 30)), (41, (12, 9, 33)), (300, (100,))]
@@ -31,33 +42,35 @@ SHAPES = [(1, (1,)), (2, (3,)), (7, (5, 2)), (20, (20, 30)), (41, (12, 9, 33)), 
 
 @pytest.mark.parametrize("kind", ["continuous", "tied", "equal"])
 @pytest.mark.parametrize(("n", "sizes"), SHAPES)
-def test_rates_are_those_of_the_metrics(kind, n, sizes):
+def test_the_values_of_the_counted_side_are_the_metrics_on_average(kind, n, sizes):
     id_scores, ood_scores = draw(kind, n, sizes)
-    rates, _, _ = values_of(id_scores, ood_scores)
-    for j, scores in enumerate(ood_scores):
-        expected = metrics.detection_metrics(id_scores, scores)
-        assert {name: rates[name][j] for name in RATES} == pytest.approx({name: expected[name] for name in RATES})
+    vectors, layout = values_of(id_scores, ood_scores)
+    for name, expected in rates_of(id_scores, ood_scores).items():
+        in_id, in_oods = layout.split(vectors[name])
+        counted = in_id if name == "fpr95_ood_pos" else in_oods
+        assert [each.mean() for each in counted] == pytest.approx(expected.tolist(), abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["continuous", "tied", "equal"])
 @pytest.mark.parametrize(("n", "sizes"), SHAPES)
 def test_auroc_has_delongs_placements(kind, n, sizes):
     id_scores, ood_scores = draw(kind, n, sizes)
-    _, vectors, layout = values_of(id_scores, ood_scores)
+    vectors, layout = values_of(id_scores, ood_scores)
     in_id, in_oods = layout.split(vectors["auroc"])
     for j, scores in enumerate(ood_scores):
         wins = (id_scores[:, None] > scores) + 0.5 * (id_scores[:, None] == scores)
         assert in_id[j] == pytest.approx(wins.mean(axis=1), abs=1e-12)
         assert in_oods[j] == pytest.approx(wins.mean(axis=0), abs=1e-12)
-        variance = sum(spread(vectors["auroc"], layout).parts([j]))
-        assert variance == pytest.approx(intervals.delong_variance(metrics.count_scores(id_scores, scores)), rel=1e-12)
+        found = variance_of(vectors["auroc"], layout, [j])
+        expected = intervals.delong_variance(metrics.count_scores(id_scores, scores))
+        assert found == pytest.approx(expected, rel=1e-12, abs=1e-20)
 
 
 @pytest.mark.parametrize("kind", ["continuous", "tied"])
 def test_false_positive_rates_have_both_sides(kind):
     """Indicators of the counted side, and of the side of the threshold times the slope of the ROC curve there."""
     id_scores, (scores,) = draw(kind, 400, (300,))
-    _, vectors, layout = values_of(id_scores, [scores])
+    vectors, layout = values_of(id_scores, [scores])
     for name, own, other, sign in (("fpr95_id_pos", id_scores, scores, 1), ("fpr95_ood_pos", scores, id_scores, -1)):
         side, counted = sign * own, sign * other  # higher is kept
         values = np.unique(side)
@@ -84,12 +97,14 @@ def test_variances_are_those_of_many_draws(shape):
         id_scores, ood_scores = draw("continuous", n, sizes, seed)
         rng = np.random.default_rng(1000 + seed)
         noisy = [side + rng.normal(0, 0.5, side.size) for side in (id_scores, *ood_scores)]
-        both = [values_of(id_scores, ood_scores), values_of(noisy[0], noisy[1:])]
-        layout, sets = both[0][2], range(len(sizes))
-        found.append([both[0][0][name].mean() for name in RATES])
-        differences.append([both[0][0][name].mean() - both[1][0][name].mean() for name in RATES])
-        expected.append([[sum(spread(vector, layout).parts(sets)) for vector in (
-            both[0][1][name], both[0][1][name] - both[1][1][name])] for name in RATES])  # fmt: skip
+        pairs = [(id_scores, ood_scores), (noisy[0], noisy[1:])]
+        rates = [rates_of(*pair) for pair in pairs]
+        (vectors, layout), (others, _) = (values_of(*pair) for pair in pairs)
+        sets = range(len(sizes))
+        found.append([rates[0][name].mean() for name in RATES])
+        differences.append([rates[0][name].mean() - rates[1][name].mean() for name in RATES])
+        expected.append([[variance_of(vector, layout, sets) for vector in (
+            vectors[name], vectors[name] - others[name])] for name in RATES])  # fmt: skip
     errors = np.sqrt(np.mean(expected, axis=0))  # (3, 2)
     assert errors[:, 0] == pytest.approx(np.std(found, axis=0), rel=0.15 if n == 400 else 0.3)
     assert errors[:, 1] == pytest.approx(np.std(differences, axis=0), rel=0.15 if n == 400 else 0.3)
@@ -97,17 +112,24 @@ def test_variances_are_those_of_many_draws(shape):
 
 def test_means_over_sets_know_that_they_share_the_id_samples():
     id_scores, ood_scores = draw("continuous", 50, (40, 70, 10))
-    _, vectors, layout = values_of(id_scores, ood_scores)
+    vectors, layout = values_of(id_scores, ood_scores)
     for name, sets in product(RATES, ([0], [1, 2], [0, 1, 2])):
         in_id, in_oods = layout.split(vectors[name])
         of_id = np.var(in_id[sets].mean(axis=0), ddof=1) / 50
         of_ood = sum(np.var(in_oods[j], ddof=1) / len(in_oods[j]) for j in sets) / len(sets) ** 2
-        assert spread(vectors[name], layout).parts(sets) == pytest.approx((of_id, of_ood), rel=1e-12, abs=1e-18)
+        assert variance_of(vectors[name], layout, sets) == pytest.approx(of_id + of_ood, rel=1e-12, abs=1e-20)
+
+
+def test_a_set_of_one_sample_has_no_variance_that_is_known():
+    for n, sizes in ((1, (5, 4)), (5, (1, 4))):
+        vectors, layout = values_of(*draw("continuous", n, sizes))
+        assert variance_of(vectors["auroc"], layout, [0]) == np.inf
+        assert (variance_of(vectors["auroc"], layout, [1]) == np.inf) == (n == 1)
 
 
 def test_values_of_several_fits_add_up():
     id_scores, ood_scores = draw("tied", 30, (20, 10))
-    _, once, layout = values_of(id_scores, ood_scores)
+    once, layout = values_of(id_scores, ood_scores)
     twice = np.zeros((len(RATES), layout.size))
     for _ in range(2):
         influence(id_scores, ood_scores, twice)
@@ -125,7 +147,8 @@ def null_study(rng, rows=8, seeds=3, n=150, sizes=(120, 90)):
         for seed in range(seeds):
             shift = 1.2 + rng.normal(0, 0.08)  # how well this fit tells them apart
             sides = [a + b + rng.normal(0, 0.3, len(a)) for a, b in zip(common, own, strict=True)]
-            for rate, of_sets in influence(sides[0] + shift, sides[1:], vector).items():
+            influence(sides[0] + shift, sides[1:], vector)
+            for rate, of_sets in rates_of(sides[0] + shift, sides[1:]).items():
                 values[rate][row, seed, 0] = of_sets.mean()
         vectors.append(vector / seeds)
     return values, vectors, layout
@@ -140,7 +163,11 @@ def p_values(values, vectors, layout, rate):
     column.values, column.means, column.metric = values[rate], values[rate].mean(axis=(1, 2)), rate
     column.scope = Scope("overall", None, (0, 1))
     k = RATES.index(rate)
-    column.spreads = {(rate, row, rows[0]): spread(vectors[r][k] - vectors[0][k], layout) for r, row in enumerate(rows)}
+    sets = column.scope.sets
+    column.spreads = {
+        (rate, sets, row, rows[0]): variance_of(vectors[r][k] - vectors[0][k], layout, sets)
+        for r, row in enumerate(rows)
+    }
     return _compared(column, rows[1:], [rows[0]] * (len(rows) - 1))["p"]
 
 

@@ -30,14 +30,19 @@ class Made:
     summary: pl.DataFrame
     comparisons: pl.DataFrame
     ranks: list[dict] = field(default_factory=list)
+    geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
+    temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def made(
     methods=("zero_shot", "coop", "tip_adapter"), scores=("mcm", "msp", "max_logit"), features=("knn",),
     near=("unseen",), far=("digits", "noise"), shots=(1, 4, 16), seeds=(1, 2, 3), id_datasets=("concepts",), seed=0,
-    experiment="made-up", backbone="tiny", perfect=(),
+    experiment="made-up", backbone="tiny", perfect=(), interplay=0.0,
 ):  # fmt: skip
-    """Return a study; detection of the OOD sets in `perfect` makes no mistake."""
+    """Return a study; detection of the OOD sets in `perfect` makes no mistake.
+
+    With `interplay` other methods and scores are good at near than at far OOD.
+    """
     kinds = {**dict.fromkeys(near, "near"), **dict.fromkeys(far, "far")}
     listed = [(method, score) for method in methods for score in scores] + [("any", score) for score in features]
     learned = [(shot, number) for shot in shots for number in seeds]
@@ -49,13 +54,14 @@ def made(
     ]
     names = ("id_dataset", "method", "shots", "seed", "score", "ood_dataset", "ood_kind")
     frame = pl.DataFrame(keys, schema=names, orient="row").cast({"shots": pl.Int32, "seed": pl.Int32})
-    metrics = _rates(frame, np.random.default_rng(seed), perfect).with_columns(
+    metrics = _rates(frame, np.random.default_rng(seed), perfect, interplay).with_columns(
         experiment=pl.lit(experiment), backbone=pl.lit(backbone), params=pl.lit("{}"), status=pl.lit("ok"),
         reason=pl.lit(""), n_id=1000, n_ood=800, base_method=_base("method"), base_score=_base("score"),
     )  # fmt: skip
     summary = _summary(metrics, len(id_datasets))
     ranks = [_ranks(summary, scope) for scope in ("near", "far", "overall")] if len(id_datasets) >= 10 else []
-    return Made(metrics, _curves(metrics), summary, _comparisons(summary), ranks)
+    others = _geometry(metrics, seed), _temperatures(metrics)
+    return Made(metrics, _curves(metrics), summary, _comparisons(summary), ranks, *others)
 
 
 LONG = "a-name-of-sixty-letters-that-somebody-will-surely-give-to-it-"  # less two: a number stands behind it
@@ -90,12 +96,14 @@ def _effect(frame, columns, rng, scale):
     return scale * rng.normal(size=codes.max() + 1)[codes]
 
 
-def _rates(frame, rng, perfect):
+def _rates(frame, rng, perfect, interplay):
     log_shots = np.log2(frame["shots"].to_numpy() + 1.0)
     d = np.where(frame["ood_kind"] == "near", 1.3, 2.2) + 0.12 * log_shots * (1 + _effect(frame, ["method"], rng, 0.5))
     for columns, scale in ((["method"], 0.15), (["score"], 0.35), (["ood_dataset"], 0.5), (["method", "score"], 0.15),
                            (["id_dataset", "method", "shots", "seed"], 0.08)):  # fmt: skip
         d = d + _effect(frame, columns, rng, scale)
+    if interplay:
+        d = d + _effect(frame, ["method", "score", "ood_kind"], rng, interplay)
     d = np.where(frame["ood_dataset"].is_in(list(perfect)), 60.0, d)
     accuracy = 0.62 + 0.05 * log_shots * (0.6 + _effect(frame, ["method"], rng, 0.3))
     accuracy = np.clip(accuracy + _effect(frame, ["id_dataset", "method", "shots", "seed"], rng, 0.01), 0.02, 0.99)
@@ -199,6 +207,52 @@ def _against(rows, against, family, candidates):
         se=se, lo=diff - 2 * se, hi=diff + 2 * se, p=0.5, p_corrected=pl.when(within).then(0.5).otherwise(0.01),
         distinguishable=~within, in_best_set=pl.when(to_best).then(within), is_best=is_best,
         tied_best=(diff == 0) & ~is_best, optimism=pl.when(is_best & to_best).then(0.008),
+    )  # fmt: skip
+
+
+UNMOVED = ("tip_adapter", "tip_adapter_f", "cocoop", "gallop")  # leave logits
+CHANGE_FEATURES = ("clip_adapter", "opsupcon")
+
+
+def _geometry(metrics, seed):
+    """Return angles of every method: what it moves, by its name, or why nothing."""
+    rng, rows = np.random.default_rng(seed), []
+    scopes = metrics["ood_kind"].unique(maintain_order=True).to_list()
+    for backbone, id_dataset in metrics.select(PAIR).unique(maintain_order=True).rows():
+        for method in metrics["method"].unique(maintain_order=True):
+            for centres in ("means", "prototypes"):
+                key = {"backbone": backbone, "id_dataset": id_dataset, "method": method, "base_method": method,
+                       "shots": 16, "centres": centres, "seeds": 3}  # fmt: skip
+                has_means = method in CHANGE_FEATURES or method == "any"
+                if (method in UNMOVED) if centres == "prototypes" else not has_means:
+                    rows.append(key | {"status": "skipped", "reason": "nothing moves"})
+                elif centres == "means" or method != "any":
+                    moved = rng.normal(0, 2, 2 + len(scopes)) * (method not in ("any", "zero_shot"))
+                    angles = {"dispersion": 42 + moved[0], "compactness": 55 + moved[1]}
+                    rows += [key | angles | {"status": "ok", "scope": scope, "separation": 6 + change}
+                             for scope, change in zip(scopes, moved[2:], strict=True)]  # fmt: skip
+    types = dict.fromkeys(("scope", "status", "reason"), pl.String)
+    return pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
+
+
+TEMPERATURES = (0.001, 0.01, 0.1, 1.0, 10.0)
+DEFAULTS = {"mcm": 1.0, "msp": 0.01, "energy": 0.01, "entropy": 0.01}
+
+
+def _temperatures(metrics):
+    """Return a smooth curve for each method, kind and score with a temperature; MSP's is MCM's."""
+    shown = metrics.filter(pl.col("base_score").is_in(DEFAULTS), pl.col("score") == pl.col("base_score"))
+    overall = shown.with_columns(ood_kind=pl.lit("overall"))
+    means = pl.concat([shown, overall]).group_by(
+        *PAIR, "method", "base_method", "base_score", "ood_kind", maintain_order=True
+    ).agg(pl.col("auroc").mean(), pl.col("shots").max())  # fmt: skip
+    mcm = means.filter(base_score="mcm").select(*PAIR, "method", "ood_kind", of_mcm="auroc")
+    means = means.join(mcm, on=[*PAIR, "method", "ood_kind"], how="left", maintain_order="left")
+    level = pl.when(pl.col("base_score") == "msp").then(pl.col("of_mcm")).otherwise("auroc")
+    frames = [means.with_columns(T=pl.lit(T), auroc=level - 0.03 * abs(np.log10(T) + 1)) for T in TEMPERATURES]
+    return pl.concat(frames).rename({"ood_kind": "scope"}).with_columns(
+        curve="base_score", seeds=pl.lit(3),
+        is_default=pl.col("T") == pl.col("base_score").replace_strict(DEFAULTS),
     )  # fmt: skip
 
 

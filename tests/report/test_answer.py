@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -39,9 +40,10 @@ def test_the_best_is_said_with_its_interval_and_its_difference_to_zero_shot_with
 
 
 def test_what_is_within_noise_is_said_and_no_difference_is_called_one(metrics_of):
-    text = text_of(moved(small(metrics_of), 0.8, pl.lit(True)))
+    metrics = moved(small(metrics_of), 0.8, pl.lit(True))
+    text = text_of(moved(metrics, 0.805, pl.col("method") == "zero_shot", pl.col("score") == "mcm"))
     assert "Not distinguishable from the best overall (7 of 7 others)" in text
-    assert "0 are distinguishably better overall, 0 worse, 4 neither" in text
+    assert "distinguishably better overall: 0; worse: 0; neither: 4" in text
     assert "and is the baseline itself" in text
 
 
@@ -87,7 +89,7 @@ def test_shots_rise_and_fall_by_more_than_the_intervals(metrics_of):
 def test_wins_of_scores_are_counted_over_methods(metrics_of):
     metrics = moved(small(metrics_of), 0.8, pl.lit(True))
     metrics = moved(metrics, 0.9, pl.col("score") == "energy", pl.col("method") != "coop")
-    assert "the 3 methods" in text_of(metrics) and "Energy 2 (3), MCM 1 (1)" in text_of(metrics)
+    assert "of 3 methods" in text_of(metrics) and "Energy 2 (3), MCM 1 (1)" in text_of(metrics)
 
 
 def test_the_leaderboard_holds_the_best_set_the_other_bests_and_the_baseline_sorted(metrics):
@@ -125,7 +127,41 @@ def test_ranks_are_told_where_there_are_such(metrics_of):
     whole = certain.evaluated_of(small(metrics_of, pairs=PAIRS))
     whole.ranks.append(ranks)
     sentences = findings.over_pairs(whole, list(PAIRS), Legend.of(whole.metrics))
-    assert any("CoOp with MCM is first (mean rank 1.5); 1 others are within" in line for line in sentences)
+    assert any("CoOp with MCM is first (mean rank 1.5); 1 other is within" in line for line in sentences)
+
+
+FAR = {"far": ["noise"]}
+ONE = {"methods": ("coop",), "scores": ("mcm",), "features": (), "shots": (16,), "seeds": (1,)}
+STUDIES = {
+    "one pair": (ONE | {"sets": FAR}, {}, "CoOp with MCM is the only pair of method and score that has a result"),
+    "one kind": ({"methods": ("zero_shot", "coop"), "sets": FAR}, {}, "is best overall (far OOD alone)"),
+    "no zero-shot": ({"methods": ("coop",), "scores": ("mcm", "msp"), "features": ()}, {}, "is no zero-shot beside it"),
+    "one method": ({"methods": ("zero_shot",), "features": ()}, {}, "needs no classifier|fits nothing"),
+    "nothing worked": ({"skip": lambda *_: "no tower"}, {}, "Nothing worked, so nothing is best."),
+    "some skipped": ({"skip": lambda method, *_: method == "coop" and "no tower"}, {}, "every one of CoOp; skipped.md"),
+    "all alike": ({}, {"auroc": 0.5}, "All 37 pairs of method and score have the same AUROC overall"),
+    "below chance": ({}, {"auroc": 0.2}, "Worse than chance, the whole 95 % interval below an AUROC of 50: 37 of 37"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_sentences_of_studies_of_other_shapes_are_true_and_well_formed(metrics_of, study):
+    options, numbers, expected = STUDIES[study]
+    metrics = metrics_of(**options).with_columns(**{name: pl.lit(value) for name, value in numbers.items()})
+    text = text_of(metrics)
+    assert re.search("|".join(map(re.escape, expected.split("|"))), text)
+    assert not re.search(r"\b1 (methods|pairs|others|fits|rows|sets|points)\b|[+-]0\.0\b|\b(None|nan)\b", text)
+    if study in ("one pair", "nothing worked", "all alike"):
+        assert "** is best" not in text and "was chosen among" not in text
+    if study in ("no zero-shot", "one pair"):
+        assert "fits nothing" not in text
+    if study != "all alike":
+        assert ("Bold:" in text) == ("| **" in text)  # bold is explained where there is such, and only there
+
+
+def test_a_limit_is_said_under_the_leaderboard_too(metrics_of):
+    limited = small(metrics_of).with_columns(reason=pl.lit("limit: 100 images of each split"))
+    assert "Mind: every row: limit: 100 images of each split." in text_of(limited)
 
 
 def test_names_are_no_markup(metrics_of):

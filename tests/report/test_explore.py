@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from oodgrid.report import page
+from oodgrid.report import explorer, page
 from tests.report import certain, studies
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -357,6 +357,21 @@ def test_tables_have_captions_and_scopes_and_what_scrolls_takes_the_focus(open_p
     assert tab.locator("main th:not([scope]):not(#summary th)").count() == 0
     assert tab.locator(".scroll:not([tabindex='0'])").count() == 0
     assert tab.locator(":is(select, input):not([aria-label]):not(label *)").count() == 0
+
+
+def test_what_is_left_out_for_its_size_is_said(metrics, tmp_path, monkeypatch):
+    assert "nothing but the finer points of ROC curves" in written(tmp_path, metrics).read_text()
+    monkeypatch.setattr(explorer, "MOST_ROWS", 100)
+    monkeypatch.setattr(page, "MOST_SHOWN", 5)
+    text = written(tmp_path, metrics).read_text()
+    summary = certain.evaluated_of(metrics, {("concepts", "__proto__")}).summary
+    kept = summary.filter(pl.col("scope") != "set", pl.col("largest"))
+    missing = f"{len(summary) - len(kept):,} of {len(summary):,} rows, of single OOD sets and of fewer shots"
+    assert (
+        text.count(f"Left out for the size of the page: {missing}") == 2
+    )  # in the table's caption and in what was run
+    assert "summary.parquet has them" in text and "comparisons.parquet has them" in text
+    assert "Too long for this page, in the folder of tables: main.html" in text
 
 
 def test_without_javascript_tables_and_figures_are_there(open_page, report):

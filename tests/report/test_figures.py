@@ -14,20 +14,29 @@ from oodgrid import manifests, paths, registry
 from oodgrid.look import COLOURS
 from oodgrid.report import canvas, figures, names
 from oodgrid.report.figures import chosen, forest, roc, sets, study
-from tests.report.synthetic import LONG, OWN, made, sized
+from tests.report.synthetic import LONG, OWN, _curves, made, sized
 
 STUDIES = {
     "smallest": {"methods": 1, "scores": 1, "sets": 1, "features": (), "shots": (16,)},
     "small": {"methods": 3, "scores": 7, "sets": 2, "shots": (1, 4, 16)},
     "real": {"methods": 7, "scores": 7, "sets": 5, "shots": (1, 2, 4, 8, 16)},
     "large": {"methods": 20, "scores": 46, "sets": 8, "shots": (1, 16), "seeds": (1,)},
-    "long names": {"methods": 12, "scores": 9, "sets": 8, "shots": (1, 16), "seeds": (1,), "long_names": True},
+    "long names": {
+        "methods": 12,
+        "scores": 9,
+        "sets": 8,
+        "shots": (1, 16),
+        "seeds": (1,),
+        "long_names": True,
+        "interplay": 0.5,
+    },
 }
 
 
 def studies_of(study, overlaps=frozenset()):
     ranks = [manifests.Ranks(**each) for each in study.ranks]
-    return list(figures.studies(study.metrics, study.curves, set(overlaps), study.summary, study.comparisons, ranks))
+    tables = study.metrics, study.curves, set(overlaps), study.summary, study.comparisons, ranks
+    return list(figures.studies(*tables, geometry=study.geometry, temperatures=study.temperatures))
 
 
 @cache
@@ -81,11 +90,13 @@ def check_layout(figure):
 
 
 # Each figure in both widths of a small study, and where names are long and many in the width that is harder.
-CASES = [("small", figure, width) for figure in paths.FIGURES for width in canvas.WIDTHS.values()]
+EVERY = (*paths.FIGURES, *paths.SWEEP_FIGURES)
+CASES = [("small", figure, width) for figure in EVERY for width in canvas.WIDTHS.values()]
 CASES += [("smallest", figure, canvas.COLUMN) for figure in ("forest", "scores", "sets")]
 CASES += [("long names", figure, canvas.TEXT) for figure in ("shots", "roc")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("forest", "scores", "accuracy", "sets", "histograms")]
-CASES += [("large", figure, canvas.COLUMN) for figure in ("forest_scores", "scores")]
+CASES += [("long names", figure, canvas.COLUMN) for figure in ("geometry", "temperature")]
+CASES += [("large", figure, canvas.COLUMN) for figure in ("forest_scores", "scores", "geometry", "temperature")]
 CASES += [("large", "scores", canvas.TEXT)]
 
 
@@ -139,7 +150,7 @@ def test_the_heat_map_writes_the_numbers_that_can_be_read_on_one_scale():
     near = pair.rows("near").items()
     assert written == sorted(f"{100 * row['mean']:.1f}" for (method, _), row in near if method != "any")
     assert not drawn("large", "scores").axes[0].texts  # 40 columns leave no room
-    assert "A dot" in words(drawn("large", "scores"))
+    assert "otted" in words(drawn("large", "scores"))
 
 
 def test_a_score_far_below_the_others_does_not_stretch_the_scale():
@@ -176,6 +187,96 @@ def test_curves_are_of_the_most_accurate_fit_and_no_ood_result_chooses_it():
         assert "most accurate on ID" in words(drawn("real", figure))
 
 
+@pytest.mark.parametrize("seed", [0, 2, 3, 5])
+def test_the_forest_shows_what_its_rows_are_held_against(seed):
+    """Of many scores the best of near is seldom any method's best overall."""
+    ((_, pair, _),) = studies_of(sized(5, 24, 4, seed=seed, seeds=(1,), shots=(16,), interplay=0.5))
+    best = {kind: pair.compared("best", kind).filter("is_best").select("method", "score").row(0) for kind in pair.kinds}
+    for what in ("method", "score"):
+        rows = pair.best_of(what)
+        shown, added, fewer = forest._with_best(pair, rows)
+        assert set(shown) == {*rows, *best.values()} and fewer == 0
+        assert len(added) == len(set(best.values()) - set(rows)) >= (what == "method")
+        overall = [pair.rows("overall")[row]["mean"] for row in shown]
+        assert overall == sorted(overall, reverse=True)
+        solved = figures.draw("forest" if what == "method" else "forest_scores", pair)
+        for axes, kind in zip(solved.axes, pair.kinds, strict=True):
+            dots = {line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"}
+            assert max(dots) == pytest.approx(100 * pair.rows(kind)[best[kind]]["mean"])
+        assert ("Also the best of all rows" in words(solved)) == bool(added)
+
+
+def test_a_page_of_forest_has_room_for_the_best(monkeypatch):
+    monkeypatch.setattr(forest, "MOST", 4)
+    ((_, pair, _),) = studies_of(sized(6, 24, 4, seed=1, seeds=(1,), shots=(16,), interplay=0.5))
+    rows = pair.best_of("method")
+    shown, added, fewer = forest._with_best(pair, rows)
+    best = {pair.compared("best", kind).filter("is_best").select("method", "score").row(0) for kind in pair.kinds}
+    assert len(shown) == 4 and best <= set(shown)
+    assert fewer == len(rows) + len(added) - 4
+    assert f"{fewer} lower rows are left out" in words(figures.draw("forest", pair))
+
+
+@pytest.mark.parametrize(("asked", "drawn_pair"), [
+    (("coop", "msp"), ("coop", "msp")), (("coop", None), ("coop", "mcm")), (("any", None), ("any", "knn")),
+])  # fmt: skip
+def test_curves_are_those_that_the_config_asks_for(asked, drawn_pair):
+    study = made(scores=("mcm", "msp"))
+    study = study.curves.vstack(_curves(study.metrics.filter(method="any"))), study
+    ((_, pair, _),) = list(figures.studies(study[1].metrics, study[0], set(), asked=asked))
+    assert chosen.curves_of(pair)[0] == drawn_pair
+    for figure in ("roc", "histograms"):
+        assert f"{pair.title(drawn_pair)}, chosen in the config" in words(figures.draw(figure, pair))
+
+
+def test_curves_that_are_asked_for_and_are_not_there_are_named():
+    study = made()
+    without = study.curves.filter(pl.col("method") != "coop")
+    for asked in (("coop", "mcm"), ("coop", None)):
+        ((_, pair, _),) = list(figures.studies(study.metrics, without, set(), asked=asked))
+        for figure in ("roc", "histograms"):
+            assert "CoOp under MCM, which the config asks for, has no result" in words(figures.draw(figure, pair))
+
+
+def test_scores_that_are_one_function_of_temperature_share_a_column_with_both_defaults():
+    pair, solved = one("real"), drawn("real", "temperature")
+    assert [axes.get_title() for axes in solved.axes if axes.get_title()] == ["MCM, MSP", "Energy", "Entropy"]
+    near = solved.axes[0]
+    dotted = sorted(
+        line.get_xdata()[0] for line in near.lines if line.get_linestyle() == ":" and len(line.get_xdata()) == 2
+    )
+    assert dotted == [0.01, 1.0]
+    rows = pair.temperatures.filter(method="coop", curve="mcm", scope="near").sort("T")
+    lines = [np.asarray(line.get_ydata()) for line in near.lines if len(line.get_xdata()) == len(rows)]
+    assert any(np.allclose(line, 100 * rows["auroc"]) for line in lines)
+    text = words(solved)
+    assert "oracle" in text and "3.0 points at most" in text
+
+
+def test_past_six_methods_the_others_are_grey_and_said():
+    methods = drawn("long names", "temperature")
+    grey = [line for line in methods.axes[0].lines if line.get_color() == canvas.OTHERS]
+    assert len(grey) == 12 - 1 - 6 and "other methods" in words(methods)
+
+
+def test_angles_are_drawn_from_before_to_after_and_what_does_not_move_is_named():
+    pair, solved = one("real"), drawn("real", "geometry")
+    prototypes, means = solved.axes[:4], solved.axes[4:]
+    assert [axes.get_title().replace("\n", " ") for axes in prototypes] == [
+        "Dispersion", "Compactness", "Separation near", "Separation far"
+    ]  # fmt: skip
+    near = pair.geometry.filter(centres="prototypes", scope="near", status="ok")
+    moved = near.filter(pl.col("method") != "zero_shot").sort("separation", descending=True)
+    for axes, column, sign in zip(prototypes, ("dispersion", "compactness", "separation"), (1, -1, 1), strict=False):
+        start = near.filter(method="zero_shot")[column].item()
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [line.get_xdata()[0] for line in dots] == moved[column].to_list()
+        better = [line.get_markerfacecolor() != "white" for line in dots]
+        assert better == [sign * (angle - start) > 0 for angle in moved[column]]
+    assert [label.get_text() for label in means[0].get_yticklabels()] == ["CLIP-Adapter"]
+    assert "Without features or prototypes of their own: Tip-Adapter, Tip-Adapter-F" in words(solved)
+
+
 def test_no_figure_shows_a_set_that_overlaps():
     study = made(near=("unseen",), far=("digits", "textures"))
     ((_, pair, _),) = studies_of(study, {("concepts", "textures")})
@@ -208,7 +309,7 @@ def test_roc_of_tied_scores_is_the_chance_line_on_the_log_axis_too():
     assert fpr[0] == pytest.approx(roc.LOWEST_FPR)
 
 
-@pytest.mark.parametrize("figure", paths.FIGURES)
+@pytest.mark.parametrize("figure", EVERY)
 def test_nothing_to_show_is_said_in_the_figure(figure):
     study = made()
     nothing = [frame.clear() for frame in (study.summary, study.comparisons)]
@@ -222,11 +323,38 @@ def test_results_without_means_have_roc_curves_and_histograms_and_say_what_the_o
     ((_, pair, _),) = list(figures.studies(study.metrics, study.curves, set()))
     for name in paths.FIGURES:
         text = words(figures.draw(name, pair))
-        assert ("--forcerun evaluate" in text) == (name not in figures.OF_CURVES)
+        assert ("--forcerun evaluate" in text) == (name not in figures.WITHOUT_MEANS)
     assert "Zero-shot · MCM" in words(figures.draw("roc", pair))
 
 
 # ------------------------------------------------------------------------------------------- names and colours
+
+
+STRANGE = ["深度学习", "طريقة", "Метод", "ไทย", "हिन्दी", "a$b$c_{x}", "naïve", "\U0001f98a"]
+
+
+def test_letters_without_a_font_are_spelt_and_said_once(capsys):
+    names = ["zero_shot", *STRANGE]
+    study = made(names, ["mcm", "深"], (), ("near",), (STRANGE[1],), (1,), (1,))
+    assert canvas.missing(canvas.printable(name) for name in STRANGE) == ""
+    assert canvas.printable("Метод") == "Метод" and canvas.printable("a$b$c_{x}") == "a$b$c_{x}"
+    shown = figures.draw("forest", studies_of(study)[0][1])
+    texts = [text.get_text() for text in shown.findobj(matplotlib.text.Text)]
+    assert not canvas.missing(texts) and any("طريقة" in text for text in texts)
+    figures._tell_letters(study.metrics)
+    figures._tell_letters(study.metrics.filter(method="zero_shot", score="mcm", ood_dataset="near"))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == (len(canvas.missing(STRANGE)) > 0)
+
+
+@pytest.mark.parametrize("inches", [0.6, 1.1])
+def test_a_label_that_is_cut_keeps_its_method_and_its_score(inches):
+    texts = [f"Method {LONG}{m}{canvas.BETWEEN}Score {LONG}{s}" for m in range(3) for s in range(3)]
+    labels = canvas.stacked(texts, inches, 6.5, most=24)
+    assert len(set(labels)) == 9 and all(label.count("\n") == 1 for label in labels)
+    assert all(canvas.width_of(line, 6.5) <= inches for label in labels for line in label.split("\n"))
+    assert canvas.stacked(["A · b"], 2.0, 6.5, most=24) == ["A · b"]
+    assert not any("\n" in label for label in canvas.stacked(texts, inches, 6.5, most=8))
 
 
 @pytest.mark.parametrize("inches", [0.3, 0.8, 2.0])
@@ -287,7 +415,7 @@ def test_no_two_methods_look_alike(methods):
 def written(tmp_path_factory):
     """Two runs of one small experiment, the second in column width only."""
     study = sized(**STUDIES["small"])
-    tables = {"summary": study.summary, "comparisons": study.comparisons}
+    tables = {name: getattr(study, name) for name in ("summary", "comparisons", "geometry", "temperatures")}
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
     with pytest.MonkeyPatch.context() as patch:
         for run in runs:
@@ -301,7 +429,7 @@ def test_files_of_every_figure_and_the_same_bytes_again(written):
     files, again = (sorted(path.relative_to(run) for path in run.rglob("*.*")) for run in written)
     assert [path.as_posix() for path in files] == sorted(
         f"figures/tiny/concepts/{name}{width}.{suffix}"
-        for name in paths.FIGURES for width in paths.WIDTHS for suffix in paths.FORMATS
+        for name in EVERY for width in paths.WIDTHS for suffix in paths.FORMATS
     )  # fmt: skip
     assert len(again) == len(files) / 2
     for file in again:
@@ -310,7 +438,7 @@ def test_files_of_every_figure_and_the_same_bytes_again(written):
 
 @pytest.mark.parametrize("width", paths.WIDTHS)
 def test_files_carry_no_date_and_embed_true_type(written, width):
-    for name in paths.FIGURES:
+    for name in EVERY:
         stem = written[0] / "figures" / "tiny" / "concepts" / f"{name}{width}"
         pdf, svg, png = (stem.with_name(f"{stem.name}.{suffix}").read_bytes() for suffix in paths.FORMATS)
         assert b"CreationDate" not in pdf
@@ -341,7 +469,7 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypat
 
 
 def test_every_listed_figure_has_a_module_that_says_its_question():
-    for name in (*paths.FIGURES, *paths.RANK_FIGURES):
+    for name in (*EVERY, *paths.RANK_FIGURES):
         module = figures.import_module(f"oodgrid.report.figures.{name}")
         assert "?" in module.__doc__.splitlines()[0], name
     assert set(paths.WIDTHS) == set(canvas.WIDTHS)

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import unicodedata
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from oodgrid.report import latex, letters, tables
@@ -110,7 +112,9 @@ def test_blocks_of_a_long_table_hold_every_row_once_in_order(metrics_of):
         ("two\nlines", "two lines"),
         ("é ï ß ł", r"\'{e} \"{\i} \ss{} \l{}"),
         ("β", r"\oodletter{03B2}{\ensuremath{\beta}}\allowbreak{}"),
-        ("Ж", r"\oodletter{0416}{Zhe}\allowbreak{}"),
+        ("Ж", r"\oodletter{0416}{Zh}\allowbreak{}"),
+        ("щ", r"\oodletter{0449}{shch}\allowbreak{}"),
+        ("ق", r"\oodletter{0642}{q}\allowbreak{}"),
         ("漢", r"\oodletter{6F22}{U+6F22}\allowbreak{}"),
     ],
 )
@@ -131,6 +135,48 @@ def test_any_letters_compile_and_fit(tmp_path):
     lines = "".join(f"\\par {letters.escape_latex(name, 8)} x\n" for name in names)
     body = f"{letters.DEFINED}\\parbox{{150pt}}{{\\footnotesize\\raggedright {lines}}}\n"
     assert not too_large(compiled(tmp_path, body))
+
+
+def test_every_remark_stands_under_every_table_it_concerns(metrics_of, tmp_path):
+    skip = lambda method, shots, seed, *_: method == "coop" and seed == 2 and "it diverged"  # noqa: E731
+    metrics = metrics_of(methods=("zero_shot", "coop"), shots=(1,), seeds=(1, 2), skip=skip)
+    metrics = metrics.with_columns(reason=pl.when(pl.col("status") == "ok").then(pl.lit("limit 9")).otherwise("reason"))
+    tables.write_tables(certain.evaluated_of(metrics, tied=0.3), tmp_path, "made-up")
+    for file in tmp_path.rglob("*.tex"):
+        text = file.read_text(encoding="utf-8")
+        for remark in ("limit 9", "Many ties", "it diverged", "Bold: the best set", "Intervals"):
+            assert remark in text, (file.name, remark)
+
+
+@pytest.mark.parametrize(("sets", "spread", "expected"), [
+    (2, "interval", "Intervals: 95 %"), (7, "interval", "their ends above and below"),
+    (10, "interval", "95 % intervals are left out for want of room"), (3, "sd", "one standard deviation over seeds"),
+    (10, "sd", "Deviations over seeds are left out for want of room"),
+])  # fmt: skip
+def test_what_stands_beside_a_mean_is_what_the_notes_say(metrics_of, sets, spread, expected):
+    metrics = metrics_of(methods=("zero_shot", "coop"), shots=(1,), sets={"far": [f"set-{n}" for n in range(sets)]})
+    table = replace(tables.sets(certain.evaluated_of(metrics).pair("tiny", "concepts")), spread=spread)
+    assert letters.escape_latex(expected) in latex.latex(table)
+
+
+@pytest.mark.parametrize("layout", [latex.TEXT, latex.COLUMN])
+def test_long_names_are_cut_apart_and_stand_whole_in_a_note(metrics_of, layout):
+    names = [f"the_same_name_of_sixty_letters_that_ends_differently_{end}" for end in ("variant_A", "variant_B")]
+    metrics = metrics_of(methods=("zero_shot", *names), shots=(1,), seeds=(1,), scores=("mcm",), features=())
+    text = latex.latex(tables.main(certain.evaluated_of(metrics).pair("tiny", "concepts")), layout)
+    body, notes = text.split("\\bottomrule")
+    cut = re.findall(r"^(the\S*) &", body, re.M)
+    assert len(set(cut)) == 2 and all("ldots" in name for name in cut)
+    assert all(letters.escape_latex(name) in notes for name in names)
+
+
+def test_pages_of_a_table_are_filled_evenly_and_say_that_it_goes_on(metrics_of):
+    metrics = metrics_of(methods=METHODS[:9], shots=(4,), seeds=(1,))
+    text = latex.latex(tables.scores(certain.evaluated_of(metrics).pair("tiny", "concepts")))
+    floats = text.split("\\begin{table*}")[1:]
+    rows = [len(re.findall(r" & .*\\\\$", each, re.M)) for each in floats]
+    assert len(rows) > 1 and min(rows) > max(rows) / 3
+    assert ["Goes on in the next table" in each for each in floats] == [True] * (len(floats) - 1) + [False]
 
 
 def test_letters_that_pdftex_lacks_are_said_with_what_they_need(metrics_of):

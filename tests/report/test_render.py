@@ -48,14 +48,14 @@ def test_latex(table):
         "\\toprule\n"
         " & \\multicolumn{2}{c}{Near OOD} \\\\\n"
         "\\cmidrule(lr){2-3}\n"
-        "Method & AUROC $\\uparrow$ & \\shortstack[r]{FPR95\\\\(ID pos.) $\\downarrow$} \\\\\n"
+        "Method & AUROC $\\uparrow$ & FPR95 (ID pos.) $\\downarrow$ \\\\\n"
         "\\midrule\n"
         "Zero-shot & 80.0 [78.0, 82.0] & \\textbf{50.0} \\\\\n"
         "CoOp & \\textbf{90.0} [88.0, 92.0] & \\textbf{50.0} \\\\\n"
         "my\\_own & -- & -- \\\\\n"
         "\\bottomrule\n"
     )
-    assert "$^{\\dagger}$ A \\& B.\\par\n-- none.\n" in text
+    assert "$^{\\dagger}$ A \\& B.\\par\n-- none.\\par\nIntervals: 95" in text
     assert "\\textbf{50.0} $\\pm$ 10.0" in latex.latex(replace(table, spread="sd"))
 
 
@@ -70,6 +70,7 @@ def test_markdown(table):
         "| my_own | 16 | -- | -- |\n"
         "\n† A & B.\n"
         "\n-- none.\n"
+        "\nIntervals: 95 % for the expected performance, from test samples and fits.\n"
     )
     assert "| CoOp | 16 | **90.0** ±1.2 | **50.0** ±10.0 |" in render.markdown(replace(table, spread="sd"))
 

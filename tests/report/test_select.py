@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections import defaultdict
-
-import numpy as np
 import polars as pl
 import pytest
 
@@ -43,45 +40,6 @@ def test_default_score_is_mcm_and_else_the_first_that_worked_for_a_method(metric
 
     assert select.default_score(one(metrics_of(skip=skip))) == "msp"
     assert select.default_score(one(metrics_of(skip=lambda *_: "nothing works"))) == "mcm"
-
-
-def test_kind_means_are_the_mean_over_the_sets_of_the_kind(metrics):
-    means = select.kind_means(one(metrics), ["auroc", "fpr95_id_pos"])
-    found = defaultdict(list)
-    for row in metrics.iter_rows(named=True):
-        key = tuple(row[name] for name in ("method", "score", "shots", "seed", "ood_kind"))
-        found[key].append((row["auroc"], row["fpr95_id_pos"]))
-    worked = {
-        key: np.mean(rows, axis=0) for key, rows in found.items() if rows[0][0] is not None and key[4] != "covariate"
-    }
-    assert len(means.drop_nulls()) == len(worked)
-    for *key, auroc, fpr in means.drop_nulls().rows():
-        assert (auroc, fpr) == pytest.approx(tuple(worked[tuple(key)]), abs=1e-15)
-
-
-def test_no_mean_holds_covariate_shift_or_an_overlap(metrics):
-    without = one(metrics.filter(~pl.col("ood_dataset").is_in(["digits", "blurred_3"])))
-    marked = one(metrics, {("concepts", "digits")})
-    expected = select.kind_means(without, ["auroc"])
-    assert select.kind_means(marked, ["auroc"]).equals(expected)
-    assert set(expected["ood_kind"]) == {"near", "far"}
-
-
-def test_a_mean_over_fewer_sets_than_the_others_is_no_mean(metrics_of):
-    def skip(method, shots, seed, score, ood):
-        return "corrupt file" if method == "coop" and ood == "digits" and seed == 2 else None
-
-    means = select.kind_means(one(metrics_of(methods=("coop", "prototype"), skip=skip)), ["auroc"])
-    lost = means.filter(pl.col("auroc").is_null())
-    assert set(lost.select("method", "seed", "ood_kind").rows()) == {("coop", 2, "far")}
-
-
-def test_over_seeds_is_mean_and_sample_deviation():
-    values = [0.5, 0.7, 0.9]
-    frame = pl.DataFrame({"method": ["a"] * 3 + ["b"], "value": [*values, 0.4]})
-    a, b = select.over_seeds(frame, ["method"]).rows()
-    assert a == ("a", pytest.approx(0.7), pytest.approx(np.std(values, ddof=1)), 3)
-    assert b == ("b", 0.4, None, 1)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_metadata_of_a_method(mini):
     _, about = run(mini)
     assert about.params == {"mcm": {"T": 1.0}, "mcm@T=0.5": {"T": 0.5}, "max_logit": {}}
     [fit] = about.fits
-    assert fit == manifests.ScoredFit(shots=2, seed=1, status="ok", reason=None, parts=fit.parts)
+    angles = {"geometry": fit.geometry, "no_geometry": fit.no_geometry}
+    assert fit == manifests.ScoredFit(shots=2, seed=1, status="ok", reason=None, parts=fit.parts, **angles)
     assert list(fit.parts) == list(SETS)
     assert len(set(fit.parts.values())) == 3
 

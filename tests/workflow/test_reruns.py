@@ -83,7 +83,7 @@ def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(reported
     assert clone.times("features/**/*.h5") == features
 
 
-EVALUATED = ("metrics.parquet", "curves.parquet", "summary.parquet", "comparisons.parquet")
+EVALUATED = ("metrics.parquet", "curves.parquet", "summary.parquet", "comparisons.parquet")  # before there were angles
 
 
 def test_a_fresh_clone_redraws_figures_from_what_evaluate_left(reported):

@@ -27,8 +27,6 @@ try:
     experiment = parse_experiment(config)
     # On the node of a cluster a job checks what it reads itself.
     if workflow.is_main_process:
-        if locked := unlock.notice(Path.cwd()):
-            print(f"oodgrid: {locked}", file=sys.stderr)
         if deployed:
             plan.check_deployed(experiment)
         IMAGES = check_experiment(RESULTS, experiment)
@@ -114,7 +112,13 @@ resource_scopes:
 
 
 def our_advice(record):
-    """Snakemake advises against its own triggers, which would leave results out of date: our line in its place."""
+    """Snakemake advises against its own triggers, which would leave results out of date: our line in its place.
+
+    At a lock it names --unlock, which also takes that of a run which goes on: our line comes last.
+    """
+    if getattr(record, "exception", "") == "LockException":
+        if locked := unlock.notice(Path.cwd()):
+            record.msg = f"{record.msg}\noodgrid: {locked}"
     if str(record.msg).startswith("Some jobs were triggered by provenance"):
         record.msg = (
             "Jobs run again where the config or the code that decides their results has changed: see docs/running.md. "

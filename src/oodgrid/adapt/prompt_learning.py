@@ -87,21 +87,21 @@ class PromptLearner:
             return self.loss(Batch(x, labels[rows], embeddings, zero_shot, tower.logit_scale, local))
 
         recipe = self.recipe(data.shots)
-        losses, arrays = self.descend(recipe, [context], data, features, generator, loss)
-        return Learned({"context": arrays[0]}, {"epochs": recipe.epochs, "losses": losses, "notes": tower.note})
+        train = partial(recipe.descend, [context], data, features, generator, loss)
+        losses, kept = self.descend(train, context, recipe.epochs)
+        return Learned({"context": kept}, {"epochs": recipe.epochs, "losses": losses, "notes": tower.note})
 
     def descend(
-        self,
-        recipe: Recipe,
-        parameters: list[torch.Tensor],
-        data: FitData,
-        features: TrainingFeatures,
-        generator: torch.Generator,
-        loss: Callable,
-    ) -> tuple[list[float], list[np.ndarray]]:
-        """Train, and return the losses and the parameters to keep: here those after the last step."""
-        losses = recipe.descend(parameters, data, features, generator, loss)
-        return losses, [parameter.detach().cpu().numpy() for parameter in parameters]
+        self, train: Callable[..., list[float]], context: torch.Tensor, epochs: int
+    ) -> tuple[list[float], np.ndarray]:
+        """Train, and return the losses and the context to keep: here that after the last step.
+
+        Args:
+            train: `Recipe.descend` of this fit; it still takes `step` and `after_epoch`.
+            context: What it changes.
+            epochs: How many it goes through.
+        """
+        return train(), context.detach().cpu().numpy()
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Return cosine similarity with the class names under the learned context."""

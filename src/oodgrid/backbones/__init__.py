@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from oodgrid import devices
 from oodgrid.backbones import open_clip_models, timm_models, weights
+from oodgrid.backbones.words import never_saw, unseen_words
 from oodgrid.config import Backbone
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
@@ -96,7 +98,8 @@ class LoadedBackbone:
         if self.reference is None:
             return None
         features = self.encode_image(pixels).double()
-        exact = _encode_image(self.reference, pixels).double()
+        with _tf32(False):
+            exact = _encode_image(self.reference, pixels).double()
         cosine = torch.nn.functional.cosine_similarity(features, exact)
         return {"images": len(features), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
 
@@ -110,15 +113,10 @@ class LoadedBackbone:
         if broken := next((text for text in texts if not _is_unicode(text)), None):
             raise OodgridError(f"the text {broken!a} is no Unicode, which tokenizers need: rename the class or text")
         tokens = tokenizer(texts)
-        if self.vocabulary is not None:
-            for text, row in zip(texts, tokens.tolist(), strict=True):
-                untrained = [token for token in row if token and token not in self.vocabulary]
-                if untrained:
-                    words = tokenizer.decode(untrained).strip()
-                    raise OodgridError(
-                        f"backbone {self.name} never saw the word '{words}' of {text!r} in training: use other words "
-                        "or another backbone, or, for the classes of a dataset, text: visual_prototypes"
-                    )
+        if self.vocabulary is not None and not self.vocabulary.issuperset(set(tokens.flatten().tolist()) - {0}):
+            words = unseen_words(texts, self.vocabulary, tokens.shape[1])
+            first, *others = (text for text in texts if unseen_words([text], self.vocabulary, tokens.shape[1]))
+            raise never_saw(self.name, words, f"{first!r}{' and other texts' * bool(others)}")
         return tokens
 
     def _run(self, function: Callable, inputs: torch.Tensor) -> Any:
@@ -128,8 +126,27 @@ class LoadedBackbone:
         if precision in PURE and inputs.is_floating_point():
             inputs = inputs.to(getattr(torch, PURE[precision]))
         mixed = getattr(torch, MIXED.get(precision, "bfloat16"))
-        with torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
+        with _tf32(precision == "tf32"), torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
             return function(self.model, inputs)
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Have products and convolutions of float32 on a GPU round their factors to 10 bits, or not.
+
+    fp32 is to mean it: torch allows TF32 to convolutions, as of patches, if nobody says otherwise.
+    """
+    import torch
+
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = allowed
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value
 
 
 def _is_unicode(text: str) -> bool:
@@ -154,7 +171,7 @@ def load(backbone: Backbone) -> LoadedBackbone:
     import torch
 
     device = devices.device()
-    if "fp16" in backbone.precision and device == "cpu":
+    if device == "cpu" and ("fp16" in backbone.precision or backbone.precision == "tf32"):
         raise OodgridError(f"backbone {backbone.name}: precision {backbone.precision} needs a GPU: write bf16 or fp32")
     weights.check_hash(backbone)
     torch.manual_seed(backbone.seed)  # decides weights that are `random`, and nothing else

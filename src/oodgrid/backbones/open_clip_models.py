@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodgrid import catalogue
-from oodgrid.backbones.weights import fit_state, read_state
+from oodgrid.backbones.weights import OFFLINE, fit_state, read_state
 from oodgrid.config import Backbone, expand
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, first_line, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -98,11 +98,9 @@ def _build(open_clip: Any, backbone: Backbone) -> tuple[torch.nn.Module, frozens
     except MemoryError:  # the weights are sound
         raise
     except Exception as error:  # open_clip, torch, safetensors and the Hugging Face client fail in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        hint = "" if tag is None else ". Offline? Fill the Hugging Face cache on a machine with network"
-        raise OodgridError(
-            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {reason}{hint}"
-        ) from error
+        hint = "" if tag is None else f". {OFFLINE}"
+        what = f"cannot load '{backbone.pretrained}' for {backbone.model}: {first_line(error)}{hint}"
+        raise OodgridError(f"backbone {backbone.name}: {what}") from error
     finally:
         logging.disable(logging.NOTSET)
 
@@ -111,11 +109,8 @@ def _tokenizer(open_clip: Any, backbone: Backbone) -> Any:
     try:
         return open_clip.get_tokenizer(backbone.model)
     except Exception as error:  # some live on the hub beside their weights
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise OodgridError(
-            f"backbone {backbone.name}: cannot load the tokenizer of {backbone.model}: {reason}. "
-            "Offline? Fill the Hugging Face cache on a machine with network"
-        ) from error
+        what = f"cannot load the tokenizer of {backbone.model}: {first_line(error)}. {OFFLINE}"
+        raise OodgridError(f"backbone {backbone.name}: {what}") from error
 
 
 def _load_packed(model: torch.nn.Module, path: Path) -> frozenset[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from oodgrid.backbones.weights import fit_state, read_state
+from oodgrid.backbones.weights import OFFLINE, fit_state, read_state
 from oodgrid.config import Backbone
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, first_line, unknown
 
 PREFIX = "timm/"
 
@@ -36,11 +36,8 @@ def build(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
     except MemoryError:  # the weights are sound
         raise
     except Exception as error:  # timm and the Hugging Face client fail in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise OodgridError(
-            f"backbone {backbone.name}: cannot load '{backbone.pretrained}' for {backbone.model}: {reason}. "
-            "Offline? Fill the Hugging Face cache on a machine with network"
-        ) from error
+        what = f"cannot load '{backbone.pretrained}' for {backbone.model}: {first_line(error)}. {OFFLINE}"
+        raise OodgridError(f"backbone {backbone.name}: {what}") from error
     if file is not None:
         names = model.state_dict().keys()
         head = model.pretrained_cfg.get("classifier") or ()

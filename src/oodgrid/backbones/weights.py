@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "ema_state_dict", "weights")  # keys of the dict
 PREFIXES = ("module.", "model.", "net.", "clip.", "clip_model.")  # of all names, where training wrapped the whole model
+OFFLINE = "Offline? Fill the Hugging Face cache on a machine with network"  # behind what the hub failed with
 INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # anywhere in names: torch.compile etc.
 
 

@@ -11,6 +11,7 @@ import sys
 import traceback
 from contextlib import suppress
 
+from oodgrid import threads
 from oodgrid.cli.parser import parser
 from oodgrid.errors import printed
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare_streams()
     options = parser().parse_args(arguments)
     _cap_threads()
-    os.environ["MPLBACKEND"] = "agg"  # figures are files; a notebook's own backend is not there in its commands
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; that of a notebook, which its shell inherits, is not there
     try:
         options.run(options)
         sys.stdout.flush()  # here, where a full disk can still be said
@@ -65,7 +66,7 @@ def _fail(options: argparse.Namespace, error: BaseException) -> int:
 
 def _cap_threads() -> None:
     """Limit threads to the number of CPUs, whatever the workflow says; must run before numpy loads."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = threads.cpus()
     for variable in THREAD_VARIABLES:
-        threads = os.environ.get(variable, "")
-        os.environ[variable] = str(min(int(threads), cpus) if threads.isdigit() and int(threads) else cpus)
+        number = os.environ.get(variable, "")
+        os.environ[variable] = str(min(int(number), most) if number.isdigit() and int(number) else most)

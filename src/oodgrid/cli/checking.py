@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oodgrid.cli.common import experiment_of
+from oodgrid.counts import counted
 
 if TYPE_CHECKING:
     from oodgrid.config import Experiment
+    from oodgrid.encode.sources import ImageSet
 
 
 def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
     """Refuse an experiment with cached files that do not fit, or with files that are missing or cannot be read.
+
+    Of images that are still to be encoded it refuses what a job would, as far as that can be known in seconds.
 
     Returns:
         How many images a dataset has that is still to be encoded, where it was small enough to look.
@@ -25,17 +29,47 @@ def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
         OodgridError: `Mistakes` has a line for each.
     """
     from oodgrid import plan
+    from oodgrid.encode.foreseen_words import check_all_words
+    from oodgrid.encode.sources.checking import check_sources
+    from oodgrid.encode.sources.copies import check_copies
     from oodgrid.errors import all_of
 
+    opened: dict[str, dict[str, ImageSet]] = {}
     of_files = (plan.check_identities, plan.check_imports, plan.check_labels, plan.check_finished)
-    checks: list[Callable[[], None]] = [partial(check, results, experiment) for check in of_files]
-    counts: dict[str, int] = {}
-    if unencoded := plan.unencoded(results, experiment):
-        from oodgrid.encode.sources.checking import check_sources
+    of_sources = (check_copies, check_all_words, _remark_on_shots)  # after they were opened
+    all_of(
+        *(partial(check, results, experiment) for check in of_files),
+        lambda: check_sources(plan.unencoded(results, experiment), opened),
+        *(partial(check, results, experiment, opened) for check in of_sources),
+        partial(_check_plugins, experiment),
+    )
+    return {name: sum(map(len, splits.values())) for name, splits in opened.items()}
 
-        checks.append(lambda: counts.update(check_sources(unencoded)))
-    all_of(*checks, partial(_check_plugins, experiment))
-    return counts
+
+def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str, Mapping[str, ImageSet]]) -> None:
+    """Say where classes have fewer training images than shots are asked for, or all seeds the same."""
+    from oodgrid import grid, paths, store
+    from oodgrid.fewshot.draws import NoDraw, draw
+    from oodgrid.fewshot.reader import count_remarks
+
+    fits = [fit for method in grid.methods(experiment) for fit in grid.fits(experiment, method)]
+    for dataset in experiment.id_datasets:
+        files = [paths.features(results, each.name, dataset.name, "train") for each in experiment.backbones]
+        draws, file = None, next(filter(Path.exists, files), None)
+        if "train" in opened.get(dataset.name, {}):
+            labels = opened[dataset.name]["train"].labels
+        elif file is not None:
+            labels, draws, _ = store.read_labels(file)
+        else:
+            continue
+        for shots in sorted({fit.shots for fit in fits} - {0}):
+            try:
+                draw(labels, None, shots, 0, draws)
+                remarks = count_remarks(labels, draws, shots, experiment.seeds)
+            except NoDraw as error:
+                remarks = [str(error)]
+            for remark in remarks:
+                print(f"oodgrid: {dataset.name} at {counted(shots, 'shot')}: {remark}", file=sys.stderr)
 
 
 def _check_plugins(experiment: Experiment) -> None:
@@ -89,5 +123,5 @@ def run_check(options: argparse.Namespace) -> None:
     pairs = len(experiment.backbones) * len(experiment.id_datasets)
     rows = grid.count_rows(experiment)
     folder = options.results / experiment.experiment
-    print(f"{options.config}: sound; {pairs * fits} fits, {rows} rows of metrics in {folder}/")
+    print(f"{options.config}: sound; {counted(pairs * fits, 'fit')}, {counted(rows, 'row')} of metrics in {folder}/")
     print("to do:", *plan.summary(options.results, experiment, images, plan.cpus_here()), sep="\n")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from oodgrid.detector.choosing import Chosen
 
 NAMES = ("backbone", "id_dataset", "method", "score", "shots", "seed")
-KEEP = 0.95  # of ID images, where nothing else is said
 
 
 def run_detect(options: argparse.Namespace) -> None:
@@ -43,6 +42,8 @@ def run_detect(options: argparse.Namespace) -> None:
         say(*(output.write(file, table, detector, images) for file in options.out))
     else:
         _print(table)
+    if table["reason"].null_count() == 0:
+        raise OodgridError(f"{output.summary(table)}: each row says why")
     print(f"oodgrid: {output.summary(table)}", file=sys.stderr)
 
 
@@ -57,6 +58,7 @@ def run_export_detector(options: argparse.Namespace) -> None:
 
 def _detector(options: argparse.Namespace) -> Detector:
     from oodgrid.detector import Detector, from_experiment
+    from oodgrid.detector.threshold import KEEP
 
     if getattr(options, "detector", None) is None:
         experiment, chosen = _chosen(options)

@@ -129,7 +129,7 @@ def _needed(results: Path, experiment: Experiment, counts: dict[str, int]) -> tu
 
     every = {cost.kind: cost for cost in costs(results, experiment, counts)}
     images = sum(counts.values())
-    needed = sum(cost.bytes for cost in every.values())
+    needed = float(sum(cost.takes.bytes for cost in every.values()))
     if every["encode"].unmeasured:
         needed += images * A_FEATURE * len(experiment.backbones)
     if every["score"].unmeasured:

@@ -104,14 +104,23 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_metrics(options: argparse.Namespace) -> None:
     """Print metrics of anybody's own scores."""
-    from oodgrid.evaluate.score_files import Dialect, compare_files, format_table
+    from oodgrid.evaluate.score_files import Dialect, advice, compare_each, format_rows, format_table
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if options.json else sys.stdout)
 
     dialect = Dialect(options.header, options.decimal, options.separator)
-    row = compare_files(options.id, options.ood, options.score, options.negate, dialect, say, options.recall)
-    print(json.dumps(row, indent=1) if options.json else format_table(row, options.negate))
+    rows = compare_each(options.id, options.ood, options.score, options.negate, dialect, say, options.recall)
+    names = list(map(str, options.ood))
+    if options.json:
+        named = [{"ood": name, **row} for name, row in zip(names, rows, strict=True)]
+        print(json.dumps(rows[0] if len(rows) == 1 else named, indent=1))
+        if hint := advice(rows, options.negate):
+            say(hint)
+    elif len(rows) == 1:
+        print(format_table(rows[0], options.negate))
+    else:
+        print(format_rows(names, rows, options.negate))
 
 
 def run_list(options: argparse.Namespace) -> None:

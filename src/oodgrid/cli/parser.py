@@ -225,7 +225,8 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--id", required=True, type=Path, metavar="FILE",
                          help=".npy, .csv, .csv.gz or .parquet; of a table of scores in results, one set and fit: "
                          "FILE@dataset=NAME,shots=N,seed=N")  # fmt: skip
-    metrics.add_argument("--ood", required=True, type=Path, metavar="FILE")
+    metrics.add_argument("--ood", required=True, type=Path, nargs="+", action="extend", metavar="FILE",
+                         help="one or several: each has its row, with --json in a list")  # fmt: skip
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
     metrics.add_argument("--recall", type=float, nargs="+", action="extend", default=[], metavar="R",
                          help="also false-positive rates at these recalls, as 0.9 0.99")  # fmt: skip

@@ -6,7 +6,6 @@ The experiment is checked before a stage is imported, which takes a second or mo
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,7 +148,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
 def run_report(options: argparse.Namespace) -> None:
     """Write tables, figures and the page."""
     experiment = experiment_of(options)
-    os.environ["MPLBACKEND"] = "agg"  # that of a notebook, which a shell inherits, cannot be loaded outside it
     from oodgrid import rates
     from oodgrid.encode.thumbnails import thumbnails
     from oodgrid.report.run import PARTS, report

@@ -28,7 +28,7 @@ class Backbone(Strict):
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of the file, checked before it is read.")
     seed: Seed = Field(0, description="Of random weights, for trials.")
     model_config_file: str | None = Field(None, description="JSON of the architecture, or package:FILE.")
-    precision: Literal["fp32", "bf16", "fp16", "amp_bf16", "amp_fp16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16", "fp16", "amp_bf16", "amp_fp16"] = Field(
         "fp32", description="Arithmetic of the encoder; amp_: mixed. What it changes is measured and recorded."
     )
     size: int | None = Field(

@@ -111,7 +111,7 @@ class Dataset(Strict):
             return data
         if not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
             data = {**catalogue.entry("dataset", data["name"]), **data}
-        # with an unknown key _known_keys is to speak: it may be a source, misspelt
+        # an unknown key is said later, and may be a source, misspelt: then the catalogue is not meant
         return data | {"name": data["name"] + _mark(data.get("limit"))}
 
     @model_validator(mode="after")
@@ -158,6 +158,16 @@ class Dataset(Strict):
     def source(self, name: str) -> Any:
         """Return what the configuration says of a source, or None."""
         return getattr(self, "list_" if name == "list" else name)
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """Where its files lie, as the configuration says it; nothing of images that are made, or imported by hand."""
+        by_source = self.model_dump(include={*SOURCES, "list_"} - {"concept_world", "generated"}, by_alias=True)
+        places = {name: place for name, place in by_source.items() if place is not None and self._is_told(name)}
+        return {**places, "split_folders": self.split_folders} if places else {}
+
+    def _is_told(self, source: str) -> bool:
+        return source != "imported" or bool(self.imported and self.imported.model_fields_set)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.values import Wrong
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
 from oodgrid.labels import plain_name
 from oodgrid.measures import asked_recall
@@ -25,6 +26,7 @@ from oodgrid.measures import asked_recall
 Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
 MOST_ENTRIES = 1_000  # of one list of the grid
+MOST_TEMPERATURES = 50
 
 
 class Choice(BaseModel):
@@ -132,8 +134,17 @@ class IdDataset(Dataset):
             plain_name(name) for name in dataset.classnames or ()
         }
         if shared:
-            return f"both have {len(shared)} class{'es'[: 2 * (len(shared) > 1)]}, as '{min(shared)}'"
+            return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
+        if dataset.files and dataset.files == self.files:
+            return "both are read from the same place"
         return None
+
+
+class Curves(Strict):
+    """The one method and score whose ROC curves and histograms are drawn."""
+
+    method: str = Field(description="As results list it; any for scores that depend on no method.")
+    score: str | None = Field(None, description="As results list it. Default: that of the main table.")
 
 
 class ReportOptions(Strict):
@@ -141,6 +152,9 @@ class ReportOptions(Strict):
 
     spread: Literal["interval", "sd"] = Field(
         "interval", description="Beside a mean: its 95 % interval, or ± the standard deviation over seeds."
+    )
+    curves: Curves | None = Field(
+        None, description="Of what ROC curves and histograms are drawn. Default: the most accurate method on ID."
     )
 
 
@@ -166,6 +180,11 @@ class Experiment(Strict):
     metrics: list[MetricChoice] = Field(
         [], max_length=MOST_ENTRIES, description="Beside oodgrid list metrics: FPR at other recalls, as fpr@90."
     )
+    temperatures: list[Annotated[float, Field(gt=0, le=MOST)]] = Field(
+        [],
+        max_length=MOST_TEMPERATURES,
+        description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
+    )
     score_precision: Precision = Field(
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",
@@ -180,7 +199,9 @@ class Experiment(Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
-        if isinstance(data.get("limit"), int) and isinstance(data.get("id_datasets"), list):
+        limit = data.get("limit")  # a wrong one is said once, and not of each dataset too
+        sound = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MOST
+        if sound and isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:

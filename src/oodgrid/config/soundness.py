@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from oodgrid import paths, registry, texts
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
 
 if TYPE_CHECKING:
     from oodgrid.config.dataset import Dataset
-    from oodgrid.config.experiment import Experiment, IdDataset
+    from oodgrid.config.experiment import Choice, Experiment, IdDataset
 
 LONGEST_VARIANT = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
 MOST_ROWS = 5_000_000
@@ -51,10 +51,20 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _views(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
         yield "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
+    if not left_out & {"methods", "scores", "report"}:
+        yield from _curves(experiment)
+    if experiment.temperatures and "scores" not in left_out and not any(map(swept, experiment.scores)):
+        yield "temperatures: no listed score is a function of logits and a temperature alone, as mcm: list one"
     if "label_lists" not in left_out:
         yield from _lists(experiment)
     if "id_datasets" not in left_out:
         yield from _freed(experiment)
+
+
+def swept(score: Choice) -> bool:
+    """Return whether `temperatures` apply to a score: it needs nothing but logits, and has a temperature T."""
+    entry = registry.find("score", score.name)
+    return entry.needs == ("logits",) and "T" in entry.params and not entry.transductive
 
 
 def _names(experiment: Experiment) -> Iterator[str]:
@@ -68,6 +78,7 @@ def _names(experiment: Experiment) -> Iterator[str]:
     yield from _twice("label list", [label_list.name for label_list in experiment.label_lists])
     yield from _twice("shots", experiment.shots)
     yield from _twice("seed", experiment.seeds)
+    yield from _twice("temperature", [f"{T:g}" for T in experiment.temperatures])
     yield from _alike("dataset", {dataset.name for dataset in experiment.datasets()})
     for name in listed["method"] + listed["score"]:
         if (size := len(name.encode())) > LONGEST_VARIANT:
@@ -89,7 +100,7 @@ def _alike(what: str, names: set[str]) -> Iterator[str]:
         other = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if other != name:
             yield f"{what} {other} and {name} are one file on systems without case: give one another name"
-    for suffix in filter(None, (paths.STREAMS, *(source.suffix for source in texts.SOURCES))):
+    for suffix in filter(None, (paths.STREAMS, paths.SWEEP, *(source.suffix for source in texts.SOURCES))):
         for name in sorted(names):
             if name.endswith(suffix) and name.removesuffix(suffix) in names:
                 yield f"{what} {name} is how files beside those of {name.removesuffix(suffix)} are called: rename it"
@@ -137,6 +148,24 @@ def _views(experiment: Experiment) -> Iterator[str]:
                     f"method {method.listed('method')} wants views that ID dataset {dataset.name} does not have: "
                     f"write views: [{{family: {family}}}] under it"
                 )
+
+
+def _curves(experiment: Experiment) -> Iterator[str]:
+    """Yield why there will be no curves of the method and score that `report: curves` asks for."""
+    asked = experiment.report.curves
+    if asked is None:
+        return
+    single = [score for score in experiment.scores if not registry.find("score", score.name).transductive]
+    on_features = {score.listed("score"): registry.find("score", score.name).on_features for score in single}
+    methods = [method.listed("method") for method in experiment.methods] + [ANY] * any(on_features.values())
+    if asked.method not in methods:
+        yield f"report, curves: {unknown('method of this experiment', asked.method, methods)}"
+        return
+    entry = None if asked.method == ANY else registry.find("method", experiment.method(asked.method).name)
+    changes = entry is not None and entry.leaves == "features"
+    scores = [name for name, features in on_features.items() if changes or features == (entry is None)]
+    if asked.score is not None and asked.score not in scores:
+        yield f"report, curves: {unknown(f'score of {asked.method} in this experiment', asked.score, scores)}"
 
 
 def _lists(experiment: Experiment) -> Iterator[str]:

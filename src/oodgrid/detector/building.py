@@ -11,7 +11,7 @@ from oodgrid import manifests, paths, plan, registry, store
 from oodgrid.adapt.contract import text_prototypes
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.detector import threshold
-from oodgrid.detector.choosing import Chosen
+from oodgrid.detector.choosing import Chosen, not_run
 from oodgrid.detector.core import BANKS, Detector
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
@@ -40,7 +40,7 @@ class HeldOut(NamedTuple):
     description: str
 
 
-def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep: float = 0.95) -> Detector:
+def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep: float = threshold.KEEP) -> Detector:
     """Return the detector of one method and score of an experiment that was run.
 
     Args:
@@ -54,6 +54,9 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
             no ID image is left to choose the threshold on.
     """
     backbone, dataset = experiment.backbone(chosen.backbone), experiment.id_dataset(chosen.id_dataset)
+    applied = paths.applied(results, experiment.experiment, backbone.name, dataset.name, chosen.method)
+    if chosen.method != ANY and not applied.exists():
+        raise not_run(results, experiment.experiment)
     plan.check_inputs(results, experiment, backbone.name, dataset.name)
     needs = needed([chosen.score])
     draws = "bank" in needs_of(chosen.score)
@@ -152,7 +155,7 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
         OodgridError: There are none.
     """
     drawn, name = few_shot.draw(chosen.shots, chosen.seed), few_shot.dataset.name
-    used = f", of which the fit may have used {len(drawn.val)} to choose its parameters" if len(drawn.val) else ""
+    used = _used(chosen, len(drawn.val), needs)
     if few_shot.val is not None:
         rows = np.arange(len(few_shot.val.labels))
         return HeldOut(few_shot.file("val"), few_shot.val, rows, f"the val split of {name}{used}")
@@ -166,6 +169,14 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
     test = store.read_features(file)
     description = f"the test split of {name}, which has no other held-out images"
     return HeldOut(file, test, np.arange(len(test.labels)), description)
+
+
+def _used(chosen: Chosen, count: int, needs: set[str]) -> str:
+    """Return who may have seen so many of the held-out images, as the rest of a sentence; "" where nobody has."""
+    is_fitted = chosen.method != ANY and chosen.shots > 0
+    users = [f"the fit may have used {count} to choose its parameters"] * is_fitted
+    users += [f"the score uses {count}"] * ("val" in needs)
+    return f", of which {' and '.join(users)}" if users and count else ""
 
 
 def _validated(detector: Detector, held_out: HeldOut) -> np.ndarray:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodgrid import config, grid, manifests, paths
 from oodgrid.config import ANY, Choice, Experiment
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.counts import counted, plural
+from oodgrid.errors import OodgridError, near, unknown
 from oodgrid.manifests import Comparisons, Metrics
 
 if TYPE_CHECKING:
     import polars as pl
 
+DEFAULT = Path("config.yaml")
 BY_USER = "method and score were named"
 
 
@@ -71,11 +75,31 @@ def planned(results: Path, experiment: str) -> Experiment:
     """
     files = sorted(results.glob(str(paths.planned(Path(), "*", "*"))), key=lambda path: path.stat().st_mtime_ns)
     latest = {file.parents[1].name: file for file in files}
-    if not latest:
-        raise OodgridError(f"no experiment was run in {results}: run snakemake first, or name its folder by --results")
-    if experiment not in latest:
-        raise unknown(f"experiment in {results}", experiment, latest)
-    return config.load(latest[experiment])
+    if experiment in latest:
+        return config.load(latest[experiment])
+    described = _described()
+    if experiment in described:
+        raise not_run(results, experiment)
+    if latest or near(experiment, described):
+        raise unknown(f"experiment in {results}", experiment, {**latest, **described})
+    raise OodgridError(f"no experiment was run in {results}: run snakemake first, or name its folder by --results")
+
+
+def not_run(results: Path, experiment: str) -> OodgridError:
+    """Return the error for an experiment of which there are no fits, with the command that makes them."""
+    file, metrics = _described().get(experiment, DEFAULT), paths.metrics(results, experiment)
+    there = f": {metrics} is there, but no fit" if metrics.exists() else ""
+    option = "" if file == DEFAULT else f" --configfile {shlex.quote(str(file))}"
+    return OodgridError(f"experiment {experiment} was not run here{there}. Run snakemake --cores 8{option} first")
+
+
+def _described() -> dict[str, Path]:
+    """Return the configurations in this folder by the names of their experiments."""
+    files: dict[str, Path] = {}
+    for file in (DEFAULT, *sorted(Path("experiments").glob("*.yaml"))):
+        with suppress(OodgridError):  # a config that cannot be read says so where it is used
+            files.setdefault(str(config.read_config_file(file).get("experiment")), file)
+    return files
 
 
 def choose(results: Path, experiment: Experiment, wanted: Wanted) -> Chosen:
@@ -143,14 +167,14 @@ def _best(
         raise OodgridError(
             "no detector of the experiment has metrics of every OOD set under what was asked for: name others, or less"
         )
-    best, among, alike = rows.row(0, named=True), f"{len(rows)} detectors", ""
+    best, among, alike = rows.row(0, named=True), counted(len(rows), "detector"), ""
     named = [f"{name} {value}" for name, value in (("method", wanted.method), ("score", wanted.score)) if value]
     if not (named or wanted.shots or wanted.seed) and (
         by_best_set := _by_best_set(results, experiment, backbone, dataset, rows)
     ):
         best, family, others = by_best_set
-        among = f"{family} detectors at their most shots"
-        alike = f"; {others or 'no'} other{'s' * (others != 1)} cannot be told from it"
+        among = f"{counted(family, 'detector')} at their most shots"
+        alike = f"; {others or 'no'} {plural(others, 'other')} cannot be told from it"
     chosen_score = next(each for each in experiment.scores if each.listed("score") == best["score"])
     shots, seed = (
         (0, 0) if not best["shots"] else _fit(experiment, best["method"], replace(wanted, shots=best["shots"]))

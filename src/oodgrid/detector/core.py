@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import backbones, manifests, registry, store
+from oodgrid import backbones, edge, manifests, registry, store
 from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import applied
 from oodgrid.adapt.contract import Classifier, Diverged, TextSide
 from oodgrid.backbones import LoadedBackbone
+from oodgrid.cache import of_images
 from oodgrid.config import ANY, Backbone, Choice, build
-from oodgrid.detector import threshold
+from oodgrid.detector import encoders, threshold
 from oodgrid.edge import Shapes
 from oodgrid.errors import OodgridError, lacking
-from oodgrid.identity import differences
 from oodgrid.manifests import DetectorRecord
 from oodgrid.score.compute import Column, fill, needed
 from oodgrid.score.contract import Bank, Head, TextList
@@ -89,8 +88,9 @@ class Detector:
         Raises:
             OodgridError: The file is missing, damaged or no detector, or is of a method or score that is not here.
         """
-        arrays, metadata = store.read_arrays(Path(path))
-        record = manifests.checked(Path(path), metadata, DetectorRecord)
+        file = edge.path(path, "a detector")
+        arrays, metadata = store.read_arrays(file)
+        record = manifests.checked(file, metadata, DetectorRecord)
         registry.find("score", record.base_score)
         if record.base_method != ANY:
             registry.find("method", record.base_method)
@@ -105,7 +105,7 @@ class Detector:
             OodgridError: The name has another suffix, something stands there, or method or score are a plugin's, whose
                 code no file holds.
         """
-        file, record = Path(path), self.record
+        file, record = edge.path(path, "a detector"), self.record
         entries = [("score", record.base_score), ("method", record.base_method)]
         for kind, name in entries:
             if name != ANY and registry.find(kind, name).plugin:
@@ -150,8 +150,10 @@ class Detector:
         """Return the score of samples, shape (N,), float64, higher = more in-distribution.
 
         Args:
-            features: Shape (N, D), as `oodgrid encode` caches them: not normalised.
-            local_features: Shape (N, P, D), where the detector looks at patches.
+            features: Shape (N, D), as `oodgrid encode` caches them: not normalised; or a feature file, read or by its
+                path.
+            local_features: Shape (N, P, D), where the detector looks at patches; not needed beside the path of a file
+                that has them.
 
         Raises:
             OodgridError: They are no such arrays, or the score cannot be computed; the line says why.
@@ -161,7 +163,10 @@ class Detector:
     def scored(self, features: Any, local_features: Any = None) -> Scored:
         """Return score and predicted class of samples; see `score`."""
         shapes = Shapes(f"detector {self.record.method} + {self.record.score}")
-        values = shapes.numbers("features", features, "ND").astype(np.float32)
+        file = Path(features) if isinstance(features, str | PathLike) else None
+        if file is not None:
+            encoders.check_file(self.record, file)
+        values = shapes.features("features", of_images(features), "ND")
         if values.shape[1] != self.record.width:
             raise OodgridError(
                 f"{shapes.what}: features: shape {values.shape} where (N, {self.record.width}) is needed, as of "
@@ -169,9 +174,11 @@ class Detector:
             )
         if not self.wants_local:
             return self._scored(values, None)
+        if local_features is None and file is not None:
+            local_features = store.read_local_rows(file, np.arange(len(values)))
         if local_features is None:
             raise OodgridError(f"{shapes.what}: it looks at patches: give local_features, shape (N, P, D)")
-        return self._scored(values, shapes.numbers("local_features", local_features, "NpD").astype(np.float32))
+        return self._scored(values, shapes.features("local_features", local_features, "NpD"))
 
     def predict(self, images: Any) -> pl.DataFrame:
         """Return for each image its path, class, score and whether it is out-of-distribution.
@@ -313,7 +320,7 @@ class Detector:
     @cached_property
     def _tower(self) -> text_tower.TextTower:
         tower = text_tower.load(self._backbone)
-        self._check(tower.loaded)
+        encoders.check_loaded(self.record, tower.loaded)
         return tower
 
     @property
@@ -328,19 +335,5 @@ class Detector:
             from oodgrid.encode.local_features import check_local_features
 
             check_local_features(loaded.name, loaded.model)
-        self._check(loaded)
+        encoders.check_loaded(self.record, loaded)
         return loaded
-
-    def _check(self, loaded: LoadedBackbone) -> None:
-        """Refuse a backbone that is not the one which encoded the experiment.
-
-        Raises:
-            OodgridError: It is another, naming the fields and both values.
-        """
-        if self.record.encoder is None:
-            return
-        # what the weights are counts, not the file or the tag that they came by
-        was = {name: value for name, value in self.record.encoder.items() if not name.startswith("pretrained")}
-        if lines := differences(json.loads(json.dumps(loaded.identity)), was):
-            line = "; ".join(lines).replace("in the file", "here").replace("in the config", "in the experiment")
-            raise OodgridError(f"backbone {loaded.name} is not what encoded the experiment: {line}")

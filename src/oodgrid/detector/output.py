@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from oodgrid import store
+from oodgrid.counts import counted
 from oodgrid.encode.decode import decode
 from oodgrid.errors import OodgridError
 
@@ -33,9 +34,7 @@ def check_names(files: list[Path], force: bool) -> None:
     for file in files:
         if file.suffix.lower() not in FORMATS:
             raise OodgridError(f"{file} is none of {', '.join(FORMATS)}: the suffix says the format")
-        if file.is_dir() or (file.exists() and not force):
-            mend = "choose another name" + ("" if file.is_dir() else ", or add --force")
-            raise OodgridError(f"{file} is there already: {mend}")
+        store.refuse_to_replace(file, force)
 
 
 def write(file: Path, table: pl.DataFrame, detector: Detector, images: ImageSet) -> Path:
@@ -52,9 +51,11 @@ def write(file: Path, table: pl.DataFrame, detector: Detector, images: ImageSet)
 
 def summary(table: pl.DataFrame) -> str:
     """Return how many images there are, are OOD, and could not be read."""
-    broken, ood = table["reason"].is_not_null().sum(), table["is_ood"].sum()
-    unread = f"; {broken} could not be read" if broken else ""
-    return f"{len(table)} image{'s' * (len(table) != 1)}, {ood} of them OOD{unread}"
+    broken, ood = int(table["reason"].is_not_null().sum()), int(table["is_ood"].sum())
+    images = counted(len(table), "image")
+    if broken == len(table):
+        return f"{images}, and {'it' if broken == 1 else 'none of them'} could {'not ' * (broken == 1)}be read"
+    return f"{images}, {ood:,} of them OOD{f'; {broken:,} could not be read' if broken else ''}"
 
 
 def page(table: pl.DataFrame, detector: Detector, images: ImageSet) -> str:

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, brief
 from oodgrid.manifests import Threshold
 
+KEEP = 0.95  # the share, where nothing else is said
 ROUNDING = 1e-9  # .55 · 100 is a little more than 55 in float64
 
 
@@ -26,8 +27,11 @@ def choose(scores: np.ndarray, keep: float, chosen_on: str) -> Threshold:
     Raises:
         OodgridError: The share is none, or there are no images.
     """
-    if not 0 < keep <= 1:
-        raise OodgridError(f"keep = {keep:g} is no share of ID images: give a number above 0 and at most 1, as 0.95")
+    is_number = isinstance(keep, int | float | np.integer | np.floating) and not isinstance(keep, bool)
+    if not (is_number and 0 < keep <= 1):
+        raise OodgridError(
+            f"keep = {brief(keep)} is no share of ID images: give a number above 0 and at most 1, as 0.95"
+        )
     if not len(scores):
         raise OodgridError("no ID images to choose the threshold on: give the ID dataset a val split")
     from scipy.stats import beta

@@ -116,7 +116,8 @@ class Work:
 
     def _preprocess(self, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
         identity = self.loaded.identity
-        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright)
+        as_bytes = self.loaded.device != "cpu"  # where decoding threads have nothing better to do, they scale too
+        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright, as_bytes)
         return lambda row, source: one(source, self.images.place(row))
 
 

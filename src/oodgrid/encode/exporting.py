@@ -27,9 +27,7 @@ def export(file: Path, out: Path, force: bool = False) -> Path:
     writers: dict[str, Callable] = {".npz": _npz, ".safetensors": _safetensors, ".parquet": _parquet}
     if out.suffix not in writers:
         raise OodgridError(f"{out} is none of {', '.join(writers)}: the suffix says the format")
-    if out.is_dir() or (out.exists() and not force):
-        mend = "choose another name" + ("" if out.is_dir() else ", or add --force")
-        raise OodgridError(f"{out} is there already: {mend}")
+    store.refuse_to_replace(out, force)
     arrays, texts, provenance = _read(file)
     with store.atomic(out) as beside:
         writers[out.suffix](beside, arrays, texts, json.dumps(provenance, sort_keys=True))

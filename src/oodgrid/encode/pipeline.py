@@ -6,19 +6,20 @@ the last bits of its rows; so a chunk is the same whatever was done before it, a
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
+from oodgrid import threads
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
 from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
+from oodgrid.encode.preprocessing import normalised
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
@@ -41,30 +42,20 @@ class Prepared:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """An encoded batch on the host: features (n, D) and local features (n, P, D)."""
-
-    prepared: list[Prepared]
-    image_features: np.ndarray
-    local_features: np.ndarray | None
-    parity: dict[str, float] | None
+Values = TypeVar("Values")
 
 
 @dataclass(frozen=True)
-class Launched:
-    """A batch on the device, with its padding: features (size, D) and local features (size, P, D)."""
+class Encoded(Generic[Values]):
+    """An encoded batch, with features (n, D) and local features (n, P, D).
+
+    They are tensors on the device, padded to the full shape, until `_fetched` makes them arrays.
+    """
 
     prepared: list[Prepared]
-    image_features: torch.Tensor
-    local_features: torch.Tensor | None
+    image_features: Values
+    local_features: Values | None
     parity: dict[str, float] | None
-
-    def fetch(self) -> Encoded:
-        """Return the batch on the host, without its padding."""
-        count, local = len(self.prepared), self.local_features
-        on_host = None if local is None else local[:count].cpu().numpy()
-        return Encoded(self.prepared, self.image_features[:count].cpu().numpy(), on_host, self.parity)
 
 
 def encode_rows(chunks: Chunks, shard: Shard, title: str) -> None:
@@ -96,7 +87,7 @@ def encoded(work: Work, starts: list[int], title: str, done: int = 0) -> Iterato
     batches = [(start, rows) for start in starts for rows in _cut(work.rows(start), size)]
     with progress(total=total, initial=done, desc=title, unit="img") as bar:
         prepared = _prepare(work, [rows for _, rows in batches])
-        finished: list[Encoded] = []
+        finished: list[Encoded[np.ndarray]] = []
         for (start, rows), batch in zip(batches, _embed(work, prepared, size), strict=True):
             finished.append(batch)
             bar.update(len(rows))
@@ -112,8 +103,7 @@ def _cut(rows: range, size: int) -> list[range]:
 def _prepare(work: Work, batches: list[range]) -> Iterator[list[Prepared]]:
     """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
     one = _preparer(work)
-    threads = int(os.environ.get("OMP_NUM_THREADS", 1))
-    with ThreadPoolExecutor(threads, initializer=_one_thread_each) as pool:
+    with ThreadPoolExecutor(threads.of_job(1), initializer=_one_thread_each) as pool:
         ahead: deque[list[Future[Prepared]]] = deque()
         try:
             for rows in batches:
@@ -151,27 +141,34 @@ def _preparer(work: Work) -> Callable[[int], Prepared]:
     return prepare
 
 
-def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator[Encoded]:
+def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator[Encoded[np.ndarray]]:
     """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
     import torch
 
-    waiting: Launched | None = None
+    waiting: Encoded[torch.Tensor] | None = None
     parity = None
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            pixels = _stack(batch, size, work.loaded)
+            pixels = _on_device(_stack(batch, size, work.loaded), work.loaded)
             if number == 0:
-                parity = work.loaded.parity(pixels[: len(batch)].to(work.loaded.device))
-            launched = Launched(batch, *_forward(work, pixels), parity if number == 0 else None)
+                parity = work.loaded.parity(pixels[: len(batch)])
+            launched = Encoded(batch, *_forward(work, pixels), parity if number == 0 else None)
             if waiting:
-                yield waiting.fetch()
+                yield _fetched(waiting)
             waiting = launched
         if waiting:
-            yield waiting.fetch()
+            yield _fetched(waiting)
+
+
+def _fetched(batch: Encoded[torch.Tensor]) -> Encoded[np.ndarray]:
+    """Return a batch on the host, without its padding."""
+    count, local = len(batch.prepared), batch.local_features
+    on_host = None if local is None else local[:count].cpu().numpy()
+    return Encoded(batch.prepared, batch.image_features[:count].cpu().numpy(), on_host, batch.parity)
 
 
 def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:
-    """Return (size, 3, H, W), zeros where an image is skipped or the batch is short."""
+    """Return (size, 3, H, W), float32 or uint8, zeros where an image is skipped or the batch is short."""
     import torch
 
     pixels = {place: image.pixels for place, image in enumerate(batch) if image.pixels is not None}
@@ -182,15 +179,22 @@ def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Te
     return whole
 
 
+def _on_device(pixels: torch.Tensor, loaded: LoadedBackbone) -> torch.Tensor:
+    """Return a batch as the network's input, float32."""
+    import torch
+
+    pixels = pixels.to(loaded.device, non_blocking=True)
+    return normalised(pixels, loaded.identity["preprocessing"]) if pixels.dtype == torch.uint8 else pixels
+
+
 def _forward(work: Work, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return image features (N, D) and, where asked for, local features (N, P, D)."""
-    pixels = pixels.to(work.loaded.device, non_blocking=True)
     if work.local:
         return work.loaded.encode_with(encode_with_local, pixels)
     return work.loaded.encode_image(pixels), None
 
 
-def _chunk(images: ImageSet, rows: range, parts: list[Encoded]) -> Chunk:
+def _chunk(images: ImageSet, rows: range, parts: list[Encoded[np.ndarray]]) -> Chunk:
     prepared = [image for part in parts for image in part.prepared]
     usable = np.array([image.pixels is not None for image in prepared])
     features = np.concatenate([part.image_features for part in parts])

@@ -31,17 +31,22 @@ def preparer(
     preprocessing: dict[str, Any],
     kind: str = "reference",
     exif_rotation: bool = False,
+    as_bytes: bool = False,
 ) -> Callable[[bytes | np.ndarray, str], torch.Tensor]:
     """Return a function from an image's source and place to the network's input, shape (3, H, W), float32.
 
-    It raises OodgridError, naming the place, where the image is broken; any number of threads may call it.
+    With `as_bytes` it stops before the numbers are scaled, at uint8, and `normalised` does the rest on the device: a
+    quarter of the memory to copy, and on the reference path the same numbers to the last bit. It raises OodgridError,
+    naming the place, where the image is broken; any number of threads may call it.
 
     Args:
         preprocess: The backbone's own transform of a picture.
         preprocessing: What it does: size, resize, interpolation, resize_mode, mean, std.
         kind: "reference" or "fast".
         exif_rotation: Turn pictures upright; these take the reference path.
+        as_bytes: Return uint8.
     """
+    preprocess = _without_scaling(preprocess) if as_bytes else preprocess
 
     def reference(source: bytes | np.ndarray, place: str) -> torch.Tensor:
         image = decode(source, place, exif_rotation)
@@ -53,13 +58,39 @@ def preparer(
     size, special = preprocessing["size"], preprocessing["resize_mode"] == "longest"
     if kind == "reference" or exif_rotation or special or not (isinstance(size, int) or size[0] == size[1]):
         return reference
-    finish = _finisher(preprocessing)
+    finish = _finisher(preprocessing, as_bytes)
 
     def fast(source: bytes | np.ndarray, place: str) -> torch.Tensor:
         pixels = _decode_jpeg(source, _needed(preprocessing)) if isinstance(source, bytes) else None
         return reference(source, place) if pixels is None else finish(pixels)
 
     return fast
+
+
+def normalised(pixels: torch.Tensor, preprocessing: dict[str, Any]) -> torch.Tensor:
+    """Return the network's input, shape (N, 3, H, W), float32, of pixels, uint8, by the steps of torchvision."""
+    import torch
+
+    def by_channel(name: str) -> torch.Tensor:
+        return torch.tensor(preprocessing[name], dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+
+    return pixels.float().div_(255).sub_(by_channel("mean")).div_(by_channel("std"))
+
+
+def _without_scaling(preprocess: Any) -> Callable[[Image.Image], torch.Tensor]:
+    """Return a transform of torchvision's or open_clip's without its last two steps, to numbers and to mean and std."""
+    import torch
+
+    *steps, to_numbers, normalise = preprocess.transforms
+    assert type(to_numbers).__name__.endswith("ToTensor"), to_numbers
+    assert type(normalise).__name__ == "Normalize", normalise
+
+    def pixels(image: Image.Image) -> torch.Tensor:
+        for step in steps:
+            image = step(image)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+    return pixels
 
 
 def _check_length(image: Image.Image, needed: int, place: str) -> None:
@@ -94,8 +125,8 @@ def _decode_jpeg(source: bytes, needed: int) -> torch.Tensor | None:
         return None
 
 
-def _finisher(preprocessing: dict[str, Any]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what resizes, cuts the centre of, and normalises pixels of shape (3, H, W), uint8."""
+def _finisher(preprocessing: dict[str, Any], as_bytes: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what resizes and cuts the centre of pixels of shape (3, H, W), uint8, and, but `as_bytes`, scales them."""
     import torch
     from torchvision.transforms.v2 import functional
 
@@ -108,7 +139,10 @@ def _finisher(preprocessing: dict[str, Any]) -> Callable[[torch.Tensor], torch.T
 
     def finish(pixels: torch.Tensor) -> torch.Tensor:
         resized = functional.resize(pixels, target, mode, antialias=True)
-        rows = functional.center_crop(resized, square).permute(1, 2, 0).flatten(1).float()
+        centre = functional.center_crop(resized, square)
+        if as_bytes:
+            return centre
+        rows = centre.permute(1, 2, 0).flatten(1).float()
         return torch.addcmul(shift, rows, scale).unflatten(1, (square[1], 3)).permute(2, 0, 1)
 
     return finish

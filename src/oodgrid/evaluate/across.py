@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,16 +21,18 @@ from numpy.typing import NDArray
 from oodgrid import manifests
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import certainty
-from oodgrid.evaluate.influence import Layout, Spread
+from oodgrid.evaluate.influence import Layout, deviations, of_mean, variance
 from oodgrid.evaluate.rows import ACCURACY, Pair, Row, Scope, Sizes
 from oodgrid.evaluate.spreads import (
     MEMORY,
     Columns,
     References,
+    Sets,
     Spreads,
     Vectors,
     as_table,
     from_table,
+    pairs_of,
     parts_of,
     vectors_of,
 )
@@ -187,18 +189,15 @@ def spreads_across(
     Args:
         across: The metrics.
         tables: The score tables with their rows, by ID set.
-        references: By rate and row: the rows that it is compared with.
+        references: What every row is compared with; a scope stands for its sets.
         kept: Where finished work is kept.
         code: The fingerprint of the code.
-
-    Returns:
-        By rate, row and the one compared with: a diagonal, the variance of every scope.
 
     Raises:
         OodgridError: A table is damaged, or holds other samples of a dataset than another.
     """
     parts = sorted({part for of_set in tables.values() for each in of_set for part in parts_of(each)})
-    pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
+    pairs = pairs_of(references)
     oods = {name: list(pair.oods.items()) for name, pair in across.pairs.items()}
     scopes = {name: {scope: list(across.sets(scope)[name]) for scope in SCOPES} for name in across.pairs}
     identity = {"across": parts, "pairs": pairs, "oods": oods, "scopes": scopes, "code": code}
@@ -215,96 +214,58 @@ def spreads_across(
 
 
 class Influences:
-    """The influence values of every image on the means over ID sets, by row and rate; on disk by ID set.
-
-    Of one row, rate and ID set they are, for every scope, the values of the ID samples, then of every OOD set, each
-    with its weight in the mean; of an accuracy those of its samples.
-    """
+    """The influence values of every image on the means over ID sets, by row and rate; on disk by ID set."""
 
     def __init__(self, across: Across, vectors: Vectors) -> None:
         self.across, self._vectors = across, vectors
-        self._weights = {name: self._weights_of(name) for name in across.pairs}
         self._sizes: dict[str, int] = {}
-
-    def _weights_of(self, id_dataset: str) -> NDArray[np.float64]:
-        """Return the weight of every OOD set of an ID set in the mean of every scope, shape (Q, J)."""
-        weights = np.zeros((len(SCOPES), len(self.across.pairs[id_dataset].oods)))
-        for q, scope in enumerate(SCOPES):
-            sets = list(self.across.sets(scope)[id_dataset])
-            weights[q, sets] = 1 / (max(len(sets), 1) * len(self.across.pairs))
-        return weights
 
     def read(self, id_dataset: str, tables: Sequence[Columns]) -> None:
         """Store the influence values of the rows of one ID set."""
         for table in tables:
             for row, rate, vector, layout in vectors_of(table):
-                if rate == ACCURACY:
-                    values = vector / np.float32(len(self.across.pairs))
-                else:
+                if rate != ACCURACY:
                     self._check(id_dataset, layout, table.table.path)
-                    values = self._weighted(id_dataset, vector, layout)
-                self._vectors.put((f"{id_dataset}/{rate}", row), values, Layout(values.size, ()))
+                self._vectors.put((f"{id_dataset}/{rate}", row), vector, layout, table.table.path)
 
     def _check(self, id_dataset: str, layout: Layout, path: Path) -> None:
         """Refuse a dataset that has another number of samples here than in another role."""
-        for name, size in zip(self._datasets(id_dataset), (layout.n_id, *layout.n_oods), strict=True):
+        names = [id_dataset, *self.across.pairs[id_dataset].oods]
+        for name, size in zip(names, (layout.n_id, *layout.n_oods), strict=True):
             if self._sizes.setdefault(name, size) != size:
                 raise OodgridError(
                     f"{path} holds {size} samples of {name}, and a table of another ID set does not: snakemake "
                     "--forcerun score"
                 )
 
-    def _datasets(self, id_dataset: str) -> list[str]:
-        return [id_dataset, *self.across.pairs[id_dataset].oods]
-
-    def _weighted(self, id_dataset: str, vector: NDArray, layout: Layout) -> NDArray[np.float32]:
-        """Return the values of one row by scope, (Q, n + Σ m_j), as a flat array."""
-        in_id, in_oods = layout.split(vector)
-        weights = self._weights[id_dataset]
-        of_id = np.einsum("qj,jn->qn", weights, in_id)
-        of_oods = [np.outer(weights[:, j], values) for j, values in enumerate(in_oods)]
-        return np.concatenate([of_id, *of_oods], axis=1).astype(np.float32).ravel()
-
     def variances(self, references: References) -> Spreads:
         """Return the variances of all rows that every ID set has, and of the differences that are asked for."""
-        nbytes = 4 * len(SCOPES) * max(sum(self._sizes.values()), 1)
-        summed = lru_cache(max(2, MEMORY // nbytes))(self._summed)
         result: Spreads = {}
-        for rate, rows in references.items():
+        for (rate, scope), rows in references.items():
+            summed = lru_cache(self._fitting())(partial(self._summed, rate, scope))
             known = [row for row in self.across.rows_of(rate) if self._has(rate, row)]
             for row in known:
-                of_row = summed(rate, row)
-                result[rate, row, None] = _spread(rate, of_row)
-                for other in (each for each in rows.get(row, ()) if self._has(rate, each)):
-                    of_both = zip(of_row, summed(rate, other), strict=True)
-                    result[rate, row, other] = _spread(rate, [values - others for values, others in of_both])
+                of_row = summed(row)
+                result[rate, scope, row, None] = variance(of_row)
+                for other in rows.get(row, ()):
+                    if self._has(rate, other):
+                        result[rate, scope, row, other] = variance(of_row, summed(other))
         return result
+
+    def _fitting(self) -> int:
+        """Return of how many rows the deviations may be in memory."""
+        return max(2, MEMORY // (8 * max(sum(self._sizes.values()), 1)))
 
     def _has(self, rate: str, row: Row) -> bool:
         return all((f"{name}/{rate}", row) in self._vectors.places for name in self.across.pairs)
 
-    def _summed(self, rate: str, row: Row) -> list[NDArray[np.float32]]:
-        """Return the values of the images of every dataset, summed over its roles: (Q, n), of accuracies (1, n)."""
-        of_sets = {name: self._vectors.get((f"{name}/{rate}", row))[0] for name in self.across.pairs}
-        if rate == ACCURACY:
-            return [values[None] for values in of_sets.values()]
-        totals = {name: np.zeros((len(SCOPES), size), np.float32) for name, size in self._sizes.items()}
-        for id_dataset, values in of_sets.items():
-            names = self._datasets(id_dataset)
-            ends = np.cumsum([self._sizes[name] for name in names])[:-1]
-            for name, part in zip(names, np.split(values.reshape(len(SCOPES), -1), ends, axis=1), strict=True):
-                totals[name] += part
-        return list(totals.values())
-
-
-def _spread(rate: str, of_datasets: Sequence[NDArray]) -> Spread:
-    """Return the variances of the means of all datasets together, scope by scope."""
-    variances = np.sum([_of_mean(values) for values in of_datasets], axis=0)
-    return Spread(np.diag(variances), np.zeros(0 if rate == ACCURACY else len(SCOPES)))
-
-
-def _of_mean(values: NDArray) -> NDArray[np.float64]:
-    """Return the variance of the mean of samples, shape (Q, n) to (Q,); infinite of one that has a say."""
-    if values.shape[1] > 1:
-        return np.var(values, axis=1, ddof=1, dtype=np.float64) / values.shape[1]
-    return np.where(values[:, 0] == 0, 0.0, np.inf)
+    def _summed(self, rate: str, scope: Sets, row: Row) -> NDArray[np.float64]:
+        """Return the deviations of one mean, the values of the images of every dataset summed over its roles."""
+        totals: dict[str, NDArray[np.float64]] = {}
+        for id_dataset, pair in self.across.pairs.items():
+            sets = self.across.sets(SCOPES[scope[0]])[id_dataset] if scope else ()
+            names = [id_dataset, *(list(pair.oods)[j] for j in sets)]
+            values = of_mean(self._vectors.get((f"{id_dataset}/{rate}", row), sets), len(sets))
+            for name, part in zip(names, values, strict=True):
+                totals[name] = totals.get(name, 0) + part / len(self.across.pairs)
+        return deviations(list(totals.values()))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 
 INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")  # what pandas calls the column of its row names
@@ -29,8 +30,7 @@ class Column(NamedTuple):
     def said(self, path: str | Path) -> str:
         """Return the line that says what was read from a file."""
         column = f" of column '{self.name}'" if self.name else ""
-        count = f"{len(self.scores):,} row{'s' if len(self.scores) != 1 else ''}"
-        return f"read {count}{column} from {path}{self.remark and f' ({self.remark})'}"
+        return f"read {counted(len(self.scores), 'row')}{column} from {path}{self.remark and f' ({self.remark})'}"
 
 
 def choose(names: list[str], column: str | None, path: Path) -> int:

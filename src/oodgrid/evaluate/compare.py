@@ -12,7 +12,7 @@ from oodgrid.evaluate.across import Across, mean_columns, spreads_across
 from oodgrid.evaluate.ranks import ranks
 from oodgrid.evaluate.rows import CERTAIN, Pair, Row, families, pairs_of
 from oodgrid.evaluate.score_table import ScoreTable
-from oodgrid.evaluate.spreads import Columns, Spreads, spreads
+from oodgrid.evaluate.spreads import Columns, Sets, Spreads, spreads
 from oodgrid.evaluate.summary import COMPARISONS, SUMMARY, Column, columns, comparisons, metrics_of, summary
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
@@ -102,13 +102,14 @@ def _spreads_across(across: Across, tables: Sequence[ScoreTable], backbone: str,
     return spreads_across(across, of_sets, references, Kept(results, "evaluate"), code)
 
 
-def _references(of_pair: Iterable[Column]) -> dict[str, dict[Row, list[Row]]]:
-    """Return what every row is compared with, by metric."""
-    references: dict[str, dict[Row, list[Row]]] = {metric: {} for metric in CERTAIN}
+def _references(of_pair: Iterable[Column]) -> dict[tuple[str, Sets], dict[Row, list[Row]]]:
+    """Return what every row is compared with, by metric and OOD sets."""
+    references: dict[tuple[str, Sets], dict[Row, list[Row]]] = {}
     for column in of_pair:
+        rows = references.setdefault((column.metric, column.scope.sets), {})
         for family in families(column.pair, column.metric, column.known):
             for row, other in family.references.items():
-                of_row = references[column.metric].setdefault(row, [])
+                of_row = rows.setdefault(row, [])
                 if other != row and other not in of_row:
                     of_row.append(other)
     return references

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, sqrt
 
 import numpy as np
@@ -46,91 +47,89 @@ class Layout:
         in_id, in_oods = vector[: sets * self.n_id], vector[sets * self.n_id :]
         return in_id.reshape(sets, self.n_id), np.split(in_oods, np.cumsum(self.n_oods)[:-1]) if self.n_oods else []
 
+    def slices(self, sets: Sequence[int]) -> list[slice]:
+        """Return where a vector has what belongs to some sets: ID values on the rate of each, then its OOD values."""
+        starts = self.n_id * max(len(self.n_oods), 1) + np.cumsum([0, *self.n_oods])
+        of_id = [slice(j * self.n_id, (j + 1) * self.n_id) for j in sets or [0]]
+        return of_id + [slice(int(starts[j]), int(starts[j + 1])) for j in sets]
 
-@dataclass(frozen=True)
-class Spread:
-    """Sampling variances of a rate, or of a difference of two, over J OOD sets.
 
-    Attributes:
-        of_id: Covariances between sets that the ID samples cause, shape (J, J).
-        of_ood: Variances that the OOD samples cause, shape (J,).
+def of_mean(values: Sequence[NDArray], sets: int) -> list[NDArray[np.float64]]:
+    """Return the influence values on the mean of a rate over OOD sets: of the ID samples, then of those of each set.
+
+    The sets share the ID samples, so that of an ID sample the mean of its values counts.
+
+    Args:
+        values: Those of the ID samples on the rate of each set, then of the samples of each OOD set.
+        sets: How many OOD sets there are; 0 for a rate of the ID samples alone.
     """
-
-    of_id: NDArray[np.float64]
-    of_ood: NDArray[np.float64]
-
-    def parts(self, sets: Sequence[int]) -> tuple[float, float]:
-        """Return both parts of the variance of the mean over some of the sets: of ID and of OOD samples."""
-        chosen = np.asarray(sets or [0])  # of ID samples alone there is one set, and no OOD sample
-        if not self.of_ood.size:
-            return float(self.of_id[0, 0]), 0.0
-        return float(self.of_id[np.ix_(chosen, chosen)].mean()), float(self.of_ood[chosen].mean() / len(chosen))
+    count = max(sets, 1)
+    of_id = np.mean(values[:count], axis=0, dtype=np.float64)
+    return [of_id, *(each / np.float64(count) for each in values[count:])]
 
 
-def spread(vector: NDArray, layout: Layout) -> Spread:
-    """Return the sampling variances of a vector of influence values; infinite for a side of one sample."""
-    in_id, in_oods = layout.split(vector)
-    centred = in_id - in_id.mean(axis=1, keepdims=True, dtype=np.float64)
-    n = layout.n_id
-    # einsum, not BLAS, whose sums depend on the number of threads
-    products = np.einsum("in,jn->ij", centred, centred) if n > 1 else np.full((len(in_id),) * 2, np.inf)
-    of_ood = [_variance(values) / len(values) for values in in_oods]
-    return Spread(products / (n * max(n - 1, 1)), np.array(of_ood))
+def deviations(of_sets: Sequence[NDArray]) -> NDArray[np.float64]:
+    """Return one vector of the influence values (N,) of all sets of samples, scaled so that `variance` is a square sum.
+
+    Those of two rows on the same samples are subtracted for the variance of their difference. NaN where a set has one
+    sample, whose spread nobody knows.
+    """
+    parts = []
+    for values in of_sets:
+        n = len(values)
+        centred = values - values.mean(dtype=np.float64)
+        parts.append(np.divide(centred, (n * (n - 1)) ** 0.5, out=centred) if n > 1 else np.array([np.nan]))
+    return np.concatenate(parts)
 
 
-def _variance(values: NDArray) -> float:
-    return float(np.var(values, ddof=1, dtype=np.float64)) if len(values) > 1 else np.inf
+def variance(of_row: NDArray[np.float64], of_other: NDArray[np.float64] | None = None) -> float:
+    """Return the sampling variance of a row, or of its difference to another, from `deviations`; infinite for NaN."""
+    vector = of_row if of_other is None else of_row - of_other
+    square = float(np.einsum("i,i->", vector, vector))  # not BLAS, whose sums depend on the number of threads
+    return np.inf if np.isnan(square) else square
 
 
-def influence(
-    id_scores: NDArray[np.float64], ood_scores: Sequence[NDArray[np.float64]], out: NDArray
-) -> dict[str, NDArray[np.float64]]:
-    """Add the influence values of one score to `out`, and return its rates.
+def influence(id_scores: NDArray[np.float64], ood_scores: Sequence[NDArray[np.float64]], out: NDArray) -> None:
+    """Add the influence values of one score to `out`.
 
     Args:
         id_scores: Shape (n,).
         ood_scores: Shapes (m_j,), j = 1 … J.
         out: A row of `Layout.size` for each of `RATES`, shape (3, L).
-
-    Returns:
-        Each of `RATES`, shape (J,): the rate of every set.
     """
     layout = Layout(len(id_scores), tuple(map(len, ood_scores)))
-    places, distinct = _places([id_scores, *ood_scores])
-    of_id, *others = (_Side(of_set, distinct) for of_set in places)
+    areas, of_id_pos, of_ood_pos = map(layout.split, out)
+    of_id = _Side(id_scores)
     at_id = of_id.threshold_below()
-    missed = (of_id.places < at_id.place).astype(out.dtype)  # ID samples below the threshold
-    rates = {name: np.empty(len(others)) for name in RATES}
-    split = dict(zip(RATES, map(layout.split, out), strict=True))
-    for j, other in enumerate(others):
-        id_wins, ood_loses = of_id.share_below(other), 1 - other.share_below(of_id)
-        _add(split["auroc"], j, id_wins, ood_loses)
-        rates["auroc"][j] = ood_loses.mean()
-        kept = other.places >= at_id.place
-        _add(split["fpr95_id_pos"], j, at_id.slope(other.share_from) * missed, kept)
-        rates["fpr95_id_pos"][j] = kept.mean()
+    missed = np.flatnonzero(id_scores < at_id.value)
+    for j, scores in enumerate(ood_scores):
+        other = _Side(scores)
+        wins, losses = _placements(of_id, other)
+        areas[0][j] += wins
+        areas[1][j] += losses
+        of_id_pos[0][j][missed] += at_id.slope(other.share_from)
+        of_id_pos[1][j] += scores >= at_id.value
         at_ood = other.threshold_above()
-        flagged = of_id.places <= at_ood.place
-        _add(split["fpr95_ood_pos"], j, flagged, at_ood.slope(of_id.share_up_to) * (other.places > at_ood.place))
-        rates["fpr95_ood_pos"][j] = flagged.mean()
-    return rates
+        of_ood_pos[0][j] += id_scores <= at_ood.value
+        of_ood_pos[1][j] += at_ood.slope(of_id.share_up_to) * (scores > at_ood.value)
 
 
-def _add(split: tuple[NDArray, list[NDArray]], j: int, of_id: NDArray, of_ood: NDArray) -> None:
-    """Add values (n,) of the ID samples and (m_j,) of the OOD samples of set j."""
-    split[0][j] += of_id
-    split[1][j] += of_ood
+def _placements(of_id: _Side, other: _Side) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the share of the OOD below each ID sample (n,), and of the ID above each OOD sample (m,); ties half.
 
-
-def _places(sets: Sequence[NDArray[np.float64]]) -> tuple[list[NDArray], int]:
-    """Sort all sets of scores at once: for each the index of every sample's value among the distinct values."""
-    every = np.concatenate(sets)
-    order = np.argsort(every)
-    ascending = every[order]
-    index = np.cumsum(np.append(False, ascending[1:] != ascending[:-1]), dtype=np.int32)
-    place = np.empty(len(every), np.int32)
-    place[order] = index
-    return np.split(place, np.cumsum([len(each) for each in sets])[:-1]), int(index[-1]) + 1
+    Both sides are sorted, so that one search of the OOD among the ID tells both: an ID sample is above those OOD
+    samples that are found before it.
+    """
+    below = np.searchsorted(of_id.ascending, other.ascending)  # ID samples below each OOD sample
+    up_to = below.copy()
+    tied = np.flatnonzero(of_id.ascending[np.minimum(below, of_id.size - 1)] == other.ascending)
+    if tied.size:
+        up_to[tied] = of_id.ends[below[tied]]
+    losses = np.empty(other.size)
+    losses[other.order] = 1 - (below + up_to) / (2.0 * of_id.size)
+    steps = np.bincount(np.concatenate([below, up_to]), minlength=of_id.size)[: of_id.size]
+    twice = np.cumsum(steps, out=steps)  # OOD samples below, and up to, each ID sample, added
+    return (twice / (2.0 * other.size)).take(of_id.ranks), losses
 
 
 @dataclass(frozen=True)
@@ -138,72 +137,79 @@ class _Threshold:
     """Where a recall of .95 is reached, and around it those a step lower and higher.
 
     Attributes:
-        place: Index of the value.
-        around: Two indices.
+        value: The score.
+        around: Two scores.
         step: The difference of their recalls.
     """
 
-    place: int
-    around: tuple[int, int]
+    value: float
+    around: tuple[float, float]
     step: float
 
-    def slope(self, share: Callable[[int], float]) -> float:
+    def slope(self, share: Callable[[float], float]) -> np.float64:
         """Return how fast the other side's share grows with the recall."""
         low, high = map(share, self.around)
-        return (high - low) / self.step if self.step else 0.0
+        return np.float64((high - low) / self.step if self.step else 0.0)  # added to float32 in double precision
 
 
 class _Side:
-    """One set of samples among the distinct values of all.
+    """One set of scores (N,), sorted.
 
     Attributes:
-        places: Index of each sample's value, shape (N,).
-        up_to: Samples up to each value, shape (U,).
-        twice_mid: Samples below and samples up to each value, added, shape (U,).
+        size: N.
+        order: Which sample is at each place of the sorted scores, shape (N,).
+        ascending: The sorted scores, shape (N,).
     """
 
-    def __init__(self, places: NDArray, distinct: int) -> None:
-        counts = np.bincount(places, minlength=distinct)
-        self.places, self.size = places, len(places)
-        self.up_to = np.cumsum(counts)
-        self.twice_mid = 2 * self.up_to - counts
+    def __init__(self, scores: NDArray[np.float64]) -> None:
+        self.size, self.order = len(scores), np.argsort(scores)
+        self.ascending = scores[self.order]
 
-    def share_below(self, other: _Side) -> NDArray[np.float64]:
-        """Return the share of another set below each sample, ties half, shape (N,)."""
-        return other.twice_mid[self.places] / (2.0 * other.size)
+    @cached_property
+    def ranks(self) -> NDArray[np.int64]:
+        """The place of each sample among the sorted, shape (N,)."""
+        ranks = np.empty(self.size, np.int64)
+        ranks[self.order] = np.arange(self.size)
+        return ranks
 
-    def share_from(self, place: int) -> float:
+    @cached_property
+    def ends(self) -> NDArray[np.int64]:
+        """How many samples there are up to the value at each place, shape (N,)."""
+        last = np.append(self.ascending[1:] != self.ascending[:-1], True)
+        ends = np.flatnonzero(last) + 1
+        return np.repeat(ends, np.diff(ends, prepend=0))
+
+    def share_from(self, value: float) -> float:
         """Return the share of the samples at or above a value."""
-        return 1 - (self.up_to[place - 1] / self.size if place else 0.0)
+        return 1 - int(np.searchsorted(self.ascending, value)) / self.size
 
-    def share_up_to(self, place: int) -> float:
+    def share_up_to(self, value: float) -> float:
         """Return the share of the samples at or below a value."""
-        return self.up_to[place] / self.size
+        return int(np.searchsorted(self.ascending, value, "right")) / self.size
 
     def threshold_below(self) -> _Threshold:
         """Return the value of this set with the recall, seen from above, nearest to .95; of two as near the lower."""
         n = self.size
         lower = self._highest(-(-19 * n // 20))
-        above = int(self.up_to[lower])  # samples up to it; the next higher value of the set begins behind them
-        higher = int(np.searchsorted(self.up_to, above, "right")) if above < n else lower
-        reached = n - (int(self.up_to[lower - 1]) if lower else 0)
-        nearer = 19 * n - 20 * (n - above) < 20 * reached - 19 * n and above < n
-        return self._around(higher if nearer else lower, self._highest)
+        start, end = (int(np.searchsorted(self.ascending, lower, side)) for side in ("left", "right"))
+        # The next higher value has a recall of n - end samples, this one of n - start.
+        nearer = end < n and 19 * n - 20 * (n - end) < 20 * (n - start) - 19 * n
+        return self._around(float(self.ascending[end]) if nearer else lower, self._highest)
 
     def threshold_above(self) -> _Threshold:
         """Return the lowest value with at least .95 of this set up to it."""
         return self._around(self._lowest(-(-19 * self.size // 20)), self._lowest)
 
-    def _lowest(self, count: int) -> int:
-        """Return the place of the sample of that rank, from the lowest up."""
-        return int(np.searchsorted(self.up_to, count))
+    def _lowest(self, count: int) -> float:
+        """Return the score of that rank, from the lowest up."""
+        return float(self.ascending[count - 1])
 
-    def _highest(self, count: int) -> int:
-        """Return the place of the sample of that rank, from the highest down."""
+    def _highest(self, count: int) -> float:
+        """Return the score of that rank, from the highest down."""
         return self._lowest(self.size - count + 1)
 
-    def _around(self, place: int, find: Callable[[int], int]) -> _Threshold:
+    def _around(self, value: float, find: Callable[[int], float]) -> _Threshold:
         step = WINDOW * sqrt(0.05 * 0.95 / self.size)
         low, high = max(0.95 - step, 1 / self.size), min(0.95 + step, 1.0)
         ranks = [max(1, ceil(recall * self.size - 1e-9)) for recall in (low, high)]
-        return _Threshold(place, (find(ranks[0]), find(ranks[1])), high - low)
+        return _Threshold(value, (find(ranks[0]), find(ranks[1])), high - low)

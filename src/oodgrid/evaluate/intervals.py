@@ -19,7 +19,7 @@ samples have intervals of a width that the number of samples justifies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import exp, log, sqrt
 from statistics import NormalDist
@@ -27,6 +27,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from oodgrid.edge import whole_number
+from oodgrid.errors import OodgridError, brief
 from oodgrid.evaluate.metrics import (
     RATES,
     RECALL,
@@ -265,7 +267,7 @@ def all_metrics(
     *,
     repeats: int = 1000,
     seed: int = 0,
-    recalls: Sequence[float | Fraction] = (),
+    recalls: Iterable[float | Fraction] = (),
 ) -> dict[str, float]:
     """Return all that metrics.parquet says of a pair of sets: counts, rates and the ends of their 95 % intervals.
 
@@ -283,7 +285,10 @@ def all_metrics(
         OodgridError: A side is not one-dimensional, numeric, non-empty and finite, the message names the side; or a
             recall is none.
     """
+    if isinstance(recalls, str) or not isinstance(recalls, Iterable):
+        raise OodgridError(f"recalls: a list of fractions is needed, as [0.9], not {brief(recalls)}")
     exact = [exact_recall(recall) for recall in recalls]
+    repeats, seed = whole_number(repeats, "repeats", 1), whole_number(seed, "seed")
     counts = count_scores(id_scores, ood_scores)
     rates = metrics_from_counts(counts) | intervals(counts, repeats, seed)
     for recall in exact:

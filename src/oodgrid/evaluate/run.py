@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from oodgrid import grid, manifests, paths, store
-from oodgrid.config import ANY, Experiment
+from oodgrid.config import ANY, Choice, Experiment, IdDataset
+from oodgrid.evaluate.angles import geometry
 from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.intervals import COLUMNS, fpr_columns
 from oodgrid.evaluate.mistakes import SAMPLES
 from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
+from oodgrid.evaluate.sweep import SweepTable, temperatures
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
 from oodgrid.progress import progress
 
+T = TypeVar("T", bound=ScoreTable)
 NAMES = ("experiment", "backbone", "id_dataset", "ood_dataset", "ood_kind", "method", "base_method")
 METRICS: dict[str, Any] = {
     **dict.fromkeys(NAMES, pl.String),
@@ -38,7 +43,7 @@ CURVES: dict[str, Any] = {
 
 
 def evaluate(results: Path, experiment: Experiment) -> list[Path]:
-    """Write metrics.parquet, curves.parquet, summary.parquet and comparisons.parquet, and return their paths.
+    """Write the tables of `paths.EVALUATED`, and return their paths, that of metrics.parquet first.
 
     The tables of scores are read one after the other, and of each one fit or two at a time.
 
@@ -46,7 +51,7 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
         OodgridError: A score table is missing or damaged, or is not what the config wants.
     """
     tables = list(_tables(results, experiment))
-    for table in tables:
+    for table in [*tables, *_sweeps(results, experiment)]:
         with store.opened(table.path):  # what is missing is said before hours of work
             pass
     columns = metrics_schema(experiment)
@@ -67,6 +72,10 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
     )
     summary, comparisons, ranks = compared(metrics, tables, about, results)
     place = (results, experiment.experiment)
+    angles = geometry([(t.path, t.names, t.id_dataset) for t in tables], about.overlaps, experiment.experiment)
+    swept = temperatures(list(_sweeps(results, experiment)), about.overlaps, experiment.experiment)
+    manifests.write_table(paths.geometry(*place), angles, manifests.GeometryTable())
+    manifests.write_table(paths.temperatures(*place), swept, manifests.Temperatures())
     manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())
     manifests.write_table(paths.summary(*place), summary, manifests.Summary(**about.model_dump()))
     manifests.write_table(paths.comparisons(*place), comparisons, manifests.Comparisons(ranks=ranks))
@@ -81,16 +90,41 @@ def metrics_schema(experiment: Experiment) -> dict[str, Any]:
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
     """Yield every table of scores, in the order of the configuration."""
-    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate"), experiment.recalls
     kinds = [(ScoreTable, paths.scores), (StreamTable, paths.streams)][: 1 + grid.has_streams(experiment)]
+    for method in _methods(results, experiment):
+        choices = grid.scores(experiment, method.names["method"])
+        for kind, path in kinds:
+            yield method.table(kind, path, [c for c in choices if grid.transductive(c) == (kind is StreamTable)])
+
+
+def _sweeps(results: Path, experiment: Experiment) -> Iterator[SweepTable]:
+    """Yield the tables of scores under other temperatures, of the methods that have such."""
+    for method in _methods(results, experiment):
+        if choices := grid.sweep(experiment, method.names["method"]):
+            yield method.table(SweepTable, paths.sweeps, choices)
+
+
+@dataclass
+class _Method:
+    """One method of one (backbone, ID set), of which there are tables of scores."""
+
+    place: tuple[Path, str]
+    names: dict[str, str]
+    dataset: IdDataset
+    shared: tuple[Kept, str, tuple[Fraction, ...]]
+
+    def table(self, kind: type[T], path: Callable[..., Path], choices: list[Choice]) -> T:
+        """Return the table of some of its scores."""
+        scores = {choice.listed("score"): choice.name for choice in choices}
+        where = path(*self.place, *(self.names[name] for name in ("backbone", "id_dataset", "method")))
+        return kind(where, self.names, scores, self.dataset, *self.shared)
+
+
+def _methods(results: Path, experiment: Experiment) -> Iterator[_Method]:
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate"), experiment.recalls
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):
                 base = ANY if method == ANY else experiment.method(method).name
                 names = {"backbone": backbone.name, "id_dataset": dataset.name, "method": method, "base_method": base}
-                choices = grid.scores(experiment, method)
-                for kind, path in kinds:
-                    of_kind = [choice for choice in choices if grid.transductive(choice) == (kind is StreamTable)]
-                    scores = {choice.listed("score"): choice.name for choice in of_kind}
-                    where = path(results, experiment.experiment, backbone.name, dataset.name, method)
-                    yield kind(where, names, scores, dataset, *shared)
+                yield _Method((results, experiment.experiment), names, dataset, shared)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from oodgrid import store
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.columns import Column, choose, finite
 from oodgrid.evaluate.intervals import all_metrics
@@ -173,12 +175,46 @@ def compare_files(
     Raises:
         OodgridError: If `read_column` refuses a file, or a dialect is given and neither is a .csv.
     """
-    if dialect and dialect.given and not any((_suffix(path) or "").startswith(".csv") for path in (id_path, ood_path)):
+    return compare_each(id_path, [ood_path], column, negate, dialect, say, recalls)[0]
+
+
+def compare_each(
+    id_path: str | Path,
+    ood_paths: Sequence[str | Path],
+    column: str | None = None,
+    negate: bool = False,
+    dialect: Dialect | None = None,
+    say: Callable[[str], object] = lambda line: None,
+    recalls: Sequence[float] = (),
+) -> list[dict[str, float]]:
+    """Return what `compare_files` does of each of several OOD files; `say` is also given what is hardly meant.
+
+    Raises:
+        OodgridError: As `compare_files`, or an OOD file is named twice.
+    """
+    every = [id_path, *ood_paths]
+    if dialect and dialect.given and not any((_suffix(path) or "").startswith(".csv") for path in every):
         raise OodgridError("--header, --no-header, --decimal and --separator are for .csv files: take them out")
-    sides = [read_column(path, column, dialect) for path in (id_path, ood_path)]
-    for side, path in zip(sides, (id_path, ood_path), strict=True):
+    if twice := [path for path, count in Counter(map(str, ood_paths)).items() if count > 1]:
+        raise OodgridError(f"OOD file {twice[0]} is named twice: take one out")
+    sides = [read_column(path, column, dialect) for path in every]
+    for side, path in zip(sides, every, strict=True):
         say(side.said(path))
-    return all_metrics(*((-side.scores if negate else side.scores) for side in sides), recalls=recalls)
+    of_id, *of_ood = (-side.scores if negate else side.scores for side in sides)
+    for path, scores in zip(ood_paths, of_ood, strict=True):
+        if np.array_equal(np.sort(scores), np.sort(of_id)):
+            say(f"{path} holds the same scores as {id_path}: is it the OOD file that is meant?")
+    return [all_metrics(of_id, scores, recalls=recalls) for scores in of_ood]
+
+
+def advice(rows: Sequence[dict[str, float]], negate: bool) -> str | None:
+    """Return a hint where an AUROC below one half says that the scores have the other sign; None elsewhere."""
+    below = sum(row["auroc"] < 0.5 for row in rows)
+    if not below:
+        return None
+    mend = "drop --negate" if negate else "did you mean --negate?"
+    of_rows = f" of {below} of {len(rows)} OOD files" if len(rows) > 1 else ""
+    return f"AUROC{of_rows} is below 50 %: higher must mean more in-distribution; {mend}"
 
 
 def _convention(name: str) -> str:
@@ -199,13 +235,39 @@ def format_table(row: dict[str, float], negate: bool = False) -> str:
     """
     conventions = {name: words for name in row if (words := _convention(name))}
     width = max(map(len, conventions.values()))
-    lines = [f"{row['n_id']:,} ID and {row['n_ood']:,} OOD samples; percent [95 % interval]"]
+    lines = [f"{row['n_id']:,} ID and {counted(int(row['n_ood']), 'OOD sample')}; percent [95 % interval]"]
     for name, words in conventions.items():
         line = f"{words:<{width}}  {100 * row[name]:6.2f}"
         if f"{name}_lo" in row:
             line += f"  [{100 * row[f'{name}_lo']:.2f}, {100 * row[f'{name}_hi']:.2f}]"
         lines.append(line)
-    if row["auroc"] < 0.5:
-        mend = "drop --negate" if negate else "did you mean --negate?"
-        lines.append(f"AUROC is below 50 %: higher must mean more in-distribution; {mend}")
+    if hint := advice([row], negate):
+        lines.append(hint)
+    return "\n".join(lines)
+
+
+def format_rows(names: Sequence[str], rows: Sequence[dict[str, float]], negate: bool = False) -> str:
+    """Return a text table in percent with a row for each OOD file, and a line on what each column is.
+
+    Args:
+        names: Of the OOD files.
+        rows: What `compare_each` returned.
+        negate: Whether the scores were negated, for the hint on an AUROC below one half.
+    """
+    columns = [name for name in rows[0] if _convention(name)]
+    ends = {f"{name}_lo" for name in columns} & set(rows[0])
+    table = [["OOD file", "n", *columns]]
+    for name, row in zip(names, rows, strict=True):
+        cells = [
+            f"{100 * row[column]:.2f}"
+            + (f" [{100 * row[f'{column}_lo']:.2f}, {100 * row[f'{column}_hi']:.2f}]" if f"{column}_lo" in ends else "")
+            for column in columns
+        ]
+        table.append([name, f"{row['n_ood']:,}", *cells])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [f"{counted(int(rows[0]['n_id']), 'ID sample')}; percent [95 % interval]"]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    lines += [f"{name}: {_convention(name)}" for name in columns]
+    if hint := advice(rows, negate):
+        lines.append(hint)
     return "\n".join(lines)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, NamedTuple
@@ -179,8 +178,7 @@ class ScoreTable:
             return measures
 
         def compute(path: Path) -> None:
-            rates = of_scores(partial(all_metrics, recalls=self.recalls))
-            metrics = {name: row | self._more(samples, ood, name) for name, row in rates.items()}
+            metrics = {name: row | self.more(samples, ood, name) for name, row in of_scores(self.rates).items()}
             manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
 
         parts = self._parts(samples.about, ood)
@@ -193,7 +191,11 @@ class ScoreTable:
                 points |= mistaken(*self.pair_of(samples.named(), ood), score)
         return Measured(metrics, curves, samples.accuracy)
 
-    def _more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
+    def rates(self, id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
+        """Return the metrics of one score that look at nothing but the scores of the two sets."""
+        return all_metrics(id_scores, ood_scores, recalls=self.recalls)
+
+    def more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
         """Return the metrics that look at predictions, or at the covariate-shifted sets, of one score."""
         sets = samples.sets()
         of_id, other = self.pair_of(sets, ood)

@@ -8,13 +8,13 @@ that memory holds a few at a time, whatever the number of rows.
 from __future__ import annotations
 
 import tempfile
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from oodgrid import manifests
 from oodgrid.errors import OodgridError
-from oodgrid.evaluate.influence import RATES, Layout, Spread, influence, spread
+from oodgrid.evaluate.influence import RATES, Layout, deviations, influence, of_mean, variance
 from oodgrid.evaluate.rows import ACCURACY, Row
 from oodgrid.evaluate.score_table import Samples, ScoreTable
 from oodgrid.kept import Kept
@@ -32,8 +32,9 @@ from oodgrid.store import OpenTable
 from oodgrid.threads import side_by_side
 
 MEMORY = 2**28  # bytes of influence values that are summed at a time
-References = Mapping[str, Mapping[Row, list[Row]]]  # by rate and row: the rows that it is compared with
-Spreads = dict[tuple[str, Row, Row | None], Spread]  # by rate, row and the one compared with; None: of the row itself
+Sets = tuple[int, ...]  # positions of the OOD sets of a mean; none of a rate of the ID samples alone
+References = Mapping[tuple[str, Sets], Mapping[Row, list[Row]]]  # by rate, sets and row: the rows compared with
+Spreads = dict[tuple[str, Sets, Row, Row | None], float]  # the variance of a row, or of its difference to another
 
 
 @dataclass
@@ -63,8 +64,8 @@ def spreads(tables: list[Columns], references: References, stored: set[Row], kep
         OodgridError: A table is damaged, or holds other samples than the first.
     """
     parts = sorted({part for each in tables for part in parts_of(each)})
-    pairs = [[rate, list(row), list(map(list, of))] for rate, rows in references.items() for row, of in rows.items()]
-    sets = [name for _, name in tables[0].table.oods()]  # variances are listed in this order
+    sets = [name for _, name in tables[0].table.oods()]  # variances are told by their positions
+    pairs = pairs_of(references)
     identity = {"spreads": parts, "sets": sets, "pairs": pairs, "code": code}
 
     def compute(path: Path) -> None:
@@ -81,31 +82,47 @@ def parts_of(columns: Columns) -> Iterator[str]:
         yield from about.parts
 
 
+def pairs_of(references: References) -> list:
+    """Return what is compared with what, as an identity has it."""
+    return [[*key, [[row, others] for row, others in rows.items()]] for key, rows in references.items()]
+
+
 def _compute(tables: list[Columns], references: References, stored: set[Row], vectors: Vectors) -> Spreads:
-    """Return all variances, table by table; the differences between rows of different tables at the end."""
+    """Return all variances: of the rows that are not stored table by table, of the others at the end."""
     variances: Spreads = {}
     for each in tables:
         for row, rate, vector, layout in vectors_of(each):
-            variances[rate, row, None] = spread(vector, layout)
             if row in stored:
-                vectors.put((rate, row), vector, layout)
+                vectors.put((rate, row), vector, layout, each.table.path)
                 continue
-            for other in references[rate].get(row, ()):
-                variances[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, each.table)
-    for rate, row in vectors.places:
-        of = [other for other in references[rate].get(row, ()) if other != row and (rate, other) in vectors.places]
-        if not of:
-            continue
-        vector, layout = vectors.get((rate, row))
-        for other in of:
-            variances[rate, row, other] = _difference(vector, *vectors.get((rate, other)), layout, tables[0].table)
+            for (of, sets), rows in references.items():
+                if of == rate:
+                    values = deviations(of_mean([vector[where] for where in layout.slices(sets)], len(sets)))
+                    variances[rate, sets, row, None] = variance(values)
+                    for other in rows.get(row, ()):
+                        vectors.check((rate, other), layout, each.table.path)
+                        variances[rate, sets, row, other] = variance(values, vectors.deviations((rate, other), sets))
+    for (rate, sets), rows in references.items():
+        variances |= _of_stored(rate, sets, rows, vectors)
     return variances
 
 
-def _difference(vector: NDArray, other: NDArray, layout: Layout, of_other: Layout | None, table: ScoreTable) -> Spread:
-    if of_other != layout:
-        raise OodgridError(f"{table.path} and the tables beside it hold other samples: snakemake --forcerun score")
-    return spread(vector - other, layout)
+def _of_stored(rate: str, sets: Sets, rows: Mapping[Row, list[Row]], vectors: Vectors) -> Spreads:
+    """Return the variances of the stored rows in one mean, and of their differences; many are compared with a few."""
+    variances: Spreads = {}
+    stored = [row for of, row in vectors.places if of == rate]
+    if not stored:
+        return variances
+    nbytes = 8 * sum(where.stop - where.start for where in vectors.places[rate, stored[0]].layout.slices(sets))
+    read = lru_cache(max(2, MEMORY // nbytes))(lambda row: vectors.deviations((rate, row), sets))
+    for row in stored:
+        place, values = vectors.places[rate, row], vectors.deviations((rate, row), sets)
+        variances[rate, sets, row, None] = variance(values)
+        for other in rows.get(row, ()):
+            if (rate, other) in vectors.places:
+                vectors.check((rate, other), place.layout, place.path)
+                variances[rate, sets, row, other] = variance(values, read(other))
+    return variances
 
 
 def vectors_of(columns: Columns) -> Iterator[tuple[Row, str, NDArray[np.float32], Layout]]:
@@ -199,13 +216,26 @@ def _accuracies(
         yield row, ACCURACY, np.mean(rights, axis=0).astype(np.float32), Layout(len(rights[0]), ())
 
 
+class Place(NamedTuple):
+    """Where a vector is.
+
+    Attributes:
+        offset: Its first byte in the file.
+        layout: What it holds.
+        path: The table of scores that it is from.
+    """
+
+    offset: int
+    layout: Layout
+    path: Path
+
+
 @dataclass
 class Vectors:
-    """Vectors on disk, of which the last few used are in memory too."""
+    """Vectors of influence values by rate and row, on disk."""
 
     folder: Path
-    places: dict[tuple[str, Row], tuple[int, Layout]] = field(default_factory=dict)
-    _recent: OrderedDict = field(default_factory=OrderedDict)
+    places: dict[tuple[str, Row], Place] = field(default_factory=dict)
 
     def __enter__(self) -> Vectors:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -215,50 +245,51 @@ class Vectors:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
 
-    def put(self, key: tuple[str, Row], vector: NDArray[np.float32], layout: Layout) -> None:
-        """Store a vector."""
-        self.places[key] = self._file.seek(0, 2), layout
+    def put(self, key: tuple[str, Row], vector: NDArray[np.float32], layout: Layout, path: Path) -> None:
+        """Store a vector that is from a table."""
+        self.places[key] = Place(self._file.seek(0, 2), layout, path)
         self._file.write(np.ascontiguousarray(vector))
 
-    def get(self, key: tuple[str, Row]) -> tuple[NDArray[np.float32], Layout]:
-        """Return a vector and its layout."""
-        offset, layout = self.places[key]
-        if key not in self._recent:
-            self._file.seek(offset)
-            vector = np.empty(layout.size, np.float32)
-            self._file.readinto(vector)
-            self._recent[key] = vector
-            if len(self._recent) * vector.nbytes > MEMORY and len(self._recent) > 2:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(key)
-        return self._recent[key], layout
+    def get(self, key: tuple[str, Row], sets: Sets) -> list[NDArray[np.float32]]:
+        """Return what belongs to some sets, as `Layout.slices` has it."""
+        place = self.places[key]
+        values = []
+        for where in place.layout.slices(sets):
+            values.append(np.empty(where.stop - where.start, np.float32))
+            self._file.seek(place.offset + values[-1].itemsize * where.start)
+            self._file.readinto(values[-1])
+        return values
+
+    def deviations(self, key: tuple[str, Row], sets: Sets) -> NDArray[np.float64]:
+        """Return the deviations of the mean over some sets."""
+        return deviations(of_mean(self.get(key, sets), len(sets)))
+
+    def check(self, key: tuple[str, Row], layout: Layout, path: Path) -> None:
+        """Refuse a table whose vectors have another layout than a stored one."""
+        if self.places[key].layout != layout:
+            raise OodgridError(f"{path} and the tables beside it hold other samples: snakemake --forcerun score")
 
 
 SCHEMA = {
     "rate": pl.String,
+    "sets": pl.String,
     **{f"{side}{name}": kind for side in ("", "other_") for name, kind in
        (("method", pl.String), ("shots", pl.Int32), ("score", pl.String))},
-    "of_id": pl.List(pl.Float64),
-    "of_ood": pl.List(pl.Float64),
+    "variance": pl.Float64,
 }  # fmt: skip
 
 
 def as_table(variances: Spreads) -> pl.DataFrame:
     """Return variances as a table, for keeping them."""
-    rows = [
-        (rate, *row, *(other or (None, None, None)), each.of_id.ravel().tolist(), each.of_ood.tolist())
-        for (rate, row, other), each in variances.items()
-    ]
-    return pl.DataFrame(rows, SCHEMA, orient="row")
+    lines = [(rate, " ".join(map(str, sets)), *row, *(other or (None,) * 3)) for rate, sets, row, other in variances]
+    columns = [[line[k] for line in lines] for k in range(len(SCHEMA) - 1)]
+    return pl.DataFrame(dict(zip(SCHEMA, [*columns, list(variances.values())], strict=True)), SCHEMA)
 
 
 def from_table(table: pl.DataFrame) -> Spreads:
     """Return the variances of a table."""
     variances: Spreads = {}
-    for rate, method, shots, score, other_method, other_shots, other_score, of_id, of_ood in table.iter_rows():
-        side = round(len(of_id) ** 0.5)
-        other = None if other_method is None else Row(other_method, other_shots, other_score)
-        variances[rate, Row(method, shots, score), other] = Spread(
-            np.array(of_id).reshape(side, side), np.array(of_ood)
-        )
+    for rate, sets, *names, value in table.iter_rows():
+        row, other = Row(*names[:3]), None if names[3] is None else Row(*names[3:])
+        variances[rate, tuple(map(int, sets.split())), row, other] = value
     return variances

@@ -14,7 +14,7 @@ from scipy.stats import beta
 
 from oodgrid.evaluate import certainty
 from oodgrid.evaluate.intervals import FEW_FOR_BOOTSTRAP, auroc_ends, logit_ends
-from oodgrid.evaluate.rows import ACCURACY, BEST, CERTAIN, Pair, Row, Scope, families, lower_is_better
+from oodgrid.evaluate.rows import ACCURACY, BEST, CERTAIN, Pair, Row, Scope, Sizes, families, lower_is_better
 from oodgrid.evaluate.spreads import Spreads
 
 KEY: dict[str, Any] = {
@@ -37,6 +37,7 @@ COMPARISONS: dict[str, Any] = {
     **dict.fromkeys(("distinguishable", "in_best_set", "is_best", "tied_best"), pl.Boolean),
     **{"optimism": pl.Float64, "fits": pl.String},
 }
+NORMAL = float(certainty.quantile(np.array([np.inf]))[0])
 NOT_SUMMARISED = ("shots", "seed", "order", "n_id", "n_ood", "tied")
 
 
@@ -70,17 +71,24 @@ class Column:
         """The mean of every row that has one."""
         return {row: float(mean) for row, mean in zip(self.rows, self.means, strict=True) if np.isfinite(mean)}
 
+    @cached_property
+    def sizes(self) -> Sizes:
+        """How many samples are behind it."""
+        return self.pair.sizes(self.scope)
+
+    @cached_property
+    def ends(self) -> list[NDArray[np.float64]]:
+        """Lower and upper end of the interval of every fit, shapes (R, S, O)."""
+        return [self.pair.fits(f"{self.metric}_{end}", self.scope) for end in ("lo", "hi")]
+
     @property
     def sets(self) -> int:
         """How many OOD sets are in it."""
         return len(self.scope.sets)
 
-    def variance(self, row: Row, other: Row | None = None) -> tuple[float, float]:
-        """Return both parts of the sampling variance of a row, or of its difference to another; 0 to itself."""
-        if row == other:
-            return 0.0, 0.0
-        spread = self.spreads.get((self.metric, row, other))
-        return (np.nan, np.nan) if spread is None else spread.parts(self.scope.sets)
+    def variance(self, row: Row, other: Row | None = None) -> float:
+        """Return the sampling variance of a row, or of its difference to another; 0 to itself, NaN where unknown."""
+        return 0.0 if row == other else self.spreads.get((self.metric, self.scope.sets, row, other), np.nan)
 
     def fits(
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
@@ -131,8 +139,9 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     fits, drawn = column.fits(rows)
     variance, df = certainty.own_or_pooled(fits, drawn)
-    samples = np.array([sum(column.variance(row)) for row in rows])
+    samples = np.array([column.variance(row) for row in rows])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
+    quantiles = certainty.quantile(degrees), certainty.quantile(df)
     tied = column.pair.fits("tied", column.scope) if column.scope.sets else None
     lines = []
     for r, row in enumerate(rows):
@@ -149,7 +158,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "fits": _kind_of_fits(bool(drawn[r]), float(fits.df[r]), bool(np.isfinite(variance[r]))),
                 "se": whole[r] ** 0.5,
                 "df": _finite(degrees[r]),
-                **_ends(column, row, samples[r], of_fits, float(degrees[r]), float(df[r])),
+                **_ends(column, row, samples[r], of_fits, *(float(each[r]) for each in quantiles)),
             }
         lines.append(about)
     return lines
@@ -202,16 +211,15 @@ def _kind_of_fits(drawn: bool, df: float, known: bool) -> str:
     return "seeds" if df >= 1 else "pooled" if known else "unknown"
 
 
-def _ends(column: Column, row: Row, samples: float, fits: float, df: float, df_fits: float) -> dict[str, float | None]:
-    """Return the ends of all intervals of a row: of both variances, of the samples and of the fits."""
+def _ends(column: Column, row: Row, samples: float, fits: float, t: float, t_fits: float) -> dict[str, float | None]:
+    """Return the ends of all intervals of a row, from both variances and Student's quantiles: of both, of the fits."""
     mean = column.known[row]
-    t, z = (float(certainty.quantile(np.array([each]))[0]) for each in (df, np.inf))
     ends: dict[str, float | None] = {}
-    for name, (quantile, extra) in {"": (t, fits), "_samples": (z, 0.0)}.items():
+    for name, (quantile, extra) in {"": (t, fits), "_samples": (NORMAL, 0.0)}.items():
         lo, hi = _interval(column, row, mean, samples, extra, quantile)
         ends |= {f"lo{name}": min(max(lo, 0.0), mean), f"hi{name}": max(min(hi, 1.0), mean)}
     if fits > 0:
-        half = float(certainty.quantile(np.array([df_fits]))[0]) * fits**0.5
+        half = t_fits * fits**0.5
         ends |= {"lo_fits": max(mean - half, 0.0), "hi_fits": min(mean + half, 1.0)}
     return ends
 
@@ -220,7 +228,7 @@ def _interval(
     column: Column, row: Row, mean: float, samples: float, extra: float, quantile: float
 ) -> tuple[float, float]:
     """Return the interval of a mean over sets and fits; where few samples are misplaced, by what holds there too."""
-    sizes = column.pair.sizes(column.scope)
+    sizes = column.sizes
     if column.metric == "auroc":
         return auroc_ends(mean, samples, sizes.n_id, sizes.ood_together, quantile, extra)
     if column.metric == ACCURACY:
@@ -228,8 +236,7 @@ def _interval(
     id_positive = "id" in column.metric
     lo, hi = _share_ends(mean, samples, extra, quantile, sizes.ood_all if id_positive else sizes.n_id)
     if (sizes.fewest_id if id_positive else sizes.fewest_ood) < FEW_FOR_BOOTSTRAP:
-        of_ends = (column.pair.fits(f"{column.metric}_{end}", column.scope) for end in ("lo", "hi"))
-        low, high = (ends[column.place[row]] for ends in of_ends)
+        low, high = (ends[column.place[row]] for ends in column.ends)
         lo, hi = min(lo, float(np.nanmean(low))), max(hi, float(np.nanmean(high)))
     return lo, hi
 
@@ -282,7 +289,7 @@ def _compared(column: Column, rows: list[Row], others: list[Row]) -> dict[str, A
     fits, drawn = column.fits(rows, others)
     same = np.array([row == other for row, other in zip(rows, others, strict=True)])
     variance, df = certainty.moderated(fits, drawn & ~same)
-    samples = np.array([sum(column.variance(row, other)) for row, other in zip(rows, others, strict=True)])
+    samples = np.array([column.variance(row, other) for row, other in zip(rows, others, strict=True)])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
     diff = np.array([column.known[row] - column.known[other] for row, other in zip(rows, others, strict=True)])
     half = certainty.quantile(degrees) * np.sqrt(whole)

@@ -26,19 +26,15 @@ class Cost:
         kind: "encode", "fit", "apply", "score", "evaluate" or "report".
         units: How many images, fits, rows or parts, as far as known.
         there: How many are done.
-        cpu: Seconds of CPU.
-        wall: Seconds by the clock of one job after the other.
-        bytes: On the disk.
-        unmeasured: What was never done here, and so is in neither.
+        takes: What the units take.
+        unmeasured: What was never done here, and so is not in `takes`.
         uncounted: Datasets whose images were not counted.
     """
 
     kind: str
     units: int = 0
     there: int = 0
-    cpu: float = 0.0
-    wall: float = 0.0
-    bytes: float = 0.0
+    takes: rates.Spent = field(default_factory=rates.Spent)
     unmeasured: list[str] = field(default_factory=list)
     uncounted: list[str] = field(default_factory=list)
 
@@ -48,10 +44,8 @@ class Cost:
         spent = rates.estimate(works, self.kind, what, where, units)
         if spent is None:
             self.unmeasured += [] if what in self.unmeasured else [what]
-            return
-        self.cpu += spent.cpu
-        self.wall += spent.wall
-        self.bytes += spent.bytes
+        else:
+            self.takes = rates.Spent(*map(sum, zip(self.takes, spent, strict=True)))
 
 
 def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> list[Cost]:
@@ -85,7 +79,7 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
 
 
 def _is_redrawn(results: Path, experiment: Experiment) -> bool:
-    """Say whether there are metrics, as in a clone, and none of the features that they came from."""
+    """Return whether there are metrics, as in a clone, and none of the features that they came from."""
     pairs = product(experiment.backbones, experiment.datasets())
     there = any(paths.features(results, backbone.name, dataset.name, "test").exists() for backbone, dataset in pairs)
     return paths.metrics(results, experiment.experiment).exists() and not there
@@ -149,11 +143,11 @@ def summary(results: Path, experiment: Experiment, images: Mapping[str, int], co
     if not todo:
         yield "  nothing: no file is missing"
         return
-    seconds = [cost.wall if _on_gpu(cost.kind) else cost.cpu / cores for cost in todo]
+    seconds = [cost.takes.wall if _on_gpu(cost.kind) else cost.takes.cpu / cores for cost in todo]
     yield from (_described(cost, each) for cost, each in zip(todo, seconds, strict=True))
     if any(seconds):
         rest = " without what was not measured" if any(cost.unmeasured or cost.uncounted for cost in todo) else ""
-        size = _size(sum(cost.bytes for cost in todo))
+        size = _size(sum(cost.takes.bytes for cost in todo))
         yield f"  together about {_duration(sum(seconds))}{rest}, {size} (by what jobs took here, {cores} cores)"
 
 
@@ -162,13 +156,13 @@ def _described(cost: Cost, seconds: float) -> str:
     parts = [f"{cost.units:,}{of_all} {UNITS[cost.kind]}"] if cost.units else []
     parts += [f"images of {', '.join(cost.uncounted)}, not counted"] if cost.uncounted else []
     parts += [f"about {_duration(seconds)}"] if seconds else []
-    parts += [_size(cost.bytes)] if cost.bytes >= 1e5 else []
+    parts += [_size(cost.takes.bytes)] if cost.takes.bytes >= 1e5 else []
     parts += [f"not measured yet: {', '.join(filter(None, cost.unmeasured)) or 'this'}"] if cost.unmeasured else []
     return f"  {cost.kind:9}{'; '.join(parts)}"
 
 
 def _on_gpu(kind: str) -> bool:
-    """Say whether jobs of a kind take turns on the GPU of this machine."""
+    """Return whether jobs of a kind take turns on the GPU of this machine."""
     return bool(gpu_here("adapt" if kind in ("fit", "apply") else kind))
 
 

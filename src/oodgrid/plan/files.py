@@ -120,7 +120,8 @@ def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset
 
 def score_tables(experiment: Experiment) -> list[Callable[..., Path]]:
     """Return where the tables of a score job lie, as functions of `paths`."""
-    return [paths.scores, paths.streams] if grid.has_streams(experiment) else [paths.scores]
+    streams = [paths.streams] if grid.has_streams(experiment) else []
+    return [paths.scores, *streams, *([paths.sweeps] if experiment.temperatures else [])]
 
 
 def score_files(results: Path, experiment: Experiment) -> list[Path]:
@@ -144,7 +145,8 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), paths.FIGURES)
+    of_pair = paths.FIGURES + (paths.SWEEP_FIGURES if experiment.temperatures else ())
+    names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), of_pair)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from oodgrid import grid, rates
+from oodgrid import grid, rates, threads
 from oodgrid.config import Experiment
 
 
@@ -91,8 +91,7 @@ def warn_of_cuda() -> None:
 
 def cpus_here(cores: int | None = None) -> int:
     """Return how many CPUs of this machine jobs may use, where the user gave them `cores`."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, cores or cpus)
+    return min(threads.cpus(), cores or threads.cpus())
 
 
 def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: int | None) -> int:

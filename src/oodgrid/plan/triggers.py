@@ -81,13 +81,15 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     "fits": lambda experiment, names: [[fit.shots, fit.seed] for fit in grid.fits(experiment, names["method"])],
     "sets": lambda experiment, names: [ood.name for _, ood in experiment.id_dataset(names["id_dataset"]).pairs()],
     "scores": lambda experiment, names: [_choice(score) for score in experiment.scores],
+    "temperatures": lambda experiment, names: experiment.temperatures,
     "precision": lambda experiment, names: experiment.score_precision,
     "encoded": _encoded_identities,
     "pairs": lambda experiment, names: [
         [dataset.name, kind, ood.name] for dataset in experiment.id_datasets for kind, ood in dataset.pairs()
     ],
     "overlaps": lambda experiment, names: experiment.overlaps(),
-    "report": lambda experiment, names: experiment.report.model_dump(),
+    "spread": lambda experiment, names: experiment.report.spread,
+    "curves": lambda experiment, names: experiment.report.model_dump()["curves"],
     "published": lambda experiment, names: catalogue.file_sha256(PUBLISHED),
     "recalls": lambda experiment, names: list(map(str, experiment.recalls)),
 }
@@ -99,17 +101,20 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
     "fit": {"spec": _of("method", "fits"), "code": _of_method(registry.fit_code)},
     "apply": {"spec": _of("method", "sets"), "code": _of_method(apply_code)},
     "score": {
-        "spec": _of("method", "sets", "fits", "scores", "precision", "encoded"),
+        "spec": _of("method", "sets", "fits", "scores", "temperatures", "precision", "encoded"),
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
-        "spec": _of("pairs", "overlaps", "scores", "recalls"),
+        "spec": _of("pairs", "overlaps", "scores", "temperatures", "recalls"),
         "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {
-        "spec": _of("report", "published"),
+        "spec": _of("spread", "published"),
         "code": lambda experiment, **names: report_code("tables", experiment),
     },
-    "draw": {"code": lambda experiment, **names: report_code("figures", experiment)},
-    "page": {"spec": _of("report", "published"), "code": lambda experiment, **names: report_code("page", experiment)},
+    "draw": {
+        "spec": _of("curves", "temperatures"),
+        "code": lambda experiment, **names: report_code("figures", experiment),
+    },
+    "page": {"spec": _of("spread", "published"), "code": lambda experiment, **names: report_code("page", experiment)},
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from oodgrid.report import findings, names, render, select, words
+from oodgrid.report import findings, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.numbers import numbers
@@ -50,10 +50,10 @@ def _toy(generated: list[str]) -> list[str]:
     return [f"**A toy world**: the images of {sets} are drawn by a program. {tells}"]
 
 
-def markdown(found: list[Answer]) -> str:
+def markdown(every: list[Answer]) -> str:
     """Return answers as Markdown: what summary.md holds, and what the page opens with."""
     parts = []
-    for answer in found:
+    for answer in every:
         lines = [f"## {render.escape_markdown(answer.heading)}\n", *(f"- {line}" for line in answer.sentences)]
         board = f"\n{render.markdown(answer.leaderboard)}" if answer.leaderboard else ""
         parts.append("\n".join(lines) + "\n" + board)
@@ -83,16 +83,20 @@ def leaderboard(pair: Evaluated, legend: Legend) -> Table | None:
     accuracy = Column("id_accuracy", (f"ID acc. {names.BETTER['id_accuracy']}",), "id_accuracy", "id")
     frame = numbers(pair, frame, [accuracy])
     more = len(first) - MOST
-    notes = [f"{more} more are not distinguishable from the best overall."] if more > 0 else []
-    notes.append("Bold: not distinguishable from the best of the column. In brackets: 95 % intervals.")
-    what = [f"The best of {len(pair.rows())} pairs of method and score, AUROC and ID accuracy in percent."]
-    return Table(what, list(ROW), [*columns, accuracy], frame.drop("against"), legend, notes)
+    about = [f"{more} more {'is' if more == 1 else 'are'} not distinguishable from the best overall."] * (more > 0)
+    of_all = words.many(len(pair.differences("best", "auroc", scopes[0])), words.PAIR)
+    about += notes.leaders(
+        of_all, any(frame[f"{column.key}.best"].any() for column in [*columns, accuracy] if column.ranked)
+    )
+    what = [f"{'The best of ' * (len(frame) > 1)}{of_all}, AUROC and ID accuracy in percent."]
+    remarks = [*notes.ties(pair, frame, legend), *notes.remarked(pair, frame, legend)]
+    return Table(what, list(ROW), [*columns, accuracy], frame.drop("against"), legend, about, remarks)
 
 
 def _reference(pair: Evaluated, scope: str) -> pl.DataFrame:
     """Return the row with which others are compared: zero-shot with MCM; none where the experiment lacks it."""
-    found = pair.differences("zero_shot_mcm", "auroc", scope).head(1)
-    return found.select(
+    first = pair.differences("zero_shot_mcm", "auroc", scope).head(1)
+    return first.select(
         method="reference_method", shots=pl.col("reference_shots").cast(pl.Int32), score="reference_score"
     )
 
@@ -110,13 +114,13 @@ def _across(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legend) 
     """Return the answer over all pairs, and of each backbone with several ID sets the means over them."""
     backbones = list(dict.fromkeys(backbone for backbone, _ in pairs))
     sentences = findings.over_pairs(evaluated, pairs, legend)
-    found = [Answer(f"All {len(pairs)} pairs of backbone and ID set", sentences, _of_pairs(evaluated, pairs, legend))]
+    every = [Answer(f"All {len(pairs)} pairs of backbone and ID set", sentences, _of_pairs(evaluated, pairs, legend))]
     for backbone in backbones:
         means = evaluated.across(backbone)
         count = sum(name == backbone for name, _ in pairs)
         if len(means.summary):
-            found.append(_of_pair(means, legend, f"Mean of {count} ID sets with {backbone}"))
-    return found
+            every.append(_of_pair(means, legend, f"Mean of {count} ID sets with {backbone}"))
+    return every
 
 
 def _of_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legend) -> Table | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
-from matplotlib import style
+from matplotlib import font_manager, style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
 from oodgrid.paths import FORMATS
+from oodgrid.report.letters import spelt
 from oodgrid.store import atomic
 
 STYLE = Path(__file__).with_name("oodgrid.mplstyle")
@@ -26,6 +29,7 @@ TALLEST = 9.0  # inches of a page
 SMALL, TINY = 6.5, 5.5  # points
 BESIDE_LABEL, LEGEND_LINE, LEGEND_FONT = 0.52, 0.15, 7.0  # a legend's sample and gap, a line's height; points
 HINTED = 1.05  # letters on pixels are wider than their outlines
+LEFT_TO_RIGHT = "\u200e"  # a mark without width
 BETWEEN = " · "  # a method and its score
 NOTE_LINE, NOTE = 0.12, "0.25"  # inches, and colour
 OTHERS = "#C8C8C8"  # what is drawn for comparison only
@@ -33,12 +37,50 @@ OTHERS = "#C8C8C8"  # what is drawn for comparison only
 LEFT_OUT = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 
 
+FAMILY = "DejaVu Sans"  # ships with matplotlib
+# Behind it, for letters that it lacks, whichever of these the machine has.
+OTHER_FAMILIES = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB",
+    "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Hebrew", "Noto Emoji",
+)  # fmt: skip
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the fonts of a figure, in the order in which a letter is looked for."""
+    installed = set(font_manager.get_font_names())
+    return FAMILY, *(name for name in OTHER_FAMILIES if name in installed)
+
+
+@cache
+def _printed() -> frozenset[int]:
+    """Return the codes of all letters that the fonts have."""
+    fonts = (font_manager.get_font(font_manager.findfont(name)) for name in families())
+    return frozenset(code for font in fonts for code in font.get_charmap())
+
+
+def missing(texts: Iterable[str]) -> str:
+    """Return the letters for which there is no font."""
+    return "".join(sorted({sign for text in texts for sign in text if sign > "~" and ord(sign) not in _printed()}))
+
+
+def printable(text: str) -> str:
+    """Return text whose letters all have a font: others are spelt, or given by their number."""
+    if text.isascii():
+        return text
+    lacking = missing([text])
+    text = "".join(spelt(sign) if sign in lacking else sign for sign in text)
+    leftward = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in text)
+    return LEFT_TO_RIGHT + text.lstrip(LEFT_TO_RIGHT) if leftward else text  # or names in it would change places
+
+
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Run a function under this project's style, whatever the user's matplotlibrc says."""
 
     @wraps(function)
     def run(*args: Any, **options: Any) -> Any:
-        with style.context(STYLE, after_reset=True):
+        with style.context([STYLE, {"font.family": list(families())}], after_reset=True):
             return function(*args, **options)
 
     return run
@@ -86,7 +128,7 @@ def even_columns(count: int, most: int) -> int:
 def sentence(text: str, width: float = COLUMN) -> Figure:
     """Return a figure that says why there is none."""
     figure = Figure(figsize=(width, 1.0), layout="constrained")
-    figure.text(0.5, 0.5, textwrap.fill(text, int(15 * width)), ha="center", va="center")
+    figure.text(0.5, 0.5, textwrap.fill(printable(text), int(15 * width)), ha="center", va="center")
     return figure
 
 
@@ -103,7 +145,7 @@ def note(figure: Figure, text: str) -> None:
 @cache
 def width_of(text: str, size: float) -> float:
     """Return the inches of a line of text in letters of `size` points."""
-    font = FontProperties(family="DejaVu Sans", size=size)
+    font = FontProperties(family=families(), size=size)
     return HINTED * text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
 
 
@@ -112,6 +154,7 @@ def shorten(text: str, inches: float, size: float) -> str:
 
     Of two names joined by `BETWEEN` neither is lost: the second has two fifths of the room, or what the first leaves.
     """
+    text = printable(text)
     if width_of(text, size) <= inches:
         return text
     first, between, second = text.partition(BETWEEN)
@@ -133,7 +176,7 @@ def _without_middle(text: str, letters: int) -> str:
 def wrap(text: str, inches: float, size: float) -> list[str]:
     """Return the lines in which a text stands so wide at most; words that are wider are shortened."""
     lines = [""]
-    for word in text.split():
+    for word in re.split(r"\s+(?!%)", printable(text.strip())):  # 95 % stays together
         longer = f"{lines[-1]} {word}".strip()
         if width_of(longer, size) <= inches:
             lines[-1] = longer
@@ -155,10 +198,34 @@ def fit(texts: Iterable[str], inches: float, size: float) -> list[str]:
     return [shortened[text] for text in texts]
 
 
+def stacked(texts: Iterable[str], inches: float, size: float, most: int) -> list[str]:
+    """Return texts as `fit` does; two names joined by `BETWEEN` one above the other, where one line would cut a text.
+
+    Args:
+        texts: What is to fit.
+        inches: The width.
+        size: Of letters, in points.
+        most: Texts that may take two lines; more take one.
+    """
+    texts = list(texts)
+    lines = fit(texts, inches, size)
+    pairs = [text.partition(BETWEEN)[::2] for text in texts]
+    if lines == [printable(text) for text in texts] or len(texts) > most or not all(second for _, second in pairs):
+        return lines
+    columns = [fit(column, inches, size) for column in zip(*pairs, strict=True)]
+    return ["\n".join(pair) for pair in zip(*columns, strict=True)]
+
+
 def title(axes: Axes, text: str, inches: float, size: float = 7.5) -> None:
     """Set a title in letters as large as fit the width of a panel, down to `TINY` points, and shortened then."""
     size = max(TINY, min(size, size * inches / max(width_of(text, size), 1e-9)))
     axes.set_title(shorten(text, inches, size), fontsize=size)
+
+
+def titles(panels: Sequence[Axes], texts: Iterable[str], inches: float, size: float = 7.5) -> None:
+    """Set the titles of panels, no two alike where they were not."""
+    for axes, text in zip(panels, fit(texts, inches, TINY), strict=True):
+        title(axes, text, inches, size)
 
 
 # ------------------------------------------------------------------------------------------------------- legends

@@ -81,6 +81,7 @@ class View:
         colour: The column that colours its chart.
         zero: Whether its chart is of differences.
         best: The column that says which rows are bold.
+        left_out: Which rows are left to the file, for the size of the page.
     """
 
     id: str
@@ -96,15 +97,14 @@ class View:
     colour: str = ""
     zero: bool = False
     best: str | None = None
+    left_out: str = ""
 
     def about(self) -> dict[str, Any]:
         """Return what the page must know of it beside its rows, for JSON."""
         shown = [name for name in self.words if name in self.frame.columns]
         return {
-            **{
-                name: getattr(self, name)
-                for name in ("id", "title", "caption", "note", "file", "colour", "zero", "best")
-            },
+            **{name: getattr(self, name) for name in ("id", "title", "note", "file", "colour", "zero", "best")},
+            "caption": " ".join(filter(None, (self.caption, self.left_out))),
             "words": [{"name": name, "title": WORDS[name]} for name in shown],
             "numbers": [self._number(name, kind) for name, kind in self.numbers.items() if name in self.frame.columns],
             "facets": [name for name in self.facets if name in self.frame.columns],
@@ -115,8 +115,8 @@ class View:
     def _number(self, name: str, kind: str) -> dict[str, Any]:
         bounds = {end: f"{name}_{end}" for end in ("lo", "hi")}
         low, high = (column if column in self.frame.columns else None for column in bounds.values())
-        said = {"title": NUMBERS[name], "better": ""} if name in NUMBERS else titled(name)
-        return {"name": name, "format": kind, **said, "low": low, "high": high}
+        about = {"title": NUMBERS[name], "better": ""} if name in NUMBERS else titled(name)
+        return {"name": name, "format": kind, **about, "low": low, "high": high}
 
 
 NUMBERS = {
@@ -154,18 +154,18 @@ def views(
         overlaps: The (id_dataset, ood_dataset) pairs whose classes overlap.
     """
     legend = Legend.of(metrics)
-    found = []
+    shown = []
     if summary is not None and comparisons is not None:
         of_samples, of_streams = (pl.col("transductive") == streams for streams in (False, True))
-        found += [_means(summary.filter(of_samples), comparisons), _differences(comparisons.filter(of_samples), legend)]
+        shown += [_means(summary.filter(of_samples), comparisons), _differences(comparisons.filter(of_samples), legend)]
         if summary["transductive"].any():
-            found.append(_means(summary.filter(of_streams), comparisons, streams=True))
+            shown.append(_means(summary.filter(of_streams), comparisons, streams=True))
     names_of = dict.fromkeys(("id_dataset", "ood_dataset"), pl.String)
     overlapping = pl.DataFrame(list(overlaps), schema=names_of, orient="row").with_columns(overlap=pl.lit(True))
     metrics = metrics.join(overlapping, on=list(names_of), how="left", maintain_order="left")
     metrics = metrics.with_columns(pl.col("overlap").fill_null(False))
     single, streams = select.without(metrics, transductive), select.only(metrics, transductive)
-    return [*found, *(_rows(rows, rows is streams) for rows in (single, streams) if len(rows))]
+    return [*shown, *(_rows(rows, rows is streams) for rows in (single, streams) if len(rows))]
 
 
 def _rows(rows: pl.DataFrame, streams: bool) -> View:
@@ -196,7 +196,8 @@ LONG_FACETS = ("backbone", "id_dataset", "against", "method", "score", "scope", 
 def _means(summary: pl.DataFrame, comparisons: pl.DataFrame, streams: bool = False) -> View:
     keys = list(LONG_KEYS)
     best = comparisons.filter(pl.col("against") == "best").select(*keys, "in_best_set")
-    rows = _bounded(summary).join(best, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    rows, left_out = _bounded(summary, "summary.parquet")
+    rows = rows.join(best, on=keys, how="left", nulls_equal=True, maintain_order="left")
     interval = pl.col("lo").alias("mean_lo"), pl.col("hi").alias("mean_hi")
     frame = rows.select(*keys, "seeds", "orders", "sets", "fits", "in_best_set", "mean", *interval, "seed_sd")
     return View(
@@ -213,6 +214,7 @@ def _means(summary: pl.DataFrame, comparisons: pl.DataFrame, streams: bool = Fal
         start=_start(frame),
         colour="scope",
         best="in_best_set",
+        left_out=left_out,
     )
 
 
@@ -223,7 +225,8 @@ def _differences(comparisons: pl.DataFrame, legend: Legend) -> View:
         pl.when(pl.col("reference_shots") > 0).then(pl.format("{} shots", "reference_shots")),
         pl.col("reference_score").replace(legend.scores),
     ]
-    rows = _bounded(shown).with_columns(reference=pl.concat_str(parts, separator=" · ", ignore_nulls=True))
+    rows, left_out = _bounded(shown, "comparisons.parquet")
+    rows = rows.with_columns(reference=pl.concat_str(parts, separator=" · ", ignore_nulls=True))
     names_of = [*LONG_KEYS, "against", "reference", "fits", "distinguishable"]
     frame = rows.select(*names_of, "diff", pl.col("lo").alias("diff_lo"), pl.col("hi").alias("diff_hi"), "p_corrected")
     present = set(frame["against"])
@@ -242,16 +245,23 @@ def _differences(comparisons: pl.DataFrame, legend: Legend) -> View:
         start=_start(frame) | {"against": against[:1]},
         colour="distinguishable",
         zero=True,
+        left_out=left_out,
     )
 
 
-def _bounded(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows without what would be too many for the page: single sets first, then fewer shots than the largest."""
-    for keep in (pl.lit(True), pl.col("scope") != "set", pl.col("largest")):
-        rows = rows.filter(keep)
-        if len(rows) <= MOST_ROWS:
-            break
-    return rows
+def _bounded(rows: pl.DataFrame, file: str) -> tuple[pl.DataFrame, str]:
+    """Return rows without what would be too many for the page, and what that is: "" where nothing is.
+
+    Single sets go first, then fewer shots than the largest.
+    """
+    kept, left_out = rows, []
+    for what, keep in (("single OOD sets", pl.col("scope") != "set"), ("fewer shots than the largest", "largest")):
+        if len(kept) > MOST_ROWS:
+            kept, left_out = kept.filter(keep), [*left_out, what]
+    if not left_out:
+        return rows, ""
+    missing = f"{len(rows) - len(kept):,} of {len(rows):,} rows"
+    return kept, f"Left out for the size of the page: {missing}, of {' and of '.join(left_out)}; {file} has them."
 
 
 def _start(frame: pl.DataFrame) -> dict[str, list[Any]]:

@@ -6,37 +6,78 @@ from collections import Counter
 
 import polars as pl
 
-from oodgrid import registry
-from oodgrid.errors import OodgridError
 from oodgrid.report import select, words
+from oodgrid.report.claims import STUDY, claims
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.render import escape_markdown
 from oodgrid.report.select import percent
 
-STUDY = "Ming & Li (IJCV 2023, abstract)"
-
 
 def of_pair(pair: Evaluated, legend: Legend) -> list[str]:
     """Return what the data of one pair, or the means over ID sets, say."""
     if not words.scopes(pair):
-        return ["There is no near or far OOD set that could be averaged, so nothing is best."]
-    makers = (best, not_distinguishable, accuracy_cost, fine_tuning, scores_won, shots, claims, optimism)
+        why = (
+            "There is no near or far OOD set that could be averaged"
+            if len(select.ok(pair.metrics))
+            else "Nothing worked"
+        )
+        return [f"{why}, so nothing is best.", *lacking(pair, legend)]
+    if words.all_alike(pair, "overall"):
+        return [sentence for maker in (best, chance, lacking) for sentence in maker(pair, legend)]
+    makers = (
+        best,
+        chance,
+        not_distinguishable,
+        accuracy_cost,
+        fine_tuning,
+        scores_won,
+        shots,
+        claims,
+        optimism,
+        lacking,
+    )
     return [sentence for maker in makers for sentence in maker(pair, legend)]
 
 
 def best(pair: Evaluated, legend: Legend) -> list[str]:
     """Return the best (method, score) for near, far and overall, with interval and difference to zero-shot + MCM."""
+    if len(pair.differences("best", "auroc", "overall")) == 1:
+        row = words.best_row(pair, "overall")
+        found = words.at(pair.means("auroc", "overall"), row)
+        shown = f"{words.title(pair, 'overall', found)}: AUROC {words.interval(found, 'mean')}"
+        return [f"{words.name(row, legend)} is the only {words.PAIR} that has a result; {shown}."]
     sentences: dict[tuple[str, str], list[str]] = {}
+    alike = []
     for scope in words.scopes(pair):
         row = words.best_row(pair, scope)
         mean = words.at(pair.means("auroc", scope), row)
-        text = f"AUROC {words.interval(mean, 'mean')}{words.against(pair, scope, row)}"
-        sentences.setdefault((row["method"], row["score"]), []).append(f"{words.title(scope, mean)}: {text}")
-    return [
+        if words.all_alike(pair, scope):
+            every = f"All {len(pair.differences('best', 'auroc', scope))} pairs of method and score have the same AUROC"
+            alike.append(f"{every} {words.title(pair, scope, mean)}: {words.interval(mean, 'mean')}.")
+            continue
+        text = f"AUROC {words.interval(mean, 'mean')}{words.against(pair, scope, row)}{_as_good(pair, scope)}"
+        sentences.setdefault((row["method"], row["score"]), []).append(f"{words.title(pair, scope, mean)}: {text}")
+    return alike + [
         f"**{words.name({'method': method, 'score': score}, legend)}** is best {'; '.join(parts)}."
         for (method, score), parts in sentences.items()
     ]
+
+
+def chance(pair: Evaluated, legend: Legend) -> list[str]:
+    """Return whether the best is no better than chance, and what is worse: its scores may have the wrong sign."""
+    every, found = pair.means("auroc", "overall"), []
+    best_mean = words.at(every, words.best_row(pair, "overall"))
+    if best_mean and best_mean["lo"] is not None and best_mean["lo"] <= words.CHANCE <= best_mean["hi"]:
+        found.append("The best is not distinguishable from chance, which is an AUROC of 50.")
+    rows = every.filter(pl.coalesce("hi", "mean") < words.CHANCE)
+    if len(rows):
+        named = words.named([words.name(row, legend) for row in rows.iter_rows(named=True)])
+        of_all = words.many(len(every), words.PAIR)
+        found.append(
+            f"Worse than chance, the whole 95 % interval below an AUROC of 50: {len(rows)} of {of_all} ({named})."
+        )
+    return found
 
 
 def not_distinguishable(pair: Evaluated, legend: Legend) -> list[str]:
@@ -46,9 +87,11 @@ def not_distinguishable(pair: Evaluated, legend: Legend) -> list[str]:
     if len(rows) < 2:
         return []
     if ties.is_empty():
-        return [f"Each of the other {len(rows) - 1} pairs of method and score is distinguishably worse overall."]
+        others = "The other" if len(rows) == 2 else f"Each of the other {len(rows) - 1} pairs of method and score"
+        return [f"{others} is distinguishably worse overall."]
     named = words.named([words.name(row, legend) for row in ties.iter_rows(named=True)])
-    return [f"Not distinguishable from the best overall ({len(ties)} of {len(rows) - 1} others): {named}."]
+    others = words.many(len(rows) - 1, "other")
+    return [f"Not distinguishable from the best overall ({len(ties)} of {others}): {named}."]
 
 
 def accuracy_cost(pair: Evaluated, legend: Legend) -> list[str]:
@@ -61,13 +104,15 @@ def accuracy_cost(pair: Evaluated, legend: Legend) -> list[str]:
         return [f"{name} needs no classifier, so it costs no ID accuracy."]
     if not accuracy:
         return []
-    if not difference or difference["reference_method"] == row["method"]:
-        return [f"The ID accuracy of {name} is {words.interval(accuracy, 'mean')}."]
-    sure = "" if difference["distinguishable"] else ", not distinguishable once corrected for all rows"
+    if row["base_method"] == "zero_shot":
+        return [f"{name} fits nothing: its ID accuracy is {words.interval(accuracy, 'mean')}."]
+    if not difference:
+        return [f"The ID accuracy of {name} is {words.interval(accuracy, 'mean')}; there is no zero-shot beside it."]
     whose = (
         "Its ID accuracy" if (row["method"], row["score"]) == words.only_best(pair) else f"The ID accuracy of {name}"
     )
-    return [f"{whose} is {words.interval(accuracy, 'mean')}, {words.points(difference)} against zero-shot{sure}."]
+    against = f"{words.points(difference)} against zero-shot{words.unsure(difference)}"
+    return [f"{whose} is {words.interval(accuracy, 'mean')}, {against}."]
 
 
 def fine_tuning(pair: Evaluated, legend: Legend) -> list[str]:
@@ -77,8 +122,8 @@ def fine_tuning(pair: Evaluated, legend: Legend) -> list[str]:
         return []
     counts = words.counted(rows)
     sentences = [
-        f"Fine-tuning against zero-shot under the same score: of {len(rows)} pairs of method and score "
-        f"{counts['better']} are distinguishably better overall, {counts['worse']} worse, {counts['noise']} neither."
+        f"Fine-tuning against zero-shot under the same score: of {words.many(len(rows), words.PAIR)}, distinguishably "
+        f"better overall: {counts['better']}; worse: {counts['worse']}; neither: {counts['noise']}."
     ]
     score = select.default_score(pair.metrics)
     under = rows.filter(pl.col("score") == score).sort("diff", descending=True, maintain_order=True)
@@ -96,15 +141,15 @@ def scores_won(pair: Evaluated, legend: Legend) -> list[str]:
     """Return which score is best for how many methods."""
     rows = pair.differences("best_of_method", "auroc", "overall").filter(pl.col("method") != select.ANY)
     methods = rows["method"].n_unique()
-    if rows["score"].n_unique() < 2 or not methods:
+    if rows["score"].n_unique() < 2 or methods < 2:
         return []
-    won = Counter(rows.filter("is_best")["score"].to_list())
+    won = Counter(rows.filter(pl.col("is_best") | pl.col("tied_best").fill_null(False))["score"].to_list())
     near = Counter(rows.filter("in_best_set")["score"].to_list())
     order = sorted(near, key=lambda score: (-won[score], -near[score]))
     parts = [f"{escape_markdown(legend.scores[score])} {won[score]} ({near[score]})" for score in order]
     return [
-        f"Scores, by for how many of the {methods} methods each is best overall (in brackets: best or not "
-        f"distinguishable from it): {words.named(parts)}."
+        f"For how many of {words.many(methods, 'method')} a score is best overall (in brackets: best or not "
+        f"distinguishable from the best): {words.named(parts)}."
     ]
 
 
@@ -115,46 +160,24 @@ def shots(pair: Evaluated, legend: Legend) -> list[str]:
     for metric, scope, what in (("auroc", "overall", "overall AUROC"), ("id_accuracy", "id", "ID accuracy")):
         rows = pair.every_mean(metric, scope).filter(pl.col("shots") > 0, pl.col("method") != select.ANY)
         rows = rows.filter(pl.col("score") == score) if metric == "auroc" else rows
-        trends: dict[str, list[str]] = {"up": [], "down": [], "flat": []}
-        for _, of in rows.group_by("method", maintain_order=True):
-            if len(of) > 1 and of["lo"].null_count() == 0:
-                first, last = of.sort("shots").row(0, named=True), of.sort("shots").row(-1, named=True)
+        ends, trends = (rows["shots"].min(), rows["shots"].max()), {"up": [], "down": [], "flat": []}
+        for _, of in rows.filter(pl.col("shots").is_in(ends), pl.col("lo").is_not_null()).group_by(
+            "method", maintain_order=True
+        ):
+            if len(of) > 1:
+                first, last = of.sort("shots").rows(named=True)
                 apart = "up" if last["lo"] > first["hi"] else "down" if last["hi"] < first["lo"] else "flat"
                 change = percent(last["mean"] - first["mean"], 1, signed=True)
                 trends[apart].append(f"{words.method(last, legend)} {change}")
         count = sum(map(len, trends.values()))
         if count:
-            ends = f"from {rows['shots'].min()} to {rows['shots'].max()} shots"
             under = f" under {escape_markdown(legend.scores[score])}" if metric == "auroc" else ""
-            rises = f"rises for {len(trends['up'])} of {count} methods{words.listed(trends['up'])}"
+            rises = f"rises for {len(trends['up'])} of {words.many(count, 'method')}{words.listed(trends['up'])}"
             falls = f"falls for {len(trends['down'])}{words.listed(trends['down'])}"
-            found.append(f"Shots: {ends} {what}{under} {rises} and {falls}, by more than the 95 % intervals.")
-    return found
-
-
-def claims(pair: Evaluated, legend: Legend) -> list[str]:
-    """Return what the study says, and beside it what this run shows."""
-    found = []
-    by_score = pair.differences("best_of_method", "auroc", "overall").filter(pl.col("method") != select.ANY)
-    mcm = by_score.filter(pl.col("base_score") == "mcm")
-    if len(mcm) and by_score["score"].n_unique() > 1:
-        among = mcm.filter("in_best_set")["method"].n_unique()
-        lead = by_score.group_by("method").agg(pl.col("diff").min().abs())["diff"]
-        found.append(
-            f"{STUDY}: the choice of the score is essential, and MCM does well throughout. Here the best and the worst "
-            f"score of a method are {percent(lead.min(), 1)} to {percent(lead.max(), 1)} points apart, and MCM is "
-            f"among the best for {among} of {mcm['method'].n_unique()} methods."
-        )
-    tuned = pair.differences("zero_shot_mcm", "auroc", "overall").filter(
-        pl.col("base_score") == "mcm", pl.col("shots") > 0, pl.col("method") != select.ANY
-    )
-    if len(tuned):
-        counts = words.counted(tuned)
-        found.append(
-            f"{STUDY}: fine-tuning improves OOD detection over zero-shot. Here, under MCM, {counts['better']} of "
-            f"{len(tuned)} fits are distinguishably better, {counts['worse']} worse."
-        )
-        found += _prompts(pair, tuned, legend)
+            found.append(
+                f"Shots: from {ends[0]} to {ends[1]} shots {what}{under} {rises} and {falls}, counted where the 95 % "
+                "intervals do not overlap."
+            )
     return found
 
 
@@ -163,12 +186,25 @@ def optimism(pair: Evaluated, legend: Legend) -> list[str]:
     row = words.best_row(pair, "overall")
     if row["rows"] < 2 or row["optimism"] is None:
         return []
-    digits = 1 if row["optimism"] >= 0.0005 else 2
     return [
         f"Mind: the best was chosen among {row['rows']} by the OOD results that it is judged by, which is expected to "
-        f"overstate its overall AUROC by about {percent(row['optimism'], digits)} points; on other OOD sets "
+        f"overstate its overall AUROC by {words.optimism(row['optimism'])}; on other OOD sets "
         "another may win."
     ]
+
+
+def lacking(pair: Evaluated, legend: Legend) -> list[str]:
+    """Return how much gave no number, and which methods gave none at all."""
+    rows = pair.metrics
+    none = rows.filter(pl.col("status") != "ok")
+    if none.is_empty():
+        return []
+    silent = (
+        rows.group_by("method", maintain_order=True).agg((pl.col("status") != "ok").all().alias("all")).filter("all")
+    )
+    named = words.named([words.method(row, legend) for row in silent.iter_rows(named=True)])
+    whole = f", among them every one of {named}" if len(silent) else ""
+    return [f"Without a number: {len(none)} of {len(rows)} results{whole}; skipped.md has the reasons."]
 
 
 def over_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legend) -> list[str]:
@@ -186,7 +222,8 @@ def over_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legen
         better += len(there.filter("distinguishable", pl.col("diff") > 0))
     found = []
     if counted:
-        found.append(f"The best is distinguishably better than zero-shot with MCM for {better} of {counted} pairs.")
+        of_pairs = words.many(counted, "pair")
+        found.append(f"The best is distinguishably better than zero-shot with MCM for {better} of {of_pairs}.")
     parts = [
         f"{words.name({'method': method, 'score': score}, legend)} {count}"
         for (method, score), count in among.most_common(words.NAMED)
@@ -199,6 +236,12 @@ def over_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legen
 # ------------------------------------------------------------------------------------------------------- parts
 
 
+def _as_good(pair: Evaluated, scope: str) -> str:
+    """Return how many rows have the same number as the best, which is then the first listed of them."""
+    same = len(pair.differences("best", "auroc", scope).filter("tied_best", ~pl.col("is_best")))
+    return f" (the first listed of {same + 1} with that same number)" if same else ""
+
+
 def _best_of_both(pair: Evaluated, legend: Legend) -> list[str]:
     """Return how the best fine-tuned row and the best zero-shot row differ, one of them being the best of all."""
     rows = pair.differences("best", "auroc", "overall").filter(pl.col("method") != select.ANY)
@@ -208,37 +251,12 @@ def _best_of_both(pair: Evaluated, legend: Legend) -> list[str]:
     if first["method"] == select.ANY or others.is_empty():
         return []
     row = others.sort("diff", descending=True, maintain_order=True).row(0, named=True)
-    sure = "distinguishable" if row["distinguishable"] else "not distinguishable"
+    sure = words.unsure(row) or " (distinguishable)"
     tuned, shot = (row, first) if zero else (first, row)
     return [
         f"Each at its best score: fine-tuned ({words.name(tuned, legend)}) against zero-shot "
-        f"({words.name(shot, legend)}) {words.points(row, flip=not zero)}, {sure}."
+        f"({words.name(shot, legend)}) {words.points(row, flip=not zero)}{sure}."
     ]
-
-
-def _prompts(pair: Evaluated, tuned: pl.DataFrame, legend: Legend) -> list[str]:
-    """Return whether learned prompts improve both ID accuracy and OOD detection."""
-    learners = [name for name in tuned["base_method"].unique(maintain_order=True) if _learns_prompts(name)]
-    rows = tuned.filter(pl.col("base_method").is_in(learners))
-    accuracy = pair.differences("zero_shot", "id_accuracy", "id")
-    both = []
-    for row in rows.iter_rows(named=True):
-        of = words.at(accuracy, row, of_score=False)
-        if of:
-            both.append(row["diff"] > 0 and of["diff"] > 0 and row["distinguishable"] and of["distinguishable"])
-    if not both:
-        return []
-    return [
-        f"{STUDY}: prompt learning improves both ID accuracy and OOD detection. Here {sum(both)} of {len(both)} "
-        f"learned prompts distinguishably improve both over zero-shot with MCM."
-    ]
-
-
-def _learns_prompts(method: str) -> bool:
-    try:
-        return "text_tower" in registry.find("method", method).needs
-    except OodgridError:  # a plugin of another experiment
-        return False
 
 
 def _backbones(evaluated: Evaluated, pairs: list[tuple[str, str]]) -> list[str]:
@@ -273,7 +291,8 @@ def _ranked(evaluated: Evaluated, legend: Legend) -> list[str]:
             lead = words.name(dict(zip(("method", "score"), ranks.names[0], strict=True)), legend)
             found.append(
                 f"Ranks over {ranks.id_datasets} ID sets with {escape_markdown(ranks.backbone)}: {lead} is first (mean "
-                f"rank {ranks.mean_ranks[0]:.1f}); {size} others are within the critical difference of "
+                f"rank {ranks.mean_ranks[0]:.1f}); {'1 other is' if size == 1 else f'{size} others are'} within the "
+                f"critical difference of "
                 f"{ranks.critical_difference:.1f} (Friedman p = {ranks.friedman_p:.2g})."
             )
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import ceil, inf
 from typing import Any
@@ -16,13 +16,15 @@ from typing import Any
 from oodgrid.report import render
 from oodgrid.report.letters import DEFINED, escape_latex, needs_unicode
 from oodgrid.report.render import Cell, Row, Span, Table
-from oodgrid.report.widths import OTHER, cell_width, text_width, wrapped
+from oodgrid.report.widths import abbreviated, cell_width, text_width, wrapped
 
 NOTES = 0.9  # of the notes' smaller type
 NARROWEST = 40.0  # of a column of words that breaks lines
 PAGE = 535.0  # height of the text on a page
 STYLES = {"interval": ("full", "small", "plain"), "sd": ("beside", "below", "plain")}  # from wide to narrow
 BROKEN = ">{\\raggedright\\arraybackslash}X"
+LETTERS = (18, 14, 12, 10, 8, 7, 6)  # of a line of a column's header, from wide to narrow
+MOST_IN_FULL = 6  # long names that a column's notes hold
 FLOATS = 8  # tables after which LaTeX must put them out
 
 
@@ -34,16 +36,18 @@ class Layout:
         environment: The float of that width.
         width: Of the text there, at least, in pt.
         gap: Half of the space between columns.
+        name: Width of a method's or score's name at most, in pt; longer ones are cut, and whole in a note.
         joined: Whether the score stands beside the method, in one column.
     """
 
     environment: str
     width: float
     gap: float
+    name: float
     joined: bool = False
 
 
-TEXT, COLUMN = Layout("table*", 450.0, 2.5), Layout("table", 219.0, 1.6, joined=True)
+TEXT, COLUMN = Layout("table*", 450.0, 2.5, 110.0), Layout("table", 219.0, 1.6, 80.0, joined=True)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class _Part:
         rows: The rows.
         columns: Positions of the columns.
         style: How numbers are printed.
+        limit: Letters of a line of a column's header.
         broken: Positions of the stubs that break lines.
         last: Whether the notes stand under it.
     """
@@ -65,6 +70,7 @@ class _Part:
     rows: list[Row]
     columns: Sequence[int]
     style: str
+    limit: int
     broken: tuple[int, ...]
     last: bool
 
@@ -77,10 +83,12 @@ def latex(table: Table, layout: Layout = TEXT, label: str = "") -> str:
         layout: Of the width of the text, or of a column.
         label: By which the first is referred to.
     """
-    parts = list(_parts(table, layout))
+    rows, whole = _short_names(list(render.rows(table)), layout)
+    table = replace(table, notes=[*table.notes, *whole])
+    parts = list(_parts(table, rows, layout))
     floats = [_float(part, table, layout) for part in parts]
     caption = [escape_latex(line) for line in table.caption]
-    notes = [escape_latex(note) for note in _notes(table, layout)]
+    notes = [escape_latex(note) for note in render.notes(table, parts[0].style if parts else STYLES[table.spread][0])]
     text = _LATEX.get_template("table.tex.j2").render(
         layout=layout,
         caption=" ".join(caption),
@@ -102,18 +110,26 @@ _UNICODE = (
 # ------------------------------------------------------------------------------------------------------- parts
 
 
-def _parts(table: Table, layout: Layout) -> Iterator[_Part]:
+def _short_names(rows: list[Row], layout: Layout) -> tuple[list[Row], list[str]]:
+    """Return rows whose long names of methods and scores are cut, and the note that has them whole."""
+    short: dict[str, str] = {}
+    for column in ("method", "score"):
+        short |= abbreviated((row.names[column] for row in rows if column in row.names), layout.name)
+    shown = [row._replace(names={key: short.get(name, name) for key, name in row.names.items()}) for row in rows]
+    if layout.joined and len(short) > MOST_IN_FULL:  # they would fill the page
+        return shown, ["Names that are cut stand in full under the wide table and in its Markdown."]
+    return shown, [f"Names in full: {'; '.join(f'{cut} is {name}' for name, cut in short.items())}."] * bool(short)
+
+
+def _parts(table: Table, rows: list[Row], layout: Layout) -> Iterator[_Part]:
     """Yield what each float shows."""
-    rows = list(render.rows(table))
     stubs, labels = _stubs(table, rows, layout)
     widths = [max([text_width(label), *(text_width(names[i]) for names in stubs)]) for i, label in enumerate(labels)]
     space = sum(min(width, 1.3 * NARROWEST) + 2 * layout.gap for width in widths)
     styles = STYLES[table.spread]
     least = sum(min(width, NARROWEST) + 2 * layout.gap for width in widths)
     spaces = dict.fromkeys(styles, least) | {styles[0]: space}
-    fitting = [each for each in styles if spaces[each] + sum(_columns(table, rows, layout, each)) <= layout.width]
-    style = next(iter(fitting), styles[1])
-    numbers = _columns(table, rows, layout, style)
+    style, limit, numbers = _setting(table, rows, layout, spaces)
     panels = list(_panels(numbers, layout.width - least))
     for columns in panels:
         room = layout.width - sum(numbers[i] for i in columns) - 2 * layout.gap * len(labels)
@@ -123,7 +139,7 @@ def _parts(table: Table, layout: Layout) -> Iterator[_Part]:
         for page in pages:
             last = columns is panels[-1] and page is pages[-1]
             shown = _named_once([rows[i] for i in page], [stubs[i] for i in page])
-            yield _Part(shown, labels, [rows[i] for i in page], columns, style, broken, last)
+            yield _Part(shown, labels, [rows[i] for i in page], columns, style, limit, broken, last)
 
 
 def _stubs(table: Table, rows: list[Row], layout: Layout) -> tuple[list[list[str]], list[str]]:
@@ -184,14 +200,15 @@ def _lines(names: list[str], broken: tuple[int, ...], room: float, widths: list[
 
 def _pages(table: Table, rows: list[Row], lines: list[int], style: str, layout: Layout) -> Iterator[list[int]]:
     """Yield the rows that a page holds, under caption and header; with the last the notes."""
-    notes = sum(ceil(1.1 * NOTES * text_width(note) / layout.width) for note in _notes(table, layout)) * 8.5 + 10
+    notes = sum(ceil(1.15 * NOTES * text_width(note) / layout.width) for note in render.notes(table, style)) * 8.5 + 10
     caption = (1 + ceil(1.3 * text_width(" ".join(table.caption)) / layout.width)) * 12 + 60
     full = PAGE - caption
     heights = [12.6 * count if style == "small" else 10.5 * count for count in lines]
     left, page, used, limit = sum(heights) + 16 * len({row.block for row in rows} - {""}), [], 0.0, 0.0
     for i, height in enumerate(heights):
-        if not page:  # the last page must hold the notes too
-            limit = inf if left + notes <= full else full if left > full else max(left + notes - full, left / 2)
+        if not page:  # the last page must hold the notes too; the last two are about as full as each other
+            rest = left + notes
+            limit = inf if rest <= full else max(rest - full, min(left, rest) / 2) if rest <= 2 * full else full
         height += 16 if rows[i].block and (not page or rows[i].block != rows[i - 1].block) else 3 * rows[i].gap
         page.append(i)
         used, left = used + height, left - height
@@ -212,22 +229,36 @@ def _named_once(rows: list[Row], stubs: list[list[str]]) -> list[list[str]]:
     ]
 
 
-def _notes(table: Table, layout: Layout) -> list[str]:
-    return table.notes if layout.joined else [*table.notes, *table.remarks]
-
-
 # ------------------------------------------------------------------------------------------------------ widths
 
 
-def _columns(table: Table, rows: list[Row], layout: Layout, style: str) -> list[float]:
+def _setting(table: Table, rows: list[Row], layout: Layout, spaces: dict[str, float]) -> tuple[str, int, list[float]]:
+    """Return the widest style that fits beside the words, the letters of a line of header, and the columns' widths.
+
+    Args:
+        table: The table.
+        rows: Its rows.
+        layout: Where it stands.
+        spaces: The width that words need, by style.
+    """
+    for style, space in spaces.items():
+        cells = [max((cell_width(row.cells[i], style) for row in rows), default=0.0) for i in range(len(table.columns))]
+        for limit in LETTERS:
+            widths = _columns(table, cells, layout, limit)
+            if space + sum(widths) <= layout.width:
+                return style, limit, widths
+    style, limit = STYLES[table.spread][1], LETTERS[-1]
+    cells = [max((cell_width(row.cells[i], style) for row in rows), default=0.0) for i in range(len(table.columns))]
+    return style, limit, _columns(table, cells, layout, limit)
+
+
+def _columns(table: Table, cells: list[float], layout: Layout, limit: int) -> list[float]:
     """Return the widths of the columns of numbers, with the space between them."""
     leaves = [column.header[-1] for column in table.columns]
-    limit = _limit(table, layout)
     found = []
-    for i, leaf in enumerate(leaves):
-        cells = [cell_width(row.cells[i], style) for row in rows]
+    for leaf, cell in zip(leaves, cells, strict=True):
         heads = [text_width(line) for line in wrapped(leaf, limit)]
-        found.append(max([*cells, *heads, 0.0]) + 2 * layout.gap)
+        found.append(max([cell, *heads]) + 2 * layout.gap)
     for span in (span for level in render.header(table) for span in level if not span.leaf and span.text):
         first = span.start - len(table.stubs)
         of_span = range(first, first + span.width)
@@ -237,11 +268,6 @@ def _columns(table: Table, rows: list[Row], layout: Layout, style: str) -> list[
     return found
 
 
-def _limit(table: Table, layout: Layout) -> int:
-    """Return how many letters a line of a column's header may have."""
-    return min(16, max(6, int(0.62 * layout.width / max(len(table.columns), 1) / OTHER)))
-
-
 # ---------------------------------------------------------------------------------------------------- typesetting
 
 
@@ -249,18 +275,19 @@ def _float(part: _Part, table: Table, layout: Layout) -> dict[str, Any]:
     """Return what the template needs of one float."""
     columns = [table.columns[i] for i in part.columns]
     shown = Table([], [label.lower() for label in part.labels], columns, table.frame[:0], table.legend)
-    levels, limit = [], _limit(table, layout)
+    levels = []
     for level in render.header(shown):
         ruled = [span for span in level if span.text and not span.leaf]
         rules = "".join(f"\\cmidrule(lr){{{span.start + 1}-{span.start + span.width}}}" for span in ruled)
         level = [_shorter(span, layout) for span in level]
-        line = " & ".join(_latex_span(span, len(part.labels), limit) for span in level)
+        line = " & ".join(_latex_span(span, len(part.labels), part.limit) for span in level)
         levels.append({"line": line, "rules": rules})
     wide = len(part.labels) + len(columns)
     lines = []
     for number, (names, row) in enumerate(zip(part.stubs, part.rows, strict=True)):
         if row.block and (not number or row.block != part.rows[number - 1].block):
-            kind = "p{0.96\\linewidth}" if part.broken else "l"
+            is_wide = part.broken or text_width(row.block) > 0.9 * layout.width
+            kind = "p{0.96\\linewidth}" if is_wide else "l"
             heading = f"\\multicolumn{{{wide}}}{{@{{}}{kind}@{{}}}}{{\\emph{{{escape_latex(row.block)}}}}}"
             lines.append({"line": heading, "gap": bool(number), "heading": True})
         words = [escape_latex(name, 8 if i in part.broken else 14) for i, name in enumerate(names)]

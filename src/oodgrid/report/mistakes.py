@@ -36,12 +36,12 @@ def samples_of(curves: pl.DataFrame) -> pl.DataFrame | None:
 def pictured(samples: pl.DataFrame, pictures: Pictures) -> pl.DataFrame:
     """Return pictures as data URIs, of the samples that are mistaken most often: columns dataset, path, picture."""
     often = Counter(samples.drop_nulls("path").select("dataset", "path").iter_rows())
-    wanted: dict[str, list[str]] = {}
+    by_set: dict[str, list[str]] = {}
     for (dataset, path), _ in often.most_common(MOST_PICTURES):  # of equal ones the first
-        wanted.setdefault(dataset, []).append(path)
+        by_set.setdefault(dataset, []).append(path)
     rows = [
         (dataset, path, f"data:image/jpeg;base64,{b64encode(picture).decode()}")
-        for dataset, paths in wanted.items()
+        for dataset, paths in by_set.items()
         for path, picture in pictures(dataset, paths).items()
     ]
     schema = dict.fromkeys(("dataset", "path", "picture"), pl.String)

@@ -57,14 +57,15 @@ def points(look: Look) -> dict[str, Any]:
 
 def _titles(kind: str, names: Mapping[str, str]) -> dict[str, str]:
     """Return what a reader sees for each name; the name itself where another has that title."""
-    known, found = _entries(kind, names), {}
-    titles = {base: entry.title for base, entry in known.items()} | {ANY: ANY_TITLE}
-    others = {base for base, entry in known.items() if not _own(entry)}
+    known = _entries(kind, names)
+    of_bases = {base: entry.title for base, entry in known.items()} | {ANY: ANY_TITLE}
+    others = {base for base, entry in known.items() if not _is_ours(entry)}
+    titles: dict[str, str] = {}
     for name, base in sorted(names.items(), key=lambda item: (item[0] != item[1], item[1] in others)):
-        title, changed = titles.get(base, base), name[len(base) + 1 :]
+        title, changed = of_bases.get(base, base), name[len(base) + 1 :]
         title = f"{title} ({changed})" if changed else title
-        found[name] = name if title in found.values() else title
-    return {name: found[name] for name in names}
+        titles[name] = name if title in titles.values() else title
+    return {name: titles[name] for name in names}
 
 
 def _looks(names: Mapping[str, str]) -> dict[str, Look]:
@@ -74,26 +75,27 @@ def _looks(names: Mapping[str, str]) -> dict[str, Look]:
     colour and line, that are still free: a variant those of its method's colour first.
     """
     known = _entries("method", names)
-    said = {base: entry.look for base, entry in known.items() if entry.look} | {ANY: ANY_LOOK}
-    found = {name: said[name] for name in names if name in said and (name == ANY or _own(known[name]))}
+    registered = {base: entry.look for base, entry in known.items() if entry.look} | {ANY: ANY_LOOK}
+    looks = {name: registered[name] for name in names if name in registered and (name == ANY or _is_ours(known[name]))}
     for name, base in names.items():
-        if name not in found:
-            taken = list(found.values())
-            wanted = said.get(base, found.get(base))
-            found[name] = said[name] if name in said and _is_free(said[name], taken) else next(_free(wanted, taken))
-    return found
+        if name not in looks:
+            taken = list(looks.values())
+            of_base = registered.get(base, looks.get(base))
+            keeps = name in registered and _is_free(registered[name], taken)
+            looks[name] = registered[name] if keeps else next(_free(of_base, taken))
+    return looks
 
 
 def _entries(kind: str, names: Mapping[str, str]) -> dict[str, registry.Entry]:
     """Return what registration says of names, by the names that they are registered by; nothing of strange ones."""
-    found = {}
+    entries = {}
     for base in set(names.values()) - {ANY}:
         with suppress(OodgridError):
-            found[base] = registry.find(kind, base)
-    return found
+            entries[base] = registry.find(kind, base)
+    return entries
 
 
-def _own(entry: registry.Entry) -> bool:
+def _is_ours(entry: registry.Entry) -> bool:
     return entry.make.__module__.startswith("oodgrid.")
 
 

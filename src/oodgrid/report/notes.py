@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from oodgrid.report import names, select
+from oodgrid.report import names, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.render import Column
@@ -18,20 +18,22 @@ CONVENTIONS = {
 }
 MANY_TIES = 0.01  # share of tied pairs above which a score is named
 MOST_NAMED = 8
+SHORT = {"id_accuracy": "ID acc.", **names.METRICS}
 
 
-def bold(family: str) -> list[str]:
-    """Return what bold means: the best set among a family of rows."""
+def leaders(of_all: str, bold: bool) -> list[str]:
+    """Return how to read a leaderboard: a few rows out of many."""
+    return [f"Bold: the best of the column among {of_all}, shown or not, or not distinguishable from it."] * bold
+
+
+def bold(frame: pl.DataFrame, family: str) -> list[str]:
+    """Return what bold means: the best set among a family of rows; nothing where nothing is bold."""
+    marks = [name for name in frame.columns if name.endswith(".best")]
+    if not any(frame[name].any() for name in marks):
+        return []
     return [
         f"Bold: the best set of a column, that is its best number and all that differ from it by no more than chance "
         f"among {family} (paired on the same samples, one-sided at 5 %, corrected for the number of rows)."
-    ]
-
-
-def spread() -> list[str]:
-    """Return what the intervals hold."""
-    return [
-        "Intervals (or their ends, above and below): 95 % for the expected performance, from test samples and fits."
     ]
 
 
@@ -48,14 +50,25 @@ def seeds(frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> lis
     ]
 
 
-def lacking_fits(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:
+def lacking_fits(pair: Evaluated, frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
     """Return which intervals take the variance of fits from elsewhere, or lack it."""
-    shown = pair.summary.filter("largest", pl.col("se").is_not_null())
-    shown = shown.join(frame.select(ROW[:2]).unique(), on=ROW[:2], how="semi", maintain_order="left")
-    unknown, pooled = (select.names(shown.filter(pl.col("fits") == kind), "method") for kind in ("unknown", "pooled"))
-    lines = [f"One seed, so that intervals lack the variance of fits: {_methods(unknown, legend)}."] if unknown else []
-    if pooled:
-        lines.append(f"One seed, variance of fits taken from the other methods: {_methods(pooled, legend)}.")
+    seeds = frame.group_by(*ROW[:2], maintain_order=True).agg(of_frame=pl.col("seeds").max())
+    means = [pair.means(column.metric, column.scope, column.ood_dataset) for column in columns]
+    printed = pl.concat(means) if means else pair.summary.clear()
+    shown = seeds.join(printed.filter(pl.col("se").is_not_null()), on=ROW[:2], how="inner", maintain_order="left")
+    told = {
+        "unknown": "so that intervals lack the variance of fits",
+        "pooled": "variance of fits taken from the others",
+    }
+    lines = []
+    for several, why in ((False, "One seed"), (True, "Seeds that gave equal numbers, which count as one")):
+        for kind, consequence in told.items():
+            rows = shown.filter(pl.col("fits") == kind, (pl.col("of_frame") > 1) == several)
+            parts = [
+                legend.methods[name] + _of_metrics(rows.filter(method=name), several)
+                for name in select.names(rows, "method")
+            ]
+            lines += [f"{why}, {consequence}: {', '.join(parts)}."] * bool(parts)
     return lines
 
 
@@ -67,7 +80,7 @@ def optimism(pair: Evaluated, legend: Legend, chosen: bool) -> list[str]:
     row = best.row(0, named=True)
     return [
         f"The best of {row['rows']} ({legend.methods[row['method']]} with {legend.scores[row['score']]}) was picked by "
-        f"these results: its overall AUROC is expected to be overstated by about {percent(row['optimism'], 1)} points."
+        f"these results: its overall AUROC is expected to be overstated by {words.optimism(row['optimism'])}."
     ]
 
 
@@ -95,12 +108,14 @@ def fpr(conventions: Sequence[str]) -> list[str]:
 
 def shots(shown: pl.DataFrame, legend: Legend) -> list[str]:
     """Return how many labelled images a class the fits had."""
+    shown = select.ok(shown)
     trained = shown.filter(pl.col("shots") > 0).select("method", "shots").unique(maintain_order=True)
     counts = trained["shots"].unique()
     if not len(counts):
         return []
     if len(counts) == 1:
-        return [f"Fits on {counts[0]} labelled images per class; zero-shot on none."]
+        none = "; zero-shot on none" if len(shown.filter(pl.col("shots") == 0)) else ""
+        return [f"Fits on {words.many(counts[0], 'labelled image')} per class{none}."]
     each = "; ".join(
         f"{count}: {_methods(of['method'].to_list(), legend)}"
         for (count,), of in trained.group_by("shots", maintain_order=True)
@@ -141,9 +156,7 @@ def missing(shown: pl.DataFrame, frame: pl.DataFrame, columns: Sequence[Column],
     partly = (pl.col("status") == "ok").any().over("method", "score", "shots")
     lacking = pl.col("status") != "ok"
     fewer, none = shown.filter(lacking, partly), shown.filter(lacking, ~partly)
-    remarked = shown.filter(~lacking, pl.col("reason").fill_null("") != "")
-    each = remarked.with_columns(pl.col("reason").str.split("; ")).explode("reason")
-    lines = [f"Mind: {_remarks(each, shown, legend)}."] if len(each) else []
+    lines = _remarked(shown, legend)
     lines += [f"Incomplete, means are over what worked: {_reasons(fewer, shown, legend)}."] if len(fewer) else []
     of_scores = [column for column in columns if column.metric != "id_accuracy"]
     if len(of_scores) < len(columns) and select.ANY in frame["method"]:
@@ -153,6 +166,12 @@ def missing(shown: pl.DataFrame, frame: pl.DataFrame, columns: Sequence[Column],
             f"-- no number. {_reasons(none, shown, legend)}." if len(none) else "-- no number for every set and seed."
         )
     return lines
+
+
+def remarked(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:
+    """Return what a run says of fits in the rows of a table: of a limit, of an oracle, of adaptation."""
+    shown = pair.metrics.join(frame.select(ROW), on=ROW, how="semi", maintain_order="left")
+    return _remarked(shown, legend)
 
 
 def collapsed(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[str]:
@@ -169,6 +188,17 @@ def collapsed(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[s
     return [f"Below the ID accuracy of zero-shot ({percent(floor, 1)}), as a collapsed fit is: {', '.join(parts)}."]
 
 
+def _of_metrics(rows: pl.DataFrame, several: bool) -> str:
+    """Return of which metrics that is, where there are several seeds, which may be equal in one and not in others."""
+    return f" ({', '.join(SHORT.get(name, name) for name in select.names(rows, 'metric'))})" if several else ""
+
+
+def _remarked(shown: pl.DataFrame, legend: Legend) -> list[str]:
+    with_reason = shown.filter(pl.col("status") == "ok", pl.col("reason").fill_null("") != "")
+    each = with_reason.with_columns(pl.col("reason").str.split("; ")).explode("reason")
+    return [f"Mind: {_remarks(each, shown, legend)}."] if len(each) else []
+
+
 def _methods(methods: Sequence[str], legend: Legend) -> str:
     return ", ".join(legend.methods[name] for name in methods)
 
@@ -183,7 +213,8 @@ def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str
             seeds = rows["seed"].n_unique()
             some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
             which.append(legend.methods[method] + some)
-        parts.append(f"{', '.join(which)}: {remark}")
+        every = which == [legend.methods[method] for method in fits]
+        parts.append(f"{'every row' if every and len(which) > 1 else ', '.join(which)}: {remark}")
     return "; ".join(parts)
 
 

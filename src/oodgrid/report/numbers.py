@@ -36,6 +36,6 @@ def numbers(pair: Evaluated, rows: pl.DataFrame, columns: Sequence[Column]) -> p
 def _best_sets(pair: Evaluated, column: Column, keys: list[str]) -> pl.DataFrame:
     """Return which rows of a column are in the best set of each family, where there is more than one row to compare."""
     families = ("best", "best_of_score") if "against" in keys else ("best",)
-    found = [pair.differences(family, column.metric, column.scope, column.ood_dataset) for family in families]
+    of_families = [pair.differences(family, column.metric, column.scope, column.ood_dataset) for family in families]
     best = pl.col("in_best_set") & (pl.col("rows") > 1)
-    return pl.concat(found).select(*keys, best.alias(f"{column.key}.best"))
+    return pl.concat(of_families).select(*keys, best.alias(f"{column.key}.best"))

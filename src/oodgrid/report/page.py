@@ -79,13 +79,13 @@ def write_page(
     frames["curves"] = explorer.curves_packed(curves)
     if (samples := mistakes.samples_of(curves)) is not None:
         frames |= {"mistakes": samples, "pictures": mistakes.pictured(samples, pictures)}
-    libraries, own = [_text("vendored", name) for name in LIBRARIES], [_text("web", name) for name in SCRIPTS]
-    scripts = [*libraries, "".join(own)]
+    libraries, ours = [_text("vendored", name) for name in LIBRARIES], [_text("web", name) for name in SCRIPTS]
+    scripts = [*libraries, "".join(ours)]
     text = render.page(
         "page.html.j2",
         experiment=experiment,
         answer=_opening(opening),
-        facts=_facts(metrics, broken_images),
+        facts=_facts(metrics, broken_images) | _left_out(views, sections, frames),
         conventions=tables.CONVENTIONS,
         sections=sections,
         style=Markup(_text("web", "page.css")),
@@ -126,6 +126,11 @@ def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
             for table in shown.values()
             if len(table.frame) <= MOST_SHOWN
         ],
+        "large": [
+            f"{name}.html ({rows['backbone'][0]}, {rows['id_dataset'][0]}: {len(table.frame):,} rows)"
+            for name, table in shown.items()
+            if len(table.frame) > MOST_SHOWN
+        ],
         "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
         "skipped": tables.skipped(rows),
     }
@@ -135,6 +140,18 @@ def _published(beside: Sequence[Comparison], metrics: pl.DataFrame, backbone: st
     """Return the table of a pair beside published numbers, if there is one."""
     table = published.of_pair(beside, metrics, backbone, id_dataset)
     return None if table is None else Markup(render.html(table))
+
+
+def _left_out(
+    views: Sequence[explorer.View], sections: Sequence[dict[str, Any]], frames: dict[str, pl.DataFrame]
+) -> dict[str, str]:
+    """Return what the page lacks so that it stays small, and where it stands."""
+    lines = [f"{view.title}: {view.left_out}" for view in views if view.left_out]
+    if large := [name for section in sections for name in section["large"]]:
+        lines.append(f"Tables of more than {MOST_SHOWN} rows, which stand in tables/: {'; '.join(large)}.")
+    if len(frames.get("pictures", ())) >= mistakes.MOST_PICTURES:
+        lines.append(f"Pictures of mistaken samples beyond the {mistakes.MOST_PICTURES} that are mistaken most often.")
+    return {"Left out of this page": " ".join(lines) if lines else "nothing but the finer points of ROC curves"}
 
 
 def _data_uri(file: Path) -> str:

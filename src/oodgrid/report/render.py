@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,6 +17,7 @@ from oodgrid.report.select import percent
 
 PARTS = ("lo", "hi", "seed_sd")  # beside the mean of every column, as <key>.lo and so on; <key>.best too
 STUBS = {"id_dataset": "ID set"}
+ISOLATED = ("\u2068", "\u2069")  # around words of scripts that run leftward
 FINE = 0.005  # intervals narrower than this deserve a second decimal
 
 
@@ -54,7 +56,7 @@ class Table:
             there is one, holds the heading under which a row stands.
         legend: The titles of its methods and scores.
         notes: Lines to stand under the table: how to read it.
-        remarks: Lines below them: what its numbers hold or lack. The narrowest table is without.
+        remarks: Lines below them: what its numbers hold or lack.
         spread: What stands beside a mean: its "interval", or the "sd" over seeds.
         digits: Decimals; 0: as many as the intervals leave any meaning.
     """
@@ -98,6 +100,30 @@ class Span(NamedTuple):
     leaf: bool
 
 
+def notes(table: Table, style: str = "") -> list[str]:
+    """Return all that stands under a table: how to read it, what stands beside its means, and its remarks.
+
+    Args:
+        table: The table.
+        style: How LaTeX prints numbers, one of `latex.STYLES`; by default all is printed.
+    """
+    return [*table.notes, *_about_spread(table, style), *table.remarks]
+
+
+def _about_spread(table: Table, style: str) -> list[str]:
+    """Return what stands beside a mean, or that it is left out for want of room; nothing where there is nothing."""
+    part, what = ("lo", "95 % intervals") if table.spread == "interval" else ("seed_sd", "Deviations over seeds")
+    shown = [f"{column.key}.{part}" for column in table.columns if f"{column.key}.{part}" in table.frame.columns]
+    if not any(table.frame[name].count() for name in shown):
+        return []
+    if style == "plain":
+        return [f"{what} are left out for want of room; the table's CSV and HTML have them."]
+    if table.spread == "sd":
+        return ["±: one standard deviation over seeds."]
+    ends = ", their ends above and below" if style == "small" else ""
+    return [f"Intervals{ends}: 95 % for the expected performance, from test samples and fits."]
+
+
 def markdown(table: Table) -> str:
     """Typeset as a GitHub table: the best set in bold, headers flattened, headings as rows."""
     header = [" · ".join(part for part in column.header if part) for column in table.columns]
@@ -109,6 +135,7 @@ def markdown(table: Table) -> str:
         lines.append([*map(escape_markdown, row.names.values()), *map(_markdown_cell, row.cells)])
     return _PLAIN.get_template("table.md.j2").render(
         table=table,
+        notes=notes(table),
         header=[escape_markdown(name) for name in [*stub_labels(table), *header]],
         rules=[":--"] * len(table.stubs) + ["--:"] * len(table.columns),
         rows=lines,
@@ -118,7 +145,9 @@ def markdown(table: Table) -> str:
 def html(table: Table) -> str:
     """Typeset as an HTML table with its notes, without the caption."""
     template = _HTML.get_template("table.html.j2")
-    return template.render(table=table, levels=list(header(table)), rows=list(rows(table)), stubs=len(table.stubs))
+    return template.render(
+        table=table, notes=notes(table), levels=list(header(table)), rows=list(rows(table)), stubs=len(table.stubs)
+    )
 
 
 def csv(table: Table) -> str:
@@ -152,8 +181,10 @@ def markdown_list(frame: pl.DataFrame) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that stays in its cell and is not taken for markup."""
-    return re.sub(r"[\\|*<`\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+    """Return text that stays in its cell and is not taken for markup, nor turns the words around it to the left."""
+    escaped = re.sub(r"[\\|*<`\[\]~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+    leftward = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in escaped)
+    return f"{ISOLATED[0]}{escaped}{ISOLATED[1]}" if leftward else escaped
 
 
 def rows(table: Table) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -47,7 +48,8 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         curves, _ = manifests.read_table(paths.curves(*place), manifests.Curves)
         known = _evaluated(*place, metrics, about) if _has_certainty(*place) else None
         frames = {"summary": known.summary, "comparisons": known.comparisons, "ranks": known.ranks} if known else {}
-        write_figures(select.without(metrics, about.transductive), curves, *place, overlaps, **frames)
+        others = _others(*place, experiment)
+        write_figures(select.without(metrics, about.transductive), curves, *place, overlaps, **frames, **others)
     else:
         from oodgrid.report.page import write_page
 
@@ -61,6 +63,20 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
     return paths.report(*place, part)
 
 
+def _others(results: Path, experiment_name: str, experiment: Experiment) -> dict[str, Any]:
+    """Return what some figures are drawn from besides; results of before December 2026 have none of it."""
+    optional = {"geometry": (paths.geometry, manifests.GeometryTable)}
+    if experiment.temperatures:
+        optional["temperatures"] = (paths.temperatures, manifests.Temperatures)
+    files = {name: (path(results, experiment_name), model) for name, (path, model) in optional.items()}
+    others: dict[str, Any] = {
+        name: manifests.read_table(file, model)[0] if file.exists() else pl.DataFrame()
+        for name, (file, model) in files.items()
+    }
+    asked = experiment.report.curves
+    return others | {"asked": (asked.method, asked.score) if asked else None}
+
+
 def _has_certainty(results: Path, experiment: str) -> bool:
     """Return whether there are means and comparisons; results of before December 2026 have neither."""
     return all(path(results, experiment).exists() for path in (paths.summary, paths.comparisons))
@@ -68,11 +84,11 @@ def _has_certainty(results: Path, experiment: str) -> bool:
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
-    evaluated = (paths.metrics, paths.curves, paths.summary, paths.comparisons)
-    metrics, curves, *certainty = (path(results, experiment.experiment) for path in evaluated)
+    metrics, curves, summary, comparisons, *others = (path(results, experiment.experiment) for path in paths.EVALUATED)
+    certainty, others = [summary, comparisons], [file for file in others if file.exists()]
     certainty = certainty if _has_certainty(results, experiment.experiment) else []
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    sources = {"tables": certainty, "figures": [curves, *certainty], "page": [curves, *certainty, *figures]}
+    sources = {"tables": certainty, "figures": [curves, *certainty, *others], "page": [curves, *certainty, *figures]}
     return [metrics, *sources[part]]
 
 

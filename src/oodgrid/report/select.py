@@ -134,31 +134,9 @@ def below_zero_shot(rows: pl.DataFrame) -> pl.DataFrame:
     return accuracies.filter(pl.col("id_accuracy") < floor)
 
 
-def kind_means(rows: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
-    """Average each metric over the near and over the far OOD sets, seed by seed.
-
-    A mean over fewer sets than the other rows' would compare unlike things, so it is null unless every set of
-    the kind has a number.
-
-    Returns:
-        Columns method, score, shots, seed, ood_kind and the metrics.
-    """
-    shown = shown_sets(rows)
-    sets = shown.group_by("ood_kind").agg(sets=pl.col("ood_dataset").n_unique())
-    grouped = shown.group_by("method", "score", "shots", "seed", "ood_kind", maintain_order=True)
-    counts = [pl.col(metric).count().alias(f"{metric}_n") for metric in metrics]
-    means = grouped.agg(*(pl.col(metric).mean() for metric in metrics), *counts)
-    means = means.join(sets, on="ood_kind", how="left", maintain_order="left")
-    whole = [pl.when(pl.col(f"{metric}_n") == pl.col("sets")).then(metric).alias(metric) for metric in metrics]
-    return means.select("method", "score", "shots", "seed", "ood_kind", *whole)
-
-
-def over_seeds(frame: pl.DataFrame, by: Sequence[str], value: str = "value") -> pl.DataFrame:
-    """Return mean, sample standard deviation (null for one seed) and count, `n`, of a column over seeds."""
-    column = pl.col(value)
-    return frame.group_by(*by, maintain_order=True).agg(mean=column.mean(), std=column.std(ddof=1), n=column.count())
-
-
 def percent(fraction: float | None, digits: int = DIGITS, signed: bool = False) -> str:
     """Return a fraction as percent with fixed decimals, a sign before a difference, or `--` where there is none."""
-    return "--" if fraction is None else f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
+    if fraction is None:
+        return "--"
+    text = f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
+    return text if float(text) else text.lstrip("+-")

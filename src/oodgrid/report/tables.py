@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 
 from oodgrid import paths
 from oodgrid.progress import progress
-from oodgrid.report import answer, latex, names, notes, render, select
+from oodgrid.report import answer, latex, letters, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.numbers import numbers
@@ -34,7 +35,7 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
         experiment: Name.
         spread: What stands beside a mean, "interval" or "sd".
     """
-    folder = paths.report(results, experiment, "tables")
+    folder, foreign = paths.report(results, experiment, "tables"), False
     with atomic(folder / "summary.md") as beside:
         beside.write_text(answer.markdown(answer.answers(evaluated)), encoding="utf-8")
     for backbone, id_dataset in progress(select.pairs(evaluated.metrics), desc="tables", unit="pair"):
@@ -50,9 +51,16 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
         missing = skipped(every.metrics)
         files["skipped.csv"] = render.inert(missing).write_csv()
         files["skipped.md"] = render.markdown_list(missing) if len(missing) else "Nothing was skipped.\n"
+        foreign |= any(letters.needs_unicode(text) for name, text in files.items() if name.endswith(".tex"))
         for name, text in files.items():
             with atomic(folder / backbone / id_dataset / name) as beside:
                 beside.write_text(text, encoding="utf-8")
+    if foreign:
+        print(
+            "oodgrid: some names have letters that pdfLaTeX lacks: it spells or numbers them; XeLaTeX and LuaLaTeX "
+            "print those that their font has",
+            file=sys.stderr,
+        )
 
 
 def of_pair(every: Evaluated) -> dict[str, Table]:
@@ -90,13 +98,15 @@ def main(pair: Evaluated, score: str | None = None) -> Table:
     shown = select.at_largest_shots(shown)
     caption = [f"Fine-tuning methods on {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
     chosen = f"{legend.scores[score]} is {select.why_score(score)}; no OOD result decided that."
-    family = "the rows under the same heading" if len(blocks) > 1 else "the methods"
-    about = [*notes.bold(family), *notes.spread(), *notes.fpr([names.FPR_ID])]
+    of_all = words.many(words.compared(pair), words.PAIR)
+    family = f"the methods under {legend.scores[score]}"
+    family += f", and below among all {of_all}, shown or not" if len(blocks) > 1 else ""
+    about = [*notes.bold(frame, family), *notes.fpr([names.FPR_ID])]
     about += [*notes.shots(shown, legend), chosen, *notes.optimism(pair, legend, len(blocks) > 1)]
     about += notes.averages(pair)
     remarks = [
         *notes.seeds(frame, columns, legend),
-        *notes.lacking_fits(pair, frame, legend),
+        *notes.lacking_fits(pair, frame, columns, legend),
         *notes.ties(pair, frame, legend),
         *notes.missing(shown, frame, columns, legend),
         *notes.collapsed(pair.metrics, shown, legend),
@@ -171,10 +181,10 @@ def _by_score(pair: Evaluated, columns: list[Column], what: str) -> Table:
     legend, shown = Legend.of(pair.metrics), select.at_largest_shots(pair.metrics)
     frame = numbers(pair, pair.rows().with_columns(against=pl.lit("best")), columns).drop("against")
     caption = [f"{what}: {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
-    about = notes.bold("all methods and scores") + notes.spread() + notes.shots(shown, legend)
+    about = notes.bold(frame, f"all {words.many(words.compared(pair), words.PAIR)}") + notes.shots(shown, legend)
     remarks = [
         *notes.seeds(frame, columns, legend),
-        *notes.lacking_fits(pair, frame, legend),
+        *notes.lacking_fits(pair, frame, columns, legend),
         *notes.ties(pair, frame, legend),
         *notes.missing(shown, frame, columns, legend),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from oodgrid.report.letters import substitute
 from oodgrid.report.render import Cell
@@ -42,6 +43,29 @@ def cell_width(cell: Cell, style: str) -> float:
     return mean
 
 
+def abbreviated(names: Iterable[str], width: float) -> dict[str, str]:
+    """Return short forms of the names that are wider, cut in their middle, no two alike and none like another name."""
+    names = list(dict.fromkeys(names))
+    taken, found = {name for name in names if text_width(name) <= width}, {}
+    for name in names:
+        if name in taken:
+            continue
+        letters = len(name) - 1
+        while letters > 2 and text_width(_cut(name, letters)) > width:
+            letters -= 1
+        short, number = _cut(name, letters), 1
+        while short in taken:
+            number += 1
+            short = f"{_cut(name, max(letters - 4, 2))} ({number})"
+        found[name] = short
+        taken.add(short)
+    return found
+
+
+def _cut(name: str, letters: int) -> str:
+    return f"{name[: -(-letters // 2)].rstrip()}…{name[len(name) - letters // 2 :].lstrip()}"
+
+
 def wrapped(text: str, limit: int) -> list[str]:
     """Return a header in lines: what stands in brackets apart, long names broken after signs."""
     name, bracket, rest = text.partition(" (")
@@ -50,8 +74,9 @@ def wrapped(text: str, limit: int) -> list[str]:
     lines = [""]
     for piece in re.findall(r"[^\s\-_/@=,]+[\s\-_/@=,]*|[\s\-_/@=,]+", text):
         while len(piece) > limit + 2:
-            lines.append(f"{piece[: limit - 1]}-")
-            piece = piece[limit - 1 :]
+            seam = re.match(rf"[^\W\d]{{2,{limit}}}(?=\d)", piece)  # as in places365
+            lines.append(seam[0] if seam else f"{piece[: limit - 1]}-")
+            piece = piece[len(seam[0]) if seam else limit - 1 :]
         if len(f"{lines[-1]}{piece}".rstrip()) > limit and lines[-1]:
             lines.append("")
         lines[-1] += piece

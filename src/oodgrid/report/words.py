@@ -13,6 +13,8 @@ from oodgrid.report.render import escape_markdown
 from oodgrid.report.select import percent
 
 NAMED = 5  # rows named in a sentence; others are counted
+PAIR = "pair of method and score"
+CHANCE = 0.5  # AUROC of a score that tells nothing
 Row = dict[str, Any]
 
 
@@ -22,9 +24,27 @@ def scopes(pair: Evaluated) -> list[str]:
     return [] if not there or pair.means("auroc", "overall").is_empty() else ["overall", *there * (len(there) > 1)]
 
 
+def compared(pair: Evaluated) -> int:
+    """Return how many rows are compared with the best of all: methods under scores that have a number."""
+    rows = pair.comparisons.filter(pl.col("against") == "best", pl.col("metric") == "auroc", "largest")
+    return rows.select("method", "score").n_unique()
+
+
+def many(count: int, noun: str, others: str = "") -> str:
+    """Return a number of things in words: 1 pair of method and score, 2 pairs of method and score."""
+    first, of, rest = noun.partition(" of ")
+    return f"{count} {noun if count == 1 else others or f'{first}s{of}{rest}'}"
+
+
 def best_row(pair: Evaluated, scope: str) -> Row:
     """Return the best row of an average among all methods and scores."""
     return pair.differences("best", "auroc", scope).filter("is_best").row(0, named=True)
+
+
+def all_alike(pair: Evaluated, scope: str) -> bool:
+    """Return whether all of several rows have the same number, so that none is best."""
+    rows = pair.differences("best", "auroc", scope)
+    return len(rows) > 1 and bool((rows["diff"] == 0).all())
 
 
 def only_best(pair: Evaluated) -> tuple[str, str] | None:
@@ -40,11 +60,21 @@ def at(rows: pl.DataFrame, row: Row, of_score: bool = True) -> Row | None:
     return same.row(0, named=True) if len(same) else None
 
 
-def title(scope: str, mean: Row | None) -> str:
+def title(pair: Evaluated, scope: str, mean: Row | None) -> str:
     """Return an average in words, with the number of its sets."""
-    count = mean["sets"] if mean else 0
+    count, only = mean["sets"] if mean else 0, only_kind(pair)
+    what = "sets" if pair.summary["id_dataset"].null_count() == 0 else "pairs of ID and OOD set"
+    about = [f"{only} OOD alone"] * (scope == "overall" and only is not None) + [f"mean of {count} {what}"] * (
+        count > 1
+    )
     kind = "overall" if scope == "overall" else f"for {scope} OOD"
-    return f"{kind} (mean of {count} sets)" if count > 1 else kind
+    return f"{kind} ({', '.join(about)})" if about else kind
+
+
+def only_kind(pair: Evaluated) -> str | None:
+    """Return the kind of OOD that is all of the overall mean, where there is only one."""
+    kinds = [scope for scope in ("near", "far") if len(pair.means("auroc", scope))]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def against(pair: Evaluated, scope: str, row: Row) -> str:
@@ -54,8 +84,21 @@ def against(pair: Evaluated, scope: str, row: Row) -> str:
         return ""
     if (difference["reference_method"], difference["reference_score"]) == (row["method"], row["score"]):
         return ", and is the baseline itself"
-    sure = "" if difference["distinguishable"] else " (not distinguishable)"
-    return f", {points(difference)} to zero-shot with MCM{sure}"
+    return f", {points(difference)} to zero-shot with MCM{unsure(difference)}"
+
+
+def unsure(difference: Row) -> str:
+    """Return how a difference is none that can be told from chance; nothing where it can."""
+    if difference["distinguishable"]:
+        return ""
+    lo, hi = difference["lo"], difference["hi"]
+    alone = lo is not None and (lo > 0 or hi < 0)
+    return f" (not distinguishable{' once corrected for all rows' * alone})"
+
+
+def optimism(amount: float) -> str:
+    """Return by how much a picked best is expected to be overstated."""
+    return f"about {percent(amount, 1)} points" if amount >= 0.0005 else "less than 0.1 points"  # of percent
 
 
 def interval(row: Row | None, value: str) -> str:

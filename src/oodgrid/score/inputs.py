@@ -155,7 +155,7 @@ class FitInputs:
         if "local_logits" in needs and references.head is not None and self._has_local(samples):
             local = store.read_local_features(samples.file)
             return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
-        return references.blocks(samples.name, *self._left_of(samples), needs)
+        return references.blocks(samples.name, *self.left_of(samples), needs)
 
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
@@ -165,7 +165,7 @@ class FitInputs:
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
         """Return the inputs of scores for all samples of several sets, in this order."""
         names = " and ".join(part.name for part in parts)
-        left = [self._left_of(part) for part in parts]
+        left = [self.left_of(part) for part in parts]
         features = np.concatenate([features for features, _ in left])[order]
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
         return self.references(needs).inputs(names, features, logits, needs)
@@ -183,7 +183,7 @@ class FitInputs:
             **{need: f"{source.what}, and there are none" for need, source in texts.needs().items()},
         }.get(need, f"{need}, and the method leaves none")
 
-    def _left_of(self, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+    def left_of(self, samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features as the method leaves them, shape (N, D), and logits where those are what it leaves."""
         left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")

@@ -18,7 +18,7 @@ from oodgrid import manifests, store
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.kept import Kept, is_whole, link
-from oodgrid.manifests import ScoredFit, ScorePart, ScoreTable
+from oodgrid.manifests import Geometry, ScoredFit, ScorePart, ScoreTable
 
 TRIES = 2  # another job may remove a file just when it is read: it has moved a part, or replaced a table
 
@@ -33,7 +33,11 @@ class _Place:
 
 
 class KeptTables:
-    """The kept tables and parts of one method of one (backbone, ID set), whatever the experiment."""
+    """The kept tables and parts of one method of one (backbone, ID set), whatever the experiment.
+
+    Attributes:
+        geometry: The angles that tables say, by what decides them.
+    """
 
     def __init__(self, results: Path, backbone: str, id_dataset: str, method: str) -> None:
         names = {"backbone": backbone, "id_dataset": id_dataset, "method": method}
@@ -89,10 +93,14 @@ class KeptTables:
     def _scan(self) -> None:
         """Look up which table holds which part; a damaged table counts as not there."""
         self._places: dict[str, _Place] = {}
+        self.geometry: dict[str, Geometry] = {}
         self._open: store.OpenTable | None = None
         for table in sorted(self.folder.glob("*.parquet")):
             with suppress(OodgridError):
-                for fit in manifests.read(table, ScoreTable).fits:
+                about = manifests.read(table, ScoreTable)
+                every = [each for fit in about.fits for each in fit.geometry.values()]
+                self.geometry |= {each.key: each for each in [*every, about.cached] if each is not None}
+                for fit in about.fits:
                     self._places |= {key: _Place(table, fit, name) for name, key in fit.parts.items()}
 
     def _rows(self, place: _Place) -> pl.DataFrame:

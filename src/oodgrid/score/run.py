@@ -6,20 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from oodgrid import grid, manifests, paths, registry, store
-from oodgrid.config import Choice, Experiment, IdDataset, Precision
+from oodgrid.config import ANY, Choice, Experiment, IdDataset, Precision
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import digest
 from oodgrid.labels import plain_name
-from oodgrid.manifests import AppliedFit, ScoredFit, ScorePart, ScoreTable
+from oodgrid.manifests import Applied, AppliedFit, Geometry, ScoredFit, ScorePart, ScoreTable
 from oodgrid.progress import progress
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, fill, needed, needs_of
+from oodgrid.score.geometry import FitAngles
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
 from oodgrid.score.kept_tables import KeptTables
 
@@ -32,8 +34,10 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
 
     Columns: dataset, shots, seed, index, path (with hexadecimal numbers for bytes that are no UTF-8), label, prediction
     (null where there are no logits), and one float64 column per score. A score that was skipped is null; the table's
-    metadata say why, fit by fit, and how many broken images a set lacks. Transductive scores go to a table beside it,
-    `paths.streams`, with `ood_dataset` and the place of every sample in the stream of each order before their columns.
+    metadata say why, fit by fit, and how many broken images a set lacks, and have the angles of
+    `oodgrid.score.geometry`. Transductive scores go to a table beside it, `paths.streams`, with `ood_dataset` and the
+    place of every sample in the stream of each order before their columns. Scores under other temperatures go to
+    another, `paths.sweeps`, of the fits of the largest shots alone.
 
     Raises:
         OodgridError: A file that is needed is missing or damaged, class names of a pair overlap, or a plugin's score
@@ -56,10 +60,11 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     job = _Job(
         results,
         sets,
-        applied.leaves,
+        applied,
         few_shot,
         texts,
         choices,
+        {choice.listed("score"): choice for choice in grid.sweep(experiment, method)},
         experiment.score_precision,
         KeptTables(results, backbone, id_dataset, method),
     )
@@ -67,8 +72,18 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     fits = [job.run(fit) for fit in progress(applied.fits, desc=title, unit="fit")]
     place = (results, experiment.experiment, backbone, id_dataset, method)
     if grid.has_streams(experiment):
-        job.write([of_streams for _, of_streams in fits], True, paths.streams(*place))
-    return job.write([of_samples for of_samples, _ in fits], False, paths.scores(*place))
+        job.write([fit.streams for fit in fits], job.of_streams, paths.streams(*place))
+    if experiment.temperatures:
+        job.write([fit.sweep for fit in fits if fit.sweep.parts], job.of_sweep, paths.sweeps(*place))
+    return job.write([fit.samples for fit in fits], job.of_samples, paths.scores(*place), cached=job.angles.of_cached())
+
+
+class _Entries(NamedTuple):
+    """The entries of one fit: in the table of scores, of streams, and of scores under other temperatures."""
+
+    samples: ScoredFit
+    streams: ScoredFit
+    sweep: ScoredFit
 
 
 @dataclass
@@ -77,10 +92,11 @@ class _Job:
 
     results: Path
     sets: dict[str, Samples]
-    leaves: str
+    applied: Applied
     few_shot: FewShot
     texts: Texts
     choices: dict[str, Choice]
+    of_sweep: dict[str, Choice]
     precision: Precision
     kept: KeptTables
 
@@ -88,25 +104,32 @@ class _Job:
         self.code = sorted({registry.score_code(choice.name) for choice in self.choices.values()})
         self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
         self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
+        self.largest = max((fit.shots for fit in self.applied.fits if fit.status == "ok"), default=0)
+        self.angles = FitAngles(self.sets, self.kept.geometry)
 
-    def run(self, fit: AppliedFit) -> tuple[ScoredFit, ScoredFit]:
-        """Score one fit on the sets and streams that are not kept; return its entry in each of the two tables."""
+    def run(self, fit: AppliedFit) -> _Entries:
+        """Score one fit on the sets and streams that are not kept; return its entry in each of the tables."""
         outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
         if fit.status != "ok":
-            return outcome(), outcome()
-        inputs = FitInputs(self.results, fit, self.leaves, self.few_shot, self.texts, self.precision)
+            return _Entries(outcome(), outcome(), outcome())
+        inputs = FitInputs(self.results, fit, self.applied.leaves, self.few_shot, self.texts, self.precision)
         id_set, *ood_sets = self.sets
-        parts = {
-            name: self._part(fit, [name], self.of_samples, partial(self._score, inputs, name)) for name in self.sets
-        }
+        shown = fit.shots == self.largest
+        parts = {name: self._of_set(inputs, name, self.of_samples) for name in self.sets}
+        sweep = {name: self._of_set(inputs, name, self.of_sweep) for name in self.sets if shown and self.of_sweep}
         streams = {
             ood: self._part(fit, [id_set, ood], self.of_streams, partial(self._score_stream, inputs, id_set, ood))
             for ood in (ood_sets if self.of_streams else ())
         }
-        return outcome(parts=parts), outcome(parts=streams)
+        geometry, no_geometry = self.angles.of_fit(inputs) if shown and self.applied.method != ANY else ({}, {})
+        samples = outcome(parts=parts, geometry=geometry, no_geometry=no_geometry)
+        return _Entries(samples, outcome(parts=streams), outcome(parts=sweep))
 
-    def write(self, fits: list[ScoredFit], transductive: bool, path: Path) -> Path:
-        """Join the parts in one table: of the scores that look at each sample alone, or of the transductive ones."""
+    def write(
+        self, fits: list[ScoredFit], choices: dict[str, Choice], path: Path, cached: Geometry | None = None
+    ) -> Path:
+        """Join the parts of some scores in one table: of scores of single samples, or of transductive ones."""
+        transductive = choices is self.of_streams
         entries, tables = [], []
         for fit in fits:
             skipped: dict[str, dict[str, str]] = {}
@@ -116,15 +139,18 @@ class _Job:
             in_some = {score: reason for reasons in skipped.values() for score, reason in reasons.items()}
             skipped_in = {name: reasons for name, reasons in skipped.items() if reasons}
             entries.append(fit.model_copy(update={"skipped": in_some, "skipped_in": skipped_in}))
-        choices = self.of_streams if transductive else self.of_samples
         places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
         params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
         broken = {n: len(images) for n, s in self.sets.items() if (images := s.features.provenance.get("skipped"))}
-        about = ScoreTable(fits=entries, params=params, broken_images=broken, precision=self.precision)
+        about = ScoreTable(fits=entries, params=params, broken_images=broken, precision=self.precision, cached=cached)
         self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
         return path
+
+    def _of_set(self, fit: FitInputs, name: str, choices: dict[str, Choice]) -> str:
+        """Return the key by which some scores of single samples of one set are kept, making them if need be."""
+        return self._part(fit.fit, [name], choices, partial(self._score, fit, choices, name))
 
     def _part(self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
         """Return the key by which some scores of some sets are kept, calling `make(path)` where they are not."""
@@ -142,9 +168,9 @@ class _Job:
         self.kept.make(key, make)
         return key
 
-    def _score(self, fit: FitInputs, name: str, path: Path) -> None:
+    def _score(self, fit: FitInputs, choices: dict[str, Choice], name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_samples.items()}
+        columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in choices.items()}
         predictions: np.ndarray | None = None
         for local in (False, True):
             group = [column for column in columns.values() if ("local_logits" in column.needs) == local]

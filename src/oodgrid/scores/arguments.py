@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodgrid.cache import of_images, of_texts
-from oodgrid.edge import Shapes
-from oodgrid.errors import OodgridError, brief
+from oodgrid.edge import Shapes, check_directions, whole_number
+from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
-from oodgrid.registry import Entry
 from oodgrid.score.contract import Bank, Head, TextList, normalise
 from oodgrid.score.inputs import class_texts, text_list, text_list_of
 from oodgrid.store import Texts
@@ -151,7 +150,7 @@ def _labelled(
     if not known.any():
         raise OodgridError(f"{shapes.what}: {side}_labels: shape {labels.shape}, and all are -1, of no class")
     fewest = int(np.unique(labels[known], return_counts=True)[1].min())
-    shots = fewest if arrays.get("shots") is None else _shots(shapes.what, arrays["shots"])
+    shots = fewest if arrays.get("shots") is None else whole_number(arrays["shots"], f"{shapes.what}: shots", 1)
     logits = checked[f"{side}_logits"][known] if f"{side}_logits" in checked else None
     features = _unit(f"{side}_features", checked, shapes.what)[known]
     return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
@@ -176,47 +175,32 @@ def _numbers(shapes: Shapes, name: str, value: Any, possible: tuple[str, ...]) -
     return shapes.numbers(name, value, next((shape for shape in possible if len(shape) == axes), possible[0]))
 
 
-def _shots(what: str, value: Any) -> int:
-    """Return a number of shots.
-
-    Raises:
-        OodgridError: It is no whole number above 0.
-    """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < 1:
-        raise OodgridError(f"{what}: shots = {brief(value)}: a whole number above 0 is needed")
-    return int(value)
-
-
 def _unit(name: str, arrays: Mapping[str, np.ndarray], what: str) -> np.ndarray:
     """Return one of some arrays, normalised along its last axis.
 
     Raises:
         OodgridError: A row is all zeros, which has no direction.
     """
-    zeros = np.argwhere(~arrays[name].any(axis=-1))
-    if len(zeros):
-        index = zeros[0].tolist()
-        raise OodgridError(
-            f"{what}: {name}: {len(zeros)} rows are all zeros, the first at index "
-            f"{index[0] if len(index) == 1 else tuple(index)}: they have no direction to be normalised; leave them out"
-        )
+    check_directions(arrays[name], f"{what}: {name}")
     return normalise(arrays[name])
 
 
-def doubts(inputs: Mapping[str, Any], entries: Iterable[Entry], cosines_known: bool) -> Iterator[str]:
+def doubts(inputs: Mapping[str, Any], temperatures: Iterable[float], cosines_known: bool) -> Iterator[str]:
     """Yield what of arrays, each possible by itself, is hardly what their user means.
 
     Args:
         inputs: What `inputs` returned.
-        entries: The scores.
+        temperatures: Of the scores that have one, each as a multiple of its default.
         cosines_known: Whether a method answers for the scale of the logits.
     """
     logits = {need: inputs[need] for need in ("logits", "negative_logits", "local_logits") if need in inputs}
     banks = {side: inputs[need] for side, need in (("train", "bank"), ("val", "val")) if need in inputs}
     logits |= {f"{side}_logits": bank.logits for side, bank in banks.items() if bank.logits is not None}
-    if not cosines_known and any("T" in entry.params for entry in entries):
+    coldest = min(temperatures, default=None)
+    if not cosines_known and coldest is not None:
         for name, values in logits.items():
-            if (largest := np.abs(values).max()) > MOST_OF_COSINES:
+            # logits × 100 under a hundred times the default temperature are right
+            if (largest := np.abs(values).max()) > MOST_OF_COSINES * max(1, coldest):
                 yield (
                     f"{name} go up to {largest:.3g} in size, and cosines to 1: temperatures here are on cosines, so "
                     "divide by 100 what CLIP multiplies by 100"

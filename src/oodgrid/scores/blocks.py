@@ -45,8 +45,8 @@ def compute_all(
     """
     inputs, texts = arguments.inputs(arrays, lists, what)
     # No method says whether logits are cosines to texts; whoever gives lists of texts means that they are.
-    entries = [registry.find("score", choice.name) for choice in choices]
-    for doubt in arguments.doubts(inputs, entries, cosines_known="text_cosines" in arrays):
+    temperatures = [relative for choice in choices if (relative := _relative_temperature(choice)) is not None]
+    for doubt in arguments.doubts(inputs, temperatures, cosines_known="text_cosines" in arrays):
         warnings.warn(f"{what}: {doubt}", stacklevel=3)  # of whoever calls the score
     inputs = frozen({**inputs, "text_cosines": arrays.get("text_cosines", True)})
     columns: dict[str, Column] = {}
@@ -66,6 +66,12 @@ def compute_all(
     columns |= streams
     skipped |= {name: why for name, column in columns.items() if (why := column.skipped)}
     return {name: column.values() for name, column in columns.items() if not column.skipped}, skipped
+
+
+def _relative_temperature(choice: Choice) -> float | None:
+    """Return the temperature of a score as a multiple of its default; None where it has none."""
+    default = registry.find("score", choice.name).params.get("T")
+    return None if default is None else choice.params.get("T", default) / default
 
 
 def _unmet(choice: Choice, entry: Entry, inputs: Mapping[str, Any], texts: Mapping[str, Any]) -> str:

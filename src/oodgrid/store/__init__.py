@@ -26,7 +26,18 @@ from oodgrid.store.features import (
     write_texts,
     write_views,
 )
-from oodgrid.store.files import SEAL, UNSEALED, atomic, existing, mend, no_memory, opened, read_bytes, run_record
+from oodgrid.store.files import (
+    SEAL,
+    UNSEALED,
+    atomic,
+    existing,
+    mend,
+    no_memory,
+    opened,
+    read_bytes,
+    refuse_to_replace,
+    run_record,
+)
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import read_local_features, read_local_rows
 from oodgrid.store.seal import USER_BLOCK, check, checksum
@@ -80,6 +91,7 @@ __all__ = [
     "read_table",
     "read_texts",
     "read_views",
+    "refuse_to_replace",
     "run_record",
     "write_arrays",
     "write_features",

@@ -204,6 +204,17 @@ def existing(path: Path) -> Path:
     return path
 
 
+def refuse_to_replace(out: Path, force: bool) -> None:
+    """Refuse a file that a person named for writing where something is there that must not be replaced.
+
+    Raises:
+        OodgridError: It is a folder; or a file, and nothing says `force`.
+    """
+    if out.is_dir() or (out.exists() and not force):
+        instead = "choose another name" + ("" if out.is_dir() else ", or add --force")
+        raise OodgridError(f"{out} is there already: {instead}")
+
+
 def _digests(file: Binary) -> tuple[int, bytes, bytes]:
     """Return where the digest of a file stands, what stands there, and what should; place 0 where it has no seal."""
     place, size = _place(file), file.seek(0, os.SEEK_END)

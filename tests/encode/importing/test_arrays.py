@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from oodgrid import paths, store
 from oodgrid.encode.importing import import_arrays, import_npy
 from oodgrid.errors import OodgridError
+from tests.failing import failure
 
 FEATURES = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 LABELS = np.arange(4)
@@ -88,7 +89,7 @@ def test_whatever_an_npz_holds_is_taken_with_its_values_or_refused(tmp_path, dra
         assert list(found.paths) == texts
 
 
-def test_classnames_may_stand_beside_the_features(tmp_path, failure):
+def test_classnames_may_stand_beside_the_features(tmp_path):
     found = store.read_features(
         npz(tmp_path, image_features=FEATURES, labels=LABELS, classnames=np.array(list("abcd")))
     )
@@ -109,7 +110,7 @@ def test_texts_without_a_provenance_are_looked_at_for_their_norms(tmp_path, scal
     assert store.read_provenance(path)["normalised"] is (scale == 1)
 
 
-def test_texts_that_do_not_fit_are_one_line(tmp_path, failure):
+def test_texts_that_do_not_fit_are_one_line(tmp_path):
     sound = {"text_features": UNIT[None], "classnames": np.array(list("abcd")), "templates": np.array(["a {}"])}
     assert "lacks {}" in failure(npz, tmp_path, **{**sound, "templates": np.array(["a"])})
     assert "no templates" in failure(npz, tmp_path, text_features=UNIT[None], classnames=sound["classnames"])
@@ -119,7 +120,7 @@ def test_texts_that_do_not_fit_are_one_line(tmp_path, failure):
 
 
 @pytest.mark.parametrize("text", ["3", "[1, 2, 3, 4]", "a,b"])
-def test_metadata_that_are_no_texts_are_one_line(tmp_path, text, failure):
+def test_metadata_that_are_no_texts_are_one_line(tmp_path, text):
     line = failure(safetensors, tmp_path, {"paths": text}, image_features=FEATURES, labels=LABELS)
     assert "paths must be" in line or "x.safetensors is not valid JSON" in line
 
@@ -162,7 +163,7 @@ def test_parquet_of_other_programs(tmp_path, dtype):
         ({"text_features": [[1.0], [2.0]]}, {"templates": '["a {}"]'}, "same class"),
     ],
 )
-def test_parquet_that_is_not_sound_is_one_line(tmp_path, columns, metadata, said, failure):
+def test_parquet_that_is_not_sound_is_one_line(tmp_path, columns, metadata, said):
     sound = {"image_features": [[1.0], [2.0]], "labels": [0, 1]}
     line = failure(parquet, tmp_path, metadata, **{**sound, **columns})
     assert said in line
@@ -173,7 +174,7 @@ def test_parquet_that_is_not_sound_is_one_line(tmp_path, columns, metadata, said
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 2, 2), (0, 4)])
-def test_a_bare_array_of_another_shape_is_one_line(tmp_path, shape, failure):
+def test_a_bare_array_of_another_shape_is_one_line(tmp_path, shape):
     np.save(tmp_path / "x.npy", np.ones(shape))
     line = failure(import_npy, tmp_path, "b", "d", tmp_path / "x.npy", None, None, "test")
     assert f"shape {shape}" in line
@@ -196,13 +197,13 @@ def test_a_set_without_labels_has_no_classes_and_that_is_said(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["y", "targets", "label"])
-def test_labels_under_another_name_are_asked_for(tmp_path, name, failure):
+def test_labels_under_another_name_are_asked_for(tmp_path, name):
     line = failure(lambda: npz(tmp_path, image_features=FEATURES, **{name: LABELS}))
     assert f"but no labels: is {name} what is meant? Rename it" in line
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000, "1" * 5000, "{", "[]", '"x"'])
-def test_a_provenance_that_is_none_is_one_line(tmp_path, text, failure):
+def test_a_provenance_that_is_none_is_one_line(tmp_path, text):
     line = failure(lambda: npz(tmp_path, image_features=FEATURES, labels=LABELS, provenance=np.array(text)))
     assert "provenance" in line
     assert len(line) < 500

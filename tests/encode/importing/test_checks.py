@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oodgrid.encode.importing import checks
+from tests.failing import failure
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4"])
@@ -25,11 +26,11 @@ def test_other_numbers_become_single_precision_by_name(dtype):
 
 
 @pytest.mark.parametrize("values", [np.ones(2, complex), np.array(["1"]), np.ones(2, bool), np.array([None, 1])])
-def test_what_is_no_real_number_is_refused(values, failure):
+def test_what_is_no_real_number_is_refused(values):
     assert "give real numbers" in failure(checks.floats, values, "d")
 
 
-def test_numbers_beyond_single_precision_are_refused(failure):
+def test_numbers_beyond_single_precision_are_refused():
     assert "too large for float32" in failure(checks.floats, np.array([1e39]), "d")
     assert checks.floats(np.array([np.inf]), "d")[0] == np.inf  # which is what the store complains about
 
@@ -62,7 +63,7 @@ def test_whole_numbers_come_back(numbers, dtype, column):
         ([[0, 1], [2, 3]], "shape (2, 2)"),
     ],
 )
-def test_labels_that_are_not_sound_are_refused(values, said, failure):
+def test_labels_that_are_not_sound_are_refused(values, said):
     assert said in failure(checks.whole_numbers, np.array(values), "d", "labels", least=-1)
 
 
@@ -74,11 +75,11 @@ def test_texts_in_every_shape_that_libraries_give():
 
 
 @pytest.mark.parametrize("values", [[1, 2], ["a", None], "ab", 3, np.array([["a"]]), np.array([0.5]), {"a": "b"}])
-def test_what_is_no_list_of_texts_is_refused(values, failure):
+def test_what_is_no_list_of_texts_is_refused(values):
     assert "paths must be a list of texts" in failure(checks.texts, values, "d", "paths")
 
 
-def test_digests(failure):
+def test_digests():
     given_ = np.arange(64, dtype=np.uint8).reshape(2, 32)
     assert checks.digests(given_, 2, "d") is given_
     assert not checks.digests(None, 2, "d").any()
@@ -86,14 +87,14 @@ def test_digests(failure):
         assert "uint8, (samples, 32)" in failure(checks.digests, wrong, 2, "d")
 
 
-def test_stamps(failure):
+def test_stamps():
     given_ = np.arange(4).reshape(2, 2)
     assert checks.stamps(given_, 2, "d") is given_
     for wrong in (given_[:1], given_.astype(float), given_[:, :1]):
         assert "int64, (samples, 2)" in failure(checks.stamps, wrong, 2, "d")
 
 
-def test_local_features(failure):
+def test_local_features():
     features, local = np.ones((2, 4), np.float16), np.ones((2, 3, 4), np.float16)
     assert checks.local_features(local, features, "d") is local
     for wrong in (local[:1], local[:, :, :3], local[0]):
@@ -111,6 +112,6 @@ def test_what_a_file_says_of_its_norms_counts_more_than_the_norms(said, scale):
     assert checks.normalised(values[None], {"normalised": None}) is (scale == 1)
 
 
-def test_parts_of_several_encoders_are_refused(failure):
+def test_parts_of_several_encoders_are_refused():
     assert checks.joined([np.ones((1, 3)), np.zeros((2, 3))], "d").shape == (3, 3)
     assert "(3,), (4,)" in failure(checks.joined, [np.ones((1, 4)), np.ones((1, 3))], "d")

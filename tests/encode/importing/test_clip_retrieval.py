@@ -8,6 +8,7 @@ import pytest
 
 from oodgrid import store
 from oodgrid.encode.importing import import_clip_retrieval
+from tests.failing import failure
 
 VALUES = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float16)
 
@@ -44,17 +45,17 @@ def test_numbers_may_have_leading_zeros(imported):
     assert list(found.paths) == ["a", "b", "c", "d"]
 
 
-def test_parts_whose_counts_differ_are_refused_even_where_the_sums_agree(imported, failure):
+def test_parts_whose_counts_differ_are_refused_even_where_the_sums_agree(imported):
     line = failure(imported, TWO, {"metadata_0": named("a"), "metadata_1": named("b", "c", "d")})
     assert "metadata_0.parquet: 1 rows of metadata but embeddings of shape (2, 3)" in line
 
 
-def test_two_files_of_one_number_are_refused(imported, failure):
+def test_two_files_of_one_number_are_refused(imported):
     line = failure(imported, {"img_emb_0": VALUES, "img_emb_00": VALUES}, {"metadata_0": named(*"abcd")})
     assert "img_emb_0.npy and img_emb_00.npy are both part 0" in line
 
 
-def test_parts_of_several_encoders_are_refused(imported, failure):
+def test_parts_of_several_encoders_are_refused(imported):
     parts = {"img_emb_0": VALUES[:2], "img_emb_1": VALUES[2:, :2]}
     line = failure(imported, parts, {"metadata_0": named("a", "b"), "metadata_1": named("c", "d")})
     assert "parts differ in dimensions, (2,), (3,)" in line
@@ -76,7 +77,7 @@ def test_labels_of_which_some_are_missing(imported, first, second, labels, class
     assert found.classnames == classnames
 
 
-def test_labels_that_are_no_whole_numbers_are_refused(imported, failure):
+def test_labels_that_are_no_whole_numbers_are_refused(imported):
     tables = {"metadata_0": named("a", "b", y=[0.5, 1]), "metadata_1": named("c", "d", y=[0.0, 1])}
     assert "whole numbers" in failure(imported, TWO, tables, "y")
 
@@ -86,17 +87,17 @@ def test_the_key_names_an_image_that_has_no_path(imported):
     assert list(found.paths) == ["7", "8", "9", ""]
 
 
-def test_without_metadata_images_are_numbered(imported, failure):
+def test_without_metadata_images_are_numbered(imported):
     assert list(imported({"img_emb_0": VALUES[:2]}, {}).paths) == ["d/test/0", "d/test/1"]
     assert "no column image_path" in failure(imported, {}, {}, "folder")
 
 
-def test_metadata_of_captions_alone_are_counted_too(imported, failure):
+def test_metadata_of_captions_alone_are_counted_too(imported):
     assert len(imported({"img_emb_0": VALUES}, {"metadata_0": {"caption": list("abcd")}}).paths) == 4
     assert "3 rows" in failure(imported, {"img_emb_0": VALUES}, {"metadata_0": {"caption": list("abc")}})
 
 
-def test_damaged_metadata_are_one_line(imported, tmp_path, failure):
+def test_damaged_metadata_are_one_line(imported, tmp_path):
     imported({"img_emb_0": VALUES}, {"metadata_0": named(*"abcd")})
     file = tmp_path / "out/metadata/metadata_0.parquet"
     good = file.read_bytes()

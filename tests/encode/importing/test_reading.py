@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from oodgrid.encode import lines
 from oodgrid.encode.importing import reading
+from tests.failing import failure
 
 IN_PLACE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -32,7 +33,7 @@ def test_the_last_line_may_lack_its_end(tmp_path):
     assert reading.read_lines(written(tmp_path, "x.txt", "")) == []
 
 
-def test_lines_in_another_encoding_are_refused(tmp_path, failure):
+def test_lines_in_another_encoding_are_refused(tmp_path):
     assert "x.txt is not UTF-8 text (byte 1)" in failure(reading.read_lines, written(tmp_path, "x.txt", b"a\xe9"))
     assert "is not UTF-8" in failure(lines.read_names, written(tmp_path, "x.json", b'["\xe9"]'))
 
@@ -62,7 +63,7 @@ def test_labels_from_text(tmp_path, name, text):
         ("y.csv", "path,label\na\n", "one whole number a line"),
     ],
 )
-def test_labels_that_are_none_are_one_line(tmp_path, name, text, said, failure):
+def test_labels_that_are_none_are_one_line(tmp_path, name, text, said):
     line = failure(reading.read_labels, written(tmp_path, name, text))
     assert said in line
     assert name in line
@@ -75,7 +76,7 @@ def test_an_npy_file_is_mapped(tmp_path):
     assert found.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_files_that_are_something_else_are_one_line(tmp_path, failure):
+def test_files_that_are_something_else_are_one_line(tmp_path):
     with (tmp_path / "x.npy").open("wb") as file:
         np.savez(file, a=np.ones(2))
     assert "it is an .npz archive" in failure(reading.load_array, tmp_path / "x.npy")

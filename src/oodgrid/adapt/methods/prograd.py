@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from oodgrid.adapt.contract import FitData
 from oodgrid.adapt.prompt_learning import Batch, PromptLearner
-from oodgrid.adapt.training import Recipe, TrainingFeatures
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
@@ -50,17 +49,10 @@ class ProGrad(PromptLearner):
         return batch.cross_entropy, disagreement
 
     def descend(
-        self,
-        recipe: Recipe,
-        parameters: list[torch.Tensor],
-        data: FitData,
-        features: TrainingFeatures,
-        generator: torch.Generator,
-        loss: Callable,
-    ) -> tuple[list[float], list[np.ndarray]]:
+        self, train: Callable[..., list[float]], context: torch.Tensor, epochs: int
+    ) -> tuple[list[float], np.ndarray]:
         """Descend along the aligned gradient."""
-        losses = recipe.descend(parameters, data, features, generator, loss, step=self._step)
-        return losses, [parameter.detach().cpu().numpy() for parameter in parameters]
+        return super().descend(partial(train, step=self._step), context, epochs)
 
     def _step(self, losses: tuple, optimiser: torch.optim.Optimizer, scaler: object) -> torch.Tensor:
         (context,) = optimiser.param_groups[0]["params"]
@@ -78,8 +70,6 @@ class ProGrad(PromptLearner):
         (along,) = torch.autograd.grad(disagreement, context, retain_graph=True)
         (gradient,) = torch.autograd.grad(loss, context)
         size = along.norm()
-        along = along / size.where(
-            size > 0, 1
-        )  # at zero-shot CLIP itself that gradient is zero, and nothing is removed
+        along = along / size.where(size > 0, 1)  # zero at zero-shot CLIP itself: then nothing is removed
         against = (gradient * along).sum().clamp(max=0)
         return gradient - self.strength * against * along

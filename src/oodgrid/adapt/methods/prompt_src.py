@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from oodgrid.adapt.contract import FitData
 from oodgrid.adapt.prompt_learning import Batch, PromptLearner
-from oodgrid.adapt.training import Recipe, TrainingFeatures
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
@@ -64,24 +62,15 @@ class PromptSRC(PromptLearner):
         return batch.cross_entropy + self.text_weight * distance + self.agreement * divergence / batch.logits.numel()
 
     def descend(
-        self,
-        recipe: Recipe,
-        parameters: list[torch.Tensor],
-        data: FitData,
-        features: TrainingFeatures,
-        generator: torch.Generator,
-        loss: Callable,
-    ) -> tuple[list[float], list[np.ndarray]]:
+        self, train: Callable[..., list[float]], context: torch.Tensor, epochs: int
+    ) -> tuple[list[float], np.ndarray]:
         """Return the losses and the weighted mean of the context over the epochs."""
-        weights = self.weights(recipe.epochs)
-        averages = [np.zeros(tuple(parameter.shape)) for parameter in parameters]
+        weights, average = self.weights(epochs), np.zeros(tuple(context.shape))
 
         def add(epoch: int) -> None:
-            for average, parameter in zip(averages, parameters, strict=True):
-                average += weights[epoch] * parameter.detach().cpu().numpy()  # in place
+            average[...] += weights[epoch] * context.detach().cpu().numpy()
 
-        losses = recipe.descend(parameters, data, features, generator, loss, after_epoch=add)
-        return losses, [average.astype(np.float32) for average in averages]
+        return train(after_epoch=add), average.astype(np.float32)
 
     def weights(self, epochs: int) -> np.ndarray:
         """Return the weight of every epoch, shape (E,), summing to 1."""

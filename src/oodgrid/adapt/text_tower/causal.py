@@ -76,7 +76,16 @@ class CausalTower(TextTower):
     def _room(self) -> int:
         """How many tokens may pass at once and keep what the backward pass needs."""
         part = self.part
-        return ACTIVATIONS // (SAVED * 4 * self.width * len(part.transformer.resblocks))
+        return self._activations() // (SAVED * 4 * self.width * len(part.transformer.resblocks))
+
+    def _activations(self) -> int:
+        """Return the bytes that a pass may keep: on a GPU a quarter of its memory.
+
+        Not of what is free: the parts, and with them the last bits of a fit, would depend on who else is there.
+        """
+        if self._torch.device(self.device).type != "cuda":
+            return ACTIVATIONS
+        return max(ACTIVATIONS, self._torch.cuda.get_device_properties(self.device).total_memory // 4)
 
     def _plan(self, prompts: Prompts, tokens: int, specific: bool) -> Plan:
         """Return what does not change while contexts of so many tokens are learned, computed once for these prompts."""

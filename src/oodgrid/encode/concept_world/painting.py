@@ -69,7 +69,7 @@ def _mask(rng: Generator, shape: str, radius: float) -> NDArray[np.float32]:
     pen = ImageDraw.Draw(canvas)
     for fill, outline in zip((255, 0), _OUTLINES[shape], strict=False):
         pen.polygon(((outline @ to_pixels + centre) * _SUPERSAMPLING).ravel().tolist(), fill=fill)
-    return np.asarray(canvas.reduce(_SUPERSAMPLING), np.float32) / 255
+    return np.asarray(canvas.reduce(_SUPERSAMPLING), np.float32) / np.float32(255)
 
 
 def _object_colour(rng: Generator, colour: str) -> NDArray[np.float32]:
@@ -100,7 +100,7 @@ def _cluttered(rng: Generator, flat: NDArray[np.float32]) -> NDArray[np.float32]
     pen = ImageDraw.Draw(canvas)
     for corners, ink in zip(_strewn(rng), rng.integers(0, 256, (6, 3)).tolist(), strict=True):
         pen.polygon(corners, fill=tuple(ink))
-    return np.asarray(canvas, np.float32) / 255
+    return np.asarray(canvas, np.float32) / np.float32(255)
 
 
 def _strewn(rng: Generator) -> Iterator[list[float]]:
@@ -136,7 +136,7 @@ def shifted(image: NDArray[np.uint8], rng: Generator, blur: int, noise: int, con
     if blur:
         image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.9 * blur)))
     if noise or contrast:
-        changed = image / np.float32(255) + grain(rng, 0.06 * noise)
+        changed = image.astype(np.float32) / np.float32(255) + grain(rng, 0.06 * noise)
         keep = np.float32(1 - 0.17 * contrast)
-        image = to_bytes(0.5 + keep * (changed - 0.5))
+        image = to_bytes(np.float32(0.5) + keep * (changed - np.float32(0.5)))
     return image

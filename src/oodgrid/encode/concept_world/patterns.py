@@ -63,7 +63,7 @@ def clouds(rng: Generator) -> NDArray[np.float32]:
     """Return light and dark patches without edges."""
     cells = int(rng.integers(4, 10))
     coarse = Image.fromarray(rng.integers(0, 256, (cells, cells), dtype=np.uint8))
-    return np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / 255
+    return np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32) / np.float32(255)
 
 
 def cells(rng: Generator) -> NDArray[np.float32]:

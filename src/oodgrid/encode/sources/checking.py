@@ -20,32 +20,30 @@ FILES = 20_000  # of a folder, and
 SIZE = 100_000_000  # bytes of a file, that are looked through while a user waits
 
 
-def check_sources(datasets: Sequence[Dataset]) -> dict[str, int]:
+def check_sources(datasets: Sequence[Dataset], opened: dict[str, dict[str, ImageSet]]) -> None:
     """Refuse sources that are not here; open those that are small, say how they are read, and refuse what cannot be.
 
     Large ones are left to the jobs.
 
-    Returns:
-        How many images the splits of a dataset have together, of those that were opened.
+    Args:
+        datasets: The datasets.
+        opened: Is given, by their names, the splits of those that were opened.
 
     Raises:
         OodgridError: A source cannot be read, or its labels do not fit; a line for each.
     """
-    counts: dict[str, int] = {}
-    all_of(*(partial(_check_source, dataset, counts) for dataset in datasets))
-    return counts
+    all_of(*(partial(_check_source, dataset, opened) for dataset in datasets))
 
 
-def _check_source(dataset: Dataset, counts: dict[str, int]) -> None:
+def _check_source(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
     for place in map(Path, _places(dataset)):
         if not place.exists():
             raise OodgridError(f"dataset {dataset.name}: {place} does not exist: mend the path in the config")
         if dataset.folder and not place.is_dir():
             raise OodgridError(f"dataset {dataset.name}: {place} is no folder: an archive is named under archive:")
     if _is_small(dataset):
-        opened = open_splits(dataset)
-        counts[dataset.name] = sum(map(len, opened.values()))
-        report_remarks(dataset, opened)
+        opened[dataset.name] = open_splits(dataset)
+        report_remarks(dataset, opened[dataset.name])
 
 
 def report_remarks(dataset: Dataset, opened: dict[str, ImageSet]) -> None:

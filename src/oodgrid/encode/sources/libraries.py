@@ -19,7 +19,7 @@ import numpy as np
 from oodgrid.config import HuggingFace, Torchvision, expand
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value
 from oodgrid.encode.sources.reading import read_image
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, first_line, unknown
 from oodgrid.progress import progress
 
 _REFUSED: ContextVar[str | None] = ContextVar("refused", default=None)
@@ -74,9 +74,8 @@ def torchvision(source: Torchvision, split: str) -> ImageSet:
     except OodgridError:
         raise
     except Exception as error:  # each dataset fails in its own way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OodgridError(
-            f"torchvision dataset {source.dataset} in {root}: {reason} (download: true fetches it)"
+            f"torchvision dataset {source.dataset} in {root}: {first_line(error)} (download: true fetches it)"
         ) from error
     labels, named = classes_by_value(_targets(samples), source.dataset)
     # ImageNet's names are tuples of synonyms, of which the first is the usual one
@@ -160,7 +159,6 @@ def _load_hugging_face(source: HuggingFace, split: str) -> Any:
             table = datasets.load_dataset(source.dataset, source.subset, split=split, revision=source.revision)
         return table.cast_column(source.image, datasets.Image(decode=False))
     except Exception as error:  # the library and the hub fail in many ways
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OodgridError(
-            f"Hugging Face dataset {source.dataset}, split {split}: {reason} (download: true fetches it)"
+            f"Hugging Face dataset {source.dataset}, split {split}: {first_line(error)} (download: true fetches it)"
         ) from error

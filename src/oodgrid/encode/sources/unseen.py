@@ -84,7 +84,7 @@ def _opened(thing: Any, number: int) -> ImageSet:
 
 
 def _is_archive(path: Path) -> bool:
-    """Say whether a file is an archive, by its name or its first bytes."""
+    """Return whether a file is an archive, by its name or its first bytes."""
     if path.suffix.lower() in archives.PACKED:
         return True
     try:

@@ -95,8 +95,7 @@ def refuse_to_overwrite(out: Path, force: bool, suffix: str) -> None:
     """Raise if a file has another suffix, or exists and must not be overwritten."""
     if out.suffix != suffix:
         raise OodgridError(f"{out} is no {suffix}: name it so, for label lists to read it")
-    if out.exists() and not force:
-        raise OodgridError(f"{out} is there already: choose another name, or add --force")
+    store.refuse_to_replace(out, force)
 
 
 def _columns(file: Path) -> TextTable:

@@ -6,9 +6,12 @@ shows an OOD set whose classes overlap the ID classes, and none shows covariate 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,7 +22,7 @@ from oodgrid.report import canvas, select
 from oodgrid.report.figures.study import Study
 from oodgrid.report.names import Legend
 
-OF_CURVES = ("roc", "histograms")
+WITHOUT_MEANS = ("roc", "histograms", "geometry", *paths.SWEEP_FIGURES)  # are drawn from tables of their own
 NO_MEANS = (
     "summary.parquet and comparisons.parquet hold no row. Where results are of before December 2026, "
     "snakemake --forcerun evaluate makes both from the scores."
@@ -43,6 +46,7 @@ def write_figures(
     summary: pl.DataFrame | None = None,
     comparisons: pl.DataFrame | None = None,
     ranks: Sequence[Ranks] = (),
+    **others: Any,
 ) -> None:
     """Draw every figure in both widths, to <backbone>/<id_dataset>/<figure>{,-column}.{pdf,svg,png}.
 
@@ -57,18 +61,33 @@ def write_figures(
         summary: The rows of summary.parquet.
         comparisons: The rows of comparisons.parquet. Without these two, figures of means say what they need.
         ranks: The rank tests over ID datasets.
+        others: `geometry`, `temperatures` and `asked`, as of `studies`.
     """
     folder = paths.report(results, experiment, "figures")
-    drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks))
+    drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks, **others))
+    _tell_letters(metrics)
     jobs = [(place, study, name, width) for place, study, names in drawn for name in names for width in canvas.WIDTHS]
     for place, study, name, suffix in progress(jobs, desc="figures", unit="figure"):
         canvas.save(draw(name, study, canvas.WIDTHS[suffix]), folder / place / f"{name}{suffix}")
 
 
+def _tell_letters(metrics: pl.DataFrame) -> None:
+    """Say once which letters of names no font has."""
+    legend = Legend.of(metrics)
+    names = [name for column in ("ood_dataset", "id_dataset") for name in select.names(metrics, column)]
+    if lacking := canvas.missing([*legend.methods.values(), *legend.scores.values(), *names]):
+        some = lacking[:12] + "…" * (len(lacking) > 12)
+        print(
+            f"oodgrid: no font of this machine has the letters {some}: figures spell or number them; "
+            "install Noto Sans CJK, or another font that matplotlib can use",
+            file=sys.stderr,
+        )
+
+
 @canvas.styled
 def draw(name: str, study: Study, width: float = canvas.TEXT) -> canvas.Figure:
     """Return one figure of a study, so many inches wide."""
-    if study.summary.is_empty() and study.comparisons.is_empty() and name not in OF_CURVES:
+    if study.summary.is_empty() and study.comparisons.is_empty() and name not in WITHOUT_MEANS:
         return canvas.sentence(f"No figure of {name}: {NO_MEANS}", width)
     return import_module(f"{__name__}.{name}").draw(study, width)
 
@@ -80,18 +99,33 @@ def studies(
     summary: pl.DataFrame | None = None,
     comparisons: pl.DataFrame | None = None,
     ranks: Sequence[Ranks] = (),
+    geometry: pl.DataFrame | None = None,
+    temperatures: pl.DataFrame | None = None,
+    asked: tuple[str, str | None] | None = None,
 ) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
-    """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures."""
+    """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures.
+
+    Args: as of `write_figures`, and
+        geometry: The rows of geometry.parquet, where it is there.
+        temperatures: The rows of temperatures.parquet, where the config asks for temperatures.
+        asked: The method and score whose curves are drawn, where the config asks for one.
+    """
     legend = Legend.of(metrics)
     certain = [pl.DataFrame(schema=COLUMNS) if frame is None else frame for frame in (summary, comparisons)]
     certain = [frame.filter(~pl.col("transductive")) for frame in certain]
+    names_of_pair = paths.FIGURES + (() if temperatures is None else paths.SWEEP_FIGURES)
     for backbone in select.names(metrics, "backbone"):
         frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, *certain)]
         own = tuple(each for each in ranks if each.backbone == backbone)
         id_datasets = select.names(frames[0], "id_dataset")
         for id_dataset in id_datasets:
+            of_pair = {
+                name: frame.filter(pl.col("backbone") == backbone, pl.col("id_dataset") == id_dataset)
+                for name, frame in (("geometry", geometry), ("temperatures", temperatures))
+                if frame is not None and len(frame)
+            }
             study = _study(frames, backbone, id_dataset, overlaps, legend)
-            yield Path(backbone, id_dataset), study, paths.FIGURES
+            yield Path(backbone, id_dataset), replace(study, asked=asked, **of_pair), names_of_pair
         if names := paths.figures_of_backbone(len(id_datasets)):
             yield Path(backbone), _study(frames, backbone, MEAN, overlaps, legend, own), names
 

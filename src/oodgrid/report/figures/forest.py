@@ -29,21 +29,45 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
     """
     if not pairs:
         return canvas.sentence(f"No forest plot: {NOTHING}", width)
-    shown = pairs[:MOST]
+    shown, added, fewer = _with_best(study, pairs)
     size = 6.5 if len(shown) <= 24 else canvas.TINY
-    height = 0.68 + len(shown) * (0.165 if len(shown) <= 24 else 0.115)
+    labels = canvas.stacked(map(study.title, shown), 0.36 * width, size, most=24)
+    height = 0.68 + len(shown) * (
+        0.115 if len(shown) > 24 else 0.24 if any("\n" in label for label in labels) else 0.165
+    )
     figure, grid = canvas.blank(1, len(study.kinds), width, height, sharey=True)
     for axes, kind in zip(grid.flat, study.kinds, strict=True):
         _panel(axes, study, shown, kind)
         canvas.title(axes, names.KINDS[kind], 0.6 * width / len(study.kinds))
         axes.set_xlabel("Mean AUROC, %")
-    labels = canvas.fit(map(study.title, shown), 0.36 * width, size)
     grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
-    left_out = f" {len(pairs) - MOST} lower rows are left out." if len(pairs) > MOST else ""
-    text = f"{choice}: a choice by OOD results, which flatters by a little.{left_out}"
+    left_out = f" {fewer} lower rows are left out." if fewer else ""
+    best = f" Also the best of all rows: {'; '.join(added)}." if added else ""
+    text = f"{choice}: a choice by OOD results, which flatters by a little.{best}{left_out}"
     canvas.legend(figure, _samples(study), text)
     return figure
+
+
+def _with_best(study: Study, pairs: list[Pair]) -> tuple[list[Pair], list[str], int]:
+    """Return the rows of a page, the added ones of them in words, and how many are left out.
+
+    The best of near or of far is the best of all methods and scores, which need not be among rows chosen by overall
+    AUROC; without it a row would be called worse than something that is not shown.
+    """
+    best_of: dict[Pair, list[str]] = {}
+    for kind in study.kinds:
+        for pair in study.compared("best", kind).filter("is_best").select("method", "score").rows():
+            if pair in study.rows(kind):
+                best_of.setdefault(pair, []).append(kind)
+    means = [study.rows(scope) for scope in (OVERALL, *study.kinds)]
+    added = [pair for pair in best_of if pair not in pairs]
+    heights = {pair: next((rows[pair]["mean"] for rows in means if pair in rows), 0.0) for pair in [*pairs, *added]}
+    every = sorted(heights, key=lambda pair: -heights[pair])
+    others = [pair for pair in every if pair not in best_of][: MOST - len(best_of)]
+    shown = [pair for pair in every if pair in best_of or pair in others]
+    words = [f"{study.title(pair)} ({' and '.join(best_of[pair])})" for pair in added]
+    return shown, words, len(every) - len(shown)
 
 
 def _panel(axes: Axes, study: Study, pairs: list[Pair], kind: str) -> None:

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from oodgrid.report import canvas, names
-from oodgrid.report.figures.chosen import Curve, choice, curves_of
+from oodgrid.report.figures.chosen import Curve, choice, curves_of, why_none
 from oodgrid.report.figures.roc import numbers
-from oodgrid.report.figures.study import NOTHING, Study
+from oodgrid.report.figures.study import Study
 
 ID_COLOUR, OOD_COLOUR = names.BLUE, names.ORANGE
 
@@ -19,17 +19,18 @@ def draw(study: Study, width: float) -> Figure:
     """Return the densities, all on one range of scores."""
     pair, curves = curves_of(study)
     if pair is None or not curves:
-        return canvas.sentence(f"No histograms: {NOTHING}", width)
+        return canvas.sentence(f"No histograms: {why_none(study, pair)}", width)
     most = 4 if width > canvas.COLUMN else 2
     figure, panels = canvas.panels(len(curves), width, most, 1.15, sharex=True)
     columns = canvas.even_columns(len(curves), most)
     limits = _limits(list(curves.values()))
-    for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
+    labels = [f"{name} ({study.sets[name]})" for name in curves]
+    canvas.titles(panels, labels, (width - 0.2) / columns - 0.1, 7.0)
+    for number, (axes, row) in enumerate(zip(panels, curves.values(), strict=True)):
         _histogram(axes, row)
         axes.set(xlim=limits, yticks=[])
         axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
         axes.tick_params(axis="x", labelsize=6, labelbottom=number + columns >= len(curves))
-        canvas.title(axes, f"{name} ({study.sets[name]})", (width - 0.2) / columns - 0.1, 7.0)
     text = choice(study, pair)
     canvas.legend(figure, canvas.legend_of(panels), text)
     return figure

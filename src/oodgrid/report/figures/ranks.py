@@ -42,7 +42,7 @@ def _entry(study: Study, scope: str) -> Ranks | None:
 
 
 def _panel(axes: Axes, study: Study, entry: Ranks, inches: float) -> None:
-    pairs = [tuple(name) for name in entry.names[:MOST]]
+    pairs = entry.names[:MOST]
     ranks = entry.mean_ranks[:MOST]
     axes.plot(ranks, range(len(ranks)), "o", color=names.BLUE, markersize=4, zorder=3)
     for place, rank in enumerate(ranks):

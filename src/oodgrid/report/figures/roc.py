@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from oodgrid.report import canvas, names, select
-from oodgrid.report.figures.chosen import Curve, choice, curves_by_set, curves_of
-from oodgrid.report.figures.study import NOTHING, Study
+from oodgrid.report.figures.chosen import Curve, choice, curves_by_set, curves_of, why_none
+from oodgrid.report.figures.study import Study
 
 LOWEST_FPR = 0.001  # where the log axis starts
 CHOSEN = {"color": names.BLUE, "linewidth": 1.2}
@@ -20,18 +20,19 @@ def draw(study: Study, width: float) -> Figure:
     """Return ID recall over FPR (ID positive, log scale from 0.1 %); markers stand at 95 % ID recall."""
     pair, curves = curves_of(study)
     if pair is None or not curves:
-        return canvas.sentence(f"No ROC curves: {NOTHING}", width)
+        return canvas.sentence(f"No ROC curves: {why_none(study, pair)}", width)
     beside = curves_by_set(study, study.reference) if study.reference != pair else {}
     most = 4 if width > canvas.COLUMN else 2
     figure, panels = canvas.panels(len(curves), width, most, 1.45, sharex=True, sharey=True)
     columns = canvas.even_columns(len(curves), most)
+    labels = [f"{name} ({study.sets[name]})" for name in curves]
+    canvas.titles(panels, labels, (width - 0.4) / columns - 0.2, 7.0)
     for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
         if name in beside:
             _line(axes, beside[name], study.title(study.reference), REFERENCE)
         _line(axes, row, study.title(pair), CHOSEN)
         lowest = number + columns >= len(curves)
         _axes(axes, row, lowest, "FPR (ID pos.), %" if lowest else "", "" if number % columns else "ID recall, %")
-        canvas.title(axes, f"{name} ({study.sets[name]})", (width - 0.4) / columns - 0.1, 7.0)
     text = f"{choice(study, pair)} Markers: 95 % ID recall, where FPR is at least 0.1 %."
     canvas.legend(figure, canvas.legend_of(panels), text)
     return figure

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from oodgrid.report import canvas, names, select
 from oodgrid.report.figures.study import NOTHING, OVERALL, Study
@@ -51,8 +52,11 @@ def draw(study: Study, width: float) -> Figure:
         axes.set_yticks(range(len(part)), labels=labels, fontsize=size_of_names)
     bar = figure.colorbar(grid[0, 0].images[0], ax=list(grid.flat), extend=extend, fraction=0.05, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    marked = "Bold" if size >= canvas.TINY - 0.5 else "A dot"
-    canvas.note(figure, f"{marked}: not distinguishable from the best score of its method.")
+    sizes = [size] * bool(scores) + [min(6.0, row * 72 * 0.75)] * bool(strip)
+    framed, dotted = (any(_is_readable(each) == wanted for each in sizes) for wanted in (True, False))
+    marked = "Framed or dotted" if framed and dotted else "Framed" if framed else "Dotted"
+    bold = "; bold: nor from the best of all" * framed
+    canvas.note(figure, f"{marked}: not distinguishable from the best score of its method{bold}.")
     return figure
 
 
@@ -86,24 +90,33 @@ def _scale(means: list[float]) -> tuple[Normalize, str]:
 def _map(
     axes: Axes, study: Study, kind: str, methods: list[str], scores: list[str], scale: Normalize, size: float
 ) -> None:
-    """Colour the cells, and write the numbers that can be read, or dots."""
-    rows, within = study.rows(kind), study.best_set(kind, "best_of_method")
+    """Colour the cells, and write the numbers that can be read, or dots; frame the best of each method."""
+    rows, within, of_all = study.rows(kind), study.best_set(kind, "best_of_method"), study.best_set(kind)
     cells = [[rows.get((method, score)) for method in methods] for score in scores]
     grid = np.array([[100 * cell["mean"] if cell else np.nan for cell in line] for line in cells], dtype=float)
     axes.imshow(grid, aspect="auto", norm=scale, interpolation="nearest")
-    readable = size >= canvas.TINY - 0.5
+    readable = _is_readable(size)
     for (line, column), value in np.ndenumerate(grid):
-        best = (methods[column], scores[line]) in within
+        pair = (methods[column], scores[line])
+        best = pair in within
         if not np.isnan(value) and (readable or best):
             text: dict[str, Any] = {"color": "white" if scale(value) > 0.55 else "black", "ha": "center"}
             if readable:
-                weight = "bold" if best else "normal"
+                weight = "bold" if pair in of_all else "normal"
+                if best:
+                    axes.add_patch(Rectangle((column - 0.46, line - 0.42), 0.92, 0.84, fill=False, linewidth=0.6,
+                                             edgecolor=text["color"]))  # fmt: skip
                 axes.text(column, line, f"{value:.1f}", va="center_baseline", fontsize=size, fontweight=weight, **text)
             else:
                 axes.plot(column, line, "o", color=text["color"], markersize=1.6, markeredgewidth=0)
     axes.tick_params(length=0)
     axes.set(facecolor="0.94", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+
+
+def _is_readable(size: float) -> bool:
+    """Return whether numbers of so many points can be read."""
+    return size >= canvas.TINY - 0.5
 
 
 def _name_methods(axes: Axes, study: Study, methods: list[str], cell: float) -> None:

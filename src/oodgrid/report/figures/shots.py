@@ -34,9 +34,9 @@ def draw(study: Study, width: float) -> Figure:
     figure, panels = canvas.panels(len(methods), width, most, height, sharex=True, sharey=True)
     columns = canvas.even_columns(len(methods), most)
     levels = {kind: frame for (method, kind), frame in lines.items() if method == "zero_shot"}
+    canvas.titles(panels, [study.legend.methods[method] for method in methods], (width - 0.4) / columns - 0.1, 7.0)
     for number, (axes, method) in enumerate(zip(panels, methods, strict=True)):
         _panel(axes, study, method, over_shots, levels)
-        canvas.title(axes, study.legend.methods[method], (width - 0.4) / columns - 0.1, 7.0)
         _axis(axes, counts, lowest=number + columns >= len(methods), first=number % columns == 0)
     samples = {"other methods": canvas.sample(color=canvas.OTHERS, linewidth=0.8)}
     if levels:
@@ -44,7 +44,7 @@ def draw(study: Study, width: float) -> Figure:
             f"{study.legend.methods['zero_shot']}": canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=":")
         }
     text = (
-        f"Score: {study.legend.scores[score]}, the best of the most methods by overall AUROC, a choice "
+        f"Score: {study.legend.scores[score]}; no other is the best of more methods by overall AUROC, a choice "
         "by OOD results. Bands: 95 % intervals."
     )
     canvas.legend(figure, samples, text)

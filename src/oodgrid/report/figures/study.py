@@ -35,6 +35,9 @@ class Study:
         legend: Titles and looks.
         default_score: The score of `select.default_score`, by which main tables compare methods too.
         ranks: Rank tests over the ID datasets of the backbone.
+        asked: The method and score, or None for the default, whose curves the config asks for.
+        geometry: Of geometry.parquet.
+        temperatures: Of temperatures.parquet.
     """
 
     summary: pl.DataFrame
@@ -44,6 +47,9 @@ class Study:
     legend: Legend
     default_score: str
     ranks: Sequence[Ranks] = ()
+    asked: tuple[str, str | None] | None = None
+    geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
+    temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
     _rows: dict[tuple[str, str, str | None], dict[Pair, Row]] = field(default_factory=dict)
 
     @cached_property
@@ -100,6 +106,11 @@ class Study:
         """The method of the highest ID accuracy at its largest shots: a choice that sees no OOD."""
         rows = self.largest.filter(pl.col("metric") == "id_accuracy").drop_nulls("mean")
         return rows.sort("mean", descending=True, maintain_order=True)["method"][0] if len(rows) else None
+
+    @property
+    def titles(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What a reader sees for methods, and for scores."""
+        return self.legend.methods, self.legend.scores
 
     def title(self, pair: Pair) -> str:
         """Return the words for a method and a score."""

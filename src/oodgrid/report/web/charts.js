@@ -28,8 +28,14 @@ function forest(points, {width, title, series, zero}) {
   });
 }
 
+// Return a label of at most so many letters; of names joined by a dot each keeps its beginning and its end.
 function shortened(text, letters) {
-  return text.length <= letters ? text : `${text.slice(0, Math.ceil(letters * 0.6) - 1)}…${text.slice(-Math.floor(letters * 0.4))}`;
+  if (text.length <= letters) return text;
+  const parts = text.split(" · "), widths = parts.map(part => part.length);
+  let room = letters - 3 * (parts.length - 1);
+  [...parts.keys()].sort((a, b) => widths[a] - widths[b]).forEach((at, done) => room -= widths[at] = Math.min(widths[at], Math.max(3, Math.floor(room / (parts.length - done)))));
+  const cut = (part, width) => part.length <= width ? part : `${part.slice(0, Math.ceil(width / 2) - 1)}…${part.slice(part.length - Math.floor(width / 2))}`;
+  return parts.map((part, at) => cut(part, widths[at])).join(" · ");
 }
 
 // Means over shots, a line for each series. `points`: {shots, series, value, low, high, title}.

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# All that is to be measured where a GPU is at hand, in one go: benchmarks/gpu.sh [EXPERIMENT.yaml]
+# Encoding by model and precision, training steps of prompt learners, all scores, and one whole experiment.
+# Prints the tables to paste into docs/cache.md, docs/methods.md and docs/scores.md; benchmarks/*.json hold them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv || echo "no GPU: these are figures of CPUs"
+python benchmarks/gpu.py
+python benchmarks/prompt_learning.py
+python benchmarks/scores.py
+if [ $# -gt 0 ]; then
+	time snakemake --cores all --configfile "$1"
+	oodgrid check "$1"
+fi

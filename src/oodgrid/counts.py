@@ -1,0 +1,28 @@
+"""Numbers of things, and lists of names, as messages say them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Return a number with its noun: "1 score", "1,203 images".
+
+    Args:
+        number: How many.
+        thing: One of them.
+        things: Several of them; default: an s behind one.
+    """
+    return f"{number:,} {plural(number, thing, things)}"
+
+
+def plural(number: int, thing: str, things: str | None = None) -> str:
+    """Return the noun that stands behind a number."""
+    return thing if number == 1 else things or f"{thing}s"
+
+
+def some(names: Iterable[str], most: int = 20) -> str:
+    """Return names with commas between, and how many more there are than are said."""
+    every: Sequence[str] = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return f"{', '.join(every[:most])}{more}"

@@ -1,0 +1,78 @@
+"""What `score` leaves: tables of scores, and their kept parts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from oodgrid.manifests.base import Count, Fields, Fit, Manifest
+
+
+class Geometry(Fields):
+    """Mean angles between samples and the centres of classes, in degrees; None where there is nothing to average.
+
+    Attributes:
+        key: What decides them, as a digest.
+        classes: Centres.
+        dispersion: Between two centres.
+        compactness: Of an ID sample to the centre of its class, by class first.
+        id_angle: Of an ID sample to the nearest centre.
+        ood_angles: Of a sample of each OOD set to the nearest centre.
+    """
+
+    key: str
+    classes: Count
+    dispersion: float | None = None
+    compactness: float | None = None
+    id_angle: float | None = None
+    ood_angles: dict[str, float] = Field(default_factory=dict)
+
+
+class ScoredFit(Fit):
+    """One fit in a table of scores.
+
+    Attributes:
+        geometry: Of the fits of the largest shots, by the centres: "means" of the features that the method changed, and
+            its "prototypes". Those of features as cached are the table's.
+        no_geometry: By the same names, why there are none.
+        parts: By the name of each set, or of the OOD set of each stream, what decides its scores, as a digest.
+        skipped: The reasons of scores that were skipped on some set, by score.
+        skipped_in: The same by set and score.
+    """
+
+    parts: dict[str, str] = Field(default_factory=dict)
+    skipped: dict[str, str] = Field(default_factory=dict)
+    skipped_in: dict[str, dict[str, str]] = Field(default_factory=dict)
+    geometry: dict[str, Geometry] = Field(default_factory=dict)
+    no_geometry: dict[str, str] = Field(default_factory=dict)
+
+
+class ScorePart(Manifest):
+    """A kept part of a table of scores: one fit on one set or one stream."""
+
+    what = "part of a table of scores"
+    skipped: dict[str, str]
+
+
+class ScoreTable(Manifest):
+    """A table of scores: one method of one (backbone, ID set), with all its fits.
+
+    Attributes:
+        params: The parameters of every score, defaults too, by its variant.
+        broken_images: How many a set lacks.
+        precision: Of the large matrix products behind the scores.
+        cached: The angles of features as cached to their class means; None in tables of streams and of sweeps.
+    """
+
+    what = "table of scores"
+    fits: list[ScoredFit]
+    params: dict[str, dict[str, Any]]
+    broken_images: dict[str, Count] = Field(default_factory=dict)
+    precision: Literal["float64", "float32"] = "float64"
+    cached: Geometry | None = None
+
+    @property
+    def parts(self) -> set[str]:
+        """The parts of all fits."""
+        return {part for fit in self.fits for part in fit.parts.values()}
