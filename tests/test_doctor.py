@@ -24,11 +24,12 @@ TINY["model_config_file"] = "package:tiny_clip/oodgrid-tiny.json"
 def folder(tmp_path, monkeypatch):
     """A working folder with an experiment on a few images."""
     monkeypatch.chdir(tmp_path)
+    shades = iter(range(0, 250, 30))  # no image is one of both sets
     for name in ("birds", "fish"):
         for label in ("a", "b"):
             (tmp_path / name / label).mkdir(parents=True)
             for i in range(2):
-                Image.fromarray(np.full((8, 8, 3), 40 * i, np.uint8)).save(tmp_path / name / label / f"{i}.png")
+                Image.fromarray(np.full((8, 8, 3), next(shades), np.uint8)).save(tmp_path / name / label / f"{i}.png")
     ood = {"far": [{"name": "fish", "folder": "fish"}]}
     experiment = {
         "experiment": "e", "backbones": [TINY], "methods": ["zero_shot"], "scores": ["mcm"],
