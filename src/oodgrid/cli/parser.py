@@ -9,8 +9,10 @@ from pathlib import Path
 from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
+from oodgrid.cli.comparing import run_compare
 from oodgrid.cli.datasets import run_datasets, run_fetch
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
+from oodgrid.cli.doctoring import run_doctor
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -50,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     _add_detect(verbs, shared)
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
+    _add_compare(verbs, shared)
+    _add_doctor(verbs, shared)
     return parser
 
 
@@ -274,6 +278,30 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,
           "oodgrid unlock")  # fmt: skip
+
+
+COMPARE_EXAMPLES = """\
+oodgrid compare demo
+  oodgrid compare results/demo/metrics.parquet --config config.yaml --json
+  oodgrid compare demo --published mine.yaml --all           (docs/compare.md: the form of such a file)"""
+
+
+def _add_compare(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "results beside what others published, where setting and convention match"
+    verb = _verb(verbs, "compare", run_compare, what, shared, COMPARE_EXAMPLES)
+    verb.add_argument("what", nargs="?", metavar="EXPERIMENT", help="its name, its folder or its metrics.parquet")
+    verb.add_argument("--config", type=Path, metavar="FILE", help="of the experiment; default: that which planned it")
+    verb.add_argument("--published", type=Path, action="append", default=[], metavar="FILE",
+                      help="published values of your own, beside those of the catalogue")  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="list all that does not compare, and why")
+    verb.add_argument("--json", action="store_true", help="everything, as fractions")
+
+
+def _add_doctor(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "whether this machine is fit for an experiment, and what to type next"
+    verb = _verb(verbs, "doctor", run_doctor, what, shared, "oodgrid doctor --configfile experiments/mine.yaml")
+    verb.add_argument("--configfile", "--config", type=Path, metavar="FILE", help="default: config.yaml, if it is here")
+    verb.add_argument("--json", action="store_true", help="everything, for programs")
 
 
 KEPT_EXAMPLE = """\
