@@ -81,7 +81,7 @@ class KeptTables:
             _put(table, about, kept, path)
         for key in about.parts:
             self._part(key).unlink(missing_ok=True)
-        for other in {place.table for place in self._places.values()} - {kept}:
+        for other in self._tables - {kept}:
             held = {key for key, place in self._places.items() if place.table == other}
             with suppress(FileNotFoundError):
                 if held <= about.parts and other.stat().st_nlink == 1:  # no experiment has it any more
@@ -92,12 +92,14 @@ class KeptTables:
 
     def _scan(self) -> None:
         """Look up which table holds which part; a damaged table counts as not there."""
+        self._tables: set[Path] = set()  # also those without a part, of which all was skipped
         self._places: dict[str, _Place] = {}
         self.geometry: dict[str, Geometry] = {}
         self._open: store.OpenTable | None = None
         for table in sorted(self.folder.glob("*.parquet")):
             with suppress(OodgridError):
                 about = manifests.read(table, ScoreTable)
+                self._tables.add(table)
                 every = [each for fit in about.fits for each in fit.geometry.values()]
                 self.geometry |= {each.key: each for each in [*every, about.cached] if each is not None}
                 for fit in about.fits:
