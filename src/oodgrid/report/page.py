@@ -46,7 +46,7 @@ def write_page(
     experiment: str,
     broken_images: Sequence[tuple[str, str, int]] = (),
     spread: str = "interval",
-    pictures: mistakes.Pictures = lambda dataset, paths: {},
+    pictures: mistakes.Pictures = mistakes.no_pictures,
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
 

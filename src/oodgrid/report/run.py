@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
 from oodgrid.report import select
 from oodgrid.report.evaluated import Evaluated
-from oodgrid.report.mistakes import Pictures
+from oodgrid.report.mistakes import Pictures, no_pictures
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = tuple(paths.REPORT)
@@ -51,15 +52,17 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        optional = {} if pictures is None else {"pictures": pictures}
         spread = experiment.report.spread
-        write_page(_evaluated(*place, metrics, about), curves, *place, about.broken_images, spread, **optional)
+        write_page(
+            _evaluated(*place, metrics, about), curves, *place, about.broken_images, spread, pictures or no_pictures
+        )
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
 
 def _others(results: Path, experiment_name: str, experiment: Experiment) -> dict[str, Any]:
     """Return what some figures are drawn from besides; results of before December 2026 have none of it."""
+    optional: dict[str, tuple[Callable[[Path, str], Path], type[manifests.Manifest]]]
     optional = {"geometry": (paths.geometry, manifests.GeometryTable)}
     if experiment.temperatures:
         optional["temperatures"] = (paths.temperatures, manifests.Temperatures)
