@@ -7,7 +7,7 @@ from collections import Counter
 import polars as pl
 
 from oodgrid.report import select, words
-from oodgrid.report.claims import STUDY, claims
+from oodgrid.report.claims import SUMMARY, claims
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.render import escape_markdown
@@ -279,7 +279,7 @@ def _backbones(evaluated: Evaluated, pairs: list[tuple[str, str]]) -> list[str]:
             ]
         if len(parts) > 1:
             lines.append(f"Zero-shot with MCM on {escape_markdown(id_dataset)}, overall AUROC: {', '.join(parts)}.")
-    claim = f"{STUDY}: larger backbones detect better; compare the lines of zero-shot above."
+    claim = f"{SUMMARY}: larger backbones raise performance further. The lines above are of zero-shot alone."
     return [*lines, claim] if lines else []
 
 

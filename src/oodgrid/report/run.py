@@ -52,10 +52,8 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        spread = experiment.report.spread
-        write_page(
-            _evaluated(*place, metrics, about), curves, *place, about.broken_images, spread, pictures or no_pictures
-        )
+        looks = experiment.report.spread, pictures or no_pictures, bool(experiment.temperatures)
+        write_page(_evaluated(*place, metrics, about), curves, *place, about.broken_images, *looks)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
