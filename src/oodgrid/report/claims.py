@@ -42,7 +42,8 @@ def claims(pair: Evaluated, legend: Legend) -> list[str]:
         counts = words.counted(tuned)
         lines.append(
             f"{SUMMARY}: parameter-efficient fine-tuning is more reliable on OOD samples than zero-shot. Here, under "
-            f"{title}, distinguishably better: {counts['better']} of {words.many(len(tuned), 'fine-tuned method')}; worse: {counts['worse']}."
+            f"{title}, distinguishably better: {counts['better']} of {words.many(len(tuned), 'fine-tuned method')}; "
+            f"worse: {counts['worse']}."
         )
         lines += _prompts(pair, tuned, legend)
     return lines
@@ -62,7 +63,8 @@ def _prompts(pair: Evaluated, tuned: pl.DataFrame, legend: Legend) -> list[str]:
         return []
     return [
         f"{STUDY}: prompt learning improves OOD detection over zero-shot (abstract), and ID accuracy too (a third "
-        f"party's summary). Here, distinguishably better than zero-shot with MCM in both: {sum(both)} of {words.many(len(both), 'prompt learner')}."
+        f"party's summary). Here, distinguishably better than zero-shot with MCM in both: {sum(both)} of "
+        f"{words.many(len(both), 'prompt learner')}."
     ]
 
 
