@@ -64,7 +64,7 @@ def of_mean(values: Sequence[NDArray], sets: int) -> list[NDArray[np.float64]]:
         sets: How many OOD sets there are; 0 for a rate of the ID samples alone.
     """
     count = max(sets, 1)
-    of_id = np.mean(values[:count], axis=0, dtype=np.float64)
+    of_id = np.asarray(np.mean(values[:count], axis=0, dtype=np.float64))
     return [of_id, *(each / np.float64(count) for each in values[count:])]
 
 
