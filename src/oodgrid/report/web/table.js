@@ -32,7 +32,7 @@ function drawn(view, table, rows, sort, chosen, {titleOf, nameOf, onSort, onChoo
   for (const {name, title, better, about} of view.columns) {
     const ordered = sort.name === name ? (sort.descending ? "descending" : "ascending") : "none";
     const sign = {descending: " ▼", ascending: " ▲", none: ""}[ordered];
-    const label = `${title.replace(" pos.", "\u00a0pos.")}${better ? `\u00a0${better}` : ""}`;  // breaks where it reads well
+    const label = `${title}${better ? ` ${better}` : ""}`;
     const letters = view.isNumber(name) ? 0 : Math.max(title.length + 2, ...table.columns.get(name).values.map(value => titleOf(name, value).length));
     head.append(element("th", {scope: "col", "aria-sort": ordered, class: view.isNumber(name) ? "number" : "word", style: letters ? `--letters: ${letters}` : null},
       element("button", {type: "button", title: about, onclick: () => onSort(name)}, label, element("span", {"aria-hidden": "true"}, sign))));
