@@ -19,7 +19,8 @@ from markupsafe import Markup
 from oodgrid import paths
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
-from oodgrid.report import answer, explorer, mistakes, packed, render, select, tables
+from oodgrid.published import Comparison
+from oodgrid.report import answer, explorer, mistakes, packed, published, render, select, tables
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.store import atomic
@@ -50,6 +51,7 @@ def write_page(
     spread: str = "interval",
     pictures: mistakes.Pictures = mistakes.no_pictures,
     swept: bool = False,
+    beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
 
@@ -62,6 +64,7 @@ def write_page(
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
         swept: Whether the config asks for temperatures, so that their figure was drawn.
+        beside: The published values that compare with these results.
 
     Raises:
         OodgridError: A figure is missing.
@@ -70,6 +73,7 @@ def write_page(
     captions = CAPTIONS | (SWEEP_CAPTIONS if swept else {})
     sections = [
         _section(evaluated.pair(*pair), figures.joinpath(*pair), captions, spread)
+        | {"published": _published(beside, metrics, *pair)}
         for pair in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
     certainty = evaluated.summary, evaluated.comparisons, evaluated.overlaps
@@ -136,6 +140,12 @@ def _section(every: Evaluated, figures: Path, captions: dict[str, str], spread: 
         "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in captions.items()],
         "skipped": tables.skipped(rows),
     }
+
+
+def _published(beside: Sequence[Comparison], metrics: pl.DataFrame, backbone: str, id_dataset: str) -> Markup | None:
+    """Return the table of a pair beside published numbers, if there is one."""
+    table = published.of_pair(beside, metrics, backbone, id_dataset)
+    return None if table is None else Markup(render.html(table))
 
 
 def _left_out(

@@ -11,7 +11,8 @@ import polars as pl
 from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
 from oodgrid.errors import OodgridError
-from oodgrid.report import select
+from oodgrid.published import Ours
+from oodgrid.report import published, select
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.mistakes import Pictures, no_pictures
 
@@ -39,7 +40,9 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        write_tables(_evaluated(*place, metrics, about), *place, experiment.report.spread)
+        evaluated = _evaluated(*place, metrics, about)
+        write_tables(evaluated, *place, experiment.report.spread)
+        published.write(published.matching(Ours(metrics, evaluated.summary, experiment)), metrics, *place)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
@@ -53,7 +56,9 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
         looks = experiment.report.spread, pictures or no_pictures, bool(experiment.temperatures)
-        write_page(_evaluated(*place, metrics, about), curves, *place, about.broken_images, *looks)
+        evaluated = _evaluated(*place, metrics, about)
+        beside = published.matching(Ours(metrics, evaluated.summary, experiment))
+        write_page(evaluated, curves, *place, about.broken_images, *looks, beside)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
