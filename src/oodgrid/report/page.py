@@ -98,8 +98,8 @@ def write_page(
         about=Markup(json.dumps(about, ensure_ascii=True).replace("<", r"\u003c").replace("&", r"\u0026")),
         tables={name: packed.pack(frame) for name, frame in frames.items()},
     )
-    with atomic(paths.report(results, experiment, "page")) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with atomic(paths.report(results, experiment, "page")) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def _opening(every: Sequence[answer.Answer]) -> list[tuple[str, bool, Markup]]:

@@ -55,10 +55,10 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        looks = experiment.report.spread, pictures or no_pictures, bool(experiment.temperatures)
+        spread, swept = experiment.report.spread, bool(experiment.temperatures)
         evaluated = _evaluated(*place, metrics, about)
         beside = published.matching(Ours(metrics, evaluated.summary, experiment))
-        write_page(evaluated, curves, *place, about.broken_images, *looks, beside)
+        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, swept, beside)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
