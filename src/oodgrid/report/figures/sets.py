@@ -32,12 +32,12 @@ def draw(study: Study, width: float) -> Figure:
     figure, grid = canvas.blank(1, 1, width, 0.6 + 0.32 * len(order))
     axes = grid[0, 0]
     drawn = [rows[name][pair] for name in order for pair in pairs if pair in rows[name]]
-    rates = [100 * row["mean"] for row in drawn]
-    lowest = _lowest_decade(rates)
+    lowest = _lowest_decade([row["mean"] for row in drawn])
     for place, name in enumerate(order):
         _dots(axes, study, place, rows[name], pairs, coloured, lowest)
     least = min((100 * row["lo"] for row in drawn if row["lo"] is not None), default=lowest)
-    left = 0.9 * max(min(least, *rates), lowest / 2) if min(rates, default=0.0) >= lowest else None
+    rate = min((100 * row["mean"] for row in drawn), default=0.0)
+    left = 0.9 * max(min(least, rate), lowest / 2) if rate >= lowest else None
     _axes(axes, study, order, lowest, left, width)
     others = len(pairs) > len(coloured) + (study.reference in pairs)
     samples = canvas.legend_of([axes])
@@ -59,8 +59,8 @@ def _hardest_first(study: Study, pairs: list[Pair], rows: dict[str, dict[Pair, R
 
 
 def _lowest_decade(rates: list[float]) -> float:
-    """Return the power of ten at or below the lowest rate that is not zero, all in percent: from 0.01 to 10."""
-    positive = [rate for rate in rates if rate]
+    """Return the power of ten, in percent, at or below the lowest rate that is not zero: from 0.01 to 10."""
+    positive = [100 * rate for rate in rates if rate]
     return 10.0 ** np.clip(floor(log10(min(positive))), -2, 1) if positive else 1.0
 
 
