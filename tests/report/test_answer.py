@@ -113,6 +113,7 @@ def test_several_pairs_have_one_answer_across_them_first_and_means_over_id_sets(
         "All 3 pairs of backbone and ID set", "Mean of 2 ID sets with tiny", "Mean of 1 ID sets with big",
         "concepts with tiny", "digits with tiny", "concepts with big",
     ]  # fmt: skip
+    assert [each.folded for each in found] == [False] * 3 + [True] * 3
     across = " ".join(found[0].sentences)
     assert "of 3 pairs" in across and "larger backbones" in across
     assert found[0].leaderboard.frame.select("backbone", "id_dataset").rows() == list(PAIRS)

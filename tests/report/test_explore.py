@@ -358,8 +358,24 @@ def test_it_prints_without_scroll_bars_and_loses_no_column(open_page, report):
         <= 1033
     )
     assert tab.evaluate("document.documentElement.scrollWidth") <= 1033
-    tab.emulate_media(media=None)
+    tab.evaluate("document.querySelectorAll('details[open]').forEach(node => { node.open = false; })")
+    tall = "[...document.querySelectorAll('main details:not(.facet)')].map(node => node.offsetHeight > 60)"
+    assert all(tab.evaluate(tall))
+    tab.emulate_media(media="screen")
+    assert not any(tab.evaluate(tall))
     assert tab.pdf(prefer_css_page_size=True).startswith(b"%PDF-")
+
+
+LINES = """() => Math.max(...[...document.querySelectorAll('thead th')].map(cell => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return Math.round(range.getBoundingClientRect().height / parseFloat(getComputedStyle(cell).lineHeight));
+}))"""
+
+
+@pytest.mark.parametrize("width", [1200, 420])
+def test_no_header_takes_more_than_three_lines(open_page, report, width):
+    assert open_page(report, "rows", viewport={"width": width, "height": 800}).evaluate(LINES) <= 3
 
 
 def test_tables_have_captions_and_scopes_and_what_scrolls_takes_the_focus(open_page, report):

@@ -298,6 +298,15 @@ def test_perfect_detection_stands_at_the_end_of_the_axis_and_no_marker_piles_up(
     assert not marked
 
 
+def test_the_axis_of_rates_starts_where_its_dots_do_unless_some_stand_below_it():
+    ((_, pair, _),) = studies_of(made())
+    axes = figures.draw("sets", pair).axes[0]
+    lowest = min(min(line.get_xdata()) for line in axes.lines if line.get_marker() not in ("None", ""))
+    assert not axes.get_xticklabels()[0].get_text().startswith("<")
+    assert 0.4 * sets._lowest_decade([lowest / 100]) < axes.get_xlim()[0] < lowest
+    assert sum(axes.get_xlim()[0] <= tick <= 100 for tick in axes.get_xticks()) >= 2
+
+
 @pytest.mark.parametrize(("rates", "lowest"), [([0.3, 0.02], 1), ([0.0], 1.0), ([0.00004, 0.5], 0.01), ([0.9], 10)])
 def test_lowest_decade(rates, lowest):
     assert sets._lowest_decade(rates) == pytest.approx(lowest)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from oodgrid.report import latex, letters, tables
+from oodgrid.report import latex, letters, tables, widths
 from tests.report import certain, conftest
 
 SLACK = 0.1  # pt by which a box may be too wide
@@ -39,6 +39,18 @@ STUDIES = {
     "twenty methods": {"methods": METHODS, "shots": (1, 16), "seeds": (1, 2), "sets": SETS},
     "one column of numbers": {"methods": ("zero_shot",), "sets": {"covariate": ["b"]}},
 }
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["FPR95 (ID pos.) ↓", "FPR95 (OOD pos.) ↓", "AUROC ↑", "ID acc. ↑", "x" * 30, "a-b-c-d-e-f-g-h-i-j-k", "set 1†"],
+)
+def test_a_header_takes_three_lines_at_most_and_loses_no_letter(header):
+    for limit in (*latex.LETTERS, 2):
+        lines = widths.wrapped(header, limit)
+        assert len(lines) <= 3
+        assert re.sub(r"[\s-]", "", "".join(lines)) == re.sub(r"[\s-]", "", header)
+        assert "(" not in header or lines[-1] not in widths.ARROWS
 
 
 def compiled(folder, body, preamble=""):

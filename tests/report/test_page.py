@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
+from oodgrid import paths
 from oodgrid.errors import OodgridError
-from oodgrid.report import figures, page
+from oodgrid.report import answer, figures, page
 from tests.report import certain
 
+PAIRS = (("tiny", "concepts"), ("tiny", "digits"))
 VOID = {"meta", "img", "br", "link", "input"}
 SETS = {"near": ["a-near", "b", "c"], "far": ["d", "e", "f", "g"], "covariate": ["h"]}
 SKIPPED = "needs the <text> tower & its 100% weights"
@@ -109,6 +111,29 @@ def test_the_same_page_again(written, text):
     out, whole = written
     page.write_page(*whole, out.parent, out.name)
     assert (out / "report.html").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_every_figure_is_on_the_page_or_drawn_by_it(metrics, curves, tmp_path, swept):
+    names = {*paths.FIGURES, *(paths.SWEEP_FIGURES if swept else ())}
+    for name in names:
+        for backbone, id_dataset in metrics.select("backbone", "id_dataset").unique().rows():
+            file = tmp_path / "demo/figures" / backbone / id_dataset / f"{name}.svg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"<svg>{name}</svg>")
+    page.write_page(certain.evaluated_of(metrics), curves, tmp_path, "demo", swept=swept)
+    shown = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)', (tmp_path / "demo/report.html").read_text())
+    shown = {re.sub("</?svg>", "", b64decode(text).decode()) for text in shown}
+    assert shown == names - {"roc", "histograms", "forest_scores"}  # curves on demand; tables hold all scores
+
+
+def test_answers_of_single_pairs_are_folded_where_one_across_them_stands_above(metrics_of, tmp_path):
+    folds = []
+    for pairs in (PAIRS[:1], PAIRS):
+        metrics = metrics_of(methods=("zero_shot", "coop"), scores=("mcm",), pairs=pairs)
+        opening = page._opening(answer.answers(certain.evaluated_of(metrics, across=len(pairs) > 1)))
+        folds.append([folded for _, folded, _ in opening])
+    assert folds == [[False], [False, False, True, True]]
 
 
 def test_a_page_without_figures_is_refused(metrics, curves, tmp_path):

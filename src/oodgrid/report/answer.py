@@ -24,11 +24,13 @@ class Answer:
         heading: Of what.
         sentences: Each from the data, as Markdown.
         leaderboard: The best rows; None where nothing can be averaged.
+        folded: Whether the page folds it: it is of one pair, and the answer over all pairs stands above it.
     """
 
     heading: str
     sentences: list[str]
     leaderboard: Table | None
+    folded: bool = False
 
 
 def answers(evaluated: Evaluated) -> list[Answer]:
@@ -37,8 +39,12 @@ def answers(evaluated: Evaluated) -> list[Answer]:
     pairs = select.pairs(evaluated.metrics)
     legend = Legend.of(single.metrics)
     of_each = [_of_pair(single.pair(*pair), legend, f"{pair[1]} with {pair[0]}") for pair in pairs]
-    every = [*(_across(single, pairs, legend) if len(pairs) > 1 else []), *of_each]
-    return [replace(every[0], sentences=_toy(evaluated.generated) + every[0].sentences), *every[1:]] if every else []
+    if len(pairs) > 1:
+        of_each = [*_across(single, pairs, legend), *(replace(answer, folded=True) for answer in of_each)]
+    if not of_each:
+        return []
+    first, *others = of_each
+    return [replace(first, sentences=_toy(evaluated.generated) + first.sentences), *others]
 
 
 def _toy(generated: list[str]) -> list[str]:
@@ -51,13 +57,14 @@ def _toy(generated: list[str]) -> list[str]:
 
 
 def markdown(every: list[Answer]) -> str:
-    """Return answers as Markdown: what summary.md holds, and what the page opens with."""
-    parts = []
-    for answer in every:
-        lines = [f"## {render.escape_markdown(answer.heading)}\n", *(f"- {line}" for line in answer.sentences)]
-        board = f"\n{render.markdown(answer.leaderboard)}" if answer.leaderboard else ""
-        parts.append("\n".join(lines) + "\n" + board)
-    return "\n".join(parts)
+    """Return answers as Markdown: what summary.md holds."""
+    return "\n".join(f"## {render.escape_markdown(answer.heading)}\n\n{body(answer)}" for answer in every)
+
+
+def body(answer: Answer) -> str:
+    """Return one answer as Markdown, without its heading."""
+    board = f"\n{render.markdown(answer.leaderboard)}" if answer.leaderboard else ""
+    return "".join(f"- {line}\n" for line in answer.sentences) + board
 
 
 def _of_pair(pair: Evaluated, legend: Legend, heading: str) -> Answer:

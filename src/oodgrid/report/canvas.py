@@ -187,7 +187,8 @@ def wrap(text: str, inches: float, size: float) -> list[str]:
 
 def fit(texts: Iterable[str], inches: float, size: float) -> list[str]:
     """Return texts that are at most so wide, no two alike where they were not: those that become alike are numbered."""
-    texts, shortened = list(texts), {}
+    texts = list(texts)
+    shortened: dict[str, str] = {}
     for text in texts:
         short, number = shorten(text, inches, size), 1
         while short in shortened.values() and text not in shortened:

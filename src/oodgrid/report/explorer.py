@@ -254,7 +254,8 @@ def _bounded(rows: pl.DataFrame, file: str) -> tuple[pl.DataFrame, str]:
 
     Single sets go first, then fewer shots than the largest.
     """
-    kept, left_out = rows, []
+    kept = rows
+    left_out: list[str] = []
     for what, keep in (("single OOD sets", pl.col("scope") != "set"), ("fewer shots than the largest", "largest")):
         if len(kept) > MOST_ROWS:
             kept, left_out = kept.filter(keep), [*left_out, what]

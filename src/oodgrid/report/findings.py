@@ -7,7 +7,7 @@ from collections import Counter
 import polars as pl
 
 from oodgrid.report import select, words
-from oodgrid.report.claims import STUDY, claims
+from oodgrid.report.claims import SUMMARY, claims
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.render import escape_markdown
@@ -44,8 +44,8 @@ def best(pair: Evaluated, legend: Legend) -> list[str]:
     """Return the best (method, score) for near, far and overall, with interval and difference to zero-shot + MCM."""
     if len(pair.differences("best", "auroc", "overall")) == 1:
         row = words.best_row(pair, "overall")
-        found = words.at(pair.means("auroc", "overall"), row)
-        shown = f"{words.title(pair, 'overall', found)}: AUROC {words.interval(found, 'mean')}"
+        mean = words.at(pair.means("auroc", "overall"), row)
+        shown = f"{words.title(pair, 'overall', mean)}: AUROC {words.interval(mean, 'mean')}"
         return [f"{words.name(row, legend)} is the only {words.PAIR} that has a result; {shown}."]
     sentences: dict[tuple[str, str], list[str]] = {}
     alike = []
@@ -66,18 +66,18 @@ def best(pair: Evaluated, legend: Legend) -> list[str]:
 
 def chance(pair: Evaluated, legend: Legend) -> list[str]:
     """Return whether the best is no better than chance, and what is worse: its scores may have the wrong sign."""
-    every, found = pair.means("auroc", "overall"), []
+    every, lines = pair.means("auroc", "overall"), []
     best_mean = words.at(every, words.best_row(pair, "overall"))
     if best_mean and best_mean["lo"] is not None and best_mean["lo"] <= words.CHANCE <= best_mean["hi"]:
-        found.append("The best is not distinguishable from chance, which is an AUROC of 50.")
+        lines.append("The best is not distinguishable from chance, which is an AUROC of 50.")
     rows = every.filter(pl.coalesce("hi", "mean") < words.CHANCE)
     if len(rows):
         named = words.named([words.name(row, legend) for row in rows.iter_rows(named=True)])
         of_all = words.many(len(every), words.PAIR)
-        found.append(
+        lines.append(
             f"Worse than chance, the whole 95 % interval below an AUROC of 50: {len(rows)} of {of_all} ({named})."
         )
-    return found
+    return lines
 
 
 def not_distinguishable(pair: Evaluated, legend: Legend) -> list[str]:
@@ -156,11 +156,12 @@ def scores_won(pair: Evaluated, legend: Legend) -> list[str]:
 def shots(pair: Evaluated, legend: Legend) -> list[str]:
     """Return what more shots do, from the fewest to the most."""
     score = select.default_score(pair.metrics)
-    found = []
+    lines = []
     for metric, scope, what in (("auroc", "overall", "overall AUROC"), ("id_accuracy", "id", "ID accuracy")):
         rows = pair.every_mean(metric, scope).filter(pl.col("shots") > 0, pl.col("method") != select.ANY)
         rows = rows.filter(pl.col("score") == score) if metric == "auroc" else rows
-        ends, trends = (rows["shots"].min(), rows["shots"].max()), {"up": [], "down": [], "flat": []}
+        ends = rows.select(pl.min("shots").alias("fewest"), pl.max("shots").alias("most")).row(0)
+        trends: dict[str, list[str]] = {"up": [], "down": [], "flat": []}
         for _, of in rows.filter(pl.col("shots").is_in(ends), pl.col("lo").is_not_null()).group_by(
             "method", maintain_order=True
         ):
@@ -174,11 +175,11 @@ def shots(pair: Evaluated, legend: Legend) -> list[str]:
             under = f" under {escape_markdown(legend.scores[score])}" if metric == "auroc" else ""
             rises = f"rises for {len(trends['up'])} of {words.many(count, 'method')}{words.listed(trends['up'])}"
             falls = f"falls for {len(trends['down'])}{words.listed(trends['down'])}"
-            found.append(
+            lines.append(
                 f"Shots: from {ends[0]} to {ends[1]} shots {what}{under} {rises} and {falls}, counted where the 95 % "
                 "intervals do not overlap."
             )
-    return found
+    return lines
 
 
 def optimism(pair: Evaluated, legend: Legend) -> list[str]:
@@ -220,17 +221,17 @@ def over_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legen
         there = against.join(best_one, on=["method", "shots", "score"], how="semi")
         counted += len(there)
         better += len(there.filter("distinguishable", pl.col("diff") > 0))
-    found = []
+    lines = []
     if counted:
         of_pairs = words.many(counted, "pair")
-        found.append(f"The best is distinguishably better than zero-shot with MCM for {better} of {of_pairs}.")
+        lines.append(f"The best is distinguishably better than zero-shot with MCM for {better} of {of_pairs}.")
     parts = [
         f"{words.name({'method': method, 'score': score}, legend)} {count}"
         for (method, score), count in among.most_common(words.NAMED)
     ]
     if parts:
-        found.append(f"Best or not distinguishable from the best overall, of {len(pairs)} pairs: {', '.join(parts)}.")
-    return found + _backbones(evaluated, pairs) + _ranked(evaluated, legend)
+        lines.append(f"Best or not distinguishable from the best overall, of {len(pairs)} pairs: {', '.join(parts)}.")
+    return lines + _backbones(evaluated, pairs) + _ranked(evaluated, legend)
 
 
 # ------------------------------------------------------------------------------------------------------- parts
@@ -267,7 +268,7 @@ def _backbones(evaluated: Evaluated, pairs: list[tuple[str, str]]) -> list[str]:
     names = list(dict.fromkeys(backbone for backbone, _ in pairs))
     if len(names) < 2:
         return []
-    found = []
+    lines = []
     for id_dataset, backbones in by_set.items():
         parts = []
         for backbone in backbones if len(backbones) > 1 else []:
@@ -277,22 +278,22 @@ def _backbones(evaluated: Evaluated, pairs: list[tuple[str, str]]) -> list[str]:
                 f"{escape_markdown(backbone)} {words.interval(each, 'mean')}" for each in row.iter_rows(named=True)
             ]
         if len(parts) > 1:
-            found.append(f"Zero-shot with MCM on {escape_markdown(id_dataset)}, overall AUROC: {', '.join(parts)}.")
-    claim = f"{STUDY}: larger backbones detect better; compare the lines of zero-shot above."
-    return [*found, claim] if found else []
+            lines.append(f"Zero-shot with MCM on {escape_markdown(id_dataset)}, overall AUROC: {', '.join(parts)}.")
+    claim = f"{SUMMARY}: larger backbones raise performance further. The lines above are of zero-shot alone."
+    return [*lines, claim] if lines else []
 
 
 def _ranked(evaluated: Evaluated, legend: Legend) -> list[str]:
     """Return who ranks first over ten ID sets or more, and from whom the ranks do not tell it apart."""
-    found = []
+    lines = []
     for ranks in evaluated.ranks:
         if (ranks.scope, ranks.metric, ranks.score) == ("overall", "auroc", None) and ranks.names:
             size = next((last for first, last in ranks.groups if first == 0), 0)
             lead = words.name(dict(zip(("method", "score"), ranks.names[0], strict=True)), legend)
-            found.append(
+            lines.append(
                 f"Ranks over {ranks.id_datasets} ID sets with {escape_markdown(ranks.backbone)}: {lead} is first (mean "
                 f"rank {ranks.mean_ranks[0]:.1f}); {'1 other is' if size == 1 else f'{size} others are'} within the "
                 f"critical difference of "
                 f"{ranks.critical_difference:.1f} (Friedman p = {ranks.friedman_p:.2g})."
             )
-    return found
+    return lines

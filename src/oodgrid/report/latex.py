@@ -204,7 +204,8 @@ def _pages(table: Table, rows: list[Row], lines: list[int], style: str, layout: 
     caption = (1 + ceil(1.3 * text_width(" ".join(table.caption)) / layout.width)) * 12 + 60
     full = PAGE - caption
     heights = [12.6 * count if style == "small" else 10.5 * count for count in lines]
-    left, page, used, limit = sum(heights) + 16 * len({row.block for row in rows} - {""}), [], 0.0, 0.0
+    page: list[int] = []
+    left, used, limit = sum(heights) + 16 * len({row.block for row in rows} - {""}), 0.0, 0.0
     for i, height in enumerate(heights):
         if not page:  # the last page must hold the notes too; the last two are about as full as each other
             rest = left + notes
@@ -255,17 +256,17 @@ def _setting(table: Table, rows: list[Row], layout: Layout, spaces: dict[str, fl
 def _columns(table: Table, cells: list[float], layout: Layout, limit: int) -> list[float]:
     """Return the widths of the columns of numbers, with the space between them."""
     leaves = [column.header[-1] for column in table.columns]
-    found = []
+    widths = []
     for leaf, cell in zip(leaves, cells, strict=True):
         heads = [text_width(line) for line in wrapped(leaf, limit)]
-        found.append(max([cell, *heads]) + 2 * layout.gap)
+        widths.append(max([cell, *heads]) + 2 * layout.gap)
     for span in (span for level in render.header(table) for span in level if not span.leaf and span.text):
         first = span.start - len(table.stubs)
         of_span = range(first, first + span.width)
-        lacking = text_width(_shorter(span, layout).text) + 2 * layout.gap - sum(found[i] for i in of_span)
+        lacking = text_width(_shorter(span, layout).text) + 2 * layout.gap - sum(widths[i] for i in of_span)
         if lacking > 0:
-            found[of_span[-1]] += lacking
-    return found
+            widths[of_span[-1]] += lacking
+    return widths
 
 
 # ---------------------------------------------------------------------------------------------------- typesetting
@@ -293,11 +294,11 @@ def _float(part: _Part, table: Table, layout: Layout) -> dict[str, Any]:
         words = [escape_latex(name, 8 if i in part.broken else 14) for i, name in enumerate(names)]
         cells = [_latex_cell(row.cells[i], part.style) for i in part.columns]
         lines.append({"line": " & ".join([*words, *cells]), "gap": row.gap and bool(number), "heading": False})
-    words = "".join(BROKEN if i in part.broken else "l" for i in range(len(part.labels)))
+    spec = "".join(BROKEN if i in part.broken else "l" for i in range(len(part.labels)))
     return {
         "broken": bool(part.broken),
         "stretch": 1.3 if part.style == "small" else 1.1,
-        "spec": words + "r" * len(columns),
+        "spec": spec + "r" * len(columns),
         "levels": levels,
         "rows": lines,
         "last": part.last,

@@ -68,7 +68,7 @@ def _sign(sign: str) -> str:
         return _SIGNS[sign]
     if " " <= sign <= "~":
         return sign
-    base, *marks = unicodedata.normalize("NFD", sign)
+    base, *marks = list(unicodedata.normalize("NFD", sign))
     if _is_accented(sign):
         dotless = {"i": r"\i", "j": r"\j"} if marks[0] not in "\u0327\u0323" else {}
         return f"{_ACCENTS[marks[0]]}{{{dotless.get(base, base)}}}"
@@ -79,7 +79,7 @@ def _sign(sign: str) -> str:
 
 def _is_accented(sign: str) -> bool:
     """Return whether a letter is one of ASCII under one of `_ACCENTS`."""
-    base, *marks = unicodedata.normalize("NFD", sign)
+    base, *marks = list(unicodedata.normalize("NFD", sign))
     return base.isascii() and base.isalpha() and len(marks) == 1 and marks[0] in _ACCENTS
 
 

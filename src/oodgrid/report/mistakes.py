@@ -33,6 +33,11 @@ def samples_of(curves: pl.DataFrame) -> pl.DataFrame | None:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def no_pictures(dataset: str, paths: Sequence[str]) -> dict[str, bytes]:
+    """Return no pictures: what is shown where no images are at hand."""
+    return {}
+
+
 def pictured(samples: pl.DataFrame, pictures: Pictures) -> pl.DataFrame:
     """Return pictures as data URIs, of the samples that are mistaken most often: columns dataset, path, picture."""
     often = Counter(samples.drop_nulls("path").select("dataset", "path").iter_rows())

@@ -44,8 +44,9 @@ def seeds(frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> lis
     if every.is_empty():
         return []
     worst = every.sort("sd", descending=True, maintain_order=True).row(0, named=True)
+    count, middle = frame.select(pl.max("seeds")).item(), every.select(pl.median("sd")).item()
     return [
-        f"Standard deviation over {frame['seeds'].max()} seeds: median {percent(every['sd'].median(), 1)}, at most "
+        f"Standard deviation over {count} seeds: median {percent(middle, 1)}, at most "
         f"{percent(worst['sd'], 1)} ({legend.methods[worst['method']]}, {worst['key'].rstrip(' ↑↓')})."
     ]
 
@@ -204,7 +205,7 @@ def collapsed(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[s
     parts = []
     for (method,), fits in below.group_by("method", maintain_order=True):
         seeds = shown.filter(pl.col("method") == method)["seed"].n_unique()
-        lowest = percent(fits["id_accuracy"].min(), 1)
+        lowest = percent(fits.select(pl.min("id_accuracy")).item(), 1)
         parts.append(f"{legend.methods[method]} {len(fits)} of {seeds} seeds (lowest {lowest})")
     return [f"Below the ID accuracy of zero-shot ({percent(floor, 1)}), as a collapsed fit is: {', '.join(parts)}."]
 

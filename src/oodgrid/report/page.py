@@ -33,7 +33,9 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "shots": "Do shots help? Mean AUROC over shots with 95 % intervals, the other methods in grey.",
     "accuracy": "What does it cost? AUROC against ID accuracy, every method at its best score, with 95 % intervals.",
     "sets": "Where does it fail? FPR95 (ID pos.) of every OOD set, the hardest first.",
+    "geometry": "How did the method move ID and OOD? Angles between and within classes, and how near OOD samples are.",
 }
+SWEEP_CAPTIONS = {"temperature": "Which temperature? Mean AUROC over T, the default T of each score marked."}
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
 MOST_OPEN = 60  # rows of a table that is not folded
@@ -47,7 +49,8 @@ def write_page(
     experiment: str,
     broken_images: Sequence[tuple[str, str, int]] = (),
     spread: str = "interval",
-    pictures: mistakes.Pictures = lambda dataset, paths: {},
+    pictures: mistakes.Pictures = mistakes.no_pictures,
+    swept: bool = False,
     beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
@@ -60,18 +63,19 @@ def write_page(
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
+        swept: Whether the config asks for temperatures, so that their figure was drawn.
         beside: The published values that compare with these results.
 
     Raises:
         OodgridError: A figure is missing.
     """
     metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
+    captions = CAPTIONS | (SWEEP_CAPTIONS if swept else {})
     sections = [
-        _section(evaluated.pair(*pair), figures.joinpath(*pair), spread)
+        _section(evaluated.pair(*pair), figures.joinpath(*pair), captions, spread)
         | {"published": _published(beside, metrics, *pair)}
         for pair in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
-    opening = answer.markdown(answer.answers(evaluated))
     certainty = evaluated.summary, evaluated.comparisons, evaluated.overlaps
     views = explorer.views(metrics, evaluated.transductive, *certainty)
     about = explorer.about(experiment, views, metrics, True)
@@ -84,7 +88,7 @@ def write_page(
     text = render.page(
         "page.html.j2",
         experiment=experiment,
-        answer=_opening(opening),
+        answers=_opening(answer.answers(evaluated)),
         facts=_facts(metrics, broken_images) | _left_out(views, sections, frames),
         conventions=tables.CONVENTIONS,
         sections=sections,
@@ -94,15 +98,17 @@ def write_page(
         about=Markup(json.dumps(about, ensure_ascii=True).replace("<", r"\u003c").replace("&", r"\u0026")),
         tables={name: packed.pack(frame) for name, frame in frames.items()},
     )
-    with atomic(paths.report(results, experiment, "page")) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with atomic(paths.report(results, experiment, "page")) as file:
+        file.write_text(text, encoding="utf-8")
 
 
-def _opening(text: str) -> Markup:
-    """Return Markdown as HTML, in which tables scroll on their own."""
-    rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+def _opening(every: Sequence[answer.Answer]) -> list[tuple[str, bool, Markup]]:
+    """Return heading, whether it is folded, and HTML of each answer, in which tables scroll on their own."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     scrolling = '<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard"><table>'
-    return Markup(rendered.replace("<table>", scrolling).replace("</table>", "</table></div>"))
+    bodies = [markdown.render(answer.body(each)) for each in every]
+    bodies = [text.replace("<table>", scrolling).replace("</table>", "</table></div>") for text in bodies]
+    return [(each.heading, each.folded, Markup(text)) for each, text in zip(every, bodies, strict=True)]
 
 
 @cache
@@ -114,7 +120,7 @@ def _text(folder: str, name: str) -> str:
     return text
 
 
-def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
+def _section(every: Evaluated, figures: Path, captions: dict[str, str], spread: str) -> dict[str, Any]:
     """Return what the template shows of one pair."""
     rows, shown = every.metrics, tables.of_pair(every)
     return {
@@ -131,7 +137,7 @@ def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
             for name, table in shown.items()
             if len(table.frame) > MOST_SHOWN
         ],
-        "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
+        "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in captions.items()],
         "skipped": tables.skipped(rows),
     }
 

@@ -233,9 +233,9 @@ def _digits(table: Table) -> int:
 
 def _cell(column: Column, values: dict[str, Any], digits: int, spread: str) -> Cell:
     known = {part: values.get(f"{column.key}.{part}") for part in PARTS}
-    wanted = ("lo", "hi") if spread == "interval" else ("seed_sd",)
+    shown = ("lo", "hi") if spread == "interval" else ("seed_sd",)
     printed = {
-        part: "" if value is None or part not in wanted else percent(value, digits, column.signed and part != "seed_sd")
+        part: "" if value is None or part not in shown else percent(value, digits, column.signed and part != "seed_sd")
         for part, value in known.items()
     }
     mean = percent(values[column.key], digits, column.signed)

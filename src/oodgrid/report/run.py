@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.published import Ours
 from oodgrid.report import published, select
 from oodgrid.report.evaluated import Evaluated
-from oodgrid.report.mistakes import Pictures
+from oodgrid.report.mistakes import Pictures, no_pictures
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "id_accuracy")  # without which nothing can be shown
 PARTS = tuple(paths.REPORT)
@@ -54,17 +55,17 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        optional = {} if pictures is None else {"pictures": pictures}
-        spread = experiment.report.spread
+        spread, swept = experiment.report.spread, bool(experiment.temperatures)
         evaluated = _evaluated(*place, metrics, about)
         beside = published.matching(Ours(metrics, evaluated.summary, experiment))
-        write_page(evaluated, curves, *place, about.broken_images, spread, beside=beside, **optional)
+        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, swept, beside)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
 
 def _others(results: Path, experiment_name: str, experiment: Experiment) -> dict[str, Any]:
     """Return what some figures are drawn from besides; results of before December 2026 have none of it."""
+    optional: dict[str, tuple[Callable[[Path, str], Path], type[manifests.Manifest]]]
     optional = {"geometry": (paths.geometry, manifests.GeometryTable)}
     if experiment.temperatures:
         optional["temperatures"] = (paths.temperatures, manifests.Temperatures)

@@ -125,7 +125,8 @@ def scores(pair: Evaluated) -> Table:
 
 def sets(pair: Evaluated) -> Table:
     """Lay out the table by OOD set: a row a method and score, AUROC on every set."""
-    columns, lines = [], []
+    columns: list[Column] = []
+    lines: list[str] = []
     of = pair.metrics.select("ood_dataset", "ood_kind", "overlap").unique(maintain_order=True)
     for kind, title in names.KINDS.items():
         for name, overlap in of.filter(pl.col("ood_kind") == kind).select("ood_dataset", "overlap").rows():

@@ -15,6 +15,8 @@ EIGHT = {
     "0123456789acesz↑↓†": 4.25,
     "mw@%&MW": 8.0,
 }  # widths at footnotesize, pt
+MOST_LINES = 3  # of a header
+ARROWS = ("↑", "↓")  # which way is better: never a line alone behind a bracket
 UPPER, OTHER, BOLD, SCRIPT = 6.1, 4.8, 1.16, 0.86  # of other letters; of bold, of smaller type
 
 
@@ -67,10 +69,22 @@ def _cut(name: str, letters: int) -> str:
 
 
 def wrapped(text: str, limit: int) -> list[str]:
-    """Return a header in lines: what stands in brackets apart, long names broken after signs."""
+    """Return a header in three lines at most: what stands in brackets apart, long names broken after signs.
+
+    Args:
+        text: The header.
+        limit: Letters of a line, or more where three lines would not hold the header.
+    """
+    while len(lines := _broken_at(text, limit)) > MOST_LINES:
+        limit += 1
+    return lines
+
+
+def _broken_at(text: str, limit: int) -> list[str]:
     name, bracket, rest = text.partition(" (")
     if bracket and len(text) > limit:
-        return [*wrapped(name, limit), *wrapped(f"({rest}", limit)]
+        *lines, last = [*_broken_at(name, limit), *_broken_at(f"({rest}", limit)]
+        return [*lines[:-1], f"{lines[-1]} {last}"] if last in ARROWS else [*lines, last]
     lines = [""]
     for piece in re.findall(r"[^\s\-_/@=,]+[\s\-_/@=,]*|[\s\-_/@=,]+", text):
         while len(piece) > limit + 2:

@@ -116,18 +116,25 @@ def studies(
     names_of_pair = paths.FIGURES + (() if temperatures is None else paths.SWEEP_FIGURES)
     for backbone in select.names(metrics, "backbone"):
         frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, *certain)]
-        own = tuple(each for each in ranks if each.backbone == backbone)
+        of_backbone = tuple(each for each in ranks if each.backbone == backbone)
         id_datasets = select.names(frames[0], "id_dataset")
         for id_dataset in id_datasets:
-            of_pair = {
-                name: frame.filter(pl.col("backbone") == backbone, pl.col("id_dataset") == id_dataset)
-                for name, frame in (("geometry", geometry), ("temperatures", temperatures))
-                if frame is not None and len(frame)
-            }
-            study = _study(frames, backbone, id_dataset, overlaps, legend)
-            yield Path(backbone, id_dataset), replace(study, asked=asked, **of_pair), names_of_pair
+            study = replace(
+                _study(frames, backbone, id_dataset, overlaps, legend),
+                asked=asked,
+                geometry=_of_pair(geometry, backbone, id_dataset),
+                temperatures=_of_pair(temperatures, backbone, id_dataset),
+            )
+            yield Path(backbone, id_dataset), study, names_of_pair
         if names := paths.figures_of_backbone(len(id_datasets)):
-            yield Path(backbone), _study(frames, backbone, MEAN, overlaps, legend, own), names
+            yield Path(backbone), _study(frames, backbone, MEAN, overlaps, legend, of_backbone), names
+
+
+def _of_pair(frame: pl.DataFrame | None, backbone: str, id_dataset: str) -> pl.DataFrame:
+    """Return the rows of one ID dataset of a backbone; an empty table where there is none."""
+    if frame is None or frame.is_empty():
+        return pl.DataFrame()
+    return frame.filter(pl.col("backbone") == backbone, pl.col("id_dataset") == id_dataset)
 
 
 def _study(
@@ -139,9 +146,11 @@ def _study(
     ranks: Sequence[Ranks] = (),
 ) -> Study:
     metrics, curves, summary, comparisons = frames
-    of_mean = [frame.filter(pl.col("id_dataset").eq_missing(id_dataset)) for frame in (summary, comparisons)]
+    summary, comparisons = (
+        frame.filter(pl.col("id_dataset").eq_missing(id_dataset)) for frame in (summary, comparisons)
+    )
     if id_dataset is MEAN:
-        return Study(*of_mean, curves.clear(), {}, legend, select.default_score(metrics), ranks)
+        return Study(summary, comparisons, curves.clear(), {}, legend, select.default_score(metrics), ranks)
     rows, drawn = (select.one_pair(frame, backbone, id_dataset, overlaps) for frame in (metrics, curves))
     sets = dict(select.shown_sets(rows).select("ood_dataset", "ood_kind").unique(maintain_order=True).rows())
-    return Study(*of_mean, drawn, sets, legend, select.default_score(rows))
+    return Study(summary, comparisons, drawn, sets, legend, select.default_score(rows))

@@ -19,9 +19,9 @@ def curves_of(study: Study) -> tuple[Pair | None, dict[str, Curve]]:
 
     Without a score asked for it is that of the main table, or the first that worked for the method.
     """
-    method, score = study.asked or (study.most_accurate, None)
+    method, score = study.asked or (study.most_accurate or "", None)  # "": no ID accuracy is known
     shown = study.curves.filter(pl.col("ood_dataset").is_in(list(study.sets)))
-    of_method = shown.filter(pl.col("method").eq_missing(pl.lit(method)))
+    of_method = shown.filter(pl.col("method") == method)
     rows = of_method if len(of_method) or study.asked else shown
     scores = rows["score"].unique(maintain_order=True).to_list()
     if score is None and not scores:

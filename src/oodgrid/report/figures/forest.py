@@ -98,8 +98,9 @@ def _samples(study: Study) -> dict[str, object]:
         "distinguishable": canvas.sample(color=BEYOND, marker="o", markersize=3.6, linestyle="none",
                                          markerfacecolor="white"),
         "95 % interval": canvas.sample(color=BEYOND, linewidth=0.8),
-        "± one standard deviation over seeds": canvas.sample(color=BEYOND, linewidth=2.4),
     }  # fmt: skip
+    if any(row["seed_sd"] is not None for kind in study.kinds for row in study.rows(kind).values()):
+        samples["± one standard deviation over seeds"] = canvas.sample(color=BEYOND, linewidth=2.4)
     if study.reference in study.rows(OVERALL):
         samples[study.title(study.reference)] = canvas.sample(color=names.BLACK, linewidth=0.7, linestyle=(0, (4, 3)))
     return samples

@@ -21,15 +21,16 @@ def draw(study: Study, width: float) -> Figure:
     pair, curves = curves_of(study)
     if pair is None or not curves:
         return canvas.sentence(f"No ROC curves: {why_none(study, pair)}", width)
-    beside = curves_by_set(study, study.reference) if study.reference != pair else {}
+    reference = study.reference if study.reference != pair else None
+    beside = curves_by_set(study, reference)
     most = 4 if width > canvas.COLUMN else 2
     figure, panels = canvas.panels(len(curves), width, most, 1.45, sharex=True, sharey=True)
     columns = canvas.even_columns(len(curves), most)
     labels = [f"{name} ({study.sets[name]})" for name in curves]
     canvas.titles(panels, labels, (width - 0.4) / columns - 0.2, 7.0)
     for number, (axes, (name, row)) in enumerate(zip(panels, curves.items(), strict=True)):
-        if name in beside:
-            _line(axes, beside[name], study.title(study.reference), REFERENCE)
+        if reference and name in beside:
+            _line(axes, beside[name], study.title(reference), REFERENCE)
         _line(axes, row, study.title(pair), CHOSEN)
         lowest = number + columns >= len(curves)
         _axes(axes, row, lowest, "FPR (ID pos.), %" if lowest else "", "" if number % columns else "ID recall, %")

@@ -53,7 +53,7 @@ def draw(study: Study, width: float) -> Figure:
     bar = figure.colorbar(grid[0, 0].images[0], ax=list(grid.flat), extend=extend, fraction=0.05, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
     sizes = [size] * bool(scores) + [min(6.0, row * 72 * 0.75)] * bool(strip)
-    framed, dotted = (any(_is_readable(each) == wanted for each in sizes) for wanted in (True, False))
+    framed, dotted = (any(_is_readable(each) == readable for each in sizes) for readable in (True, False))
     marked = "Framed or dotted" if framed and dotted else "Framed" if framed else "Dotted"
     bold = "; bold: nor from the best of all" * framed
     canvas.note(figure, f"{marked}: not distinguishable from the best score of its method{bold}.")
@@ -68,13 +68,13 @@ def _sorted(study: Study) -> tuple[list[str], list[str], list[str]]:
     means: dict[tuple[int, str], list[float]] = {}
     for (method, score), row in study.rows(OVERALL).items():
         if row["mean"] is not None:
-            strip = method == select.ANY
-            means.setdefault((2 if strip else 1, score), []).append(row["mean"])
-            if not strip:
+            of_any = method == select.ANY
+            means.setdefault((2 if of_any else 1, score), []).append(row["mean"])
+            if not of_any:
                 means.setdefault((0, method), []).append(row["mean"])
     most = {part: max(len(values) for (of, _), values in means.items() if of == part) for part, _ in means}
     order = sorted(means, key=lambda key: (2 * len(means[key]) < most[key[0]], -fmean(means[key])))
-    methods, scores, strip = ([name for part, name in order if part == wanted] for wanted in range(3))
+    methods, scores, strip = ([name for part, name in order if part == which] for which in range(3))
     return methods, scores, strip
 
 

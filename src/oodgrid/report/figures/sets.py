@@ -15,6 +15,7 @@ from oodgrid.report.figures.study import NOTHING, Pair, Row, Study
 
 METRIC = "fpr95_id_pos"
 BELOW = 0.3  # of the lowest decade: where rates below it stand
+DENSE = 4.0  # percent: an axis that starts at no less has ticks within a decade
 COLOURED = 6  # methods that are told apart; the others are grey
 
 
@@ -30,11 +31,14 @@ def draw(study: Study, width: float) -> Figure:
     coloured = [pair for pair in pairs if pair != study.reference][:COLOURED]
     figure, grid = canvas.blank(1, 1, width, 0.6 + 0.32 * len(order))
     axes = grid[0, 0]
-    positive = [rows[name][pair]["mean"] for name in order for pair in pairs if pair in rows[name]]
-    lowest = _lowest_decade(positive)
+    drawn = [rows[name][pair] for name in order for pair in pairs if pair in rows[name]]
+    lowest = _lowest_decade([row["mean"] for row in drawn])
     for place, name in enumerate(order):
         _dots(axes, study, place, rows[name], pairs, coloured, lowest)
-    _axes(axes, study, order, lowest, width)
+    least = min((100 * row["lo"] for row in drawn if row["lo"] is not None), default=lowest)
+    rate = min((100 * row["mean"] for row in drawn), default=0.0)
+    left = 0.9 * max(min(least, rate), lowest / 2) if rate >= lowest else None
+    _axes(axes, study, order, lowest, left, width)
     others = len(pairs) > len(coloured) + (study.reference in pairs)
     samples = canvas.legend_of([axes])
     if others:
@@ -83,13 +87,18 @@ def _dots(
         axes.plot(x, y, color=colour, linestyle="none", label=study.title(pair), zorder=3, **points)
 
 
-def _axes(axes: Axes, study: Study, order: list[str], lowest: float, width: float) -> None:
-    ticks = [tick for tick in (0.01, 0.1, 1, 10, 100) if tick >= lowest]
-    axes.set(
-        xscale="log", xlim=(0.6 * BELOW * lowest, 115), ylim=(len(order) - 0.45, -0.55), xlabel=f"{names.FPR_ID}, %"
-    )
-    axes.set_xticks([lowest * BELOW, *ticks], labels=[f"<{lowest:g}", *(f"{tick:g}" for tick in ticks)])
-    axes.get_xticklabels()[0].set_ha("right")
+def _axes(axes: Axes, study: Study, order: list[str], lowest: float, left: float | None, width: float) -> None:
+    """Set the axes. Where `left` is None, rates below the lowest decade have a place of their own at the left."""
+    ticks = {tick: f"{tick:g}" for tick in (0.01, 0.1, 1, 10, 100) if tick >= lowest}
+    if left is None:
+        ticks = {lowest * BELOW: f"<{lowest:g}"} | ticks
+    elif left > DENSE:
+        ticks = {tick: f"{tick:g}" for tick in (5, 10, 20, 50, 100) if tick >= left}
+    left = 0.6 * BELOW * lowest if (below := left is None) else left
+    axes.set(xscale="log", xlim=(left, 115), ylim=(len(order) - 0.45, -0.55), xlabel=f"{names.FPR_ID}, %")
+    axes.set_xticks(list(ticks), labels=list(ticks.values()))
+    if below:
+        axes.get_xticklabels()[0].set_ha("right")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     labels = zip(canvas.fit(order, 0.34 * width, canvas.SMALL), map(study.sets.get, order), strict=True)

@@ -22,7 +22,7 @@ def draw(study: Study, width: float) -> Figure:
         pl.col("method") != select.ANY,
     )  # fmt: skip
     lines = {key: frame.sort("shots") for key, frame in rows.group_by("method", "scope", maintain_order=True)}
-    over_shots = {key: frame for key, frame in lines.items() if frame["shots"].max() > 0}
+    over_shots = {key: frame for key, frame in lines.items() if frame["shots"].gt(0).any()}
     counts = sorted({count for frame in over_shots.values() for count in frame["shots"]})
     if len(counts) < 2:
         why = NOTHING if not lines else "one number of shots was run, or none."
@@ -75,15 +75,15 @@ def _panel(
         axes.axhline(100 * frame["mean"][0], color=names.BLACK, linewidth=0.7, linestyle=":", zorder=2)
     look, ends = study.legend.looks[method], {}
     for kind in select.AVERAGED:
-        if (frame := lines.get((method, kind))) is None:
+        if (line := lines.get((method, kind))) is None:
             continue
-        known = frame.drop_nulls(["lo", "hi"])
+        known = line.drop_nulls(["lo", "hi"])
         axes.fill_between(
             known["shots"], 100 * known["lo"], 100 * known["hi"], color=look.colour, alpha=0.18, linewidth=0
         )
-        axes.plot(frame["shots"], 100 * frame["mean"], color=look.colour, linestyle=LINES[kind], zorder=3,
+        axes.plot(line["shots"], 100 * line["mean"], color=look.colour, linestyle=LINES[kind], zorder=3,
                   **{**names.points(look), "markersize": 3})  # fmt: skip
-        ends[kind] = (frame["shots"][-1], 100 * frame["mean"][-1])
+        ends[kind] = (line["shots"][-1], 100 * line["mean"][-1])
     _name_lines(axes, ends)
 
 

@@ -135,8 +135,8 @@ def _text(frame: pl.DataFrame) -> str:
     overall = frame.filter(pl.col("scope") == "overall")
     default = overall.filter("is_default").select("method", "curve", at_default="auroc")
     best = overall.sort("auroc", descending=True, maintain_order=True).group_by("method", "curve").first()
-    gains = best.join(default, on=["method", "curve"]).select(gain=pl.col("auroc") - pl.col("at_default"))["gain"]
-    most = f" Over the default it gains {100 * gains.max():.1f} points at most." if len(gains) else ""
+    gains = best.join(default, on=["method", "curve"]).select(gain=pl.col("auroc") - pl.col("at_default"))
+    most = f" Over the default it gains {100 * gains.max().item():.1f} points at most." if len(gains) else ""
     return (
         "Largest shots, mean over seeds and sets. The best T of a curve is an oracle: OOD results choose it, and no "
         f"table shows it.{most}"
