@@ -29,14 +29,23 @@ def concepts(world: ConceptWorld, split: str) -> ImageSet:
         noise=world.noise,
         contrast=world.contrast,
     )
-    return from_arrays(drawn.names, drawn.labels, drawn.images, list(concept_world.GROUPS[world.group]))
+    return _painted(drawn, len(drawn.names), list(concept_world.GROUPS[world.group]))
 
 
 def generated(source: Generated) -> ImageSet:
     """Return a generated set without classes."""
-    kind, count = source.kind, source.images
-    pictures = concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count)
-    return from_arrays(pictures.names[:count], pictures.labels[:count], pictures.images[:count], None)
+    kind, count = source.kind, count_generated(source)
+    return _painted(concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count), count, None)
+
+
+def count_generated(source: Generated) -> int:
+    """Return how many images a generated set has, which is known before it is made."""
+    return min(source.images, concept_world.DIGITS) if source.kind == "digits" else source.images
+
+
+def _painted(drawn: concept_world.Concepts, count: int, classnames: list[str] | None) -> ImageSet:
+    """Return the first images of a set, each painted where it is read."""
+    return ImageSet(drawn.names[:count], drawn.labels[:count], classnames, lambda row: drawn.paint(row)[0])
 
 
 def numpy_arrays(source: NumpyArrays) -> ImageSet:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import open_splits
+from oodgrid.encode.sources.arrays import count_generated
 from oodgrid.encode.sources.files import files_below
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable, summary
@@ -46,6 +47,12 @@ def _check_source(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> N
         report_remarks(dataset, opened[dataset.name])
 
 
+def counts(datasets: Sequence[Dataset], opened: Mapping[str, Mapping[str, ImageSet]]) -> dict[str, int]:
+    """Return how many images each dataset has that was opened, or that is generated: of those the config says it."""
+    generated = {each.name: count_generated(each.generated) for each in datasets if each.generated}
+    return generated | {name: sum(map(len, splits.values())) for name, splits in opened.items()}
+
+
 def report_remarks(dataset: Dataset, opened: dict[str, ImageSet]) -> None:
     """Print what was passed over and all remarks on how a source was read, each once."""
     lines = [line for images in opened.values() for line in (summary(images.passed_over), *images.remarks) if line]
@@ -57,8 +64,8 @@ def _is_small(dataset: Dataset) -> bool:
     """Return whether a source is here, and small enough to be looked through now."""
     try:
         places = [Path(place) for place in _places(dataset)]
-        if not places:  # what is drawn is counted at once, and what other libraries know is theirs to open
-            return bool(dataset.concept_world or dataset.generated)
+        if not places:  # nothing is wrong with what is generated, and what other libraries know is theirs to open
+            return bool(dataset.concept_world)
         if dataset.folder:
             return places[0].is_dir() and len(list(islice(files_below(places[0]), FILES + 1))) <= FILES
         return sum(place.stat().st_size for place in places) <= SIZE
