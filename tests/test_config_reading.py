@@ -63,7 +63,7 @@ def file(tmp_path):
         ('a: "\\0"\nb: "\\ud800"\nc: "\\e[31m"\nd: |\n  two\n  lines\n', ["U+0000", "U+D800", "U+001B", "one line"]),
         ('"\\0": 1\n', ["the key '\\x00'", "U+0000"]),
         ("a: ''\nb: ' '\n", ["a: an empty text", "b: an empty text"]),
-        (f"a: {'x' * 20_000}\n", ["a text of 20000 characters"]),
+        (f"a: {'x' * 20_000}\n", ["a text of 20,000 characters"]),
         ("a: &a [1, *a]\n", ["*a stands within what it names"]),
         ("a: *b\n", ["found undefined alias"]),
         (f"a: {'[' * 900}{']' * 900}\n", ["line 1: nested deeper than 40"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from oodgrid import registry
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.report import select, words
 from oodgrid.report.evaluated import Evaluated
@@ -30,7 +31,7 @@ def claims(pair: Evaluated, legend: Legend) -> list[str]:
         found.append(
             f"{STUDY}: the choice of the score is essential, and MCM does well throughout. Here the best and the worst "
             f"score of a method are {span} points apart, and {title} is among the best for "
-            f"{len(mcm.filter('in_best_set'))} of {words.many(len(mcm), 'method')}."
+            f"{len(mcm.filter('in_best_set'))} of {counted(len(mcm), 'method')}."
         )
     tuned = pair.differences("zero_shot_mcm", "auroc", "overall").filter(
         under_mcm, pl.col("shots") > 0, pl.col("method") != select.ANY
@@ -39,7 +40,7 @@ def claims(pair: Evaluated, legend: Legend) -> list[str]:
         counts = words.counted(tuned)
         found.append(
             f"{STUDY}: fine-tuning improves OOD detection over zero-shot. Here, under {title}, distinguishably better: "
-            f"{counts['better']} of {words.many(len(tuned), 'fine-tuned method')}; worse: {counts['worse']}."
+            f"{counts['better']} of {counted(len(tuned), 'fine-tuned method')}; worse: {counts['worse']}."
         )
         found += _prompts(pair, tuned, legend)
     return found
@@ -59,7 +60,7 @@ def _prompts(pair: Evaluated, tuned: pl.DataFrame, legend: Legend) -> list[str]:
         return []
     return [
         f"{STUDY}: prompt learning improves both ID accuracy and OOD detection. Here, distinguishably better than "
-        f"zero-shot with MCM in both: {sum(both)} of {words.many(len(both), 'prompt learner')}."
+        f"zero-shot with MCM in both: {sum(both)} of {counted(len(both), 'prompt learner')}."
     ]
 
 

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from oodgrid import paths
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
 from oodgrid.report import answer, explorer, mistakes, packed, render, select, tables
@@ -123,7 +124,7 @@ def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
             if len(table.frame) <= MOST_SHOWN
         ],
         "large": [
-            f"{name}.html ({rows['backbone'][0]}, {rows['id_dataset'][0]}: {len(table.frame):,} rows)"
+            f"{name}.html ({rows['backbone'][0]}, {rows['id_dataset'][0]}: {counted(len(table.frame), 'row')})"
             for name, table in shown.items()
             if len(table.frame) > MOST_SHOWN
         ],

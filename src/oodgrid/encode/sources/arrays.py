@@ -12,6 +12,7 @@ import numpy as np
 
 from oodgrid.config import NumpyArrays, expand
 from oodgrid.config.sources import ConceptWorld, Generated
+from oodgrid.counts import counted
 from oodgrid.encode import concept_world
 from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp, whole_labels
 from oodgrid.errors import OodgridError, one_line
@@ -70,7 +71,9 @@ def numpy_arrays(source: NumpyArrays) -> ImageSet:
     labels = np.full(len(pixels), -1) if labels is None else labels
     whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
     if labels.shape not in ((len(pixels),), (len(pixels), 1)) or not whole:
-        raise OodgridError(f"{file}: {len(pixels)} images but labels of shape {labels.shape} and type {labels.dtype}")
+        raise OodgridError(
+            f"{file}: {counted(len(pixels), 'image')} but labels of shape {labels.shape} and type {labels.dtype}"
+        )
     names = [f"{file.name}#{row}" for row in range(len(pixels))]
     return from_arrays(names, [int(label) for label in labels.reshape(-1).tolist()], pixels, None, file)
 
@@ -83,7 +86,9 @@ def idx(images: Path, labels: Path) -> ImageSet:
     """
     pixels, classes = _read_idx(images, 3), _read_idx(labels, 1).astype(np.int32)
     if len(pixels) != len(classes):
-        raise OodgridError(f"{images.name} holds {len(pixels)} images but {labels.name} {len(classes)} labels")
+        raise OodgridError(
+            f"{images.name} holds {counted(len(pixels), 'image')} but {labels.name} {counted(len(classes), 'label')}"
+        )
     names = [f"{images.name}#{row}" for row in range(len(pixels))]
     values, positions = np.unique(classes, return_inverse=True)  # of EMNIST's letters the first is 1
     return from_arrays(names, positions, pixels, [str(value) for value in values], images)
@@ -131,7 +136,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
         raise OodgridError(f"idx file {path} is not readable: {error}") from error
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise OodgridError(f"{path} is not an idx file of uint8 with {dimensions} dimensions")
+        raise OodgridError(f"{path} is not an idx file of uint8 with {counted(dimensions, 'dimension')}")
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     if len(data) - header != int(np.prod(shape)):
         raise OodgridError(f"{path} is truncated: its header promises shape {shape}")
