@@ -58,7 +58,7 @@ def file(tmp_path):
         ("a: !!python/object/apply:os.getcwd []\nb: !own x\n", ["python/object/apply", "!own"]),
         ("a: !!bool maybe\n", ["take out its tags"]),
         ("a: !!int x\nb: !!float ''\n", ["'x'", "''"]),
-        (f"a: {'9' * 5000}\nb: 1.{'9' * 5000}\n", ["a number of 5000 digits", "a number of 5002 digits"]),
+        (f"a: {'9' * 5000}\nb: 1.{'9' * 5000}\n", ["a number of 5,000 digits", "a number of 5,002 digits"]),
         ("a: 9223372036854775808\nb: -99999999999999999999\n", ["a: 9223372036854775808 is too large", "b: -9999"]),
         ('a: "\\0"\nb: "\\ud800"\nc: "\\e[31m"\nd: |\n  two\n  lines\n', ["U+0000", "U+D800", "U+001B", "one line"]),
         ('"\\0": 1\n', ["the key '\\x00'", "U+0000"]),
