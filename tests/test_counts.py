@@ -21,6 +21,7 @@ VERBS = re.compile(
 NUMBER = re.compile(r"len\(|count|sum\(|size|num|total|shots|seeds|width|dim|rows|fewer|height|cores|epochs")
 # Limits that are always several, and numbers that are at least two where the message is made.
 ALLOWED = {
+    "_number(count)",  # which may be none
     "FILES", "LARGEST", "LARGEST_VARIANT", "LONGEST", "LONGEST_NAME", "LONGEST_VARIANT", "MOST", "MOST_CHARACTERS",
     "MOST_ENTRIES", "MOST_LINES", "MOST_SHARDS", "MOST_SHOWN", "MOST_VALUES", "READ", "SIZE",
 }  # fmt: skip

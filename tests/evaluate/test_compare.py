@@ -10,10 +10,10 @@ from scipy import stats
 
 from oodgrid import manifests, paths, store
 from oodgrid.config import parse
-from oodgrid.evaluate import spreads
+from oodgrid.evaluate import classification, spreads
 from oodgrid.evaluate.rows import Pair
 from oodgrid.evaluate.run import evaluate
-from oodgrid.evaluate.summary import COMPARISONS, SUMMARY
+from oodgrid.evaluate.summary import COMPARISONS, JUMPS, SUMMARY, UNTOLD
 
 ID, OODS = "concepts", {"concepts-unseen-shapes": "near", "digits": "far", "noise": "far"}
 SIZES = {ID: 40, "concepts-unseen-shapes": 30, "digits": 25, "noise": 35}
@@ -177,6 +177,21 @@ def test_differences_are_paired_by_sample_and_by_seed(study, scope, against):
                 assert row["in_best_set"] == (row["p_corrected"] >= 0.05) != row["distinguishable"]
 
 
+def test_rates_that_jump_have_means_and_differences_without_p(study):
+    results, _ = study  # of 25 to 40 samples a side
+    means, differences = read(results, paths.summary), read(results, paths.comparisons)
+    jumps = pl.col("metric").is_in(["fpr95_id_pos", "fpr95_ood_pos"])
+    empty, others = differences.filter(jumps), differences.filter(~jumps)
+    assert len(empty) == len(others.filter(metric="auroc")) * 2
+    assert not empty.select(UNTOLD).null_count().transpose().to_series().ne(len(empty)).any()
+    assert empty["reason"].unique().to_list() == [JUMPS]
+    assert empty["diff"].null_count() == 0
+    assert empty.filter("is_best").height
+    assert others["reason"].null_count() == len(others)
+    assert others["p"].null_count() == 0
+    assert means.filter(jumps)["lo"].null_count() == 0  # the draw of the threshold holds
+
+
 def test_id_accuracy_is_compared_on_the_same_samples(study):
     results, _ = study
     row = read(results, paths.comparisons).filter(
@@ -210,6 +225,19 @@ def test_memory_changes_no_number(study, tmp_path, experiment_of, monkeypatch):
     evaluate(tmp_path, again)
     for path in (paths.summary, paths.comparisons):
         assert path(tmp_path, "mini").read_bytes() == path(results, "mini").read_bytes()
+
+
+def test_what_no_ood_set_changes_is_measured_once_a_fit(tmp_path, experiment_of, monkeypatch):
+    calls, measure = [], classification.of_id
+    monkeypatch.setattr(classification, "of_id", lambda *about: calls.append(about[0]) or measure(*about))
+    methods = {"zero_shot": [0], "prototype": [4]}
+    evaluate(tmp_path, write_study(tmp_path, experiment_of, [1, 2], methods))
+    assert len(calls) == len(SCORES) * 3  # fits; not once for each of three OOD sets
+    for row in read(tmp_path, paths.metrics).filter(status="ok").iter_rows(named=True):
+        table, _ = store.read_table(paths.scores(tmp_path, "mini", "tiny", ID, row["method"]))
+        own = table.filter(dataset=ID, shots=row["shots"], seed=row["seed"])
+        expected = measure(row["base_score"], *(own[name].to_numpy() for name in (row["score"], "label", "prediction")))
+        assert {name: row[name] for name in expected} == expected  # to the bit
 
 
 def test_no_score_is_read_again_where_all_is_kept(study, monkeypatch):

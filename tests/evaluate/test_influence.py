@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from oodgrid.evaluate import intervals, metrics
 from oodgrid.evaluate.influence import RATES, Layout, deviations, influence, of_mean, variance
@@ -134,6 +135,63 @@ def test_values_of_several_fits_add_up():
     for _ in range(2):
         influence(id_scores, ood_scores, twice)
     assert twice / 2 == pytest.approx(np.array(list(once.values())))
+
+
+SHAPED = {
+    "continuous": lambda x: x,
+    "saturated": lambda x: np.minimum(x, 1.7),  # of the OOD 4.5 % are equal, beside the highest threshold
+    "five values": lambda x: np.clip(np.rint(x), -2, 2),
+    "fine grid": lambda x: np.rint(x / 0.01) * 0.01,
+    "equal": np.zeros_like,
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "id_pos", "ood_pos"),
+    [
+        ("continuous", 199, True, True),
+        ("continuous", 200, False, False),
+        ("continuous", 5000, False, False),
+        ("fine grid", 1000, False, False),
+        ("saturated", 1000, False, True),  # the thresholds of ID samples are far from those that tie
+        ("five values", 300, True, True),
+        ("equal", 199, True, True),
+        ("equal", 300, False, False),  # a threshold of other samples can be no other
+    ],
+)
+def test_which_rates_jump_with_their_threshold(shape, size, id_pos, ood_pos):
+    evenly = norm.ppf((np.arange(size) + 0.5) / size)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        id_scores, other = (SHAPED[shape](rng.permutation(evenly) + shift) for shift in (1.2, 0))
+        for scores, sizes in (([other], [size]), ([other, rng.normal(0, 1, 40)], [size, 40])):
+            jumps = influence(id_scores, scores, np.zeros((3, Layout(size, tuple(sizes)).size)))
+            assert jumps.tolist() == [[False] * len(sizes), [id_pos] * len(sizes), [ood_pos, True][: len(sizes)]]
+            flipped = influence(-scores[0], [-id_scores], np.zeros((3, 2 * size)))
+            assert flipped[1:, 0].tolist() == [ood_pos, id_pos]
+
+
+@pytest.mark.parametrize("shape", list(SHAPED))
+@pytest.mark.parametrize(("n", "m"), [(60, 40), (230, 200), pytest.param(400, 300, marks=pytest.mark.slow)])
+def test_where_no_rate_jumps_equal_rows_are_told_apart_as_rarely_as_is_said(shape, n, m):
+    """Also that most draws of continuous scores are compared at all, from 200 samples on."""
+    told = {rate: [] for rate in RATES[1:]}
+    draws = 150
+    for seed in range(draws):
+        rng = np.random.default_rng([seed, n])
+        common, rows = [rng.normal(size=size) for size in (n, m)], []
+        for _ in range(2):
+            own = [0.9 * each + rng.normal(0, 0.19**0.5, each.size) for each in common]
+            pair = SHAPED[shape](own[0] + 1.2), [SHAPED[shape](own[1])]
+            vectors = np.zeros((3, n + m))
+            rows.append((rates_of(*pair), vectors, influence(*pair, vectors)[:, 0]))
+        for k, rate in enumerate(told, 1):
+            if not any(jumps[k] for *_, jumps in rows):
+                noise = variance_of(rows[0][1][k] - rows[1][1][k], Layout(n, (m,)), [0])
+                told[rate].append(abs(float(rows[0][0][rate][0] - rows[1][0][rate][0])) > 1.96 * noise**0.5)
+    assert all(sum(each) <= 0.07 * draws + 6 for each in told.values()), {k: sum(v) for k, v in told.items()}
+    if shape == "continuous":
+        assert [len(each) for each in told.values()] == [draws * (size >= 200) for size in (n, m)]
 
 
 def null_study(rng, rows=8, seeds=3, n=150, sizes=(120, 90)):

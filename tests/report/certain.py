@@ -8,6 +8,7 @@ import polars as pl
 from oodgrid.report.evaluated import Evaluated
 
 HALF = 0.02
+UNTOLD = ("se", "lo", "hi", "p", "p_corrected", "distinguishable", "in_best_set", "optimism")  # of a rate that jumps
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
 PAIR = ["experiment", "backbone", "id_dataset"]
 ROW = ["method", "base_method", "shots", "largest", "score", "base_score", "transductive"]

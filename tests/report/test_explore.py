@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,9 @@ def written(folder: Path, metrics: pl.DataFrame, experiment="made-up", **given) 
             figure.parent.mkdir(parents=True, exist_ok=True)
             figure.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='300' height='80'/>")
     evaluated = certain.evaluated_of(metrics, {("concepts", "__proto__")})
+    told = pl.col("metric") != "fpr95_ood_pos"  # as where a rate jumps with its threshold
+    empty = [pl.when(told).then(name).alias(name) for name in certain.UNTOLD]
+    evaluated = replace(evaluated, comparisons=evaluated.comparisons.with_columns(empty))
     page.write_page(evaluated, studies.curves_of(metrics), folder, experiment, **given)
     return folder / experiment / "report.html"
 
@@ -266,6 +270,13 @@ def test_means_and_differences_have_their_intervals(open_page, report, metrics):
     tab.select_option("[data-role=metric]", "fpr95_id_pos")
     smallest = [float(text.replace("−", "-")) for text in column(tab, "Difference") if text != "–"]
     assert smallest == sorted(smallest)  # less is better
+    assert set(column(tab, "Corrected p")) != {"–"}
+    assert tab.locator("table.rows td small").count()
+    tab.select_option("[data-role=metric]", "fpr95_ood_pos")  # jumps: differences alone
+    until(tab, "() => state.metric === 'fpr95_ood_pos'")
+    assert set(column(tab, "Corrected p")) == {"–"}
+    assert set(column(tab, "Difference")) != {"–"}
+    assert tab.locator("table.rows td small").count() == 0
 
 
 def test_names_are_never_markup(open_page, report):

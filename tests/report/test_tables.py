@@ -82,6 +82,29 @@ def test_bold_is_the_best_set_of_the_family(metrics, against):
     assert any("Bold" in line for line in table.caption)
 
 
+@pytest.mark.parametrize("which", ["every row", "some rows"])
+def test_where_rates_jump_nothing_is_bold_and_a_note_says_why(metrics, which):
+    pair = one(metrics)
+    jumps = pl.col("metric") == "fpr95_id_pos"
+    if which == "some rows":
+        jumps &= pl.col("score") == "energy"
+    empty = [pl.when(~jumps).then(name).alias(name) for name in certain.UNTOLD]
+    pair = replace(pair, comparisons=pair.comparisons.with_columns(empty))
+    table = tables.scores(pair)
+    rows = table.frame if which == "every row" else table.frame.filter(score="energy")
+    assert rows["near.fpr95_id_pos.best"].null_count() == len(rows)
+    assert table.frame["near.fpr95_ood_pos.best"].any()
+    assert table.frame["near.auroc.best"].any()
+    notes = [note for note in table.remarks if "jumps with its threshold" in note]
+    assert len(notes) == 1
+    named = "any row" if which == "every row" else "Prototype with Energy, "
+    assert notes[0].startswith("FPR95 (ID pos.): no comparison, and so no bold, of")
+    assert named in notes[0]
+    assert not any("jumps" in note for note in tables.sets(pair).remarks)
+    for typeset in (render.markdown, render.csv, render.html, latex.latex):
+        assert typeset(table)
+
+
 def test_a_column_of_one_row_has_no_best(metrics_of):
     table = tables.main(one(metrics_of(methods=("zero_shot",), scores=("mcm",), features=())))
     assert not table.frame["far.auroc.best"].any()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("src", "workflow", "profiles", "experiments", "Snakefile", "config.yaml")
+PATIENCE = 3600  # seconds for a command: the default experiment takes 10 minutes where others compute beside it
 
 
 class Clone:
@@ -36,12 +39,20 @@ class Clone:
 
     def run(self, *command: str, ok: bool = True) -> str:
         process = self.start(*command)
-        output, _ = process.communicate(timeout=600)
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # which leads a session of its own
+            raise
         assert (process.returncode == 0) == ok, f"{' '.join(command)} exited {process.returncode}:\n{output}"
         return output
 
     def snakemake(self, *arguments: str, ok: bool = True) -> str:
         return self.run("snakemake", "--cores", "2", *arguments, ok=ok)
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Return the rules of the jobs that a run would do now."""
+        return rules_in(self.snakemake("-n", *arguments))
 
     def write(self, experiment: dict, name: str = "config.yaml") -> None:
         (self.folder / name).write_text(yaml.safe_dump(experiment), encoding="utf-8")
@@ -57,6 +68,12 @@ class Clone:
 
     def metrics(self, experiment: str = "mini") -> pl.DataFrame:
         return pl.read_parquet(self.folder / "results" / experiment / "metrics.parquet")
+
+
+def rules_in(output: str) -> set[str]:
+    """Return the rules of the jobs that a dry run has listed."""
+    stats = output.split("Job stats:")[1].split("total")[0]
+    return set(re.findall(r"^(\w+) +\d+$", stats, re.M)) - {"all"}
 
 
 @pytest.fixture(scope="session")
@@ -80,12 +97,25 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture
-def clone(built, tmp_path: Path) -> Clone:
+def whole(tmp_path: Path) -> Clone:
     """The project as a user clones it."""
+    clone = Clone(tmp_path / "clone")
+    copy_of_project(clone)
+    return clone
+
+
+@pytest.fixture
+def clone(built, tmp_path: Path) -> Clone:
+    """The same, but that it draws no PDF, whose fonts take nearly half of drawing."""
     return built("clone", clone_of_project, tmp_path / "clone")
 
 
 def clone_of_project(clone: Clone) -> None:
+    copy_of_project(clone)
+    clone.edit("src/oodgrid/paths.py", 'FORMATS = ("pdf", "svg", "png")', 'FORMATS = ("svg", "png")')
+
+
+def copy_of_project(clone: Clone) -> None:
     clone.folder.mkdir()
     for part in PARTS:
         source = ROOT / part

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.conftest import PATIENCE, rules_in
+
 DOCUMENT = Path(__file__).parents[2] / "docs/architecture.md"
 ROW = re.compile(r"^\| (?P<edit>[^|`]+?) \| (?P<runs>nothing|refused|[`a-z ]+?) \|", re.M)
 
@@ -22,15 +24,14 @@ def documented():
 def planned(clone):
     """Return what a run would do now, as `documented` says it."""
     process = clone.start("snakemake", "--cores", "1", "-n")
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate(timeout=PATIENCE)
     if process.returncode:
         assert "oodgrid: error: " in output
         return "refused"
     if "Nothing to be done" in output:
         return "nothing"
     assert "--rerun-triggers" not in output  # Snakemake's advice, which would leave results out of date
-    stats = output.split("Job stats:")[1].split("total")[0]
-    return set(re.findall(r"^(\w+) +\d+$", stats, re.M)) - {"all"}
+    return rules_in(output)
 
 
 def code(file, old, new):

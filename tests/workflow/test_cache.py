@@ -78,9 +78,8 @@ def wholes(clone):
     return {path: path.stat().st_ino for path in (clone.folder / "results/kept/encode").rglob("whole.h5")}
 
 
-def test_shards_change_nothing_and_changing_their_number_encodes_nothing(photos):
-    clone, experiment = photos
-    clone.snakemake("features")
+def test_shards_change_nothing_and_changing_their_number_encodes_nothing(evaluated):
+    clone, experiment = evaluated
     whole = digests(clone)
     assert set(whole) == {"photos/test.h5", "noise/test.h5"}
     kept = wholes(clone)
@@ -89,13 +88,13 @@ def test_shards_change_nothing_and_changing_their_number_encodes_nothing(photos)
     clone.snakemake("features")
     assert wholes(clone) == kept
     clone.run("rm", "-r", "results", ".snakemake")
-    clone.snakemake("features")
-    assert digests(clone) == whole
+    clone.snakemake("results/features/tiny/photos/test.h5")
+    assert digests(clone) == {"photos/test.h5": whole["photos/test.h5"]}
     assert not list((clone.folder / "results").rglob("*-of-3.json"))
 
 
-def test_views_flow_into_the_methods_that_name_them(photos):
-    clone, experiment = photos
+def test_views_flow_into_the_methods_that_name_them(evaluated):
+    clone, experiment = evaluated
     experiment["id_datasets"][0]["views"] = [{"family": "rrc50", "count": 3}]
     experiment["methods"] = ["tip_adapter", {"name": "tip_adapter", "views": "rrc50"}]
     clone.write(experiment)
@@ -117,8 +116,9 @@ def test_views_flow_into_the_methods_that_name_them(photos):
     assert "Nothing to be done" in clone.snakemake("metrics")
 
 
-def test_broken_images_are_left_out_only_where_asked_and_the_report_says_so(photos):
-    clone, experiment = photos
+def test_broken_images_are_left_out_only_where_asked_and_the_report_says_so(evaluated):
+    clone, experiment = evaluated
+    clone.run("rm", "-r", "results/features/tiny/photos", "results/kept/encode")  # as before the first run
     broken = clone.folder / "photos" / "blue square" / "004.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     output = clone.snakemake(ok=False)
@@ -209,10 +209,11 @@ def test_weights_swapped_under_one_name_are_refused(photos, tmp_path):
     save_file(state, clone.folder / "w.safetensors")
     experiment["backbones"] = [{**own, "pretrained": "w.safetensors"}]
     clone.write(experiment)
-    clone.snakemake("features")
+    features = "results/features/own/noise/test.h5"
+    clone.snakemake(features)
     state["visual.proj"] = state["visual.proj"] * 1.001
     save_file(state, clone.folder / "w.safetensors")
-    output = clone.snakemake("features", ok=False)
+    output = clone.snakemake(features, ok=False)
     assert "backbone.pretrained_sha256 is" in output
 
 

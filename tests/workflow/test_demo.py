@@ -11,13 +11,14 @@ from oodgrid import registry
 
 def _small_demo(clone) -> None:
     demo = yaml.safe_load((clone.folder / "config.yaml").read_text(encoding="utf-8"))
-    demo["methods"] = ["zero_shot", {"name": "coop", "epochs": 2}, {"name": "clip_adapter", "epochs": 2}]
+    demo["methods"] = ["zero_shot", {"name": "coop", "epochs": 2}]
     demo["shots"], demo["seeds"] = [1, 2], [1]
     demo["id_datasets"][0]["ood"] = {"near": ["moonlit-unseen-shapes"], "far": ["digits"]}
     clone.write(demo)
 
 
-def test_images_become_tables_and_figures(clone):
+def test_images_become_tables_and_figures(whole):
+    clone = whole
     _small_demo(clone)
     clone.snakemake()
     rows = clone.metrics("demo")
@@ -28,6 +29,7 @@ def test_images_become_tables_and_figures(clone):
     assert 0.50 <= zero_shot["id_accuracy"][0] <= 0.75
     for figure in ("shots", "temperature", "geometry"):
         assert (clone.folder / f"results/demo/figures/tiny/moonlit/{figure}.png").stat().st_size > 10_000
+    assert (clone.folder / "results/demo/figures/tiny/moonlit/shots.pdf").read_bytes().startswith(b"%PDF")
     assert clone.run("oodgrid", "verify", *map(str, (clone.folder / "results/features").rglob("*.h5")))
 
 

@@ -86,7 +86,17 @@ def world(built, tmp_path):
 
 
 def _documented(clone) -> None:
-    for part in ("src", "workflow", "profiles", "experiments", "Snakefile", "config.yaml", "results", "tools"):
+    for part in (
+        "src",
+        "workflow",
+        "profiles",
+        "experiments",
+        "Snakefile",
+        "config.yaml",
+        "results",
+        "tools",
+        "benchmarks",
+    ):
         source = ROOT / part
         if source.is_dir():
             shutil.copytree(source, clone.folder / part, ignore=lambda folder, names: ["demo", "kept", "features"])

@@ -7,6 +7,7 @@ import time
 import pytest
 import yaml
 
+from tests.workflow.conftest import PATIENCE
 from tests.workflow.test_cache import photos  # noqa: F401  a fixture
 
 
@@ -51,7 +52,7 @@ def test_neither_a_dry_run_nor_an_edit_changes_what_a_run_computes(evaluated):
     output = clone.snakemake("--configfile", "other.yaml", ok=False)
     assert "oodgrid: error: another run of experiment mini is going on here" in output
     clone.write(other(experiment))
-    output, _ = running.communicate(timeout=600)
+    output, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, output
     assert clone.metrics().equals(wanted)
     clone.snakemake("metrics")  # the edited file, now
@@ -85,12 +86,12 @@ def test_experiments_that_share_features_never_trigger_one_another(photos, first
     second["methods"] = ["prototype", {"name": "tip_adapter", "views": "rrc50"}]
     clone.write(second, "other.yaml")
     order = ["config.yaml", "other.yaml"] if first == "config.yaml" else ["other.yaml", "config.yaml"]
-    runs = [clone.snakemake("--configfile", file) for file in order]
+    runs = [clone.snakemake("metrics", "--configfile", file) for file in order]  # what is shown, none shares
     for name in ("photos", "noise"):
         assert "".join(runs).count(f"wrote results/features/tiny/{name}/test.h5") == 1
     before = tree(clone)
     for file in order:
-        assert "Nothing to be done" in clone.snakemake("--configfile", file)
+        assert "Nothing to be done" in clone.snakemake("metrics", "--configfile", file)
     assert tree(clone) == before
 
 
@@ -99,11 +100,11 @@ def test_experiments_that_share_features_run_at_once(photos):  # noqa: F811
     clone, experiment = photos
     clone.write(other(experiment, experiment="second"), "other.yaml")
     files = ("config.yaml", "other.yaml")
-    running = [clone.start("snakemake", "--cores", "1", "--configfile", file) for file in files]
-    said = [process.communicate(timeout=600)[0] for process in running]  # both have ended before one begins again
+    running = [clone.start("snakemake", "--cores", "1", "metrics", "--configfile", file) for file in files]
+    said = [process.communicate(timeout=PATIENCE)[0] for process in running]  # both have ended before one begins again
     for process, output, file in zip(running, said, files, strict=True):
         if process.returncode:
             assert "Directory cannot be locked" in output
-            clone.snakemake("--configfile", file)
+            clone.snakemake("metrics", "--configfile", file)
     for file in files:
-        assert "Nothing to be done" in clone.snakemake("--configfile", file)
+        assert "Nothing to be done" in clone.snakemake("metrics", "--configfile", file)

@@ -7,7 +7,9 @@ import re
 
 import pytest
 
+from oodgrid.plan import REQUESTS
 from tests.workflow import loopback_slurm
+from tests.workflow.conftest import PATIENCE
 
 EXPERIMENT = {
     "experiment": "mini",
@@ -18,6 +20,7 @@ EXPERIMENT = {
     "seeds": [1],
     "scores": ["mcm"],
 }
+STAGES = {"encode": "encode", "fit": "adapt", "apply": "adapt", "score": "score", "evaluate": "evaluate"}
 DOCUMENTED = ("snakemake", "--profile", "profiles/slurm")
 
 
@@ -36,7 +39,7 @@ def typed(clone, slurm):
 
     def run(*command, ok=True):
         process = clone.start(*command)
-        output, _ = process.communicate(timeout=1800)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert (process.returncode == 0) == ok, output
         return output
 
@@ -57,12 +60,11 @@ def test_the_documented_command_runs_an_experiment_and_no_other_command_runs_it_
     asked = {rule_of(job): job for job in loopback_slurm.jobs()}
     assert {"encode_train_val_test", "encode_test", "encode_texts", "fit", "apply", "score", "page"} <= asked.keys()
     for rule, fields in asked.items():
-        wants_gpu = rule.startswith("encode") or rule in ("fit", "apply")
-        assert fields.get("TresPerJob", "").endswith("gpu:1") == wants_gpu, (rule, fields)
+        request = REQUESTS[STAGES.get(rule.split("_")[0], "report")]
+        assert fields.get("TresPerJob", "").endswith("gpu:1") == bool(request.gpu), (rule, fields)
         assert fields["JobName"].startswith("oodgrid_")
-        threads = 8 if rule.startswith("encode") else 4 if rule in ("fit", "apply", "score") else 1
-        assert int(fields["CPUs/Task"]) == threads, (rule, fields)  # whatever this machine has
-        assert fields["MinMemoryNode"] == ("8000M" if rule in ("tables", "draw", "page") else "16000M"), (rule, fields)
+        assert int(fields["CPUs/Task"]) == request.threads, (rule, fields)  # whatever this machine has
+        assert fields["MinMemoryNode"] == f"{request.mem_mb}M", (rule, fields)
     submitted = output[: output.index("Finished jobid")]
     assert submitted.count("rule encode_") > 1  # each has a GPU of its own: none waits for another
     assert "rule score:" in output  # jobs are named

@@ -46,7 +46,7 @@ class FitFiles:
     def texts(self) -> store.Texts | None:
         """The texts of the classes, or None where visual prototypes replace them or an import brought none."""
         path = paths.texts(self.results, self.backbone.name, self.dataset.name)
-        if self.dataset.text != "classnames" or (self.dataset.imported and not path.exists()):
+        if self.dataset.text_under(self.backbone.name) != "classnames" or (self.dataset.imported and not path.exists()):
             return None
         return store.read_texts(path)
 
@@ -150,7 +150,7 @@ class FitFiles:
             embeddings = self.texts.text_features
             return TextSide(text_prototypes(embeddings), self.texts.classnames, lambda: self._tower, embeddings)
         prototypes = np.empty((0, 0), np.float32)
-        if self.dataset.text == "visual_prototypes" and shots:
+        if self.dataset.text_under(self.backbone.name) == "visual_prototypes" and shots:
             prototypes = class_means(shots.features, shots.labels, self._classes())
         return TextSide(prototypes, (), lambda: self._tower)
 

@@ -37,7 +37,7 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
         "params": {**entry.params, **choice.params},
         "backbone": files.backbone.identity if "text_tower" in entry.needs else None,
         "data": files.identity,
-        "text": files.dataset.text,
+        "text": files.dataset.text_under(backbone_name),
         "code": registry.fit_code(choice.name),
     }
     title = f"fit {variant} on {id_dataset} ({backbone_name})"
@@ -95,7 +95,7 @@ def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
     """Raise Skip, with the reason, where something is missing that a method needs."""
     name = files.dataset.name
     if {"text", "text_tower"} & set(entry.needs) and not data.text.classnames:
-        visual = files.dataset.text == "visual_prototypes"
+        visual = files.dataset.text_under(files.backbone.name) == "visual_prototypes"
         why = ": visual prototypes stand in place of text (method prototype)" if visual else ""
         raise Skip(f"there are no text features of {name}{why}")
     if "text_tower" in entry.needs and files.dataset.imported:

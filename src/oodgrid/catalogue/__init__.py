@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from oodgrid.catalogue import real
 from oodgrid.errors import OodgridError, near, printable
 
 FOLDER = Path(__file__).parent
@@ -37,8 +38,14 @@ def entry(kind: str, name: str) -> dict[str, Any]:
         OodgridError: There is none; the message has a did-you-mean, and how to write an entry of one's own.
     """
     known = entries(kind)
+    if kind == "dataset" and name in real.names():
+        raise OodgridError(
+            f"dataset {name} lies on your disk: write {{name: {name}, root: FOLDER}}, or root: FOLDER for the whole "
+            "experiment (oodgrid datasets --root FOLDER says what is there)"
+        )
     if name not in known:
-        meant, shown = near(name, known), printable(name, 100)
+        others = real.names() if kind == "dataset" else ()
+        meant, shown = near(name, [*known, *others]), printable(name, 100)
         hint = f"did you mean '{meant}'?" if meant else f"the catalogue has none (oodgrid list {kind}s):"
         raise OodgridError(f"unknown {kind.replace('_', ' ')} '{shown}': {hint} {ENTRIES[kind].format(shown)}")
     return known[name]
@@ -46,10 +53,22 @@ def entry(kind: str, name: str) -> dict[str, Any]:
 
 def overlap(one: str, other: str) -> str | None:
     """Return why two datasets share classes, as far as it is recorded, or None."""
+    classes = {_with_classes_of(one), _with_classes_of(other)}
     for record in _overlaps():
-        if {one, other} == set(record["pair"]):
+        if set(record["pair"]) in ({one, other}, classes):
             return record["why"]
-    return None
+    return f"both have the classes of {classes.pop()}" if len(classes) == 1 and one != other else None
+
+
+def _with_classes_of(name: str) -> str:
+    """Return the dataset whose classes one has, as food101 for food101-official; else its own name."""
+    return (real.real_set(name).classes if name in real.names() else None) or name
+
+
+def overlaps_of(name: str) -> dict[str, str]:
+    """Return the datasets of which it is recorded that they share classes with one, and why."""
+    records = [(set(record["pair"]) - {name}, record["why"]) for record in _overlaps() if name in record["pair"]]
+    return {others.pop(): why for others, why in records}
 
 
 def packaged(name: str) -> Path:

@@ -130,6 +130,7 @@ def run_metrics(options: argparse.Namespace) -> None:
 def run_list(options: argparse.Namespace) -> None:
     """Print what exists."""
     from oodgrid import catalogue, registry
+    from oodgrid.catalogue import real
 
     kind = options.what.removesuffix("s")
     if options.config:
@@ -139,6 +140,8 @@ def run_list(options: argparse.Namespace) -> None:
         return
     if kind not in registry.PACKAGES:
         lines = [(name, json.dumps(_brief(entry))) for name, entry in catalogue.entries(kind).items()]
+        if kind == "dataset":
+            lines += [(name, f"{real.real_set(name).title}: oodgrid datasets {name}") for name in real.names()]
         print_table(("name", "entry"), lines)
         return
     for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):

@@ -9,7 +9,10 @@ from pathlib import Path
 from oodgrid import __version__, paths, texts
 from oodgrid.cli.arguments import Parser
 from oodgrid.cli.checking import run_check
+from oodgrid.cli.comparing import run_compare
+from oodgrid.cli.datasets import run_datasets, run_fetch
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
+from oodgrid.cli.doctoring import run_doctor
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -45,9 +48,12 @@ def parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_stages(verbs, staged)
     _add_import(verbs, shared)
+    _add_datasets(verbs, shared)
     _add_detect(verbs, shared)
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
+    _add_compare(verbs, shared)
+    _add_doctor(verbs, shared)
     return parser
 
 
@@ -122,6 +128,26 @@ def _run_export(options: argparse.Namespace) -> None:
         option = misplaced[0].replace("_", "-")
         raise OodgridError(f"--{option} is of a detector: write oodgrid export {DETECTOR} … {options.out}")
     run_export(options)
+
+
+DATASETS_EXAMPLE = """\
+oodgrid datasets                        (all that are known)
+  oodgrid datasets --root /data           (which of them lie there)
+  oodgrid datasets food101                (licence, splits, prompts, traps of one)
+  oodgrid datasets --config experiments/ming-li-2023.yaml"""
+
+
+def _add_datasets(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "which real datasets are there, what is missing, and how to get it"
+    datasets = _verb(verbs, "datasets", run_datasets, what, shared, DATASETS_EXAMPLE)
+    datasets.add_argument("names", nargs="*", metavar="NAME", help="default: all of the catalogue")
+    datasets.add_argument("--root", type=Path, metavar="DIR", help="the folder of your datasets")
+    datasets.add_argument("--config", "--configfile", type=Path, metavar="FILE", help="those of an experiment")
+    what = "download real datasets, with resume and checksum (uses the network)"
+    fetch = _verb(verbs, "fetch", run_fetch, what, shared, "oodgrid fetch dtd caltech101 --root /data")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="as oodgrid datasets lists them")
+    fetch.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of your datasets")
+    fetch.add_argument("--keep-archives", action="store_true", help="leave archives beside what was in them")
 
 
 DETECT_EXAMPLES = """\
@@ -252,6 +278,30 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,
           "oodgrid unlock")  # fmt: skip
+
+
+COMPARE_EXAMPLES = """\
+oodgrid compare demo
+  oodgrid compare results/demo/metrics.parquet --config config.yaml --json
+  oodgrid compare demo --published mine.yaml --all           (docs/compare.md: the form of such a file)"""
+
+
+def _add_compare(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "results beside what others published, where setting and convention match"
+    verb = _verb(verbs, "compare", run_compare, what, shared, COMPARE_EXAMPLES)
+    verb.add_argument("what", nargs="?", metavar="EXPERIMENT", help="its name, its folder or its metrics.parquet")
+    verb.add_argument("--config", type=Path, metavar="FILE", help="of the experiment; default: that which planned it")
+    verb.add_argument("--published", type=Path, action="append", default=[], metavar="FILE",
+                      help="published values of your own, beside those of the catalogue")  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="list all that does not compare, and why")
+    verb.add_argument("--json", action="store_true", help="everything, as fractions")
+
+
+def _add_doctor(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    what = "whether this machine is fit for an experiment, and what to type next"
+    verb = _verb(verbs, "doctor", run_doctor, what, shared, "oodgrid doctor --configfile experiments/mine.yaml")
+    verb.add_argument("--configfile", "--config", type=Path, metavar="FILE", help="default: config.yaml, if it is here")
+    verb.add_argument("--json", action="store_true", help="everything, for programs")
 
 
 KEPT_EXAMPLE = """\

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from oodgrid import catalogue
+from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
+from oodgrid.config.class_choice import ClassChoice, Half, chosen
 from oodgrid.config.sources import (
     ConceptWorld,
     Generated,
@@ -20,7 +22,13 @@ from oodgrid.config.sources import (
     Webdataset,
     in_order,
 )
+from oodgrid.config.word_files import read_words
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
+
+Split = Literal["train", "val", "test"]
+TextSide = Literal["classnames", "visual_prototypes"]
 
 
 class Splits(Strict):
@@ -52,7 +60,9 @@ SOURCES = (
     "torchvision",
     "hf",
     "imported",
+    "root",
 )
+FILES = ("classnames", "templates", "classes")  # keys whose list may be a file
 
 
 class Dataset(Strict):
@@ -70,6 +80,24 @@ class Dataset(Strict):
     torchvision: Torchvision | None = None
     hf: HuggingFace | None = None
     imported: Imported | None = None
+    root: str | None = Field(
+        None,
+        description="The folder in which one of the catalogue lies (oodgrid datasets --root FOLDER).",
+    )
+    of: Slug | None = Field(None, description="What the catalogue calls a dataset of root; default: its name.")
+    only: list[Split] | None = Field(
+        None, min_length=1, description="Splits of root to take; default: all, of a set that is OOD alone test."
+    )
+    partial: bool = Field(
+        False,
+        strict=True,
+        description="Take a dataset of root though images are missing; files and tables call it NAME-partial.",
+    )
+    classes: ClassChoice | None = Field(
+        None,
+        description="A part of the classes: {half: 1, seed: 0}, whose other half may be near OOD, or a list of names, "
+        "or the .txt or .json file of one.",
+    )
     class_folder: Literal["top", "innermost", "none"] | None = Field(
         None,
         description="Which folder is the class of an image, where class folders lie within others: the outermost below "
@@ -79,11 +107,18 @@ class Dataset(Strict):
         None, min_length=1, description="Folders of splits within folder or archive, as {train: train, test: valid}."
     )
     splits: Splits | None = None
-    classnames: list[str] | None = Field(None, min_length=1, description="Default: the names of the class folders.")
-    templates: list[str] = Field(["a photo of a {}."], min_length=1, description="Prompts with {} for the name.")
-    text: Literal["classnames", "visual_prototypes"] = Field(
+    classnames: list[str] | None = Field(
+        None, min_length=1, description="Default: the names of the class folders. A .txt or .json file of them, too."
+    )
+    templates: list[str] = Field(
+        ["a photo of a {}."],
+        min_length=1,
+        description="Prompts with {} for the name; a .txt or .json file; of a dataset of root coop or openai.",
+    )
+    text: TextSide | dict[Slug, TextSide] = Field(
         "classnames",
-        description="visual_prototypes: the class means of the shots stand in place of the texts.",
+        description="visual_prototypes: the class means of the shots stand in place of the texts. May differ by "
+        "backbone, as {clip-vit-b16: visual_prototypes}; those that are not named take classnames.",
     )
     views: list[Views] = Field([], description="Augmented views to encode, for methods with views: FAMILY.")
     exif_rotation: bool = Field(
@@ -104,6 +139,22 @@ class Dataset(Strict):
     semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
     covariate_shift: int | None = Field(None, description="Where it is known: grade of covariate shift.")
 
+    @classmethod
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Read lists that are files, and fill in the prompts of a dataset of the catalogue."""
+        of, where = data.get("of") or data.get("name"), f"dataset {data.get('name')}"
+        published = real.prompts(of) if data.get("root") and of in real.names() else {}
+        if published and "templates" not in data:
+            data["templates"] = published.get("coop") or ["a photo of a {}."]
+        for key in FILES:
+            value = data.get(key)
+            if isinstance(value, str):
+                left_out.add(key)
+                del data[key]
+                by_name = published if key == "templates" else {}
+                data[key] = by_name[value] if value in by_name else _words_of(value, f"{where}, {key}", by_name)
+                left_out.discard(key)
+
     @model_validator(mode="before")
     @classmethod
     def _fill_from_catalogue(cls, data: Any) -> Any:
@@ -112,7 +163,8 @@ class Dataset(Strict):
         if not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
             data = {**catalogue.entry("dataset", data["name"]), **data}
         # an unknown key is said later, and may be a source, misspelt: then the catalogue is not meant
-        return data | {"name": data["name"] + _mark(data.get("limit"))}
+        mark = _mark(data)  # which a provenance that is read again has already
+        return data | {"name": data["name"].removesuffix(mark) + mark}
 
     @model_validator(mode="after")
     def _one_source(self) -> Dataset:
@@ -122,6 +174,9 @@ class Dataset(Strict):
             raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {named}")
         if self.limit and self.imported:
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
+        if self.classes == []:
+            raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
+        self._check_root(sources[0])
         for key in ("class_folder", "split_folders"):
             if getattr(self, key) and sources[0] not in ("folder", "archive"):
                 raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {sources[0]}")
@@ -136,10 +191,64 @@ class Dataset(Strict):
             raise OodgridError(f"dataset {self.name}: template {wrong[0]!r} lacks {{}}, the place of the class name")
         return self
 
+    def _check_root(self, source: str) -> None:
+        """Refuse what does not go with a dataset of the catalogue, and what goes with nothing else."""
+        if source != "root":
+            wrong = next((key for key in ("of", "only", "partial") if getattr(self, key)), None)
+            if wrong:
+                raise OodgridError(f"dataset {self.name}: {wrong} is for a dataset of root, not for {source}")
+            if self.classes and self.imported:
+                raise OodgridError(f"dataset {self.name}: classes are of images to be encoded; imports are whole")
+            return
+        entry = real.real_set(self.real_name)
+        if self.splits:
+            raise OodgridError(f"dataset {self.name} has splits of its own: take splits out")
+        if strange := [split for split in self.only or () if split not in entry.splits]:
+            raise OodgridError(f"dataset {self.name} has no {strange[0]} split: it has {', '.join(entry.splits)}")
+        if self.only and "test" not in self.only:
+            raise OodgridError(f"dataset {self.name}: only names no test split: add test")
+        keys = real.class_keys(self.real_name)
+        if self.classes and not keys:
+            raise OodgridError(f"dataset {self.name} has no classes: take classes out")
+        if self.classnames and len(self.classnames) != len(keys):
+            raise OodgridError(
+                f"dataset {self.name}: {counted(len(self.classnames), 'classname')} for "
+                f"{counted(len(keys), 'class', 'classes')}: give one for each, "
+                "in the order of the catalogue"
+            )
+        if self.classes:
+            chosen(self.classes, list(keys.values()), list(keys), f"dataset {self.name}")
+
     @property
     def whole_name(self) -> str:
-        """The name without the mark of a limit, as the catalogue knows it."""
-        return self.name.removesuffix(_mark(self.limit))
+        """The name without the marks of a half, a limit or a part, as the catalogue knows it."""
+        return self.name.removesuffix(_mark({key: getattr(self, key) for key in ("limit", "classes", "of", "partial")}))
+
+    @property
+    def real_name(self) -> str:
+        """What the catalogue calls a dataset of root."""
+        return self.of or self.whole_name
+
+    @property
+    def known_classes(self) -> list[str]:
+        """The names of its classes as far as they are known without looking at images; empty where they are not."""
+        names = self.classnames or []
+        if not self.root:
+            return list(names) if not self.classes else []
+        keys = real.class_keys(self.real_name)
+        names = names or list(keys.values())
+        if self.classes is None:
+            return list(names)
+        return [names[label] for label in chosen(self.classes, list(keys.values()), list(keys), self.name)]
+
+    @property
+    def may_be_incomplete(self) -> bool:
+        """Whether a dataset of root is taken though images are missing: for a trial, or because that is said."""
+        return self.partial or self.limit is not None
+
+    def text_under(self, backbone_name: str) -> str:
+        """Return what stands for the classes under a backbone: classnames or visual_prototypes."""
+        return self.text if isinstance(self.text, str) else self.text.get(backbone_name, "classnames")
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -153,6 +262,8 @@ class Dataset(Strict):
         """Return the splits that a source brings."""
         if self.split_folders:
             return in_order(self.split_folders)
+        if source == "root":
+            return in_order(self.only or real.real_set(self.real_name).splits)
         return getattr(self.source(source), "own_splits", ())
 
     def source(self, name: str) -> Any:
@@ -164,6 +275,7 @@ class Dataset(Strict):
         """Where its files lie, as the configuration says it; nothing of images that are made, or imported by hand."""
         by_source = self.model_dump(include={*SOURCES, "list_"} - {"concept_world", "generated"}, by_alias=True)
         places = {name: place for name, place in by_source.items() if place is not None and self._is_told(name)}
+        places |= {"of": self.real_name} if self.root else {}  # many datasets lie below one root
         return {**places, "split_folders": self.split_folders} if places else {}
 
     def _is_told(self, source: str) -> bool:
@@ -172,9 +284,10 @@ class Dataset(Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        optional = {*SOURCES, "limit"}
+        optional = {*SOURCES, "limit", "classes", "of", "partial"}
         included = {*optional, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
         fields = self.model_dump(include=included, by_alias=True)
+        fields |= {"of": self.real_name if self.root else None, "partial": self.partial or None}
         return {key: value for key, value in fields.items() if value is not None or key not in optional}
 
     @property
@@ -182,9 +295,29 @@ class Dataset(Strict):
         """What decides the texts, as far as the configuration says it; of an import, its one template."""
         if self.imported:
             return {"templates": self.templates[:1]}
-        return {"templates": self.templates, "given_classnames": self.classnames}
+        fields: dict[str, Any] = {"templates": self.templates, "given_classnames": self.classnames}
+        if self.root:
+            fields["classes_sha256"] = digest(self.known_classes)
+        elif self.classes is not None:
+            fields["classes"] = self.model_dump(include={"classes"})["classes"]
+        return fields
 
 
-def _mark(limit: Any) -> str:
-    """Return what a limit adds to the name of a dataset, so that no file, table or figure shows a part as the whole."""
-    return f"-limit-{limit}" if isinstance(limit, int) and limit > 0 else ""
+def _mark(data: dict[str, Any]) -> str:
+    """Return what a part of a dataset adds to its name, so that no file, table or figure shows a part as the whole."""
+    limit, half = data.get("limit"), data.get("classes")
+    if isinstance(half, dict):  # as it is written; a mistake in it has its own line
+        number, seed = half.get("half"), half.get("seed", 0)
+        half = Half.model_construct(half=number, seed=seed) if number in (1, 2) and isinstance(seed, int) else None
+    return (
+        (half.mark if isinstance(half, Half) and not data.get("of") else "")
+        + ("-partial" if data.get("partial") is True else "")
+        + (f"-limit-{limit}" if isinstance(limit, int) and limit > 0 else "")
+    )
+
+
+def _words_of(value: str, where: str, published: dict[str, list[str]]) -> list[str]:
+    """Return the words of a file; where lists go by names too, say which."""
+    if published and not value.endswith((".txt", ".json")):
+        raise OodgridError(f"{where}: {value} is no list of it ({', '.join(published)}), and no .txt or .json file")
+    return read_words(value, where)

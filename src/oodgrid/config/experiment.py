@@ -15,8 +15,10 @@ from oodgrid import catalogue, paths, registry
 from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
+from oodgrid.config.class_choice import disjoint
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
+from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
@@ -126,18 +128,20 @@ class IdDataset(Dataset):
 
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
-        if dataset.whole_name == self.whole_name:
-            return "it is the ID set itself"
-        if recorded := catalogue.overlap(self.whole_name, dataset.whole_name):
+        one, other = (each.of or each.whole_name for each in (self, dataset))
+        if one == other:
+            if disjoint(self.classes, dataset.classes):
+                return None
+            return "it is the ID set itself" if self.classes == dataset.classes else "they may share classes of it"
+        if recorded := catalogue.overlap(one, other):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
-        shared = {plain_name(name) for name in self.classnames or ()} & {
-            plain_name(name) for name in dataset.classnames or ()
-        }
+        names = {plain_name(name) for name in dataset.known_classes}  # mostly none
+        shared = names & {plain_name(name) for name in self.known_classes} if names else set()
         if shared:
             return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
-        if dataset.files and dataset.files == self.files:
+        if dataset.files and dataset.files == self.files and not disjoint(self.classes, dataset.classes):
             return "both are read from the same place"
         return None
 
@@ -194,6 +198,9 @@ class Experiment(Strict):
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
+    root: str | None = Field(
+        None, description="The folder of your datasets: that of all datasets of the catalogue which name none."
+    )
     label_lists: list[LabelList] = Field([], description="Lists that scores may name, beside oodgrid list label_lists.")
     report: ReportOptions = Field(ReportOptions(), description="How the report shows numbers.")
 
@@ -201,10 +208,8 @@ class Experiment(Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
-        limit = data.get("limit")  # a wrong one is said once, and not of each dataset too
-        sound = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MOST
-        if sound and isinstance(data.get("id_datasets"), list):
-            data["id_datasets"] = [_limited(dataset, data["limit"]) for dataset in data["id_datasets"]]
+        if isinstance(data.get("id_datasets"), list):
+            data["id_datasets"] = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -317,18 +322,6 @@ def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
         del data["scores"]
         left_out.add("scores")
         raise
-
-
-def _limited(entry: Any, limit: Any) -> Any:
-    """Return the entry of a dataset with a limit, if it has none of its own, and so of the OOD sets below it."""
-    entry = {"name": entry} if isinstance(entry, str) else entry
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        return entry
-    if isinstance(ood := entry.get("ood"), dict):
-        lists = {kind: each for kind, each in ood.items() if isinstance(each, list)}
-        entry = entry | {"ood": ood | {kind: [_limited(each, limit) for each in sets] for kind, sets in lists.items()}}
-    imported = "imported" in entry or "imported" in catalogue.entries("dataset").get(entry["name"], {})
-    return entry if imported else {"limit": limit, **entry}
 
 
 @cache

@@ -24,7 +24,8 @@ MOST_ROWS = 5_000_000
 
 def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
     """Yield what does not fit together within an ID set and its OOD sets, one line each."""
-    if dataset.classnames is not None and len(dataset.classnames) < 2:
+    names = dataset.classes if isinstance(dataset.classes, list) else dataset.known_classes
+    if len(names) == 1 or (dataset.classnames is not None and len(dataset.classnames) < 2):
         yield f"ID dataset {dataset.name} has one class only: scores over classes need two or more"
     if "ood" not in left_out and not list(dataset.pairs()):
         yield f"ID dataset {dataset.name} has no OOD set: name one under ood: near, far or covariate"
@@ -48,6 +49,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     yield from _names(experiment)
     yield from _meanings(experiment)
     yield from _size(experiment)
+    if "backbones" not in left_out:
+        yield from _texts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
@@ -140,6 +143,15 @@ def _size(experiment: Experiment) -> Iterator[str]:
             "experiments of it, "
             "or list fewer seeds, shots, scores or OOD sets"
         )
+
+
+def _texts(experiment: Experiment) -> Iterator[str]:
+    """Yield the backbones for which a dataset says what stands for its classes, and which are none here."""
+    names = [backbone.name for backbone in experiment.backbones]
+    for dataset in experiment.id_datasets:
+        for name in () if isinstance(dataset.text, str) else dataset.text:
+            if name not in names:
+                yield f"ID dataset {dataset.name}, text: {unknown('backbone of this experiment', name, names)}"
 
 
 def _views(experiment: Experiment) -> Iterator[str]:

@@ -142,7 +142,7 @@ def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str)
 def _classnames(results: Path, backbone: str, dataset: IdDataset, held_out: HeldOut) -> list[str] | None:
     """Return the names of the classes: as the texts have them, else as the images do."""
     text = paths.texts(results, backbone, dataset.name)
-    if dataset.text == "classnames" and text.exists():
+    if dataset.text_under(backbone) == "classnames" and text.exists():
         return list(store.read_texts(text).classnames)
     names = held_out.features.classnames
     return None if names is None else list(names)

@@ -56,8 +56,8 @@ def _class_names(
     results: Path, backbone: Backbone, dataset: Dataset, opened: Mapping[str, Mapping[str, ImageSet]]
 ) -> Sequence[str]:
     """Return the class names of a dataset, none where they are not known yet."""
-    if dataset.classnames is not None:
-        return dataset.classnames
+    if dataset.known_classes:
+        return dataset.known_classes
     if dataset.name in opened:
         return opened[dataset.name]["test"].classnames or []
     file = paths.features(results, backbone.name, dataset.name, "test")

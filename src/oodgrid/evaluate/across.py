@@ -116,8 +116,6 @@ class Across(Pair):
             n_id=len(of_pairs) ** 2 / sum(1 / each.n_id for each in of_pairs),
             ood_together=1 / together if together else 0.0,
             ood_all=sum(counts.values()),
-            fewest_id=min(each.fewest_id for each in of_pairs),
-            fewest_ood=min(each.fewest_ood for each in of_pairs),
         )
 
 
@@ -224,10 +222,10 @@ class Influences:
     def read(self, id_dataset: str, tables: Sequence[Columns]) -> None:
         """Store the influence values of the rows of one ID set."""
         for table in tables:
-            for row, rate, vector, layout in vectors_of(table):
-                if rate != ACCURACY:
-                    self._check(id_dataset, layout, table.table.path)
-                self._vectors.put((f"{id_dataset}/{rate}", row), vector, layout, table.table.path)
+            for values in vectors_of(table):
+                if values.rate != ACCURACY:
+                    self._check(id_dataset, values.layout, table.table.path)
+                self._vectors.put((f"{id_dataset}/{values.rate}", values.row), values, table.table.path)
 
     def _check(self, id_dataset: str, layout: Layout, path: Path) -> None:
         """Refuse a dataset that has another number of samples here than in another role."""
@@ -249,6 +247,8 @@ class Influences:
             for row in known:
                 of_row = summed(row)
                 result[rate, scope, row, None] = variance(of_row)
+                if self._jumps(rate, scope, row):
+                    result[rate, scope, row, row] = np.nan
                 for other in rows.get(row, ()):
                     if self._has(rate, other):
                         result[rate, scope, row, other] = variance(of_row, summed(other))
@@ -261,11 +261,19 @@ class Influences:
     def _has(self, rate: str, row: Row) -> bool:
         return all((f"{name}/{rate}", row) in self._vectors.places for name in self.across.pairs)
 
+    def _sets(self, id_dataset: str, scope: Sets) -> Sets:
+        """Return the OOD sets of one ID set that a scope stands for."""
+        return self.across.sets(SCOPES[scope[0]])[id_dataset] if scope else ()
+
+    def _jumps(self, rate: str, scope: Sets, row: Row) -> bool:
+        """Return whether the rate of a row jumps with its threshold for any ID set."""
+        return any(self._vectors.jump((f"{name}/{rate}", row), self._sets(name, scope)) for name in self.across.pairs)
+
     def _summed(self, rate: str, scope: Sets, row: Row) -> NDArray[np.float64]:
         """Return the deviations of one mean, the values of the images of every dataset summed over its roles."""
         totals: dict[str, NDArray[np.float64]] = {}
         for id_dataset, pair in self.across.pairs.items():
-            sets = self.across.sets(SCOPES[scope[0]])[id_dataset] if scope else ()
+            sets = self._sets(id_dataset, scope)
             names = [id_dataset, *(list(pair.oods)[j] for j in sets)]
             values = of_mean(self._vectors.get((f"{id_dataset}/{rate}", row), sets), len(sets))
             for name, part in zip(names, values, strict=True):

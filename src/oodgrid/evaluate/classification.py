@@ -10,6 +10,7 @@ from oodgrid.labels import has_class
 BINS = 15
 PROBABILITIES = ("msp", "mcm")  # scores that are the largest of the classes' probabilities
 REDRAWS = 20  # of the predictions of a calibrated model
+Rates = dict[str, float | None]
 
 
 def oscr(id_scores: NDArray, right: NDArray[np.bool_], ood_scores: NDArray) -> float:
@@ -67,8 +68,8 @@ def _ece(confidence: NDArray, right: NDArray[np.bool_]) -> float:
 
 
 def of_predictions(
-    score: str, id_scores: NDArray, labels: NDArray, predicted: NDArray, ood_scores: NDArray
-) -> dict[str, float | None]:
+    score: str, id_scores: NDArray, labels: NDArray, predicted: NDArray, ood_scores: NDArray, alone: Rates | None = None
+) -> Rates:
     """Return all metrics of this module for one score against one OOD set, None where they cannot be told.
 
     Args:
@@ -77,12 +78,21 @@ def of_predictions(
         labels: Shape (N,), −1 for none.
         predicted: Predicted classes, −1 where nothing was predicted, shape (N,).
         ood_scores: Shape (M,).
+        alone: What `of_id` returns of the same samples, where it is known.
     """
+    alone = of_id(score, id_scores, labels, predicted) if alone is None else alone
     known = has_class(labels) & (predicted >= 0)
     if not known.any():
-        return dict.fromkeys(("oscr", "aurc", "ece", "ece_floor"))
+        return {"oscr": None, **alone}
+    return {"oscr": oscr(id_scores[known], predicted[known] == labels[known], ood_scores), **alone}
+
+
+def of_id(score: str, id_scores: NDArray, labels: NDArray, predicted: NDArray) -> Rates:
+    """Return the metrics that no OOD set changes, as `of_predictions` does."""
+    known = has_class(labels) & (predicted >= 0)
+    if not known.any():
+        return dict.fromkeys(("aurc", "ece", "ece_floor"))
     scores, right = id_scores[known], predicted[known] == labels[known]
-    rates: dict[str, float | None] = {"oscr": oscr(scores, right, ood_scores), "aurc": aurc(scores, right)}
     probable = score in PROBABILITIES and scores.min() >= 0 and scores.max() <= 1
     calibration = ece(scores, right) if probable else (None, None)
-    return rates | dict(zip(("ece", "ece_floor"), calibration, strict=True))
+    return {"aurc": aurc(scores, right), **dict(zip(("ece", "ece_floor"), calibration, strict=True))}

@@ -12,7 +12,7 @@ Constants are left in the values, because variances do not see them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt
@@ -20,8 +20,12 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from oodgrid.evaluate.intervals import FEW_FOR_BOOTSTRAP
+
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")  # which have influence values
 WINDOW = 1.5  # of the slope of the ROC curve, in standard errors of the recall; from .5 to 3 little changes
+REACH = 3.0  # standard errors of the recall: where the threshold of other samples would lie
+MOST_TIED = 0.2  # share of the samples within reach that may have one score; with more a rate jumps
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def of_mean(values: Sequence[NDArray], sets: int) -> list[NDArray[np.float64]]:
         sets: How many OOD sets there are; 0 for a rate of the ID samples alone.
     """
     count = max(sets, 1)
-    of_id = np.mean(values[:count], axis=0, dtype=np.float64)
+    of_id = np.asarray(np.mean(values[:count], axis=0, dtype=np.float64))
     return [of_id, *(each / np.float64(count) for each in values[count:])]
 
 
@@ -89,18 +93,25 @@ def variance(of_row: NDArray[np.float64], of_other: NDArray[np.float64] | None =
     return np.inf if np.isnan(square) else square
 
 
-def influence(id_scores: NDArray[np.float64], ood_scores: Sequence[NDArray[np.float64]], out: NDArray) -> None:
-    """Add the influence values of one score to `out`.
+def influence(
+    id_scores: NDArray[np.float64], ood_scores: Sequence[NDArray[np.float64]], out: NDArray
+) -> NDArray[np.bool_]:
+    """Add the influence values of one score to `out`, and return which rates jump with their threshold, shape (3, J).
+
+    A slope says nothing of a rate that jumps: where the side of its threshold has few samples, or many of those about
+    the threshold have one score, other samples move it by a step or not at all, and a variance may be far too small.
 
     Args:
         id_scores: Shape (n,).
         ood_scores: Shapes (m_j,), j = 1 … J.
         out: A row of `Layout.size` for each of `RATES`, shape (3, L).
     """
+    jumps = np.zeros((len(RATES), len(ood_scores)), bool)
     layout = Layout(len(id_scores), tuple(map(len, ood_scores)))
     areas, of_id_pos, of_ood_pos = map(layout.split, out)
     of_id = _Side(id_scores)
     at_id = of_id.threshold_below()
+    jumps[1] = at_id.jumps
     missed = np.flatnonzero(id_scores < at_id.value)
     for j, scores in enumerate(ood_scores):
         other = _Side(scores)
@@ -112,6 +123,8 @@ def influence(id_scores: NDArray[np.float64], ood_scores: Sequence[NDArray[np.fl
         at_ood = other.threshold_above()
         of_ood_pos[0][j] += id_scores <= at_ood.value
         of_ood_pos[1][j] += at_ood.slope(of_id.share_up_to) * (scores > at_ood.value)
+        jumps[2, j] = at_ood.jumps
+    return jumps
 
 
 def _placements(of_id: _Side, other: _Side) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -140,11 +153,13 @@ class _Threshold:
         value: The score.
         around: Two scores.
         step: The difference of their recalls.
+        jumps: Whether the threshold of other samples may be a step away, and not a little.
     """
 
     value: float
     around: tuple[float, float]
     step: float
+    jumps: bool
 
     def slope(self, share: Callable[[float], float]) -> np.float64:
         """Return how fast the other side's share grows with the recall."""
@@ -190,26 +205,30 @@ class _Side:
     def threshold_below(self) -> _Threshold:
         """Return the value of this set with the recall, seen from above, nearest to .95; of two as near the lower."""
         n = self.size
-        lower = self._highest(-(-19 * n // 20))
+        lower = float(self.ascending[n + (-19 * n // 20)])  # of that rank from the highest down
         start, end = (int(np.searchsorted(self.ascending, lower, side)) for side in ("left", "right"))
         # The next higher value has a recall of n - end samples, this one of n - start.
         nearer = end < n and 19 * n - 20 * (n - end) < 20 * (n - start) - 19 * n
-        return self._around(float(self.ascending[end]) if nearer else lower, self._highest)
+        return self._around(float(self.ascending[end]) if nearer else lower, self.ascending[::-1])
 
     def threshold_above(self) -> _Threshold:
         """Return the lowest value with at least .95 of this set up to it."""
-        return self._around(self._lowest(-(-19 * self.size // 20)), self._lowest)
+        return self._around(float(self.ascending[-(-19 * self.size // 20) - 1]), self.ascending)
 
-    def _lowest(self, count: int) -> float:
-        """Return the score of that rank, from the lowest up."""
-        return float(self.ascending[count - 1])
+    def _around(self, value: float, kept: NDArray[np.float64]) -> _Threshold:
+        (low, start), (high, end) = self._within(WINDOW)
+        jumps = self.size < FEW_FOR_BOOTSTRAP or MOST_TIED < self._tied(kept) < 1  # of 1 it can have no other score
+        return _Threshold(value, (float(kept[start]), float(kept[end])), high - low, jumps)
 
-    def _highest(self, count: int) -> float:
-        """Return the score of that rank, from the highest down."""
-        return self._lowest(self.size - count + 1)
+    def _tied(self, kept: NDArray[np.float64]) -> float:
+        """Return which share the most frequent score has of the samples about the threshold."""
+        (_, start), (_, end) = self._within(REACH)
+        about = kept[start : end + 1]
+        edges = np.flatnonzero(about[1:] != about[:-1])
+        return float(np.diff(edges, prepend=-1, append=len(about) - 1).max() / len(about))
 
-    def _around(self, value: float, find: Callable[[int], float]) -> _Threshold:
-        step = WINDOW * sqrt(0.05 * 0.95 / self.size)
-        low, high = max(0.95 - step, 1 / self.size), min(0.95 + step, 1.0)
-        ranks = [max(1, ceil(recall * self.size - 1e-9)) for recall in (low, high)]
-        return _Threshold(value, (find(ranks[0]), find(ranks[1])), high - low)
+    def _within(self, errors: float) -> Iterator[tuple[float, int]]:
+        """Yield recalls some standard errors below and above .95, with the places where they are reached."""
+        step = errors * sqrt(0.05 * 0.95 / self.size)
+        for recall in (max(0.95 - step, 1 / self.size), min(0.95 + step, 1.0)):
+            yield recall, max(1, ceil(recall * self.size - 1e-9)) - 1

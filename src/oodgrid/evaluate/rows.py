@@ -54,15 +54,11 @@ class Sizes(NamedTuple):
         n_id: ID samples; of a mean over ID sets what they are worth together.
         ood_together: What the OOD samples of its sets are worth together.
         ood_all: OOD samples of all its sets.
-        fewest_id: Of its ID sets the smallest.
-        fewest_ood: Of its OOD sets the smallest.
     """
 
     n_id: float
     ood_together: float
     ood_all: float
-    fewest_id: int
-    fewest_ood: int
 
 
 def lower_is_better(metric: str) -> bool:
@@ -169,7 +165,7 @@ class Pair:
         n_id, n_oods = self.samples
         of = [n_oods[j] for j in scope.sets]
         together = float(len(of) / np.mean([1 / n for n in of])) if of else 0.0
-        return Sizes(n_id, together, sum(of), n_id, min(of, default=0))
+        return Sizes(n_id, together, sum(of))
 
     def rows_of(self, metric: str) -> list[Row]:
         """Return the rows of the columns of a metric."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
@@ -18,8 +18,8 @@ from oodgrid import manifests, store
 from oodgrid.config import IdDataset
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
+from oodgrid.evaluate import classification
 from oodgrid.evaluate import curves as curve
-from oodgrid.evaluate.classification import of_predictions
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.evaluate.mistakes import mistaken
@@ -64,6 +64,8 @@ class Samples:
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
     _named: dict[Any, pl.DataFrame] | None = None
+    _of_id: dict[Any, classification.Rates] = field(default_factory=dict)
+    _measuring: Lock = field(default_factory=Lock)
 
     def sets(self) -> dict[Any, pl.DataFrame]:
         """Return the scores of every set of samples, by the values of the columns `by`."""
@@ -80,6 +82,13 @@ class Samples:
                 paths = self.columns(["path"])
                 self._named = {key: samples.with_columns(paths[key]["path"]) for key, samples in scored.items()}
             return self._named
+
+    def once(self, key: Any, measure: Callable[[], classification.Rates]) -> classification.Rates:
+        """Return what `measure` does of the ID samples, measured at the first call with a key; for several threads."""
+        with self._measuring:
+            if key not in self._of_id:
+                self._of_id[key] = measure()
+            return self._of_id[key]
 
     def columns(self, names: list[str]) -> dict[Any, pl.DataFrame]:
         """Return some columns of every set; by the value itself where one column tells sets apart."""
@@ -202,7 +211,10 @@ class ScoreTable:
         of_id, other = self.pair_of(sets, ood)
         sides = of_id[score].to_numpy(), other[score].to_numpy()
         labels, predicted = of_id["label"].to_numpy(), of_id["prediction"].fill_null(-1).to_numpy()
-        rates = of_predictions(self.scores[score], sides[0], labels, predicted, sides[1])
+        of_score = self.scores[score], sides[0], labels, predicted
+        stream = "" if self.drawn else ood  # in each the ID samples have other scores
+        alone = samples.once((score, stream), lambda: classification.of_id(*of_score))
+        rates = classification.of_predictions(*of_score, sides[1], alone)
         shifted = [sets[name][score].to_numpy() for name in self._shifted(ood)]
         whole = metrics_from_counts(count_scores(np.concatenate([sides[0], *shifted]), sides[1])) if shifted else {}
         return rates | {f"{name}_fs": whole.get(name) for name in FULL_SPECTRUM}

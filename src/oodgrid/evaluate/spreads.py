@@ -34,7 +34,30 @@ from oodgrid.threads import side_by_side
 MEMORY = 2**28  # bytes of influence values that are summed at a time
 Sets = tuple[int, ...]  # positions of the OOD sets of a mean; none of a rate of the ID samples alone
 References = Mapping[tuple[str, Sets], Mapping[Row, list[Row]]]  # by rate, sets and row: the rows compared with
-Spreads = dict[tuple[str, Sets, Row, Row | None], float]  # the variance of a row, or of its difference to another
+# The variance of a row, or of its difference to another; of a row to itself NaN where its rate jumps (`influence`).
+Spreads = dict[tuple[str, Sets, Row, Row | None], float]
+
+
+class Values(NamedTuple):
+    """The influence values of one row on one rate.
+
+    Attributes:
+        row: Whose they are.
+        rate: Of `RATES`, or ID accuracy.
+        vector: As the layout has it.
+        layout: Of the vector.
+        jumps: On which of the OOD sets the rate of any fit jumps, shape (J,).
+    """
+
+    row: Row
+    rate: str
+    vector: NDArray[np.float32]
+    layout: Layout
+    jumps: NDArray[np.bool_]
+
+    def jump_on(self, sets: Sets) -> bool:
+        """Return whether the rate jumps on any of some OOD sets."""
+        return bool(self.jumps[list(sets)].any())
 
 
 @dataclass
@@ -91,14 +114,17 @@ def _compute(tables: list[Columns], references: References, stored: set[Row], ve
     """Return all variances: of the rows that are not stored table by table, of the others at the end."""
     variances: Spreads = {}
     for each in tables:
-        for row, rate, vector, layout in vectors_of(each):
+        for of_row in vectors_of(each):
+            row, rate, vector, layout, _ = of_row
             if row in stored:
-                vectors.put((rate, row), vector, layout, each.table.path)
+                vectors.put((rate, row), of_row, each.table.path)
                 continue
             for (of, sets), rows in references.items():
                 if of == rate:
                     values = deviations(of_mean([vector[where] for where in layout.slices(sets)], len(sets)))
                     variances[rate, sets, row, None] = variance(values)
+                    if of_row.jump_on(sets):
+                        variances[rate, sets, row, row] = np.nan
                     for other in rows.get(row, ()):
                         vectors.check((rate, other), layout, each.table.path)
                         variances[rate, sets, row, other] = variance(values, vectors.deviations((rate, other), sets))
@@ -118,6 +144,8 @@ def _of_stored(rate: str, sets: Sets, rows: Mapping[Row, list[Row]], vectors: Ve
     for row in stored:
         place, values = vectors.places[rate, row], vectors.deviations((rate, row), sets)
         variances[rate, sets, row, None] = variance(values)
+        if vectors.jump((rate, row), sets):
+            variances[rate, sets, row, row] = np.nan
         for other in rows.get(row, ()):
             if (rate, other) in vectors.places:
                 vectors.check((rate, other), place.layout, place.path)
@@ -125,7 +153,7 @@ def _of_stored(rate: str, sets: Sets, rows: Mapping[Row, list[Row]], vectors: Ve
     return variances
 
 
-def vectors_of(columns: Columns) -> Iterator[tuple[Row, str, NDArray[np.float32], Layout]]:
+def vectors_of(columns: Columns) -> Iterator[Values]:
     """Yield the influence values of every row and rate of a table, averaged over fits."""
     table = columns.table
     with manifests.open_table(table.path, manifests.ScoreTable) as (opened, about):
@@ -151,11 +179,10 @@ def _chunks(
         yield dict(items[start : start + rows])
 
 
-def _summed(
-    table: ScoreTable, opened: OpenTable, fits: list[ScoredFit], of: dict[Row, list[str]]
-) -> Iterator[tuple[Row, str, NDArray[np.float32], Layout]]:
+def _summed(table: ScoreTable, opened: OpenTable, fits: list[ScoredFit], of: dict[Row, list[str]]) -> Iterator[Values]:
     """Yield the vectors of some rows that belong to one number of shots."""
     sums: dict[Row, NDArray[np.float32]] = {}
+    jumps: dict[Row, NDArray[np.bool_]] = {}
     counts: dict[Row, int] = {}
     layout = Layout(0, ())
     for fit in fits:
@@ -169,40 +196,40 @@ def _summed(
         for row in rows:
             if rows[row] and row not in sums:
                 sums[row], counts[row] = np.zeros((len(RATES), layout.size), np.float32), 0
+                jumps[row] = np.zeros((len(RATES), len(layout.n_oods)), bool)
             counts[row] = counts.get(row, 0) + len(rows[row])
 
         def add(row: Row, rows: dict = rows, pairs: list = pairs) -> None:
             for name in rows[row]:
-                _add(table, pairs, name, sums[row])
+                jumps[row] |= _add(table, pairs, name, sums[row])
 
         for _ in side_by_side(add, [row for row in rows if rows[row]]):
             pass
     for row, total in sums.items():
         total /= counts[row]
-        for rate, vector in zip(RATES, total, strict=True):
-            yield row, rate, vector, layout
+        for rate, vector, jumping in zip(RATES, total, jumps[row], strict=True):
+            yield Values(row, rate, vector, layout, jumping)
 
 
-def _add(table: ScoreTable, pairs: list, name: str, out: NDArray[np.float32]) -> None:
-    """Add the influence values of one column of a table."""
+def _add(table: ScoreTable, pairs: list, name: str, out: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Add the influence values of one column of a table, and return which rates jump, as `influence` does."""
     sides = [(of_id[name].to_numpy(), other[name].to_numpy()) for of_id, other in pairs]
     if table.drawn:  # all sets meet the same ID scores
-        influence(sides[0][0], [other for _, other in sides], out)
-        return
+        return influence(sides[0][0], [other for _, other in sides], out)
     layout = Layout(len(sides[0][0]), tuple(len(other) for _, other in sides))
+    jumps = np.zeros((len(RATES), len(sides)), bool)
     for j, (of_id, other) in enumerate(sides):
         single = Layout(len(of_id), (len(other),))
         part = np.zeros((len(RATES), single.size), out.dtype)
-        influence(of_id, [other], part)
+        jumps[:, j] = influence(of_id, [other], part)[:, 0]
         for row, values in zip(out, part, strict=True):
             (of_id, of_oods), (one_id, one_ood) = layout.split(row), single.split(values)
             of_id[j] += one_id[0]
             of_oods[j] += one_ood[0]
+    return jumps
 
 
-def _accuracies(
-    table: ScoreTable, opened: OpenTable, fits: list[ScoredFit]
-) -> Iterator[tuple[Row, str, NDArray, Layout]]:
+def _accuracies(table: ScoreTable, opened: OpenTable, fits: list[ScoredFit]) -> Iterator[Values]:
     """Yield which ID samples are classified right, as the vector of a rate without OOD samples."""
     rights = []
     for fit in fits:
@@ -213,7 +240,8 @@ def _accuracies(
         rights.append((known["prediction"].to_numpy() == labels)[has_class(labels)])
     if len(rights[0]) and len({len(right) for right in rights}) == 1:
         row = Row(table.names["method"], fits[0].shots, None)
-        yield row, ACCURACY, np.mean(rights, axis=0).astype(np.float32), Layout(len(rights[0]), ())
+        mean = np.mean(rights, axis=0).astype(np.float32)
+        yield Values(row, ACCURACY, mean, Layout(len(rights[0]), ()), np.zeros(0, bool))
 
 
 class Place(NamedTuple):
@@ -221,13 +249,18 @@ class Place(NamedTuple):
 
     Attributes:
         offset: Its first byte in the file.
-        layout: What it holds.
+        values: What it was stored of, without the vector.
         path: The table of scores that it is from.
     """
 
     offset: int
-    layout: Layout
+    values: Values
     path: Path
+
+    @property
+    def layout(self) -> Layout:
+        """What it holds."""
+        return self.values.layout
 
 
 @dataclass
@@ -245,10 +278,14 @@ class Vectors:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
 
-    def put(self, key: tuple[str, Row], vector: NDArray[np.float32], layout: Layout, path: Path) -> None:
+    def put(self, key: tuple[str, Row], values: Values, path: Path) -> None:
         """Store a vector that is from a table."""
-        self.places[key] = Place(self._file.seek(0, 2), layout, path)
-        self._file.write(np.ascontiguousarray(vector))
+        self.places[key] = Place(self._file.seek(0, 2), values._replace(vector=values.vector[:0].copy()), path)
+        self._file.write(np.ascontiguousarray(values.vector))
+
+    def jump(self, key: tuple[str, Row], sets: Sets) -> bool:
+        """Return whether the rate of a stored row jumps on any of some OOD sets."""
+        return self.places[key].values.jump_on(sets)
 
     def get(self, key: tuple[str, Row], sets: Sets) -> list[NDArray[np.float32]]:
         """Return what belongs to some sets, as `Layout.slices` has it."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from oodgrid.evaluate import certainty
-from oodgrid.evaluate.intervals import FEW_FOR_BOOTSTRAP, auroc_ends, logit_ends
+from oodgrid.evaluate.intervals import auroc_ends, logit_ends
 from oodgrid.evaluate.rows import ACCURACY, BEST, CERTAIN, Pair, Row, Scope, Sizes, families, lower_is_better
 from oodgrid.evaluate.spreads import Spreads
 
@@ -35,8 +35,10 @@ COMPARISONS: dict[str, Any] = {
     "rows": pl.Int32,
     **dict.fromkeys(("diff", "se", "df", "lo", "hi", "p", "p_corrected"), pl.Float64),
     **dict.fromkeys(("distinguishable", "in_best_set", "is_best", "tied_best"), pl.Boolean),
-    **{"optimism": pl.Float64, "fits": pl.String},
+    **{"optimism": pl.Float64, "fits": pl.String, "reason": pl.String},
 }
+UNTOLD = ("se", "df", "lo", "hi", "p", "p_corrected", "distinguishable", "in_best_set", "optimism")  # if it jumps
+JUMPS = "the rate jumps with its threshold: fewer than 200 samples on that side, or many tied there"
 NORMAL = float(certainty.quantile(np.array([np.inf]))[0])
 NOT_SUMMARISED = ("shots", "seed", "order", "n_id", "n_ood", "tied")
 
@@ -89,6 +91,10 @@ class Column:
     def variance(self, row: Row, other: Row | None = None) -> float:
         """Return the sampling variance of a row, or of its difference to another; 0 to itself, NaN where unknown."""
         return 0.0 if row == other else self.spreads.get((self.metric, self.scope.sets, row, other), np.nan)
+
+    def jumps(self, row: Row) -> bool:
+        """Return whether a rate jumps with its threshold, so that its influence values tell no difference."""
+        return (self.metric, self.scope.sets, row, row) in self.spreads
 
     def fits(
         self, rows: Sequence[Row], others: Sequence[Row] | None = None
@@ -233,9 +239,9 @@ def _interval(
         return auroc_ends(mean, samples, sizes.n_id, sizes.ood_together, quantile, extra)
     if column.metric == ACCURACY:
         return _share_ends(mean, samples, extra, quantile, sizes.n_id)
-    id_positive = "id" in column.metric
-    lo, hi = _share_ends(mean, samples, extra, quantile, sizes.ood_all if id_positive else sizes.n_id)
-    if (sizes.fewest_id if id_positive else sizes.fewest_ood) < FEW_FOR_BOOTSTRAP:
+    count = sizes.ood_all if "id" in column.metric else sizes.n_id
+    lo, hi = _share_ends(mean, samples, extra, quantile, count)
+    if column.jumps(row):
         low, high = (ends[column.place[row]] for ends in column.ends)
         lo, hi = min(lo, float(np.nanmean(low))), max(hi, float(np.nanmean(high)))
     return lo, hi
@@ -263,11 +269,11 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
         others = [family.references[row] for row in rows]
         compared = _compared(column, rows, others)
         best = family.against in BEST
-        correct = _against_best if best else _against_zero_shot
-        corrected = correct(column, rows, others, compared, family.sizes)
+        corrected = (_against_best if best else _against_zero_shot)(column, rows, others, compared, family.sizes)
         kinds = compared.pop("kinds")
         for r, row in enumerate(rows):
             other = others[r]
+            untold = dict.fromkeys(UNTOLD) | {"reason": JUMPS} if column.jumps(row) or column.jumps(other) else {}
             lines.append(
                 {
                     **_keys(column, row, key),
@@ -279,6 +285,7 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "is_best": row == other if best else None,
                     "tied_best": bool(column.known[row] == column.known[other]) if best else None,
                     "fits": kinds[r],
+                    **untold,
                 }
             )
     return lines

@@ -100,7 +100,7 @@ class FewShot:
     def classes(self) -> int | None:
         """Number of classes K: by the class texts, else the class names, else the training labels; None without any."""
         texts = paths.texts(self.results, self.backbone, self.dataset.name)
-        if self.dataset.text == "classnames" and texts.exists():
+        if self.dataset.text_under(self.backbone) == "classnames" and texts.exists():
             return store.array_shapes(texts)["text_features"][0][1]
         if not self._is_there("train"):
             return None

@@ -189,7 +189,13 @@ def viewed(experiment: Experiment) -> list[str]:
 
 def encoded_texts(experiment: Experiment, source: TextSource = CLASSES) -> list[str]:
     """Return the names of the ID datasets, or label lists, whose texts of a kind encoding can make."""
-    return [entry.name for entry in _entries(source, experiment, experiment.scores) if not entry.imported]
+    names = (
+        entry.name
+        for backbone in experiment.backbones
+        for entry in _entries(source, experiment, backbone.name, experiment.scores)
+        if not entry.imported
+    )
+    return list(dict.fromkeys(names))
 
 
 def either(names: Iterable[str]) -> str:
@@ -238,17 +244,19 @@ def text_files(
     files = [
         TextFile(source.path(results, backbone, entry.name), source, entry)
         for source in asked
-        for entry in _entries(source, experiment, scores)
+        for entry in _entries(source, experiment, backbone, scores)
         if source.imports or not entry.imported
     ]
     return [file for file in files if not (file.entry.imported and file.source is CLASSES) or file.path.exists()]
 
 
-def _entries(source: TextSource, experiment: Experiment, scores: Sequence[Choice]) -> list[IdDataset] | list[LabelList]:
+def _entries(
+    source: TextSource, experiment: Experiment, backbone: str, scores: Sequence[Choice]
+) -> list[IdDataset] | list[LabelList]:
     """Return the entries of the configuration of which there are texts of a kind."""
     if source.of == "label_list":
         return experiment.wanted_lists(scores)
-    return [dataset for dataset in experiment.id_datasets if dataset.text == "classnames"]
+    return [dataset for dataset in experiment.id_datasets if dataset.text_under(backbone) == "classnames"]
 
 
 def _only(experiment: Experiment, dataset: IdDataset) -> Experiment:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from oodgrid import grid, registry
+from oodgrid import catalogue, grid, registry
 from oodgrid.config import ANY, Choice, Experiment
 from oodgrid.identity import code_fingerprint, computing_fingerprint, digest
 
 Trigger = Callable[..., str | int]  # of an experiment and the names in a job: its wildcards
+PUBLISHED = f"{catalogue.PACKAGE}published.yaml"  # what others published, beside which tables and page show results
 ENCODE_VERSION = 3  # raise by hand when encoding itself changes its numbers: every feature file is then made again
 
 
@@ -60,7 +61,10 @@ def report_code(part: str, experiment: Experiment) -> str:
     kinds = {"method": experiment.methods, "score": experiment.scores}
     entries = [registry.find(kind, choice.name) for kind, choices in kinds.items() for choice in choices]
     texts += sorted({f"{entry.kind} {entry.name} {entry.title} {entry.look}" for entry in entries})
-    return code_fingerprint(f"oodgrid.report.{part}", "oodgrid.look") + digest(texts)[:16]
+    shared = (
+        ["oodgrid.look"] if part == "figures" else ["oodgrid.look", "oodgrid.published", "oodgrid.report.published"]
+    )
+    return code_fingerprint(f"oodgrid.report.{part}", *shared) + digest(texts)[:16]
 
 
 def _choice(choice: Choice) -> list[Any]:
@@ -86,6 +90,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     "overlaps": lambda experiment, names: experiment.overlaps(),
     "spread": lambda experiment, names: experiment.report.spread,
     "curves": lambda experiment, names: experiment.report.model_dump()["curves"],
+    "published": lambda experiment, names: catalogue.file_sha256(PUBLISHED),
     "recalls": lambda experiment, names: list(map(str, experiment.recalls)),
 }
 
@@ -103,10 +108,13 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "spec": _of("pairs", "overlaps", "scores", "temperatures", "recalls"),
         "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
-    "tables": {"spec": _of("spread"), "code": lambda experiment, **names: report_code("tables", experiment)},
+    "tables": {
+        "spec": _of("spread", "published"),
+        "code": lambda experiment, **names: report_code("tables", experiment),
+    },
     "draw": {
         "spec": _of("curves", "temperatures"),
         "code": lambda experiment, **names: report_code("figures", experiment),
     },
-    "page": {"spec": _of("spread"), "code": lambda experiment, **names: report_code("page", experiment)},
+    "page": {"spec": _of("spread", "published"), "code": lambda experiment, **names: report_code("page", experiment)},
 }

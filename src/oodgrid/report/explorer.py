@@ -236,7 +236,7 @@ def _differences(comparisons: pl.DataFrame, legend: Legend) -> View:
         "differences",
         "Differences",
         "Paired differences on the same samples, in points, with 95 % intervals (uncorrected) and p corrected over the "
-        "column.",
+        "column; empty where an FPR jumps with its threshold: fewer than 200 samples on that side, or many that tie.",
         "Right of zero is more, which is worse for FPR.",
         "comparisons.parquet",
         frame,

@@ -140,6 +140,27 @@ def ties(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:
     return [f"Many ties, of ID with OOD samples (half counted): {', '.join(parts)}{f' and {more} more' * (more > 0)}."]
 
 
+def jumps(pair: Evaluated, frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
+    """Return of which rows a rate is compared with no other, because it jumps with its threshold."""
+    lines, untold = [], pl.col("in_best_set").is_null()
+    for metric in dict.fromkeys(column.metric for column in columns if column.ranked):
+        shown = [column for column in columns if column.ranked and column.metric == metric]
+        where = [(family, metric, c.scope, c.ood_dataset) for c in shown for family in ("best", "best_of_score")]
+        there = pl.any_horizontal(pl.col(column.key).is_not_null() for column in shown)
+        rows = frame.filter(there).select(ROW).unique(maintain_order=True)
+        of_column = pl.concat(pair.differences(*each).filter(untold) for each in where)
+        jumping = rows.join(of_column, on=ROW, how="semi", maintain_order="left")
+        parts = [f"{legend.methods[method]} with {legend.scores[score]}" for method, _, score in jumping.rows()]
+        more = len(parts) - MOST_NAMED
+        some = ", ".join(parts[:MOST_NAMED]) + f" and {more} more" * (more > 0)
+        named = "any row" if len(parts) == len(rows) else some
+        lines += [
+            f"{SHORT[metric]}: no comparison, and so no bold, of {named}: the rate jumps with "
+            "its threshold, where fewer than 200 samples are on that side or many of them tie."
+        ] * bool(parts)
+    return lines
+
+
 def marked_sets(rows: pl.DataFrame) -> list[str]:
     """Return what a reader must know of marked columns."""
     lines = []

@@ -20,7 +20,8 @@ from oodgrid import paths
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
-from oodgrid.report import answer, explorer, mistakes, packed, render, select, tables
+from oodgrid.published import Comparison
+from oodgrid.report import answer, explorer, mistakes, packed, published, render, select, tables
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.store import atomic
@@ -48,6 +49,7 @@ def write_page(
     broken_images: Sequence[tuple[str, str, int]] = (),
     spread: str = "interval",
     pictures: mistakes.Pictures = lambda dataset, paths: {},
+    beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
 
@@ -59,6 +61,7 @@ def write_page(
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
+        beside: The published values that compare with these results.
 
     Raises:
         OodgridError: A figure is missing.
@@ -66,6 +69,7 @@ def write_page(
     metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
     sections = [
         _section(evaluated.pair(*pair), figures.joinpath(*pair), spread)
+        | {"published": _published(beside, metrics, *pair)}
         for pair in progress(select.pairs(metrics), desc="page", unit="pair")
     ]
     opening = answer.markdown(answer.answers(evaluated))
@@ -131,6 +135,12 @@ def _section(every: Evaluated, figures: Path, spread: str) -> dict[str, Any]:
         "figures": [(_data_uri(figures / f"{name}.svg"), caption) for name, caption in CAPTIONS.items()],
         "skipped": tables.skipped(rows),
     }
+
+
+def _published(beside: Sequence[Comparison], metrics: pl.DataFrame, backbone: str, id_dataset: str) -> Markup | None:
+    """Return the table of a pair beside published numbers, if there is one."""
+    table = published.of_pair(beside, metrics, backbone, id_dataset)
+    return None if table is None else Markup(render.html(table))
 
 
 def _left_out(

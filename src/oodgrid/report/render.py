@@ -58,6 +58,7 @@ class Table:
         notes: Lines to stand under the table: how to read it.
         remarks: Lines below them: what its numbers hold or lack.
         spread: What stands beside a mean: its "interval", or the "sd" over seeds.
+        digits: Decimals; 0: as many as the intervals leave any meaning.
     """
 
     caption: list[str]
@@ -68,6 +69,7 @@ class Table:
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     spread: str = "interval"
+    digits: int = 0
 
 
 class Cell(NamedTuple):
@@ -187,7 +189,7 @@ def escape_markdown(text: str) -> str:
 
 def rows(table: Table) -> Iterator[Row]:
     """Yield printed rows; where scores of a method follow one another, a gap opens each new method."""
-    digits, previous = _digits(table), None
+    digits, previous = table.digits or _digits(table), None
     repeats = "score" in table.stubs and "block" not in table.frame.columns
     for values in table.frame.iter_rows(named=True):
         cells = [_cell(column, values, digits, table.spread) for column in table.columns]

@@ -11,7 +11,8 @@ from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.report import select
+from oodgrid.published import Ours
+from oodgrid.report import published, select
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.mistakes import Pictures
 
@@ -39,7 +40,9 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        write_tables(_evaluated(*place, metrics, about), *place, experiment.report.spread)
+        evaluated = _evaluated(*place, metrics, about)
+        write_tables(evaluated, *place, experiment.report.spread)
+        published.write(published.matching(Ours(metrics, evaluated.summary, experiment)), metrics, *place)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
@@ -54,7 +57,9 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
         optional = {} if pictures is None else {"pictures": pictures}
         spread = experiment.report.spread
-        write_page(_evaluated(*place, metrics, about), curves, *place, about.broken_images, spread, **optional)
+        evaluated = _evaluated(*place, metrics, about)
+        beside = published.matching(Ours(metrics, evaluated.summary, experiment))
+        write_page(evaluated, curves, *place, about.broken_images, spread, beside=beside, **optional)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 

@@ -292,7 +292,7 @@ def read_texts(
     by_need, text_lists, digests = {}, {}, []
     for need, source in texts.needs().items():
         path = source.path(results, backbone, dataset.name)
-        if need in needs and dataset.text == "classnames" and path.exists():
+        if need in needs and dataset.text_under(backbone) == "classnames" and path.exists():
             of_classes = store.read_texts(path)
             by_need[need] = frozen((class_texts if source.averaged else normalise)(_embeddings(of_classes)))
             digests.append(of_classes.digest)

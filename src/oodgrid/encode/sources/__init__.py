@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.catalogue import real as catalogue
 from oodgrid.config import Dataset, expand
+from oodgrid.config.class_choice import chosen
 from oodgrid.config.dataset import Splits
 from oodgrid.counts import counted
 from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
@@ -64,9 +66,28 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
 def _source(dataset: Dataset, split: str) -> ImageSet:
     """Return the images of a source, of all splits that it holds, with their class names and labels from 0."""
     images = _read(dataset, split)
+    if dataset.root:
+        return _of_classes(
+            dataset, images if dataset.classnames is None else replace(images, classnames=dataset.classnames)
+        )
     matter = dataset.classnames is not None or "train" in dataset.split_names  # else nobody reads the labels
     renumber = matter and not _is_apart(dataset, images)
-    return named(images, dataset.classnames, f"dataset {dataset.name}", renumber)
+    return _of_classes(dataset, named(images, dataset.classnames, f"dataset {dataset.name}", renumber))
+
+
+def _of_classes(dataset: Dataset, images: ImageSet) -> ImageSet:
+    """Return the images of the classes that are taken, with labels from 0; all, where nothing is said of classes."""
+    if dataset.classes is None:
+        return images
+    names = images.classnames
+    if names is None:
+        raise OodgridError(f"dataset {dataset.name}: its classes have no names: give classnames, or take classes out")
+    keys = list(catalogue.class_keys(dataset.real_name)) if dataset.root else []
+    taken = chosen(dataset.classes, names, keys, f"dataset {dataset.name}")
+    rows = np.flatnonzero(np.isin(images.labels, taken))
+    part = images.subset(rows)
+    labels = np.searchsorted(taken, part.labels).astype(np.int32)
+    return replace(part, labels=labels, classnames=[names[label] for label in taken])
 
 
 def _is_apart(dataset: Dataset, images: ImageSet) -> bool:
@@ -85,7 +106,8 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
             f"other images in it{f' ({why})' if why else ''}"
         )
     images = _drawn(f"dataset {dataset.name}", dataset.splits, images, split) if dataset.splits else images
-    return limited(images, dataset.limit, f"{dataset.whole_name}/{split}") if dataset.limit else images
+    name = dataset.real_name if dataset.root else dataset.whole_name
+    return limited(images, dataset.limit, f"{name}/{split}") if dataset.limit else images
 
 
 def class_names(dataset: Dataset) -> list[str]:
@@ -94,7 +116,7 @@ def class_names(dataset: Dataset) -> list[str]:
     Raises:
         OodgridError: The source has no names and the configuration gives none.
     """
-    names = dataset.classnames or open_split(dataset, "test").classnames
+    names = dataset.known_classes or open_split(dataset, "test").classnames
     if not names:
         raise OodgridError(f"dataset {dataset.name} has no class names: give classnames, or text: visual_prototypes")
     if strange := next((name for name in names if not _is_text(name)), None):
@@ -122,11 +144,20 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
         "numpy": arrays.numpy_arrays,
         "torchvision": lambda source: libraries.torchvision(source, split),
         "hf": lambda source: libraries.hugging_face(source, split),
+        "root": lambda source: _real(dataset, split),
     }
     for name, reader in readers.items():
         if (source := dataset.source(name)) is not None:
             return reader(source)
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
+
+
+def _real(dataset: Dataset, split: str) -> ImageSet:
+    """Return a split of a dataset of the catalogue, from where it lies below the root."""
+    from oodgrid.encode import real  # it is made of the readers of this package
+
+    location = real.find(dataset.real_name, expand(str(dataset.root)))
+    return real.read_split(location, split, dataset.may_be_incomplete)
 
 
 def _drawn(where: str, splits: Splits, images: ImageSet, split: str) -> ImageSet:

@@ -37,6 +37,9 @@ def check_sources(datasets: Sequence[Dataset], opened: dict[str, dict[str, Image
 
 
 def _check_source(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
+    if dataset.root:
+        _check_real(dataset, opened)
+        return
     for place in map(Path, _places(dataset)):
         if not place.exists():
             raise OodgridError(f"dataset {dataset.name}: {place} does not exist: mend the path in the config")
@@ -51,6 +54,25 @@ def counts(datasets: Sequence[Dataset], opened: Mapping[str, Mapping[str, ImageS
     """Return how many images each dataset has that was opened, or that is generated: of those the config says it."""
     generated = {each.name: count_generated(each.generated) for each in datasets if each.generated}
     return generated | {name: sum(map(len, splits.values())) for name, splits in opened.items()}
+
+
+def _check_real(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
+    """Refuse a dataset of the catalogue that is not where it is said to be, or not whole; open one that is small."""
+    from oodgrid.encode import real
+
+    location = real.find(dataset.real_name, expand(str(dataset.root)))
+    checked: dict[str, ImageSet | None] = {}
+
+    def check(split: str) -> None:
+        checked[split] = real.check_split(location, split, dataset.may_be_incomplete)
+
+    all_of(*(partial(check, split) for split in dataset.split_names))
+    images = [each for each in checked.values() if each is not None]
+    if len(images) == len(checked) and sum(map(len, images)) <= FILES:
+        opened[dataset.name] = open_splits(dataset)
+        report_remarks(dataset, opened[dataset.name])
+    else:
+        report_remarks(dataset, {split: each for split, each in checked.items() if each is not None})
 
 
 def report_remarks(dataset: Dataset, opened: dict[str, ImageSet]) -> None:

@@ -1,0 +1,99 @@
+"""Fetching real datasets: every file that can be had without asking anybody, unpacked where it is looked for."""
+
+from __future__ import annotations
+
+import errno
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from oodgrid.catalogue import real
+from oodgrid.catalogue.real import Download
+from oodgrid.encode.real.download import FULL, fetch_file
+from oodgrid.encode.real.finding import cut_off
+from oodgrid.encode.real.status import Status, status_of
+from oodgrid.errors import OodgridError, one_line
+
+UNPACKED = ".unpacked"  # behind the name of an archive: it was fetched and unpacked here, and removed
+
+
+def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] = print) -> Status:
+    """Fetch what of a dataset is not there, and return how it lies there then.
+
+    Args:
+        name: What the catalogue calls it.
+        root: The folder of datasets.
+        keep: Whether archives stay beside what was in them.
+        say: Receives a line for each step.
+
+    Raises:
+        OodgridError: It comes by hand, or a file cannot be had, checked or unpacked.
+    """
+    entry = real.real_set(name)
+    if not entry.fetch:
+        raise OodgridError(f"dataset {name} comes by hand: {'; '.join(entry.get)}")
+    root.mkdir(parents=True, exist_ok=True)
+    status = status_of(name, root)
+    if status.is_whole:
+        say(f"{name} is whole in {status.where}: nothing to fetch")
+        return status
+    for download in entry.fetch:
+        there = next((root / path for path in download.gives if (root / path).is_dir()), None)
+        if there and not (root / download.to / download.file).exists():
+            say(f"{there} is there: {download.file} is not fetched (remove the folder where it is not whole)")
+        else:
+            _fetch_one(download, root / download.to, keep, say)
+    status = status_of(name, root)
+    if entry.get:
+        say(f"by hand: {'; '.join(entry.get)}")
+    return status
+
+
+def _fetch_one(download: Download, folder: Path, keep: bool, say: Callable[[str], None]) -> None:
+    mark = folder / f"{download.file}{UNPACKED}"
+    if mark.exists():
+        say(f"{download.file} was unpacked in {folder} already (remove {mark} to fetch it again)")
+        return
+    file = fetch_file(download, folder)
+    if not download.unpack:
+        say(f"{file}: fetched")
+        return
+    unpack(file, folder)
+    if download.inner:
+        inner = folder / download.inner
+        unpack(inner, inner.parent)
+    if not keep:
+        file.unlink()
+        mark.write_text("fetched and unpacked by oodgrid\n", encoding="utf-8")
+    say(f"{download.file}: unpacked in {folder}")
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a zip or tar file; nothing of it lands outside the folder.
+
+    Raises:
+        OodgridError: It is broken, the disk is full, or it holds a path that leads elsewhere.
+    """
+    if broken := cut_off(archive, 0):  # tarfile takes a file that ends between two members for a whole one
+        raise OodgridError(f"{archive} {broken}")
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(folder)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+    except tarfile.FilterError as error:
+        raise OodgridError(f"{archive} holds a path that leads out of {folder}: {one_line(error)}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise OodgridError(f"{folder}: {error.strerror}: free space, and run again") from error
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise OodgridError(f"{archive} cannot be unpacked ({one_line(error)}): remove it, and run again") from error
+
+
+def fetchable() -> Iterator[str]:
+    """Yield the names of the datasets that can be fetched as a whole."""
+    yield from (name for name in real.names() if real.real_set(name).fetch and not real.real_set(name).get)

@@ -1,0 +1,138 @@
+"""A split of a real dataset, and whether it is whole: no image less or other than was published."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid.catalogue import real
+from oodgrid.counts import counted
+from oodgrid.encode.real.finding import Location, folder_keys
+from oodgrid.encode.real.readers import READERS
+from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.passing_over import is_image
+from oodgrid.errors import OodgridError
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a split has where it is whole.
+
+    Attributes:
+        images: How many; None where the number is not known.
+        names_sha256: Digest of the sorted file names, "" where none was published.
+    """
+
+    images: int | None
+    names_sha256: str = ""
+
+    def missing(self, images: ImageSet) -> str:
+        """Return what a split lacks or has too much, in words; nothing where it is whole."""
+        count = len(images)
+        if self.images is not None and count < self.images:
+            return f"has {count:,} of {self.images:,} images"
+        if self.images is not None and count > self.images:
+            return f"has {counted(count, 'image')}, more than the {self.images:,} that were published"
+        if self.names_sha256 and names_digest(images.paths) != self.names_sha256:
+            return f"has {counted(count, 'image')}, as it should, but others than were published: their names differ"
+        return ""
+
+
+def names_digest(paths: Iterable[str]) -> str:
+    """Return the digest of the sorted names of files, without their folders."""
+    names = sorted(path.rpartition("/")[2] for path in paths)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def read_split(location: Location, split: str, incomplete: bool = False) -> ImageSet:
+    """Return the images of a split with the labels and class names of the catalogue.
+
+    Args:
+        location: Where the dataset lies.
+        split: Its name.
+        incomplete: Whether images may be missing; what is missing is then a remark.
+
+    Raises:
+        OodgridError: Something is missing, broken, or not what was published.
+    """
+    entry = real.real_set(location.name)
+    part = entry.names.get(split)  # type: ignore[call-overload]
+    images = READERS[location.layout.reader](location, part.of if part else split)
+    if part:
+        images = _listed_part(images, part.only, part.without)
+    published = Expected(entry.splits.get(split), entry.names_sha256.get(split, ""))  # type: ignore[call-overload]
+    lacks = published.missing(images)
+    if classes := _without_images(images):
+        lacks = f"{lacks or 'is not whole'}, and none of {classes}" if split != "val" else lacks
+    if not lacks:
+        return images
+    if not incomplete:
+        raise _not_whole(location, split, "; ".join([lacks, *images.remarks]))
+    return replace(images, remarks=(*images.remarks, f"{location.path(split)}: the {split} split {lacks}"))
+
+
+LOOKED_THROUGH = 120_000  # images of a split that are counted while a user waits
+BY_FILES = ("folders", "flat", "tree", "coop", "lines", "cub")  # readers that look at names alone
+
+
+def check_split(location: Location, split: str, incomplete: bool = False) -> ImageSet | None:
+    """Refuse a split that is not whole, as `read_split` does; of large ones count the files, and no more.
+
+    Returns:
+        The images, where they were looked through.
+
+    Raises:
+        OodgridError: As `read_split`.
+    """
+    reader = location.layout.reader
+    expected = real.real_set(location.name).splits.get(split)  # type: ignore[call-overload]
+    if reader in BY_FILES and (expected or 0) <= LOOKED_THROUGH and (expected or reader != "folders" or incomplete):
+        return read_split(location, split, incomplete)
+    if reader in ("folders", "flat") and not incomplete:
+        keys = folder_keys(location)
+        empty = [key for key in keys if not _holds_something(location.path(split) / key)]
+        if empty:
+            raise _not_whole(
+                location, split, f"lacks {len(empty):,} of {counted(len(keys), 'class folder')}, as {empty[0]}"
+            )
+        count = sum(map(is_image, chain.from_iterable(_names_in(location.path(split) / key) for key in keys)))
+        if expected and count < expected:
+            raise _not_whole(location, split, f"has {count:,} of {expected:,} images")
+    return None
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(_names_in(folder))
+
+
+def _names_in(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
+
+
+def _not_whole(location: Location, split: str, lacks: str) -> OodgridError:
+    return location.mistake(
+        f"{location.path(split)}: the {split} split {lacks}. Finish the download, or write "
+        f"partial: true under it (files and tables then call it {location.name}-partial)"
+    )
+
+
+def _listed_part(images: ImageSet, only: str, without: str) -> ImageSet:
+    names = real.file_names(only or without)
+    listed = np.array([path.rpartition("/")[2] in names for path in images.paths], dtype=bool)
+    return images.subset(np.flatnonzero(listed if only else ~listed))
+
+
+def _without_images(images: ImageSet) -> str:
+    """Return the classes of which there is no image, in words; nothing where there are none or no classes."""
+    present = set(images.labels.tolist())
+    empty = [name for label, name in enumerate(images.classnames or ()) if label not in present]
+    if not empty:
+        return ""
+    return f"{len(empty):,} of {counted(len(images.classnames or ()), 'class', 'classes')}, as {empty[0]}"
