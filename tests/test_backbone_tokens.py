@@ -63,7 +63,7 @@ def test_open_clips_own_tokenizer_at_any_length(places):
 
 def test_class_names_that_are_cut_are_refused():
     long = "a " * 30 + "cat"
-    with pytest.raises(OodgridError, match=r"1 of 2 class names are too long for the 20 tokens .* shorten names"):
+    with pytest.raises(OodgridError, match=r"1 of 2 class names is too long for the 20 tokens .* shorten names"):
         refuse_classes(loaded_of(open_clip.get_tokenizer("ViT-B-32", context_length=20)), ["dog", long], ["dog", long])
 
 

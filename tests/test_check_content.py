@@ -14,6 +14,7 @@ from PIL import Image
 from oodgrid import paths, store
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse
+from oodgrid.encode import concept_world
 from oodgrid.encode.sources import copies, open_splits
 from oodgrid.errors import OodgridError
 
@@ -35,9 +36,10 @@ def world(tmp_path, experiment_of):
     images(tmp_path / "far", ["cross", "ring"], 4, 2)
 
     def make(ood=None, kind="far", methods=("linear_probe",), shots=(1,), backbones=(OTHER,), **dataset):
-        entry = {"name": "far", "folder": str(tmp_path / "far")} if ood is None else ood
+        entries = [{"name": "far", "folder": str(tmp_path / "far")}] if ood is None else ood
+        entries = entries if isinstance(entries, list) else [entries]
         own = {"name": "own", "folder": str(tmp_path / "own"), "splits": {"train": 3, "val": 1}, **dataset}
-        sets = [{**own, "ood": {kind: [entry]}}]
+        sets = [{**own, "ood": {kind: entries}}]
         return parse(experiment_of(
             backbones=list(backbones), id_datasets=sets, methods=list(methods), shots=list(shots), seeds=[1, 2],
             scores=["msp"],
@@ -135,6 +137,29 @@ def test_no_more_is_read_than_a_user_waits_for(world, capsys, monkeypatch):
     as_folder(world, sorted((world.folder / "own").rglob("*.bmp"))[:5])
     monkeypatch.setattr(copies, "READ", 0)
     assert "overlaps" not in said(world, capsys, world.make())
+
+
+def test_a_finished_experiment_is_not_compared_again(world, capsys):
+    as_folder(world, sorted((world.folder / "own").rglob("*.bmp"))[:5])
+    experiment = world.make()
+    metrics = paths.metrics(world.results, experiment.experiment)
+    metrics.parent.mkdir(parents=True)
+    metrics.touch()
+    copies.check_copies(world.results, experiment, {each.name: open_splits(each) for each in experiment.datasets()})
+    assert not capsys.readouterr().err
+
+
+def test_generated_images_are_counted_and_not_made(world, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("an image was made")
+
+    for name in ("draw_scene", "render", "to_bytes", "digits"):
+        monkeypatch.setattr(concept_world, name, refuse)
+    far = [{"name": kind, "generated": {"kind": kind, "images": 2000}} for kind in ("textures", "noise", "digits")]
+    own = {"concept_world": {"group": "id", "train": 4, "val": 2, "test": 3}, "folder": None, "splits": None}
+    experiment = world.make(far, **own)
+    counts = check_experiment(world.results, experiment)
+    assert counts == {"own": 24 * 9, "textures": 2000, "noise": 2000, "digits": 1797}
 
 
 # ------------------------------------------------------------------------------------------------------------ shots

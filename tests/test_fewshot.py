@@ -194,7 +194,7 @@ def test_labels_beyond_the_classes_are_named(labels, row):
         (
             [3, 4], 4, [1, 2],
             [
-                "1 of 2 classes have fewer than 4 training samples (the fewest: 3)",
+                "1 of 2 classes has fewer than 4 training samples (the fewest: 3)",
                 "all seeds draw the same shots: no class has more than 4 training samples",
             ],
         ),

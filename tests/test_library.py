@@ -309,7 +309,7 @@ def test_classes_without_a_sample_are_doubted_where_the_classes_are_known():
     assert doubts(lambda: scores.knn(SAMPLES, TRAIN, gap)) == []  # a class is no more than its samples there
     lines = doubts(lambda: scores.she(SAMPLES, np.eye(4)[:, :3], TRAIN, gap, train_logits=np.eye(3)[LABELS]))
     assert len(lines) == 1
-    assert lines[0].startswith("score she: train_labels: 1 of 3 classes have no sample, the first is 1: ")
+    assert lines[0].startswith("score she: train_labels: 1 of 3 classes has no sample, the first is 1: ")
 
 
 def test_names_that_do_not_exist_are_no_attributes():

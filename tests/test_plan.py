@@ -517,7 +517,7 @@ def test_splits_of_other_classes_are_refused(tmp_path, own, make_features):
 def test_a_file_that_lacks_images_is_refused_unless_skipping_is_allowed(tmp_path, own, make_features):
     written(tmp_path, own(), make_features, skipped=[["a/broken.jpg", "why"]])
     line = failure(plan.check_identities, tmp_path, own())
-    assert "lacks 1 broken images, the first a/broken.jpg" in line
+    assert "lacks 1 broken image, the first a/broken.jpg" in line
     plan.check_identities(tmp_path, own(dataset={"on_error": "skip"}))
 
 

@@ -11,14 +11,15 @@ def counted(number: int, thing: str, things: str | None = None) -> str:
     Args:
         number: How many.
         thing: One of them.
-        things: Several of them; default: an s behind one.
+        things: Several of them; default: an s: "pairs of method and score".
     """
     return f"{number:,} {plural(number, thing, things)}"
 
 
 def plural(number: int, thing: str, things: str | None = None) -> str:
     """Return the noun that stands behind a number."""
-    return thing if number == 1 else things or f"{thing}s"
+    first, of, rest = thing.partition(" of ")
+    return thing if number == 1 else things or f"{first}s{of}{rest}"
 
 
 def some(names: Iterable[str], most: int = 20) -> str:

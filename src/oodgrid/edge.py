@@ -105,7 +105,8 @@ def numbers(value: Any, name: str, shape: str) -> np.ndarray:
         first = tuple(np.argwhere(bad)[0].tolist())
         place = first[0] if len(first) == 1 else first
         raise OodgridError(
-            f"{name}: {bad.sum()} of {array.size} numbers are NaN or infinite, the first at index {place}"
+            f"{name}: {bad.sum():,} of {counted(array.size, 'number')} {plural(bad.sum(), 'is', 'are')} NaN or "
+            f"infinite, the first at index {place}"
         )
     return array
 

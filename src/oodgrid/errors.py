@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from oodgrid.counts import counted
+
 LONGEST = 600  # characters of text that is not ours
 MOST_LINES = 40
 MENDS = {
@@ -42,7 +44,7 @@ class Mistakes(OodgridError):
 
     def __init__(self, lines: Iterable[str]) -> None:
         every = list(dict.fromkeys(line for text in lines for line in text.split("\n")))
-        more = [f"… and {len(every) - MOST_LINES} more mistakes"] if len(every) > MOST_LINES else []
+        more = [f"… and {counted(len(every) - MOST_LINES, 'more mistake')}"] if len(every) > MOST_LINES else []
         self.lines = every[:MOST_LINES] + more
         super().__init__("\n".join(self.lines))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 
 NO_CLASS = -1
@@ -34,7 +35,9 @@ def check_classes(labels: np.ndarray, classes: int, where: object) -> None:
     wrong = np.flatnonzero(has_class(labels) & ((labels < 0) | (labels >= classes)))
     if len(wrong):
         raise OodgridError(
-            f"{where}: row {wrong[0]} has label {labels[wrong[0]]}, which is none of the {classes} classes 0 to "
-            f"{classes - 1}, nor -1 for no class ({len(wrong)} rows in all): mend the labels or the class list, and "
+            f"{where}: row {wrong[0]} has label {labels[wrong[0]]}, which is none of the "
+            f"{counted(classes, 'class', 'classes')} 0 to "
+            f"{classes - 1}, nor -1 for no class ({counted(len(wrong), 'row')} in all): mend the labels or the "
+            "class list, and "
             "make the file again"
         )

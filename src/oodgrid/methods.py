@@ -43,6 +43,7 @@ from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import Leaves, applied
 from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
 from oodgrid.config import Backbone, build
+from oodgrid.counts import counted
 from oodgrid.edge import Shapes, attribute, bound, whole_number
 from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
@@ -269,7 +270,9 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     if classes == 1:
         raise OodgridError(f"{what}: one class only, where two or more are needed")
     if len(beyond := np.flatnonzero(val_labels >= classes)):
-        raise OodgridError(f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {classes} classes")
+        raise OodgridError(
+            f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {counted(classes, 'class', 'classes')}"
+        )
     views = {
         name: shapes.features(name, arrays[name], shape)[kept]
         for name, shape in {"train_views": "MvD", "train_local": "MvpD"}.items()
@@ -296,7 +299,9 @@ def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:
     if not all(isinstance(name, str) for name in names):
         raise OodgridError(f"{shapes.what}: classnames is a list of names, not {brief(arrays['classnames'])}")
     if names and len(names) != embeddings.shape[1]:
-        raise OodgridError(f"{shapes.what}: {len(names)} classnames beside text_features of shape {embeddings.shape}")
+        raise OodgridError(
+            f"{shapes.what}: {counted(len(names), 'classname')} beside text_features of shape {embeddings.shape}"
+        )
     tower = functools.cache(lambda: _tower(shapes.what, arrays.get("backbone"), embeddings.shape[2]))
     return TextSide(text_prototypes(embeddings), names, tower, embeddings)
 
@@ -327,7 +332,7 @@ def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:
     dimensions = tower.loaded.encode_text(tower.loaded.tokenize([""]).to(tower.device)).shape[1]
     if dimensions != width:
         raise OodgridError(
-            f"{what}: text_features have {width} dimensions, and the texts of backbone {tower.loaded.name} "
+            f"{what}: text_features have {counted(width, 'dimension')}, and the texts of backbone {tower.loaded.name} "
             f"{dimensions}: give the backbone that encoded them"
         )
     return tower

@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 from oodgrid import texts
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits"}  # what depends on the method
@@ -45,7 +46,8 @@ def check_signature(name: str, make: Callable, needs: tuple[str, ...], transduct
     positional = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
     if len(positional) != len(needs):
         raise OodgridError(
-            f"score {name} needs {', '.join(needs)} but takes {len(positional)} arguments before its parameters: one "
+            f"score {name} needs {', '.join(needs)} but takes {counted(len(positional), 'argument')} before its "
+            "parameters: one "
             "for each need, in that order; parameters come after *"
         )
     orders = [p.default for p in parameters if p.name == "order"]

@@ -136,7 +136,7 @@ def unreadable():
         (lambda: methods.zero_shot(None), "method zero_shot: text_features is None, and it is needed: Shape (K, D)"),
         (lambda: methods.zero_shot([[1, 2], [3]]), "method zero_shot: text_features: cannot be read as an array"),
         (lambda: methods.zero_shot(unreadable()), "method zero_shot: text_features: cannot be read as an array"),
-        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": ["a"]}), "1 classnames beside"),
+        (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": ["a"]}), "1 classname beside"),
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": "abcd"}), "classnames is a list of names"),
         (lambda: methods.coop(EYE, LABELS, EYE, **{**COOP, "classnames": LABELS}), "classnames is a list of names"),
         (

@@ -169,7 +169,7 @@ def test_keys_that_do_not_fit_each_other_are_one_line(tmp_path, cache):
     torch.save(torch.ones(D + 1, CLASSES), cache / "keys_1shots.pt")
     assert "parts differ in dimensions, (8,), (9,)" in failure(tip, tmp_path, cache)
     torch.save(torch.tensor(1.0), cache / "keys_1shots.pt")
-    assert "keys of 1 shots have 0 axes" in failure(tip, tmp_path, cache)
+    assert "keys of 1 shot have 0 axes" in failure(tip, tmp_path, cache)
 
 
 def test_keys_of_no_shots_are_left(tmp_path, cache):

@@ -440,7 +440,7 @@ def test_splits_of_a_list_are_known_by_name(tmp_path, words):
 @pytest.mark.parametrize(
     ("words", "splits", "said"),
     [
-        (["train", "val", "holdout"], None, "says 'holdout' (1 rows"),
+        (["train", "val", "holdout"], None, "says 'holdout' (1 row is"),
         (["train", "val", ""], None, "neither train, val nor test"),
         (["train", "val", "dev", "test"], None, "dev and val in the column set both mean val"),
         (["train", "test"], None, "write splits: [train, test]"),

@@ -75,7 +75,7 @@ def test_class_names_that_the_tower_cuts_are_refused(tmp_path, untrained):
             encode_texts(
                 tmp_path, Backbone(**untrained), Dataset(name="d", folder="nowhere", classnames=names), SHUFFLED
             )
-    with pytest.raises(OodgridError, match="1 of 2 class names are too long"):  # by the second template alone
+    with pytest.raises(OodgridError, match="1 of 2 class names is too long"):  # by the second template alone
         encoded(tmp_path, untrained, classnames=["cat", "a " * 15], templates=["{}", "a photo of the nice {}"])
     assert not list(tmp_path.rglob("*.h5"))
 

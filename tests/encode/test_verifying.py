@@ -47,7 +47,7 @@ def test_nothing_has_changed(encoded):
 
 def test_an_image_of_another_size(encoded, photos):
     (photos / "class 1" / "3.png").write_bytes(b"x")
-    assert "1 of its images have another size or time, the first: class 1/3.png" in failure(encoded)
+    assert "1 of its images has another size or time, the first: class 1/3.png" in failure(encoded)
 
 
 def test_an_image_with_its_size_and_time_kept_is_found_by_deep_alone(encoded, photos):
@@ -68,9 +68,9 @@ def test_a_touched_image_is_the_same_to_deep(encoded, photos):
 
 def test_images_that_came_and_went(encoded, photos):
     save(photos / "class 0" / "9.png", 9)
-    assert "1 of its images are new, the first: class 0/9.png" in failure(encoded)
+    assert "1 of its images is new, the first: class 0/9.png" in failure(encoded)
     (photos / "class 0" / "0.png").unlink()
-    assert "1 of its images are gone, the first: class 0/0.png" in failure(encoded)
+    assert "1 of its images is gone, the first: class 0/0.png" in failure(encoded)
 
 
 def test_another_class_order(encoded, photos, tmp_path):

@@ -104,7 +104,7 @@ def test_samples_and_labels(opened, files, source, samples, said):
         ("0.rgb.png 0.depth.png 0.cls=1", {}, "say which one counts, as image: rgb.png"),
         ("1.a.png 1.b.png", {}, "as image: a.png (or image: png, where each is a sample of its own)"),
         ("0.png 0.cls=1 0.CLS=2", {}, "two labels of one sample"),
-        ("0.png 0.cls=1 1.png 1.cls=x", {}, "1 of 2 labels are no whole numbers as the others are, the first: 'x' of"),
+        ("0.png 0.cls=1 1.png 1.cls=x", {}, "1 of 2 labels is no whole number as the others are, the first: 'x' of"),
         ("0.png 0.cls=1", {"label": "txt"}, "no sample has a label in a member .txt: mend label or json_key"),
         ("0.cls=1", {}, "holds no image"),
     ],
@@ -119,7 +119,7 @@ def test_a_label_that_cannot_be_read_is_counted(opened, label):
     good = b'{"label": 1}' if kind == "json" else b"1"
     images = opened({"0.png": png(0), f"0.{kind}": good, "1.png": png(1), f"1.{kind}": label}, label=kind)
     assert images.labels.tolist() == [1, -1]
-    assert "1 of 2 samples have no label that can be read, the first: s.tar/1.png" in images.remarks[0]
+    assert "1 of 2 samples has no label that can be read, the first: s.tar/1.png" in images.remarks[0]
 
 
 def test_samples_never_multiply_or_vanish(opened):

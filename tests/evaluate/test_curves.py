@@ -135,5 +135,5 @@ def test_extreme_ranges_keep_every_sample(pair):
 
 
 def test_histograms_refuse_nan():
-    with pytest.raises(OodgridError, match="OOD scores: 1 of 2 numbers are NaN"):
+    with pytest.raises(OodgridError, match="OOD scores: 1 of 2 numbers is NaN"):
         curves.histograms([1.0], [1.0, np.nan])

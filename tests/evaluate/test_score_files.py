@@ -128,7 +128,7 @@ def test_column_is_chosen_by_name(tmp_path, name):
 def test_empty_last_cell_is_no_blank_line(tmp_path):
     path = write(tmp_path / "s.csv", "mcm,energy\n1,2\n3,\n\n\n")
     assert score_files.read_scores(path, "mcm").tolist() == [1, 3]
-    assert "1 of 2 scores are missing, NaN or infinite, the first at line 3" in refusal(path, "energy")
+    assert "1 of 2 scores is missing, NaN or infinite, the first at line 3" in refusal(path, "energy")
 
 
 def test_one_column_of_another_name_is_refused(tmp_path):
@@ -179,12 +179,12 @@ def test_columns_without_header_or_with_one_name_twice(tmp_path):
         ("# by me\n", "holds no scores"),
         ('s\n"1\n2\n', "cannot be read"),
         ("s\n1\0\n", "holds NUL bytes"),
-        ("s\n" + "9" * 5000 + "\n", "1 of 1 scores are missing, NaN or infinite"),
-        ("s\n1e999\n2\n", "1 of 2 scores are missing, NaN or infinite, the first at line 2"),
+        ("s\n" + "9" * 5000 + "\n", "1 of 1 score is missing, NaN or infinite"),
+        ("s\n1e999\n2\n", "1 of 2 scores is missing, NaN or infinite, the first at line 2"),
         ("score\n1\nnan\n2\ninf\n", "2 of 4 scores are missing, NaN or infinite, the first at line 3"),
-        ("1\n\n2\n", "1 of 3 scores are missing, NaN or infinite, the first at line 2"),
-        ('s\n1\n""\n2\n', "1 of 3 scores are missing, NaN or infinite, the first at line 3"),
-        ("nan\n1\n", "1 of 2 scores are missing, NaN or infinite, the first at line 1"),
+        ("1\n\n2\n", "1 of 3 scores is missing, NaN or infinite, the first at line 2"),
+        ('s\n1\n""\n2\n', "1 of 3 scores is missing, NaN or infinite, the first at line 3"),
+        ("nan\n1\n", "1 of 2 scores is missing, NaN or infinite, the first at line 1"),
         ("a;b\n1;2\n", "line 2 holds '1;2'"),
     ],
 )

@@ -134,7 +134,7 @@ def test_broken_images_are_left_out_only_where_asked_and_the_report_says_so(eval
     )
     experiment["id_datasets"][0]["on_error"] = "stop"
     clone.write(experiment)
-    assert "lacks 1 broken images" in clone.snakemake(ok=False)
+    assert "lacks 1 broken image" in clone.snakemake(ok=False)
 
 
 def test_attempts_to_make_the_cache_lie(evaluated):

@@ -13,6 +13,7 @@ from oodgrid import manifests, paths, registry, store
 from oodgrid.adapt.contract import Arrays, Classifier, Diverged, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_fingerprint
 from oodgrid.kept import Kept
@@ -90,7 +91,8 @@ class _Application:
     def _classifier(self, fit: LearnedFit) -> Classifier:
         if fit.file is None:
             raise OodgridError(
-                f"the manifest of fits of {self.files.dataset.name} names no file of the fit of {fit.shots} shots and "
+                f"the manifest of fits of {self.files.dataset.name} names no file of the fit of "
+                f"{counted(fit.shots, 'shot')} and "
                 f"seed {fit.seed}: run adapt fit again"
             )
         arrays, _ = store.read_arrays(self.files.results / fit.file)
@@ -106,7 +108,7 @@ class _Application:
         width, expected = features.shape[1], classifier().prototypes.shape[1]
         if width != expected:
             raise OodgridError(
-                f"{name} has features of {width} dimensions but the prototypes have {expected}: "
+                f"{name} has features of {counted(width, 'dimension')} but the prototypes have {expected}: "
                 "they come from different backbones; import or encode them again under one"
             )
         local = None

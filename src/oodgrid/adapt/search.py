@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from oodgrid.counts import counted
+
 REFINED = 7  # values of a refined grid: the best of the coarse one is its middle, the neighbours are its ends
 
 
@@ -64,5 +66,8 @@ def epoch_remarks(chosen: int, epochs: int, accuracies: Sequence[float]) -> list
     # Where the last epoch was taken among equals, earlier ones were as good: longer training would not help.
     if not accuracies or (chosen == epochs and max(accuracies[:-1], default=-1) >= accuracies[-1]):
         return []
-    ends = {0: "no epoch was better on validation than none", epochs: f"the last of {epochs} epochs was the best"}
+    ends = {
+        0: "no epoch was better on validation than none",
+        epochs: f"the last of {counted(epochs, 'epoch')} was the best",
+    }
     return [ends[chosen]] if chosen in ends else []

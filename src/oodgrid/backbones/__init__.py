@@ -12,6 +12,7 @@ from oodgrid import devices
 from oodgrid.backbones import open_clip_models, timm_models, weights
 from oodgrid.backbones.words import never_saw, unseen_words
 from oodgrid.config import Backbone
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
@@ -212,7 +213,8 @@ def _preprocessing(backbone: Backbone, defaults: dict[str, Any]) -> dict[str, An
     largest = size if isinstance(size, int) else max(size)
     if preprocessing.get("resize", largest) < largest:
         raise OodgridError(
-            f"backbone {backbone.name}: resize {preprocessing['resize']} is less than the {largest} pixels to be cut"
+            f"backbone {backbone.name}: resize {preprocessing['resize']} is less than the "
+            f"{counted(largest, 'pixel')} to be cut"
         )
     return preprocessing
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from oodgrid.backbones.weights import OFFLINE, fit_state, read_state
 from oodgrid.config import Backbone
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, first_line, unknown
 
 PREFIX = "timm/"
@@ -47,7 +48,8 @@ def build(backbone: Backbone) -> tuple[Any, dict[str, Any]]:
     preprocessing = _preprocessing(resolve_model_data_config(model))
     if backbone.size not in (None, preprocessing["size"]):
         raise OodgridError(
-            f"backbone {backbone.name}: {backbone.model} takes {preprocessing['size']} pixels a side: leave size out"
+            f"backbone {backbone.name}: {backbone.model} takes {counted(preprocessing['size'], 'pixel')} a "
+            "side: leave size out"
         )
     return model, preprocessing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def refuse_classes(loaded: LoadedBackbone, names: Sequence[str], texts: Sequence
     if cut := cut_rows(loaded, texts):
         places = loaded.text_tokenizer([""]).shape[1]
         raise OodgridError(
-            f"{len(cut)} of {len(names)} class names are too long for the {places} tokens of the text tower of "
+            f"{len(cut):,} of {counted(len(names), 'class name')} {plural(len(cut), 'is', 'are')} too long for "
+            f"the {places} tokens of the text tower of "
             f"{loaded.name} (start and end included), the first: {_shown(names[cut[0]])} in {_shown(texts[cut[0]])}: "
             "shorten names or template"
         )

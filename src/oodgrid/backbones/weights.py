@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodgrid.config import Backbone
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, one_line
 from oodgrid.identity import file_sha256
 from oodgrid.store import existing, no_memory, opened, read_bytes
@@ -65,7 +66,10 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
     remarks = [f"its tensors stand under {path}"] * bool(path) + [f"all names begin with {prefix}"] * bool(prefix)
     remarks += ["names hold marks of torch.compile or of sharding"] * (named.keys() != tensors.keys())
     if left:
-        remarks.append(f"{len(left)} entries that are no tensors are left out, the first: {left[0]}")
+        remarks.append(
+            f"{counted(len(left), 'entry that is no tensor is', 'entries that are no tensors are')} left out, "
+            f"the first: {left[0]}"
+        )
     if remarks:
         print(f"oodgrid: {file.name}: {'; '.join(remarks)}", file=sys.stderr)
     return {name.removeprefix(prefix): tensors[full] for name, full in named.items()}
@@ -191,12 +195,15 @@ def fit_state(model: torch.nn.Module, state: dict[str, torch.Tensor], file: Path
     state = {name: values for name, values in state.items() if name in weights or not name.endswith("position_ids")}
     for names, what in ((weights.keys() - state, "lacks"), (state.keys() - weights, "has beyond the architecture")):
         if names:
-            raise OodgridError(f"{file} {what} {len(names)} tensors, the first: {min(names)}: is it the right model?")
+            raise OodgridError(
+                f"{file} {what} {counted(len(names), 'tensor')}, the first: {min(names)}: is it the right model?"
+            )
     odd = [name for name in sorted(weights) if weights[name].shape != state[name].shape]
     if odd:
         shape, expected = tuple(state[odd[0]].shape), tuple(weights[odd[0]].shape)
         raise OodgridError(
-            f"{file}: {len(odd)} tensors have another shape, the first: {odd[0]} is {shape} and should be {expected}: "
+            f"{file}: {counted(len(odd), 'tensor has', 'tensors have')} another shape, the first: {odd[0]} is "
+            f"{shape} and should be {expected}: "
             "is it the right model?"
         )
     model.load_state_dict(state)

@@ -30,20 +30,21 @@ def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
     """
     from oodgrid import plan
     from oodgrid.encode.foreseen_words import check_all_words
-    from oodgrid.encode.sources.checking import check_sources
+    from oodgrid.encode.sources.checking import check_sources, counts
     from oodgrid.encode.sources.copies import check_copies
     from oodgrid.errors import all_of
 
     opened: dict[str, dict[str, ImageSet]] = {}
+    unencoded = plan.unencoded(results, experiment)
     of_files = (plan.check_identities, plan.check_imports, plan.check_labels, plan.check_finished)
     of_sources = (check_copies, check_all_words, _remark_on_shots)  # after they were opened
     all_of(
         *(partial(check, results, experiment) for check in of_files),
-        lambda: check_sources(plan.unencoded(results, experiment), opened),
+        lambda: check_sources(unencoded, opened),
         *(partial(check, results, experiment, opened) for check in of_sources),
         partial(_check_plugins, experiment),
     )
-    return {name: sum(map(len, splits.values())) for name, splits in opened.items()}
+    return counts(unencoded, opened)
 
 
 def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str, Mapping[str, ImageSet]]) -> None:

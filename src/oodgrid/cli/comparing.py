@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from oodgrid import paths
 from oodgrid.cli.common import print_table
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, printable, unknown
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _print_compared(comparisons: list[Comparison]) -> None:
         assert row is not None and each.ours is not None and each.difference is not None
         interval = "" if each.lo is None or each.hi is None else f"[{100 * each.lo:.2f}, {100 * each.hi:.2f}]"
         names = f"{row.method}, {row.score}" if value.oods else row.method
-        shots = f", {row.shots} shots" if row.shots else ""
+        shots = f", {counted(row.shots, 'shot')}" if row.shots else ""
         lines.append(
             (value.about.title, f"{row.backbone}: {names}{shots}", f"{row.id_dataset} / {' + '.join(each.oods) or '-'}",
              value.metric, f"{100 * each.ours:.2f}", interval, f"{100 * value.number:.2f}",
@@ -134,7 +135,10 @@ def _print_others(comparisons: list[Comparison], is_all: bool) -> None:
         print(f"  {those[0].value.about.title}, {count}: {_reasons(those)}")
     if rest := ordered[len(shown) :]:
         sources = {each.value.source for those in rest for each in those}
-        print(f"  … and {sum(map(len, rest))} values of {len(sources)} sources that differ in more: --all lists them")
+        print(
+            f"  … and {counted(sum(map(len, rest)), 'value')} of {counted(len(sources), 'source')} that differ "
+            f"in more: --all lists them"
+        )
 
 
 def _reasons(comparisons: list[Comparison]) -> str:

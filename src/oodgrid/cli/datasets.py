@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 from oodgrid.cli.common import print_table
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 
 WIDTH = 110
@@ -97,7 +98,8 @@ def _describe(name: str) -> None:
     entry, classes = real.real_set(name), list(real.class_keys(name).values())
     print(f"{name}: {entry.title} ({entry.paper})")
     counts = [
-        (split, f"{count:,} images" if count else "as many as there are") for split, count in entry.splits.items()
+        (split, f"{counted(count, 'image')}" if count else "as many as there are")
+        for split, count in entry.splits.items()
     ]
     lines = [("home", entry.home), ("licence", entry.licence), ("get", how_to_get(name))]
     lines += [("", step) for step in entry.get[1:]]

@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ def _of_experiment(
     encoded = {dataset.name for dataset in plan.unencoded(options.results, experiment)}
     try:
         counts |= check_experiment(options.results, experiment)
-        opened = ", ".join(f"{name} ({count:,} images)" for name, count in counts.items())
+        opened = ", ".join(f"{name} ({counted(count, 'image')})" for name, count in counts.items())
         others = sorted(encoded - set(counts))
-        text = f"all {len({dataset.name for dataset in experiment.datasets()})} datasets are at hand"
+        text = f"all {counted(len({dataset.name for dataset in experiment.datasets()}), 'dataset')} are at hand"
         text += f"; to encode: {opened}" if opened else ""
         text += f"; not counted, being large: {', '.join(others)}" if others else ""
         yield Finding("data", OK, text)

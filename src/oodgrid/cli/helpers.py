@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from oodgrid import paths
 from oodgrid.cli.common import print_table, say, slug
+from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def run_labels_ask(options: argparse.Namespace) -> None:
     endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
     labels = ask(endpoint, options.kind, _classes(options), options.count)
     say(write_answers(options.out, labels))
-    print(f"{sum(map(len, labels.values()))} labels; the answers are kept in {paths.kept(options.results, 'labels')}")
+    print(
+        f"{counted(sum(map(len, labels.values())), 'label')}; the answers are kept in "
+        f"{paths.kept(options.results, 'labels')}"
+    )
 
 
 def _classes(options: argparse.Namespace) -> list[str]:
@@ -220,7 +224,10 @@ def run_verify(options: argparse.Namespace) -> None:
         wrong += state != "ok"
         print(f"{state:8}{remark}")
     if wrong:
-        raise OodgridError(f"{wrong} of {len(files)} files are damaged or out of date (named above)")
+        raise OodgridError(
+            f"{wrong:,} of {counted(len(files), 'file')} {plural(wrong, 'is', 'are')} damaged or out of date "
+            "(named above)"
+        )
 
 
 def _verified(file: Path, options: argparse.Namespace) -> tuple[str, str]:

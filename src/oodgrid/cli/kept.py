@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from oodgrid.cli.common import print_table
+from oodgrid.counts import counted
 
 if TYPE_CHECKING:
     from oodgrid.usage import Piece
@@ -19,7 +20,7 @@ def run_kept_du(options: argparse.Namespace) -> None:
 
     work = usage.look(options.results)
     pieces = work.pieces
-    print(f"{options.results / paths.KEPT}: {len(pieces)} files, {readable(usage.size(pieces))}")
+    print(f"{options.results / paths.KEPT}: {counted(len(pieces), 'file')}, {readable(usage.size(pieces))}")
     if linked := usage.size(pieces) - usage.freed(pieces):
         print(f"of that {readable(linked)} have a name elsewhere too (hard links) and take no room of their own")
     stages = {stage: [p for p in pieces if p.stage == stage] for stage in dict.fromkeys(p.stage for p in pieces)}
@@ -40,7 +41,7 @@ def run_kept_gc(options: argparse.Namespace) -> None:
         if options.yes:
             usage.remove(unused)
     _remarks(work.remarks)
-    freed = f"{len(unused)} files that nobody uses, {readable(usage.freed(unused))}"
+    freed = f"{counted(len(unused), 'file')} that nobody uses, {readable(usage.freed(unused))}"
     stages = ", ".join(dict.fromkeys(piece.stage for piece in unused))
     if not unused:
         print("nothing to remove: all kept work is in use")

@@ -23,6 +23,7 @@ from oodgrid.config.sources import (
     in_order,
 )
 from oodgrid.config.word_files import read_words
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
@@ -211,7 +212,8 @@ class Dataset(Strict):
             raise OodgridError(f"dataset {self.name} has no classes: take classes out")
         if self.classnames and len(self.classnames) != len(keys):
             raise OodgridError(
-                f"dataset {self.name}: {len(self.classnames)} classnames for {len(keys)} classes: give one for each, "
+                f"dataset {self.name}: {counted(len(self.classnames), 'classname')} for "
+                f"{counted(len(keys), 'class', 'classes')}: give one for each, "
                 "in the order of the catalogue"
             )
         if self.classes:

@@ -56,7 +56,9 @@ def _spread(score: Any) -> list[Any]:
         {key: values for key, values in score.items() if isinstance(values, list)} if isinstance(score, dict) else {}
     )
     if (count := prod(map(len, lists.values()))) > MOST_ENTRIES:
-        raise OodgridError(f"scores: {count} variants of one score, and {MOST_ENTRIES} are the most: give fewer values")
+        raise OodgridError(
+            f"scores: {counted(count, 'variant')} of one score, and {MOST_ENTRIES} are the most: give fewer values"
+        )
     return [score | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [score]
 
 

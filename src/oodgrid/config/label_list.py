@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from oodgrid import catalogue
 from oodgrid.config.base import Seed, Slug, Strict, expand
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256
 
@@ -99,7 +100,8 @@ class LabelList(Strict):
         for kind, templates in by_kind.items():
             if most % len(templates):
                 raise OodgridError(
-                    f"label list {self.name}: {len(templates)} templates for {kind} and {most} for another kind: every "
+                    f"label list {self.name}: {counted(len(templates), 'template')} for {kind} and {most} for "
+                    "another kind: every "
                     "kind needs as many, or a whole part of it, which then repeats"
                 )
         if self.imported and (isinstance(self.templates, dict) or len(self.templates) > 1):

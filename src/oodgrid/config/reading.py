@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from oodgrid.config.values import DEEPEST, KEYS, MOST_VALUES, Wrong, marked
+from oodgrid.counts import counted
 from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable
 
 MOST_BYTES = 1_000_000  # what is written down for the jobs, within the limits of values, stays under it
@@ -188,7 +189,7 @@ def _no_number(text: str) -> str | None:
     if text.lstrip("+-").lower() in (".inf", ".nan"):
         return f"{text} is no number to compute with: give a finite one"
     if len(text) > LONGEST_NUMBER:
-        return f"a number of {len(text)} digits: write fewer"
+        return f"a number of {counted(len(text), 'digit')}: write fewer"
     if not NUMBER.fullmatch(text):
         return (
             f"{brief(text)} is a number in base 60, 8, 16 or 2 to some readers of YAML and a text to others: write "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from oodgrid import paths, registry, texts
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
 
@@ -85,7 +86,9 @@ def _names(experiment: Experiment) -> Iterator[str]:
     yield from _alike("dataset", {dataset.name for dataset in experiment.datasets()})
     for name in listed["method"] + listed["score"]:
         if (size := len(name.encode())) > LONGEST_VARIANT:
-            yield f"{name[:40]}… is listed by a name of {size} bytes, and files bear {LONGEST_VARIANT} at most"
+            yield (
+                f"{name[:40]}… is listed by a name of {counted(size, 'byte')}, and files bear {LONGEST_VARIANT} at most"
+            )
     if ANY in listed["method"]:
         yield f"method {ANY}: results list scores that depend on no method by this name: give its file another name"
 
@@ -136,7 +139,8 @@ def _size(experiment: Experiment) -> Iterator[str]:
     fits = (len(experiment.methods) + 1) * len(experiment.shots) * len(experiment.seeds)
     if (rows := pairs * fits * len(experiment.scores)) > MOST_ROWS:
         yield (
-            f"the grid has up to {rows} rows of metrics, and {MOST_ROWS} are the most: make several experiments of it, "
+            f"the grid has up to {counted(rows, 'row')} of metrics, and {MOST_ROWS} are the most: make several "
+            "experiments of it, "
             "or list fewer seeds, shots, scores or OOD sets"
         )
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, brief, printable
 
 MOST_VALUES = 20_000
@@ -96,7 +97,7 @@ def _wrong_text(text: str) -> str | None:
     if not text.strip():
         return "an empty text means nothing: take it out, or write what was meant"
     if len(text) > MOST_CHARACTERS:
-        return f"a text of {len(text)} characters: {MOST_CHARACTERS} at most"
+        return f"a text of {counted(len(text), 'character')}: {MOST_CHARACTERS} at most"
     character = next((c for c in text if c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff"), None)
     if character is None:
         return None

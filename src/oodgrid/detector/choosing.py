@@ -54,7 +54,7 @@ class Chosen:
     why: str = BY_USER
 
     def __str__(self) -> str:
-        fit = f" at {self.shots} shots, seed {self.seed}" if self.shots else ""
+        fit = f" at {counted(self.shots, 'shot')}, seed {self.seed}" if self.shots else ""
         return f"{self.method}{fit} on {self.id_dataset} ({self.backbone})"
 
     @property

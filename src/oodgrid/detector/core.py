@@ -18,6 +18,7 @@ from oodgrid.adapt.contract import Classifier, Diverged, TextSide
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.cache import of_images
 from oodgrid.config import ANY, Backbone, Choice, build
+from oodgrid.counts import counted
 from oodgrid.detector import encoders, threshold
 from oodgrid.edge import Shapes
 from oodgrid.errors import OodgridError, lacking
@@ -234,7 +235,7 @@ class Detector:
     def lines(self) -> list[str]:
         """Return what it is, for people: what was fitted, how the threshold was chosen, what must be known."""
         record, chosen, where = self.record, self.record.threshold, self.record.backbone["name"]
-        fit = f", {record.shots} shots, seed {record.seed}" if record.shots else ""
+        fit = f", {counted(record.shots, 'shot')}, seed {record.seed}" if record.shots else ""
         low, high = (100 * share for share in chosen.expected)
         return [
             f"{record.method} + {record.score}{fit} ({record.id_dataset} on {where}; {record.chosen})",

@@ -16,6 +16,7 @@ from oodgrid import backbones, paths, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.backbones.tokens import cut_rows, refuse_classes
 from oodgrid.config import Backbone, Dataset, Experiment, LabelList
+from oodgrid.counts import counted, plural
 from oodgrid.encode.chunks import pieces
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.sources import class_names
@@ -111,7 +112,10 @@ def _cut(
     rows = sorted({row for one in texts for row in cut_rows(loaded, one)})
     if not rows:
         return None
-    message = f"{len(rows)} of {len(names)} labels are longer than the text tower of {loaded.name} takes, and were cut"
+    message = (
+        f"{len(rows):,} of {counted(len(names), 'label')} {plural(len(rows), 'is', 'are')} longer than the text "
+        f"tower of {loaded.name} takes, and {plural(len(rows), 'was', 'were')} cut"
+    )
     print(f"oodgrid: label list {entry.name}: {message}, the first: {names[rows[0]][:60]!r}", file=sys.stderr)
     return {"labels": len(rows), "first": names[rows[0]]}
 

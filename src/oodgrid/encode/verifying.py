@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from oodgrid import store
 from oodgrid.config import Dataset
+from oodgrid.counts import counted, plural
 from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet, open_split
@@ -42,16 +43,19 @@ def check_sources(path: Path, deep: bool = False) -> str:
         _compare(
             path, sources, "content", [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
         )
-        return f"{len(rows)} images have the SHA-256 they had"
+        return f"{counted(len(rows), 'image has', 'images have')} the SHA-256 of before"
     if sources.stamps is None or (sources.stamps < 0).all():
-        return f"{len(rows)} images are listed as they were (their source has no sizes or times; --deep compares bytes)"
+        return (
+            f"{counted(len(rows), 'image is', 'images are')} listed as before (their source has no sizes or times; "
+            "--deep compares bytes)"
+        )
     _compare(
         path,
         sources,
         "size or time",
         [tuple(sources.stamps[k].tolist()) == images.stamp(row) for k, row in _bar(rows)],
     )
-    return f"{len(rows)} images have the size and time they had"
+    return f"{counted(len(rows), 'image has', 'images have')} the size and time of before"
 
 
 def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list[int]:
@@ -61,7 +65,9 @@ def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list
     was, now = set(sources.paths), {images.paths[row] for row in rows}
     for names, what in ((was - now, "gone"), (now - was, "new")):
         if names:
-            raise _differs(path, f"{len(names)} of its images are {what}, the first: {min(names)}")
+            raise _differs(
+                path, f"{len(names):,} of its images {plural(len(names), 'is', 'are')} {what}, the first: {min(names)}"
+            )
     if list(sources.paths) != [images.paths[row] for row in rows]:
         raise _differs(path, "its images are listed in another order")
     if images.classnames != sources.provenance["classnames"]:
@@ -87,7 +93,9 @@ def _compare(path: Path, sources: store.Sources, what: str, same: list[bool]) ->
     other = np.flatnonzero(~np.asarray(same, dtype=bool))
     if len(other):
         raise _differs(
-            path, f"{len(other)} of its images have another {what}, the first: {sources.paths[int(other[0])]}"
+            path,
+            f"{len(other):,} of its images {plural(len(other), 'has', 'have')} another {what}, the first: "
+            f"{sources.paths[int(other[0])]}",
         )
 
 

@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from oodgrid import manifests
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import certainty
 from oodgrid.evaluate.influence import Layout, deviations, of_mean, variance
@@ -232,7 +233,8 @@ class Influences:
         for name, size in zip(names, (layout.n_id, *layout.n_oods), strict=True):
             if self._sizes.setdefault(name, size) != size:
                 raise OodgridError(
-                    f"{path} holds {size} samples of {name}, and a table of another ID set does not: snakemake "
+                    f"{path} holds {counted(size, 'sample')} of {name}, and a table of another ID set does not: "
+                    "snakemake "
                     "--forcerun score"
                 )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from oodgrid.counts import counted
+from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError, unknown
 
 INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")  # what pandas calls the column of its row names
@@ -51,10 +51,10 @@ def choose(names: list[str], column: str | None, path: Path) -> int:
         index = " (the first looks like an index)" if names[0] in INDEX_NAMES else ""
         commas = "; or say --decimal , where these are decimal commas" if len(names) == 2 and not index else ""
         raise OodgridError(
-            f"{path}: has {len(names)} columns{index}, choose one with --score: {', '.join(known)}{commas}"
+            f"{path}: has {counted(len(names), 'column')}{index}, choose one with --score: {', '.join(known)}{commas}"
         )
     if names.count(column) > 1:
-        raise OodgridError(f"{path}: has {names.count(column)} columns named '{column}'; rename all but one")
+        raise OodgridError(f"{path}: has {counted(names.count(column), 'column')} named '{column}'; rename all but one")
     if column not in known:
         raise OodgridError(f"{path}: {unknown('column', column, known)}")
     return names.index(column)
@@ -77,5 +77,8 @@ def finite(scores: NDArray[np.float64], path: Path, unit: str, places: NDArray[n
     bad = np.flatnonzero(~np.isfinite(scores))
     if bad.size:
         where = f"the first at {unit} {places[bad[0]]}"
-        raise OodgridError(f"{path}: {bad.size} of {scores.size} scores are missing, NaN or infinite, {where}")
+        raise OodgridError(
+            f"{path}: {bad.size:,} of {counted(scores.size, 'score')} {plural(bad.size, 'is', 'are')} missing, "
+            f"NaN or infinite, {where}"
+        )
     return scores

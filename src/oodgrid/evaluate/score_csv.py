@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.columns import Column, choose, finite
 
@@ -126,7 +127,9 @@ def _rows(text: str, offset: int, dialect: Dialect, path: Path) -> Rows:
             mend = ""
             if dialect.delimiter == "," and dialect.decimal is None:
                 mend = "; if its commas are decimal ones, say --decimal , (and --separator, if that is no semicolon)"
-            raise OodgridError(f"{path}: line {line} has {len(cells)} cells and the first row {len(first)}{mend}")
+            raise OodgridError(
+                f"{path}: line {line} has {counted(len(cells), 'cell')} and the first row {len(first)}{mend}"
+            )
     return [(line, cells or [""] * len(first)) for line, cells in rows]
 
 

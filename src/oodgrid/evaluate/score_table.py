@@ -16,6 +16,7 @@ import polars as pl
 
 from oodgrid import manifests, store
 from oodgrid.config import IdDataset
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate import classification
 from oodgrid.evaluate import curves as curve
@@ -263,7 +264,7 @@ class ScoreTable:
         """Raise OodgridError where a fit lacks the samples of a set."""
         names = {self.id_dataset.name, *(name for _, name in self.oods())}
         if lacking := sorted(names - {name for key in sets for name in np.atleast_1d(key)}):
-            of_fit = f"{fit.shots} shots and seed {fit.seed}"
+            of_fit = f"{counted(fit.shots, 'shot')} and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
 
 

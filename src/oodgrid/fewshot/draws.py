@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
@@ -68,7 +69,9 @@ def draw(
         train = np.flatnonzero((fixed == shots) & has_class(train_labels))
         if not len(train):
             imported = ", ".join(str(k) for k in sorted(set(fixed.tolist())))
-            raise NoDraw(f"the imported training features hold no draw of {shots} shots (they hold: {imported})")
+            raise NoDraw(
+                f"the imported training features hold no draw of {counted(shots, 'shot')} (they hold: {imported})"
+            )
     if not len(train):
         raise NoDraw("no training sample has a class: all labels are -1")
     count = min(shots, VALIDATION_SHOTS)

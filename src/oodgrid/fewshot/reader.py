@@ -11,6 +11,7 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.config import IdDataset
+from oodgrid.counts import counted, plural
 from oodgrid.fewshot.draws import NoDraw, draw
 from oodgrid.labels import check_classes, has_class
 
@@ -182,10 +183,11 @@ def count_remarks(labels: np.ndarray, draws: np.ndarray | None, shots: int, seed
     remarks = []
     if len(fewer):
         remarks.append(
-            f"{len(fewer)} of {len(counts)} classes have fewer than {shots} training samples (the fewest: {min(fewer)})"
+            f"{len(fewer):,} of {counted(len(counts), 'class', 'classes')} {plural(len(fewer), 'has', 'have')} "
+            f"fewer than {counted(shots, 'training sample')} (the fewest: {min(fewer)})"
         )
     if len(set(seeds)) > 1 and draws is not None:
         remarks.append(f"all seeds have the same shots: the import brought one draw of {shots}")
     elif len(set(seeds)) > 1 and len(counts) and max(counts) <= shots:
-        remarks.append(f"all seeds draw the same shots: no class has more than {shots} training samples")
+        remarks.append(f"all seeds draw the same shots: no class has more than {counted(shots, 'training sample')}")
     return remarks

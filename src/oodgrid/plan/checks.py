@@ -11,6 +11,7 @@ from typing import Any
 
 from oodgrid import digests, grid, paths, store
 from oodgrid.config import Backbone, Dataset, Experiment, Imported, LabelList
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
@@ -120,7 +121,7 @@ def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) ->
     skipped = provenance.get("skipped", [])
     if skipped and dataset.on_error == "stop":
         raise OodgridError(
-            f"{file} lacks {len(skipped)} broken images, the first {skipped[0][0]}, but the config says "
+            f"{file} lacks {counted(len(skipped), 'broken image')}, the first {skipped[0][0]}, but the config says "
             f"on_error: stop. Write on_error: skip for {dataset.name}, or mend the images and delete the file"
         )
 
@@ -247,7 +248,7 @@ def check_clock(results: Path, experiment: Experiment) -> None:
     ahead = [file for file in _read_by_jobs(results, experiment) if file.exists() and file.stat().st_mtime > now + SKEW]
     if ahead:
         when, is_now = (datetime.fromtimestamp(t).isoformat(" ", "minutes") for t in (ahead[0].stat().st_mtime, now))
-        others = f" and {len(ahead) - 1} other files" if ahead[1:] else ""
+        others = f" and {counted(len(ahead) - 1, 'other file')}" if ahead[1:] else ""
         raise OodgridError(
             f"{ahead[0]}{others} come from the future ({when}; the clock of this machine says {is_now}), and Snakemake "
             "would stop every job that reads them. Set the clock, or where it was ahead and is right again: "

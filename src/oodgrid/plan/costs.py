@@ -9,11 +9,12 @@ from pathlib import Path
 
 from oodgrid import grid, manifests, paths, rates, store
 from oodgrid.config import ANY, Dataset, Experiment
+from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.plan.files import evaluated_files, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
 
-UNITS = {"encode": "images", "fit": "fits", "apply": "fits", "score": "fits", "evaluate": "rows", "report": "parts"}
+UNITS = {"encode": "image", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
 
 ListsFits = manifests.Fitted | manifests.Applied | manifests.ScoreTable
 
@@ -148,12 +149,15 @@ def summary(results: Path, experiment: Experiment, images: Mapping[str, int], co
     if any(seconds):
         rest = " without what was not measured" if any(cost.unmeasured or cost.uncounted for cost in todo) else ""
         size = _size(sum(cost.takes.bytes for cost in todo))
-        yield f"  together about {_duration(sum(seconds))}{rest}, {size} (by what jobs took here, {cores} cores)"
+        yield (
+            f"  together about {_duration(sum(seconds))}{rest}, {size} (by what jobs took here, "
+            f"{counted(cores, 'core')})"
+        )
 
 
 def _described(cost: Cost, seconds: float) -> str:
     of_all = f" of {cost.units + cost.there:,}" if cost.there else ""
-    parts = [f"{cost.units:,}{of_all} {UNITS[cost.kind]}"] if cost.units else []
+    parts = [f"{cost.units:,}{of_all} {plural(cost.units + cost.there, UNITS[cost.kind])}"] if cost.units else []
     parts += [f"images of {', '.join(cost.uncounted)}, not counted"] if cost.uncounted else []
     parts += [f"about {_duration(seconds)}"] if seconds else []
     parts += [_size(cost.takes.bytes)] if cost.takes.bytes >= 1e5 else []

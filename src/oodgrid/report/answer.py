@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from oodgrid.counts import counted
 from oodgrid.report import findings, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
@@ -91,7 +92,7 @@ def leaderboard(pair: Evaluated, legend: Legend) -> Table | None:
     frame = numbers(pair, frame, [accuracy])
     more = len(first) - MOST
     about = [f"{more} more {'is' if more == 1 else 'are'} not distinguishable from the best overall."] * (more > 0)
-    of_all = words.many(len(pair.differences("best", "auroc", scopes[0])), words.PAIR)
+    of_all = counted(len(pair.differences("best", "auroc", scopes[0])), words.PAIR)
     about += notes.leaders(
         of_all, any(frame[f"{column.key}.best"].any() for column in [*columns, accuracy] if column.ranked)
     )
@@ -121,7 +122,11 @@ def _across(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legend) 
     """Return the answer over all pairs, and of each backbone with several ID sets the means over them."""
     backbones = list(dict.fromkeys(backbone for backbone, _ in pairs))
     sentences = findings.over_pairs(evaluated, pairs, legend)
-    every = [Answer(f"All {len(pairs)} pairs of backbone and ID set", sentences, _of_pairs(evaluated, pairs, legend))]
+    every = [
+        Answer(
+            f"All {counted(len(pairs), 'pair')} of backbone and ID set", sentences, _of_pairs(evaluated, pairs, legend)
+        )
+    ]
     for backbone in backbones:
         means = evaluated.across(backbone)
         count = sum(name == backbone for name, _ in pairs)

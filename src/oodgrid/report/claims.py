@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from oodgrid import registry
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.report import select, words
 from oodgrid.report.evaluated import Evaluated
@@ -33,7 +34,7 @@ def claims(pair: Evaluated, legend: Legend) -> list[str]:
         lines.append(
             f"{ABSTRACT}: a proper choice of the score is essential, and MCM is consistently promising. Here the best "
             f"and the worst score of a method are {span} points apart, and {title} is among the best for "
-            f"{len(mcm.filter('in_best_set'))} of {words.many(len(mcm), 'method')}."
+            f"{len(mcm.filter('in_best_set'))} of {counted(len(mcm), 'method')}."
         )
     tuned = pair.differences("zero_shot_mcm", "auroc", "overall").filter(
         under_mcm, pl.col("shots") > 0, pl.col("method") != select.ANY
@@ -42,7 +43,7 @@ def claims(pair: Evaluated, legend: Legend) -> list[str]:
         counts = words.counted(tuned)
         lines.append(
             f"{SUMMARY}: parameter-efficient fine-tuning is more reliable on OOD samples than zero-shot. Here, under "
-            f"{title}, distinguishably better: {counts['better']} of {words.many(len(tuned), 'fine-tuned method')}; "
+            f"{title}, distinguishably better: {counts['better']} of {counted(len(tuned), 'fine-tuned method')}; "
             f"worse: {counts['worse']}."
         )
         lines += _prompts(pair, tuned, legend)
@@ -64,7 +65,7 @@ def _prompts(pair: Evaluated, tuned: pl.DataFrame, legend: Legend) -> list[str]:
     return [
         f"{STUDY}: prompt learning improves OOD detection over zero-shot (abstract), and ID accuracy too (a third "
         f"party's summary). Here, distinguishably better than zero-shot with MCM in both: {sum(both)} of "
-        f"{words.many(len(both), 'prompt learner')}."
+        f"{counted(len(both), 'prompt learner')}."
     ]
 
 

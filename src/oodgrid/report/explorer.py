@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from oodgrid.counts import counted
 from oodgrid.measures import MEASURES
 from oodgrid.report import names, packed, select
 from oodgrid.report.names import Legend
@@ -261,7 +262,7 @@ def _bounded(rows: pl.DataFrame, file: str) -> tuple[pl.DataFrame, str]:
             kept, left_out = kept.filter(keep), [*left_out, what]
     if not left_out:
         return rows, ""
-    missing = f"{len(rows) - len(kept):,} of {len(rows):,} rows"
+    missing = f"{len(rows) - len(kept):,} of {counted(len(rows), 'row')}"
     return kept, f"Left out for the size of the page: {missing}, of {' and of '.join(left_out)}; {file} has them."
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import polars as pl
 
+from oodgrid.counts import counted
 from oodgrid.report import select, words
 from oodgrid.report.claims import SUMMARY, claims
 from oodgrid.report.evaluated import Evaluated
@@ -53,7 +54,7 @@ def best(pair: Evaluated, legend: Legend) -> list[str]:
         row = words.best_row(pair, scope)
         mean = words.at(pair.means("auroc", scope), row)
         if words.all_alike(pair, scope):
-            every = f"All {len(pair.differences('best', 'auroc', scope))} pairs of method and score have the same AUROC"
+            every = f"All {counted(len(pair.differences('best', 'auroc', scope)), words.PAIR)} have the same AUROC"
             alike.append(f"{every} {words.title(pair, scope, mean)}: {words.interval(mean, 'mean')}.")
             continue
         text = f"AUROC {words.interval(mean, 'mean')}{words.against(pair, scope, row)}{_as_good(pair, scope)}"
@@ -73,7 +74,7 @@ def chance(pair: Evaluated, legend: Legend) -> list[str]:
     rows = every.filter(pl.coalesce("hi", "mean") < words.CHANCE)
     if len(rows):
         named = words.named([words.name(row, legend) for row in rows.iter_rows(named=True)])
-        of_all = words.many(len(every), words.PAIR)
+        of_all = counted(len(every), words.PAIR)
         lines.append(
             f"Worse than chance, the whole 95 % interval below an AUROC of 50: {len(rows)} of {of_all} ({named})."
         )
@@ -87,10 +88,10 @@ def not_distinguishable(pair: Evaluated, legend: Legend) -> list[str]:
     if len(rows) < 2:
         return []
     if ties.is_empty():
-        others = "The other" if len(rows) == 2 else f"Each of the other {len(rows) - 1} pairs of method and score"
+        others = "The other" if len(rows) == 2 else f"Each of the other {counted(len(rows) - 1, words.PAIR)}"
         return [f"{others} is distinguishably worse overall."]
     named = words.named([words.name(row, legend) for row in ties.iter_rows(named=True)])
-    others = words.many(len(rows) - 1, "other")
+    others = counted(len(rows) - 1, "other")
     return [f"Not distinguishable from the best overall ({len(ties)} of {others}): {named}."]
 
 
@@ -122,7 +123,7 @@ def fine_tuning(pair: Evaluated, legend: Legend) -> list[str]:
         return []
     counts = words.counted(rows)
     sentences = [
-        f"Fine-tuning against zero-shot under the same score: of {words.many(len(rows), words.PAIR)}, distinguishably "
+        f"Fine-tuning against zero-shot under the same score: of {counted(len(rows), words.PAIR)}, distinguishably "
         f"better overall: {counts['better']}; worse: {counts['worse']}; neither: {counts['noise']}."
     ]
     score = select.default_score(pair.metrics)
@@ -148,7 +149,7 @@ def scores_won(pair: Evaluated, legend: Legend) -> list[str]:
     order = sorted(near, key=lambda score: (-won[score], -near[score]))
     parts = [f"{escape_markdown(legend.scores[score])} {won[score]} ({near[score]})" for score in order]
     return [
-        f"For how many of {words.many(methods, 'method')} a score is best overall (in brackets: best or not "
+        f"For how many of {counted(methods, 'method')} a score is best overall (in brackets: best or not "
         f"distinguishable from the best): {words.named(parts)}."
     ]
 
@@ -173,7 +174,7 @@ def shots(pair: Evaluated, legend: Legend) -> list[str]:
         count = sum(map(len, trends.values()))
         if count:
             under = f" under {escape_markdown(legend.scores[score])}" if metric == "auroc" else ""
-            rises = f"rises for {len(trends['up'])} of {words.many(count, 'method')}{words.listed(trends['up'])}"
+            rises = f"rises for {len(trends['up'])} of {counted(count, 'method')}{words.listed(trends['up'])}"
             falls = f"falls for {len(trends['down'])}{words.listed(trends['down'])}"
             lines.append(
                 f"Shots: from {ends[0]} to {ends[1]} shots {what}{under} {rises} and {falls}, counted where the 95 % "
@@ -205,13 +206,13 @@ def lacking(pair: Evaluated, legend: Legend) -> list[str]:
     )
     named = words.named([words.method(row, legend) for row in silent.iter_rows(named=True)])
     whole = f", among them every one of {named}" if len(silent) else ""
-    return [f"Without a number: {len(none)} of {len(rows)} results{whole}; skipped.md has the reasons."]
+    return [f"Without a number: {len(none)} of {counted(len(rows), 'result')}{whole}; skipped.md has the reasons."]
 
 
 def over_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legend) -> list[str]:
     """Return what all pairs say together: who is among the best how often, and which backbone is better."""
     among: Counter[tuple[str, str]] = Counter()
-    better = counted = 0
+    better = clear = 0
     for pair in pairs:
         one = evaluated.pair(*pair)
         rows = one.differences("best", "auroc", "overall")
@@ -219,18 +220,20 @@ def over_pairs(evaluated: Evaluated, pairs: list[tuple[str, str]], legend: Legen
         best_one = rows.filter("is_best").head(1)
         against = one.differences("zero_shot_mcm", "auroc", "overall")
         there = against.join(best_one, on=["method", "shots", "score"], how="semi")
-        counted += len(there)
+        clear += len(there)
         better += len(there.filter("distinguishable", pl.col("diff") > 0))
     lines = []
-    if counted:
-        of_pairs = words.many(counted, "pair")
+    if clear:
+        of_pairs = counted(clear, "pair")
         lines.append(f"The best is distinguishably better than zero-shot with MCM for {better} of {of_pairs}.")
     parts = [
         f"{words.name({'method': method, 'score': score}, legend)} {count}"
         for (method, score), count in among.most_common(words.NAMED)
     ]
     if parts:
-        lines.append(f"Best or not distinguishable from the best overall, of {len(pairs)} pairs: {', '.join(parts)}.")
+        lines.append(
+            f"Best or not distinguishable from the best overall, of {counted(len(pairs), 'pair')}: {', '.join(parts)}."
+        )
     return lines + _backbones(evaluated, pairs) + _ranked(evaluated, legend)
 
 
@@ -292,7 +295,7 @@ def _ranked(evaluated: Evaluated, legend: Legend) -> list[str]:
             lead = words.name(dict(zip(("method", "score"), ranks.names[0], strict=True)), legend)
             lines.append(
                 f"Ranks over {ranks.id_datasets} ID sets with {escape_markdown(ranks.backbone)}: {lead} is first (mean "
-                f"rank {ranks.mean_ranks[0]:.1f}); {'1 other is' if size == 1 else f'{size} others are'} within the "
+                f"rank {ranks.mean_ranks[0]:.1f}); {counted(size, 'other is', 'others are')} within the "
                 f"critical difference of "
                 f"{ranks.critical_difference:.1f} (Friedman p = {ranks.friedman_p:.2g})."
             )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from oodgrid.counts import counted
 from oodgrid.report import names, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
@@ -46,7 +47,7 @@ def seeds(frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> lis
     worst = every.sort("sd", descending=True, maintain_order=True).row(0, named=True)
     count, middle = frame.select(pl.max("seeds")).item(), every.select(pl.median("sd")).item()
     return [
-        f"Standard deviation over {count} seeds: median {percent(middle, 1)}, at most "
+        f"Standard deviation over {counted(count, 'seed')}: median {percent(middle, 1)}, at most "
         f"{percent(worst['sd'], 1)} ({legend.methods[worst['method']]}, {worst['key'].rstrip(' ↑↓')})."
     ]
 
@@ -116,7 +117,7 @@ def shots(shown: pl.DataFrame, legend: Legend) -> list[str]:
         return []
     if len(counts) == 1:
         none = "; zero-shot on none" if len(shown.filter(pl.col("shots") == 0)) else ""
-        return [f"Fits on {words.many(counts[0], 'labelled image')} per class{none}."]
+        return [f"Fits on {counted(counts[0], 'labelled image')} per class{none}."]
     each = "; ".join(
         f"{count}: {_methods(of['method'].to_list(), legend)}"
         for (count,), of in trained.group_by("shots", maintain_order=True)
@@ -206,7 +207,7 @@ def collapsed(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[s
     for (method,), fits in below.group_by("method", maintain_order=True):
         seeds = shown.filter(pl.col("method") == method)["seed"].n_unique()
         lowest = percent(fits.select(pl.min("id_accuracy")).item(), 1)
-        parts.append(f"{legend.methods[method]} {len(fits)} of {seeds} seeds (lowest {lowest})")
+        parts.append(f"{legend.methods[method]} {len(fits)} of {counted(seeds, 'seed')} (lowest {lowest})")
     return [f"Below the ID accuracy of zero-shot ({percent(floor, 1)}), as a collapsed fit is: {', '.join(parts)}."]
 
 
@@ -233,7 +234,7 @@ def _remarks(remarked: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> str
         which = []
         for (method,), rows in group.group_by("method", maintain_order=True):
             seeds = rows["seed"].n_unique()
-            some = "" if seeds == fits[method] else f" ({seeds} of {fits[method]} seeds)"
+            some = "" if seeds == fits[method] else f" ({seeds} of {counted(fits[method], 'seed')})"
             which.append(legend.methods[method] + some)
         every = which == [legend.methods[method] for method in fits]
         parts.append(f"{'every row' if every and len(which) > 1 else ', '.join(which)}: {remark}")

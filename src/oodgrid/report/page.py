@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from oodgrid import paths
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
 from oodgrid.published import Comparison
@@ -133,7 +134,7 @@ def _section(every: Evaluated, figures: Path, captions: dict[str, str], spread: 
             if len(table.frame) <= MOST_SHOWN
         ],
         "large": [
-            f"{name}.html ({rows['backbone'][0]}, {rows['id_dataset'][0]}: {len(table.frame):,} rows)"
+            f"{name}.html ({rows['backbone'][0]}, {rows['id_dataset'][0]}: {counted(len(table.frame), 'row')})"
             for name, table in shown.items()
             if len(table.frame) > MOST_SHOWN
         ],

@@ -10,6 +10,7 @@ import polars as pl
 
 from oodgrid import digests, grid, manifests, paths, plan
 from oodgrid.config import Experiment
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.published import Ours
 from oodgrid.report import published, select
@@ -115,6 +116,7 @@ def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:
     if len(lacking):
         first = ", ".join(f"{key} {value}" for key, value in lacking.row(0, named=True).items())
         raise OodgridError(
-            f"metrics.parquet lacks {len(lacking)} of the {len(wanted)} rows that the config wants, first: {first}. "
+            f"metrics.parquet lacks {len(lacking)} of the {counted(len(wanted), 'row')} that the config wants, "
+            f"first: {first}. "
             f"It was made from another config: run snakemake --forcerun evaluate"
         )

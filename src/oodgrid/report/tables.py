@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from oodgrid import paths
+from oodgrid.counts import counted
 from oodgrid.progress import progress
 from oodgrid.report import answer, latex, letters, names, notes, render, select, words
 from oodgrid.report.evaluated import ROW, Evaluated
@@ -98,7 +99,7 @@ def main(pair: Evaluated, score: str | None = None) -> Table:
     shown = select.at_largest_shots(shown)
     caption = [f"Fine-tuning methods on {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
     chosen = f"{legend.scores[score]} is {select.why_score(score)}; no OOD result decided that."
-    of_all = words.many(words.compared(pair), words.PAIR)
+    of_all = counted(words.compared(pair), words.PAIR)
     family = f"the methods under {legend.scores[score]}"
     family += f", and below among all {of_all}, shown or not" if len(blocks) > 1 else ""
     about = [*notes.bold(frame, family), *notes.fpr([names.FPR_ID])]
@@ -183,7 +184,7 @@ def _by_score(pair: Evaluated, columns: list[Column], what: str) -> Table:
     legend, shown = Legend.of(pair.metrics), select.at_largest_shots(pair.metrics)
     frame = numbers(pair, pair.rows().with_columns(against=pl.lit("best")), columns).drop("against")
     caption = [f"{what}: {shown['id_dataset'][0]} with {shown['backbone'][0]}, in percent. {BOLD}"]
-    about = notes.bold(frame, f"all {words.many(words.compared(pair), words.PAIR)}") + notes.shots(shown, legend)
+    about = notes.bold(frame, f"all {counted(words.compared(pair), words.PAIR)}") + notes.shots(shown, legend)
     remarks = [
         *notes.seeds(frame, columns, legend),
         *notes.lacking_fits(pair, frame, columns, legend),

@@ -30,12 +30,6 @@ def compared(pair: Evaluated) -> int:
     return rows.select("method", "score").n_unique()
 
 
-def many(count: int, noun: str, others: str = "") -> str:
-    """Return a number of things in words: 1 pair of method and score, 2 pairs of method and score."""
-    first, of, rest = noun.partition(" of ")
-    return f"{count} {noun if count == 1 else others or f'{first}s{of}{rest}'}"
-
-
 def best_row(pair: Evaluated, scope: str) -> Row:
     """Return the best row of an average among all methods and scores."""
     return pair.differences("best", "auroc", scope).filter("is_best").row(0, named=True)

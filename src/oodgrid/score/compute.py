@@ -11,6 +11,7 @@ import numpy as np
 
 from oodgrid import registry
 from oodgrid.config import Choice
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import described, line_of
 from oodgrid.score.contract import Skip, TextList
@@ -55,9 +56,13 @@ class Scorer:
         values = _numbers(_call(self._entry, arguments, self._params), self._who)
         count = len(inputs["features"] if "features" in inputs else arguments[0])
         if values.shape != (count,):
-            raise OodgridError(f"{self._who} shape {values.shape} for {count} samples: one number per sample is needed")
+            raise OodgridError(
+                f"{self._who} shape {values.shape} for {counted(count, 'sample')}: one number per sample is needed"
+            )
         if not np.isfinite(values).all():
-            raise OodgridError(f"{self._who} {np.sum(~np.isfinite(values))} of {count} values that are not finite")
+            raise OodgridError(
+                f"{self._who} {np.sum(~np.isfinite(values)):,} of {counted(count, 'value')} that are not finite"
+            )
         return values
 
     def _chosen(self, names: list[str], inputs: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from oodgrid import grid, manifests, paths, store, texts
 from oodgrid.config import ANY, Experiment, IdDataset, Precision
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
@@ -239,7 +240,7 @@ class FitInputs:
         left = self._left(getattr(self.fit, need))
         if not np.array_equal(left.get("labels", rows.labels), rows.labels):
             raise OodgridError(
-                f"{getattr(self.fit, need)} is not of the {need} that {self.fit.shots} shots and seed "
+                f"{getattr(self.fit, need)} is not of the {need} that {counted(self.fit.shots, 'shot')} and seed "
                 f"{self.fit.seed} of {self.few_shot.dataset.name} draw: run oodgrid adapt apply again"
             )
         features = frozen(normalise(left.get("features", rows.features)))
@@ -253,7 +254,7 @@ class FitInputs:
 def _check_width(width: int, expected: int, name: str, what: str) -> None:
     if width != expected:
         raise OodgridError(
-            f"{name} has features of {width} dimensions but the {what} have {expected}: "
+            f"{name} has features of {counted(width, 'dimension')} but the {what} have {expected}: "
             "they come from different backbones; import or encode them again under one"
         )
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from oodgrid.counts import counted
 from oodgrid.score.contract import Skip, TextList, by_rows
 from oodgrid.score.sharing import shared
 
@@ -83,7 +84,7 @@ def in_groups(candidates: TextList, chosen: np.ndarray, *, groups: int, seed: in
         Skip: None was chosen.
     """
     if not len(chosen):
-        raise Skip(f"no negative text is left of {len(candidates.names)} candidates")
+        raise Skip(f"no negative text is left of {counted(len(candidates.names), 'candidate')}")
     groups = min(groups, len(chosen))
     order = np.random.default_rng(seed).permutation(len(chosen) // groups * groups)
     return candidates.features[chosen[order]], groups

@@ -13,6 +13,7 @@ import polars as pl
 
 from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.config import ANY, Choice, Experiment, IdDataset, Precision
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import digest
@@ -237,7 +238,8 @@ def _check_class_names(dataset: IdDataset, sets: dict[str, Samples]) -> None:
         shared = id_names & {plain_name(name) for name in sets[ood.name].features.classnames or ()}
         if shared and kind != "covariate" and not dataset.allow_overlap:
             raise OodgridError(
-                f"OOD set {ood.name} overlaps ID set {dataset.name}: they share {len(shared)} class names, as "
+                f"OOD set {ood.name} overlaps ID set {dataset.name}: they share "
+                f"{counted(len(shared), 'class name')}, as "
                 f"'{min(shared)}'. Take it out, or write allow_overlap: true under {dataset.name} "
                 "(tables will mark the pair)"
             )

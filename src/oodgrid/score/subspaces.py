@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.score.contract import ROUNDING, Bank, Head, Skip
 from oodgrid.score.sharing import shared
 
@@ -58,7 +59,10 @@ def principal_space(bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
     width, rank = values.shape[1], int(determined(variances, values.shape[1]).sum())
     kept = principal_dim(width, rank) if dim is None else dim
     if not 0 < kept <= min(rank, width - 1):
-        raise Skip(f"a principal space of {kept} dimensions, of {rank} that the bank spans, leaves nothing to measure")
+        raise Skip(
+            f"a principal space of {counted(kept, 'dimension')}, of {rank} that the bank spans, leaves nothing "
+            "to measure"
+        )
     return vectors[:, vectors.shape[1] - kept :]
 
 
@@ -101,5 +105,8 @@ def principal_projection(bank: Bank, *, dim: int | None) -> tuple[np.ndarray, np
     rank = np.sum(variances > max(variances[-1], ROUNDING) * width * np.finfo(float).eps)
     kept = min(100, width // 2, rank) if dim is None else dim
     if not 0 < kept <= rank:
-        raise Skip(f"{kept} principal axes are more than the {rank} that the bank spans, or none")
+        raise Skip(
+            f"{counted(kept, 'principal axis is', 'principal axes are')} more than the {rank} that the bank "
+            "spans, or none"
+        )
     return scale, vectors[:, vectors.shape[1] - kept :]

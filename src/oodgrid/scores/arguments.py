@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodgrid.cache import of_images, of_texts
+from oodgrid.counts import counted, plural
 from oodgrid.edge import Shapes, check_directions, whole_number
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
@@ -210,6 +211,7 @@ def doubts(inputs: Mapping[str, Any], temperatures: Iterable[float], cosines_kno
     lacking = np.setdiff1d(np.arange(classes), labels)
     if len(lacking):
         yield (
-            f"train_labels: {len(lacking)} of {classes} classes have no sample, the first is {lacking[0]}: scores that "
+            f"train_labels: {len(lacking):,} of {counted(classes, 'class', 'classes')} "
+            f"{plural(len(lacking), 'has', 'have')} no sample, the first is {lacking[0]}: scores that "
             "compare with classes leave these out, or take the mean of all samples for them"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
@@ -171,7 +172,10 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
     if not len(labels):
         raise OodgridError(f"{path} holds no sample: give the dataset images, or take it out of the config")
     if len(labels) != len(image_features):
-        raise OodgridError(f"{path}: {len(image_features)} features but {len(labels)} labels: make the file again")
+        raise OodgridError(
+            f"{path}: {counted(len(image_features), 'feature')} but {counted(len(labels), 'label')}: make the "
+            "file again"
+        )
     return Features(
         image_features if as_stored else image_features.astype(np.float32, copy=False),
         labels,
@@ -216,10 +220,12 @@ def write_texts(path: Path, texts: NewTexts) -> None:
     if len(values.shape) != 3 or values.shape[:2] != (len(texts.templates), len(texts.classnames)):
         raise OodgridError(
             f"{path.name}: text features of shape {values.shape} do not fit "
-            f"{len(texts.templates)} templates and {len(texts.classnames)} class names"
+            f"{counted(len(texts.templates), 'template')} and {counted(len(texts.classnames), 'class name')}"
         )
     if texts.kinds is not None and len(texts.kinds) != len(texts.classnames):
-        raise OodgridError(f"{path.name}: {len(texts.classnames)} labels but {len(texts.kinds)} kinds")
+        raise OodgridError(
+            f"{path.name}: {counted(len(texts.classnames), 'label')} but {counted(len(texts.kinds), 'kind')}"
+        )
     if isinstance(values, np.ndarray):
         check_finite(values.reshape(-1, values.shape[-1]), path.name, list(texts.classnames) * len(texts.templates))
     arrays: dict[str, hdf5.Array] = {
@@ -258,7 +264,9 @@ def write_views(path: Path, views: Views) -> None:
     """
     values = _in_memory(views.image_features)
     if values.ndim != 3 or len(values) != len(views.index):
-        raise OodgridError(f"{path.name}: views of shape {values.shape} do not fit an index of {len(views.index)} rows")
+        raise OodgridError(
+            f"{path.name}: views of shape {values.shape} do not fit an index of {counted(len(views.index), 'row')}"
+        )
     rows = [str(row) for row in views.index.tolist() for _ in range(values.shape[1])]
     check_finite(values.reshape(-1, values.shape[-1]), path.name, rows)
     arrays = {"index": np.asarray(views.index, dtype=np.int64), "image_features": values}
@@ -313,7 +321,8 @@ def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         raise OodgridError(
-            f"{where}: {len(bad)} of {len(values)} feature rows are NaN or infinite, "
+            f"{where}: {len(bad):,} of {counted(len(values), 'feature row')} {plural(len(bad), 'is', 'are')} "
+            "NaN or infinite, "
             f"the first is row {bad[0]} ({names[bad[0]]}): encode or import them again"
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.store.files import READ, UNREADABLE, Binary, atomic, damaged, no_memory, opened, run_record
 from oodgrid.store.seal import USER_BLOCK, bytes_of, check_hdf5, check_rest, checksum, read_seal, write_seal
@@ -215,7 +216,7 @@ def _put_blocks(file: h5py.File, name: str, values: Blocks) -> str:
         hasher.update(bytes_of(block))
         row += len(block)
     if row != len(values):
-        raise OodgridError(f"{name}: {row} rows came where {len(values)} were promised")
+        raise OodgridError(f"{name}: {counted(row, 'row')} came where {len(values):,} were promised")
     return hasher.hexdigest()
 
 

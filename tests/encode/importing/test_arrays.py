@@ -145,7 +145,7 @@ def test_parquet_of_other_programs(tmp_path, dtype):
     ("columns", "metadata", "said"),
     [
         ({"image_features": [[1.0], [1.0, 2.0]]}, {}, "differ in length"),
-        ({"image_features": [[1.0], None]}, {}, "1 rows of image_features are empty"),
+        ({"image_features": [[1.0], None]}, {}, "1 row of image_features is empty"),
         ({"image_features": [[1.0], [None]]}, {}, "NaN or infinite"),
         ({"image_features": [{"a": 1}, {"a": 2}]}, {}, "not of lists"),
         ({"image_features": [["a"], ["b"]]}, {}, "real numbers"),

@@ -47,7 +47,7 @@ def test_numbers_may_have_leading_zeros(imported):
 
 def test_parts_whose_counts_differ_are_refused_even_where_the_sums_agree(imported):
     line = failure(imported, TWO, {"metadata_0": named("a"), "metadata_1": named("b", "c", "d")})
-    assert "metadata_0.parquet: 1 rows of metadata but embeddings of shape (2, 3)" in line
+    assert "metadata_0.parquet: 1 row of metadata but embeddings of shape (2, 3)" in line
 
 
 def test_two_files_of_one_number_are_refused(imported):

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, uniform
+from oodgrid.counts import counted
 from oodgrid.devices import device
 from oodgrid.registry import method
 
@@ -81,7 +82,7 @@ class ClipAdapter:
     def _initial(self, width: int, generator: torch.Generator) -> list[torch.Tensor]:
         hidden = width // 4
         if not hidden:
-            raise Skip(f"features of {width} dimensions are too small for a bottleneck of a quarter")
+            raise Skip(f"features of {counted(width, 'dimension')} are too small for a bottleneck of a quarter")
         shapes = ((hidden, width), (width, hidden))
         weights = [uniform(shape, shape[1], generator) for shape in shapes]
         return [weight.to(device()).requires_grad_(True) for weight in weights]

@@ -12,6 +12,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide, normalise
 from oodgrid.adapt.text_tower import Precision, TextTower
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, uniform
+from oodgrid.counts import counted
 from oodgrid.registry import method
 from oodgrid.vectors import filled
 
@@ -101,7 +102,7 @@ def _network(width: int, tokens: int, generator: torch.Generator) -> list[torch.
     """Return weights and biases of the network, from features of a width to token embeddings of another."""
     hidden = width // 16
     if not hidden:
-        raise Skip(f"features of {width} dimensions are too small for a bottleneck of a sixteenth")
+        raise Skip(f"features of {counted(width, 'dimension')} are too small for a bottleneck of a sixteenth")
     shapes = [((hidden, width), width), ((hidden,), width), ((tokens, hidden), hidden), ((tokens,), hidden)]
     return [uniform(shape, inputs, generator) for shape, inputs in shapes]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Layout, Position, Prompts, end_of
 from oodgrid.adapt.text_tower.tower import TextTower, plain_names
+from oodgrid.counts import counted
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,8 @@ class CausalTower(TextTower):
         torch = self._torch
         if layout.longest > self.part.context_length:
             raise Skip(
-                f"with {layout.context} context tokens the longest prompt has {layout.longest} tokens, the text tower "
+                f"with {counted(layout.context, 'context token')} the longest prompt has "
+                f"{counted(layout.longest, 'token')}, the text tower "
                 f"takes {self.part.context_length}: shorten the context, or the longest class names"
             )
         ids = torch.tensor([prompts.start, *(token for row in prompts.ids for token in row)], device=self.device)

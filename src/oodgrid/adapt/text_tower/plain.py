@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.prompts import Position, context_before
 from oodgrid.adapt.text_tower.tower import TextTower, plain_names
+from oodgrid.counts import counted
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,7 @@ class PlainTower(TextTower):
             marked = tokens == self._id(word)
             if bool((marked.sum(dim=1) == count).all()) and not cut_rows(self.loaded, prompts.texts(count, word)):
                 return tokens, marked
-        raise Skip(f"prompts of {count} context tokens and the class names do not fit the text tower")
+        raise Skip(f"prompts of {counted(count, 'context token')} and the class names do not fit the text tower")
 
     def _whole(self, tokens: torch.Tensor, marked: torch.Tensor, contexts: torch.Tensor) -> torch.Tensor:
         """Return embeddings, shape (k, D), not normalised, of token ids (k, L) with contexts (k, M, W) where marked."""

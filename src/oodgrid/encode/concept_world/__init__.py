@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -43,31 +44,45 @@ from oodgrid.encode.concept_world.words import BACKGROUNDS, COLOURS, GROUPS, SHA
 from oodgrid.errors import OodgridError, unknown
 
 __all__ = [
-    "BACKGROUNDS", "COLOURS", "GROUPS", "LIGHTS", "SHAPES", "SIZE", "SPLITS", "TEXTURES",
+    "BACKGROUNDS", "COLOURS", "DIGITS", "GROUPS", "LIGHTS", "SHAPES", "SIZE", "SPLITS", "TEXTURES",
     "Concepts", "captioned", "concepts", "digits", "noise", "textures",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Concepts:
-    """Images with what is known about them.
+    """Images with what is known about them; each is painted when it is asked for.
 
     Attributes:
-        images: (N, 48, 48, 3) uint8.
+        names: One stable name per image, unique in its set, as "id/test/red-circle/0007".
         labels: (N,) int32 index into the group's class names, the digit for digits, -1 without a class.
-        captions: One true sentence an image.
-        names: One stable name an image, unique in its set, as "id/test/red-circle/0007".
+        paint: Row number to image, (48, 48, 3) uint8, and caption. Any number of threads may call it.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    captions: list[str]
     names: list[str]
+    labels: NDArray[np.int32]
+    paint: Callable[[int], tuple[NDArray[np.uint8], str]]
+
+    @cached_property
+    def _painted(self) -> list[tuple[NDArray[np.uint8], str]]:
+        return [self.paint(row) for row in range(len(self.names))]
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """All images, (N, 48, 48, 3) uint8."""
+        images = [image for image, _ in self._painted]
+        return np.stack(images) if images else np.empty((0, SIZE, SIZE, 3), np.uint8)
+
+    @property
+    def captions(self) -> list[str]:
+        """One true sentence per image."""
+        return [caption for _, caption in self._painted]
 
 
 _WEB = World()
 # Red, green and blue of the light in which a benchmark shows its scenes.
 LIGHTS = {"warm": (1.15, 1.0, 0.72), "moon": (0.55, 0.7, 1.1)}
+DIGITS = 1797  # images of handwritten digits that scikit-learn carries
 
 
 def concepts(
@@ -109,18 +124,16 @@ def concepts(
         if severity not in range(6):
             raise OodgridError(f"{name} severity {severity} does not exist: use a whole number from 0 to 5")
     world = World((0.1, 0.3, 0.3, 0.3), (0.1, 0.1, 0.1, 0.1, 0.2, 0.4), LIGHTS[light])
-    images, labels, captions, names = [], [], [], []
-    for label, classname in enumerate(GROUPS[group]):
-        for index in range(per_class):
-            name = f"{group}/{split}/{classname.replace(' ', '-')}/{index:04d}"
-            rng = _generator(seed, name)
-            scene = draw_scene(rng, world, *classname.split())
-            clean = render(rng, scene, world)
-            images.append(shifted(clean, rng, blur, noise, contrast))
-            labels.append(label)
-            captions.append(f"a {scene.phrase} on a {scene.background} background")
-            names.append(name)
-    return _gathered(images, labels, captions, names)
+    classes = GROUPS[group]
+    names = [f"{group}/{split}/{name.replace(' ', '-')}/{index:04d}" for name in classes for index in range(per_class)]
+
+    def paint(row: int) -> tuple[NDArray[np.uint8], str]:
+        rng = _generator(seed, names[row])
+        scene = draw_scene(rng, world, *classes[row // per_class].split())
+        clean = render(rng, scene, world)
+        return shifted(clean, rng, blur, noise, contrast), f"a {scene.phrase} on a {scene.background} background"
+
+    return Concepts(names, np.repeat(np.arange(len(classes), dtype=np.int32), per_class), paint)
 
 
 def captioned(n: int, seed: int = 0) -> Concepts:
@@ -128,15 +141,15 @@ def captioned(n: int, seed: int = 0) -> Concepts:
 
     No image is one of `concepts`, and none is a texture, noise or a digit. Labels are -1.
     """
-    images, captions, names = [], [], []
-    for index in range(n):
-        name = f"captioned/{index:06d}"
-        rng = _generator(seed, name)
+    names = [f"captioned/{index:06d}" for index in range(n)]
+
+    def paint(row: int) -> tuple[NDArray[np.uint8], str]:
+        rng = _generator(seed, names[row])
         scene = draw_scene(rng, _WEB, COLOURS[rng.integers(len(COLOURS))], SHAPES[rng.integers(len(SHAPES))])
-        captions.append(write_caption(rng, scene))
-        images.append(render(rng, scene, _WEB))
-        names.append(name)
-    return _gathered(images, [-1] * n, captions, names)
+        caption = write_caption(rng, scene)
+        return render(rng, scene, _WEB), caption
+
+    return Concepts(names, np.full(n, -1, np.int32), paint)
 
 
 def textures(n: int, seed: int = 0) -> Concepts:
@@ -178,23 +191,18 @@ def digits() -> Concepts:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    images = []
-    for small in data.images:
-        grey = Image.fromarray((small * (255 / 16)).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-        images.append(np.asarray(grey.convert("RGB")))
-    labels = [int(digit) for digit in data.target]
-    captions = [f"a handwritten {digit}" for digit in labels]
-    return _gathered(images, labels, captions, [f"digits/{i:04d}" for i in range(len(labels))])
+
+    def paint(row: int) -> tuple[NDArray[np.uint8], str]:
+        small = Image.fromarray((data.images[row] * (255 / 16)).astype(np.uint8))
+        grey = small.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        return np.asarray(grey.convert("RGB")), f"a handwritten {data.target[row]}"
+
+    return Concepts([f"digits/{row:04d}" for row in range(DIGITS)], data.target.astype(np.int32), paint)
 
 
 def _generator(seed: int, name: str) -> Generator:
     """Seed from the image's own name, so that it can be drawn again alone."""
     return np.random.default_rng([seed, crc32(name.encode())])
-
-
-def _gathered(images: list, labels: list[int], captions: list[str], names: list[str]) -> Concepts:
-    stacked = np.stack(images) if images else np.empty((0, SIZE, SIZE, 3), np.uint8)
-    return Concepts(stacked, np.array(labels, np.int32), captions, names)
 
 
 def _filled(
@@ -205,8 +213,11 @@ def _filled(
     n: int,
     seed: int,
 ) -> Concepts:
-    """Draw `n` images without an object, the kinds taking turns."""
+    """Return `n` images without an object, the kinds taking turns."""
     chosen = [kinds[index % len(kinds)] for index in range(n)]
     names = [f"{folder}/{kind}/{index:04d}" for index, kind in enumerate(chosen)]
-    images = [to_bytes(draw(_generator(seed, name), kind)) for name, kind in zip(names, chosen, strict=True)]
-    return _gathered(images, [-1] * n, [f"a {kind} {noun}" for kind in chosen], names)
+
+    def paint(row: int) -> tuple[NDArray[np.uint8], str]:
+        return to_bytes(draw(_generator(seed, names[row]), chosen[row])), f"a {chosen[row]} {noun}"
+
+    return Concepts(names, np.full(n, -1, np.int32), paint)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.reading import load_array, read_labels, read_lines, read_npz, read_safetensors
 from oodgrid.encode.importing.tables import read_parquet
@@ -80,7 +81,7 @@ def import_npy(
     classes = read_labels(labels) if labels else np.full(len(values), -1)
     listed = read_lines(names) if names else None
     if listed is not None and len(listed) != len(values):
-        raise OodgridError(f"{file} holds {len(values)} features but {names} {len(listed)} names")
+        raise OodgridError(f"{file} holds {counted(len(values), 'feature')} but {names} {counted(len(listed), 'name')}")
     return [write_split(results, backbone, dataset, split, values, classes, source={"format": "npy"}, names=listed)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 
 UNIT_NORM = 1e-2  # rows whose norms stay within this of 1 were normalised (float16 rounding stays well below)
@@ -97,7 +98,9 @@ def local_features(values: Any, features: np.ndarray, where: str) -> np.ndarray:
     if values.ndim != 3 or (values.shape[0], values.shape[2]) != features.shape:
         raise OodgridError(f"{where}: local features of shape {values.shape} do not fit features of {features.shape}")
     if bad := sum(not np.isfinite(row).all() for row in values):
-        raise OodgridError(f"{where}: the local features of {bad} of {len(values)} samples are NaN or infinite")
+        raise OodgridError(
+            f"{where}: the local features of {bad:,} of {counted(len(values), 'sample')} are NaN or infinite"
+        )
     return values
 
 

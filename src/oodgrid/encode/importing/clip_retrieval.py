@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
@@ -78,7 +79,9 @@ def _metadata(tables: list[Path], label: str | None, arrays: Sequence[np.ndarray
     read = [_read_metadata(path, {*NAMES, label}) for path in tables]
     for path, table, values in zip(tables, read, arrays, strict=bool(tables)):
         if values.ndim != 2 or len(table) != len(values):
-            raise OodgridError(f"{path}: {len(table)} rows of metadata but embeddings of shape {values.shape}")
+            raise OodgridError(
+                f"{path}: {counted(len(table), 'row')} of metadata but embeddings of shape {values.shape}"
+            )
     try:
         return pl.concat(read, how="diagonal_relaxed") if read else pl.DataFrame()
     except pl.exceptions.PolarsError as error:

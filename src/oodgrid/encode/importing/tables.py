@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from polars.exceptions import PanicException, PolarsError
 
+from oodgrid.counts import counted, plural
 from oodgrid.encode.lines import existing, parse_json
 from oodgrid.errors import OodgridError, one_line
 from oodgrid.store import frames
@@ -58,7 +59,9 @@ def _vectors(column: pl.Series) -> np.ndarray:
     import polars as pl
 
     if column.null_count():
-        raise ValueError(f"{column.null_count()} rows of {column.name} are empty")
+        raise ValueError(
+            f"{counted(column.null_count(), 'row')} of {column.name} {plural(column.null_count(), 'is', 'are')} empty"
+        )
     if isinstance(column.dtype, pl.List):
         lengths = column.list.len().unique().to_list()
         if len(lengths) != 1:
@@ -73,6 +76,6 @@ def _by_template(rows: np.ndarray, names: list[str] | None, templates: list[str]
     """Return text features, shape (T, K, D), from rows that run through the classes of one template after another."""
     classes = len(rows) // max(1, len(templates))
     if names is None or names != names[:classes] * len(templates):
-        raise ValueError(f"its rows are not the same classnames for each of {len(templates)} templates")
+        raise ValueError(f"its rows are not the same classnames for each of {counted(len(templates), 'template')}")
     values = rows.reshape(len(templates), classes, rows.shape[-1])
     return {"text_features": values, "classnames": names[:classes], "templates": templates}

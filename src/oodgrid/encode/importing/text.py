@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oodgrid.counts import counted
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_texts
 from oodgrid.encode.lines import read_names
@@ -40,7 +41,9 @@ def import_text(
         raise OodgridError(f"{file} has shape {values.shape}: text features must be (classes, dimensions)")
     names, kinds = _names(classnames, len(values), of_list)
     if len(names) != len(values):
-        raise OodgridError(f"{file} holds {len(values)} text features but {classnames} {len(names)} names")
+        raise OodgridError(
+            f"{file} holds {counted(len(values), 'text feature')} but {classnames} {counted(len(names), 'name')}"
+        )
     return write_texts(results, backbone, name, values[None], names, [template], {"format": "text"}, kinds)
 
 

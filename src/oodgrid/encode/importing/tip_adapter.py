@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from oodgrid import paths
+from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
@@ -85,19 +86,27 @@ def _tip_keys(folder: Path) -> TipSplit | None:
 def _tip_shots(folder: Path, shots: int) -> tuple[np.ndarray, np.ndarray]:
     keys = load_array(folder / f"keys_{shots}shots.pt").T
     if keys.ndim != 2:
-        raise OodgridError(f"{folder}: keys of {shots} shots have {keys.ndim} axes: they must be (dimensions, samples)")
+        raise OodgridError(
+            f"{folder}: keys of {counted(shots, 'shot')} have {counted(keys.ndim, 'axis', 'axes')}: they must "
+            "be (dimensions, samples)"
+        )
     values = folder / f"values_{shots}shots.pt"
     if values.exists():
         return keys, _classes(load_array(values), len(keys), values)
     if shots == 0 or len(keys) % shots:
-        raise OodgridError(f"{values} is missing, and {len(keys)} keys are no multiple of {shots} shots")
+        raise OodgridError(
+            f"{values} is missing, and {counted(len(keys), 'key is', 'keys are')} no multiple of "
+            f"{counted(shots, 'shot')}"
+        )
     return keys, np.arange(len(keys)) // shots
 
 
 def _classes(one_hot: np.ndarray, count: int, file: Path) -> np.ndarray:
     """Return the class of each key, shape (count,), from one-hot values, shape (count, K)."""
     if one_hot.ndim != 2 or len(one_hot) != count:
-        raise OodgridError(f"{file}: {count} keys but values of shape {one_hot.shape}")
+        raise OodgridError(f"{file}: {counted(count, 'key')} but values of shape {one_hot.shape}")
     if strange := np.flatnonzero((one_hot != 0).sum(axis=1) != 1).tolist():
-        raise OodgridError(f"{file}: {len(strange)} rows are not one-hot, the first is row {strange[0]}")
+        raise OodgridError(
+            f"{file}: {counted(len(strange), 'row is', 'rows are')} not one-hot, the first is row {strange[0]}"
+        )
     return one_hot.argmax(axis=1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from oodgrid import paths, store
+from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
 from oodgrid.errors import OodgridError
 
@@ -54,10 +55,12 @@ def write_split(
     if values.ndim != 2 or not len(values):
         raise OodgridError(f"{where}: features of shape {values.shape}; they must be (samples, dimensions), not empty")
     if len(labels) != len(values):
-        raise OodgridError(f"{where}: {len(values)} features but {len(labels)} labels: the counts must match")
+        raise OodgridError(
+            f"{where}: {counted(len(values), 'feature')} but {counted(len(labels), 'label')}: the counts must match"
+        )
     classnames = None if classnames is None else checks.texts(classnames, where, "classnames")
     if classnames and labels.max() >= len(classnames):
-        raise OodgridError(f"{where}: label {labels.max()} but only {len(classnames)} classnames")
+        raise OodgridError(f"{where}: label {labels.max()} but only {counted(len(classnames), 'classname')}")
     provenance = {
         "imported": {**source, "dtype": was} if was else source,
         "backbone": {"name": backbone},

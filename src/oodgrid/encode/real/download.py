@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from oodgrid import __version__
 from oodgrid.catalogue.real import Download
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
 
@@ -91,7 +92,7 @@ def fetch_file(download: Download, folder: Path, wait: Callable[[float], None] =
 def wrong_checksum(file: Path, download: Download) -> str:
     """Return how a file differs from what was published; nothing where it does not, or nothing was published."""
     if download.bytes is not None and file.stat().st_size != download.bytes:
-        return f"has {file.stat().st_size:,} bytes in place of {download.bytes:,}"
+        return f"has {counted(file.stat().st_size, 'byte')} in place of {download.bytes:,}"
     if download.md5:
         with file.open("rb") as opened:
             was = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -117,7 +118,8 @@ def _whole(download: Download, part: _Part, wait: Callable[[float], None]) -> No
         failed = 0 if part.size > before else failed + 1
         if failed >= ATTEMPTS:
             raise OodgridError(
-                f"{download.url}: {why} ({ATTEMPTS} attempts); {part.size:,} bytes are kept in {part.path}, and "
+                f"{download.url}: {why} ({ATTEMPTS} attempts); {counted(part.size, 'byte')} are kept in "
+                f"{part.path}, and "
                 "another run goes on there"
             )
         wait(min(2.0**failed, 30.0) if failed else 0.0)
@@ -162,7 +164,7 @@ def _receive(answer: Any, part: _Part, start: int, download: Download) -> str:
     ):
         _copy(answer, file, bar.update)
     if part.total is not None and part.size < part.total:
-        return f"the transfer broke off at {part.size:,} of {part.total:,} bytes"
+        return f"the transfer broke off at {part.size:,} of {counted(part.total, 'byte')}"
     return ""
 
 
@@ -203,4 +205,6 @@ def _check_room(part: _Part, rest: int | None) -> None:
 
 
 def _full(part: _Part, error: OSError) -> OodgridError:
-    return OodgridError(f"{part.path}: {error.strerror}: free space, and run again; {part.size:,} bytes are kept")
+    return OodgridError(
+        f"{part.path}: {error.strerror}: free space, and run again; {counted(part.size, 'byte')} are kept"
+    )

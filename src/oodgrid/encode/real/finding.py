@@ -11,6 +11,7 @@ from pathlib import Path
 
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Layout
+from oodgrid.counts import counted
 from oodgrid.encode.sources.passing_over import is_image, printable
 from oodgrid.errors import OodgridError
 
@@ -224,7 +225,7 @@ def cut_off(archive: Path, size: int) -> str:
     """Return that an archive is broken off, as far as its size or its end tells; else nothing."""
     there = archive.stat().st_size
     if size and there < size:
-        return f"is broken off, {there:,} of {size:,} bytes: go on with the download"
+        return f"is broken off, {there:,} of {counted(size, 'byte')}: go on with the download"
     if archive.suffix == ".zip" and not zipfile.is_zipfile(archive):
         return "is broken off, for its end is missing: download it again"
     if archive.suffix == ".tar" and not _ends(archive):

@@ -14,6 +14,7 @@ import numpy as np
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Split
 from oodgrid.config import ListFile, Torchvision
+from oodgrid.counts import counted
 from oodgrid.encode.real.finding import Location, folder_keys, idx_files
 from oodgrid.encode.sources import arrays, libraries
 from oodgrid.encode.sources.files import files_below, reading
@@ -278,7 +279,9 @@ def _flat_labels(location: Location, folder: Path, images: list[str]) -> dict[st
     devkit = real.devkit_numbers()
     keys = [devkit.get(int(row), "") if row.isdecimal() else row for row in rows]
     if "" in keys or (images and _stem(images[-1]) not in set(stems)):
-        raise OodgridError(f"{file} has {len(rows)} labels, which do not fit the images in {folder}: get it anew")
+        raise OodgridError(
+            f"{file} has {counted(len(rows), 'label')}, which do not fit the images in {folder}: get it anew"
+        )
     return dict(zip(stems, keys, strict=True))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from oodgrid.catalogue import real
+from oodgrid.counts import counted
 from oodgrid.encode.real.finding import Location, folder_keys
 from oodgrid.encode.real.readers import READERS
 from oodgrid.encode.sources.image_set import ImageSet
@@ -37,9 +38,9 @@ class Expected:
         if self.images is not None and count < self.images:
             return f"has {count:,} of {self.images:,} images"
         if self.images is not None and count > self.images:
-            return f"has {count:,} images, more than the {self.images:,} that were published"
+            return f"has {counted(count, 'image')}, more than the {self.images:,} that were published"
         if self.names_sha256 and names_digest(images.paths) != self.names_sha256:
-            return f"has {count:,} images, as it should, but others than were published: their names differ"
+            return f"has {counted(count, 'image')}, as it should, but others than were published: their names differ"
         return ""
 
 
@@ -97,7 +98,9 @@ def check_split(location: Location, split: str, incomplete: bool = False) -> Ima
         keys = folder_keys(location)
         empty = [key for key in keys if not _holds_something(location.path(split) / key)]
         if empty:
-            raise _not_whole(location, split, f"lacks {len(empty):,} of {len(keys):,} class folders, as {empty[0]}")
+            raise _not_whole(
+                location, split, f"lacks {len(empty):,} of {counted(len(keys), 'class folder')}, as {empty[0]}"
+            )
         count = sum(map(is_image, chain.from_iterable(_names_in(location.path(split) / key) for key in keys)))
         if expected and count < expected:
             raise _not_whole(location, split, f"has {count:,} of {expected:,} images")
@@ -132,4 +135,4 @@ def _without_images(images: ImageSet) -> str:
     empty = [name for label, name in enumerate(images.classnames or ()) if label not in present]
     if not empty:
         return ""
-    return f"{len(empty):,} of {len(images.classnames or ()):,} classes, as {empty[0]}"
+    return f"{len(empty):,} of {counted(len(images.classnames or ()), 'class', 'classes')}, as {empty[0]}"

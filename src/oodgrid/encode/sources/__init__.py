@@ -14,6 +14,7 @@ from oodgrid.catalogue import real as catalogue
 from oodgrid.config import Dataset, expand
 from oodgrid.config.class_choice import chosen
 from oodgrid.config.dataset import Splits
+from oodgrid.counts import counted
 from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
@@ -182,7 +183,7 @@ def _split_rows(where: str, splits: Splits, images: ImageSet, split: str) -> np.
         if len(members) <= splits.train + splits.val:
             name = images.classnames[label] if images.classnames else label
             raise OodgridError(
-                f"{where}: class {name} has {len(members)} images, too few for "
+                f"{where}: class {name} has {counted(len(members), 'image')}, too few for "
                 f"{splits.train} train + {splits.val} val and a test image" + "".join(f" ({r})" for r in images.remarks)
             )
         seed = hashlib.sha256(f"{splits.seed}/{label}".encode()).digest()

@@ -12,6 +12,7 @@ import numpy as np
 
 from oodgrid.config import NumpyArrays, expand
 from oodgrid.config.sources import ConceptWorld, Generated
+from oodgrid.counts import counted
 from oodgrid.encode import concept_world
 from oodgrid.encode.sources.image_set import ImageSet, existing, file_stamp, whole_labels
 from oodgrid.errors import OodgridError, one_line
@@ -29,14 +30,23 @@ def concepts(world: ConceptWorld, split: str) -> ImageSet:
         noise=world.noise,
         contrast=world.contrast,
     )
-    return from_arrays(drawn.names, drawn.labels, drawn.images, list(concept_world.GROUPS[world.group]))
+    return _painted(drawn, len(drawn.names), list(concept_world.GROUPS[world.group]))
 
 
 def generated(source: Generated) -> ImageSet:
     """Return a generated set without classes."""
-    kind, count = source.kind, source.images
-    pictures = concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count)
-    return from_arrays(pictures.names[:count], pictures.labels[:count], pictures.images[:count], None)
+    kind, count = source.kind, count_generated(source)
+    return _painted(concept_world.digits() if kind == "digits" else getattr(concept_world, kind)(count), count, None)
+
+
+def count_generated(source: Generated) -> int:
+    """Return how many images a generated set has, which is known before it is made."""
+    return min(source.images, concept_world.DIGITS) if source.kind == "digits" else source.images
+
+
+def _painted(drawn: concept_world.Concepts, count: int, classnames: list[str] | None) -> ImageSet:
+    """Return the first images of a set, each painted where it is read."""
+    return ImageSet(drawn.names[:count], drawn.labels[:count], classnames, lambda row: drawn.paint(row)[0])
 
 
 def numpy_arrays(source: NumpyArrays) -> ImageSet:
@@ -61,7 +71,9 @@ def numpy_arrays(source: NumpyArrays) -> ImageSet:
     labels = np.full(len(pixels), -1) if labels is None else labels
     whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
     if labels.shape not in ((len(pixels),), (len(pixels), 1)) or not whole:
-        raise OodgridError(f"{file}: {len(pixels)} images but labels of shape {labels.shape} and type {labels.dtype}")
+        raise OodgridError(
+            f"{file}: {counted(len(pixels), 'image')} but labels of shape {labels.shape} and type {labels.dtype}"
+        )
     names = [f"{file.name}#{row}" for row in range(len(pixels))]
     return from_arrays(names, [int(label) for label in labels.reshape(-1).tolist()], pixels, None, file)
 
@@ -74,7 +86,9 @@ def idx(images: Path, labels: Path) -> ImageSet:
     """
     pixels, classes = _read_idx(images, 3), _read_idx(labels, 1).astype(np.int32)
     if len(pixels) != len(classes):
-        raise OodgridError(f"{images.name} holds {len(pixels)} images but {labels.name} {len(classes)} labels")
+        raise OodgridError(
+            f"{images.name} holds {counted(len(pixels), 'image')} but {labels.name} {counted(len(classes), 'label')}"
+        )
     names = [f"{images.name}#{row}" for row in range(len(pixels))]
     values, positions = np.unique(classes, return_inverse=True)  # of EMNIST's letters the first is 1
     return from_arrays(names, positions, pixels, [str(value) for value in values], images)
@@ -122,7 +136,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
         raise OodgridError(f"idx file {path} is not readable: {error}") from error
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise OodgridError(f"{path} is not an idx file of uint8 with {dimensions} dimensions")
+        raise OodgridError(f"{path} is not an idx file of uint8 with {counted(dimensions, 'dimension')}")
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     if len(data) - header != int(np.prod(shape)):
         raise OodgridError(f"{path} is truncated: its header promises shape {shape}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from oodgrid.config import Dataset, expand
 from oodgrid.encode.sources import open_splits
+from oodgrid.encode.sources.arrays import count_generated
 from oodgrid.encode.sources.files import files_below
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable, summary
@@ -49,6 +50,12 @@ def _check_source(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> N
         report_remarks(dataset, opened[dataset.name])
 
 
+def counts(datasets: Sequence[Dataset], opened: Mapping[str, Mapping[str, ImageSet]]) -> dict[str, int]:
+    """Return how many images each dataset has that was opened, or that is generated: of those the config says it."""
+    generated = {each.name: count_generated(each.generated) for each in datasets if each.generated}
+    return generated | {name: sum(map(len, splits.values())) for name, splits in opened.items()}
+
+
 def _check_real(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
     """Refuse a dataset of the catalogue that is not where it is said to be, or not whole; open one that is small."""
     from oodgrid.encode import real
@@ -79,8 +86,8 @@ def _is_small(dataset: Dataset) -> bool:
     """Return whether a source is here, and small enough to be looked through now."""
     try:
         places = [Path(place) for place in _places(dataset)]
-        if not places:  # what is drawn is counted at once, and what other libraries know is theirs to open
-            return bool(dataset.concept_world or dataset.generated)
+        if not places:  # nothing is wrong with what is generated, and what other libraries know is theirs to open
+            return bool(dataset.concept_world)
         if dataset.folder:
             return places[0].is_dir() and len(list(islice(files_below(places[0]), FILES + 1))) <= FILES
         return sum(place.stat().st_size for place in places) <= SIZE

@@ -1,7 +1,9 @@
 """Whether an OOD set holds images of its ID set: each of them would be asked for as ID and as OOD.
 
 Encoded images are compared by the digests that their files hold. Of others only those are read that have the size of
-one on the other side, as long as a user waits; the rest is compared once it is encoded.
+one on the other side, as long as a user waits; the rest is compared once it is encoded. Nothing is compared where there
+are metrics, which every start of a finished experiment would do again, nor images that are generated: what they are
+follows from their entry, and the same one under two names is refused by its identity.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oodgrid import plan, store
+from oodgrid import paths, plan, store
 from oodgrid.config import Dataset, Experiment, IdDataset
 from oodgrid.counts import counted, plural
 from oodgrid.encode.decode import source_sha256
@@ -62,6 +64,8 @@ def check_copies(results: Path, experiment: Experiment, opened: Opened) -> None:
     Raises:
         OodgridError: `Mistakes` has a line for each such OOD set.
     """
+    if paths.metrics(results, experiment.experiment).exists():
+        return
     contents = {dataset.name: _contents(results, experiment, dataset, opened) for dataset in experiment.datasets()}
     left, mistakes = READ, []
     for dataset in experiment.id_datasets:
@@ -80,6 +84,8 @@ def check_copies(results: Path, experiment: Experiment, opened: Opened) -> None:
 
 def _contents(results: Path, experiment: Experiment, dataset: Dataset, opened: Opened) -> list[Contents]:
     """Return what is known of the splits of a dataset: from its feature files, else as they were opened."""
+    if dataset.concept_world or dataset.generated:
+        return []
     for backbone in experiment.backbones:
         files = plan.split_files(results, backbone.name, dataset)
         if files and all(file.exists() for file in files):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.encode.sources.layout import Layout, in_order, twins
 from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.reading import open_regular
@@ -102,7 +103,9 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     """
     texts = [label_text(value, where) for value in values]
     if long := next((text for text in texts if len(text) > LONGEST), None):
-        raise OodgridError(f"{where}: a label has {len(long)} characters, as {long[:20]!r}…: give numbers or names")
+        raise OodgridError(
+            f"{where}: a label has {counted(len(long), 'character')}, as {long[:20]!r}…: give numbers or names"
+        )
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
     names = in_order(set(texts) - {""})

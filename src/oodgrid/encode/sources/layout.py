@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.encode.sources.passing_over import UNREADABLE, Sorted, folder_parts, printable, sort_out
 from oodgrid.errors import OodgridError
 
@@ -257,5 +258,5 @@ def _without_images(files: Sorted, with_images: set[Parts], where: str) -> list[
                 f"{where}: all images in the folder {name} are of kinds that cannot be read ({', '.join(unreadable)}): "
                 "convert them to PNG or JPEG, or take the folder out"
             )
-    more = f" and {len(names) - 5} more folders" * (len(names) > 5)
+    more = f" and {counted(len(names) - 5, 'more folder')}" * (len(names) > 5)
     return [f"no image in {', '.join(names[:5])}{more}"] * bool(names)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oodgrid.counts import counted
 from oodgrid.encode.sources.image_set import ImageSet
 
 
@@ -22,7 +23,7 @@ def limited(images: ImageSet, limit: int, name: str) -> ImageSet:
     if len(images) <= limit:
         return images
     part = images.subset(drawn_rows(images.labels, limit, name))
-    return replace(part, remarks=(*images.remarks, f"limit: {limit:,} of {len(images):,} images"))
+    return replace(part, remarks=(*images.remarks, f"limit: {limit:,} of {counted(len(images), 'image')}"))
 
 
 def drawn_rows(labels: NDArray[np.int32], limit: int, name: str) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oodgrid.config import SPLITS, ListFile, expand
+from oodgrid.counts import counted
 from oodgrid.encode.sources.files import reading
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing, whole_labels
 from oodgrid.encode.sources.layout import split_named
@@ -73,7 +74,9 @@ def _slashes(file: Path, root: Path, table: Table) -> list[str]:
             f"list {file} names {strange[0]}, a place on a Windows machine: write paths from the folder of the list, "
             "or from root:, with / between folders"
         )
-    table.remarks.append(f"{len(strange)} paths are written with \\ between folders, and read as with /")
+    table.remarks.append(
+        f"{counted(len(strange), 'path is', 'paths are')} written with \\ between folders, and read as with /"
+    )
     return [path.replace("\\", "/") for path in table.paths]
 
 
@@ -177,7 +180,8 @@ def _splits(file: Path, column: str, values: list[Any], expected: tuple[str, ...
     if strange := [value for value in meanings if value not in words]:
         count = sum(value in strange for value in values)
         raise OodgridError(
-            f"list {file}: the column {column} says {strange[0]!r} ({count} rows are neither train, val nor test): "
+            f"list {file}: the column {column} says {strange[0]!r} ({counted(count, 'row is', 'rows are')} "
+            "neither train, val nor test): "
             "write these, or take the rows out"
         )
     for split in SPLITS:
@@ -242,7 +246,8 @@ def _coop_names(file: Path, labels: np.ndarray, names: list[str]) -> list[str]:
             raise OodgridError(f"list {file} names class {label} both {name} and {wrong}: mend it")
     if [label for label, _ in pairs] != list(range(len(pairs))):
         raise OodgridError(
-            f"list {file}: labels must run from 0 to the number of classes less one, and {len(pairs)} classes have "
+            f"list {file}: labels must run from 0 to the number of classes less one, and "
+            f"{counted(len(pairs), 'class has', 'classes have')} "
             f"labels up to {pairs[-1][0]}: number them anew"
         )
     return [name for _, name in pairs]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from oodgrid.counts import counted
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable
 from oodgrid.errors import OodgridError
@@ -44,7 +45,8 @@ def _numbered(images: ImageSet, classnames: Sequence[str] | None, where: str, re
         fits = not len(numbers) or numbers[-1] < len(classnames)
         if not fits and not (renumber and np.array_equal(numbers, np.arange(1, len(classnames) + 1))):
             raise OodgridError(
-                f"{where}: {len(classnames)} classnames for labels up to {numbers[-1]}: labels are positions in "
+                f"{where}: {counted(len(classnames), 'classname')} for labels up to {numbers[-1]}: labels are "
+                "positions in "
                 f"classnames, from 0 to {len(classnames) - 1}, and here {_run(numbers)}: give all names, or number "
                 "the labels anew"
             )
@@ -80,7 +82,7 @@ def untrained(images: ImageSet, split: str) -> ImageSet:
     if missing := [name for label, name in enumerate(images.classnames or ()) if label not in with_images]:
         remarks.append(f"no {split} image of {_some(missing)}")
     if without := len(images) - len(known):
-        remarks.append(f"{without} {split} images have no class")
+        remarks.append(f"{counted(without, f'{split} image has', f'{split} images have')} no class")
     return replace(images, remarks=(*images.remarks, *remarks))
 
 
@@ -88,7 +90,8 @@ def _check_names(classes: Sequence[str], classnames: Sequence[str], where: str) 
     """Refuse names whose number or order cannot be right for the classes found, and return what is to be said."""
     if len(classnames) != len(classes):
         raise OodgridError(
-            f"{where}: {len(classnames)} classnames for {len(classes)} classes of images ({_some(classes)}): "
+            f"{where}: {counted(len(classnames), 'classname')} for {counted(len(classes), 'class', 'classes')} "
+            f"of images ({_some(classes)}): "
             "give one for each"
         )
     places: dict[str, set[int]] = {}  # a list of classes may hold a name twice, as ImageNet's

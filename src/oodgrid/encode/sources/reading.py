@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 
 LARGEST = 2**29  # bytes of one image's file: the largest picture that is decoded takes as many uncompressed
@@ -43,7 +44,9 @@ def check_size(size: int, place: str) -> None:
         OodgridError: It is larger than any picture that is decoded; the line names `place`.
     """
     if size > LARGEST:
-        raise OodgridError(f"{place} is too large for an image ({size:,} bytes, more than {LARGEST:,}): remove it")
+        raise OodgridError(
+            f"{place} is too large for an image ({counted(size, 'byte')}, more than {LARGEST:,}): remove it"
+        )
 
 
 def open_regular(path: Path, what: str) -> BinaryIO:

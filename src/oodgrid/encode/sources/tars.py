@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
+from oodgrid.counts import counted
 from oodgrid.encode.sources.files import NO_FILES, READ_ALREADY
 from oodgrid.encode.sources.passing_over import is_image, printable
 from oodgrid.encode.sources.reading import Members, Pieces, check_size, open_regular, piece_of, pieces_of
@@ -185,7 +186,7 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
         start, last = opened.offset, printable(member.name)
         yield member
     if start == 0 and len(block) < BLOCK:
-        raise OodgridError(f"{what} is not a readable tar or zip file: it has {size} bytes")
+        raise OodgridError(f"{what} is not a readable tar or zip file: it has {counted(size, 'byte')}")
     if size < start + 2 * BLOCK:
         raise OodgridError(f"{what} ends in the middle, after {last}, without the end of a tar: make or fetch it again")
     file.seek(start)
@@ -196,7 +197,8 @@ def _headers(file: BinaryIO, what: str) -> Iterator[tarfile.TarInfo]:
         )
     if size > start + FILLING:  # as a download of which a part is missing
         raise OodgridError(
-            f"{what} has {size - start:,} zeros after {last}, more than a tar is filled up with: its last part may be "
+            f"{what} has {counted(size - start, 'zero')} after {last}, more than a tar is filled up with: its "
+            "last part may be "
             "missing, make or fetch it again"
         )
 

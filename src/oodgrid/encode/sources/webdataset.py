@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from oodgrid.config import Webdataset, expand
+from oodgrid.counts import counted, plural
 from oodgrid.encode.sources.archives import refuse_twice
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing, file_stamp
 from oodgrid.encode.sources.passing_over import is_image, printable, system_part
@@ -141,20 +142,18 @@ def _own(key: str, group: dict[str, str], labels: Container[str], shard: str, na
     """
     plain = {name: stem for name, stem in group.items() if stem == key}
     labelled = {name: stem for name, stem in group.items() if stem in labels}
-    counted = plain | labelled if plain else group
-    if len(set(counted.values())) < len(counted) or (
-        len(counted) > 1 and not labelled and (key in labels or not named)
-    ):
-        first, second = list(counted)[:2]
+    images = plain | labelled if plain else group
+    if len(set(images.values())) < len(images) or (len(images) > 1 and not labelled and (key in labels or not named)):
+        first, second = list(images)[:2]
         kind = first.removeprefix(f"{key}.")
         suffix = kind.rpartition(".")[2]
         more = "" if plain or key in labels else f" (or image: {suffix}, where each is a sample of its own)"
         raise OodgridError(
-            f"shard {shard}: the sample {printable(key)} has {len(counted)} images, {printable(first)} and "
+            f"shard {shard}: the sample {printable(key)} has {counted(len(images), 'image')}, {printable(first)} and "
             f"{printable(second)}: say which one counts, as image: {kind}{more}"
         )
-    alone = len(counted) == 1 and not labelled  # then the rest of the name is its kind, as in 22.rgb.png
-    return dict.fromkeys(counted, key) if alone else counted
+    alone = len(images) == 1 and not labelled  # then the rest of the name is its kind, as in 22.rgb.png
+    return dict.fromkeys(images, key) if alone else images
 
 
 def _pass_over(samples: Samples, members: Members, keys: set[str]) -> None:
@@ -223,7 +222,10 @@ def _without_label(paths: list[str], values: list[Any], source: Webdataset, patt
         _refuse_mixed(paths, values, pattern)
     if not missing:
         return ()
-    remark = f"{len(missing)} of {len(paths)} samples have no label that can be read, the first: {missing[0]}"
+    remark = (
+        f"{len(missing):,} of {counted(len(paths), 'sample')} {plural(len(missing), 'has', 'have')} no label that "
+        f"can be read, the first: {missing[0]}"
+    )
     return (f"{remark}; they count as of no class",)
 
 
@@ -233,7 +235,8 @@ def _refuse_mixed(paths: list[str], values: list[Any], pattern: str) -> None:
     words = [path for path, text in texts.items() if not re.fullmatch(r"-?\d+(\.0*)?", text)]
     if 0 < len(words) < len(texts):
         raise OodgridError(
-            f"{pattern}: {len(words)} of {len(texts)} labels are no whole numbers as the others are, the first: "
+            f"{pattern}: {len(words):,} of {counted(len(texts), 'label')} "
+            f"{plural(len(words), 'is no whole number', 'are no whole numbers')} as the others are, the first: "
             f"{texts[words[0]][:40]!r} of {words[0]}: mend them, or take them out"
         )
 
@@ -243,6 +246,7 @@ def _dots(dotted: list[list[str]]) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"{len(names)} samples have dots in their keys, as {names[0]}, each with a label of the same name; "
+        f"{counted(len(names), 'sample has dots in its key', 'samples have dots in their keys')}, as "
+        f"{names[0]}, each with a label of the same name; "
         "WebDataset itself joins samples whose keys are alike up to the first dot",
     )

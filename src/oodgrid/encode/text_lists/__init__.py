@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oodgrid.config import LabelList, expand
+from oodgrid.counts import counted, plural
 from oodgrid.encode.lines import whole_texts
 from oodgrid.encode.text_lists.tables import TextTable, read_table
 from oodgrid.encode.text_lists.wordnet import read_lexicographer
@@ -50,7 +51,9 @@ def read_text_list(entry: LabelList, classes: Iterable[str] = ()) -> TextTable:
     table = _read(entry).stripped(entry.lower)
     whole_texts(table.names, f"label list {entry.name}")
     if empty := sum(not name for name in table.names):
-        raise OodgridError(f"label list {entry.name} holds {empty} empty labels: take them out")
+        raise OodgridError(
+            f"label list {entry.name} holds {counted(empty, 'empty label')}: take {plural(empty, 'it', 'them')} out"
+        )
     table = free_of(table.distinct(), classes, entry.drop)
     if not table.names:
         raise OodgridError(f"label list {entry.name} holds no label: mend its source, or take it out of the config")

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from oodgrid import manifests
+from oodgrid.counts import counted
 from oodgrid.encode.text_lists import free_of, secrets
 from oodgrid.encode.text_lists.tables import TextTable
 from oodgrid.errors import OodgridError
@@ -130,7 +131,7 @@ class Endpoint:
                 raise TypeError
         except (ValueError, LookupError, TypeError, RecursionError):
             raise OodgridError(
-                f"{self.url} does not answer as an OpenAI-compatible endpoint: {len(raw)} bytes without "
+                f"{self.url} does not answer as an OpenAI-compatible endpoint: {counted(len(raw), 'byte')} without "
                 "choices[0].message.content: look at the URL"
             ) from None
         return self._checked(answer)
@@ -177,7 +178,7 @@ def ask(endpoint: Endpoint, kind: str, classes: Sequence[str], count: int | None
     """
     count = COUNTS[kind] if count is None else count
     if count < 1:
-        raise OodgridError(f"{count} labels cannot be asked for: give --count 1 or more")
+        raise OodgridError(f"{counted(count, 'label')} cannot be asked for: give --count 1 or more")
     topics = {name: name for name in classes} if kind == "near" else {kind: ", ".join(classes)}
     bar = progress(topics.items(), desc=f"ask {endpoint.model}", unit="topic")
     names = {topic: _ask_for(endpoint, kind, classes, about, count) for topic, about in bar}

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from oodgrid.counts import counted
 from oodgrid.report import canvas, names
 from oodgrid.report.figures.study import NOTHING, OVERALL, Pair, Study
 
@@ -42,7 +43,7 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
         axes.set_xlabel("Mean AUROC, %")
     grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)
-    left_out = f" {fewer} lower rows are left out." if fewer else ""
+    left_out = f" {counted(fewer, 'lower row is', 'lower rows are')} left out." if fewer else ""
     best = f" Also the best of all rows: {'; '.join(added)}." if added else ""
     text = f"{choice}: a choice by OOD results, which flatters by a little.{best}{left_out}"
     canvas.legend(figure, _samples(study), text)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from oodgrid.counts import counted
 from oodgrid.report import canvas, names, select
 from oodgrid.report.figures.study import Study
 
@@ -115,12 +116,12 @@ def _text(study: Study, frame: pl.DataFrame, blocks: dict[str, list[str]]) -> st
     unmoved = [study.legend.methods.get(method, method) for method in skipped if method not in moved]
     every = frame.filter(pl.col("status") == "ok", pl.col("method") != "zero_shot", pl.col("method") != select.ANY)
     fewer = every.select("method", "centres").n_unique() - sum(map(len, blocks.values()))
-    more = f" and {len(unmoved) - NAMED} others" if len(unmoved) > NAMED else ""
+    more = f" and {counted(len(unmoved) - NAMED, 'other')}" if len(unmoved) > NAMED else ""
     lines = [
         "Angles in degrees: between centres (dispersion), of ID to the centre of its class (compactness), of OOD to "
         "its nearest centre less that of ID (separation). Test samples, largest shots, mean over seeds.",
         "" if "means" in blocks else "No method changes image features, so class means stay.",
         f"Without features or prototypes of their own: {', '.join(unmoved[:NAMED])}{more}." if unmoved else "",
-        f"{fewer} rows of less separation are left out." if fewer > 0 else "",
+        f"{counted(fewer, 'row of less separation is', 'rows of less separation are')} left out." if fewer > 0 else "",
     ]
     return " ".join(filter(None, lines))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import PositiveFloat
 
+from oodgrid.counts import counted
 from oodgrid.registry import score
 from oodgrid.score.contract import LabelList, Skip, TextList, probabilities
 
@@ -46,6 +47,7 @@ def yes(features: np.ndarray, logits: np.ndarray, no_texts: TextList, *, T: floa
 
     if len(no_texts.names) != logits.shape[1]:
         raise Skip(
-            f"CLIPN needs a no text for each of the {logits.shape[1]} classes, the list has {len(no_texts.names)}"
+            f"CLIPN needs a no text for each of the {counted(logits.shape[1], 'class', 'classes')}, the list "
+            f"has {len(no_texts.names)}"
         )
     return expit((logits - features @ no_texts.features.T) / T)
