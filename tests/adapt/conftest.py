@@ -125,7 +125,7 @@ class Mini:
     ):
         """Return an experiment of one ID set, either with splits that encode makes or imported."""
         source = {"imported": {}} if imported else {"folder": "unused", "splits": {"train": 10, "val": 6}}
-        far = [{"name": name, "folder": "unused"} for name in far]
+        far = [{"name": name, "folder": f"unused-{name}"} for name in far]
         return config.parse(
             {
                 "experiment": "mini",
