@@ -264,8 +264,8 @@ def test_safetensors(loaded, untrained, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: s.pop("visual.proj"), "lacks 1 tensors, the first: visual.proj"),
-        (lambda s: s.update(more=torch.ones(1)), "has beyond the architecture 1 tensors, the first: more"),
+        (lambda s: s.pop("visual.proj"), "lacks 1 tensor, the first: visual.proj"),
+        (lambda s: s.update(more=torch.ones(1)), "has beyond the architecture 1 tensor, the first: more"),
         (lambda s: s.update({"visual.proj": torch.ones(2, 2)}), "visual.proj is (2, 2) and should be (32, 16)"),
     ],
 )

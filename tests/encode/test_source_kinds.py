@@ -275,7 +275,7 @@ def test_numbered_labels_may_lack_the_last_classes_and_named_ones_may_not(tree, 
     pl.DataFrame({"path": list(FILES), "label": LABELS}).write_csv(tmp_path / "l.csv")
     numbered = {"list": {"file": str(tmp_path / "l.csv"), "root": str(tree)}}
     assert opened(**numbered, classnames=["a", "b", "c"]).classnames == ["a", "b", "c"]
-    assert "1 classnames for labels up to 1" in failure(**numbered, classnames=["a"])
+    assert "1 classname for labels up to 1" in failure(**numbered, classnames=["a"])
     assert "3 classnames for 2 classes" in failure(folder=str(tree), classnames=["a", "b", "c"])
 
 

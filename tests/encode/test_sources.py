@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from oodgrid.config import Dataset
+from oodgrid.counts import counted
 from oodgrid.encode.decode import decode
 from oodgrid.encode.sources import class_names, open_split
 from oodgrid.errors import OodgridError
@@ -392,7 +393,7 @@ def test_class_names_can_be_given(source):
 @pytest.mark.parametrize("given", [["one"], ["one", "two", "three"]])
 def test_a_wrong_number_of_class_names_is_one_line(source, given):
     line = failure(opened, **source(FILES), classnames=given)
-    assert f"{len(given)} classnames for 2 classes" in line
+    assert f"{counted(len(given), 'classname')} for 2 classes" in line
 
 
 def test_an_image_beside_the_class_folders_makes_no_class_without_a_name(source):

@@ -141,7 +141,7 @@ def test_classes_are_dropped_whatever_their_case():
 def test_a_list_of_which_nothing_is_left_is_one_line():
     labels = LabelList(name="x", labels=["cat"], drop_classes_of="d")
     assert "label list x holds no label" in failure(read_text_list, labels, ["cat"])
-    assert "label list x holds 1 empty labels" in failure(read_text_list, LabelList(name="x", labels=["cat", " "]))
+    assert "label list x holds 1 empty label" in failure(read_text_list, LabelList(name="x", labels=["cat", " "]))
 
 
 # ------------------------------------------------------------------------------------------------------ texts

@@ -188,7 +188,7 @@ LOADING = {
     "def broken(:": "line 1: SyntaxError",
     "import nothing_of_that_name": "line 1: ModuleNotFoundError",
     "from oodgrid.registry import score\n@score(needs=('logit',))\ndef a(logits): ...": "did you mean 'logits'",
-    "from oodgrid.registry import score\n@score(needs=('logits', 'head'))\ndef b(logits): ...": "takes 1 arguments",
+    "from oodgrid.registry import score\n@score(needs=('logits', 'head'))\ndef b(logits): ...": "takes 1 argument",
     "from oodgrid.registry import score\n@score(needs=('logits',))\ndef c(logits, *, T): ...": "T has no default",
     "from oodgrid.registry import score\n@score(needs='logits')\ndef d(logits): ...": "needs is a tuple",
     "from oodgrid.registry import score\n@score(needs=('logits',))\ndef mcm(logits): ...": "two scores are called mcm",

@@ -283,7 +283,7 @@ def test_classes_that_both_sets_have_are_refused(mini):
     mini.features("cars", "test", np.arange(7) % 2, seed=4, classnames=["van", "sea otter"])
     mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     with pytest.raises(
-        OodgridError, match="OOD set cars overlaps ID set pets: they share 1 class names, as 'sea otter'"
+        OodgridError, match="OOD set cars overlaps ID set pets: they share 1 class name, as 'sea otter'"
     ):
         run(mini)
     assert len(run(mini, allow_overlap=True)[0]) == 22

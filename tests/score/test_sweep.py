@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from oodgrid import grid, manifests, paths, registry
+from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.evaluate.run import evaluate
 from oodgrid.evaluate.sweep import TEMPERATURES
 from oodgrid.score.run import score
@@ -31,10 +31,7 @@ def stages(mini, experiment):
     for method in ("prototype", "any"):
         score(mini.results, experiment, "mini", "pets", method)
     evaluate(mini.results, experiment)
-    return {
-        name: manifests.store.read_table(getattr(paths, name)(mini.results, "mini"))[0]
-        for name in (*TABLES, "temperatures")
-    }
+    return {name: store.read_table(getattr(paths, name)(mini.results, "mini"))[0] for name in (*TABLES, "temperatures")}
 
 
 def test_every_score_of_logits_with_a_temperature_is_swept_over_the_same_points(mini, swept):
@@ -89,7 +86,7 @@ def test_sets_that_overlap_are_in_no_mean(mini, swept):
     assert overlapping.overlaps() == [("pets", "cars")]
     evaluate(mini.results, overlapping)
     for name, by in (("temperatures", ["score", "scope"]), ("geometry", ["method", "centres", "scope"])):
-        rows = manifests.store.read_table(getattr(paths, name)(mini.results, "mini"))[0]
+        rows = store.read_table(getattr(paths, name)(mini.results, "mini"))[0]
         assert "far" not in set(rows["scope"])
         overall, near = (rows.filter(scope=scope).drop("scope") for scope in ("overall", "near"))
         assert overall.equals(near) and len(near)

@@ -282,7 +282,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
 
 COMPARE_EXAMPLES = """\
 oodgrid compare demo
-  oodgrid compare results/demo/metrics.parquet --config config.yaml --json
+  oodgrid compare metrics.parquet --config config.yaml --json
   oodgrid compare demo --published mine.yaml --all           (docs/compare.md: the form of such a file)"""
 
 

@@ -95,7 +95,7 @@ def test_classnames_may_stand_beside_the_features(tmp_path):
     )
     assert found.classnames == list("abcd")
     line = failure(npz, tmp_path, image_features=FEATURES, labels=LABELS, classnames=np.array(["a"]))
-    assert "label 3 but only 1 classnames" in line
+    assert "label 3 but only 1 classname" in line
 
 
 def test_classnames_of_the_provenance_stand_in_for_them(tmp_path):
