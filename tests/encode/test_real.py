@@ -15,9 +15,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from oodgrid import cli
 from oodgrid.catalogue import real
 from oodgrid.config import Dataset
 from oodgrid.encode.real import find, names_digest, read_split
+from oodgrid.encode.real.fetching import fetch
+from oodgrid.encode.real.status import status_of
 from oodgrid.encode.sources import class_names, open_splits
 from oodgrid.encode.sources.checking import check_sources
 from oodgrid.errors import OodgridError
@@ -305,21 +308,54 @@ def test_pixels_of_binary_cifar_are_red_green_blue(few):
         ("fgvc", variants, "fgvc-aircraft-2013b/data/images/test00.jpg", "1 of 6 listed images are not in"),
         ("inaturalist", LAYOUTS["inaturalist"]["MOS"], "iNaturalist/images/0", "the test split has 3 of 6 images"),
         ("cifar10", cifar, "cifar-10-batches-bin/data_batch_3.bin", "data_batch_3.bin is missing"),
+        ("cifar10", cifar, ("cifar-10-batches-bin/test_batch.bin", 100), "test_batch.bin is broken off"),
+        ("cifar10", cifar, ("cifar-10-batches-bin/test_batch.bin", 3073), "the test split has 1 of 6 images"),
+        ("cifar10", cifar, ("cifar-10-batches-bin/data_batch_1.bin", 0), "the train split has no image"),
+        ("mnist", mnist, ("MNIST/raw/t10k-images-idx3-ubyte.gz", 40), "is not readable"),
+        ("svhn", svhn, ("svhn/test_32x32.mat", 1000), "test_32x32.mat cannot be read"),
     ],
 )
 def test_a_half_downloaded_set_is_said_before_any_job(few, name, make, spoil, message):
     make(few)
-    place = few / spoil
-    if place.is_dir():
+    place, size = spoil if isinstance(spoil, tuple) else (spoil, None)
+    place = few / place
+    if size is not None:
+        place.write_bytes(place.read_bytes()[:size])
+    elif place.is_dir():
         place.rename(few.parent / "elsewhere")
     else:
         place.unlink()
     dataset = Dataset(name=name, root=str(few))
-    with pytest.raises(OodgridError) as error:
-        check_sources([dataset], {})
-        open_splits(dataset)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value).split("dataset ")[1]
+    for look in (lambda: check_sources([dataset], {}), lambda: open_splits(dataset)):
+        with pytest.raises(OodgridError) as error:
+            look()
+        assert message in str(error.value)
+        assert "\n" not in str(error.value).split("dataset ")[-1]
+    assert not status_of(name, few).is_there
+
+
+def test_what_only_torchvision_reads_is_there_and_not_called_whole(few, capsys):
+    put(few / "oxford-iiit-pet/images/1.jpg")
+    put(few / "oxford-iiit-pet/annotations/test.txt")
+    assert status_of("oxford_pets-official", few).state == "not looked through"
+    lines = []
+    assert fetch("oxford_pets-official", few, say=lines.append).is_there
+    assert all("is there: " in line and "is not fetched" in line for line in lines)
+    assert cli.main(["datasets", "oxford_pets-official", "--root", str(few)]) == 0
+    assert "not looked through" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("trial", [{}, {"partial": True}, {"limit": 3}])
+@pytest.mark.parametrize("looked_through", [1, 1000])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_split_of_which_nothing_is_there_is_never_excused(few, monkeypatch, trial, looked_through, empty):
+    monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", looked_through)
+    LAYOUTS["imagenet"]["ILSVRC"](few)
+    (few / "train").rename(few.parent / "elsewhere")
+    if empty:
+        (few / "train").mkdir()
+    with pytest.raises(OodgridError, match=r"train split would lie there|train split (has no image|lacks 3 of 3)"):
+        check_sources([Dataset(name="imagenet", root=str(few), **trial)], {})
 
 
 @pytest.mark.parametrize("trial", [{"partial": True}, {"limit": 3}])
@@ -358,11 +394,32 @@ def test_other_images_than_were_published_are_refused(few, monkeypatch):
     found = find("inaturalist", few)
     assert len(read_split(found, "test")) == len(names)
     (few / "iNaturalist/images/0/0.jpg").rename(few / "iNaturalist/images/0/changed.jpg")
-    with pytest.raises(OodgridError, match="others than were published"):
-        read_split(found, "test")
+    for incomplete in (False, True):  # nothing is missing: there is nothing to be excused
+        with pytest.raises(OodgridError, match="others than were published"):
+            read_split(found, "test", incomplete)
     put(few / "iNaturalist/images/0/0.jpg")
+    for trial in ({}, {"partial": True}, {"limit": 3}):
+        with pytest.raises(OodgridError, match="7 images, more than the 6"):
+            check_sources([Dataset(name="inaturalist", root=str(few), **trial)], {})
+
+
+def test_more_images_of_a_large_split_than_were_published_are_refused(few, monkeypatch):
+    monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", 1)
+    LAYOUTS["imagenet"]["ILSVRC"](few)
+    put(few / "train/n01440764/another.JPEG")
     with pytest.raises(OodgridError, match="7 images, more than the 6"):
-        read_split(found, "test")
+        check_sources([Dataset(name="imagenet", root=str(few))], {})
+
+
+@pytest.mark.parametrize("name", [name for name in real.names() if any("" != at for at in real.layouts(name)[0].at)])
+def test_a_folder_is_a_set_by_all_its_names_and_not_by_the_last(few, name):
+    """A folder called images, raw or data may hold the photographs of anybody."""
+    lasts = {at.rpartition("/")[2] for layout in real.layouts(name) for at in layout.at if "/" in at}
+    whole = {at for layout in real.layouts(name) for at in layout.at if "/" not in at}
+    for last in sorted(lasts - whole):
+        put(few / last / "holiday.jpg")
+        with pytest.raises(OodgridError, match=f"dataset {name} is not in"):
+            find(name, few / last)
 
 
 def test_parts_of_a_split_are_those_of_the_list(tmp_path):
@@ -408,6 +465,21 @@ def test_two_places_are_refused_and_one_by_two_names_is_not(few):
     class_folders("imagenet", ["ILSVRC2012/train", "ILSVRC2012/val"])(few)
     with pytest.raises(OodgridError, match=r"lies in .*imagenet, .*ILSVRC2012: write one of them as root"):
         find("imagenet", few)
+    status = status_of("imagenet", few)
+    assert status.state == "unclear"
+    assert "write one of them as root" in status.lacks[0]
+
+
+def test_a_set_in_two_places_is_not_fetched_a_third_time(few, capsys):
+    for folder in ("iNaturalist", "inaturalist"):
+        tree(f"{folder}/images")(few)
+    with pytest.raises(OodgridError, match="lies in .*: write one of them as root"):
+        fetch("inaturalist", few)
+    assert cli.main(["datasets", "inaturalist", "--root", str(few)]) == 0
+    printed = capsys.readouterr()
+    assert "unclear" in printed.out
+    assert "oodgrid fetch" not in printed.out
+    assert "write one of them as root" in printed.err
 
 
 @pytest.mark.parametrize(

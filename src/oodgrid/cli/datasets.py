@@ -42,7 +42,7 @@ def run_fetch(options: argparse.Namespace) -> None:
     for name in options.names:
         status = fetch(name, options.root, options.keep_archives)
         print(f"{name}: {status.state}{f' in {status.where}' * bool(status.where)}")
-        if not status.is_whole:
+        if not status.is_there:
             raise OodgridError(f"{name} is not whole: {'; '.join(status.lacks) or 'see oodgrid datasets'}")
 
 
@@ -64,13 +64,17 @@ def _of_experiment(options: argparse.Namespace) -> None:
 
 
 def _below(root: Path | None, places: list[tuple[str, Path, tuple[str, ...] | None]]) -> None:
-    from oodgrid.encode.real.status import how_to_get, status_of
+    from oodgrid.encode.real.status import UNCLEAR, how_to_get, status_of
 
     if root is not None and not root.is_dir():
         raise OodgridError(f"{root} does not exist: --root names the folder that holds, or will hold, your datasets")
     statuses = [(status_of(name, place, splits), place) for name, place, splits in places]
-    rows = [(status.name, status.state, status.where or how_to_get(status.name, place)) for status, place in statuses]
-    print_table(("dataset", "state", "where, or how to get it"), [(a, b, _short(c)) for a, b, c in rows])
+    rows = [(status, status.where or how_to_get(status.name, place)) for status, place in statuses]
+    rows = [(status, "said below" if status.state == UNCLEAR else where) for status, where in rows]
+    print_table(
+        ("dataset", "state", "where, or how to get it"),
+        [(status.name, status.state, _short(where)) for status, where in rows],
+    )
     for status, _ in statuses:
         for line in status.lacks:
             print(f"oodgrid: {status.name}: {line}".replace(f": dataset {status.name}:", ":"), file=sys.stderr)

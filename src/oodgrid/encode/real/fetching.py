@@ -12,7 +12,7 @@ from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Download
 from oodgrid.encode.real.download import FULL, fetch_file
 from oodgrid.encode.real.finding import cut_off
-from oodgrid.encode.real.status import Status, status_of
+from oodgrid.encode.real.status import UNCLEAR, UNREAD, Status, status_of
 from oodgrid.errors import OodgridError, one_line
 
 UNPACKED = ".unpacked"  # behind the name of an archive: it was fetched and unpacked here, and removed
@@ -28,7 +28,7 @@ def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] 
         say: Receives a line for each step.
 
     Raises:
-        OodgridError: It comes by hand, or a file cannot be had, checked or unpacked.
+        OodgridError: It comes by hand, lies in two places, or a file cannot be had, checked or unpacked.
     """
     entry = real.real_set(name)
     if not entry.fetch:
@@ -38,8 +38,11 @@ def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] 
     if status.is_whole:
         say(f"{name} is whole in {status.where}: nothing to fetch")
         return status
+    if status.state == UNCLEAR:
+        raise OodgridError("; ".join(status.lacks))
     for download in entry.fetch:
         there = next((root / path for path in download.gives if (root / path).is_dir()), None)
+        there = Path(status.where) if status.state == UNREAD else there
         if there and not (root / download.to / download.file).exists():
             say(f"{there} is there: {download.file} is not fetched (remove the folder where it is not whole)")
         else:

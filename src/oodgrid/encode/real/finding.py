@@ -61,7 +61,8 @@ def find(name: str, root: Path) -> Location:
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
         # without the name of the dataset, so that it is one line for all that are looked for there
-        raise OodgridError(f"{root} {what}: root names the folder of your datasets: mend root")
+        message = f"{root} {what}: root names the folder of your datasets: mend root"
+        raise NotThere(message, (message,))
     places = _without_outer(list(_places(name, root)))
     if len(places) > 1:
         folders = _joined(printable(str(place.base)) for place in places)
@@ -75,7 +76,7 @@ def _places(name: str, root: Path) -> Iterator[Location]:
     """Yield every layout that is there, each folder once however many names lead to it."""
     seen: set[tuple[int, int]] = set()
     for layout in real.layouts(name):
-        itself = [""] * any(at.rpartition("/")[2] == root.name for at in layout.at)  # root may be the set's own folder
+        itself = [""] * any(_ends_in(root, at) for at in layout.at)  # root may be the set's own folder
         for at in dict.fromkeys([*layout.at, *itself]):
             location = Location(name, layout, root / at)
             if location.base.is_dir() and _fits(location):
@@ -83,6 +84,12 @@ def _places(name: str, root: Path) -> Iterator[Location]:
                 if (status.st_dev, status.st_ino) not in seen:
                     seen.add((status.st_dev, status.st_ino))
                     yield location
+
+
+def _ends_in(root: Path, at: str) -> bool:
+    """Return whether root is the set's own folder, by all its names: one called images may hold anything."""
+    names = tuple(at.split("/"))
+    return root.absolute().parts[-len(names) :] == names
 
 
 def _without_outer(places: list[Location]) -> list[Location]:

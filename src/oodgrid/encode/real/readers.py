@@ -30,7 +30,7 @@ SIDE = 32  # pixels of an image of CIFAR and SVHN
 
 def folders(location: Location, split: str) -> ImageSet:
     """Return the images of a split in the folders of the classes."""
-    folder = _existing(location, split)
+    folder = existing(location, split)
     passed_over: Counter[str] = Counter()
     paths: list[str] = []
     labels: list[int] = []
@@ -47,7 +47,7 @@ def flat(location: Location, split: str) -> ImageSet:
     """Return the images of a split whose test images lie in one folder, with the labels of a file beside it."""
     if split != "test":
         return folders(location, split)
-    folder = _existing(location, split)
+    folder = existing(location, split)
     files = sort_out(files_below(folder))
     key_of = _flat_labels(location, folder, sorted(files.images))
     paths = sorted(path for path in files.images if key_of.get(_stem(path)) in real.class_keys(location.name))
@@ -58,7 +58,7 @@ def flat(location: Location, split: str) -> ImageSet:
 
 def tree(location: Location, split: str) -> ImageSet:
     """Return all images below a folder; they have no class."""
-    folder = _existing(location, split)
+    folder = existing(location, split)
     passed_over: Counter[str] = Counter()
     files = sort_out(files_below(folder, passed_over))
     paths = sorted(files.images)
@@ -92,7 +92,7 @@ def _splits_of(file: Path) -> list[Split]:
 
 def lines(location: Location, split: str) -> ImageSet:
     """Return the images of a split that a text names, `1514522 707-320` a line."""
-    file = _existing(location, split)
+    file = existing(location, split)
     keys, paths, labels = folder_keys(location), [], []
     for number, line in enumerate(_lines(file), 1):
         image, _, key = line.partition(" ")
@@ -146,7 +146,7 @@ def svhn(location: Location, split: str) -> ImageSet:
     """Return the images of a split of SVHN's .mat files, X of shape (32, 32, 3, N); they have no class here."""
     from scipy.io import loadmat  # only here: the command line reads this module
 
-    file = _existing(location, split)
+    file = existing(location, split)
     try:
         pixels = np.asarray(loadmat(file, variable_names=["X"])["X"])
     except Exception as error:  # a broken file fails in many ways
@@ -202,7 +202,7 @@ def _images(
     )  # fmt: skip
 
 
-def _existing(location: Location, split: str) -> Path:
+def existing(location: Location, split: str) -> Path:
     """Return the folder or file of a split.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from oodgrid.catalogue import real
 from oodgrid.counts import counted
 from oodgrid.encode.real.finding import Location, folder_keys
-from oodgrid.encode.real.readers import READERS
+from oodgrid.encode.real.readers import READERS, existing
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import is_image
 from oodgrid.errors import OodgridError
@@ -32,16 +32,24 @@ class Expected:
     images: int | None
     names_sha256: str = ""
 
-    def missing(self, images: ImageSet) -> str:
-        """Return what a split lacks or has too much, in words; nothing where it is whole."""
+    def missing(self, count: int) -> str:
+        """Return what a split of so many images lacks, in words; nothing where it lacks none."""
+        return f"has {count:,} of {self.images:,} images" if self.images is not None and count < self.images else ""
+
+    def wrong(self, images: ImageSet) -> str:
+        """Return how images are others than were published, which nothing excuses; nothing where they are not."""
         count = len(images)
-        if self.images is not None and count < self.images:
-            return f"has {count:,} of {self.images:,} images"
-        if self.images is not None and count > self.images:
-            return f"has {counted(count, 'image')}, more than the {self.images:,} that were published"
-        if self.names_sha256 and names_digest(images.paths) != self.names_sha256:
+        if more := self.too_many(count):
+            return more
+        if self.names_sha256 and count == self.images and names_digest(images.paths) != self.names_sha256:
             return f"has {counted(count, 'image')}, as it should, but others than were published: their names differ"
         return ""
+
+    def too_many(self, count: int) -> str:
+        """Return that so many images are more than were published, in words; nothing where they are not."""
+        if self.images is None or count <= self.images:
+            return ""
+        return f"has {counted(count, 'image')}, more than the {self.images:,} that were published"
 
 
 def names_digest(paths: Iterable[str]) -> str:
@@ -56,18 +64,22 @@ def read_split(location: Location, split: str, incomplete: bool = False) -> Imag
     Args:
         location: Where the dataset lies.
         split: Its name.
-        incomplete: Whether images may be missing; what is missing is then a remark.
+        incomplete: Whether images may be missing; what is missing is then a remark. Other images than were published
+            are refused all the same.
 
     Raises:
         OodgridError: Something is missing, broken, or not what was published.
     """
-    entry = real.real_set(location.name)
-    part = entry.names.get(split)  # type: ignore[call-overload]
+    part = real.real_set(location.name).names.get(split)  # type: ignore[call-overload]
     images = READERS[location.layout.reader](location, part.of if part else split)
     if part:
         images = _listed_part(images, part.only, part.without)
-    published = Expected(entry.splits.get(split), entry.names_sha256.get(split, ""))  # type: ignore[call-overload]
-    lacks = published.missing(images)
+    published = _expected(location, split)
+    if wrong := published.wrong(images):
+        raise _other_images(location, split, wrong)
+    if not len(images):
+        raise _not_whole(location, split, "; ".join(["has no image", *images.remarks]), excusable=False)
+    lacks = published.missing(len(images))
     if classes := _without_images(images):
         lacks = f"{lacks or 'is not whole'}, and none of {classes}" if split != "val" else lacks
     if not lacks:
@@ -77,8 +89,12 @@ def read_split(location: Location, split: str, incomplete: bool = False) -> Imag
     return replace(images, remarks=(*images.remarks, f"{location.path(split)}: the {split} split {lacks}"))
 
 
-LOOKED_THROUGH = 120_000  # images of a split that are counted while a user waits
-BY_FILES = ("folders", "flat", "tree", "coop", "lines", "cub")  # readers that look at names alone
+LOOKED_THROUGH = 120_000  # images of a split that are looked through while a user waits
+
+
+def is_looked_through(location: Location) -> bool:
+    """Return whether `check_split` sees what is missing: not where torchvision reads, which takes torch to import."""
+    return location.layout.reader != "torchvision"
 
 
 def check_split(location: Location, split: str, incomplete: bool = False) -> ImageSet | None:
@@ -90,21 +106,37 @@ def check_split(location: Location, split: str, incomplete: bool = False) -> Ima
     Raises:
         OodgridError: As `read_split`.
     """
-    reader = location.layout.reader
-    expected = real.real_set(location.name).splits.get(split)  # type: ignore[call-overload]
-    if reader in BY_FILES and (expected or 0) <= LOOKED_THROUGH and (expected or reader != "folders" or incomplete):
+    if not is_looked_through(location):
+        return None
+    expected, by_class = _expected(location, split).images, location.layout.reader in ("folders", "flat")
+    if (expected or 0) <= LOOKED_THROUGH and (expected or not by_class or incomplete):
         return read_split(location, split, incomplete)
-    if reader in ("folders", "flat") and not incomplete:
-        keys = folder_keys(location)
-        empty = [key for key in keys if not _holds_something(location.path(split) / key)]
-        if empty:
-            raise _not_whole(
-                location, split, f"lacks {len(empty):,} of {counted(len(keys), 'class folder')}, as {empty[0]}"
-            )
-        count = sum(map(is_image, chain.from_iterable(_names_in(location.path(split) / key) for key in keys)))
-        if expected and count < expected:
-            raise _not_whole(location, split, f"has {count:,} of {expected:,} images")
+    if location.layout.splits:
+        existing(location, split)
+    if by_class:
+        _count_files(location, split, incomplete)
     return None
+
+
+def _count_files(location: Location, split: str, incomplete: bool) -> None:
+    """Refuse a large split in class folders of which folders or files are missing, or too many."""
+    keys, expected = folder_keys(location), _expected(location, split)
+    empty = [key for key in keys if not _holds_something(location.path(split) / key)]
+    if empty and (not incomplete or len(empty) == len(keys)):
+        lacks = f"lacks {len(empty):,} of {counted(len(keys), 'class folder')}, as {empty[0]}"
+        raise _not_whole(location, split, lacks, excusable=not incomplete)
+    if incomplete:
+        return
+    count = sum(map(is_image, chain.from_iterable(_names_in(location.path(split) / key) for key in keys)))
+    if more := expected.too_many(count):
+        raise _other_images(location, split, more)
+    if lacks := expected.missing(count):
+        raise _not_whole(location, split, lacks)
+
+
+def _expected(location: Location, split: str) -> Expected:
+    entry = real.real_set(location.name)
+    return Expected(entry.splits.get(split), entry.names_sha256.get(split, ""))  # type: ignore[call-overload]
 
 
 def _holds_something(folder: Path) -> bool:
@@ -116,10 +148,16 @@ def _names_in(folder: Path) -> list[str]:
         return [entry.name for entry in entries]
 
 
-def _not_whole(location: Location, split: str, lacks: str) -> OodgridError:
+def _not_whole(location: Location, split: str, lacks: str, excusable: bool = True) -> OodgridError:
+    partial = f", or write partial: true under it (files and tables then call it {location.name}-partial)"
     return location.mistake(
-        f"{location.path(split)}: the {split} split {lacks}. Finish the download, or write "
-        f"partial: true under it (files and tables then call it {location.name}-partial)"
+        f"{location.path(split)}: the {split} split {lacks}. Finish the download{partial * excusable}"
+    )
+
+
+def _other_images(location: Location, split: str, wrong: str) -> OodgridError:
+    return location.mistake(
+        f"{location.path(split)}: the {split} split {wrong}. Take out what does not belong to it, or get it anew"
     )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from oodgrid.catalogue import real
 from oodgrid.encode.real.finding import NotThere, find
-from oodgrid.encode.real.splits import check_split
+from oodgrid.encode.real.splits import check_split, is_looked_through
 from oodgrid.errors import OodgridError
+
+WHOLE, IN_PART, UNREAD, MISSING, UNCLEAR = "whole", "in part", "not looked through", "missing", "unclear"
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,12 @@ class Status:
 
     Attributes:
         name: What the catalogue calls it.
-        state: "whole", "in part" or "missing".
+        state: "whole", "in part", "missing"; "not looked through" where it is there and only its first job, which may
+            import torch, will see whether it is whole; "unclear" where it cannot be said, as of one in two places.
         where: The folder in which it lies, "" where it does not.
         layout: How it lies there, in words.
-        lacks: What it lacks, a line for each split; of one that is missing, what is there of it.
+        lacks: What it lacks, a line for each split; of one that is missing, what is there of it; of one that is
+            unclear, why.
     """
 
     name: str
@@ -33,7 +37,12 @@ class Status:
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing."""
-        return self.state == "whole"
+        return self.state == WHOLE
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return self.state in (WHOLE, UNREAD)
 
 
 def status_of(name: str, root: Path, splits: Sequence[str] | None = None) -> Status:
@@ -47,16 +56,17 @@ def status_of(name: str, root: Path, splits: Sequence[str] | None = None) -> Sta
     try:
         location = find(name, root)
     except NotThere as error:
-        return Status(name, "missing", lacks=error.hints)
+        return Status(name, MISSING, lacks=error.hints)
     except OodgridError as error:
-        return Status(name, "missing", lacks=(str(error),))
+        return Status(name, UNCLEAR, lacks=(str(error),))
     lacks = []
     for split in splits or real.real_set(name).splits:
         try:
             check_split(location, split)
         except OodgridError as error:
             lacks.append(str(error))
-    return Status(name, "in part" if lacks else "whole", str(location.base), location.layout.name, tuple(lacks))
+    state = IN_PART if lacks else WHOLE if is_looked_through(location) else UNREAD
+    return Status(name, state, str(location.base), location.layout.name, tuple(lacks))
 
 
 def how_to_get(name: str, root: Path | None = None) -> str:
