@@ -169,7 +169,14 @@ def test_an_ood_set_alone_gives_its_test_split_only(experiment_of):
         ({"name": "food101", "root": "/data", "classes": ["pizza", "waffels"]}, "did you mean 'waffles'"),
         ({"name": "food101", "root": "/data", "classes": ["pizza", "Pizza"]}, "names Pizza twice"),
         ({"name": "food101", "root": "/data", "classes": []}, "classes is empty"),
-        ({"name": "food101", "root": "/data", "classes": ["pizza"]}, "has one class only"),
+        ({"name": "x", "of": "food101", "root": "/data", "classes": ["pizza"]}, "has one class only"),
+        (
+            {"name": "food101", "root": "/data", "classes": ["pizza", "waffles"]},
+            "would show a part of food101 as food101: write another name and what it is of, as {name: food101-part, of",
+        ),
+        ({"name": "food101", "of": "food101", "root": "/data", "classes": {"half": 1}}, "a part of food101 as food101"),
+        ({"name": "dtd", "of": "food101", "root": "/data", "classes": ["pizza", "waffles"]}, "part of food101 as dtd"),
+        ({"name": "food101", "of": "food101-official", "root": "/data"}, "would show food101-official as food101"),
         ({"name": "food101", "root": "/data", "partial": "yes"}, "partial"),
         ({"name": "food101", "root": "/data", "classes": {"half": 3}}, "classes.half: one of 1 or 2 is wanted"),
         ({"name": "food101", "root": "/data", "templates": "opena"}, "no list of it (coop, openai)"),
@@ -196,6 +203,78 @@ def test_half_of_a_dataset_may_be_near_ood_to_the_other(experiment_of):
     for changed in ({"half": 1}, {"half": 2, "seed": 1}):
         with pytest.raises(OodgridError, match="overlaps"):
             parsed(experiment_of, {**half, "ood": {"near": [{"name": "food101", "classes": changed}]}}, root="/data")
+
+
+MISSILES = ["n03773504", "n04008634"]  # OpenAI's list calls the two alike
+OPENAI = "package:real_sets/classes/imagenet-openai.txt"
+
+
+def part_of_imagenet(name, classes, **changes):
+    return {"name": name, "of": "imagenet", "classes": classes, **changes}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        (["n01440764", "n01443537"], ["tench", "goldfish"], "overlaps"),
+        (["n01440764", "goldfish"], ["Goldfish", "n01494475"], "overlaps"),
+        (["tench", "goldfish"], ["n01494475", "tiger shark"], None),
+        ({"half": 1}, ["tench"], "overlaps"),
+        ({"half": 2}, ["tench"], None),
+    ],
+)
+def test_parts_of_one_set_are_compared_by_labels(experiment_of, one, other, why):
+    assert 0 in Dataset(name="x", root="/data", of="imagenet", classes={"half": 1}).taken_labels
+    entry = part_of_imagenet("some", one, ood={"near": [part_of_imagenet("others", other)]})
+    if why is None:
+        assert parsed(experiment_of, entry, root="/data")
+    else:
+        with pytest.raises(OodgridError, match=why):
+            parsed(experiment_of, entry, root="/data")
+
+
+def test_parts_of_one_set_with_one_text_are_refused(experiment_of):
+    one, other = (
+        part_of_imagenet(key, [key, also], classnames=OPENAI) for key, also in zip(MISSILES, "ab", strict=True)
+    )
+    one["classes"][1], other["classes"][1] = "tench", "goldfish"
+    with pytest.raises(OodgridError, match="both have 1 class, as 'missile'"):
+        parsed(experiment_of, {**one, "ood": {"near": [other]}}, root="/data")
+
+
+def test_classes_go_by_the_catalogue_whatever_texts_they_have():
+    dataset = Dataset(root="/data", **part_of_imagenet("weapons", ["missile", "tench"], classnames=OPENAI))
+    keys = list(real.class_keys("imagenet"))
+    assert [keys[label] for label in dataset.taken_labels] == ["n01440764", MISSILES[0]]
+    assert dataset.known_classes == ["tench", "missile"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if real.class_keys(name)])
+def test_every_word_of_a_list_stands_for_one_class(name):
+    keys = real.class_keys(name)
+    for label, words in enumerate(keys.items()):
+        for word in words:
+            assert chosen([word], list(keys.values()), list(keys), name) == [label]
+
+
+@pytest.mark.parametrize(
+    ("choice", "keys", "answer"),
+    [
+        (["missile"], ["a", "b", "c"], "'missile' of classes stands for 2 of its classes: write a or b"),
+        (["missile"], [], "stands for 2 of its classes: give each a name of its own"),
+        (["MISSILE"], [], "stands for 3 of its classes"),
+        (["Missile"], [], [2]),
+        (["a", "b"], ["a", "b", "c"], [0, 1]),
+        (["missile"], ["a", "b", "missile"], "stands for 3 of its classes"),
+    ],
+)
+def test_a_word_for_two_classes_is_refused(choice, keys, answer):
+    names = ["missile", "missile", "Missile"]
+    if isinstance(answer, str):
+        with pytest.raises(OodgridError, match=answer):
+            chosen(choice, names, keys, "dataset x")
+    else:
+        assert chosen(choice, names, keys, "dataset x") == answer
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 37, 100, 1001])

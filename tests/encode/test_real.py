@@ -411,15 +411,16 @@ def test_more_images_of_a_large_split_than_were_published_are_refused(few, monke
         check_sources([Dataset(name="imagenet", root=str(few))], {})
 
 
-@pytest.mark.parametrize("name", [name for name in real.names() if any("" != at for at in real.layouts(name)[0].at)])
-def test_a_folder_is_a_set_by_all_its_names_and_not_by_the_last(few, name):
-    """A folder called images, raw or data may hold the photographs of anybody."""
-    lasts = {at.rpartition("/")[2] for layout in real.layouts(name) for at in layout.at if "/" in at}
-    whole = {at for layout in real.layouts(name) for at in layout.at if "/" not in at}
-    for last in sorted(lasts - whole):
-        put(few / last / "holiday.jpg")
-        with pytest.raises(OodgridError, match=f"dataset {name} is not in"):
-            find(name, few / last)
+@pytest.mark.parametrize("folder", ["images", "raw", "data", "test", "NINCO", "holiday/images", "x/NINCO_OOD_classes"])
+def test_a_folder_is_a_set_by_all_its_names_and_not_by_the_last(few, folder):
+    """A folder called images may hold the photographs of anybody."""
+    put(few / folder / "1.jpg")
+    for name in real.names():
+        if folder.rpartition("/")[2] in {at for each in real.layouts(name) if each.reader == "tree" for at in each.at}:
+            assert find(name, few / folder).base == few / folder
+        else:
+            with pytest.raises(OodgridError, match=f"dataset {name} is not in"):
+                find(name, few / folder)
 
 
 def test_parts_of_a_split_are_those_of_the_list(tmp_path):
@@ -473,7 +474,7 @@ def test_two_places_are_refused_and_one_by_two_names_is_not(few):
 def test_a_set_in_two_places_is_not_fetched_a_third_time(few, capsys):
     for folder in ("iNaturalist", "inaturalist"):
         tree(f"{folder}/images")(few)
-    with pytest.raises(OodgridError, match="lies in .*: write one of them as root"):
+    with pytest.raises(OodgridError, match=r"lies in .*: write one of them as root"):
         fetch("inaturalist", few)
     assert cli.main(["datasets", "inaturalist", "--root", str(few)]) == 0
     printed = capsys.readouterr()
@@ -557,6 +558,20 @@ def test_halves_of_any_dataset_share_no_image(few):
     assert not set(tests[0].paths) & set(tests[1].paths)
     for images in tests:
         assert sorted(set(images.labels.tolist())) == list(range(len(images.classnames)))
+
+
+def test_the_images_of_a_part_are_those_of_its_labels(few):
+    """Names of the user's own stand for texts only, be they those of other classes."""
+    LAYOUTS["imagenet"]["ILSVRC"](few)
+    keys, names = list(real.class_keys("imagenet")), list(real.class_keys("imagenet").values())
+    for choice in ([names[0], keys[2]], [keys[1]]):
+        for classnames in (None, list(reversed(names)), ["fish"] * FEW):
+            dataset = Dataset(name="some", of="imagenet", root=str(few), classes=choice, classnames=classnames)
+            images = open_splits(dataset)["test"]
+            labels = dataset.taken_labels
+            assert {path.partition("/")[0] for path in images.paths} == {keys[label] for label in labels}
+            assert images.classnames == dataset.known_classes == [(classnames or names)[label] for label in labels]
+            assert images.labels.tolist() == np.repeat(np.arange(len(choice)), PER_CLASS).tolist()
 
 
 def test_classes_of_a_folder_are_chosen_by_a_list(tmp_path):

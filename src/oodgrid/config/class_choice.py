@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -38,26 +39,39 @@ def chosen(choice: ClassChoice, names: Sequence[str], keys: Sequence[str], what:
         what: The dataset, for messages.
 
     Raises:
-        OodgridError: A class of a list is none of these, or is named twice.
+        OodgridError: A class of a list is none of these, may be two of them, or is named twice.
     """
     if isinstance(choice, Half):
         order = list(range(len(names)))
         random.Random(f"{choice.seed}/{len(names)}").shuffle(order)
         middle = len(order) // 2
         return sorted(order[:middle] if choice.half == 1 else order[middle:])
-    label_of = {plain_name(name): label for label, name in enumerate(names)}
-    label_of |= {plain_name(key): label for label, key in enumerate(keys)}
-    if strange := next((name for name in choice if plain_name(name) not in label_of), None):
-        raise unknown(f"class of {what}", strange, names)
-    labels = [label_of[plain_name(name)] for name in choice]
+    words = [*enumerate(names), *enumerate(keys)]
+    as_written, plain = _by_word(words), _by_word((label, plain_name(word)) for label, word in words)
+    labels = []
+    for name in choice:
+        meant = sorted(as_written[name] or plain[plain_name(name)])
+        if not meant:
+            raise unknown(f"class of {what}", name, names)
+        if len(meant) > 1:
+            mend = f"write {' or '.join(keys[label] for label in meant)}" if keys else "give each a name of its own"
+            raise OodgridError(f"{what}: '{name}' of classes stands for {len(meant)} of its classes: {mend}")
+        labels += meant
     if len(set(labels)) < len(labels):
         twice = next(name for place, name in enumerate(choice) if labels.index(labels[place]) < place)
         raise OodgridError(f"{what}: classes names {twice} twice: leave it once")
     return sorted(labels)
 
 
+def _by_word(words: Iterable[tuple[int, str]]) -> defaultdict[str, set[int]]:
+    labels = defaultdict(set)
+    for label, word in words:
+        labels[word].add(label)
+    return labels
+
+
 def disjoint(one: ClassChoice | None, other: ClassChoice | None) -> bool:
-    """Return whether two parts of one dataset surely share no class."""
+    """Return whether two parts of a dataset whose labels are not known here surely share no class."""
     if isinstance(one, Half) and isinstance(other, Half):
         return one.seed == other.seed and one.half != other.half
     if isinstance(one, list) and isinstance(other, list):

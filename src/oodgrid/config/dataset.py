@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
-from oodgrid.config.class_choice import ClassChoice, Half, chosen
+from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint
 from oodgrid.config.sources import (
     ConceptWorld,
     Generated,
@@ -216,8 +216,14 @@ class Dataset(Strict):
                 f"{counted(len(keys), 'class', 'classes')}: give one for each, "
                 "in the order of the catalogue"
             )
-        if self.classes:
-            chosen(self.classes, list(keys.values()), list(keys), f"dataset {self.name}")
+        is_part = self.taken_labels is not None  # a half without `of` has a mark in its name
+        is_marked = isinstance(self.classes, Half) and not self.of
+        if self.whole_name in real.names() and (self.real_name != self.whole_name or (is_part and not is_marked)):
+            what = f"{'a part of ' * is_part}{self.real_name}"
+            raise OodgridError(
+                f"dataset {self.name}: tables would show {what} as {self.whole_name}: "
+                f"write another name and what it is of, as {{name: {self.real_name}-part, of: {self.real_name}}}"
+            )
 
     @property
     def whole_name(self) -> str:
@@ -230,16 +236,31 @@ class Dataset(Strict):
         return self.of or self.whole_name
 
     @property
+    def taken_labels(self) -> list[int] | None:
+        """The labels of the catalogue that `classes` takes of a dataset of root, ascending; None where it takes all.
+
+        Classes go by the names and keys of the catalogue, whatever texts `classnames` gives them.
+        """
+        if self.classes is None or not self.root:
+            return None
+        keys = real.class_keys(self.real_name)
+        return chosen(self.classes, list(keys.values()), list(keys), f"dataset {self.name}")
+
+    def is_apart_from(self, other: Dataset) -> bool:
+        """Return whether this and another part of one dataset surely share no class."""
+        if self.taken_labels is not None and other.taken_labels is not None:
+            return not set(self.taken_labels) & set(other.taken_labels)
+        same_words = self.classnames == other.classnames or isinstance(self.classes, Half)
+        return same_words and disjoint(self.classes, other.classes)
+
+    @property
     def known_classes(self) -> list[str]:
         """The names of its classes as far as they are known without looking at images; empty where they are not."""
         names = self.classnames or []
         if not self.root:
             return list(names) if not self.classes else []
-        keys = real.class_keys(self.real_name)
-        names = names or list(keys.values())
-        if self.classes is None:
-            return list(names)
-        return [names[label] for label in chosen(self.classes, list(keys.values()), list(keys), self.name)]
+        names = names or list(real.class_keys(self.real_name).values())
+        return list(names) if self.taken_labels is None else [names[label] for label in self.taken_labels]
 
     @property
     def may_be_incomplete(self) -> bool:

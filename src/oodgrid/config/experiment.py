@@ -15,7 +15,6 @@ from oodgrid import catalogue, paths, registry
 from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
-from oodgrid.config.class_choice import disjoint
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.shared_keys import with_shared_keys
@@ -129,11 +128,9 @@ class IdDataset(Dataset):
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
         one, other = (each.of or each.whole_name for each in (self, dataset))
-        if one == other:
-            if disjoint(self.classes, dataset.classes):
-                return None
+        if one == other and not self.is_apart_from(dataset):
             return "it is the ID set itself" if self.classes == dataset.classes else "they may share classes of it"
-        if recorded := catalogue.overlap(one, other):
+        if one != other and (recorded := catalogue.overlap(one, other)):
             return recorded
         if self.concept_world and dataset.concept_world and self.concept_world.group == dataset.concept_world.group:
             return f"both show the classes of Concept World's group {self.concept_world.group}"
@@ -141,7 +138,7 @@ class IdDataset(Dataset):
         shared = names & {plain_name(name) for name in self.known_classes} if names else set()
         if shared:
             return f"both have {counted(len(shared), 'class', 'classes')}, as '{min(shared)}'"
-        if dataset.files and dataset.files == self.files and not disjoint(self.classes, dataset.classes):
+        if dataset.files and dataset.files == self.files and not self.is_apart_from(dataset):
             return "both are read from the same place"
         return None
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid.catalogue import real as catalogue
 from oodgrid.config import Dataset, expand
 from oodgrid.config.class_choice import chosen
 from oodgrid.config.dataset import Splits
@@ -82,8 +81,9 @@ def _of_classes(dataset: Dataset, images: ImageSet) -> ImageSet:
     names = images.classnames
     if names is None:
         raise OodgridError(f"dataset {dataset.name}: its classes have no names: give classnames, or take classes out")
-    keys = list(catalogue.class_keys(dataset.real_name)) if dataset.root else []
-    taken = chosen(dataset.classes, names, keys, f"dataset {dataset.name}")
+    taken = dataset.taken_labels  # of a dataset of the catalogue; of others the names are known only now
+    if taken is None:
+        taken = chosen(dataset.classes, names, (), f"dataset {dataset.name}")
     rows = np.flatnonzero(np.isin(images.labels, taken))
     part = images.subset(rows)
     labels = np.searchsorted(taken, part.labels).astype(np.int32)
