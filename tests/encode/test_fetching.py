@@ -17,6 +17,7 @@ from oodgrid import cli
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Download, RealSet
 from oodgrid.encode.real import download as downloads
+from oodgrid.encode.real import fetching, find
 from oodgrid.encode.real.download import fetch_file
 from oodgrid.encode.real.fetching import fetch, unpack
 from oodgrid.errors import OodgridError
@@ -319,6 +320,28 @@ def test_what_is_there_is_not_fetched_again(catalogued, server, tmp_path, capsys
     assert fetch("birds", tmp_path, say=lines.append).state == "in part"
     assert "is there: birds.tar is not fetched" in lines[0]
     assert not server.asked
+
+
+GIVEN = [(name, folder) for name in real.names() for download in real.real_set(name).fetch for folder in download.gives]
+
+
+@pytest.mark.parametrize(("name", "folder"), GIVEN, ids=[f"{name}, {folder}" for name, folder in GIVEN])
+def test_what_another_set_left_there_is_read_once_the_other_files_are_fetched(tmp_path, monkeypatch, name, folder):
+    """dtd and dtd-official unpack one archive in two places, and need not read each other's."""
+
+    def fetch_one(download, place, keep, say):
+        assert not download.unpack, f"{download.url} would be fetched again"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / download.file).write_bytes(b"{}")
+
+    monkeypatch.setattr(fetching, "_fetch_one", fetch_one)
+    (tmp_path / folder / "some").mkdir(parents=True)
+    (tmp_path / folder / "some/1.jpg").write_bytes(b"image")
+    fetch(name, tmp_path, say=lambda line: None)
+    location = find(name, tmp_path)
+    images = [location.path("test"), *(location.base / images for images in location.layout.images if images)]
+    images += [location.base / need for need in location.layout.needs]
+    assert any(each.is_dir() and each.samefile(tmp_path / folder) for each in images)
 
 
 def test_a_dataset_that_comes_by_hand_says_how(tmp_path):

@@ -68,7 +68,8 @@ class Download(_Part):
         to: The folder below the root.
         unpack: Whether it is an archive to unpack there.
         inner: An archive within it, to unpack too.
-        gives: What is there, below the root, once it was unpacked: then it need not be fetched.
+        gives: Folders of images below the root, of which one is there once it was unpacked, and which the set's own
+            layout reads beside its other files: where one is there, the archive need not be fetched.
         md5: Of the file; or
         git_blob: the id that git gives to the file; or neither, where no checksum was published.
         bytes: Its size, where it is known.
