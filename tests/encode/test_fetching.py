@@ -356,16 +356,37 @@ def test_names_and_folders_that_are_not_there_are_one_line(tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg"])
-def test_an_archive_writes_nothing_outside_its_folder(tmp_path, name):
-    (tmp_path / "in").mkdir()
-    for suffix in (".tar", ".zip"):
-        (tmp_path / f"bad{suffix}").write_bytes(archive_of([name], suffix))
-        try:
-            unpack(tmp_path / f"bad{suffix}", tmp_path / "in")
-        except OodgridError as error:
-            assert "leads out of" in str(error)
-        assert not (tmp_path / "out.jpg").exists()
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
+@pytest.mark.parametrize("name", ["../out.jpg", "in/../../out.jpg", "{outside}/out.jpg"])
+def test_an_archive_writes_nothing_outside_its_folder(tmp_path, name, suffix):
+    """Paths of a tar file that climb out are refused; what else leads out loses what leads there, and stays inside."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = outside / "in"
+    (tmp_path / f"bad{suffix}").write_bytes(archive_of([name.format(outside=outside)], suffix))
+    if suffix != ".zip" and ".." in name:
+        with pytest.raises(OodgridError, match="leads out of"):
+            unpack(tmp_path / f"bad{suffix}", folder)
+    else:
+        unpack(tmp_path / f"bad{suffix}", folder)
+        assert [path.name for path in folder.rglob("*.jpg")] == ["out.jpg"]
+    assert [path for path in tmp_path.rglob("*.jpg") if folder not in path.parents] == []
+
+
+@pytest.mark.parametrize("target", ["{outside}", "../../outside"])
+def test_a_link_of_an_archive_leads_nowhere(tmp_path, target):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with tarfile.open(tmp_path / "bad.tar", "w") as made:
+        link = tarfile.TarInfo("a/link")
+        link.type, link.linkname = tarfile.SYMTYPE, target.format(outside=outside)
+        made.addfile(link)
+        through = tarfile.TarInfo("a/link/out.jpg")
+        through.size = 5
+        made.addfile(through, io.BytesIO(b"image"))
+    with pytest.raises(OodgridError, match="leads out of"):
+        unpack(tmp_path / "bad.tar", tmp_path / "in")
+    assert not list(tmp_path.rglob("*.jpg"))
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
@@ -375,3 +396,70 @@ def test_a_broken_archive_is_one_line(tmp_path, suffix):
     file.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(OodgridError, match=r"remove it, and run again|its end is missing"):
         unpack(file, tmp_path / "in")
+
+
+def flipped(content, start, stop, step):
+    return bytes(
+        byte ^ 0x5A if start <= place < stop and place % step == 0 else byte for place, byte in enumerate(content)
+    )
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_within_a_zip_is_one_line(tmp_path, method):
+    """Of every method, at every place of the stream: each decompressor fails in its own way."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as made:
+        made.writestr("1.jpg", hashlib.shake_256(b"image").digest(3000) + bytes(3000))
+        end = made.start_dir if hasattr(made, "start_dir") else 0
+    failed = 0
+    for step in (1, 7, 50):
+        for start in range(35, end, max(end // 12, 1)):
+            (tmp_path / "bad.zip").write_bytes(flipped(buffer.getvalue(), start, end, step))
+            try:
+                unpack(tmp_path / "bad.zip", tmp_path / "in")
+            except OodgridError as error:
+                failed += 1
+                assert "remove it, and run again" in str(error)
+                assert "\n" not in str(error)
+    assert failed > 20
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+def test_damage_within_a_compressed_tar_is_one_line(tmp_path, mode):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=f"w:{mode}") as made:
+        info = tarfile.TarInfo("1.jpg")
+        info.size = 30_000
+        made.addfile(info, io.BytesIO(hashlib.shake_256(b"image").digest(30_000)))
+    content = buffer.getvalue()
+    for start in range(0, len(content), len(content) // 15):
+        (tmp_path / f"bad.tar.{mode}").write_bytes(flipped(content, start, start + 2000, 3))
+        with pytest.raises(OodgridError, match="remove it, and run again"):
+            unpack(tmp_path / f"bad.tar.{mode}", tmp_path / "in")
+
+
+@pytest.mark.parametrize(("at", "value"), [(8, 77), (6, 1)])
+def test_a_zip_that_cannot_be_opened_here_is_one_line(tmp_path, at, value):
+    """A method of compression that nobody has, and a password."""
+    content = bytearray(archive_of(["1.jpg"], ".zip"))
+    directory = content.index(b"PK\x01\x02")
+    content[at] = content[directory + at + 2] = value
+    (tmp_path / "bad.zip").write_bytes(content)
+    with pytest.raises(OodgridError, match="remove it, and run again"):
+        unpack(tmp_path / "bad.zip", tmp_path / "in")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_archive_within_another_is_unpacked_and_removed_with_it(catalogued, server, tmp_path, keep):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        made.writestr("birds/inner.tar.gz", archive_of(["birds/1.jpg", "birds/2.jpg"], ".tar.gz"))
+    server.files["outer.zip"] = buffer.getvalue()
+    outer = {"url": server.url("outer.zip"), "unpack": True, "inner": "birds/inner.tar.gz"}
+    places = [{"name": "birds", "reader": "tree", "at": ["birds/birds"], "splits": {"test": ""}}]
+    catalogued(fetch=[outer], layouts=places)
+    assert fetch("birds", tmp_path, keep, say=lambda line: None).is_whole
+    assert (tmp_path / "birds/inner.tar.gz").exists() == (tmp_path / "outer.zip").exists() == keep
+    catalogued(fetch=[{**outer, "inner": "birds/other.tar"}], layouts=places)
+    with pytest.raises(OodgridError, match=r"holds no birds/other\.tar"):
+        fetch("birds", tmp_path / "again", say=lambda line: None)

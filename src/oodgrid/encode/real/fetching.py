@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Download
-from oodgrid.encode.real.download import FULL, fetch_file
+from oodgrid.encode.real.download import FULL, PIECE, fetch_file
 from oodgrid.encode.real.finding import cut_off
 from oodgrid.encode.real.status import UNCLEAR, UNREAD, Status, status_of
 from oodgrid.errors import OodgridError, one_line
 
+# A damaged stream, a method or a password that zipfile does not have: each says it in its own way.
+BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+    ValueError, OSError,
+)  # fmt: skip
 UNPACKED = ".unpacked"  # behind the name of an archive: it was fetched and unpacked here, and removed
 
 
@@ -65,8 +72,12 @@ def _fetch_one(download: Download, folder: Path, keep: bool, say: Callable[[str]
     unpack(file, folder)
     if download.inner:
         inner = folder / download.inner
+        if not inner.is_file():
+            raise OodgridError(f"{file} holds no {download.inner}: it is another archive than was published")
         unpack(inner, inner.parent)
     if not keep:
+        if download.inner:
+            (folder / download.inner).unlink()
         file.unlink()
         mark.write_text("fetched and unpacked by oodgrid\n", encoding="utf-8")
     say(f"{download.file}: unpacked in {folder}")
@@ -87,9 +98,11 @@ def unpack(archive: Path, folder: Path) -> None:
         else:
             with tarfile.open(archive) as tar:
                 tar.extractall(folder, filter="data")
+                while tar.fileobj and tar.fileobj.read(PIECE):  # the checksum of a compressed one is at its very end
+                    pass
     except tarfile.FilterError as error:
         raise OodgridError(f"{archive} holds a path that leads out of {folder}: {one_line(error)}") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except BROKEN as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise OodgridError(f"{folder}: {error.strerror}: free space, and run again") from error
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
