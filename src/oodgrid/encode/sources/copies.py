@@ -1,9 +1,10 @@
 """Whether an OOD set holds images of its ID set: each of them would be asked for as ID and as OOD.
 
 Encoded images are compared by the digests that their files hold. Of others only those are read that have the size of
-one on the other side, as long as a user waits; the rest is compared once it is encoded. Nothing is compared where there
-are metrics, which every start of a finished experiment would do again, nor images that are generated: what they are
-follows from their entry, and the same one under two names is refused by its identity.
+one on the other side, as long as a user waits; the rest is compared at a later start, if one comes between encoding and
+metrics: a run that goes through at once compares no more than was read before its first job. Nothing is compared where
+there are metrics, which every start of a finished experiment would do again, nor images that are generated: what they
+are follows from their entry, and the same one under two names is refused by its identity.
 """
 
 from __future__ import annotations
