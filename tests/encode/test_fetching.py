@@ -45,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         server, manners = self.server, self.server.manners
         asked = self.headers.get("Range", "")
         server.asked.append((self.path, asked))
+        if manners.get("alternating"):  # longer, shorter, longer, …
+            manners["most"] = 1000 + 1000 * (len(server.asked) % 2)
         if manners["refusals"]:
             self.send_error(manners["refusals"].pop(0))
             return
@@ -174,6 +176,25 @@ def test_a_server_without_ranges_that_breaks_off_is_given_up_and_says_what_is_ke
     with pytest.raises(OodgridError, match=r"broke off at 1,000 of 307,200 bytes \(5 attempts\); 1,000 bytes are kept"):
         fetched(server, tmp_path)
     assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_server_that_never_comes_further_is_given_up(server, tmp_path):
+    """Each second transfer is longer than the one before, and none brings more than was there once."""
+    server.manners |= {"ranges": False, "alternating": True}
+    with pytest.raises(OodgridError, match=r"\(5 attempts\)"):
+        fetched(server, tmp_path)
+    assert len(server.asked) < 10
+
+
+@pytest.mark.parametrize("name", ["file.bin.part", "file.bin.part.version"])
+def test_a_part_that_cannot_be_written_here_is_no_broken_transfer(server, tmp_path, name):
+    """A folder stands for a file without permission, which does not keep root from writing."""
+    (tmp_path / "file.bin.part").write_bytes(b"")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    with pytest.raises(OodgridError, match=f"{name}: Is a directory: mend that, and run again"):
+        fetched(server, tmp_path)
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -350,6 +371,8 @@ def test_a_dataset_that_comes_by_hand_says_how(tmp_path):
 
 
 def test_names_and_folders_that_are_not_there_are_one_line(tmp_path, capsys):
+    assert cli.main(["datasets", "dtd", "sun", "--config", str(tmp_path / "some.yaml")]) != 0
+    assert "--config names the datasets: take out dtd sun, or take out --config" in capsys.readouterr().err
     assert cli.main(["fetch", "imagnet", "--root", str(tmp_path)]) != 0
     assert "did you mean 'imagenet'" in capsys.readouterr().err
     assert cli.main(["datasets", "--root", str(tmp_path / "nowhere")]) != 0

@@ -18,6 +18,10 @@ def run_datasets(options: argparse.Namespace) -> None:
     """Say which real datasets lie below a folder, or what is known of some."""
     from oodgrid.catalogue import real
 
+    if options.config and options.names:
+        raise OodgridError(
+            f"--config names the datasets: take out {' '.join(options.names)}, or take out --config {options.config}"
+        )
     asked = options.names or list(real.names())
     for name in asked:
         real.real_set(name)  # refuse an unknown one before the others take their time

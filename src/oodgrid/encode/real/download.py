@@ -108,14 +108,14 @@ def wrong_checksum(file: Path, download: Download) -> str:
 
 
 def _whole(download: Download, part: _Part, wait: Callable[[float], None]) -> None:
-    """Let a file arrive, over as many transfers as it takes while each brings something."""
-    failed = 0
+    """Let a file arrive, over as many transfers as it takes while it becomes longer than it ever was."""
+    failed, most = 0, part.size
     while True:
-        before = part.size
         why = _transfer(download, part)
         if not why:
             return
-        failed = 0 if part.size > before else failed + 1
+        failed = 0 if part.size > most else failed + 1
+        most = max(most, part.size)
         if failed >= ATTEMPTS:
             raise OodgridError(
                 f"{download.url}: {why} ({ATTEMPTS} attempts); {counted(part.size, 'byte')} are kept in "
@@ -127,12 +127,11 @@ def _whole(download: Download, part: _Part, wait: Callable[[float], None]) -> No
 
 def _transfer(download: Download, part: _Part) -> str:
     """Make one transfer; return why it ended before the file was whole, nothing where it is."""
-    start = part.size
     headers = {"User-Agent": f"oodgrid/{__version__}", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        headers |= {"If-Range": part.version} if part.version else {}
     try:
+        if start := part.size:
+            headers["Range"] = f"bytes={start}-"
+            headers |= {"If-Range": part.version} if part.version else {}
         request = urllib.request.Request(download.url, headers=headers)
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return _receive(answer, part, start, download)
@@ -141,6 +140,8 @@ def _transfer(download: Download, part: _Part) -> str:
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise _full(part, error) from error
+        if isinstance(error, OSError) and error.filename is not None:  # of a file here: a connection has no name
+            raise OodgridError(f"{error.filename}: {error.strerror}: mend that, and run again") from error
         return f"the transfer broke off ({getattr(error, 'reason', None) or error or type(error).__name__})"
 
 
