@@ -340,7 +340,8 @@ def test_what_only_torchvision_reads_is_there_and_not_called_whole(few, capsys):
     assert status_of("oxford_pets-official", few).state == "not looked through"
     lines = []
     assert fetch("oxford_pets-official", few, say=lines.append).is_there
-    assert all("is there: " in line and "is not fetched" in line for line in lines)
+    assert all("is there, as far as is seen" in line and "is not fetched" in line for line in lines)
+    assert not any("remove" in line for line in lines), "what lies in the root itself would be the root"
     assert cli.main(["datasets", "oxford_pets-official", "--root", str(few)]) == 0
     assert "not looked through" in capsys.readouterr().out
 

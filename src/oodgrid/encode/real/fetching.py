@@ -49,8 +49,11 @@ def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] 
         raise OodgridError("; ".join(status.lacks))
     for download in entry.fetch:
         there = next((root / path for path in download.gives if (root / path).is_dir()), None)
-        there = Path(status.where) if status.state == UNREAD else there
-        if there and not (root / download.to / download.file).exists():
+        if (root / download.to / download.file).exists():  # it may not have been unpacked to its end
+            _fetch_one(download, root / download.to, keep, say)
+        elif status.state == UNREAD:
+            say(f"{name} is there, as far as is seen before its first job reads it: {download.file} is not fetched")
+        elif there:
             say(f"{there} is there: {download.file} is not fetched (remove the folder where it is not whole)")
         else:
             _fetch_one(download, root / download.to, keep, say)
