@@ -33,6 +33,10 @@ class SweepTable(ScoreTable):
 
     drawn = False
 
+    def measured(self) -> list[str]:
+        """Return the rates, which no recall of the config changes."""
+        return list(RATES)
+
     def rates(self, id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
         """Return AUROC and both rates of false positives, without intervals."""
         metrics = metrics_from_counts(count_scores(id_scores, ood_scores))
