@@ -66,6 +66,13 @@ def lower_is_better(metric: str) -> bool:
     return MEASURES[metric].better == "lower"
 
 
+def over_fits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the fits that worked, shape (R,), of values (R, S, O); NaN where none did."""
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
+
+
 def without_order(frame: pl.DataFrame) -> pl.DataFrame:
     """Return metrics with one score name for all orders of a stream, and columns `listed`, as it was, and `order`."""
     names: dict[str, str] = {}
