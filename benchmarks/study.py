@@ -22,7 +22,7 @@ SETS = {  # classes, images of all splits, test images
     "oxford_pets": (37, 7_349, 3_669),
 }
 OOD = 35_640  # iNaturalist, SUN, Places, Textures
-GMACS = {"B/32": 4.4, "B/16": 17.6, "L/14": 81.0}  # an image (shared facts: paper.md 4.2)
+GMACS = {"B/32": 4.4, "B/16": 17.6, "L/14": 81.0}  # an image: 10^9 multiply-adds of the tower, counted from its layers
 TEXT = {"B/32": 1.0, "B/16": 1.0, "L/14": 6.65 / 2.98}  # a text, against those that were measured
 WIDTH = {"B/32": 512, "B/16": 512, "L/14": 768}
 SHOTS, SEEDS = (1, 2, 4, 8, 16), 3

@@ -109,15 +109,29 @@ def test_the_lines_say_what_was_measured_and_what_was_not(tmp_path):
     assert lines[-1] == "  together about 2 min without what was not measured, 0.0 MB (by what jobs took here, 2 cores)"
 
 
-def test_metrics_without_features_are_only_drawn_again(tmp_path):
+def test_metrics_whose_imports_are_not_there_are_only_drawn_again(tmp_path):
+    """As in a clone; what can be encoded is, as by a bare `snakemake`, which asks for all that encoding makes."""
     store.write_json(paths.metrics(tmp_path, "mini"), {})
-    assert [cost.kind for cost in costs(tmp_path, EXPERIMENT, {}) if cost.units or cost.uncounted] == ["report"]
+    imported = {"text": "visual_prototypes", "imported": {}}
+    sets = [{"name": "own", **imported, "ood": {"far": [{"name": "other", "imported": {}}]}}]
+    raw = {
+        "experiment": "mini",
+        "backbones": ["tiny"],
+        "methods": ["prototype"],
+        "scores": ["mcm"],
+        "id_datasets": sets,
+    }
+    of_clone = config.parse(raw | {"shots": [1], "seeds": [1]})
+    to_do = [
+        {c.kind for c in costs(tmp_path, each, IMAGES) if c.units or c.uncounted} for each in (of_clone, EXPERIMENT)
+    ]
+    assert to_do[0] == {"report"}
+    assert "encode" in to_do[1]
 
 
 @pytest.mark.parametrize("count", [2, 4, len(paths.EVALUATED)])
 def test_evaluate_is_done_where_all_its_tables_are(tmp_path, monkeypatch, count):
     """Before there were means and differences it left two, and before there were angles four."""
-    monkeypatch.setattr("oodgrid.plan.costs._is_redrawn", lambda *_: False)
     monkeypatch.setattr("oodgrid.plan.costs._listed", lambda *_: {(n, seed) for n in (0, 1, 2) for seed in (0, 1, 2)})
     for path in paths.EVALUATED[:count]:
         store.write_json(path(tmp_path, "mini"), {})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from oodgrid import config, plan
 from oodgrid.cli import main
 from oodgrid.health import filesystem, machine, versions, weights
 from oodgrid.health.findings import NOTE, OK, UNFIT
+
+ROOT = Path(__file__).parents[1]
 
 TINY = {"name": "t", "model": "oodgrid-tiny", "pretrained": "random"}
 TINY["model_config_file"] = "package:tiny_clip/oodgrid-tiny.json"
@@ -110,7 +115,8 @@ def test_a_container_bounds_cores_and_memory(tmp_path, monkeypatch):
     before = machine._memory()
     (tmp_path / "cpu.max").write_text("50000 100000")
     (tmp_path / "memory.max").write_text("1000000000")
-    (tmp_path / "memory.current").write_text("400000000")
+    (tmp_path / "memory.current").write_text("900000000")
+    (tmp_path / "memory.stat").write_text("anon 400000000\ninactive_file 500000000\n")  # half is what was read of files
     [cores] = machine.of_cores()
     assert (cores.state, cores.mend) == (NOTE, "use --cores 1")
     assert machine._memory() == (min(before[0], 6e8), min(before[1], 1e9))
@@ -265,3 +271,25 @@ def test_a_wrong_configuration_and_none_at_all(folder, capsys):
     assert "cores" in said
     assert main(["doctor"]) == 0
     assert "oodgrid doctor --configfile FILE" in capsys.readouterr().out
+
+
+def test_sections_of_the_documentation_that_lines_name_are_there():
+    """A mend that says "docs/X.md, Y" names a heading of that page."""
+    named = [
+        (page, section)
+        for file in (ROOT / "src").rglob("*.py")
+        for page, section in re.findall(
+            r"(docs/[\w-]+\.md), ([A-Z][\w ,]+?)(?=[\":.;)]|$)", file.read_text(encoding="utf-8"), re.M
+        )
+    ]
+    assert named
+    for page, section in named:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert re.search(rf"^(#+ |\*\*){re.escape(section)}", text, re.M), (page, section)
+
+
+def test_the_range_of_python_is_that_of_pyproject_and_the_makefile():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    (major, oldest), (_, newest) = machine.OLDEST, machine.NEWEST
+    assert wanted == f">={major}.{oldest},<{major}.{newest + 1}"
+    assert f"({major}, {oldest}) <= sys.version_info < ({major}, {newest + 1})" in (ROOT / "Makefile").read_text()

@@ -429,6 +429,18 @@ def test_a_set_without_a_number_leaves_its_mean_without(values_of):
     assert [str(why) for why in each.reasons] == ["result: ours gave no number: diverged"]
 
 
+def test_a_mean_of_sets_with_other_seeds_is_no_number(values_of):
+    """As where a run failed by half: .9 of one seed and the mean of two seeds are not averaged."""
+    learned = {"method": "coop", "base_method": "coop", "shots": 16}
+    fish = [{"seed": 1, "auroc": 0.9}, {"seed": 2, "auroc": 0.5}]
+    cars = [fields | {"ood_dataset": "cars", "n_ood": 400} for fields in fish]
+    cars[1] |= {"status": "failed", "reason": "diverged", "auroc": None}
+    theirs = setting(method="coop", shots=16)
+    theirs["sources"]["paper"]["rows"] = [{"ood": ["fish", "cars"], "auroc": 80.0}]
+    [each] = compared(values_of(theirs), ours(metrics([*fish, *cars], **learned), oods=("fish", "cars")))
+    assert [str(why) for why in each.reasons] == ["result: ours gave no number: diverged"]
+
+
 def test_the_interval_is_that_of_the_summary(values_of):
     row = {
         "backbone": "b16",

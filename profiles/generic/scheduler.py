@@ -58,8 +58,8 @@ class Scheduler:
         program: The command that submits; it is there if the scheduler is.
         options: Of the command, for what a job asks for.
         number: Where the job's number stands in what the command prints.
-        has: The command that succeeds as long as the scheduler has a job, before its number.
-        gone: What that command prints of a job that has ended, where it succeeds all the same.
+        ask: The command that asks after a job, before its number.
+        gone: What that command says of a job that the scheduler no longer has; whatever else it says, it has the job.
         cancel: The command that ends jobs, before their numbers.
         stdin: Whether the script is read from the standard input.
     """
@@ -67,7 +67,7 @@ class Scheduler:
     program: str
     options: Callable[[Ask], list[str]]
     number: str
-    has: list[str]
+    ask: list[str]
     gone: str
     cancel: list[str]
     stdin: bool = False
@@ -76,7 +76,7 @@ class Scheduler:
 def _pbs(ask: Ask) -> list[str]:
     chunk = f"select=1:ncpus={ask.threads}:mem={ask.memory}mb" + (f":ngpus={ask.gpus}" if ask.gpus else "")
     time_limit = f"walltime={ask.minutes // 60:02}:{ask.minutes % 60:02}:00"
-    return ["-N", ask.name[:15], "-l", chunk, "-l", time_limit, "-j", "oe", "-o", str(ask.output)]
+    return ["-V", "-N", ask.name[:15], "-l", chunk, "-l", time_limit, "-j", "oe", "-o", str(ask.output)]
 
 
 def _lsf(ask: Ask) -> list[str]:
@@ -86,12 +86,17 @@ def _lsf(ask: Ask) -> list[str]:
 
 
 def _grid_engine(ask: Ask) -> list[str]:
-    """Memory is asked for by slot; the parallel environment of one node has another name on every cluster."""
+    """Memory is asked for by slot. What a cluster calls its parallel environment, GPUs and memory differs.
+
+    Not h_vmem for a job on a GPU: it bounds the address space, of which CUDA reserves more than there is memory.
+    """
     slots = ["-pe", os.environ.get("OODGRID_PE", "smp"), str(ask.threads)] if ask.threads > 1 else []
     gpus = ["-l", f"{os.environ.get('OODGRID_SGE_GPU', 'gpu')}={ask.gpus}"] if ask.gpus else []
-    limits = f"h_rt={ask.minutes * 60},h_vmem={-(-ask.memory // ask.threads)}M"
+    memory = os.environ.get("OODGRID_SGE_MEMORY", "mem_free" if ask.gpus else "h_vmem")
+    limits = f"h_rt={ask.minutes * 60},{memory}={-(-ask.memory // ask.threads)}M"
     return [
         "-terse",
+        "-V",
         "-N",
         ask.name,
         "-cwd",
@@ -109,11 +114,11 @@ def _grid_engine(ask: Ask) -> list[str]:
 
 
 SCHEDULERS = {
-    "PBS": Scheduler("qsub", _pbs, r"^(\S+)", ["qstat"], "", ["qdel"]),
+    "PBS": Scheduler("qsub", _pbs, r"^(\d\S*)", ["qstat"], "unknown job|has finished", ["qdel"]),
     "LSF": Scheduler(
-        "bsub", _lsf, r"<(\d+)>", ["bjobs", "-noheader", "-o", "stat"], "DONE|EXIT|not found", ["bkill"], True
+        "bsub", _lsf, r"<(\d+)>", ["bjobs", "-noheader", "-o", "stat"], "^DONE|^EXIT|not found", ["bkill"], True
     ),
-    "Grid Engine": Scheduler("qsub", _grid_engine, r"^(\d+)", ["qstat", "-j"], "", ["qdel"]),
+    "Grid Engine": Scheduler("qsub", _grid_engine, r"^(\d+)", ["qstat", "-j"], "do not exist", ["qdel"]),
 }
 
 
@@ -159,9 +164,10 @@ def status(scheduler: Scheduler, job: str) -> str:
     """Return what Snakemake wants to hear of a job: running, success or failed."""
     number, mark = job.rsplit("@", 1)
     ended = FOLDER / f"{mark}.exit"
-    if not ended.exists() and _has(scheduler, number):
-        return "running"
     missed = FOLDER / f"{mark}.missed"  # since when the scheduler no longer has it
+    if not ended.exists() and _has(scheduler, number):
+        missed.unlink(missing_ok=True)
+        return "running"
     if not ended.exists():
         if not missed.exists():
             missed.touch()
@@ -173,10 +179,9 @@ def status(scheduler: Scheduler, job: str) -> str:
 
 
 def _has(scheduler: Scheduler, number: str) -> bool:
-    done = subprocess.run([*scheduler.has, number], capture_output=True, text=True)
-    if done.returncode:
-        return False
-    return not (scheduler.gone and re.search(scheduler.gone, done.stdout + done.stderr))
+    """Return whether a scheduler has a job; one that cannot be asked, as it is down, is taken to have it."""
+    done = subprocess.run([*scheduler.ask, number], capture_output=True, text=True)
+    return not re.search(scheduler.gone, done.stdout + done.stderr, re.IGNORECASE | re.MULTILINE)
 
 
 def main() -> None:

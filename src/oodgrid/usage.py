@@ -135,7 +135,7 @@ def _unfinished(results: Path, experiment: str) -> Iterator[str]:
         return
     try:
         latest = config.load(planned[-1])
-        if _is_redrawn(results, latest):
+        if plan.is_redrawn(results, latest):
             return
         files = [*plan.encoded_files(results, latest), *_fitted(results, latest)]
     except OodgridError:
@@ -143,12 +143,6 @@ def _unfinished(results: Path, experiment: str) -> Iterator[str]:
         return
     if gone := next((file for file in files if not file.exists()), None):
         yield f"{experiment} ({gone} is missing)"
-
-
-def _is_redrawn(results: Path, experiment: Experiment) -> bool:
-    """Return whether a run can do no more than draw metrics that came with a clone: the imports are not there."""
-    there = paths.metrics(results, experiment.experiment).exists()
-    return there and not plan.result_files(results, experiment) and not plan.encoded_files(results, experiment)
 
 
 def _fitted(results: Path, experiment: Experiment) -> Iterator[Path]:

@@ -71,6 +71,13 @@ def test_links_of_the_site_lead_somewhere(tmp_path):
     assert all(f'"{Path(page).name}"' in in_nav for page in PAGES if page.startswith("docs/"))
 
 
+def test_links_outside_the_site_lead_somewhere():
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "CONTRIBUTING.md"))
+    inside = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if not link.startswith("http")]
+    assert len(inside) > 10
+    assert [link for link in inside if not (ROOT / link).exists()] == []
+
+
 DEMO = {
     "methods": ["zero_shot", "tip_adapter", {"name": "coop", "epochs": 25, "lr": 0.0005}],
     "shots": [1, 16],

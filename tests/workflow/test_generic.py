@@ -18,11 +18,13 @@ SUBMIT = {"PBS": "qsub", "Grid Engine": "qsub", "LSF": "bsub"}
 START = """#!/bin/sh
 # Notes its options, starts the script (the last argument, or the standard input) and prints what a scheduler does.
 echo "$@" >> {folder}/asked
-if [ "$(basename $0)" = bsub ]; then script={folder}/$$.sh; cat > $script; else for script; do :; done; fi
-setsid bash $script > {folder}/$$.out 2>&1 < /dev/null &
+case " $@ " in *" -V "*) clean= ;; *) clean="env -i PATH=$PATH" ;; esac
+if [ "$(basename $0)" = bsub ]; then script={folder}/$$.sh; cat > $script; clean=; else for script; do :; done; fi
+setsid $clean bash $script > {folder}/$$.out 2>&1 < /dev/null &
 echo {says} | sed s/NUMBER/$!/
 """
 ASK = """#!/bin/sh
+if [ -e {folder}/down ]; then echo "cannot connect to server" >&2; exit 1; fi
 for number; do :; done
 number=${{number%%.*}}
 if kill -0 $number 2>/dev/null && ! grep -q '^State:.*Z' /proc/$number/status; then echo {running}; exit 0; fi
@@ -30,8 +32,13 @@ echo {ended}; exit {code}
 """
 END = "#!/bin/sh\nfor number; do /bin/kill -TERM -- -${number%%.*}; done\n"
 PROGRAMS = {
-    "PBS": {"qsub": ("NUMBER.server",), "qstat": ("R", "unknown", 153), "qdel": ()},
-    "Grid Engine": {"qsub": ("NUMBER",), "qstat": ("running", "none", 1), "qconf": (), "qdel": ()},
+    "PBS": {"qsub": ("NUMBER.server",), "qstat": ("R", "qstat: Unknown Job Id NUMBER.server", 153), "qdel": ()},
+    "Grid Engine": {
+        "qsub": ("NUMBER",),
+        "qstat": ("running", "Following jobs do not exist: NUMBER", 1),
+        "qconf": (),
+        "qdel": (),
+    },
     "LSF": {"bsub": ("'Job <NUMBER> is submitted to queue <normal>.'",), "bjobs": ("RUN", "EXIT", 0), "bkill": ()},
 }
 NAMES = list(PROGRAMS)
@@ -44,7 +51,7 @@ def install(scheduler: str, folder: Path) -> Path:
         if len(says) == 1:
             text = START.format(folder=folder, says=says[0])
         else:
-            text = ASK.format(running=says[0], ended=says[1], code=says[2]) if says else END
+            text = ASK.format(folder=folder, running=says[0], ended=says[1], code=says[2]) if says else END
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return folder
@@ -99,13 +106,43 @@ def test_a_job_that_was_killed_has_failed_once_no_node_can_have_written(cluster)
     assert cluster("status", job).stdout.strip() == "failed"
 
 
+def test_a_scheduler_that_cannot_be_asked_ends_no_job(cluster):
+    """Not at once, and not where it was away once before, long ago."""
+    job = submitted(cluster, "sleep 60\n")
+    down = cluster.programs / "down"
+    for _ in range(2):
+        down.touch()
+        assert cluster("status", job).stdout.strip() == "running"
+        for missed in Path(".snakemake/generic").glob("*.missed"):
+            os.utime(missed, (0, 0))
+        assert cluster("status", job).stdout.strip() == "running"
+        down.unlink()
+        assert cluster("status", job).stdout.strip() == "running"
+    cluster("cancel", job)
+
+
+def test_a_job_has_the_environment_of_who_submitted_it(cluster, tmp_path):
+    job = submitted(cluster, f'echo "$HF_HOME" > "{tmp_path}/said"\n', HF_HOME="/scratch/hub")
+    assert ended(cluster, job) == "success"
+    assert (tmp_path / "said").read_text().strip() == "/scratch/hub"
+
+
+def test_the_address_space_of_a_job_on_a_gpu_is_not_bounded(cluster):
+    if cluster.scheduler == "Grid Engine":
+        submitted(cluster, "true\n", OODGRID_SGE_MEMORY="m_mem_free")
+        submitted(cluster, "true\n", gpus=0)
+        named, on_cpus = (cluster.programs / "asked").read_text().splitlines()
+        assert "h_vmem" not in named and "m_mem_free=4001M" in named
+        assert "h_vmem=4001M" in on_cpus
+
+
 def test_what_a_job_asks_for_is_in_the_words_of_its_scheduler(cluster):
     submitted(cluster, "true\n", OODGRID_SUBMIT="-q 'long queue'")
     submitted(cluster, "true\n", gpus=0)
     with_gpu, without = (cluster.programs / "asked").read_text().splitlines()
     words = {
         "PBS": ("select=1:ncpus=4:mem=16001mb:ngpus=1", "walltime=01:30:00"),
-        "Grid Engine": ("-pe smp 4", "h_rt=5400,h_vmem=4001M", "gpu=1"),
+        "Grid Engine": ("-pe smp 4", "h_rt=5400,mem_free=4001M", "gpu=1"),
         "LSF": ("-n 4", "-M 16001MB", "rusage[mem=16001MB]", "-W 90", "num=1"),
     }[cluster.scheduler]
     assert all(word in with_gpu for word in (*words, "oodgrid_fit", "-q long queue"))

@@ -131,7 +131,7 @@ def _print_others(comparisons: list[Comparison], is_all: bool) -> None:
     shown = ordered if is_all else ordered[:MOST_GROUPS]
     print("\nnot comparable, the most similar first:")
     for those in shown:
-        count = f"{len(those)} value{'s' * (len(those) > 1)}"
+        count = counted(len(those), "value")
         print(f"  {those[0].value.about.title}, {count}: {_reasons(those)}")
     if rest := ordered[len(shown) :]:
         sources = {each.value.source for those in rest for each in those}

@@ -44,7 +44,7 @@ def run_doctor(options: argparse.Namespace) -> None:
     else:
         _print(findings)
         notes = sum(each.state == NOTE for each in findings)
-        remark = f" ({notes} notes above)" if notes and not unfit else ""
+        remark = f" ({counted(notes, 'note')} above)" if notes and not unfit else ""
         print(f"\n{'not fit' if unfit else 'fit'}{remark}; next: {following}")
     if unfit:
         raise OodgridError(f"not fit: {unfit[0].what}: {unfit[0].text.splitlines()[0]}")

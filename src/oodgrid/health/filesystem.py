@@ -38,7 +38,7 @@ def of_folder(results: Path) -> Iterator[Finding]:
         return
     if kind.startswith(NETWORK):
         text = f"{on} is shared: machines that write to it must have one clock, and many small files are slow there"
-        yield Finding("file system", NOTE, text, "docs/running.md, Cluster: a local folder for what is read often")
+        yield Finding("file system", NOTE, text, "docs/machines.md, Scratch")
 
 
 def _tried(probe: Path, on: str) -> Iterator[Finding]:

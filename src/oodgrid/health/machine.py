@@ -106,9 +106,11 @@ def _memory() -> tuple[float, float]:
 
             its = psutil.virtual_memory()
             free, total = its.available, its.total
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, KeyError):
         limit = float((CGROUP / "memory.max").read_text())
-        used = float((CGROUP / "memory.current").read_text())
+        counted = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        # Files that were read stay in memory as long as nobody needs it: they are no use of it.
+        used = float((CGROUP / "memory.current").read_text()) - float(counted["inactive_file"])
         free, total = min(free, max(0.0, limit - used)), min(total, limit)
     return free, total
 

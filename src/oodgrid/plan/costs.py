@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 
 from oodgrid import grid, manifests, paths, rates, store
 from oodgrid.config import ANY, Dataset, Experiment
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
-from oodgrid.plan.files import evaluated_files, report_parts, split_files
+from oodgrid.plan.files import evaluated_files, is_redrawn, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
 
 UNITS = {"encode": "image", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
@@ -61,7 +60,7 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
     """
     works = rates.read(results)
     by_kind = {kind: Cost(kind) for kind in UNITS}
-    if _is_redrawn(results, experiment):
+    if is_redrawn(results, experiment):
         _add_report(by_kind["report"], works, results, experiment)
         return list(by_kind.values())
     for backbone in experiment.backbones:
@@ -77,13 +76,6 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
         by_kind["evaluate"].add(works, rows, "", "")
     _add_report(by_kind["report"], works, results, experiment, anew=bool(by_kind["evaluate"].units))
     return list(by_kind.values())
-
-
-def _is_redrawn(results: Path, experiment: Experiment) -> bool:
-    """Return whether there are metrics, as in a clone, and none of the features that they came from."""
-    pairs = product(experiment.backbones, experiment.datasets())
-    there = any(paths.features(results, backbone.name, dataset.name, "test").exists() for backbone, dataset in pairs)
-    return paths.metrics(results, experiment.experiment).exists() and not there
 
 
 def _add_images(

@@ -52,6 +52,12 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
     return sorted(files)
 
 
+def is_redrawn(results: Path, experiment: Experiment) -> bool:
+    """Return whether a run can do no more than draw metrics that came with a clone: the imports are not there."""
+    there = paths.metrics(results, experiment.experiment).exists()
+    return there and not result_files(results, experiment) and not encoded_files(results, experiment)
+
+
 def result_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return score tables and metrics, so that one which was deleted is made again; not where imports are missing.
 

@@ -127,6 +127,8 @@ class Ours:
             known = known.filter(pl.col("status") == "ok", pl.col("ood_dataset").is_in(list(oods)))
             if set(known["ood_dataset"].unique()) != set(oods):
                 return None
+            if known.select("ood_dataset", "seed").unique().height != len(set(oods)) * known["seed"].n_unique():
+                return None
         if not len(known):
             return None
         by = ["ood_dataset"] if oods else ["seed"]
