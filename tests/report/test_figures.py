@@ -227,7 +227,7 @@ def test_a_page_of_forest_has_room_for_the_best(monkeypatch):
 def test_curves_are_those_that_the_config_asks_for(asked, drawn_pair):
     study = made(scores=("mcm", "msp"))
     study = study.curves.vstack(_curves(study.metrics.filter(method="any"))), study
-    ((_, pair, _),) = list(figures.studies(study[1].metrics, study[0], set(), asked=asked))
+    ((_, pair, _),) = list(figures.studies(study[1].metrics, study[0], set(), curves_wanted=asked))
     assert chosen.curves_of(pair)[0] == drawn_pair
     for figure in ("roc", "histograms"):
         assert f"{pair.title(drawn_pair)}, chosen in the config" in words(figures.draw(figure, pair))
@@ -237,7 +237,7 @@ def test_curves_that_are_asked_for_and_are_not_there_are_named():
     study = made()
     without = study.curves.filter(pl.col("method") != "coop")
     for asked in (("coop", "mcm"), ("coop", None)):
-        ((_, pair, _),) = list(figures.studies(study.metrics, without, set(), asked=asked))
+        ((_, pair, _),) = list(figures.studies(study.metrics, without, set(), curves_wanted=asked))
         for figure in ("roc", "histograms"):
             assert "CoOp under MCM, which the config asks for, has no result" in words(figures.draw(figure, pair))
 
