@@ -217,3 +217,32 @@ def test_tables_of_other_samples_are_refused(tmp_path, experiment_of):
         store.write_table(path, fewer, about)
     with pytest.raises(OodgridError, match=r"30 samples of f1, and a table of another ID set does not: snakemake"):
         evaluate(tmp_path, experiment)
+
+
+def test_a_row_is_averaged_where_every_id_set_has_a_fit_at_whatever_seed(tmp_path, experiment_of):
+    """Each ID set lacks the fits of another seed, so that no seed is common; of prototype one ID set has none."""
+    experiment = write_study(tmp_path, experiment_of)
+    failed = {("coop", name): [seed] for name, seed in zip(STUDY, SEEDS, strict=True)} | {("prototype", "b"): SEEDS}
+    for (method, name), seeds in failed.items():
+        path = paths.scores(tmp_path, "mini", "tiny", name, method)
+        table, about = store.read_table(path)
+        for fit in about["fits"]:
+            if fit["seed"] in seeds and fit["shots"] == 4:
+                fit |= {"status": "failed", "reason": "diverged", "parts": {}}
+        store.write_table(path, table.filter((pl.col("shots") != 4) | ~pl.col("seed").is_in(seeds)), about)
+    evaluate(tmp_path, experiment)
+    means, differences = (store.read_table(path(tmp_path, "mini"))[0] for path in (paths.summary, paths.comparisons))
+    keys = ["score", "scope", "metric"]
+    for method, shots, expected in (("coop", 4, True), ("prototype", 4, False), ("prototype", 1, True)):
+        rows = means.filter(pl.col("ood_dataset").is_null(), method=method, shots=shots)
+        across, of_sets = rows.filter(pl.col("id_dataset").is_null()), rows.filter(pl.col("id_dataset").is_not_null())
+        assert bool(len(across)) == expected, method
+        for row in across.filter(pl.col("metric").is_in(["auroc", "fpr95_id_pos", "fpr95_ood_pos"])).to_dicts():
+            parts = of_sets.filter(**{key: row[key] for key in keys})["mean"]
+            assert len(parts) == len(STUDY) and row["mean"] == pytest.approx(parts.mean(), abs=1e-12)
+            assert row["seeds"] == (0 if method == "coop" else len(SEEDS))
+            assert row["se_fits"] > 0 and row["lo"] < row["mean"] < row["hi"]
+    compared = differences.filter(
+        pl.col("id_dataset").is_null(), method="coop", shots=4, metric="auroc", against="best"
+    )
+    assert set(compared["scope"]) == set(SCOPES) and compared["diff"].is_not_null().all()

@@ -9,12 +9,14 @@ from zlib import crc32
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 from scipy.special import psi
 
 from oodgrid import paths, store
 from oodgrid.config import parse
 from oodgrid.evaluate import influence
 from oodgrid.evaluate.run import evaluate
+from oodgrid.evaluate.summary import JUMPS
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
 SCOPES = ("near", "far", "overall")
@@ -194,6 +196,22 @@ def of_fits(rates):
     return together, together**2 / terms if terms else np.inf, rates[0].size
 
 
+def student(df):
+    return stats.norm.ppf(0.975) if df is None else stats.t.ppf(0.975, df)
+
+
+def worth(drawn, rate, scope):
+    """As how many samples of one set those count that a rate over ID sets is a share of; of AUROC the fewer side's."""
+    of_id = len(drawn.oods) ** 2 / sum(1 / drawn.sizes[name] for name in drawn.oods)
+    weights = {}
+    for id_dataset in drawn.oods:
+        for ood in (oods := drawn.sets(id_dataset, scope)):
+            weights[ood] = weights.get(ood, 0) + 1 / len(oods) / len(drawn.oods)
+    together = 1 / sum(weight**2 / drawn.sizes[name] for name, weight in weights.items())
+    every = sum(drawn.sizes[name] for name in weights)
+    return {"auroc": min(of_id, together), "fpr95_id_pos": every, "fpr95_ood_pos": of_id}[rate]
+
+
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def study(request, tmp_path_factory, experiment_of):
     results, drawn = tmp_path_factory.mktemp(f"study{request.param}"), Study(request.param)
@@ -224,7 +242,12 @@ def test_means_over_id_sets(study, rate):
             over = rates.mean(axis=(0, axis))
             sd = np.std(over, ddof=1) if len(over) > 1 else None
             assert row[name] == (None if sd is None else pytest.approx(sd, abs=1e-12))
-        assert row["lo"] <= row["mean"] <= row["hi"]
+        mean, spread = row["mean"], (samples + fits) ** 0.5
+        middle, half = np.log(mean / (1 - mean)), student(row["df"]) * spread / (mean * (1 - mean))
+        lo, hi = 1 / (1 + np.exp(half - middle)), 1 / (1 + np.exp(-half - middle))
+        assert row["lo"] <= lo + 1e-5 < mean < hi - 1e-5 <= row["hi"]
+        if worth(drawn, rate, row["scope"]) * min(mean, 1 - mean) > 10:  # of fewer it is wider
+            assert (row["lo"], row["hi"]) == pytest.approx((lo, hi), abs=1e-5)
 
 
 @pytest.mark.parametrize("against", ["zero_shot", "best"])
@@ -248,3 +271,20 @@ def test_differences_over_id_sets(study, rate, against):
             fits = (4 * pool + df * variance * number) / (4 + df) / number if variance else 0.0
             assert row["diff"] == pytest.approx(diff, abs=1e-12)
             assert row["se"] == pytest.approx(0 if same else (samples + fits) ** 0.5, rel=1e-5, abs=1e-7)
+
+
+def test_a_rate_that_jumps_for_one_id_set_is_not_compared_over_all(tmp_path, experiment_of):
+    drawn = Study(0)
+    drawn.sizes, drawn.grid = {"a": 250, "b": 250, "n1": 250, "f1": 250, "f2": 100}, 1e-6
+    drawn.oods = {"a": {"near": ["n1"], "far": ["f1"]}, "b": {"near": ["n1"], "far": ["f2"]}}
+    evaluate(tmp_path, drawn.write(tmp_path, experiment_of))
+    differences, _ = store.read_table(paths.comparisons(tmp_path, "mini"))
+    for row in differences.filter(pl.col("metric").is_in(RATES), pl.col("scope").is_in(SCOPES)).iter_rows(named=True):
+        few = row["id_dataset"] != "a" and row["scope"] != "near"  # of b alone, and over both
+        untold = row["metric"] == "fpr95_ood_pos" and few
+        assert (row["p"] is None, row["reason"]) == (untold, JUMPS if untold else None), row
+        assert row["diff"] is not None
+    across = differences.filter(pl.col("id_dataset").is_null(), scope="overall")
+    assert dict(across.group_by("metric").agg(pl.col("p").null_count() > 0).rows()) == {
+        "auroc": False, "fpr95_id_pos": False, "fpr95_ood_pos": True
+    }  # fmt: skip

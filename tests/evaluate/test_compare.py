@@ -11,7 +11,7 @@ from scipy import stats
 from oodgrid import manifests, paths, store
 from oodgrid.config import parse
 from oodgrid.evaluate import classification, spreads
-from oodgrid.evaluate.rows import Pair
+from oodgrid.evaluate.rows import Pair, over_scopes
 from oodgrid.evaluate.run import evaluate
 from oodgrid.evaluate.summary import COMPARISONS, JUMPS, SUMMARY, UNTOLD
 
@@ -271,6 +271,33 @@ def test_no_mean_holds_covariate_shift_an_overlap_or_fewer_sets_than_all():
     assert means["overall"] == pytest.approx([0.11, np.nan], nan_ok=True)
     assert means["far"] == pytest.approx([0.12, 0.22])
     assert means["covariate"] == pytest.approx([0.14, 0.24])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_other_tables_are_averaged_over_scopes_by_the_rule_of_pairs(seed):
+    """Kinds, overlaps and what is missing are drawn; only the first score is sure to have every set."""
+    rng = np.random.default_rng(seed)
+    kinds = dict(zip("abcdef", rng.choice(["near", "far", "covariate"], 6), strict=True))
+    keys = [("coop", 4, s, score, ood, kind, "ok", 0)
+            for score in ("mcm", "msp", "energy") for s in (1, 2, 3) for ood, kind in kinds.items()
+            if score == "mcm" or rng.random() > 0.15]  # fmt: skip
+    names = ["method", "shots", "seed", "score", "ood_dataset", "ood_kind", "status", "order"]
+    frame = pl.DataFrame(keys, names, orient="row").with_columns(auroc=pl.Series(rng.random(len(keys))))
+    overlapping = rng.choice(list(kinds), 2).tolist()
+    pair = Pair(frame, frozenset(), frozenset(overlapping))
+    whole = frame.with_columns(backbone=pl.lit("tiny"), id_dataset=pl.lit("pets"))
+    means = over_scopes(whole, [("pets", ood) for ood in overlapping], ["backbone", "id_dataset", "score"], ["auroc"])
+    expected = {}
+    for scope in pair.scopes("auroc"):
+        for row, fits in zip(pair.rows, pair.fits("auroc", scope)[:, :, 0], strict=True):
+            if scope.name != "set" and len(there := fits[np.isfinite(fits)]):
+                sd = np.std(there, ddof=1) if len(there) > 1 else None
+                expected[row.score, scope.name] = (len(scope.sets), len(there), there.mean(), sd)
+    found = {row[:2]: row[2:] for row in means.select("score", "scope", "sets", "seeds", "auroc", "auroc_sd").rows()}
+    assert found.keys() == expected.keys()
+    for key, (sets, seeds, mean, sd) in expected.items():
+        assert found[key][:2] == (sets, seeds)
+        assert found[key][2:] == (pytest.approx(mean), sd if sd is None else pytest.approx(sd)), key
 
 
 def test_of_streams_a_metric_of_the_id_samples_is_a_mean_over_ood_sets():

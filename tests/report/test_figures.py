@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, pairwise
 
@@ -49,10 +50,13 @@ def one(name):
 @cache
 def drawn(name, figure, width=canvas.TEXT):
     """A figure with its layout solved."""
-    solved = figures.draw(figure, one(name), width)
-    FigureCanvasAgg(solved)
-    canvas.styled(solved.draw_without_rendering)()
-    return solved
+    return solved_of(figures.draw(figure, one(name), width))
+
+
+def solved_of(figure):
+    FigureCanvasAgg(figure)
+    canvas.styled(figure.draw_without_rendering)()
+    return figure
 
 
 def words(figure):
@@ -223,7 +227,7 @@ def test_a_page_of_forest_has_room_for_the_best(monkeypatch):
 def test_curves_are_those_that_the_config_asks_for(asked, drawn_pair):
     study = made(scores=("mcm", "msp"))
     study = study.curves.vstack(_curves(study.metrics.filter(method="any"))), study
-    ((_, pair, _),) = list(figures.studies(study[1].metrics, study[0], set(), asked=asked))
+    ((_, pair, _),) = list(figures.studies(study[1].metrics, study[0], set(), curves_wanted=asked))
     assert chosen.curves_of(pair)[0] == drawn_pair
     for figure in ("roc", "histograms"):
         assert f"{pair.title(drawn_pair)}, chosen in the config" in words(figures.draw(figure, pair))
@@ -233,7 +237,7 @@ def test_curves_that_are_asked_for_and_are_not_there_are_named():
     study = made()
     without = study.curves.filter(pl.col("method") != "coop")
     for asked in (("coop", "mcm"), ("coop", None)):
-        ((_, pair, _),) = list(figures.studies(study.metrics, without, set(), asked=asked))
+        ((_, pair, _),) = list(figures.studies(study.metrics, without, set(), curves_wanted=asked))
         for figure in ("roc", "histograms"):
             assert "CoOp under MCM, which the config asks for, has no result" in words(figures.draw(figure, pair))
 
@@ -275,6 +279,61 @@ def test_angles_are_drawn_from_before_to_after_and_what_does_not_move_is_named()
         assert better == [sign * (angle - start) > 0 for angle in moved[column]]
     assert [label.get_text() for label in means[0].get_yticklabels()] == ["CLIP-Adapter"]
     assert "Without features or prototypes of their own: Tip-Adapter, Tip-Adapter-F" in words(solved)
+
+
+def with_angles(geometry):
+    """Return the figure of other angles, and of each panel the colours of its dots by method."""
+    pair = replace(one("real"), geometry=geometry)
+    figure = figures.draw("geometry", pair)
+    methods = {title: name for name, title in pair.legend.methods.items()}
+    colours, rows = [], []
+    for axes in figure.axes:
+        rows = [methods[label.get_text()] for label in axes.get_yticklabels()] or rows  # once for a block
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        colours.append({rows[round(line.get_ydata()[0])]: line.get_color() for line in dots})
+    return figure, colours
+
+
+def test_angles_that_did_not_move_are_grey():
+    geometry = one("real").geometry
+    start = geometry.filter(method="zero_shot", centres="prototypes", scope="near")["dispersion"].item()
+    of_adapter = (pl.col("method") == "clip_adapter") & (pl.col("centres") == "prototypes")
+    nearly = pl.lit(start) + 1e-12
+    figure, (dispersion, compactness, *_) = with_angles(
+        geometry.with_columns(pl.when(of_adapter).then(nearly).otherwise("dispersion").alias("dispersion"))
+    )
+    assert [name for name, colour in dispersion.items() if colour == names.GREY] == ["clip_adapter"]
+    assert names.GREY not in compactness.values()
+    assert "as before" in words(figure) and "before: zero-shot" in words(figure)
+    assert "as before" not in words(drawn("real", "geometry"))
+
+
+@pytest.mark.parametrize("lacking", [["zero_shot"], ["zero_shot", "any"]])
+def test_angles_with_nothing_before_are_neither_better_nor_worse(lacking):
+    figure, colours = with_angles(one("real").geometry.filter(~pl.col("method").is_in(lacking)))
+    assert all(set(each.values()) == {names.GREY} for each in (colours if "any" in lacking else colours[:4]))
+    text = words(figure)
+    assert "nothing before" in text
+    assert ("before: zero-shot" in text) == ("better" in text) == ("any" not in lacking)
+
+
+@pytest.mark.parametrize("scope", ["covariate", "set"])
+def test_without_near_or_far_sets_the_angles_of_id_are_still_drawn_and_the_figure_says_what_lacks(scope):
+    others = one("real").geometry.with_columns(scope=pl.when(pl.col("scope") == "near").then(pl.lit(scope)))
+    geometry = others.filter((pl.col("scope") == scope) | (pl.col("status") != "ok"))
+    figure, colours = with_angles(geometry)
+    check_layout(solved_of(figure))
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["Dispersion", "Compactness"] and len(figure.axes) == 4
+    whole = with_angles(one("real").geometry)[1]
+    assert [colours[0], colours[1]] == whole[:2]
+    assert f"No separation: {study.NOTHING}" in words(figure) and "nearest centre" not in words(figure)
+
+
+def test_why_there_are_no_angles():
+    geometry = one("real").geometry
+    none = figures.draw("geometry", replace(one("real"), geometry=geometry.filter(status="skipped")))
+    assert "no method has prototypes of its own" in words(none)
+    assert "--forcerun score" in words(figures.draw("geometry", replace(one("real"), geometry=geometry.clear())))
 
 
 def test_no_figure_shows_a_set_that_overlaps():

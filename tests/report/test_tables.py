@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from oodgrid import store
-from oodgrid.report import latex, render, select, tables
+from oodgrid.report import latex, names, notes, render, select, tables
 from tests.report import certain
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -82,27 +83,65 @@ def test_bold_is_the_best_set_of_the_family(metrics, against):
     assert any("Bold" in line for line in table.caption)
 
 
-@pytest.mark.parametrize("which", ["every row", "some rows"])
-def test_where_rates_jump_nothing_is_bold_and_a_note_says_why(metrics, which):
-    pair = one(metrics)
-    jumps = pl.col("metric") == "fpr95_id_pos"
-    if which == "some rows":
-        jumps &= pl.col("score") == "energy"
-    empty = [pl.when(~jumps).then(name).alias(name) for name in certain.UNTOLD]
-    pair = replace(pair, comparisons=pair.comparisons.with_columns(empty))
-    table = tables.scores(pair)
-    rows = table.frame if which == "every row" else table.frame.filter(score="energy")
-    assert rows["near.fpr95_id_pos.best"].null_count() == len(rows)
-    assert table.frame["near.fpr95_ood_pos.best"].any()
-    assert table.frame["near.auroc.best"].any()
-    notes = [note for note in table.remarks if "jumps with its threshold" in note]
-    assert len(notes) == 1
-    named = "any row" if which == "every row" else "Prototype with Energy, "
-    assert notes[0].startswith("FPR95 (ID pos.): no comparison, and so no bold, of")
-    assert named in notes[0]
-    assert not any("jumps" in note for note in tables.sets(pair).remarks)
+def untold(pair, where):
+    """Return the pair as evaluate leaves it where some rates jump."""
+    empty = [pl.when(~where).then(name).alias(name) for name in certain.UNTOLD]
+    return replace(pair, comparisons=pair.comparisons.with_columns(empty))
+
+
+def of_jumps(table):
+    return [note for note in table.remarks if "jumps with its threshold" in note]
+
+
+def test_where_rates_jump_nothing_is_bold_and_a_note_says_why(metrics):
+    pair, rate = one(metrics), pl.col("metric") == "fpr95_id_pos"
+    assert not of_jumps(tables.scores(pair))
+    table = tables.scores(untold(pair, rate))
+    assert table.frame["near.fpr95_id_pos.best"].null_count() == len(table.frame)
+    assert table.frame["near.fpr95_ood_pos.best"].any() and table.frame["near.auroc.best"].any()
+    (note,) = of_jumps(table)
+    assert note.startswith(
+        "FPR95 (ID pos.), Near OOD, Far OOD: no comparison, and so no bold, of any row: its rate, or"
+    )
+    (note,) = of_jumps(tables.scores(untold(pair, rate & (pl.col("scope") == "near"))))
+    assert note.startswith("FPR95 (ID pos.), Near OOD: no comparison, and so no bold, of any row: ")
+    (note,) = of_jumps(tables.scores(untold(pair, rate & (pl.col("score") == "energy"))))
+    assert note.startswith("FPR95 (ID pos.), Near OOD, Far OOD: ") and "of Prototype with Energy, " not in note
+    assert "Prototype with Energy, " in note and "MCM" not in note
     for typeset in (render.markdown, render.csv, render.html, latex.latex):
         assert typeset(table)
+
+
+def test_where_only_the_best_of_all_jumps_the_block_under_one_score_stays_bold_and_the_note_says_which(metrics):
+    pair = one(metrics)
+    of_all = (pl.col("metric") == "fpr95_id_pos") & (pl.col("against") == "best")
+    table = tables.main(untold(pair, of_all & (pl.col("scope") == "near")))
+    first, second = (table.frame.filter(block=block) for block in table.frame["block"].unique(maintain_order=True))
+    assert first["near.fpr95_id_pos.best"].any() and second["near.fpr95_id_pos.best"].null_count() == len(second)
+    (note,) = of_jumps(table)
+    assert note.startswith("FPR95 (ID pos.), Near OOD each under its best score: no comparison")
+    assert not of_jumps(tables.sets(untold(pair, of_all)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_notes_on_jumps_name_the_numbers_without_comparison_and_no_others(metrics, seed, monkeypatch):
+    monkeypatch.setattr(notes, "MOST_NAMED", 1000)
+    rng, pair = np.random.default_rng(seed), one(metrics)
+    drawn = pl.Series(rng.random(len(pair.comparisons)) < (0.02, 0.5)[seed % 2])
+    where = pl.col("metric").str.starts_with("fpr") & pl.lit(drawn)
+    for table in (tables.main(untold(pair, where)), tables.scores(untold(pair, where))):
+        legend, lines = table.legend, []
+        for note in of_jumps(table):
+            about, rows, _ = note.split(": ")
+            lines.append((about.split(", "), rows.removeprefix("no comparison, and so no bold, of ").split(", ")))
+        for column, row in product(table.columns, table.frame.iter_rows(named=True)):
+            scope, block = names.KINDS.get(column.scope), row.get("block", "").partition(",")[0]
+            places = {scope, f"{scope} {block[:1].lower()}{block[1:]}"}
+            either = {"any row", f"{legend.methods[row['method']]} with {legend.scores[row['score']]}"}
+            told = any(metric == notes.SHORT[column.metric] and places & {*of} and either & {*rows}
+                       for (metric, *of), rows in lines)  # fmt: skip
+            if row[column.key] is not None:
+                assert told == (row[f"{column.key}.best"] is None), (column.key, either, lines)
 
 
 def test_a_column_of_one_row_has_no_best(metrics_of):

@@ -118,7 +118,7 @@ def test_the_stage_leaves_the_angles_of_prototypes_and_of_cached_features_at_the
         assert fit.no_geometry == {"means": module.UNCHANGED}
 
 
-def test_changed_features_have_class_means_of_their_own_and_logits_have_no_prototypes(mini):
+def test_changed_features_have_class_means_of_their_own_and_logits_have_no_prototypes(mini, monkeypatch):
     changed = {name: -2 * mini.read(name).image_features + 1 for name in ("pets", "noise", "cars")}
     fit = mini.prototypes()
     bank = {"features": mini.read("pets", "train").image_features[:6], "labels": np.repeat(np.arange(3), 2)}
@@ -127,13 +127,15 @@ def test_changed_features_have_class_means_of_their_own_and_logits_have_no_proto
     of_features = fit.fit.model_copy(update={"sets": sets, "bank": mini.kept("bank", **bank)})
     mini.applied("clip_adapter", "features", [of_features])
     mini.applied("tip_adapter", "logits", [fit.fit.model_copy(update={"sets": logits})])
-    methods = ("clip_adapter", "tip_adapter")
+    methods, reads, of_fit = ("clip_adapter", "tip_adapter"), [], module.FitAngles._of_fit
+    monkeypatch.setattr(module.FitAngles, "_of_fit", lambda self, fit: reads.append(fit) or of_fit(self, fit))
     adapter, cache = (run(mini, method, methods=methods, scores=["mcm"])[1] for method in methods)
     labels = mini.read("pets").labels
     for centres, values in (("means", None), ("prototypes", fit.values)):
         expected = naive(changed, labels, values)
         found = numbers(adapter.fits[0].geometry[centres])
         assert found == pytest.approx([*expected[:3], *expected[3].values()], abs=1e-5)
+    assert len(reads) == 1  # for both centres
     assert not cache.fits[0].geometry
     assert set(cache.fits[0].no_geometry) == {"means", "prototypes"}
     assert cache.cached == adapter.cached

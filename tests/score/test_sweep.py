@@ -70,11 +70,39 @@ def test_aurocs_are_those_of_the_logits_at_every_temperature_over_seeds_and_sets
 
 def test_no_other_table_knows_of_them(mini, swept):
     _, plain, experiment = swept
-    without, swept_too = stages(mini, plain), stages(mini, experiment)
+    without, table = stages(mini, plain), paths.sweeps(mini.results, "mini", "mini", "pets", "prototype")
+    assert not table.exists()
+    swept_too = stages(mini, experiment)
+    assert table.exists()
     for name in TABLES:
         assert swept_too[name].equals(without[name]), name
     assert without["temperatures"].is_empty()
-    assert not paths.sweeps(mini.results, "mini", "mini", "pets", "other").exists()
+
+
+@pytest.mark.parametrize("sweep_first", [True, False])
+def test_what_is_kept_of_a_sweep_is_not_taken_for_the_metrics_of_the_same_scores(mini, sweep_first):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    sweep = mini.experiment(scores=["mcm"]).model_copy(update={"temperatures": [0.05]})
+    listed = mini.experiment(scores=[{"name": "mcm", "T": 1.0}, {"name": "mcm", "T": 0.05}])
+    tables = {}
+    for name, experiment in (("sweep", sweep), ("listed", listed))[:: 1 if sweep_first else -1]:
+        score(mini.results, experiment, "mini", "pets", "prototype")
+        evaluate(mini.results, experiment)
+        which = paths.temperatures if name == "sweep" else paths.metrics
+        tables[name] = store.read_table(which(mini.results, "mini"))[0]
+    assert tables["listed"]["auroc_lo"].null_count() == tables["listed"]["tied"].null_count() == 0
+    of_sets = tables["listed"].filter(ood_dataset="cars").select("score", "auroc")
+    assert dict(tables["sweep"].filter(scope="far").select("score", "auroc").rows()) == dict(of_sets.rows())
+
+
+def test_recalls_change_nothing_that_is_kept_of_a_sweep(mini, swept):
+    experiment = swept[2]
+    stages(mini, experiment)
+    before = set((mini.results / "kept" / "evaluate").rglob("*.json"))
+    stages(mini, experiment.model_copy(update={"metrics": ["fpr@90"]}))
+    added = set((mini.results / "kept" / "evaluate").rglob("*.json")) - before
+    scores = [row for path in added for row in manifests.read(path, manifests.PairMetrics).metrics.values()]
+    assert scores and all("fpr90_id_pos" in row for row in scores)
 
 
 def test_sets_that_overlap_are_in_no_mean(mini, swept):
@@ -85,12 +113,12 @@ def test_sets_that_overlap_are_in_no_mean(mini, swept):
     object.__setattr__(overlapping, "overlaps", lambda: [("pets", "cars")])
     assert overlapping.overlaps() == [("pets", "cars")]
     evaluate(mini.results, overlapping)
-    for name, by in (("temperatures", ["score", "scope"]), ("geometry", ["method", "centres", "scope"])):
+    for name in ("temperatures", "geometry"):
         rows = store.read_table(getattr(paths, name)(mini.results, "mini"))[0]
         assert "far" not in set(rows["scope"])
         overall, near = (rows.filter(scope=scope).drop("scope") for scope in ("overall", "near"))
         assert overall.equals(near) and len(near)
-        assert near.equals(every[name].filter(scope="near").drop("scope")), by
+        assert near.equals(every[name].filter(scope="near").drop("scope"))
 
 
 def test_angles_are_averaged_over_seeds_and_the_sets_of_a_kind(mini, swept):

@@ -142,9 +142,19 @@ class MeanColumn(Column):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole = np.isfinite(self.means)  # at least one fit worked for every ID set
-        of_parts = [[part.means[part.place[row]] for row in self.rows] for part in self.parts]
-        self.means = np.where(whole, np.mean(of_parts, axis=0), np.nan)
+        self.means = self._over_sets([part.means for part in self.parts])
+
+    def _over_sets(self, of_parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the mean over ID sets, shape (R,): NaN where one has none; their seeds may differ."""
+        rows = [
+            [values[part.place[row]] for row in self.rows] for part, values in zip(self.parts, of_parts, strict=True)
+        ]
+        return np.mean(rows, axis=0)
+
+    @cached_property
+    def ends(self) -> list[NDArray[np.float64]]:
+        """Lower and upper ends of the intervals of single fits, their means by row."""
+        return [self._over_sets(ends) for ends in zip(*(part.ends for part in self.parts), strict=True)]
 
     @property
     def sets(self) -> int:

@@ -10,6 +10,7 @@ import polars as pl
 
 from oodgrid import manifests
 from oodgrid.config import ANY, IdDataset
+from oodgrid.evaluate.rows import over_scopes, over_seeds
 from oodgrid.manifests import Geometry, ScoredFit
 
 CENTRES = ("means", "prototypes")
@@ -48,19 +49,10 @@ def geometry(
         for fit in about.fits:
             rows += _of_fit(fit, names, dataset)
     frame = pl.DataFrame(rows, schema={**_SETS, **dict.fromkeys(MEASURES, pl.Float64)})
-    pairs = pl.DataFrame(list(overlaps), schema={"id_dataset": pl.String, "ood_dataset": pl.String}, orient="row")
-    averaged = frame.join(pairs, on=["id_dataset", "ood_dataset"], how="anti", maintain_order="left")
-    of_kind = pl.col("ood_kind")
-    parts = [
-        averaged.filter(of_kind == "near").with_columns(scope=of_kind),
-        averaged.filter(of_kind == "far").with_columns(scope=of_kind),
-        averaged.filter(of_kind != "covariate").with_columns(scope=pl.lit("overall")),
-        averaged.filter(of_kind == "covariate").with_columns(scope=of_kind),
-    ]
-    none = pl.lit(None, pl.String)
-    every = [part.with_columns(ood_dataset=none, set="ood_dataset") for part in parts]
-    every.append(frame.with_columns(scope=pl.lit("set"), set="ood_dataset"))
-    means = _means(pl.concat(every, how="diagonal"))
+    worked, measures = frame.filter(pl.col("status") == "ok"), ("classes", *MEASURES)
+    of_kinds = over_scopes(worked, overlaps, ROW, measures)
+    of_sets = over_seeds(worked.with_columns(scope=pl.lit("set")), [*ROW, "scope", "ood_dataset"], measures)
+    means = pl.concat([of_kinds, of_sets], how="diagonal")
     skipped = frame.filter(pl.col("status") != "ok").unique([*ROW], keep="first", maintain_order=True)
     whole = pl.concat([means, skipped.select(ROW)], how="diagonal")
     whole = whole.with_columns(experiment=pl.lit(experiment))
@@ -91,19 +83,3 @@ def _of_sets(angles: Geometry, shared: Mapping[str, Any], dataset: IdDataset) ->
         angle = angles.ood_angles.get(ood.name)
         apart = None if angle is None or angles.id_angle is None else angle - angles.id_angle
         yield {**known, "ood_dataset": ood.name, "ood_kind": kind, "ood_angle": angle, "separation": apart}
-
-
-def _means(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean over the sets of a scope, seed by seed, and then mean and sample deviation over seeds."""
-    ok = frame.filter(pl.col("status") == "ok")
-    by = [*ROW, "scope", "ood_dataset"]
-    per_seed = ok.group_by(*by, "seed", maintain_order=True).agg(
-        pl.col("set").n_unique().alias("sets"), pl.col("classes").first(), *(pl.col(name).mean() for name in MEASURES)
-    )
-    return per_seed.group_by(by, maintain_order=True).agg(
-        pl.col("sets").first(),
-        pl.col("classes").first(),
-        seeds=pl.len(),
-        **{name: pl.col(name).mean() for name in MEASURES},
-        **{f"{name}_sd": pl.col(name).std(ddof=1) for name in MEASURES},
-    )

@@ -22,7 +22,8 @@ from oodgrid.measures import MEASURES
 
 ACCURACY = "id_accuracy"
 CERTAIN = (*RATES, ACCURACY)  # the metrics that have a standard error
-KINDS = ("near", "far", "covariate")
+# What each mean is over: the OOD sets of these kinds, but those that share classes with the ID set.
+SCOPES = {"near": ("near",), "far": ("far",), "overall": ("near", "far"), "covariate": ("covariate",)}
 
 
 class Row(NamedTuple):
@@ -64,6 +65,54 @@ class Sizes(NamedTuple):
 def lower_is_better(metric: str) -> bool:
     """Return whether less of a metric is better."""
     return MEASURES[metric].better == "lower"
+
+
+def over_fits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the fits that worked, shape (R,), of values (R, S, O); NaN where none did."""
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
+
+
+def over_scopes(
+    frame: pl.DataFrame, overlaps: Sequence[tuple[str, str]], by: Sequence[str], measures: Sequence[str]
+) -> pl.DataFrame:
+    """Return means over the OOD sets of every scope and then over seeds, by the rule of `Pair`, of other tables.
+
+    Args:
+        frame: Columns backbone, id_dataset, ood_dataset, ood_kind, seed and those named below; rows that worked.
+        overlaps: Pairs of an ID and an OOD set that share classes: in no mean.
+        by: What tells the rows of the result apart, beside the scope.
+        measures: What is averaged; a null is left out.
+    """
+    pairs = pl.DataFrame(list(overlaps), schema={"id_dataset": pl.String, "ood_dataset": pl.String}, orient="row")
+    averaged = frame.join(pairs, on=pairs.columns, how="anti", maintain_order="left")
+    parts = [
+        averaged.filter(pl.col("ood_kind").is_in(kinds)).with_columns(scope=pl.lit(scope))
+        for scope, kinds in SCOPES.items()
+    ]
+    return over_seeds(pl.concat(parts), [*by, "scope"], measures)
+
+
+def over_seeds(frame: pl.DataFrame, by: Sequence[str], measures: Sequence[str]) -> pl.DataFrame:
+    """Return the mean over the sets of a scope, seed by seed, and then mean and sample deviation over seeds.
+
+    A seed counts that has every set that another fit of the ID set has in that scope.
+    """
+    per_seed = frame.group_by(*by, "seed", maintain_order=True).agg(
+        *(pl.col(name).mean() for name in measures), sets=pl.len()
+    )
+    whole = pl.col("sets") == pl.col("sets").max().over("backbone", "id_dataset", "scope")
+    return (
+        per_seed.filter(whole)
+        .group_by(by, maintain_order=True)
+        .agg(
+            pl.col("sets").first(),
+            seeds=pl.len(),
+            **{name: pl.col(name).mean() for name in measures},
+            **{f"{name}_sd": pl.col(name).std(ddof=1) for name in measures},
+        )
+    )
 
 
 def without_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -155,9 +204,9 @@ class Pair:
         sets = [Scope("set", name, (j,)) for j, name in enumerate(self.oods)]
         if not MEASURES[metric].averaged:
             return sets
-        of = {kind: tuple(j for j, (name, its) in enumerate(self.oods.items())
-                          if its == kind and name not in self.overlapping) for kind in KINDS}  # fmt: skip
-        means = {"near": of["near"], "far": of["far"], "overall": of["near"] + of["far"], "covariate": of["covariate"]}
+        averaged = [(j, kind) for j, (name, kind) in enumerate(self.oods.items()) if name not in self.overlapping]
+        means = {scope: tuple(j for kind in kinds for j, its in averaged if its == kind)
+                 for scope, kinds in SCOPES.items()}  # fmt: skip
         return [Scope(name, None, where) for name, where in means.items() if where] + sets
 
     def sizes(self, scope: Scope) -> Sizes:

@@ -192,14 +192,17 @@ class ScoreTable:
             manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
 
         parts = self._parts(samples.about, ood)
-        identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code}
-        identity["recalls"] = list(map(str, self.recalls))
+        identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code, "measured": self.measured()}
         metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
         curves = of_scores(_curves) if shown else {}
         if "path" in samples.table.columns:
             for score, points in curves.items():
                 points |= mistaken(*self.pair_of(samples.named(), ood), score)
         return Measured(metrics, curves, samples.accuracy)
+
+    def measured(self) -> list[str]:
+        """Return what tells the columns that are kept of a comparison: tables of two kinds may hold the same scores."""
+        return [type(self).__name__, *map(str, self.recalls)]
 
     def rates(self, id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
         """Return the metrics of one score that look at nothing but the scores of the two sets."""

@@ -14,7 +14,7 @@ from scipy.stats import beta
 
 from oodgrid.evaluate import certainty
 from oodgrid.evaluate.intervals import auroc_ends, logit_ends
-from oodgrid.evaluate.rows import ACCURACY, BEST, CERTAIN, Pair, Row, Scope, Sizes, families, lower_is_better
+from oodgrid.evaluate.rows import ACCURACY, BEST, CERTAIN, Pair, Row, Scope, Sizes, families, lower_is_better, over_fits
 from oodgrid.evaluate.spreads import Spreads
 
 KEY: dict[str, Any] = {
@@ -64,9 +64,7 @@ class Column:
         self.rows = self.pair.rows_of(self.metric)
         self.values = self.pair.fits(self.metric, self.scope)  # (R, S, O)
         self.place = {row: r for r, row in enumerate(self.rows)}
-        there = np.isfinite(self.values)
-        with np.errstate(invalid="ignore"):
-            self.means = np.where(there, self.values, 0).sum(axis=(1, 2)) / there.sum(axis=(1, 2))
+        self.means = over_fits(self.values)
 
     @cached_property
     def known(self) -> dict[Row, float]:
@@ -80,8 +78,8 @@ class Column:
 
     @cached_property
     def ends(self) -> list[NDArray[np.float64]]:
-        """Lower and upper end of the interval of every fit, shapes (R, S, O)."""
-        return [self.pair.fits(f"{self.metric}_{end}", self.scope) for end in ("lo", "hi")]
+        """Lower and upper ends of the intervals of single fits, their means by row, shapes (R,)."""
+        return [over_fits(self.pair.fits(f"{self.metric}_{end}", self.scope)) for end in ("lo", "hi")]
 
     @property
     def sets(self) -> int:
@@ -242,8 +240,8 @@ def _interval(
     count = sizes.ood_all if "id" in column.metric else sizes.n_id
     lo, hi = _share_ends(mean, samples, extra, quantile, count)
     if column.jumps(row):
-        low, high = (ends[column.place[row]] for ends in column.ends)
-        lo, hi = min(lo, float(np.nanmean(low))), max(hi, float(np.nanmean(high)))
+        low, high = (float(ends[column.place[row]]) for ends in column.ends)
+        lo, hi = min(lo, low), max(hi, high)
     return lo, hi
 
 

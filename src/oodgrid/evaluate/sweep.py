@@ -15,6 +15,7 @@ import polars as pl
 
 from oodgrid import registry
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
+from oodgrid.evaluate.rows import over_scopes
 from oodgrid.evaluate.score_table import Samples, ScoreTable
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
@@ -32,6 +33,10 @@ class SweepTable(ScoreTable):
     """One table of scores under other temperatures."""
 
     drawn = False
+
+    def measured(self) -> list[str]:
+        """Return the rates, which no recall of the config changes."""
+        return list(RATES)
 
     def rates(self, id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
         """Return AUROC and both rates of false positives, without intervals."""
@@ -53,33 +58,17 @@ def temperatures(tables: Iterable[SweepTable], overlaps: Sequence[tuple[str, str
     """
     frames = [pl.DataFrame(schema=TEMPERATURES)]
     for table in tables:
-        overlapping = {ood for id_dataset, ood in overlaps if id_dataset == table.id_dataset.name}
-        rows = [
-            row
-            for row in table.measure()[0]
-            if row["status"] == "ok" and row["ood_kind"] != "covariate" and row["ood_dataset"] not in overlapping
-        ]
+        rows = [row for row in table.measure()[0] if row["status"] == "ok" and row["ood_kind"] != "covariate"]
         if rows:
-            frames.append(_means(pl.DataFrame(rows, infer_schema_length=None), experiment))
+            frames.append(_means(pl.DataFrame(rows, infer_schema_length=None), overlaps, experiment))
     return pl.concat(frames)
 
 
-def _means(rows: pl.DataFrame, experiment: str) -> pl.DataFrame:
+def _means(rows: pl.DataFrame, overlaps: Sequence[tuple[str, str]], experiment: str) -> pl.DataFrame:
     described = rows.select("score", "base_score", "params").unique(maintain_order=True)
     about = pl.DataFrame([_described(*row) for row in described.iter_rows()])
-    scoped = [rows.with_columns(scope="ood_kind"), rows.with_columns(scope=pl.lit("overall"))]
-    by = ["backbone", "id_dataset", "method", "base_method", "shots", "base_score", "score", "scope"]
-    per_seed = (
-        pl.concat(scoped)
-        .group_by(*by, "seed", maintain_order=True)
-        .agg(*(pl.col(name).mean() for name in RATES), sets=pl.len())
-    )
-    means = per_seed.group_by(by, maintain_order=True).agg(
-        pl.col("sets").first(),
-        seeds=pl.len(),
-        **{name: pl.col(name).mean() for name in RATES},
-        **{f"{name}_sd": pl.col(name).std(ddof=1) for name in RATES},
-    )
+    by = ["backbone", "id_dataset", "method", "base_method", "shots", "base_score", "score"]
+    means = over_scopes(rows, overlaps, by, RATES)
     means = means.join(about, on="score", maintain_order="left").with_columns(experiment=pl.lit(experiment))
     return means.select(pl.col(name).cast(kind) for name, kind in TEMPERATURES.items())
 

@@ -140,25 +140,26 @@ def ties(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:
     return [f"Many ties, of ID with OOD samples (half counted): {', '.join(parts)}{f' and {more} more' * (more > 0)}."]
 
 
-def jumps(pair: Evaluated, frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
-    """Return of which rows a rate is compared with no other, because it jumps with its threshold."""
-    lines, untold = [], pl.col("in_best_set").is_null()
-    for metric in dict.fromkeys(column.metric for column in columns if column.ranked):
-        shown = [column for column in columns if column.ranked and column.metric == metric]
-        where = [(family, metric, c.scope, c.ood_dataset) for c in shown for family in ("best", "best_of_score")]
-        there = pl.any_horizontal(pl.col(column.key).is_not_null() for column in shown)
-        rows = frame.filter(there).select(ROW).unique(maintain_order=True)
-        of_column = pl.concat(pair.differences(*each).filter(untold) for each in where)
-        jumping = rows.join(of_column, on=ROW, how="semi", maintain_order="left")
-        parts = [f"{legend.methods[method]} with {legend.scores[score]}" for method, _, score in jumping.rows()]
-        more = len(parts) - MOST_NAMED
-        some = ", ".join(parts[:MOST_NAMED]) + f" and {more} more" * (more > 0)
-        named = "any row" if len(parts) == len(rows) else some
-        lines += [
-            f"{SHORT[metric]}: no comparison, and so no bold, of {named}: the rate jumps with "
-            "its threshold, where fewer than 200 samples are on that side or many of them tie."
-        ] * bool(parts)
-    return lines
+def jumps(frame: pl.DataFrame, columns: Sequence[Column], legend: Legend) -> list[str]:
+    """Return which numbers are compared with no other, because a rate jumps with its threshold.
+
+    Those are the numbers of ranked columns without a mark `<key>.best`. Columns of one rate that lack the same rows
+    share a line.
+    """
+    blocks = frame["block"].unique(maintain_order=True).to_list() if "block" in frame.columns else [None]
+    places: dict[tuple[str, str], list[tuple[str, str | None]]] = {}
+    for column in (column for column in columns if column.ranked):
+        scope = column.ood_dataset or names.KINDS.get(column.scope, column.scope)
+        for block in blocks:
+            of_block = frame if block is None else frame.filter(block=block)
+            known = of_block.filter(pl.col(column.key).is_not_null())
+            if untold := _some(known.filter(pl.col(f"{column.key}.best").is_null()), len(known), legend):
+                places.setdefault((column.metric, untold), []).append((scope, block))
+    return [
+        f"{SHORT[metric]}, {_places(where, blocks)}: no comparison, and so no bold, of {rows}: its rate, or that of "
+        "the best, jumps with its threshold, where fewer than 200 samples are on that side or many of them tie."
+        for (metric, rows), where in places.items()
+    ]
 
 
 def marked_sets(rows: pl.DataFrame) -> list[str]:
@@ -209,6 +210,28 @@ def collapsed(rows: pl.DataFrame, shown: pl.DataFrame, legend: Legend) -> list[s
         lowest = percent(fits.select(pl.min("id_accuracy")).item(), 1)
         parts.append(f"{legend.methods[method]} {len(fits)} of {counted(seeds, 'seed')} (lowest {lowest})")
     return [f"Below the ID accuracy of zero-shot ({percent(floor, 1)}), as a collapsed fit is: {', '.join(parts)}."]
+
+
+def _some(rows: pl.DataFrame, of: int, legend: Legend) -> str:
+    """Return the names of rows; that it is any where it is all of more than one, and nothing where there is none."""
+    if 1 < len(rows) == of:
+        return "any row"
+    parts = [
+        f"{legend.methods[method]} with {legend.scores[score]}"
+        for method, score in rows.select("method", "score").rows()
+    ]
+    more = len(parts) - MOST_NAMED
+    return ", ".join(parts[:MOST_NAMED]) + f" and {more} more" * (more > 0)
+
+
+def _places(where: Sequence[tuple[str, str | None]], blocks: Sequence[str | None]) -> str:
+    """Return scopes in words, with the block of each where it does not hold in every one."""
+    parts = []
+    for scope in dict.fromkeys(scope for scope, _ in where):
+        of_scope = [block.partition(",")[0] for each, block in where if each == scope and block]
+        some = [f" {block[0].lower()}{block[1:]}" for block in of_scope if len(of_scope) < len(blocks)]
+        parts.append(scope + " and".join(some))
+    return ", ".join(parts)
 
 
 def _of_metrics(rows: pl.DataFrame, several: bool) -> str:

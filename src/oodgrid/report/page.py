@@ -53,7 +53,7 @@ def write_page(
     broken_images: Sequence[tuple[str, str, int]] = (),
     spread: str = "interval",
     pictures: mistakes.Pictures = mistakes.no_pictures,
-    swept: bool = False,
+    with_temperatures: bool = False,
     beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
@@ -66,14 +66,14 @@ def write_page(
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
-        swept: Whether the config asks for temperatures, so that their figure was drawn.
+        with_temperatures: Whether the config asks for temperatures, so that their figure was drawn.
         beside: The published values that compare with these results.
 
     Raises:
         OodgridError: A figure is missing.
     """
     metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
-    captions = CAPTIONS | (SWEEP_CAPTIONS if swept else {})
+    captions = CAPTIONS | (SWEEP_CAPTIONS if with_temperatures else {})
     sections = [
         _section(evaluated.pair(*pair), figures.joinpath(*pair), captions, spread)
         | {"published": _published(beside, metrics, *pair)}

@@ -56,10 +56,12 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        spread, swept = experiment.report.spread, bool(experiment.temperatures)
+        spread, with_temperatures = experiment.report.spread, bool(experiment.temperatures)
         evaluated = _evaluated(*place, metrics, about)
         beside = published.matching(Ours(metrics, evaluated.summary, experiment))
-        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, swept, beside)
+        write_page(
+            evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, with_temperatures, beside
+        )
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -75,8 +77,8 @@ def _others(results: Path, experiment_name: str, experiment: Experiment) -> dict
         name: manifests.read_table(file, model)[0] if file.exists() else pl.DataFrame()
         for name, (file, model) in files.items()
     }
-    asked = experiment.report.curves
-    return others | {"asked": (asked.method, asked.score) if asked else None}
+    wanted = experiment.report.curves
+    return others | {"curves_wanted": (wanted.method, wanted.score) if wanted else None}
 
 
 def _has_certainty(results: Path, experiment: str) -> bool:

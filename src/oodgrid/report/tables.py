@@ -109,7 +109,7 @@ def main(pair: Evaluated, score: str | None = None) -> Table:
         *notes.seeds(frame, columns, legend),
         *notes.lacking_fits(pair, frame, columns, legend),
         *notes.ties(pair, frame, legend),
-        *notes.jumps(pair, frame, columns, legend),
+        *notes.jumps(frame, columns, legend),
         *notes.missing(shown, frame, columns, legend),
         *notes.collapsed(pair.metrics, shown, legend),
     ]
@@ -189,7 +189,7 @@ def _by_score(pair: Evaluated, columns: list[Column], what: str) -> Table:
         *notes.seeds(frame, columns, legend),
         *notes.lacking_fits(pair, frame, columns, legend),
         *notes.ties(pair, frame, legend),
-        *notes.jumps(pair, frame, columns, legend),
+        *notes.jumps(frame, columns, legend),
         *notes.missing(shown, frame, columns, legend),
     ]
     return Table(caption, list(ROW), columns, frame, legend, about, remarks)

@@ -15,7 +15,7 @@ Uppaal, Hu & Li (ACL 2023), in degrees too. Their centres are the class means.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class FitAngles:
     def of_fit(self, fit: FitInputs) -> tuple[dict[str, Geometry], dict[str, str]]:
         """Return the angles of one fit, by the centres, and by the same names why there are none."""
         changes, head = fit.leaves == "features", fit.references(()).head
-        features = partial(self._of_fit, fit) if changes else self._cached
+        features = cache(partial(self._of_fit, fit)) if changes else self._cached  # read once for both centres
         angles, reasons = {}, {}
         if changes:
             angles["means"] = self._get({"sets": fit.fit.sets}, features)

@@ -61,7 +61,7 @@ def write_figures(
         summary: The rows of summary.parquet.
         comparisons: The rows of comparisons.parquet. Without these two, figures of means say what they need.
         ranks: The rank tests over ID datasets.
-        others: `geometry`, `temperatures` and `asked`, as of `studies`.
+        others: `geometry`, `temperatures` and `curves_wanted`, as of `studies`.
     """
     folder = paths.report(results, experiment, "figures")
     drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks, **others))
@@ -101,14 +101,14 @@ def studies(
     ranks: Sequence[Ranks] = (),
     geometry: pl.DataFrame | None = None,
     temperatures: pl.DataFrame | None = None,
-    asked: tuple[str, str | None] | None = None,
+    curves_wanted: tuple[str, str | None] | None = None,
 ) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
     """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures.
 
     Args: as of `write_figures`, and
         geometry: The rows of geometry.parquet, where it is there.
         temperatures: The rows of temperatures.parquet, where the config asks for temperatures.
-        asked: The method and score whose curves are drawn, where the config asks for one.
+        curves_wanted: The method and score whose curves are drawn, where the config asks for one.
     """
     legend = Legend.of(metrics)
     certain = [pl.DataFrame(schema=COLUMNS) if frame is None else frame for frame in (summary, comparisons)]
@@ -121,7 +121,7 @@ def studies(
         for id_dataset in id_datasets:
             study = replace(
                 _study(frames, backbone, id_dataset, overlaps, legend),
-                asked=asked,
+                curves_wanted=curves_wanted,
                 geometry=_of_pair(geometry, backbone, id_dataset),
                 temperatures=_of_pair(temperatures, backbone, id_dataset),
             )

@@ -35,7 +35,7 @@ class Study:
         legend: Titles and looks.
         default_score: The score of `select.default_score`, by which main tables compare methods too.
         ranks: Rank tests over the ID datasets of the backbone.
-        asked: The method and score, or None for the default, whose curves the config asks for.
+        curves_wanted: The method and score, or None for the default, whose curves the config asks for.
         geometry: Of geometry.parquet.
         temperatures: Of temperatures.parquet.
     """
@@ -47,7 +47,7 @@ class Study:
     legend: Legend
     default_score: str
     ranks: Sequence[Ranks] = ()
-    asked: tuple[str, str | None] | None = None
+    curves_wanted: tuple[str, str | None] | None = None
     geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
     temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
     _rows: dict[tuple[str, str, str | None], dict[Pair, Row]] = field(default_factory=dict)
