@@ -28,6 +28,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "open_clip", "timm"), "encode"),
     **dict.fromkeys(("snakemake", "psutil"), "workflow"),
     "datasets": "hf",
+    "transformers": "text",
 }
 
 

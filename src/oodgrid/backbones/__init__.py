@@ -177,6 +177,8 @@ def load(backbone: Backbone) -> LoadedBackbone:
     weights.check_hash(backbone)
     torch.manual_seed(backbone.seed)  # decides weights that are `random`, and nothing else
     tokenizer, vocabulary = None, None
+    if not backbone.takes_images:
+        return _of_texts(backbone, device)
     if backbone.model.startswith(timm_models.PREFIX):
         model, defaults = timm_models.build(backbone)
         architecture = {"timm": dict(model.pretrained_cfg).get("architecture", backbone.model)}
@@ -197,6 +199,27 @@ def load(backbone: Backbone) -> LoadedBackbone:
         reference, model = model, copy.deepcopy(model).to(getattr(torch, PURE.get(backbone.precision, "float32")))
     preprocess = _transform(preprocessing)
     return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, vocabulary, reference)
+
+
+def _of_texts(backbone: Backbone, device: str) -> LoadedBackbone:
+    """Return a backbone of texts alone."""
+    import torch
+
+    from oodgrid.backbones import text_models
+
+    model, tokenizer, settings = text_models.build(backbone)
+    model = model.to(device).eval().requires_grad_(False)
+    identity = {**backbone.identity, **settings, "weights_sha256": weights.state_sha256(model)}
+    if backbone.precision in PURE:
+        model = model.to(getattr(torch, PURE[backbone.precision]))
+    return LoadedBackbone(backbone.name, model, _no_image(backbone), tokenizer, device, identity)
+
+
+def _no_image(backbone: Backbone) -> Callable[[Image.Image], torch.Tensor]:
+    def refuse(image: Image.Image) -> torch.Tensor:
+        raise OodgridError(f"backbone {backbone.name} takes texts alone, and no image")
+
+    return refuse
 
 
 def _preprocessing(backbone: Backbone, defaults: dict[str, Any]) -> dict[str, Any]:

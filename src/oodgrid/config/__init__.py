@@ -17,7 +17,7 @@ from oodgrid.config.dataset import Dataset, Views
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
-from oodgrid.config.sources import HuggingFace, Imported, ListFile, NumpyArrays, Torchvision, Webdataset
+from oodgrid.config.sources import HuggingFace, Imported, ListFile, NumpyArrays, TextTable, Torchvision, Webdataset
 from oodgrid.config.values import marked
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError
@@ -41,6 +41,7 @@ __all__ = [
     "ListFile",
     "NumpyArrays",
     "Precision",
+    "TextTable",
     "Torchvision",
     "Views",
     "Webdataset",

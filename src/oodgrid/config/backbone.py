@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,9 +10,30 @@ from pydantic import Field, model_validator
 
 from oodgrid import catalogue
 from oodgrid.config.base import Seed, Slug, Strict, expand
+from oodgrid.counts import plural
 from oodgrid.errors import OodgridError
-from oodgrid.identity import file_sha256
+from oodgrid.identity import digest, file_sha256
 
+TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts alone
+INSTALLED = "installed:"  # stands before a folder within a package of Python
+OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
+OF_IMAGES = {"decode", "local_features"}
+# What decides the numbers of a folder of transformers or sentence-transformers beside its weights.
+SETTINGS = (
+    "config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 PREPROCESSING = {"size", "resize", "interpolation", "resize_mode", "mean", "std"}
 
 
@@ -20,10 +42,12 @@ class Backbone(Strict):
 
     name: Slug = Field(description="The name of this backbone in results/ and tables.")
     model: str = Field(
-        description="An open_clip model, for OpenAI's weights one that ends in -quickgelu; or timm/NAME, without text."
+        description="An open_clip model, for OpenAI's weights one that ends in -quickgelu; timm/NAME, without text; or "
+        "transformers, for texts alone."
     )
     pretrained: str = Field(
-        description="A tag of open_clip or timm, a .pt or .safetensors file, package:FILE, or random."
+        description="A tag of open_clip or timm, a .pt or .safetensors file, package:FILE, or random. Of transformers "
+        "a folder with config.json, tokenizer.json and .safetensors; installed:PACKAGE/FOLDER; or a name on the hub."
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of the file, checked before it is read.")
     seed: Seed = Field(0, description="Of random weights, for trials.")
@@ -42,6 +66,33 @@ class Backbone(Strict):
     decode: Literal["reference", "fast"] = Field("reference", description="reference: Pillow, as in every peer's code.")
     local_features: bool = Field(False, description="Keep a feature of every patch too (large: P times the size).")
 
+    pooling: Literal["mean", "cls", "last", "mean_with_padding"] | None = Field(
+        None,
+        description="Of transformers: from tokens to a text. mean_with_padding averages all max_length positions, "
+        "padding too. Default: as the folder of sentence-transformers says.",
+    )
+    layer: int | None = Field(
+        None, ge=-1000, le=1000, description="Of transformers: whose output is pooled; 0: embeddings. Default: the last."
+    )
+    max_length: int | None = Field(
+        None, ge=1, le=1_000_000, description="Of transformers: tokens after which a text is cut. Default: its own."
+    )
+    lowercase: bool | None = Field(
+        None, description="Of transformers: lower-case texts before its tokenizer sees them. Default: false."
+    )
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> Backbone:
+        of_images = {*PREPROCESSING, *OF_IMAGES, "model_config_file", "seed", "sha256"}
+        what, wrong = ("images", of_images) if not self.takes_images else ("transformers", OF_TEXTS)
+        if wrong_keys := sorted(self.model_fields_set & wrong):
+            whose = "takes texts alone" if what == "images" else f"is {self.model}"
+            mend = f"{', '.join(wrong_keys)} {plural(len(wrong_keys), 'is', 'are')} for {what}: take it out"
+            raise OodgridError(f"backbone {self.name} {whose}, and {mend}")
+        if not self.takes_images and self.pretrained == "random":
+            raise OodgridError(f"backbone {self.name}: transformers needs a folder of weights: name it by pretrained:")
+        return self
+
     @model_validator(mode="after")
     def _refuse_the_quickgelu_trap(self) -> Backbone:
         if self.pretrained == "openai" and not self.model.endswith("-quickgelu"):
@@ -56,8 +107,34 @@ class Backbone(Strict):
         return self
 
     @property
+    def takes_images(self) -> bool:
+        """Whether it has an image tower."""
+        return self.model != TRANSFORMERS
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether it has a text tower, as far as the configuration says it."""
+        return not self.model.startswith("timm/")
+
+    @property
+    def text_folder(self) -> Path | None:
+        """The folder of a model of transformers, which need not be there; None where `pretrained` is no folder."""
+        if self.takes_images:
+            return None
+        if self.pretrained.startswith(INSTALLED):
+            package, _, inner = self.pretrained.removeprefix(INSTALLED).partition("/")
+            spec = find_spec(package) if package.isidentifier() else None
+            places = list(spec.submodule_search_locations or ()) if spec else []
+            return Path(places[0]) / inner if places else Path(self.pretrained)
+        path = expand(self.pretrained)
+        is_name = len(path.parts) == 2 and not path.is_absolute()  # of the hub, as OWNER/NAME
+        return None if is_name and not path.exists() else path
+
+    @property
     def weights_file(self) -> Path | None:
         """The file of the weights, or None where `pretrained` is a tag; it need not be there."""
+        if not self.takes_images:
+            return None
         if self.pretrained.startswith(catalogue.PACKAGE):
             return catalogue.packaged(self.pretrained)
         path = expand(self.pretrained)
@@ -82,7 +159,19 @@ class Backbone(Strict):
         elif self.weights_file is not None:
             fields["pretrained"] = "file"
             fields["pretrained_sha256"] = self.sha256 or _content(self.pretrained)
+        elif (folder := self.text_folder) is not None:
+            fields["pretrained"] = "folder"
+            fields["pretrained_sha256"] = _content_of_folder(folder)
+        if not self.takes_images:
+            fields = {key: value for key, value in fields.items() if key not in {*PREPROCESSING, *OF_IMAGES}}
         return {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
+
+
+def _content_of_folder(folder: Path) -> str | None:
+    """Return a digest of the weights, the tokenizer and the settings in a folder; None where there are no weights."""
+    weights = sorted(folder.glob("*.safetensors"))
+    files = [*weights, *(file for name in SETTINGS if (file := folder / name).is_file())]
+    return digest({str(file.relative_to(folder)): file_sha256(file) for file in files}) if weights else None
 
 
 def _content(name: str) -> str | None:

@@ -18,6 +18,7 @@ from oodgrid.config.sources import (
     Imported,
     ListFile,
     NumpyArrays,
+    TextTable,
     Torchvision,
     Webdataset,
     in_order,
@@ -59,6 +60,7 @@ SOURCES = (
     "numpy",
     "torchvision",
     "hf",
+    "texts",
     "imported",
     "root",
 )
@@ -79,6 +81,7 @@ class Dataset(Strict):
     numpy: NumpyArrays | None = None
     torchvision: Torchvision | None = None
     hf: HuggingFace | None = None
+    texts: TextTable | None = Field(None, description="Texts in place of images.")
     imported: Imported | None = None
     root: str | None = Field(
         None,
@@ -113,7 +116,8 @@ class Dataset(Strict):
     templates: list[str] = Field(
         ["a photo of a {}."],
         min_length=1,
-        description="Prompts with {} for the name; a .txt or .json file; of a dataset of root coop or openai.",
+        description="Prompts with {} for the name; a .txt or .json file; of a dataset of root coop or openai; of texts "
+        "the name alone.",
     )
     text: TextSide | dict[Slug, TextSide] = Field(
         "classnames",
@@ -146,6 +150,8 @@ class Dataset(Strict):
         published = real.prompts(of) if data.get("root") and of in real.names() else {}
         if published and "templates" not in data:
             data["templates"] = published.get("coop") or ["a photo of a {}."]
+        if data.get("texts") is not None and "templates" not in data:
+            data["templates"] = ["{}"]
         for key in FILES:
             value = data.get(key)
             if isinstance(value, str):
@@ -176,6 +182,8 @@ class Dataset(Strict):
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
         if self.classes == []:
             raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
+        if self.texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
+            raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
         self._check_root(sources[0])
         for key in ("class_folder", "split_folders"):
             if getattr(self, key) and sources[0] not in ("folder", "archive"):

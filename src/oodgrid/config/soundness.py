@@ -53,6 +53,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _texts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
+    if not left_out & {"backbones", "id_datasets"}:
+        yield from _samples(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
         yield "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
     if not left_out & {"methods", "scores", "report"}:
@@ -154,12 +156,27 @@ def _texts(experiment: Experiment) -> Iterator[str]:
                 yield f"ID dataset {dataset.name}, text: {unknown('backbone of this experiment', name, names)}"
 
 
+def _samples(experiment: Experiment) -> Iterator[str]:
+    """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
+    for backbone in experiment.backbones:
+        for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+            if dataset.texts and not backbone.takes_texts:
+                yield f"backbone {backbone.name} has no text tower, and the samples of {dataset.name} are texts"
+            elif not (dataset.texts or dataset.imported or backbone.takes_images):
+                yield f"backbone {backbone.name} takes texts alone, and the samples of {dataset.name} are images"
+
+
 def _views(experiment: Experiment) -> Iterator[str]:
     for dataset in experiment.id_datasets:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
             family = method.params.get("views")
-            if family and family not in families and not dataset.imported:
+            if family and dataset.texts:
+                yield (
+                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are texts, which "
+                    "have none: list it without views"
+                )
+            elif family and family not in families and not dataset.imported:
                 yield (
                     f"method {method.listed('method')} wants views that ID dataset {dataset.name} does not have: "
                     f"write views: [{{family: {family}}}] under it"

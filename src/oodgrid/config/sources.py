@@ -1,8 +1,9 @@
-"""Where the images of a dataset come from, as a user writes it."""
+"""Where the images or texts of a dataset come from, as a user writes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -142,6 +143,102 @@ class HuggingFace(Strict):
     def own_splits(self) -> tuple[str, ...]:
         """The splits that it brings."""
         return in_order(self.splits)
+
+
+TEXT_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".txt": "lines",
+}
+
+
+class TextTable(Strict):
+    """Texts in files, or in a dataset of Hugging Face's library `datasets`: samples that a text tower encodes."""
+
+    file: str | dict[Literal["train", "val", "test"], str] | None = Field(
+        None, description="One file, or one for each split, as {train: train.tsv, test: test.tsv}."
+    )
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet", "lines"] | None = Field(
+        None,
+        description="Default: by the suffix. json: lists of [text, label] or of objects, by split as in CLINC's "
+        "data_full.json; lines: a text a line.",
+    )
+    hf: str | None = Field(None, description="A dataset of Hugging Face: a name on the hub, or a folder.")
+    subset: str | None = Field(None, description="The configuration of it, where it has several.")
+    revision: str | None = Field(None, description="A commit of it, so that it stays what it is.")
+    download: bool = Field(False, description="Fetch it where it is not there.")
+    header: bool = Field(True, description="false: the first line of a csv or tsv is a text, and columns are numbers.")
+    quotes: bool = Field(True, description="false: quotes of a csv or tsv are characters as all others.")
+    text: int | str = Field("text", description="Column of texts: its name; without a header its number, from 0.")
+    label: int | str | None = Field(
+        "label", description="Column of labels: whole numbers or names; empty or -1 for no class. null: none has one."
+    )
+    split: int | str | None = Field(None, description="Column that says train, val or test, where a file holds all.")
+    splits: dict[Literal["train", "val", "test"], str] | None = Field(
+        None,
+        min_length=1,
+        description="What they are called: in the column of splits, in a json file, by Hugging Face. Default: so.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> TextTable:
+        if (self.file is None) == (self.hf is None):
+            raise OodgridError("texts need a file or a dataset of Hugging Face: write file: or hf:, and not both")
+        if self.hf is None and self.model_fields_set & {"subset", "revision", "download"}:
+            raise OodgridError("texts: subset, revision and download are of a dataset of Hugging Face: take them out")
+        if self.hf is not None and self.model_fields_set & {"format", "header", "quotes", "split"}:
+            raise OodgridError("texts: format, header, quotes and split are of a file: take them out")
+        formats = {self.format_of(file) for file in self.files}
+        if self.model_fields_set & {"header", "quotes"} and not formats <= {"csv", "tsv"}:
+            raise OodgridError("texts: header and quotes are of csv and tsv files: take them out")
+        self._check_columns(formats)
+        self._check_splits(formats)
+        return self
+
+    def _check_columns(self, formats: set[str]) -> None:
+        columns = {name: column for name in ("text", "label", "split") if (column := getattr(self, name)) is not None}
+        if formats == {"lines"} and (named := self.model_fields_set & columns.keys()):
+            raise OodgridError(f"texts: lines have no columns: take {min(named)} out, or write format: tsv")
+        wrong = int if self.header or not formats <= {"csv", "tsv"} else str
+        for name, column in columns.items():
+            if isinstance(column, wrong) and (wrong is int or name in self.model_fields_set or name == "text"):
+                how = "has a name" if wrong is int else "has no name but a number, from 0"
+                raise OodgridError(f"texts: the column of {name}s {how} (header: {str(self.header).lower()})")
+
+    def _check_splits(self, formats: set[str]) -> None:
+        if isinstance(self.file, dict) and (self.split is not None or self.splits):
+            raise OodgridError("texts: files are named for each split: take split and splits out")
+        if self.splits and self.split is None and self.hf is None and formats != {"json"}:
+            raise OodgridError("texts: splits are read from a column: name it by split:")
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it names."""
+        return [] if self.file is None else [self.file] if isinstance(self.file, str) else [*self.file.values()]
+
+    def format_of(self, file: str) -> str:
+        """Return the format of a file.
+
+        Raises:
+            OodgridError: Nothing says it.
+        """
+        suffix = PurePosixPath(file.lower()).suffix
+        if self.format is None and suffix not in TEXT_FORMATS:
+            raise OodgridError(f"texts: the suffix of {file} says no format: write format: lines, csv, tsv or another")
+        return self.format or TEXT_FORMATS[suffix]
+
+    @property
+    def own_splits(self) -> tuple[str, ...]:
+        """The splits that it brings."""
+        if isinstance(self.file, dict):
+            return in_order(self.file)
+        if self.splits:
+            return in_order(self.splits)
+        return SPLITS if self.split is not None or self.files and self.format_of(self.files[0]) == "json" else ()
 
 
 class Imported(Strict):

@@ -115,6 +115,8 @@ class Work:
         return range(start, min(start + rows, len(self.images)))
 
     def _preprocess(self, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+        if self.images.texts is not None:  # which are not prepared one by one
+            return lambda row, source: self.loaded.tokenize([bytes(source).decode()])
         identity = self.loaded.identity
         as_bytes = self.loaded.device != "cpu"  # where decoding threads have nothing better to do, they scale too
         one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright, as_bytes)
@@ -263,6 +265,7 @@ class Chunks(Work):
             self.provenance | {name: value for name, value in account.items() if value},
             stamps=stamps[rows],
             local_features=local,
+            texts=None if self.images.texts is None else [self.images.texts[row] for row in rows],
         )
         store.write_features(self.whole, features)
 

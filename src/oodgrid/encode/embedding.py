@@ -32,6 +32,9 @@ def embed(loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndarray:
     import torch
 
     tokens, size = loaded.tokenize(list(texts)), BATCH[loaded.device.split(":")[0]]
+    if getattr(loaded.model, "embeds_any_length", False):
+        with torch.inference_mode():
+            return loaded.encode_text(tokens.to(loaded.device)).cpu().numpy()
     lengths = _lengths(loaded, tokens)
     order = lengths.argsort(stable=True)
     parts = []

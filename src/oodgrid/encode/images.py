@@ -1,4 +1,4 @@
-"""The image side of encode: every split of one dataset through one backbone, into one HDF5 file a split."""
+"""The samples, images or texts, of every split of one dataset through one backbone, into one HDF5 file a split."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
+from oodgrid.encode.text_samples import encode_text_rows, with_cuts
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
@@ -27,30 +28,38 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
     """
     loaded = backbones.load(backbone)
-    if backbone.local_features:
+    if backbone.local_features and not dataset.texts:
         check_local_features(backbone.name, loaded.model)
     opened = open_splits(dataset)
+    if dataset.texts:
+        opened = {split: with_cuts(loaded, texts) for split, texts in opened.items()}
     report_remarks(dataset, opened)
+    encode = encode_text_rows if dataset.texts else encode_rows
     written = []
     for split, images in opened.items():
         about = identify(loaded, dataset, split, images)
-        if backbone.local_features:
+        if backbone.local_features and not dataset.texts:
             about["local_features"] = DEFINITION
-        skip, local = dataset.on_error == "skip", backbone.local_features
+        skip, local = dataset.on_error == "skip", backbone.local_features and not dataset.texts
         chunks = Chunks(results, about, loaded, images, skip=skip, local=local)
         path = paths.features(results, backbone.name, dataset.name, split)
         title = f"encode {backbone.name}/{dataset.name}/{split}"
         if shard == WHOLE:
-            chunks.finish(path, partial(encode_rows, chunks, WHOLE, title))
+            chunks.finish(path, partial(encode, chunks, WHOLE, title))
             written.append(path)
         else:
-            encode_rows(chunks, shard, f"{title} {shard}")
+            encode(chunks, shard, f"{title} {shard}")
     return written
 
 
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:
-    """Return everything that decides the numbers of a feature file, but for the bytes of the images themselves."""
+    """Return everything that decides the numbers of a feature file, but for the bytes of the images themselves.
+
+    Of texts, these are part of it.
+    """
+    of_texts = {} if images.texts is None else {"texts_sha256": digest(images.texts)}
     return {
+        **of_texts,
         "encode_version": ENCODE_VERSION,
         "backbone": loaded.identity,
         "dataset": {"name": dataset.name, **dataset.identity},

@@ -16,6 +16,7 @@ from oodgrid.store import hdf5
 from oodgrid.store.local_features import ARRAYS, local_blocks
 
 FLOATS = (np.float16, np.float32)
+SAMPLES = ("image_features", "texts")  # a feature file holds one of them, and a text file neither
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class NewFeatures:
 
     Attributes:
         image_features: Shape (N, D), float16 or float32, not normalised unless `provenance["normalised"]`; where they
-            are too many for memory, blocks of them.
-        labels: Shape (N,), int32; -1 where an image has no class.
+            are too many for memory, blocks of them. Those of texts, where the samples are texts: who reads features
+            need not know.
+        labels: Shape (N,), int32; -1 where a sample has no class.
         paths: N names.
         sha256: Shape (N, 32), uint8: digests of the source bytes; zeros where an import does not know them.
         provenance: What decides the numbers.
@@ -33,6 +35,7 @@ class NewFeatures:
         stamps: Shape (N, 2), int64: size in bytes and time of change in nanoseconds of what held each image when it was
             encoded, -1 where unknown; None for imports.
         local_features: Shape (N, P, D); read them with `read_local_features`.
+        texts: N texts where the samples are texts; None where they are images.
     """
 
     image_features: np.ndarray | hdf5.Blocks
@@ -43,6 +46,7 @@ class NewFeatures:
     draws: np.ndarray | None = None
     stamps: np.ndarray | None = None
     local_features: np.ndarray | hdf5.Blocks | None = None
+    texts: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,10 @@ def write_features(path: Path, features: NewFeatures) -> None:
     values = _floats(features.image_features)
     if len(values.shape) != 2:
         raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
+    of_texts: dict[str, hdf5.Array] = {} if features.texts is None else {"texts": hdf5.LongTexts(features.texts)}
     arrays: dict[str, hdf5.Array] = {
-        "image_features": values,
+        "text_features" if of_texts else "image_features": values,
+        **of_texts,
         "labels": np.asarray(features.labels, dtype=np.int32),
         "sha256": np.asarray(features.sha256, dtype=np.uint8),
         "paths": features.paths,
@@ -167,8 +173,8 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
     Raises:
         OodgridError: The file is missing, damaged, holds no sample or holds features that are not finite.
     """
-    content = hdf5.read(path, "image_features", leave=("local_features",))
-    labels, image_features = content.array("labels"), content.array("image_features")
+    content = hdf5.read(path, SAMPLES, leave=("local_features",))
+    labels, image_features = content.array("labels"), content.array(_name_of_features(content))
     if not len(labels):
         raise OodgridError(f"{path} holds no sample: give the dataset images, or take it out of the config")
     if len(labels) != len(image_features):
@@ -184,8 +190,14 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
         content.provenance,
         content.arrays.get("draws"),
         content.arrays.get("stamps"),
+        texts=content.texts.get("texts"),
         digest=_digest(content),
     )
+
+
+def _name_of_features(content: hdf5.Content) -> str:
+    """Return what the features of a file are called: of texts, they lie beside these."""
+    return "text_features" if "texts" in content.checksums else "image_features"
 
 
 def read_sources(path: Path) -> Sources:
@@ -194,7 +206,7 @@ def read_sources(path: Path) -> Sources:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    content = hdf5.read(path, "image_features", leave=("image_features", "local_features"))
+    content = hdf5.read(path, SAMPLES, leave=("image_features", "text_features", "texts", "local_features"))
     labels, names, sha256 = content.array("labels"), content.names("paths"), content.array("sha256")
     return Sources(labels, names, sha256, content.arrays.get("stamps"), content.provenance)
 
@@ -311,7 +323,7 @@ def array_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """
     with hdf5.sealed(path) as (_, file):
         return {
-            name: (file[name].shape, "text" if file[name].dtype.kind == "S" else str(file[name].dtype))
+            name: (file[name].shape, "text" if file[name].dtype.kind in "SO" else str(file[name].dtype))
             for name in hdf5.attribute(path, file, "checksums")
         }
 

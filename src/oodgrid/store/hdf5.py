@@ -41,6 +41,10 @@ class Blocks:
         return self.shape[0]
 
 
+class LongTexts(list[str]):
+    """Texts of any length, each stored with its own: the longest does not decide the room that all of them take."""
+
+
 class Names(Sequence[str]):
     """Texts as they lie in a file, fixed-width UTF-8, each decoded when it is read."""
 
@@ -81,7 +85,7 @@ class Content:
 
     path: Path
     arrays: dict[str, np.ndarray]
-    texts: dict[str, Names]
+    texts: dict[str, Sequence[str]]
     provenance: dict[str, Any]
     checksums: dict[str, str]
 
@@ -95,7 +99,7 @@ class Content:
             raise _lacks(self.path, name)
         return self.arrays[name]
 
-    def names(self, name: str) -> Names:
+    def names(self, name: str) -> Sequence[str]:
         """Return a list of texts.
 
         Raises:
@@ -122,17 +126,18 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
             file.attrs["checksums"] = json.dumps(checksums)
             file.attrs["run"] = json.dumps(run_record())
             file.attrs["complete"] = True
-            places = {name: _place(file[name]) for name in arrays}
-        write_seal(beside, places, checksums)
+            # texts of any length lie all over the file, and are sealed as part of its rest
+            places = {name: _place(file[name]) for name in arrays if not _is_long(file[name])}
+        write_seal(beside, places, {name: checksums[name] for name in places})
         check_hdf5(beside)  # HDF5 does not report every failed write
 
 
-def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
+def read(path: Path, main: str | tuple[str, ...], leave: Collection[str] = ()) -> Content:
     """Read a file whole, but for the arrays that are left out.
 
     Args:
         path: The file.
-        main: An array that it must hold.
+        main: An array that it must hold, or several of which it must hold one.
         leave: Arrays that are neither read nor checked.
 
     Raises:
@@ -140,8 +145,9 @@ def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
     """
     with sealed(path) as (raw, file):
         checksums, provenance = attribute(path, file, "checksums"), attribute(path, file, "provenance")
-        if main not in checksums:
-            raise _lacks(path, main)
+        wanted = (main,) if isinstance(main, str) else main
+        if not checksums.keys() & set(wanted):
+            raise _lacks(path, wanted[0])
         content = Content(path, {}, {}, provenance, checksums)
         try:
             actual = {name: _get(raw, file[name], name, content) for name in checksums if name not in leave}
@@ -199,6 +205,8 @@ def _put(file: h5py.File, name: str, values: Array) -> str:
     """Write one array, contiguous, and return its checksum."""
     if isinstance(values, Blocks):
         return _put_blocks(file, name, values)
+    if isinstance(values, LongTexts):
+        return _put_long(file, name, values)
     if not isinstance(values, np.ndarray):
         raw = _encoded(values, name)
         file.create_dataset(name, data=raw)
@@ -220,6 +228,31 @@ def _put_blocks(file: h5py.File, name: str, values: Blocks) -> str:
     return hasher.hexdigest()
 
 
+def _put_long(file: h5py.File, name: str, texts: LongTexts) -> str:
+    import h5py
+
+    if strange := next((text for text in texts if "\0" in text), None):
+        raise OodgridError(f"{name}: the text {strange[:60]!r} holds a NUL character: take it out")
+    file.create_dataset(name, data=list(texts), shape=(len(texts),), dtype=h5py.string_dtype("utf-8"))
+    return _checksum_of_long(texts)
+
+
+def _checksum_of_long(texts: Sequence[str]) -> str:
+    hasher = xxhash.xxh3_128()
+    for text in texts:
+        raw = text.encode()
+        hasher.update(len(raw).to_bytes(8, "little") + raw)
+    return hasher.hexdigest()
+
+
+def _is_long(item: h5py.Dataset) -> bool:
+    """Return whether an item holds texts of any length."""
+    import h5py
+
+    kind = h5py.check_string_dtype(item.dtype)
+    return kind is not None and kind.length is None
+
+
 def _encoded(names: Sequence[str], what: str) -> np.ndarray:
     """Return texts as fixed-width bytes; HDF5 pads them with NUL, which therefore may not stand in one."""
     import h5py
@@ -236,6 +269,9 @@ def _get(raw: Binary, item: h5py.Dataset, name: str, content: Content) -> str:
     """Read an array from its place in the file into `content`, and return the checksum of its bytes."""
     import h5py
 
+    if _is_long(item):
+        content.texts[name] = item.asstr()[:].tolist()
+        return _checksum_of_long(content.texts[name])
     values = np.empty(item.shape, item.dtype)
     text = _fill(content.path, raw, _place(item)[0], values)
     if h5py.check_string_dtype(item.dtype):

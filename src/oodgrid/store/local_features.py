@@ -12,7 +12,8 @@ from oodgrid.store.files import damaged
 from oodgrid.store.seal import checksum
 
 LOCAL_ROWS = 256  # they are read and checked in blocks of so many images
-ARRAYS = ("image_features", "labels", "sha256", "paths", "draws", "stamps")  # what else a feature file holds
+# What else a feature file holds.
+ARRAYS = ("image_features", "text_features", "texts", "labels", "sha256", "paths", "draws", "stamps")
 
 
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:

@@ -21,6 +21,7 @@ from oodgrid.encode.sources.limit import limited
 from oodgrid.encode.sources.lists import listed
 from oodgrid.encode.sources.naming import check_gaps, named, untrained
 from oodgrid.encode.sources.passing_over import summary
+from oodgrid.encode.sources.text_tables import open_texts, with_copies
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 
@@ -57,6 +58,7 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
                 f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
                 f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
             )
+    opened = with_copies(opened) if dataset.texts else opened
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
     return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
@@ -101,6 +103,8 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
         images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
         why = summary(images.passed_over)
+        if dataset.texts:
+            raise OodgridError(f"dataset {dataset.name} holds no text of its {split} split{f' ({why})' if why else ''}")
         raise OodgridError(
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
             f"other images in it{f' ({why})' if why else ''}"
@@ -144,6 +148,7 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
         "numpy": arrays.numpy_arrays,
         "torchvision": lambda source: libraries.torchvision(source, split),
         "hf": lambda source: libraries.hugging_face(source, split),
+        "texts": lambda source: open_texts(source, split),
         "root": lambda source: _real(dataset, split),
     }
     for name, reader in readers.items():

@@ -102,6 +102,7 @@ def _places(dataset: Dataset) -> list[str | Path]:
         patterns = [shards] if isinstance(shards, str) else shards.values()
         return [place for pattern in patterns for place in brace_expand(str(expand(pattern)))]
     places = [dataset.folder, dataset.archive, dataset.list_ and dataset.list_.file]
+    places += dataset.texts.files if dataset.texts else []
     for pair in (dataset.numpy, dataset.idx):
         places += [pair.images, pair.labels] if pair else []
     return [expand(place) for place in places if place]

@@ -1,4 +1,4 @@
-"""The images of one split, whatever they come from."""
+"""The images, or texts, of one split, whatever they come from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST = 1000  # characters of a label
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one split.
+    """The images of one split, or its texts.
 
     Attributes:
         paths: N stable names.
@@ -35,6 +35,7 @@ class ImageSet:
         splits: The split of each image, where the source names it; None: all images are of the split asked for.
         passed_over: How many files of each kind the source holds that are not among them.
         remarks: What else is to be said of how the source was read, a line each.
+        texts: N texts where the samples are texts, of which `read` gives UTF-8; None where they are images.
     """
 
     paths: list[str]
@@ -46,6 +47,7 @@ class ImageSet:
     splits: Sequence[str] | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    texts: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -67,6 +69,7 @@ class ImageSet:
             paths=[self.paths[row] for row in rows],
             labels=self.labels[rows],
             splits=None if self.splits is None else [self.splits[row] for row in rows],
+            texts=None if self.texts is None else [self.texts[row] for row in rows],
             read=lambda row: self.read(int(rows[row])),
             stamp=lambda row: self.stamp(int(rows[row])),
         )

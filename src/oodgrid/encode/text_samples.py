@@ -1,0 +1,65 @@
+"""The samples of a dataset of texts through a text tower, chunk after chunk, as `pipeline` does it for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from oodgrid import store
+from oodgrid.backbones import LoadedBackbone
+from oodgrid.backbones.tokens import cut_rows
+from oodgrid.counts import counted
+from oodgrid.encode.chunks import Chunk, Chunks, Shard
+from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.embedding import embed
+from oodgrid.encode.sources import ImageSet
+from oodgrid.progress import progress
+
+
+def encode_text_rows(chunks: Chunks, shard: Shard, title: str) -> None:
+    """Encode and keep every chunk of a shard that is not finished yet.
+
+    Raises:
+        OodgridError: The backbone does not know a word; finished chunks stay.
+    """
+    pending = chunks.pending(shard)
+    done = sum(len(chunks.rows(start)) for start in set(chunks.starts(shard)) - set(pending))
+    total = done + sum(len(chunks.rows(start)) for start in pending)
+    with progress(total=total, initial=done, desc=title, unit="text") as bar:
+        for start in pending:
+            chunks.write(start, _chunk(chunks.loaded, chunks.images, chunks.rows(start)))
+            bar.update(len(chunks.rows(start)))
+
+
+def _chunk(loaded: LoadedBackbone, samples: ImageSet, rows: range) -> Chunk:
+    texts = _texts(samples)[rows.start : rows.stop]
+    features = embed(loaded, texts)
+    store.check_finite(features, "encoding", samples.paths[rows.start : rows.stop])
+    digests = b"".join(source_sha256(text.encode()) for text in texts)
+    stamps = np.array([samples.stamp(row) for row in rows], dtype=np.int64)
+    return Chunk(
+        features, np.frombuffer(digests, np.uint8).reshape(-1, 32), stamps, np.ones(len(texts), dtype=bool), []
+    )
+
+
+def with_cuts(loaded: LoadedBackbone, samples: ImageSet) -> ImageSet:
+    """Return the texts of a split with a remark on those of which the text tower does not see the end."""
+    texts = _texts(samples)
+    rows = cut_rows(loaded, texts)
+    if not rows:
+        return samples
+    tokens = loaded.text_tokenizer([""]).shape[1]
+    cut = counted(len(rows), "text is", "texts are")
+    line = (
+        f"{cut} cut, being longer than the {tokens} tokens of {loaded.name} ({len(rows) / len(texts):.1%} of "
+        f"{len(texts):,}), the first: {samples.paths[rows[0]]}"
+    )
+    return replace(samples, remarks=(*samples.remarks, line))
+
+
+def _texts(samples: ImageSet) -> Sequence[str]:
+    if samples.texts is None:
+        raise TypeError("the samples are images")
+    return samples.texts
