@@ -39,7 +39,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
     shapes = store.array_shapes(file)
     if "index" in shapes:
         raise OodgridError(f"{file} holds augmented views: only feature and text files can be exported")
-    if "text_features" in shapes:
+    if "text_features" in shapes and "texts" not in shapes:
         texts = store.read_texts(file, as_stored=True)
         named = {"classnames": list(texts.classnames), "templates": list(texts.templates)}
         if texts.kinds is not None:
@@ -50,6 +50,8 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
     if "local_features" in shapes:
         arrays["local_features"] = _local_features(file, *shapes["local_features"])
     named = {"paths": list(features.paths)}
+    if features.texts is not None:
+        named["texts"] = list(features.texts)
     if features.classnames is not None:
         named["classnames"] = list(features.classnames)
     return {name: values for name, values in arrays.items() if values is not None}, named, features.provenance

@@ -39,11 +39,12 @@ def check_sources(path: Path, deep: bool = False) -> str:
     images = open_split(dataset, sources.provenance["split"])
     rows = _matching_rows(path, sources, images)
     _check_skipped(path, sources, dataset, images)
-    if deep:
+    thing = "image" if images.texts is None else "text"
+    if deep or images.texts is not None:  # texts are read whole anyway
         _compare(
             path, sources, "content", [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
         )
-        return f"{counted(len(rows), 'image has', 'images have')} the SHA-256 of before"
+        return f"{counted(len(rows), f'{thing} has', f'{thing}s have')} the SHA-256 of before"
     if sources.stamps is None or (sources.stamps < 0).all():
         return (
             f"{counted(len(rows), 'image is', 'images are')} listed as before (their source has no sizes or times; "
@@ -78,6 +79,8 @@ def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list
 
 def _check_skipped(path: Path, sources: store.Sources, dataset: Dataset, images: ImageSet) -> None:
     skipped = {name for name, _ in sources.provenance.get("skipped", [])}
+    if not skipped:
+        return
     preprocessing = sources.provenance["backbone"]["preprocessing"]
     prepare = preparer(lambda image: image, preprocessing, exif_rotation=dataset.exif_rotation)
     for row, name in enumerate(images.paths):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid.config import Backbone
+from oodgrid.config.backbone import INSTALLED
 from oodgrid.health.findings import NOTE, OK, UNFIT, Finding
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
@@ -33,6 +34,11 @@ def _of_one(backbone: Backbone) -> Finding:
         if file.is_file():
             return Finding(what, OK, str(file))
         return Finding(what, UNFIT, f"{file} does not exist", "mend pretrained: in the configuration")
+    if (folder := backbone.text_folder) is not None:
+        if any(folder.glob("*.safetensors")):
+            return Finding(what, OK, str(folder))
+        mend = "pip install 'oodgrid[text]'" if backbone.pretrained.startswith(INSTALLED) else "mend pretrained:"
+        return Finding(what, UNFIT, f"{folder} holds no .safetensors", mend)
     try:
         places = _places(backbone)
     except ImportError:
@@ -60,6 +66,8 @@ def _places(backbone: Backbone) -> list[Path] | None:
     tag = backbone.pretrained
     if tag.startswith("hf-hub:"):
         return [_hub(tag.removeprefix("hf-hub:"))]
+    if not backbone.takes_images:
+        return [_hub(tag)]
     if backbone.model.startswith("timm/"):
         return [_hub(f"timm/{backbone.model.removeprefix('timm/')}.{tag}")]
     entry = _tags().get(backbone.model, {}).get(tag)
@@ -105,6 +113,8 @@ def _tags() -> dict[str, dict[str, Any]]:
 
 
 def _fetching(backbone: Backbone) -> str:
+    if not backbone.takes_images:
+        return f'python -c "import transformers; transformers.AutoModel.from_pretrained(\'{backbone.pretrained}\')"'
     library = "timm" if backbone.model.startswith("timm/") else "open_clip"
     model, tag = backbone.model.removeprefix("timm/"), backbone.pretrained
     call = f"'{model}.{tag}', pretrained=True" if library == "timm" else f"'{model}', pretrained='{tag}'"

@@ -27,6 +27,8 @@ def load(backbone: Backbone) -> TextTower:
     """
     from oodgrid import backbones
 
+    if not backbone.takes_images:
+        raise _alone(backbone.name)
     return of(backbones.load(backbone.model_copy(update={"precision": "fp32"})))
 
 
@@ -38,8 +40,14 @@ def of(loaded: LoadedBackbone) -> TextTower:
     """
     if loaded.tokenizer is None:
         raise Skip(f"backbone {loaded.name} has no text tower")
+    if getattr(loaded.model, "embeds_any_length", False):
+        raise _alone(loaded.name)
     part = getattr(loaded.model, "text", loaded.model)
     return CausalTower(loaded) if _is_causal_and_read_at_the_end(part) else PlainTower(loaded)
+
+
+def _alone(name: str) -> Skip:
+    return Skip(f"backbone {name} takes texts alone: contexts are learned in the text tower of an open_clip model")
 
 
 def _is_causal_and_read_at_the_end(part: torch.nn.Module) -> bool:
