@@ -20,6 +20,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import METRICS
 from oodgrid.published import Comparison, Ours, catalogued, compared, read_values
 from oodgrid.published.form import Tolerance
+from oodgrid.published.matching import NOT_BICUBIC
 from oodgrid.published.words import size_of
 
 SETTING = {
@@ -257,6 +258,11 @@ def test_the_same_setting_compares(values_of):
         ),
         ({"backbone": SETTING["backbone"] | {"resize": 256}}, {}, "preprocessing: ours resized to 224, theirs to 256"),
         ({}, {"backbone": {"interpolation": "bilinear"}}, "preprocessing"),
+        (
+            {"backbone": SETTING["backbone"] | {"pretrained": "datacompdr"}},
+            {"backbone": {"pretrained": "datacompdr"}},
+            "preprocessing: ours its weights' own (give it by interpolation:), theirs bicubic",
+        ),
         ({}, {"backbone": {"pretrained": "mine.pt"}}, "backbone: ours ViT-B-16 mine.pt, theirs ViT-B-16 openai"),
         ({"id": "cars"}, {}, "ID set: ours my-birds, theirs cars"),
         ({"n_id": 601}, {}, "n_id: ours 600, theirs 601"),
@@ -521,3 +527,11 @@ def test_the_configuration_that_planned_the_run_is_found(results, capsys):
     (results.parent / "e.yaml").unlink()
     assert main(["compare", "--published", "mine.yaml"]) == 0
     assert "settings of ours: results/e/configs/0123456789abcdef.yaml" in capsys.readouterr().out
+
+
+def test_weights_that_are_not_resized_bicubically_are_known():
+    pretrained = pytest.importorskip("open_clip.pretrained")
+    tags = [
+        (tag, its["interpolation"]) for its_tags in pretrained._PRETRAINED.values() for tag, its in its_tags.items()
+    ]
+    assert {tag for tag, interpolation in tags if interpolation != "bicubic"} == NOT_BICUBIC
