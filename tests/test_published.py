@@ -20,7 +20,6 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import METRICS
 from oodgrid.published import Comparison, Ours, catalogued, compared, read_values
 from oodgrid.published.form import Tolerance
-from oodgrid.published.matching import NOT_BICUBIC
 from oodgrid.published.words import size_of
 
 SETTING = {
@@ -527,11 +526,3 @@ def test_the_configuration_that_planned_the_run_is_found(results, capsys):
     (results.parent / "e.yaml").unlink()
     assert main(["compare", "--published", "mine.yaml"]) == 0
     assert "settings of ours: results/e/configs/0123456789abcdef.yaml" in capsys.readouterr().out
-
-
-def test_weights_that_are_not_resized_bicubically_are_known():
-    pretrained = pytest.importorskip("open_clip.pretrained")
-    tags = [
-        (tag, its["interpolation"]) for its_tags in pretrained._PRETRAINED.values() for tag, its in its_tags.items()
-    ]
-    assert {tag for tag, interpolation in tags if interpolation != "bicubic"} == NOT_BICUBIC
