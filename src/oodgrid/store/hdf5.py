@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ import xxhash
 
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.store.files import READ, UNREADABLE, Binary, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.files import READ, UNREADABLE, Binary, add_range, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.rows import StoredRows
 from oodgrid.store.seal import USER_BLOCK, bytes_of, check_hdf5, check_rest, checksum, read_seal, write_seal
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ class Content:
         path: The file.
         arrays: Its arrays of numbers, by name.
         texts: Its lists of texts, by name.
+        stored: Its arrays of which rows are read when they are asked for, by name.
         provenance: What decides the numbers.
         checksums: Of all arrays and lists, also those that were left out, by name.
     """
@@ -88,6 +92,7 @@ class Content:
     texts: dict[str, Sequence[str]]
     provenance: dict[str, Any]
     checksums: dict[str, str]
+    stored: dict[str, StoredRows] = field(default_factory=dict)
 
     def array(self, name: str) -> np.ndarray:
         """Return an array of numbers.
@@ -127,18 +132,21 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
             file.attrs["run"] = json.dumps(run_record())
             file.attrs["complete"] = True
             # texts of any length lie all over the file, and are sealed as part of its rest
-            places = {name: _place(file[name]) for name in arrays if not _is_long(file[name])}
+            places = {name: place(file[name]) for name in arrays if not is_long(file[name])}
         write_seal(beside, places, {name: checksums[name] for name in places})
         check_hdf5(beside)  # HDF5 does not report every failed write
 
 
-def read(path: Path, main: str | tuple[str, ...], leave: Collection[str] = ()) -> Content:
+def read(
+    path: Path, main: str | tuple[str, ...], leave: Collection[str] = (), by_rows: Collection[str] = ()
+) -> Content:
     """Read a file whole, but for the arrays that are left out.
 
     Args:
         path: The file.
         main: An array that it must hold, or several of which it must hold one.
         leave: Arrays that are neither read nor checked.
+        by_rows: Arrays that are checked, and stay in the file: their rows are read when they are asked for.
 
     Raises:
         OodgridError: The file is missing, damaged or of another kind.
@@ -150,7 +158,13 @@ def read(path: Path, main: str | tuple[str, ...], leave: Collection[str] = ()) -
             raise _lacks(path, wanted[0])
         content = Content(path, {}, {}, provenance, checksums)
         try:
-            actual = {name: _get(raw, file[name], name, content) for name in checksums if name not in leave}
+            actual = {
+                name: _leave(raw, file[name], name, content)
+                if name in by_rows
+                else _get(raw, file[name], name, content)
+                for name in checksums
+                if name not in leave
+            }
         except UNREADABLE as error:
             raise damaged(path, str(error)) from error
     for name, text in actual.items():
@@ -164,7 +178,7 @@ def _lacks(path: Path, name: str) -> OodgridError:
 
 
 @contextmanager
-def sealed(path: Path) -> Iterator[tuple[Binary, h5py.File]]:
+def sealed(path: Path) -> Iterator[tuple[io.FileIO, h5py.File]]:
     """Yield a file, open as bytes and as HDF5, whose structure is as sealed; its arrays are yet to be checked.
 
     Both look through one handle, without locks: files never change once in place, and NFS may have none.
@@ -245,7 +259,7 @@ def _checksum_of_long(texts: Sequence[str]) -> str:
     return hasher.hexdigest()
 
 
-def _is_long(item: h5py.Dataset) -> bool:
+def is_long(item: h5py.Dataset) -> bool:
     """Return whether an item holds texts of any length."""
     import h5py
 
@@ -269,16 +283,25 @@ def _get(raw: Binary, item: h5py.Dataset, name: str, content: Content) -> str:
     """Read an array from its place in the file into `content`, and return the checksum of its bytes."""
     import h5py
 
-    if _is_long(item):
+    if is_long(item):
         content.texts[name] = item.asstr()[:].tolist()
         return _checksum_of_long(content.texts[name])
     values = np.empty(item.shape, item.dtype)
-    text = _fill(content.path, raw, _place(item)[0], values)
+    text = _fill(content.path, raw, place(item)[0], values)
     if h5py.check_string_dtype(item.dtype):
         content.texts[name] = Names(values)
     else:
         content.arrays[name] = values
     return text
+
+
+def _leave(raw: io.FileIO, item: h5py.Dataset, name: str, content: Content) -> str:
+    """Open an array in its place in the file for `content`, and return the checksum of its bytes."""
+    start, stop = place(item)
+    hasher = xxhash.xxh3_128()
+    add_range(raw, start, stop, hasher)
+    content.stored[name] = StoredRows(content.path, os.dup(raw.fileno()), start, item.shape, item.dtype)
+    return hasher.hexdigest()
 
 
 def _fill(path: Path, raw: Binary, start: int, values: np.ndarray) -> str:
@@ -293,6 +316,7 @@ def _fill(path: Path, raw: Binary, start: int, values: np.ndarray) -> str:
     return hasher.hexdigest()
 
 
-def _place(item: h5py.Dataset) -> tuple[int, int]:
+def place(item: h5py.Dataset) -> tuple[int, int]:
+    """Return where the bytes of an array begin and end in its file."""
     start = item.id.get_offset() or USER_BLOCK  # an empty array has no place
     return start, start + item.nbytes
