@@ -27,8 +27,9 @@ PADDING = -1  # in place of a token; the number that a model pads with may be a 
 STEPS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # lengths to which texts are padded, then multiples of 256
 BATCH = {"cpu": 16, "cuda": 128}  # texts; divides the rows of a chunk
 POOLING = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}  # as sentence-transformers calls them
+LARGEST = 1_000_000  # tokens; more is how a tokenizer says that it knows no limit
 WHOLE = {"Transformer", "Pooling", "Normalize"}  # its modules that are taken; features are stored not normalised
-NOT_READ = ("pooler.", "embeddings.position_ids")  # of weights that may be missing, since nothing here reads them
+NOT_READ = ("pooler.", "position_ids")  # of weights that may be missing, since nothing here reads them
 
 
 class TextModel(torch.nn.Module):
@@ -176,12 +177,14 @@ def _loaded(backbone: Backbone, where: str) -> tuple[torch.nn.Module, Any, int]:
     except Exception as error:  # the library and the hub fail in many ways
         hint = "" if backbone.text_folder else f". {OFFLINE}"
         raise OodgridError(f"backbone {backbone.name}: cannot load {where}: {first_line(error)}{hint}") from error
-    lacking = sorted(name for name in info["missing_keys"] if not name.endswith("position_ids") and "pooler." not in name)
+    lacking = sorted(name for name in info["missing_keys"] if not any(part in name for part in NOT_READ))
     if lacking or info["mismatched_keys"]:
         name = lacking[0] if lacking else str(sorted(info["mismatched_keys"])[0])
         raise OodgridError(f"backbone {backbone.name}: the weights in {where} lack {name} for its config.json: mend it")
     if getattr(tokenizer, "_tokenizer", None) is None:
-        raise OodgridError(f"backbone {backbone.name}: {where} holds no tokenizer.json: save its tokenizer as a fast one")
+        raise OodgridError(
+            f"backbone {backbone.name}: {where} holds no tokenizer.json: save its tokenizer as a fast one"
+        )
     network = network.get_encoder() if network.config.is_encoder_decoder else network
     if getattr(network, "pooler", None) is not None:
         network.pooler = None  # not read here; where the weights lack it, it is drawn at random
@@ -243,9 +246,6 @@ def _max_length(backbone: Backbone, network: Any, tokenizer: Any, defaults: dict
     if length >= LARGEST:
         raise OodgridError(f"backbone {backbone.name}: nothing says how many tokens it takes: write max_length: 512")
     return int(length)
-
-
-LARGEST = 1_000_000
 
 
 def _check(backbone: Backbone, model: TextModel, tokenizer: TextTokenizer) -> None:

@@ -87,7 +87,8 @@ def _extras(results: Path, experiment: Experiment | None) -> set[str]:
         trains = any(registry.find("method", each.name).learns for each in experiment.methods)
         extras |= {"encode"} if learns or trains or plan.unencoded(results, experiment) else set()
         extras |= set() if all(each.takes_images for each in experiment.backbones) else {"text"}
-        extras |= {"hf"} if any(dataset.hf or dataset.texts and dataset.texts.hf for dataset in experiment.datasets()) else set()
+        of_hub = [dataset.hf or (dataset.texts and dataset.texts.hf) for dataset in experiment.datasets()]
+        extras |= {"hf"} if any(of_hub) else set()
     return extras
 
 

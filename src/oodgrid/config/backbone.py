@@ -72,7 +72,10 @@ class Backbone(Strict):
         "padding too. Default: as the folder of sentence-transformers says.",
     )
     layer: int | None = Field(
-        None, ge=-1000, le=1000, description="Of transformers: whose output is pooled; 0: embeddings. Default: the last."
+        None,
+        ge=-1,
+        le=1000,
+        description="Of transformers: whose output is pooled; 0: embeddings. Default: the last.",
     )
     max_length: int | None = Field(
         None, ge=1, le=1_000_000, description="Of transformers: tokens after which a text is cut. Default: its own."

@@ -238,7 +238,7 @@ class TextTable(Strict):
             return in_order(self.file)
         if self.splits:
             return in_order(self.splits)
-        return SPLITS if self.split is not None or self.files and self.format_of(self.files[0]) == "json" else ()
+        return SPLITS if self.split is not None or "json" in map(self.format_of, self.files) else ()
 
 
 class Imported(Strict):

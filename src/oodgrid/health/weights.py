@@ -114,7 +114,7 @@ def _tags() -> dict[str, dict[str, Any]]:
 
 def _fetching(backbone: Backbone) -> str:
     if not backbone.takes_images:
-        return f'python -c "import transformers; transformers.AutoModel.from_pretrained(\'{backbone.pretrained}\')"'
+        return f"python -c \"import transformers; transformers.AutoModel.from_pretrained('{backbone.pretrained}')\""
     library = "timm" if backbone.model.startswith("timm/") else "open_clip"
     model, tag = backbone.model.removeprefix("timm/"), backbone.pretrained
     call = f"'{model}.{tag}', pretrained=True" if library == "timm" else f"'{model}', pretrained='{tag}'"

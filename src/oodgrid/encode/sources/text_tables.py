@@ -60,9 +60,16 @@ def open_texts(source: TextTable, split: str) -> ImageSet:
     labels, names = classes_by_value(table.labels, where)
     texts = table.texts
     return ImageSet(
-        table.names, labels, _spaced(names), lambda row: texts[row].encode(), lambda row: (len(texts[row].encode()), -1),
-        where, table.splits, {}, tuple(table.remarks), texts,
-    )  # fmt: skip
+        table.names,
+        labels,
+        _spaced(names),
+        lambda row: texts[row].encode(),
+        lambda row: (len(texts[row].encode()), -1),
+        where,
+        table.splits,
+        remarks=tuple(table.remarks),
+        texts=texts,
+    )
 
 
 def with_copies(opened: dict[str, ImageSet]) -> dict[str, ImageSet]:
@@ -116,10 +123,7 @@ def _of_files(source: TextTable) -> Table:
     for split, name in files.items():
         file = existing(expand(name), "texts")
         kind = source.format_of(name)
-        if kind == "json":
-            parts = _json_parts(file, source, split)
-        else:
-            parts = [(split, READERS[kind](file, source))]
+        parts = _json_parts(file, source, split) if kind == "json" else [(split, READERS[kind](file, source))]
         for of, rows in parts:
             _take(whole, file, source, of, rows)
     _check_splits(source, whole)
@@ -183,8 +187,8 @@ def _split_of(file: Path, source: TextTable, row: Row) -> str:
     split = split_named(str(value))
     if split is None:
         raise OodgridError(
-            f"{file}, line {row.line}: the column {source.split} says {printable(repr(value), SHOWN)}, which is neither "
-            "train, val nor test: write splits: {test: …} with its words, or take the row out"
+            f"{file}, line {row.line}: the column {source.split} says {printable(repr(value), SHOWN)}, which is none of "
+            "train, val and test: write splits: {test: …} with its words, or take the row out"
         )
     return split
 
@@ -242,8 +246,8 @@ def _separated(file: Path, source: TextTable) -> Iterator[Row]:
             lacks = len(header) > len(values) > header.index(source.text) if source.text in header else False
             if len(values) > len(header) or lacks:
                 raise OodgridError(
-                    f"{file}, line {line}: {counted(len(values), 'column')} where the first line has {len(header)}: put "
-                    "quotes around a text that holds the separator, or name the right format:"
+                    f"{file}, line {line}: {counted(len(values), 'column')} where the first line has {len(header)}: "
+                    "put quotes around a text that holds the separator, or name the right format:"
                 )
             if any("\t" in value and "\n" in value for value in values) and is_tsv:
                 raise _swallowed(file, line)
@@ -275,7 +279,7 @@ def _json_lines(file: Path, source: TextTable) -> Iterator[Row]:
             continue
         row = _parsed(line, f"{file}, line {number}")
         if not isinstance(row, dict):
-            raise OodgridError(f"{file}, line {number}: it is no JSON object, as {{\"{source.text}\": …}}: mend it")
+            raise OodgridError(f'{file}, line {number}: it is no JSON object, as {{"{source.text}": …}}: mend it')
         yield Row(number, row)
 
 
