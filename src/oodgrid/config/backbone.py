@@ -80,9 +80,7 @@ class Backbone(Strict):
     max_length: int | None = Field(
         None, ge=1, le=1_000_000, description="Of transformers: tokens after which a text is cut. Default: its own."
     )
-    lowercase: bool | None = Field(
-        None, description="Of transformers: lower-case texts before its tokenizer sees them. Default: false."
-    )
+    lowercase: bool = Field(False, description="Of transformers: lower-case texts before its tokenizer sees them.")
 
     @model_validator(mode="after")
     def _check_samples(self) -> Backbone:
@@ -165,8 +163,8 @@ class Backbone(Strict):
         elif (folder := self.text_folder) is not None:
             fields["pretrained"] = "folder"
             fields["pretrained_sha256"] = _content_of_folder(folder)
-        if not self.takes_images:
-            fields = {key: value for key, value in fields.items() if key not in {*PREPROCESSING, *OF_IMAGES}}
+        others = OF_TEXTS if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
+        fields = {key: value for key, value in fields.items() if key not in others}
         return {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from oodgrid import paths, registry, texts
-from oodgrid.counts import counted
+from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
 
@@ -158,12 +158,14 @@ def _texts(experiment: Experiment) -> Iterator[str]:
 
 def _samples(experiment: Experiment) -> Iterator[str]:
     """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
+    datasets = list({dataset.name: dataset for dataset in experiment.datasets()}.values())
+    texts = [dataset.name for dataset in datasets if dataset.texts]
+    images = [dataset.name for dataset in datasets if not (dataset.texts or dataset.imported)]
     for backbone in experiment.backbones:
-        for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
-            if dataset.texts and not backbone.takes_texts:
-                yield f"backbone {backbone.name} has no text tower, and the samples of {dataset.name} are texts"
-            elif not (dataset.texts or dataset.imported or backbone.takes_images):
-                yield f"backbone {backbone.name} takes texts alone, and the samples of {dataset.name} are images"
+        if texts and not backbone.takes_texts:
+            yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are texts"
+        if images and not backbone.takes_images:
+            yield f"backbone {backbone.name} takes texts alone, and the samples of {some(images, 3)} are images"
 
 
 def _views(experiment: Experiment) -> Iterator[str]:

@@ -188,24 +188,29 @@ class TextTable(Strict):
     def _one_place(self) -> TextTable:
         if (self.file is None) == (self.hf is None):
             raise OodgridError("texts need a file or a dataset of Hugging Face: write file: or hf:, and not both")
-        if self.hf is None and self.model_fields_set & {"subset", "revision", "download"}:
+        if self.hf is None and self._said & {"subset", "revision", "download"}:
             raise OodgridError("texts: subset, revision and download are of a dataset of Hugging Face: take them out")
-        if self.hf is not None and self.model_fields_set & {"format", "header", "quotes", "split"}:
+        if self.hf is not None and self._said & {"format", "header", "quotes", "split"}:
             raise OodgridError("texts: format, header, quotes and split are of a file: take them out")
         formats = {self.format_of(file) for file in self.files}
-        if self.model_fields_set & {"header", "quotes"} and not formats <= {"csv", "tsv"}:
+        if self._said & {"header", "quotes"} and not formats <= {"csv", "tsv"}:
             raise OodgridError("texts: header and quotes are of csv and tsv files: take them out")
         self._check_columns(formats)
         self._check_splits(formats)
         return self
 
+    @property
+    def _said(self) -> set[str]:
+        """The keys with another value than by default; what is written out in a provenance says no more than before."""
+        return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+
     def _check_columns(self, formats: set[str]) -> None:
         columns = {name: column for name in ("text", "label", "split") if (column := getattr(self, name)) is not None}
-        if formats == {"lines"} and (named := self.model_fields_set & columns.keys()):
+        if formats == {"lines"} and (named := self._said & columns.keys()):
             raise OodgridError(f"texts: lines have no columns: take {min(named)} out, or write format: tsv")
         wrong = int if self.header or not formats <= {"csv", "tsv"} else str
         for name, column in columns.items():
-            if isinstance(column, wrong) and (wrong is int or name in self.model_fields_set or name == "text"):
+            if isinstance(column, wrong) and (wrong is int or name in self._said or name == "text"):
                 how = "has a name" if wrong is int else "has no name but a number, from 0"
                 raise OodgridError(f"texts: the column of {name}s {how} (header: {str(self.header).lower()})")
 

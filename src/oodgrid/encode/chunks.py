@@ -266,7 +266,7 @@ class Chunks(Work):
             self.provenance | {name: value for name, value in account.items() if value},
             stamps=stamps[rows],
             local_features=self.local_features(),
-            texts=None if self.images.texts is None else [self.images.texts[row] for row in rows],
+            texts=None if self.images.texts is None else [self.images.texts[row] for row in rows.tolist()],
         )
         store.write_features(self.whole, features)
 

@@ -35,7 +35,7 @@ class Row:
     """One row of a file: its line, or its number where it has none, and what stands in its columns."""
 
     line: int
-    values: Mapping[int | str, Any]
+    values: Mapping[Any, Any]
 
 
 @dataclass
@@ -159,7 +159,7 @@ def _columns(whole: Table, file: Path, source: TextTable, row: Row) -> Column:
             raise unknown(f"column of {name}s of {file}", str(column), there)
     if source.label is None or source.label in row.values:
         return source.label
-    if "label" in source.model_fields_set:
+    if source.label != "label":  # which is only looked for
         raise unknown(f"column of labels of {file}", str(source.label), there)
     if len(there) > 1:
         whole.remarks.append(f"{file.name} has no column label, only {', '.join(there)}: no text has a class")
@@ -187,8 +187,8 @@ def _split_of(file: Path, source: TextTable, row: Row) -> str:
     split = split_named(str(value))
     if split is None:
         raise OodgridError(
-            f"{file}, line {row.line}: the column {source.split} says {printable(repr(value), SHOWN)}, which is none of "
-            "train, val and test: write splits: {test: …} with its words, or take the row out"
+            f"{file}, line {row.line}: the column {source.split} says {printable(repr(value), SHOWN)}, which is "
+            "none of train, val and test: write splits: {test: …} with its words, or take the row out"
         )
     return split
 
@@ -225,15 +225,15 @@ def _separated(file: Path, source: TextTable) -> Iterator[Row]:
     a text and is none of these would swallow the lines behind it, and is refused.
     """
     is_tsv = source.format_of(str(file)) == "tsv"
-    quoting = {} if source.quotes else {"quoting": csv.QUOTE_NONE}
+    quoting: Any = csv.QUOTE_MINIMAL if source.quotes else csv.QUOTE_NONE
     before = csv.field_size_limit(LARGEST)
     text = _text_of(file)
     if "\n" in text:  # then a carriage return alone ends no line, which the csv module thinks
         text = LONE_CR.sub(" ", text)
     lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter="\t" if is_tsv else ",", strict=source.quotes, **quoting)
+    reader = csv.reader(lines, delimiter="\t" if is_tsv else ",", strict=source.quotes, quoting=quoting)
     try:
-        header: list[Any] | None = None
+        header: Sequence[Any] | None = None
         line = 1
         for values in reader:
             if header is None:
@@ -243,7 +243,7 @@ def _separated(file: Path, source: TextTable) -> Iterator[Row]:
                 if source.header:
                     line = reader.line_num + 1
                     continue
-            lacks = len(header) > len(values) > header.index(source.text) if source.text in header else False
+            lacks = source.text in header[: len(values)] and len(values) < len(header)
             if len(values) > len(header) or lacks:
                 raise OodgridError(
                     f"{file}, line {line}: {counted(len(values), 'column')} where the first line has {len(header)}: "
@@ -301,7 +301,8 @@ def _json_parts(file: Path, source: TextTable, split: str | None) -> list[tuple[
         return [(split, _json_rows(file, content))]
     if not isinstance(content, dict):
         raise OodgridError(f"{file} holds neither lists of texts by split nor one list: name another format:")
-    keys = {split: (source.splits or {}).get(split, split) for split in source.own_splits} if split is None else {}
+    names: dict[str, str] = dict((source.splits or {}).items())
+    keys = {split: names.get(split, split) for split in source.own_splits} if split is None else {}
     parts: list[tuple[str | None, Iterator[Row]]] = []
     for ours, theirs in (keys or {str(split): str(split)}).items():
         if not isinstance(content.get(theirs), list):
@@ -332,7 +333,7 @@ def _lines(file: Path, source: TextTable) -> Iterator[Row]:
     text = _text_of(file).replace("\r\n", "\n")
     text = text if "\n" in text else text.replace("\r", "\n")
     lines = text.removesuffix("\n").split("\n") if text else []
-    if source.format is None and lines and all("\t" in line for line in lines if line.strip()):
+    if source.format is None and any("\t" in line for line in lines) and all("\t" in x for x in lines if x.strip()):
         raise OodgridError(f"{file} has a tab in every line: write format: tsv, or format: lines where these are texts")
     yield from (Row(number, {source.text: line}) for number, line in enumerate(lines, 1))
 
@@ -347,12 +348,13 @@ def _of_hugging_face(source: TextTable, split: str) -> Table:
     """Return one split of a dataset of Hugging Face's library."""
     from oodgrid.encode.sources.libraries import load_hugging_face
 
-    name = (source.splits or {}).get(split, split)
+    names: dict[str, str] = dict((source.splits or {}).items())
+    name = names.get(split, split)
     rows = load_hugging_face(str(source.hf), source.subset, name, source.revision, source.download)
     file = Path(f"{source.hf}/{name}")
     table = Table([], [], [], None, [])
     _take(table, file, source, split, (Row(number, row) for number, row in enumerate(rows, 1)))
     feature = rows.features.get(source.label)
-    if names := getattr(feature, "names", None):
-        table.labels = [names[label] if isinstance(label, int) and label >= 0 else label for label in table.labels]
+    if words := getattr(feature, "names", None):
+        table.labels = [words[label] if isinstance(label, int) and label >= 0 else label for label in table.labels]
     return table
