@@ -74,7 +74,8 @@ def test_local_features_of_some_rows_are_those_of_the_array(tmp_path, monkeypatc
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, local[rows])
     stored = store.open_local_rows(tmp_path / "f.h5", rows)
-    np.testing.assert_array_equal(np.asarray(stored), local[rows][:, None])
+    np.testing.assert_array_equal(np.asarray(stored.as_one_view()), local[rows][:, None])
+    np.testing.assert_array_equal(stored.as_one_view()[np.array([3]), np.array([0])], local[rows][[3]])
     np.testing.assert_array_equal(np.concatenate([block for _, block in _blocks(stored)]), local[rows])
 
 

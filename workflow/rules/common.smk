@@ -219,9 +219,15 @@ def shards(wildcards):
 
 
 def view_input(wildcards):
-    train = paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, "train")
     manifests = plan.view_shard_files(RESULTS, experiment, **wildcards)
-    return sharded([paths.views(RESULTS, **wildcards)], [train, *manifests])
+    return sharded(
+        [paths.views(RESULTS, **wildcards)], [train_file(wildcards), *manifests]
+    )
+
+
+def train_file(wildcards):
+    train = experiment.id_dataset(wildcards.id_dataset).file_of("train")
+    return str(paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, train))
 
 
 def score_files():

@@ -55,12 +55,13 @@ def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str,
 
     fits = [fit for method in grid.methods(experiment) for fit in grid.fits(experiment, method)]
     for dataset in experiment.id_datasets:
-        files = [paths.features(results, each.name, dataset.name, "train") for each in experiment.backbones]
+        stem = dataset.file_of("train")
+        files = [paths.features(results, each.name, dataset.name, stem) for each in experiment.backbones]
         draws, file = None, next(filter(Path.exists, files), None)
         if "train" in opened.get(dataset.name, {}):
             labels = opened[dataset.name]["train"].labels
         elif file is not None:
-            labels, draws, _ = store.read_labels(file)
+            labels, draws = store.read_split_labels(file)
         else:
             continue
         for shots in sorted({fit.shots for fit in fits} - {0}):

@@ -16,6 +16,7 @@ from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
+from oodgrid.config.draws import Draws
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
@@ -114,6 +115,11 @@ class IdDataset(Dataset):
         False,
         description="Choose hyper-parameters on the whole test split, as some published numbers did; tables say so.",
     )
+    train: Literal["whole", "drawn"] = Field(
+        "whole",
+        description="drawn: encode of the training split only the images that the draws of this experiment take, which "
+        "are those of the whole split.",
+    )
 
     def pairs(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the kind and the dataset of every OOD set, in the order of the configuration."""
@@ -207,6 +213,14 @@ class Experiment(Strict):
         all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
         if isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
+
+    def model_post_init(self, context: Any) -> None:
+        """Tell datasets of which only the draws are encoded what these are, wherever they are listed."""
+        draws = Draws(tuple(sorted(set(self.shots))), tuple(sorted(set(self.seeds))))
+        drawn = {each.name for each in self.id_datasets if each.train == "drawn"}
+        for dataset in self.datasets():
+            if dataset.name in drawn:
+                dataset.encode_for(draws)
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""

@@ -159,7 +159,9 @@ class _Job:
         identity = {
             "fit": [fit.shots, fit.seed, *applied],
             "features": [self.sets[name].features.digest for name in names],
-            "labelled": self.few_shot.digests if fit.shots or "train" in needed(self.choices.values()) else None,
+            "labelled": self.few_shot.digests(fit.shots, fit.seed)
+            if fit.shots or "train" in needed(self.choices.values())
+            else None,
             "texts": self.texts.digests,
             "scores": sorted([listed, choice.name, choice.params] for listed, choice in choices.items()),
             "precision": self.precision,

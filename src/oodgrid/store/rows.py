@@ -65,6 +65,12 @@ class StoredRows:
         part.__dict__.update(self.__dict__, _rows=self._rows[rows])
         return part
 
+    def as_one_view(self) -> StoredRows:
+        """Return rows (n, …) as those of one view each, (n, 1, …)."""
+        part = self.of(np.arange(len(self)))
+        part._whole = (self._whole[0], 1, *self._whole[1:])
+        return part
+
     def __getitem__(self, key: Any) -> np.ndarray:
         """Read rows: `[rows]` has shape (m, V, …); `[rows, views]`, one view of each row, has shape (m, …).
 
