@@ -116,9 +116,7 @@ class IdDataset(Dataset):
         description="Choose hyper-parameters on the whole test split, as some published numbers did; tables say so.",
     )
     train: Literal["whole", "drawn"] = Field(
-        "whole",
-        description="drawn: encode of the training split only the images that the draws of this experiment take, which "
-        "are those of the whole split.",
+        "whole", description="drawn: of the training split encode the images alone that the draws of it take."
     )
 
     def pairs(self) -> Iterator[tuple[str, Dataset]]:
@@ -216,11 +214,10 @@ class Experiment(Strict):
 
     def model_post_init(self, context: Any) -> None:
         """Tell datasets of which only the draws are encoded what these are, wherever they are listed."""
-        draws = Draws(tuple(sorted(set(self.shots))), tuple(sorted(set(self.seeds))))
         drawn = {each.name for each in self.id_datasets if each.train == "drawn"}
         for dataset in self.datasets():
             if dataset.name in drawn:
-                dataset.encode_for(draws)
+                dataset.encode_for(self.draws)
 
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
@@ -230,6 +227,11 @@ class Experiment(Strict):
     def recalls(self) -> tuple[Fraction, ...]:
         """The recalls at which `metrics` asks for false-positive rates, each once."""
         return tuple(dict.fromkeys(asked_recall(metric) for metric in self.metrics))
+
+    @property
+    def draws(self) -> Draws:
+        """All draws of the grid."""
+        return Draws(tuple(sorted(set(self.shots))), tuple(sorted(set(self.seeds))))
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield every dataset that is named, ID sets first; a name may come more than once."""
