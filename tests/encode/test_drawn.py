@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from oodgrid import fewshot, paths, plan, store
+from oodgrid.adapt.data import FitFiles
 from oodgrid.config import parse
 from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.drawn import encode_drawn
@@ -17,6 +18,7 @@ from oodgrid.encode.verifying import check_sources
 from oodgrid.encode.views import encode_views
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, drawn_rows
+from oodgrid.grid import Fit
 
 pytest.importorskip("torch")
 SHOTS, SEEDS = (1, 2), (1, 2)
@@ -93,7 +95,10 @@ def test_draws_and_features_are_those_of_the_whole_split(tmp_path, make, encoded
     whole = encode(tmp_path / "whole", make(train="whole", local=local))
     assert sum(encoded) == 66
     encoded.clear()
+    assert len(whole.whole_train()) == 60
     part = encode(tmp_path / "part", make(local=local))
+    with pytest.raises(OodgridError, match="the whole training split is asked for: take train: drawn out of photos"):
+        part.whole_train()
     assert sum(encoded) == 6 + len(part.train.labels) < 66
     assert not part.dataset.file_of("train").endswith("train")
     same_draws(part, whole)
@@ -176,15 +181,21 @@ def test_an_image_that_has_changed_is_encoded_again(tmp_path, make, photos, enco
 
 def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make):
     views = [{"family": "rrc50", "count": 2}]
-    found = []
+    found, data = [], []
     for place, train in (("whole", "whole"), ("part", "drawn")):
         experiment = make(train=train, views=views)
         few_shot = encode(tmp_path / place, experiment)
         (backbone,), (dataset,) = experiment.backbones, experiment.id_datasets
-        found.append(store.read_views(encode_views(tmp_path / place, experiment, backbone, dataset, dataset.views[0])))
+        file = encode_views(tmp_path / place, experiment, backbone, dataset, dataset.views[0])
+        found.append(store.read_views(file))
+        files = FitFiles(tmp_path / place, backbone, dataset, "rrc50", file)
+        rows = few_shot.draw(2, 1).bank.rows
+        data.append((files._of_views(rows), files.views_identity(Fit("tip_adapter", 2, 1))))
         assert set(few_shot.split_rows(few_shot.draw(2, 2).bank.rows)) <= set(found[-1].index)
     np.testing.assert_array_equal(found[0].index, found[1].index)
     np.testing.assert_array_equal(found[0].image_features, found[1].image_features)
+    np.testing.assert_array_equal(data[0][0], data[1][0])
+    assert data[0][1] == data[1][1]
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -149,7 +149,16 @@ class FewShot:
         return self._labelled("test", self.leaked) if self.leaked and len(drawn.bank) else drawn.val
 
     def whole_train(self) -> Rows:
-        """Return every training sample that has a class."""
+        """Return every training sample that has a class.
+
+        Raises:
+            OodgridError: Not all of them were encoded.
+        """
+        if self.train is not None and self.train.rows is not None:
+            raise OodgridError(
+                f"{self.file('train')} holds what draws take alone, and the whole training split is asked for: take "
+                f"train: drawn out of {self.dataset.name}"
+            )
         return self._labelled("train", self.train)
 
     def remarks(self, shots: int, seeds: Sequence[int]) -> list[str]:
