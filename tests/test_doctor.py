@@ -251,7 +251,7 @@ def test_a_machine_that_is_fit_is_told_the_next_command_and_finds_nothing_change
 
 def test_what_is_missing_is_unfit_and_everything_else_is_still_looked_at(folder, capsys):
     shutil.rmtree(folder / "fish")
-    assert main(["doctor", "--configfile", "e.yaml", "--json"]) == 1
+    assert main(["doctor", "e.yaml", "--json"]) == 1
     captured = capsys.readouterr()
     said = json.loads(captured.out)
     by_what = {each["what"]: each for each in said["findings"]}

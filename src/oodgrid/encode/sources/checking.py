@@ -114,7 +114,8 @@ def _check_real(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> Non
     checked: dict[str, ImageSet | None] = {}
 
     def check(split: str) -> None:
-        checked[split] = real_images.check_split(location, split, dataset.may_be_incomplete)
+        skip = dataset.on_error == "skip"
+        checked[split] = real_images.check_split(location, split, dataset.may_be_incomplete, skip)
 
     all_of(*(partial(check, split) for split in dataset.split_names))
     images = [each for each in checked.values() if each is not None]
