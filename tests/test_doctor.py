@@ -127,7 +127,7 @@ def test_a_container_bounds_cores_and_memory(tmp_path, monkeypatch):
 
 
 def test_without_a_driver_torch_is_not_asked(folder, monkeypatch):
-    monkeypatch.setattr(plan, "gpu_here", lambda stage: 0)
+    monkeypatch.setattr(plan, "has_gpu", lambda: False)
     [found] = machine.of_gpu(config.load(folder / "e.yaml"))
     assert (found.state, "no NVIDIA driver here" in found.text) == (NOTE, True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

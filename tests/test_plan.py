@@ -417,7 +417,7 @@ def machine(monkeypatch):
 
     def make(cpus, gpu=False):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)), raising=False)
-        monkeypatch.setattr(machines, "_has_gpu", lambda: gpu)
+        monkeypatch.setattr(machines, "has_gpu", lambda: gpu)
 
     return make
 
