@@ -130,6 +130,9 @@ def test_without_a_driver_torch_is_not_asked(folder, monkeypatch):
     monkeypatch.setattr(plan, "has_gpu", lambda: False)
     [found] = machine.of_gpu(config.load(folder / "e.yaml"))
     assert (found.state, "no NVIDIA driver here" in found.text) == (NOTE, True)
+    asking = config.load(folder / "e.yaml").model_copy(update={"score_device": "gpu"})
+    [found] = machine.of_gpu(asking)
+    assert (found.state, "score_device: gpu asks for one" in found.text) == (NOTE, True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "CUDA_VISIBLE_DEVICES is empty" in next(machine.of_gpu(None)).text
 

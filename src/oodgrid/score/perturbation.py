@@ -36,7 +36,7 @@ def perturbed_logits(
     remembered = _all_steps(head, delta=delta, repeats=repeats, seed=seed) if fits else None
     for repeat in range(repeats):
         steps = _steps(head, delta, seed, repeat) if remembered is None else remembered[repeat]
-        for start in range(0, len(features), ROWS):
+        for start in range(0, max(len(features), 1), ROWS):
             rows = slice(start, start + ROWS)
             block = product(features[rows], steps)
             block += logits[rows]
