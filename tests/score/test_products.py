@@ -22,9 +22,11 @@ from oodgrid import devices, manifests, paths, registry
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.plan.triggers import TRIGGERS
+from oodgrid.score import inputs as score_inputs
 from oodgrid.score import products
-from oodgrid.score.compute import Scorer
+from oodgrid.score.compute import Column, Scorer, fill
 from oodgrid.score.contract import Bank, Head, LocalLogits, TextList, local_logits, normalise
+from oodgrid.score.inputs import References, Texts
 from oodgrid.score.products import by_rows, computing_on, on_device, product
 from oodgrid.score.run import score
 from oodgrid.score.sharing import frozen
@@ -206,6 +208,25 @@ def test_a_users_score_is_given_an_array_of_local_logits():
         found = own(values)
     patches = inputs(6)[0]["local_logits"]
     np.testing.assert_allclose(found, patches.max(axis=(1, 2)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 64, 100, 200])
+def test_blocks_of_patches_are_hardly_filled_and_their_scores_those_of_all_at_once(rows, monkeypatch):
+    head = Head(normalise(np.random.default_rng(0).normal(size=(CLASSES, WIDTH))), np.zeros(CLASSES))
+    patches = np.random.default_rng(1).normal(size=(300, 4, WIDTH))
+    references = References(head, None, {}, Texts({}, {}, []), True)
+    monkeypatch.setattr(score_inputs, "LOCAL_NUMBERS", rows * 4 * CLASSES)  # as if so many rows were wanted in a block
+    read = [(start, patches[start : start + 256]) for start in (0, 256)]  # in blocks of 256, as files are
+    expected = scorer("l_mcm", {})({"local_logits": head.logits(normalise(patches))})
+    for device in (None, "cpu"):
+        column = Column(Choice(name="l_mcm"), str, {})
+        with computing_on(device):
+            blocks = list(references.local_blocks("pets", patches[:, 0], read, head))
+            made = sum(len(make()["features"]) for make, _ in blocks)
+            fill([column], iter(blocks))
+        np.testing.assert_allclose(column.values(), expected, rtol=1e-12)
+        assert sum(count for _, count in blocks) == 300
+        assert made == 320  # what is behind the last sample fills a block of 64
 
 
 def test_by_numpy_several_arrays_go_side_by_side():

@@ -21,7 +21,7 @@ from oodgrid.score.sharing import frozen
 from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
-LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
+LOCAL_NUMBERS = 2**23  # in the local logits of a block, 64 MB, where FILLED rows have no more
 FILLED = 64  # the rows of a block are a multiple of so many, so that no sample's scores depend on how many there are
 
 Inputs = Callable[[], dict[str, Any]]  # makes the inputs of a block, on the thread that scores it
@@ -127,7 +127,9 @@ class References:
             return whole | {"local_logits": local_logits(normalise(filled(part, FILLED)), head)}
 
         for first, patches in local:
-            rows = max(1, LOCAL_NUMBERS // (patches.shape[1] * len(head.weights)))
+            rows = (
+                max(1, LOCAL_NUMBERS // (patches.shape[1] * len(head.weights)) // FILLED) * FILLED
+            )  # or they are filled
             for start in range(0, len(patches), rows):
                 part = patches[start : start + rows]
                 yield partial(inputs, first + start, part), len(part)
