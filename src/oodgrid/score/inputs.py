@@ -127,9 +127,8 @@ class References:
             return whole | {"local_logits": local_logits(normalise(filled(part, FILLED)), head)}
 
         for first, patches in local:
-            rows = (
-                max(1, LOCAL_NUMBERS // (patches.shape[1] * len(head.weights)) // FILLED) * FILLED
-            )  # or they are filled
+            fitting = LOCAL_NUMBERS // (patches.shape[1] * len(head.weights))
+            rows = max(FILLED, fitting // FILLED * FILLED)
             for start in range(0, len(patches), rows):
                 part = patches[start : start + rows]
                 yield partial(inputs, first + start, part), len(part)
