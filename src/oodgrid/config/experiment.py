@@ -196,6 +196,9 @@ class Experiment(Strict):
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",
     )
+    score_device: Literal["cpu", "gpu"] = Field(
+        "cpu", description="What computes the large matrix products of scores; with gpu, score jobs ask for one."
+    )
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
