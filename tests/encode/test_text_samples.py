@@ -14,6 +14,7 @@ from oodgrid.adapt.apply import apply
 from oodgrid.adapt.fit import fit
 from oodgrid.backbones.tokens import cut_rows
 from oodgrid.config import Backbone, Dataset, parse
+from oodgrid.encode.drawn import encode_drawn
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.sources import open_splits
@@ -364,3 +365,18 @@ def test_a_text_of_the_id_set_among_its_ood_set_is_refused(tmp_path, talk, encod
 
 def test_images_are_none_for_an_encoder_of_texts(encoder, experiment_of):
     assert "takes texts alone" in failure(parse, experiment_of(backbones=[entry(encoder)]))
+
+
+def test_only_what_the_draws_take_may_be_encoded(results, tmp_path, talk, encoder):
+    config = experiment(talk, encoder)
+    whole = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    whole["id_datasets"][0]["train"] = "drawn"
+    whole["scores"] = ["mcm", "knn"]
+    config = parse(whole)
+    dataset = config.id_datasets[0]
+    drawn = store.read_features(encode_drawn(tmp_path, config.backbones[0], dataset))
+    train = store.read_features(paths.features(results, "mini-bert", "talk", "train"))
+    assert drawn.rows is not None
+    assert len(drawn.rows) < len(train.labels)
+    assert drawn.texts == [train.texts[row] for row in drawn.rows.tolist()]
+    assert np.array_equal(drawn.image_features, train.image_features[drawn.rows])

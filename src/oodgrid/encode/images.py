@@ -28,8 +28,6 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
     """
     loaded = backbones.load(backbone)
-    if backbone.local_features and not dataset.texts:
-        check_local_features(backbone.name, loaded.model)
     opened = open_splits(dataset)
     if dataset.texts:
         opened = {split: with_cuts(loaded, texts) for split, texts in opened.items()}
@@ -37,10 +35,10 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     encode = encode_text_rows if dataset.texts else encode_rows
     written = []
     for split, images in opened.items():
-        about = identify(loaded, dataset, split, images)
-        if backbone.local_features and not dataset.texts:
-            about["local_features"] = DEFINITION
-        skip, local = dataset.on_error == "skip", backbone.local_features and not dataset.texts
+        if dataset.file_of(split) != split:  # of which only what the draws take is encoded, by a job of its own
+            continue
+        about = describe(loaded, backbone, dataset, split, images)
+        skip, local = dataset.on_error == "skip", "local_features" in about
         chunks = Chunks(results, about, loaded, images, skip=skip, local=local)
         path = paths.features(results, backbone.name, dataset.name, split)
         title = f"encode {backbone.name}/{dataset.name}/{split}"
@@ -50,6 +48,21 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         else:
             encode(chunks, shard, f"{title} {shard}")
     return written
+
+
+def describe(
+    loaded: LoadedBackbone, backbone: Backbone, dataset: Dataset, split: str, images: ImageSet
+) -> dict[str, Any]:
+    """Return everything that decides a feature file of images, as `identify`, with their local features.
+
+    Raises:
+        OodgridError: Local features are wanted, and the model has none.
+    """
+    about = identify(loaded, dataset, split, images)
+    if backbone.local_features and images.texts is None:
+        check_local_features(backbone.name, loaded.model)
+        about["local_features"] = DEFINITION
+    return about
 
 
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:
