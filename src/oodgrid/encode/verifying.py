@@ -42,7 +42,7 @@ def check_sources(path: Path, deep: bool = False) -> str:
         images = images.subset(np.flatnonzero([path in names for path in images.paths]))
     rows = _matching_rows(path, sources, images)
     _check_skipped(path, sources, dataset, images)
-    thing = "image" if images.texts is None else "text"
+    thing = images.thing
     if deep or images.texts is not None:  # texts are read whole anyway
         _compare(
             path, sources, "content", [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
@@ -70,7 +70,9 @@ def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list
     for names, what in ((was - now, "gone"), (now - was, "new")):
         if names:
             raise _differs(
-                path, f"{len(names):,} of its images {plural(len(names), 'is', 'are')} {what}, the first: {min(names)}"
+                path,
+                f"{len(names):,} of its {images.thing}s {plural(len(names), 'is', 'are')} {what}, the first: "
+                f"{min(names)}",
             )
     if list(sources.paths) != [images.paths[row] for row in rows]:
         raise _differs(path, "its images are listed in another order")

@@ -188,8 +188,9 @@ def _split_rows(where: str, splits: Splits, images: ImageSet, split: str) -> np.
         if len(members) <= splits.train + splits.val:
             name = images.classnames[label] if images.classnames else label
             raise OodgridError(
-                f"{where}: class {name} has {counted(len(members), 'image')}, too few for "
-                f"{splits.train} train + {splits.val} val and a test image" + "".join(f" ({r})" for r in images.remarks)
+                f"{where}: class {name} has {counted(len(members), images.thing)}, too few for "
+                f"{splits.train} train + {splits.val} val and a test {images.thing}"
+                + "".join(f" ({r})" for r in images.remarks)
             )
         seed = hashlib.sha256(f"{splits.seed}/{label}".encode()).digest()
         random.Random(seed).shuffle(members)

@@ -49,6 +49,11 @@ class ImageSet:
     remarks: tuple[str, ...] = ()
     texts: Sequence[str] | None = None
 
+    @property
+    def thing(self) -> str:
+        """What one of the samples is called in messages."""
+        return "image" if self.texts is None else "text"
+
     def __len__(self) -> int:
         return len(self.paths)
 

@@ -23,7 +23,7 @@ def limited(images: ImageSet, limit: int, name: str) -> ImageSet:
     if len(images) <= limit:
         return images
     part = images.subset(drawn_rows(images.labels, limit, name))
-    return replace(part, remarks=(*images.remarks, f"limit: {limit:,} of {counted(len(images), 'image')}"))
+    return replace(part, remarks=(*images.remarks, f"limit: {limit:,} of {counted(len(images), images.thing)}"))
 
 
 def drawn_rows(labels: NDArray[np.int32], limit: int, name: str) -> NDArray[np.int64]:

@@ -53,7 +53,7 @@ def _numbered(images: ImageSet, classnames: Sequence[str] | None, where: str, re
     if fits:
         present = set(numbers.tolist())
         empty = [name for label, name in enumerate(classnames or ()) if renumber and label not in present]
-        return replace(images, remarks=(*images.remarks, *[f"no image of {_some(empty)}"] * bool(empty)))
+        return replace(images, remarks=(*images.remarks, *[f"no {images.thing} of {_some(empty)}"] * bool(empty)))
     labels = np.where(has_class(images.labels), np.searchsorted(numbers, images.labels), NO_CLASS).astype(np.int32)
     remark = f"labels run from 0: {_run(numbers)} in the source became 0 to {len(numbers) - 1}, by value"
     return replace(images, labels=labels, remarks=(*images.remarks, remark))
@@ -80,9 +80,10 @@ def untrained(images: ImageSet, split: str) -> ImageSet:
     remarks = []
     with_images = set(known.tolist())
     if missing := [name for label, name in enumerate(images.classnames or ()) if label not in with_images]:
-        remarks.append(f"no {split} image of {_some(missing)}")
+        remarks.append(f"no {split} {images.thing} of {_some(missing)}")
     if without := len(images) - len(known):
-        remarks.append(f"{counted(without, f'{split} image has', f'{split} images have')} no class")
+        what = f"{split} {images.thing}"
+        remarks.append(f"{counted(without, f'{what} has', f'{what}s have')} no class")
     return replace(images, remarks=(*images.remarks, *remarks))
 
 
