@@ -1,4 +1,4 @@
-"""The header of a JPEG file: what is needed to choose a decoder, at a tenth of the time that Pillow takes to open it."""
+"""The header of a JPEG file: what is needed to choose a decoder, in a tenth of the time that Pillow takes."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def open_picture(
 
 
 def resizes_plainly(preprocessing: dict[str, Any]) -> bool:
-    """Return whether resizing is not one of open_clip's own ways, for the longest side or an input that is no square."""
+    """Return whether resizing is none of open_clip's own ways, for the longest side or an input that is no square."""
     size = preprocessing["size"]
     return preprocessing["resize_mode"] != "longest" and (isinstance(size, int) or size[0] == size[1])
 
@@ -88,9 +88,7 @@ def normalised(pixels: torch.Tensor, preprocessing: dict[str, Any]) -> torch.Ten
     return scaler(preprocessing, pixels.device)(pixels)
 
 
-def scaler(
-    preprocessing: dict[str, Any], device: torch.device | str = "cpu"
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def scaler(preprocessing: dict[str, Any], device: torch.device | str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function from pixels, shape (…, 3, H, W), uint8, to float32 as torchvision's last two steps make them.
 
     To the last bit: so 255 is a number on the device, for by one of the host's CUDA multiplies with its reciprocal.
