@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, coded by Huffman
-TABLES = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # what may stand before the frame, comments and APP0 to 15 too
-SHORTEST = {0xE0: 9, 0xE2: 16, 0xEE: 14}  # JFIF, colour profiles and Adobe's: of less Pillow makes nothing
+SCAN, ADOBE = 0xDA, 0xEE
+TABLES = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # what may stand before the scan: comments and APP0 to 15, too
+SHORTEST = {0xDB: 67, 0xE0: 9, 0xE2: 16, ADOBE: 14}  # of less Pillow makes nothing
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,16 @@ def read_header(source: bytes) -> JpegHeader | None:
     """Return the header of a JPEG file, or None where it is another file or anything about its header is unusual."""
     if not source.startswith(START):
         return None
-    place, adobe = 2, b""
+    place, adobe, header = 2, b"", None
     while place + 10 <= len(source) and source[place] == 0xFF:
         marker, length = source[place + 1], int.from_bytes(source[place + 2 : place + 4], "big")
-        if marker in FRAMES:
-            return _frame(source[place + 4 : place + 2 + length], adobe)
-        if marker not in TABLES or length < SHORTEST.get(marker, 2):
+        if marker == SCAN:  # all that comes before it is as it should be
+            return header
+        if marker in FRAMES and header is None:
+            header = _frame(source[place + 4 : place + 2 + length], adobe)
+        elif marker not in TABLES or length < SHORTEST.get(marker, 2):
             return None
-        if marker == 0xEE:
+        elif marker == ADOBE:
             adobe = source[place + 4 : place + 2 + length]
         place += 2 + length
     return None
