@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -26,16 +30,16 @@ DOCUMENTED = ("snakemake", "--profile", "profiles/slurm")
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    with loopback_slurm.running(tmp_path_factory.mktemp("plugin")) as environment:
-        yield environment
+    with loopback_slurm.running(tmp_path_factory.mktemp("plugin")) as cluster:
+        yield cluster
 
 
 @pytest.fixture
 def typed(clone, slurm):
     """Type a command in the clone, and return what it said."""
     clone.env.pop("OMP_NUM_THREADS")
-    if slurm:
-        clone.env["PYTHONPATH"] += os.pathsep + slurm["PYTHONPATH"]
+    if slurm.environment:
+        clone.env["PYTHONPATH"] += os.pathsep + slurm.environment["PYTHONPATH"]
 
     def run(*command, ok=True):
         process = clone.start(*command)
@@ -44,6 +48,66 @@ def typed(clone, slurm):
         return output
 
     return run
+
+
+@pytest.fixture
+def faulty(imported):
+    """A function that makes a clone in which fits meet faults, and a job of adapt may take a GB at first."""
+    clone, experiment = imported
+    clone.edit("src/oodgrid/plan/machines.py", "threads=4, mem_mb=16_000", "threads=1, mem_mb=1_000")
+    shutil.copy(Path(__file__).with_name("faulty.py"), clone.folder)
+
+    def meeting(*faults):
+        methods = [{"name": "faulty", "fault": fault} for fault in faults]
+        clone.write(experiment | {"plugins": ["faulty.py"], "methods": methods, "scores": ["mcm"]})
+        return clone
+
+    return meeting
+
+
+class Watched:
+    """A run with faults, and what a hand from outside does in it.
+
+    Attributes:
+        run: The command.
+    """
+
+    def __init__(self, clone):
+        self.clone = clone
+        self._known = {job["JobId"] for job in loopback_slurm.jobs()}
+        self.run = clone.start(*DOCUMENTED)
+
+    def ended(self):
+        """Return the exit status of the command and what it said."""
+        output, _ = self.run.communicate(timeout=PATIENCE)
+        return self.run.returncode, output
+
+    def jobs(self, fault):
+        """Return the jobs of this run that met a fault, in the order in which Slurm got them."""
+        new = [job for job in loopback_slurm.jobs() if job["JobId"] not in self._known]
+        of_fault = [job for job in new if rule_of(job) == "fit" and job["Comment"].endswith(f"={fault}")]
+        return sorted(of_fault, key=lambda job: int(job["JobId"]))
+
+    def struck(self, fault, times=1):
+        """Wait until a fault has struck so many times, and return the last job that it met."""
+        end = time.monotonic() + PATIENCE
+        while fits(self.clone)[f"{fault} 2 begins"] < times:
+            assert self.run.poll() is None, self.ended()
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        return self.jobs(fault)[-1]
+
+
+def fits(clone):
+    """Return how often each fit began and ended."""
+    file = clone.folder / "fits"
+    return Counter(file.read_text().splitlines() if file.exists() else [])
+
+
+def fitted(**begun):
+    """Return what `fits` is where each fit was finished once and the second of a fault began so many times."""
+    once = {f"{fault} {what}": 1 for fault in begun for what in ("1 begins", "1 ends", "2 ends")}
+    return once | {f"{fault} 2 begins": times for fault, times in begun.items()}
 
 
 def rule_of(job):
@@ -65,6 +129,7 @@ def test_the_documented_command_runs_an_experiment_and_no_other_command_runs_it_
         assert fields["JobName"].startswith("oodgrid_")
         assert int(fields["CPUs/Task"]) == request.threads, (rule, fields)  # whatever this machine has
         assert fields["MinMemoryNode"] == f"{request.mem_mb}M", (rule, fields)
+        assert fields["TimeLimit"] == f"{request.runtime // 60:02}:00:00", (rule, fields)
     submitted = output[: output.index("Finished jobid")]
     assert submitted.count("rule encode_") > 1  # each has a GPU of its own: none waits for another
     assert "rule score:" in output  # jobs are named
@@ -88,3 +153,56 @@ def test_a_failing_job_is_named_with_its_log_and_tried_again_with_more_memory(im
     fits = sorted((job for job in jobs if job["Comment"].endswith("own_prototype")), key=lambda job: int(job["JobId"]))
     assert [job["MinMemoryNode"] for job in fits] == ["16000M", "32000M", "48000M"]
     assert list((clone.folder / "results/mini/scores").rglob("tip_adapter.parquet"))  # what can, goes on
+
+
+@pytest.mark.slurm
+def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was_finished_stays(faulty, slurm, typed):
+    """And a job that a person cancels, until the run gives it up; the same command then does what is missing."""
+    clone = faulty("memory", "time", "cancel")
+    watched = Watched(clone)
+    loopback_slurm.shorten(watched.struck("time"))
+    (clone.folder / "time-mended").touch()
+    for times in (1, 2, 3):
+        loopback_slurm.cancel(watched.struck("cancel", times))
+    status, output = watched.ended()
+    assert status == 1
+    greedy, slow, cancelled = map(watched.jobs, ("memory", "time", "cancel"))
+    killed = "OUT_OF_MEMORY" if slurm.by_kernel else "FAILED"
+    assert [(job["JobState"], job["MinMemoryNode"]) for job in greedy] == [(killed, "1000M"), ("COMPLETED", "2000M")]
+    assert [job["JobState"] for job in slow] == ["TIMEOUT", "COMPLETED"]
+    assert slow[1]["TimeLimit"] == "08:00:00"
+    assert [job["JobState"] for job in cancelled] == ["CANCELLED"] * 3
+    for fault, failures in (("memory", 1), ("time", 1), ("cancel", 3)):
+        log = f"results/mini/logs/adapt/clip-vit-b32/own/faulty@fault={fault}.fit.log"
+        named = re.findall(rf"Error in rule fit:\n(?:    .*\n)*?    log: {log}, (\S+/slurm_logs/\S+\.log)", output)
+        assert len(named) == failures, output
+        assert all(map(os.path.exists, named))  # of Slurm's, which says why
+    assert output.count("oodgrid: failed: ") == 1
+    assert "oodgrid: failed: fit of clip-vit-b32, own, faulty@fault=cancel, " in output
+    tables = {table.stem.split("=")[1] for table in (clone.folder / "results/mini/scores").rglob("*.parquet")}
+    assert tables == {"memory", "time"}  # what can, goes on
+
+    kept = clone.times("kept/fit/**/*.*")
+    (clone.folder / "cancel-mended").touch()
+    typed(*DOCUMENTED)
+    assert set(clone.metrics()["status"]) == {"ok"}
+    assert fits(clone) == fitted(memory=2, time=2, cancel=4)
+    assert kept and clone.times("kept/fit/**/*.*").items() >= kept.items()
+    assert "Nothing to be done" in typed(*DOCUMENTED)
+
+
+@pytest.mark.slurm
+def test_the_jobs_of_a_node_that_dies_are_done_by_another(faulty, slurm, typed):
+    clone = faulty("node")
+    watched = Watched(clone)
+    node = watched.struck("node")["NodeList"]
+    slurm.kill(node)
+    (clone.folder / "node-mended").touch()
+    status, output = watched.ended()
+    assert status == 0, output
+    assert fits(clone) == fitted(node=2)
+    done = watched.jobs("node")[-1]
+    assert done["JobState"] == "COMPLETED" and done["NodeList"] != node
+    assert set(clone.metrics()["status"]) == {"ok"}
+    slurm.start(node)
+    assert "Nothing to be done" in typed(*DOCUMENTED)

@@ -21,7 +21,8 @@ class Request:
     Attributes:
         threads: CPUs of the node.
         mem_mb: Memory at the first attempt; the second asks for twice as much, and so on.
-        runtime: Minutes. A job that is stopped there loses little: the next attempt finds what was kept.
+        runtime: Minutes, of which later attempts ask for more as well. A job that is stopped there loses little: the
+            next attempt finds what was kept.
         gpu: 1 where the stage can use one.
     """
 
