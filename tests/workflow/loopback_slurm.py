@@ -123,6 +123,7 @@ def running(plugin_folder: Path) -> Iterator[Cluster]:
             ["slurmctld", "-D", "-c"],
         ):  # fmt: skip
             _start(daemon, folder, stack)
+        stack.callback(_remove_cgroups)
         cluster = Cluster(folder, stack, environment)
         for node in NODES:
             cluster.start(node)
@@ -160,6 +161,13 @@ def _holds(condition: Callable[[], bool], seconds: float = 180) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+def _remove_cgroups() -> None:
+    for node in NODES:
+        for folder in sorted((CGROUPS / "memory").glob(f"slurm_{node}/**/"), reverse=True):
+            with suppress(OSError):  # of a process that is still ending
+                folder.rmdir()
 
 
 def _cgroups() -> bool:

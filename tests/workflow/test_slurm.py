@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from oodgrid.plan import REQUESTS
 from tests.workflow import loopback_slurm
-from tests.workflow.conftest import PATIENCE
+from tests.workflow.conftest import PATIENCE, Clone
 
 EXPERIMENT = {
     "experiment": "mini",
@@ -26,6 +27,7 @@ EXPERIMENT = {
 }
 STAGES = {"encode": "encode", "fit": "adapt", "apply": "adapt", "score": "score", "evaluate": "evaluate"}
 DOCUMENTED = ("snakemake", "--profile", "profiles/slurm")
+SCORES = (*DOCUMENTED, "scores")
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +37,30 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture
-def typed(clone, slurm):
-    """Type a command in the clone, and return what it said."""
+def typed(tmp_path, slurm):
+    """Type a command in the clone of the test, and return what it said; `typed.start` does not wait for its end."""
+    clone = Clone(tmp_path / "clone")
     clone.env.pop("OMP_NUM_THREADS")
     if slurm.environment:
         clone.env["PYTHONPATH"] += os.pathsep + slurm.environment["PYTHONPATH"]
 
+    started = []
+
+    def start(*command):
+        started.append(clone.start(*command))
+        return started[-1]
+
     def run(*command, ok=True):
-        process = clone.start(*command)
+        process = start(*command)
         output, _ = process.communicate(timeout=PATIENCE)
         assert (process.returncode == 0) == ok, output
         return output
 
-    return run
+    run.start = start
+    yield run
+    for process in started:
+        if process.poll() is None:  # each leads a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -72,10 +85,10 @@ class Watched:
         run: The command.
     """
 
-    def __init__(self, clone):
+    def __init__(self, clone, typed):
         self.clone = clone
         self._known = {job["JobId"] for job in loopback_slurm.jobs()}
-        self.run = clone.start(*DOCUMENTED)
+        self.run = typed.start(*SCORES)
 
     def ended(self):
         """Return the exit status of the command and what it said."""
@@ -96,6 +109,11 @@ class Watched:
             assert time.monotonic() < end
             time.sleep(0.5)
         return self.jobs(fault)[-1]
+
+
+def scored(clone):
+    """Return the faults in spite of which there are scores."""
+    return {table.stem.split("=")[1] for table in (clone.folder / "results/mini/scores").rglob("*.parquet")}
 
 
 def fits(clone):
@@ -159,7 +177,7 @@ def test_a_failing_job_is_named_with_its_log_and_tried_again_with_more_memory(im
 def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was_finished_stays(faulty, slurm, typed):
     """And a job that a person cancels, until the run gives it up; the same command then does what is missing."""
     clone = faulty("memory", "time", "cancel")
-    watched = Watched(clone)
+    watched = Watched(clone, typed)
     loopback_slurm.shorten(watched.struck("time"))
     (clone.folder / "time-mended").touch()
     for times in (1, 2, 3):
@@ -167,42 +185,63 @@ def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was
     status, output = watched.ended()
     assert status == 1
     greedy, slow, cancelled = map(watched.jobs, ("memory", "time", "cancel"))
-    killed = "OUT_OF_MEMORY" if slurm.by_kernel else "FAILED"
-    assert [(job["JobState"], job["MinMemoryNode"]) for job in greedy] == [(killed, "1000M"), ("COMPLETED", "2000M")]
+    assert [(job["JobState"], job["MinMemoryNode"]) for job in greedy] == [("FAILED", "1000M"), ("COMPLETED", "2000M")]
     assert [job["JobState"] for job in slow] == ["TIMEOUT", "COMPLETED"]
     assert slow[1]["TimeLimit"] == "08:00:00"
     assert [job["JobState"] for job in cancelled] == ["CANCELLED"] * 3
-    for fault, failures in (("memory", 1), ("time", 1), ("cancel", 3)):
+    beyond = "oom-kill event" if slurm.by_kernel else "exceeded memory limit"
+    for fault, failures, why in (
+        ("memory", 1, beyond),
+        ("time", 1, "DUE TO TIME LIMIT"),
+        ("cancel", 3, "CANCELLED AT"),
+    ):
         log = f"results/mini/logs/adapt/clip-vit-b32/own/faulty@fault={fault}.fit.log"
         named = re.findall(rf"Error in rule fit:\n(?:    .*\n)*?    log: {log}, (\S+/slurm_logs/\S+\.log)", output)
         assert len(named) == failures, output
-        assert all(map(os.path.exists, named))  # of Slurm's, which says why
+        assert re.search(why, Path(named[0]).read_text())  # Slurm's
     assert output.count("oodgrid: failed: ") == 1
     assert "oodgrid: failed: fit of clip-vit-b32, own, faulty@fault=cancel, " in output
-    tables = {table.stem.split("=")[1] for table in (clone.folder / "results/mini/scores").rglob("*.parquet")}
-    assert tables == {"memory", "time"}  # what can, goes on
+    assert scored(clone) == {"memory", "time"}  # what can, goes on
 
     kept = clone.times("kept/fit/**/*.*")
     (clone.folder / "cancel-mended").touch()
-    typed(*DOCUMENTED)
-    assert set(clone.metrics()["status"]) == {"ok"}
+    typed(*SCORES)
+    assert scored(clone) == {"memory", "time", "cancel"}
     assert fits(clone) == fitted(memory=2, time=2, cancel=4)
     assert kept and clone.times("kept/fit/**/*.*").items() >= kept.items()
-    assert "Nothing to be done" in typed(*DOCUMENTED)
+    assert "Nothing to be done" in typed(*SCORES)
 
 
 @pytest.mark.slurm
 def test_the_jobs_of_a_node_that_dies_are_done_by_another(faulty, slurm, typed):
     clone = faulty("node")
-    watched = Watched(clone)
+    watched = Watched(clone, typed)
     node = watched.struck("node")["NodeList"]
     slurm.kill(node)
     (clone.folder / "node-mended").touch()
     status, output = watched.ended()
     assert status == 0, output
     assert fits(clone) == fitted(node=2)
-    done = watched.jobs("node")[-1]
-    assert done["JobState"] == "COMPLETED" and done["NodeList"] != node
-    assert set(clone.metrics()["status"]) == {"ok"}
+    (done,) = watched.jobs("node")  # Slurm has started it again, and Snakemake has not
+    assert done["JobState"] == "COMPLETED" and done["Restarts"] == "1" and done["NodeList"] != node
+    assert scored(clone) == {"node"}
     slurm.start(node)
-    assert "Nothing to be done" in typed(*DOCUMENTED)
+    assert "Nothing to be done" in typed(*SCORES)
+
+
+@pytest.mark.slurm
+def test_experiments_run_side_by_side_in_one_clone(imported, typed):
+    clone, experiment = imported
+    clone.write(experiment | {"experiment": "second", "seeds": [2], "scores": ["mcm"]}, "second.yaml")
+    commands = [(*SCORES, "--configfile", file) for file in ("config.yaml", "second.yaml")]
+    runs = [typed.start(*command) for command in commands]
+    outputs = [run.communicate(timeout=PATIENCE)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    began, ended = {}, {}
+    for job in loopback_slurm.jobs():  # in the queue under the name of their run
+        began[job["JobName"]] = min(job["SubmitTime"], began.get(job["JobName"], "9"))
+        ended[job["JobName"]] = max(job["EndTime"], ended.get(job["JobName"], ""))
+    first, second = sorted(began, key=began.get)[-2:]
+    assert began[second] < ended[first]
+    for command in commands:
+        assert "Nothing to be done" in typed(*command)
