@@ -5,6 +5,7 @@ process, which looks at plugins, meets none.
 """
 
 import os
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Faulty:
         """Average the shots of each class."""
         if "SLURM_JOB_ID" in os.environ:
             self._say("begins", data)
+            Path("tmpdir").write_text(tempfile.gettempdir())
             if data.shots == 2:
                 self._meet()
             self._say("ends", data)

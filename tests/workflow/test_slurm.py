@@ -85,10 +85,10 @@ class Watched:
         run: The command.
     """
 
-    def __init__(self, clone, typed):
+    def __init__(self, clone, typed, *options):
         self.clone = clone
         self._known = {job["JobId"] for job in loopback_slurm.jobs()}
-        self.run = typed.start(*SCORES)
+        self.run = typed.start(*SCORES, *options)
 
     def ended(self):
         """Return the exit status of the command and what it said."""
@@ -214,8 +214,10 @@ def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was
 
 @pytest.mark.slurm
 def test_the_jobs_of_a_node_that_dies_are_done_by_another(faulty, slurm, typed):
+    """And temporary files lie where the command says."""
     clone = faulty("node")
-    watched = Watched(clone, typed)
+    scratch = clone.folder / "scratch"
+    watched = Watched(clone, typed, "--default-resources", f"tmpdir='{scratch}'")
     node = watched.struck("node")["NodeList"]
     slurm.kill(node)
     (clone.folder / "node-mended").touch()
@@ -225,6 +227,7 @@ def test_the_jobs_of_a_node_that_dies_are_done_by_another(faulty, slurm, typed):
     (done,) = watched.jobs("node")  # Slurm has started it again, and Snakemake has not
     assert done["JobState"] == "COMPLETED" and done["Restarts"] == "1" and done["NodeList"] != node
     assert scored(clone) == {"node"}
+    assert (clone.folder / "tmpdir").read_text() == str(scratch)
     slurm.start(node)
     assert "Nothing to be done" in typed(*SCORES)
 

@@ -60,12 +60,16 @@ def memory_here(works: list[rates.Work], stage: str, what: str) -> int:
 
 
 def request(stage: str, environment: Mapping[str, str]) -> Request:
-    """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given."""
+    """Return what a job of `stage` asks for; in the environment of a Slurm job, what it has of that.
+
+    Where a job of Slurm's does several of ours, a group, it was given the CPUs of all of them.
+    """
     asked = REQUESTS[stage]
     if "SLURM_JOB_ID" not in environment:
         return asked
+    cpus = min(asked.threads, int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)))
     gpu = min(asked.gpu, int(environment.get("SLURM_GPUS_ON_NODE", 0)))
-    return replace(asked, threads=int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)), gpu=gpu)
+    return replace(asked, threads=cpus, gpu=gpu)
 
 
 def gpu_here(stage: str) -> int:
