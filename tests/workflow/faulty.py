@@ -1,7 +1,7 @@
 """A method that meets a fault of a cluster at its second fit: a test names this file under `plugins:` of its config.
 
-What begins and what ends is written into the file `fits`. A fault strikes on a node of Slurm only: Snakemake's main
-process, which looks at plugins, meets none.
+What begins and what ends is written into a folder that FAULTS names in the environment: files that a plugin names by
+itself count as its code. Only jobs on a node of Slurm meet a fault, not Snakemake, which looks at plugins first.
 """
 
 import os
@@ -15,6 +15,7 @@ import numpy as np
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, class_means
 from oodgrid.registry import method
 
+FOLDER = Path(os.environ.get("FAULTS", ""))
 MB = 2**20
 TAKEN = 1300  # MB: more than a first attempt may take, less than a second
 
@@ -24,7 +25,7 @@ TAKEN = 1300  # MB: more than a first attempt may take, less than a second
 class Faulty:
     """Visual prototypes by way of a fault: `memory` takes much of it, any other waits for a hand from outside.
 
-    Once there is a file `FAULT-mended`, such a fit goes on.
+    Once that folder has a file `FAULT-mended`, such a fit goes on.
     """
 
     fault: str = "none"
@@ -33,7 +34,7 @@ class Faulty:
         """Average the shots of each class."""
         if "SLURM_JOB_ID" in os.environ:
             self._say("begins", data)
-            Path("tmpdir").write_text(tempfile.gettempdir())
+            (FOLDER / "tmpdir").write_text(tempfile.gettempdir())
             if data.shots == 2:
                 self._meet()
             self._say("ends", data)
@@ -48,9 +49,9 @@ class Faulty:
             blocks = [np.ones(100 * MB, np.uint8) for _ in range(TAKEN // 100)]
             time.sleep(5)  # a Slurm that looks from time to time shall see it
             del blocks
-        while self.fault != "memory" and not Path(f"{self.fault}-mended").exists():
+        while self.fault != "memory" and not (FOLDER / f"{self.fault}-mended").exists():
             time.sleep(1)
 
     def _say(self, what: str, data: FitData) -> None:
-        with Path("fits").open("a") as file:
+        with (FOLDER / "fits").open("a") as file:
             file.write(f"{self.fault} {data.shots} {what}\n")

@@ -27,7 +27,8 @@ EXPERIMENT = {
 }
 STAGES = {"encode": "encode", "fit": "adapt", "apply": "adapt", "score": "score", "evaluate": "evaluate"}
 DOCUMENTED = ("snakemake", "--profile", "profiles/slurm")
-SCORES = (*DOCUMENTED, "scores")
+# Soon asked after, so that the tests take less long.
+SCORES = (*DOCUMENTED, "scores", "--slurm-init-seconds-before-status-checks", "5")
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +65,19 @@ def typed(tmp_path, slurm):
 
 
 @pytest.fixture
-def faulty(imported):
+def faulty(imported, monkeypatch):
     """A function that makes a clone in which fits meet faults, and a job of adapt may take a GB at first."""
     clone, experiment = imported
     clone.edit("src/oodgrid/plan/machines.py", "threads=4, mem_mb=16_000", "threads=1, mem_mb=1_000")
     shutil.copy(Path(__file__).with_name("faulty.py"), clone.folder)
+    faults = clone.folder.parent / "faults"
+    faults.mkdir()
+    monkeypatch.setenv("FAULTS", str(faults))
 
-    def meeting(*faults):
-        methods = [{"name": "faulty", "fault": fault} for fault in faults]
+    def meeting(*names):
+        methods = [{"name": "faulty", "fault": name} for name in names]
         clone.write(experiment | {"plugins": ["faulty.py"], "methods": methods, "scores": ["mcm"]})
-        return clone
+        return clone, faults
 
     return meeting
 
@@ -85,8 +89,8 @@ class Watched:
         run: The command.
     """
 
-    def __init__(self, clone, typed, *options):
-        self.clone = clone
+    def __init__(self, faults, typed, *options):
+        self.faults = faults
         self._known = {job["JobId"] for job in loopback_slurm.jobs()}
         self.run = typed.start(*SCORES, *options)
 
@@ -104,7 +108,7 @@ class Watched:
     def struck(self, fault, times=1):
         """Wait until a fault has struck so many times, and return the last job that it met."""
         end = time.monotonic() + PATIENCE
-        while fits(self.clone)[f"{fault} 2 begins"] < times:
+        while fits(self.faults)[f"{fault} 2 begins"] < times:
             assert self.run.poll() is None, self.ended()
             assert time.monotonic() < end
             time.sleep(0.5)
@@ -116,9 +120,9 @@ def scored(clone):
     return {table.stem.split("=")[1] for table in (clone.folder / "results/mini/scores").rglob("*.parquet")}
 
 
-def fits(clone):
+def fits(faults):
     """Return how often each fit began and ended."""
-    file = clone.folder / "fits"
+    file = faults / "fits"
     return Counter(file.read_text().splitlines() if file.exists() else [])
 
 
@@ -176,10 +180,10 @@ def test_a_failing_job_is_named_with_its_log_and_tried_again_with_more_memory(im
 @pytest.mark.slurm
 def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was_finished_stays(faulty, slurm, typed):
     """And a job that a person cancels, until the run gives it up; the same command then does what is missing."""
-    clone = faulty("memory", "time", "cancel")
-    watched = Watched(clone, typed)
+    clone, faults = faulty("memory", "time", "cancel")
+    watched = Watched(faults, typed)
     loopback_slurm.shorten(watched.struck("time"))
-    (clone.folder / "time-mended").touch()
+    (faults / "time-mended").touch()
     for times in (1, 2, 3):
         loopback_slurm.cancel(watched.struck("cancel", times))
     status, output = watched.ended()
@@ -204,10 +208,10 @@ def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was
     assert scored(clone) == {"memory", "time"}  # what can, goes on
 
     kept = clone.times("kept/fit/**/*.*")
-    (clone.folder / "cancel-mended").touch()
+    (faults / "cancel-mended").touch()
     typed(*SCORES)
     assert scored(clone) == {"memory", "time", "cancel"}
-    assert fits(clone) == fitted(memory=2, time=2, cancel=4)
+    assert fits(faults) == fitted(memory=2, time=2, cancel=4)
     assert kept and clone.times("kept/fit/**/*.*").items() >= kept.items()
     assert "Nothing to be done" in typed(*SCORES)
 
@@ -215,19 +219,19 @@ def test_jobs_beyond_their_memory_or_time_are_tried_again_with_more_and_what_was
 @pytest.mark.slurm
 def test_the_jobs_of_a_node_that_dies_are_done_by_another(faulty, slurm, typed):
     """And temporary files lie where the command says."""
-    clone = faulty("node")
+    clone, faults = faulty("node")
     scratch = clone.folder / "scratch"
-    watched = Watched(clone, typed, "--default-resources", f"tmpdir='{scratch}'")
+    watched = Watched(faults, typed, "--default-resources", f"tmpdir='{scratch}'")
     node = watched.struck("node")["NodeList"]
     slurm.kill(node)
-    (clone.folder / "node-mended").touch()
+    (faults / "node-mended").touch()
     status, output = watched.ended()
     assert status == 0, output
-    assert fits(clone) == fitted(node=2)
+    assert fits(faults) == fitted(node=2)
     (done,) = watched.jobs("node")  # Slurm has started it again, and Snakemake has not
     assert done["JobState"] == "COMPLETED" and done["Restarts"] == "1" and done["NodeList"] != node
     assert scored(clone) == {"node"}
-    assert (clone.folder / "tmpdir").read_text() == str(scratch)
+    assert (faults / "tmpdir").read_text() == str(scratch)
     slurm.start(node)
     assert "Nothing to be done" in typed(*SCORES)
 
