@@ -15,6 +15,7 @@ from oodgrid.backbones import load
 from oodgrid.config import Backbone, build
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
+from oodgrid.published.matching import NOT_BICUBIC
 from tests import failing
 
 torch = pytest.importorskip("torch")
@@ -465,3 +466,11 @@ def test_the_trap_is_known_for_every_tag_of_open_clip():
     for model, tag in refused:
         has = open_clip.get_model_config(model).get("quick_gelu", False)
         assert open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False) != has
+
+
+def test_weights_that_are_not_resized_bicubically_are_known():
+    pretrained = pytest.importorskip("open_clip.pretrained")
+    tags = [
+        (tag, its["interpolation"]) for its_tags in pretrained._PRETRAINED.values() for tag, its in its_tags.items()
+    ]
+    assert {tag for tag, interpolation in tags if interpolation != "bicubic"} == NOT_BICUBIC

@@ -62,7 +62,7 @@ def test_what_is_no_results_file_is_one_line(results):
 
 
 def test_views_and_local_features_are_described(tmp_path, make_features):
-    views = store.Views(np.array([3]), np.ones((1, 2, 4), np.float32), {"views": {"family": "rrc08"}})
+    views = store.NewViews(np.array([3]), np.ones((1, 2, 4), np.float32), {"views": {"family": "rrc08"}})
     store.write_views(tmp_path / "v.h5", views)
     assert "1 x 2 x 4 float32" in describe(tmp_path / "v.h5")
     verify(tmp_path / "v.h5")

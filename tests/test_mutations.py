@@ -80,7 +80,9 @@ def files(tmp_path, make_features):
     store.write_features(tmp_path / "f.h5", make_features(local_features=np.ones((6, 2, 4), np.float32)))
     texts = store.Texts(np.ones((2, 3, 4)), ["a", "b", "ç"], ["a {}", "the {}"], {"text": {}})
     store.write_texts(tmp_path / "t.h5", texts)
-    store.write_views(tmp_path / "v.h5", store.Views(np.array([2, 5]), np.ones((2, 3, 4), np.float32), {"views": {}}))
+    store.write_views(
+        tmp_path / "v.h5", store.NewViews(np.array([2, 5]), np.ones((2, 3, 4), np.float32), {"views": {}})
+    )
     store.write_table(tmp_path / "s.parquet", pl.DataFrame({"mcm": [0.25, 0.5], "label": [1, -1]}), {"units": [1]})
     store.write_arrays(tmp_path / "a.safetensors", {"w": values}, {"C": 2.5})
     store.write_json(tmp_path / "m.json", {"auroc": 0.8501633986928104, "units": [1, 2, {"a": None}]})
@@ -116,7 +118,7 @@ def files(tmp_path, make_features):
     sealed = {
         "f.h5": lambda p: [numbers_of(store.read_features(p)), [v.tobytes() for _, v in store.read_local_features(p)]],
         "t.h5": lambda p: store.read_texts(p).text_features.tobytes(),
-        "v.h5": lambda p: store.read_views(p).image_features.tobytes(),
+        "v.h5": lambda p: np.asarray(store.read_views(p).image_features).tobytes(),
         "s.parquet": table,
         "a.safetensors": lambda p: (plain(store.read_arrays(p)[0]), store.read_arrays(p)[1]),
         "m.json": store.read_json,

@@ -535,10 +535,10 @@ def test_views_of_another_backbone_are_refused(tmp_path, own, make_features):
     about = store.read_provenance(paths.features(tmp_path, "b", "own", "train"))
     place = plan.views_file(tmp_path, experiment, "b", "own", experiment.id_datasets[0].views[0])
     view = np.ones((1, 1, 4), np.float32)
-    store.write_views(place, store.Views(np.array([0]), view, about))
+    store.write_views(place, store.NewViews(np.array([0]), view, about))
     plan.check_identities(tmp_path, experiment)
     about["backbone"]["interpolation"] = "bilinear"
-    store.write_views(place, store.Views(np.array([0]), view, about))
+    store.write_views(place, store.NewViews(np.array([0]), view, about))
     assert "backbone.interpolation" in failure(plan.check_identities, tmp_path, experiment)
 
 

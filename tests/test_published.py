@@ -257,6 +257,11 @@ def test_the_same_setting_compares(values_of):
         ),
         ({"backbone": SETTING["backbone"] | {"resize": 256}}, {}, "preprocessing: ours resized to 224, theirs to 256"),
         ({}, {"backbone": {"interpolation": "bilinear"}}, "preprocessing"),
+        (
+            {"backbone": SETTING["backbone"] | {"pretrained": "datacompdr"}},
+            {"backbone": {"pretrained": "datacompdr"}},
+            "preprocessing: ours its weights' own (give it by interpolation:), theirs bicubic",
+        ),
         ({}, {"backbone": {"pretrained": "mine.pt"}}, "backbone: ours ViT-B-16 mine.pt, theirs ViT-B-16 openai"),
         ({"id": "cars"}, {}, "ID set: ours my-birds, theirs cars"),
         ({"n_id": 601}, {}, "n_id: ours 600, theirs 601"),

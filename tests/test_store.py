@@ -25,7 +25,7 @@ def remade(path, change):
     """Change an HDF5 file and seal it again, as a faulty writer would."""
     with h5py.File(path, "r+") as file:
         change(file)
-        places = {name: hdf5._place(item) for name, item in file.items()}
+        places = {name: hdf5.place(item) for name, item in file.items()}
         checksums = {name: seal.checksum(item[:]) for name, item in file.items()}
     seal.write_seal(path, places, checksums)
 
@@ -606,7 +606,9 @@ def test_rows_that_were_promised_and_did_not_come_are_refused(tmp_path, make_fea
     assert not list(tmp_path.iterdir())
 
 
-VIEWS = store.Views(np.array([2, 5]), np.arange(24, dtype=np.float32).reshape(2, 3, 4), {"views": {"family": "rrc08"}})
+VIEWS = store.NewViews(
+    np.array([2, 5]), np.arange(24, dtype=np.float32).reshape(2, 3, 4), {"views": {"family": "rrc08"}}
+)
 
 
 def test_views_come_back_exactly(tmp_path):
@@ -619,7 +621,7 @@ def test_views_come_back_exactly(tmp_path):
 
 
 def test_views_that_do_not_fit_are_refused(tmp_path):
-    wrong = store.Views(np.array([1]), VIEWS.image_features, {})
+    wrong = store.NewViews(np.array([1]), VIEWS.image_features, {})
     assert "do not fit an index of 1" in failure(store.write_views, tmp_path / "v.h5", wrong)
 
 

@@ -131,7 +131,7 @@ def test_what_encoding_kept_goes_where_other_features_took_its_place_and_nothing
     shutil.copyfile(copied, plain)  # a file system without hard links
     views = Kept(world.results, "views").place({"views": 1})
     other = Kept(world.results, "views").place({"views": 2})
-    made = store.Views(np.array([0]), np.ones((1, 2, WIDTH), np.float32), {"views": 1})
+    made = store.NewViews(np.array([0]), np.ones((1, 2, WIDTH), np.float32), {"views": 1})
     for folder in (views, other):
         store.write_views(folder / "part.h5", made)
     store.write_views(paths.features(world.results, "mini", "own", "train.views-rrc50-0"), made)

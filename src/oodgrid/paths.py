@@ -54,6 +54,11 @@ def shard(results: Path, backbone: str, dataset: str, shard: int, shards: int) -
     return results / FEATURES / backbone / dataset / "shards" / f"{shard}-of-{shards}.json"
 
 
+def view_shard(results: Path, backbone: str, id_dataset: str, family: str, draws: str, shard: int, shards: int) -> Path:
+    """Return the manifest that says that one shard of the augmented views for some draws is encoded."""
+    return results / FEATURES / backbone / id_dataset / "shards" / f"views-{family}-{draws}.{shard}-of-{shards}.json"
+
+
 def texts(results: Path, backbone: str, id_dataset: str, suffix: str = "") -> Path:
     """Return the text file of one class list, with the suffix of its kind; shared by all experiments."""
     return results / TEXTS / backbone / f"{id_dataset}{suffix}.h5"

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oodgrid import store
+from oodgrid.adapt import training
 from oodgrid.adapt.contract import normalise
 from oodgrid.adapt.training import TrainingFeatures, mean_view
 from oodgrid.registry import find
@@ -70,3 +72,31 @@ def test_tip_adapters_keys_are_the_mean_of_the_views_normalised_after(data):
     expected = np.stack([np.mean([view.astype(np.float64) for view in image], axis=0) for image in viewed.train_views])
     np.testing.assert_allclose(keys, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_array_equal(mean_view(data), data.train)
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_local_features_read_by_batch_are_those_in_memory_and_no_others_are_read(data, tmp_path, monkeypatch, views):
+    rows, width = data.train.shape
+    local = np.random.default_rng(0).normal(size=(rows, views, 6, width)).astype(np.float32)
+    centre = np.zeros((rows, views, width), np.float32)
+    store.write_views(tmp_path / "v.h5", store.NewViews(np.arange(rows), centre, {}, local))
+    stored = store.read_views(tmp_path / "v.h5").local_features
+    data = replace(data, train_views=None if views == 1 else centre)
+    monkeypatch.setattr(training, "RESIDENT", 0)
+    read, items = store.StoredRows._read, []
+    monkeypatch.setattr(
+        store.StoredRows, "_read", lambda self, places, shape: (items.append(len(places)), read(self, places, shape))[1]
+    )
+    held, by_batch = (TrainingFeatures(replace(data, train_local=each), "cpu") for each in (local, stored))
+    drawn = [torch.Generator().manual_seed(3) for _ in range(2)]
+    for _ in range(3):
+        for features, generator in zip((held, by_batch), drawn, strict=True):
+            features.epoch(generator)
+        for batch in torch.randperm(rows, generator=drawn[0]).split(5):
+            assert torch.equal(held.local(batch), by_batch.local(batch))
+            assert items.pop() == len(batch)  # one view of each image of the batch, once
+        torch.randperm(rows, generator=drawn[1])
+    assert not items
+    monkeypatch.setattr(training, "RESIDENT", stored.nbytes)
+    TrainingFeatures(replace(data, train_local=stored), "cpu").local(torch.arange(5))
+    assert items == [rows]  # small enough: all, once

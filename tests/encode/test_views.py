@@ -9,7 +9,8 @@ from scipy import stats
 
 from oodgrid import backbones, fewshot, paths, store
 from oodgrid.config import Backbone, parse
-from oodgrid.encode import views
+from oodgrid.encode import chunks, views
+from oodgrid.encode.chunks import Chunks, Shard
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.views import Crop, draw_crop, encode_views, make_view
 from oodgrid.errors import OodgridError
@@ -206,3 +207,93 @@ def test_local_features_of_views(tmp_path, setting):
     assert found.local_features.shape == (len(found.index), 2, 16, 16)
     plain = encode(tmp_path, setting(count=2))
     np.testing.assert_array_equal(found.image_features, plain.image_features)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Chunks of five views, so that images of three lie across their borders; the largest array that was read."""
+    read, sizes = store.read_arrays, []
+
+    def arrays(path):
+        values, info = read(path)
+        sizes.extend(len(each) for name, each in values.items() if "features" in name)
+        return values, info
+
+    monkeypatch.setattr(chunks, "ROWS", 5)
+    monkeypatch.setattr(chunks, "LOCAL_ROWS", 5)
+    monkeypatch.setattr(views, "LOCAL_ROWS", 6)  # two images of three views
+    monkeypatch.setattr(store, "read_arrays", arrays)
+    return sizes
+
+
+def contents(views_of_all):
+    return [np.asarray(part) for part in (views_of_all.index, views_of_all.image_features, views_of_all.local_features)]
+
+
+def test_views_are_the_same_in_chunks_in_shards_after_a_kill_and_from_parts(
+    tmp_path, setting, small_blocks, monkeypatch
+):
+    """One undisturbed run is what all other ways must give, to the bit, and no step holds more than a chunk."""
+    both = setting(seeds=(1, 2), local_features=True)
+    with monkeypatch.context() as whole:
+        whole.setattr(chunks, "ROWS", 2048)
+        whole.setattr(chunks, "LOCAL_ROWS", 256)
+        expected = encode(tmp_path, both)
+    digest, arrays = expected.digest, contents(expected)
+    assert len(arrays[0]) >= 6
+    small_blocks.clear()
+
+    def again(act):
+        shutil.rmtree(tmp_path / "kept" / "views")
+        act()
+        after = encode(tmp_path, both)
+        assert after.digest == digest
+        for values, was in zip(contents(after), arrays, strict=True):
+            np.testing.assert_array_equal(values, was)
+        assert max(small_blocks) <= 5
+        return after
+
+    again(lambda: None)
+    (backbone,), (dataset,) = both.backbones, both.id_datasets
+    shards = [Shard(number, 3) for number in (3, 1, 2)]
+    again(lambda: [encode_views(tmp_path, both, backbone, dataset, dataset.views[0], shard) for shard in shards])
+    again(lambda: encode(tmp_path, setting(seeds=(2,), local_features=True)))  # two parts
+
+    written = []
+    write = Chunks.write
+
+    def killed(self, start, chunk):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(self, start, chunk)
+        written.append(start)
+
+    def interrupt():
+        with monkeypatch.context() as other:
+            other.setattr(Chunks, "write", killed)
+            with pytest.raises(KeyboardInterrupt):
+                encode(tmp_path, both)
+
+    finished = []
+    monkeypatch.setattr(Chunks, "write", lambda self, start, chunk: (finished.append(start), write(self, start, chunk)))
+    again(interrupt)
+    assert not set(written) & set(finished)
+
+
+def test_all_shards_done_leave_nothing_to_encode(tmp_path, setting, small_blocks, monkeypatch):
+    experiment = setting()
+    (backbone,), (dataset,) = experiment.backbones, experiment.id_datasets
+    for number in (1, 2):
+        assert encode_views(tmp_path, experiment, backbone, dataset, dataset.views[0], Shard(number, 2)) is None
+    monkeypatch.setattr(Chunks, "write", lambda *args: pytest.fail("encoded again"))
+    assert len(encode(tmp_path, experiment).index)
+
+
+def test_a_file_that_is_one_part_takes_no_room_of_its_own(tmp_path, setting):
+    one = setting(seeds=(1,))
+    encode(tmp_path, one)
+    (kept,) = (tmp_path / "kept" / "views").rglob("*.h5")
+    (file,) = (tmp_path / "features").rglob("train.views-*.h5")
+    assert file.samefile(kept)
+    encode(tmp_path, setting(seeds=(1, 2)))
+    assert len({path.stat().st_ino for path in (tmp_path / "features").rglob("train.views-*.h5")}) == 2

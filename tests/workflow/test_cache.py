@@ -14,6 +14,7 @@ from oodgrid import store
 from tests.workflow.conftest import clone_of_project
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
 
 
 def picture(seed):

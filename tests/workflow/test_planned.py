@@ -72,6 +72,7 @@ def test_jobs_refuse_a_planned_configuration_that_is_another_or_gone(evaluated):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["config.yaml", "other.yaml"])
 def test_experiments_that_share_features_never_trigger_one_another(photos, first):  # noqa: F811
     """Whatever else they differ in: methods, shots, seeds, scores, other sets, the number of shards, views."""
@@ -95,6 +96,7 @@ def test_experiments_that_share_features_never_trigger_one_another(photos, first
     assert tree(clone) == before
 
 
+@pytest.mark.slow
 def test_experiments_that_share_features_run_at_once(photos):  # noqa: F811
     """Where both want to encode the same, Snakemake lets one wait in line; neither wants anything again."""
     clone, experiment = photos

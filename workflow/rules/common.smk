@@ -206,13 +206,22 @@ def encoded_files():
     return plan.encoded_files(RESULTS, experiment)
 
 
+def sharded(outputs, planned):
+    """Manifests of shards; of files that are there those by which they were made, for their number changes nothing."""
+    complete = all(file.exists() for file in outputs)
+    recorded = workflow.persistence.input(IOFile(str(outputs[0]))) if complete else None
+    return planned if recorded is None else recorded
+
+
 def shards(wildcards):
-    """Manifests of the shards; of a file that is there those by which it was made, for their number changes nothing."""
     place = (RESULTS, experiment, wildcards.backbone, wildcards.dataset)
-    files = plan.encoded_splits(*place)
-    complete = all(file.exists() for file in files)
-    recorded = workflow.persistence.input(IOFile(str(files[0]))) if complete else None
-    return plan.shard_files(*place) if recorded is None else recorded
+    return sharded(plan.encoded_splits(*place), plan.shard_files(*place))
+
+
+def view_input(wildcards):
+    train = paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, "train")
+    manifests = plan.view_shard_files(RESULTS, experiment, **wildcards)
+    return sharded([paths.views(RESULTS, **wildcards)], [train, *manifests])
 
 
 def score_files():

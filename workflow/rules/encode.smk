@@ -80,10 +80,39 @@ for source in texts.SOURCES:
 
 
 # Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
-# which only what no file has yet is encoded.
-rule encode_views:
+# which only what no file has yet is encoded; of a dataset with `shards: n` by n jobs, too.
+rule encode_views_shard:
     input:
         pattern(paths.features, dataset="{id_dataset}", split="train"),
+    output:
+        temp(pattern(paths.view_shard)),
+    log:
+        log_of(
+            "encode",
+            "{backbone}",
+            "{id_dataset}.views-{family}-{draws}.{shard}-of-{shards}",
+        ),
+    wildcard_constraints:
+        id_dataset=plan.either(plan.viewed(experiment)),
+        draws="[0-9a-f]{8}",
+        shard=r"\d+",
+        shards=r"\d+",
+    conda:
+        torch_environment("encode")
+    threads: THREADS["encode"]
+    resources:
+        **RESOURCES["encode"],
+    params:
+        config=CONFIG,
+    shell:
+        "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.id_dataset} --family {wildcards.family} --shard {wildcards.shard}/{wildcards.shards}"
+        " --manifest {output} --log {log}"
+
+
+rule encode_views:
+    input:
+        view_input,
     output:
         pattern(paths.views),
     log:

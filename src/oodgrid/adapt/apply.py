@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from oodgrid.manifests import Applied, AppliedFit, Fitted, LearnedFit
 from oodgrid.progress import progress
 
 BATCH = 4096
+LOCAL_ROWS = 256  # of patches: a multiple of every method's batch
 Leaves = Literal["prototypes", "features", "logits"]
 # Which labelled samples a method is applied to as well, for scores that compare with the shots or are calibrated.
 LABELLED: dict[Leaves, tuple[str, ...]] = {"prototypes": (), "features": ("bank", "val"), "logits": ("val",)}
@@ -124,10 +125,8 @@ class _Application:
             return {"labels": samples.labels}
         local = None
         if classifier().local_logits is not None:
-            rows = store.read_local_rows(
-                self._with_local_features(self.files.dataset.name, samples.split), samples.rows
-            )
-            local = [] if rows is None else [(0, rows)]
+            path = self._with_local_features(self.files.dataset.name, samples.split)
+            local = _blocks(store.open_local_rows(path, samples.rows))
         return {**applied(classifier(), self.leaves, samples.features, local), "labels": samples.labels}
 
     def _with_local_features(self, name: str, split: str) -> Path:
@@ -167,6 +166,13 @@ def applied(
     arrays: Arrays = {leaves: np.concatenate(parts).astype(np.float32, copy=False)}
     check_finite(arrays, "of the fitted method")
     return arrays
+
+
+def _blocks(rows: store.StoredRows | None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield local features (n, P, D) of rows of one view, each block behind its first row."""
+    if rows is not None:
+        for first in range(0, len(rows), LOCAL_ROWS):
+            yield first, rows[first : first + LOCAL_ROWS][:, 0]
 
 
 def _classifier_arrays(classifier: Classifier) -> Arrays:

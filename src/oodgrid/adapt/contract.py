@@ -15,6 +15,7 @@ from oodgrid.vectors import normalise
 
 if TYPE_CHECKING:
     from oodgrid.adapt.text_tower import TextTower
+    from oodgrid.store import StoredRows
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,7 +58,8 @@ class FitData:
         normalised: Whether an import has lost the norms.
         train_views: Shape (M, V, D): augmented views of the shots; None where the method names no family of them.
         train_local: Shape (M, V, P, D), in the precision of the file: local features of the views, or of the images
-            themselves where the method names no family (V = 1); None where the method does not need them.
+            themselves where the method names no family (V = 1); None where the method does not need them. They may be
+            in their file still: `[rows, views]` reads what a batch takes.
     """
 
     text: TextSide
@@ -70,7 +72,7 @@ class FitData:
     seed: int
     normalised: bool = False
     train_views: np.ndarray | None = None
-    train_local: np.ndarray | None = None
+    train_local: np.ndarray | StoredRows | None = None
 
 
 @dataclass(frozen=True)

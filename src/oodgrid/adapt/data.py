@@ -52,8 +52,8 @@ class FitFiles:
 
     @cached_property
     def views(self) -> store.Views | None:
-        """The augmented views of the training images, or None where the method takes none."""
-        return None if self.views_file is None else store.read_views(self.views_file)
+        """The augmented views of the training images, in their file; None where the method takes none."""
+        return None if self.views_file is None else store.read_views(self.views_file, self.local)
 
     @property
     def identity(self) -> dict[str, str | None]:
@@ -66,8 +66,9 @@ class FitFiles:
         if self.views is None:
             return []
         rows = self.draw(fit.shots, fit.seed).bank.rows
-        local = self._local(rows) if self.local else None
-        return [store.checksum(part) for part in (self._of_views(rows), local) if part is not None]
+        views, places = self._drawn_views(rows)
+        parts = [views.image_features.of(places), *([self._local(rows)] if self.local else [])]
+        return [part.checksum() for part in parts]
 
     def draw(self, shots: int, seed: int) -> Drawn:
         """Return the shots and the validation images of a fit.
@@ -97,8 +98,8 @@ class FitFiles:
             self._local(train.rows) if self.local else None,
         )  # fmt: skip
 
-    def _local(self, rows: np.ndarray) -> np.ndarray:
-        """Return the local features of some training rows, shape (n, V, P, D); V = 1 where the method takes no views.
+    def _local(self, rows: np.ndarray) -> store.StoredRows:
+        """Return the local features of some training rows, (n, V, P, D), unread; V = 1 where the method takes no views.
 
         Raises:
             Skip: There are none.
@@ -111,15 +112,14 @@ class FitFiles:
                     f"the {self.family} views of {self.dataset.name} have no local features: write local_features: "
                     "true under views and for the backbone"
                 )
-            return views.local_features[places]
-        path = paths.features(self.results, self.backbone.name, self.dataset.name, "train")
-        local = store.read_local_rows(path, rows)
+            return views.local_features.of(places)
+        local = store.open_local_rows(self.few_shot.file("train"), rows)
         if local is None:
             raise Skip(
                 f"{self.backbone.name} gives no local features of {self.dataset.name}: write local_features: true for "
                 "the backbone"
             )
-        return local[:, None]
+        return local
 
     def _of_views(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the views of some training rows, shape (n, V, D); None where the method takes none."""

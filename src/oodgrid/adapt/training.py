@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 WARM_UP_LR = 1e-5
+RESIDENT = 2**30  # bytes of local features that training holds on its device; of more it reads those of each batch
 Family = Literal["rrc08", "rrc50"] | None  # of augmented views
 
 
@@ -34,7 +35,9 @@ class TrainingFeatures:
         views = [data.train] if data.train_views is None else np.moveaxis(data.train_views, 1, 0)
         self._views = torch.stack([torch.from_numpy(np.ascontiguousarray(prepare(view))) for view in views]).to(device)
         local = data.train_local
-        self._local = None if local is None else torch.from_numpy(np.ascontiguousarray(local)).to(device)
+        if local is not None and (isinstance(local, np.ndarray) or local.nbytes <= RESIDENT):
+            local = torch.from_numpy(np.ascontiguousarray(local)).to(device)
+        self._local = local  # on the device, or in the file still
         self._chosen = torch.zeros(self._views.shape[1], dtype=torch.long, device=device)  # the view of each image
 
     def epoch(self, generator: torch.Generator) -> torch.Tensor:
@@ -59,7 +62,11 @@ class TrainingFeatures:
             raise OodgridError('a method that looks at patches is registered with needs=("local_features", …)')
         # Without views, V = 1: the local features are those of the images themselves.
         chosen = self._chosen[rows] if self._local.shape[1] > 1 else torch.zeros_like(rows)
-        return torch.nn.functional.normalize(self._local[rows, chosen].float(), dim=-1)
+        if isinstance(self._local, torch.Tensor):
+            local = self._local[rows, chosen]
+        else:
+            local = torch.from_numpy(self._local[rows.cpu().numpy(), chosen.cpu().numpy()]).to(rows.device)
+        return torch.nn.functional.normalize(local.float(), dim=-1)
 
 
 def mean_view(data: FitData) -> np.ndarray:

@@ -68,7 +68,9 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
         encode.add_argument(f"--{source.kind}", dest="kind", action="store_const", const=source.kind,
                             help=f"texts: the {source.what} only")  # fmt: skip
     encode.add_argument("--family", help="views: default: all of the dataset")
-    encode.add_argument("--shard", default="1/1", metavar="I/N", help="images: this part only, for a job of its own")
+    encode.add_argument(
+        "--shard", default="1/1", metavar="I/N", help="images and views: this part only, for a job of its own"
+    )
     encode.add_argument("--manifest", type=Path, metavar="FILE", help="write this file when all is done")
     adapt = _verb(verbs, "adapt", run_adapt, "fit a method to the shots, then apply it to every set", staged,
                   "oodgrid adapt fit --method coop")  # fmt: skip

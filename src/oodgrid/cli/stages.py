@@ -75,12 +75,19 @@ def _chosen_texts(
 
 
 def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import manifests
+    from oodgrid.encode.chunks import Shard
     from oodgrid.encode.views import encode_views
 
-    for dataset in chosen(options.dataset, experiment.id_datasets, experiment.id_dataset):
+    datasets = chosen(options.dataset, experiment.id_datasets, experiment.id_dataset)
+    shard = Shard.parse(options.shard)
+    for dataset in datasets:
         for views in dataset.views:
             if options.family in (None, views.family):
-                say(encode_views(options.results, experiment, backbone, dataset, views))
+                file = encode_views(options.results, experiment, backbone, dataset, views, shard)
+                say(*filter(None, [file]))
+    if options.manifest:
+        manifests.write(options.manifest, manifests.Shard(shard=options.shard, datasets=[d.name for d in datasets]))
 
 
 def run_adapt(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from os import PathLike
@@ -175,11 +175,13 @@ class Detector:
             )
         if not self.wants_local:
             return self._scored(values, None)
-        if local_features is None and file is not None:
-            local_features = store.read_local_rows(file, np.arange(len(values)))
-        if local_features is None:
+        if local_features is not None:
+            return self._scored(values, [(0, shapes.features("local_features", local_features, "NpD"))])
+        if file is None or "local_features" not in store.array_shapes(file):
             raise OodgridError(f"{shapes.what}: it looks at patches: give local_features, shape (N, P, D)")
-        return self._scored(values, shapes.features("local_features", local_features, "NpD"))
+        blocks = store.read_local_features(file)  # never all of them in memory
+        return self._scored(values, ((row, Shapes(shapes.what).features("local_features", block, "NPD"))
+                                     for row, block in blocks))  # fmt: skip
 
     def predict(self, images: Any) -> pl.DataFrame:
         """Return for each image its path, class, score and whether it is out-of-distribution.
@@ -246,9 +248,9 @@ class Detector:
 
     # --------------------------------------------------------------------------------------------------- parts
 
-    def _scored(self, features: np.ndarray, local: np.ndarray | None) -> Scored:
-        """Return score and class of samples, as the stages apply and score compute them."""
-        record, logits, patches = self.record, None, None if local is None else [(0, local)]
+    def _scored(self, features: np.ndarray, patches: Iterable[tuple[int, np.ndarray]] | None) -> Scored:
+        """Return score and class of samples, as the stages apply and score compute them, patches in blocks."""
+        record, logits = self.record, None
         try:
             if record.leaves != "prototypes":
                 left = applied(self._classifier, record.leaves, features, patches)
@@ -274,7 +276,7 @@ class Detector:
         for start, chunk in encode_unseen(self._loaded, images, **options):
             rows = start + np.flatnonzero(chunk.usable)
             broken = start + np.flatnonzero(~chunk.usable)
-            local = None if chunk.local_features is None else chunk.local_features[chunk.usable]
+            local = None if chunk.local_features is None else [(0, chunk.local_features[chunk.usable])]
             scored = self._scored(chunk.image_features[chunk.usable], local) if len(rows) else None
             yield rows, scored, {int(row): reason for row, (_, reason) in zip(broken, chunk.skipped, strict=True)}
 

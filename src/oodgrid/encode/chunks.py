@@ -178,14 +178,22 @@ class Chunks(Work):
             shutil.rmtree(self.folder, ignore_errors=True)
         link(self.whole, path)
 
-    def in_memory(self, encode: Callable[[], None]) -> Chunk:
-        """Return all rows as one chunk, encoding what is not finished yet; nothing is kept."""
-        encode()
-        usable, sha256, stamps, skipped = self._columns
-        local = np.concatenate(list(self._blocks("local_features", ".local"))) if self.local else None
-        features = np.concatenate(list(self._blocks("image_features")))
+    @property
+    def sha256(self) -> np.ndarray:
+        """Shape (n, 32): the digests of the sources of all images, once every chunk is finished."""
+        return self._columns[1]
+
+    def features(self) -> store.Blocks:
+        """Return the features of all images that are not skipped, shape (n, D), once every chunk is finished."""
+        return self._blocks("image_features")
+
+    def local_features(self) -> store.Blocks | None:
+        """Return their local features, shape (n, P, D), if there are any."""
+        return self._blocks("local_features", ".local") if self.local else None
+
+    def remove(self) -> None:
+        """Remove the chunks: what they held is kept elsewhere."""
         shutil.rmtree(self.folder.parent, ignore_errors=True)
-        return Chunk(features, sha256, stamps, usable, skipped, local)
 
     # --------------------------------------------------------------------------------------------------- parts
 
@@ -246,23 +254,16 @@ class Chunks(Work):
         rows = np.flatnonzero(usable)
         if not len(rows):
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
-        arrays, info = self._read(0)
-        first = arrays["image_features"]
         # what was read and skipped is recorded where there is any, but does not identify the file
-        account = {"skipped": skipped, "parity": info["parity"], **self.images.account}
-        local = None
-        if self.local:
-            shape = store.read_arrays(self._path(0, ".local"))[0]["local_features"].shape[1:]
-            blocks = self._blocks("local_features", ".local")
-            local = store.Blocks((len(rows), *shape), np.dtype(np.float32), blocks)
+        account = {"skipped": skipped, "parity": self._read(0)[1]["parity"], **self.images.account}
         features = store.NewFeatures(
-            store.Blocks((len(rows), first.shape[1]), first.dtype, self._blocks("image_features")),
+            self.features(),
             self.images.labels[rows],
             [self.images.paths[row] for row in rows],
             sha256[rows],
             self.provenance | {name: value for name, value in account.items() if value},
             stamps=stamps[rows],
-            local_features=local,
+            local_features=self.local_features(),
         )
         store.write_features(self.whole, features)
 
@@ -277,11 +278,16 @@ class Chunks(Work):
         usable, sha256, stamps = (np.concatenate(parts) for parts in zip(*columns, strict=True))
         return usable, sha256, stamps, skipped
 
-    def _blocks(self, name: str, kind: str = "") -> Iterator[np.ndarray]:
+    def _blocks(self, name: str, kind: str = "") -> store.Blocks:
         usable = self._columns[0].astype(bool)
-        for start in self.starts(WHOLE):
-            values = store.read_arrays(self._path(start, kind))[0][name]
-            yield values[usable[start : start + len(values)]]
+        first = store.read_arrays(self._path(0, kind))[0][name]
+
+        def blocks() -> Iterator[np.ndarray]:
+            for start in self.starts(WHOLE):
+                values = store.read_arrays(self._path(start, kind))[0][name]
+                yield values[usable[start : start + len(values)]]
+
+        return store.Blocks((int(usable.sum()), *first.shape[1:]), first.dtype, blocks())
 
 
 def pieces(place: Path, loaded: LoadedBackbone) -> Path:

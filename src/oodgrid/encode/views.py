@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
-from oodgrid.encode.chunks import WHOLE, Chunk, Chunks
+from oodgrid.encode.chunks import LOCAL_ROWS, WHOLE, Chunks, Shard
 from oodgrid.encode.decode import decode
 from oodgrid.encode.images import identify
 from oodgrid.encode.local_features import check_local_features
@@ -25,7 +26,7 @@ from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw
 from oodgrid.identity import digest
-from oodgrid.kept import Kept
+from oodgrid.kept import Kept, link
 from oodgrid.plan import views_file
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ def make_view(image: Image.Image, crop: Crop, preprocessing: dict[str, Any]) -> 
     return functional.normalize(tensor, preprocessing["mean"], preprocessing["std"])
 
 
-def encode_views(results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset, views: Views) -> Path:
+def encode_views(
+    results: Path, experiment: Experiment, backbone: Backbone, dataset: IdDataset, views: Views, shard: Shard = WHOLE
+) -> Path | None:
     """Encode the views of every training image that a few-shot draw of the experiment uses, and return the file.
 
-    Images whose views an earlier run encoded are taken from there, whatever shots and seeds it was for.
+    Images whose views an earlier run encoded are taken from there, whatever shots and seeds it was for. Of a shard,
+    leave its finished chunks and return nothing.
 
     Raises:
         OodgridError: The training split is not encoded yet, or an image is broken or not the one encoded there.
@@ -108,13 +112,21 @@ def encode_views(results: Path, experiment: Experiment, backbone: Backbone, data
         names = [train.paths[row] for row in missing.tolist()]
         if gone := next((name for name in names if name not in position), None):
             raise _changed(dataset, gone)
-        encoded = _encode(results, loaded, images.subset(np.array([position[name] for name in names])), about, views)
-        other = (encoded.sha256[:: views.count] != train.sha256[missing]).any(axis=1)
-        if other.any():
-            raise _changed(dataset, names[int(other.argmax())])
-        parts.add(missing, encoded)
+        rows = np.array([position[name] for name in names])
+        chunks = _chunks(results, loaded, images.subset(rows), about, views)
+        encode_rows(
+            chunks, shard, f"encode {views.family} views of {dataset.name}{'' if shard == WHOLE else f' {shard}'}"
+        )
+        if shard == WHOLE:
+            other = (chunks.sha256[:: views.count] != train.sha256[missing]).any(axis=1)
+            if other.any():
+                chunks.remove()
+                raise _changed(dataset, names[int(other.argmax())])
+            parts.add(missing, chunks)
+    if shard != WHOLE:
+        return None
     path = views_file(results, experiment, backbone.name, dataset.name, views)
-    store.write_views(path, parts.collect(drawn))
+    parts.write(path, drawn)
     return path
 
 
@@ -123,34 +135,58 @@ class Parts:
 
     def __init__(self, results: Path, about: dict[str, Any], sha256: np.ndarray) -> None:
         self.about, self.folder, self.sha256 = about, Kept(results, "views").place(about), sha256
-        self.read = [part for path in sorted(self.folder.glob("*.h5")) if (part := self._part(path))]
+        parts = ((path, self._part(path)) for path in sorted(self.folder.glob("*.h5")))
+        self.parts = {path: part for path, part in parts if part}
 
     @property
     def index(self) -> np.ndarray:
         """The rows of the split that have views."""
-        return np.concatenate([np.empty(0, np.int64), *(part.index for part in self.read)])
+        return np.concatenate([np.empty(0, np.int64), *(part.index for part in self.parts.values())])
 
-    def add(self, index: np.ndarray, part: Chunk) -> None:
-        """Keep the views of more images, given as consecutive rows."""
-        count = len(part.image_features) // len(index)
-        values = part.image_features.reshape(len(index), count, -1)
-        local = None
-        if part.local_features is not None:
-            local = part.local_features.reshape(len(index), count, *part.local_features.shape[1:])
-        stored = store.Views(index, values, self.about, local)
-        store.write_views(self.folder / self._name(index), stored)
-        self.read.append(stored)
+    def add(self, index: np.ndarray, chunks: Chunks) -> None:
+        """Keep the views of more images, given as the consecutive rows of chunks."""
+        local, path = chunks.local_features(), self.folder / self._name(index)
+        by_image = None if local is None else self._by_image(index, local)
+        store.write_views(path, store.NewViews(index, self._by_image(index, chunks.features()), self.about, by_image))
+        chunks.remove()
+        self.parts[path] = store.read_views(path)
 
-    def collect(self, drawn: np.ndarray) -> store.Views:
-        """Return the views of some rows, in rising order."""
-        index = self.index
-        order = np.argsort(index, kind="stable")
-        rows = order[np.searchsorted(index[order], drawn)]
-        values = np.concatenate([part.image_features for part in self.read])[rows]
+    def write(self, path: Path, drawn: np.ndarray) -> None:
+        """Write a file of the views of some rows, which rise; where one part is just that, it gets a second name."""
+        if whole := next((kept for kept, part in self.parts.items() if np.array_equal(part.index, drawn)), None):
+            link(whole, path)
+            return
+        values = self._gathered(drawn, [part.image_features for part in self.parts.values()])
         local = None
         if self.about["views"]["local_features"]:
-            local = np.concatenate([part.local_features for part in self.read])[rows]
-        return store.Views(drawn, values, self.about, local)
+            local = self._gathered(drawn, [part.local_features for part in self.parts.values() if part.local_features])
+        store.write_views(path, store.NewViews(drawn, values, self.about, local))
+
+    def _by_image(self, index: np.ndarray, rows: store.Blocks) -> store.Blocks:
+        """Return the rows of chunks, shape (n V, …), as those of images, shape (n, V, …)."""
+        count = self.about["views"]["count"]
+        whole = (
+            block.reshape(-1, count, *rows.shape[1:]) for block in store.recut(rows.blocks, _images(count) * count)
+        )
+        return store.Blocks((len(index), count, *rows.shape[1:]), rows.dtype, whole)
+
+    def _gathered(self, drawn: np.ndarray, arrays: Sequence[store.StoredRows]) -> store.Blocks:
+        """Return some rows of the split, of the arrays of all parts, some images at a time."""
+        part = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
+        place = np.concatenate([np.arange(len(array)) for array in arrays])
+        order = np.argsort(self.index, kind="stable")
+        rows = order[np.searchsorted(self.index[order], drawn)]
+        size = _images(self.about["views"]["count"])
+
+        def blocks() -> Iterator[np.ndarray]:
+            for chosen in (rows[first : first + size] for first in range(0, len(rows), size)):
+                block = np.empty((len(chosen), *arrays[0].shape[1:]), arrays[0].dtype)
+                for number in np.unique(part[chosen]):
+                    of_part = part[chosen] == number
+                    block[of_part] = arrays[number][place[chosen[of_part]]]
+                yield block
+
+        return store.Blocks((len(drawn), *arrays[0].shape[1:]), arrays[0].dtype, blocks())
 
     def _part(self, path: Path) -> store.Views | None:
         """Return the views of a file, unless it is damaged, which makes them again, or its name is another now.
@@ -166,6 +202,11 @@ class Parts:
     def _name(self, index: np.ndarray) -> str:
         content = self.sha256[index[index < len(self.sha256)]].tobytes().hex()
         return f"{digest([index.tolist(), content])[:32]}.h5"
+
+
+def _images(views: int) -> int:
+    """Return how many images have about as many views together as a chunk with local features has rows."""
+    return max(1, LOCAL_ROWS // views)
 
 
 def _changed(dataset: IdDataset, name: str) -> OodgridError:
@@ -187,8 +228,8 @@ def _drawn_rows(few_shot: FewShot, experiment: Experiment) -> np.ndarray:
     return np.unique(np.concatenate([np.empty(0, np.int64), *drawn]))
 
 
-def _encode(results: Path, loaded: LoadedBackbone, images: ImageSet, about: dict[str, Any], views: Views) -> Chunk:
-    """Return the features of all views, image after image."""
+def _chunks(results: Path, loaded: LoadedBackbone, images: ImageSet, about: dict[str, Any], views: Views) -> Chunks:
+    """Return the chunks of all views, image after image."""
     each = views.count
     rows = np.repeat(np.arange(len(images)), each)
     preprocessing = loaded.identity["preprocessing"]
@@ -200,8 +241,5 @@ def _encode(results: Path, loaded: LoadedBackbone, images: ImageSet, about: dict
         image = decode(source, images.place(row // each), upright)
         return make_view(image, draw_crop(views.family, views.seed, path, view, *image.size), preprocessing)
 
-    repeated = images.subset(rows)
     provenance = {**about, "images": digest(images.paths)}
-    chunks = Chunks(results, provenance, loaded, repeated, prepare=prepare, local=views.local_features)
-    title = f"encode {views.family} views of {about['dataset']['name']}"
-    return chunks.in_memory(lambda: encode_rows(chunks, WHOLE, title))
+    return Chunks(results, provenance, loaded, images.subset(rows), prepare=prepare, local=views.local_features)

@@ -35,6 +35,7 @@ from oodgrid.plan.files import (
     test_features,
     text_files,
     view_files,
+    view_shard_files,
     viewed,
     views_file,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "threads_here",
     "unencoded",
     "view_files",
+    "view_shard_files",
     "viewed",
     "views_file",
     "warn_of_cuda",

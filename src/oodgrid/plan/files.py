@@ -76,9 +76,20 @@ def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
     """Return the manifests of the shards in which a dataset is encoded; none where it is one job."""
-    count = experiment.dataset(dataset).shards
-    numbers = range(1, count + 1) if count > 1 else ()
-    return [paths.shard(results, backbone, dataset, number, count) for number in numbers]
+    return [paths.shard(results, backbone, dataset, *shard) for shard in _shards(experiment.dataset(dataset))]
+
+
+def view_shard_files(
+    results: Path, experiment: Experiment, backbone: str, id_dataset: str, family: str, draws: str
+) -> list[Path]:
+    """Return the manifests of the shards in which views are encoded; none where that is one job."""
+    place = (results, backbone, id_dataset, family, draws)
+    return [paths.view_shard(*place, *shard) for shard in _shards(experiment.id_dataset(id_dataset))]
+
+
+def _shards(dataset: Dataset) -> list[tuple[int, int]]:
+    """Return number and count of the shards in which a dataset is encoded; none where it is one job."""
+    return [(number, dataset.shards) for number in range(1, dataset.shards + 1)] if dataset.shards > 1 else []
 
 
 def encoded_splits(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:

@@ -26,6 +26,8 @@ SWAPS = (
     ("aupr_in", "aupr_out"),
     ("aupr_in_balanced", "aupr_out_balanced"),
 )  # metrics that are mistaken for others
+# Weights of open_clip that are, for all models or for some, resized by another interpolation than all others.
+NOT_BICUBIC = frozenset({"datacomp1b", "datacompdr", "datacompdr_lt", "dfndr2b", "laion2b", "meta"})
 UNKNOWN = "ours is not known without a configuration (--config FILE)"
 
 
@@ -216,7 +218,8 @@ def _of_backbone(theirs: Any, ours: Backbone | None, name: str) -> Iterator[Reas
         model = ours.model.removesuffix("-quickgelu")
         yield Reason("backbone", f"ours {model} {ours.pretrained}, theirs {theirs.model} {theirs.pretrained}", 2)
         return
-    interpolation = ours.interpolation or "bicubic"  # as the weights of CLIP in open_clip have it
+    asked = "its weights' own (give it by interpolation:)"
+    interpolation = ours.interpolation or (asked if ours.pretrained in NOT_BICUBIC else "bicubic")
     resize = ours.resize or ours.size or size_of(ours.model) or "its own size (give it by size:)"
     differing = []
     if theirs.interpolation not in (None, interpolation):

@@ -12,7 +12,6 @@ from oodgrid.store.features import (
     NewTexts,
     Sources,
     Texts,
-    Views,
     array_shapes,
     check_finite,
     read_attribute,
@@ -21,10 +20,8 @@ from oodgrid.store.features import (
     read_provenance,
     read_sources,
     read_texts,
-    read_views,
     write_features,
     write_texts,
-    write_views,
 )
 from oodgrid.store.files import (
     SEAL,
@@ -39,7 +36,8 @@ from oodgrid.store.files import (
     run_record,
 )
 from oodgrid.store.hdf5 import FORMAT, Blocks
-from oodgrid.store.local_features import read_local_features, read_local_rows
+from oodgrid.store.local_features import open_local_rows, read_local_features, read_local_rows
+from oodgrid.store.rows import StoredRows, recut
 from oodgrid.store.seal import USER_BLOCK, check, checksum
 from oodgrid.store.tables import (
     OpenTable,
@@ -52,6 +50,7 @@ from oodgrid.store.tables import (
     write_json,
     write_table,
 )
+from oodgrid.store.views import NewViews, Views, read_views, write_views
 
 __all__ = [
     "FORMAT",
@@ -62,8 +61,10 @@ __all__ = [
     "Features",
     "NewFeatures",
     "NewTexts",
+    "NewViews",
     "OpenTable",
     "Sources",
+    "StoredRows",
     "Texts",
     "Views",
     "array_shapes",
@@ -76,6 +77,7 @@ __all__ = [
     "frames",
     "mend",
     "no_memory",
+    "open_local_rows",
     "opened",
     "read_arrays",
     "read_attribute",
@@ -91,6 +93,7 @@ __all__ = [
     "read_table",
     "read_texts",
     "read_views",
+    "recut",
     "refuse_to_replace",
     "run_record",
     "write_arrays",

@@ -1,4 +1,4 @@
-"""Feature, text and view files: what they hold, writing and reading them."""
+"""Feature and text files: what they hold, writing and reading them."""
 
 from __future__ import annotations
 
@@ -102,25 +102,6 @@ class Texts(NewTexts):
 
 
 @dataclass(frozen=True)
-class Views:
-    """Augmented views of those training images that the few-shot draws use.
-
-    Attributes:
-        index: Shape (M,), int64: rows of the split, rising.
-        image_features: Shape (M, V, D), float32, not normalised.
-        provenance: What decides the numbers.
-        local_features: Shape (M, V, P, D), where asked for.
-        digest: Digest of the data.
-    """
-
-    index: np.ndarray
-    image_features: np.ndarray
-    provenance: dict[str, Any]
-    local_features: np.ndarray | None = None
-    digest: str = ""
-
-
-@dataclass(frozen=True)
 class Sources:
     """What a feature file was made from: its fields are those of `Features`."""
 
@@ -137,7 +118,7 @@ def write_features(path: Path, features: NewFeatures) -> None:
     Raises:
         OodgridError: Shapes do not fit each other or a feature is not finite; nothing is written.
     """
-    values = _floats(features.image_features)
+    values = as_floats(features.image_features)
     if len(values.shape) != 2:
         raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
     arrays: dict[str, hdf5.Array] = {
@@ -184,7 +165,7 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
         content.provenance,
         content.arrays.get("draws"),
         content.arrays.get("stamps"),
-        digest=_digest(content),
+        digest=content_digest(content),
     )
 
 
@@ -216,7 +197,7 @@ def write_texts(path: Path, texts: NewTexts) -> None:
     Raises:
         OodgridError: Shapes do not fit each other or an embedding is not finite; nothing is written.
     """
-    values = _floats(texts.text_features)
+    values = as_floats(texts.text_features)
     if len(values.shape) != 3 or values.shape[:2] != (len(texts.templates), len(texts.classnames)):
         raise OodgridError(
             f"{path.name}: text features of shape {values.shape} do not fit "
@@ -253,35 +234,7 @@ def read_texts(path: Path, as_stored: bool = False) -> Texts:
     values = values if as_stored else values.astype(np.float32, copy=False)
     names, templates = list(content.names("classnames")), list(content.names("templates"))
     kinds = list(content.names("kinds")) if "kinds" in content.texts else None
-    return Texts(values, names, templates, content.provenance, kinds, digest=_digest(content))
-
-
-def write_views(path: Path, views: Views) -> None:
-    """Write a file of augmented views.
-
-    Raises:
-        OodgridError: Shapes do not fit each other or a feature is not finite; nothing is written.
-    """
-    values = _in_memory(views.image_features)
-    if values.ndim != 3 or len(values) != len(views.index):
-        raise OodgridError(
-            f"{path.name}: views of shape {values.shape} do not fit an index of {counted(len(views.index), 'row')}"
-        )
-    rows = [str(row) for row in views.index.tolist() for _ in range(values.shape[1])]
-    check_finite(values.reshape(-1, values.shape[-1]), path.name, rows)
-    arrays = {"index": np.asarray(views.index, dtype=np.int64), "image_features": values}
-    hdf5.write(path, arrays | _optional(local_features=(views.local_features, np.float32)), views.provenance)
-
-
-def read_views(path: Path) -> Views:
-    """Read a file of augmented views, checking its checksums.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    content = hdf5.read(path, "image_features")
-    index, values = content.array("index"), content.array("image_features")
-    return Views(index, values, content.provenance, content.arrays.get("local_features"), _digest(content))
+    return Texts(values, names, templates, content.provenance, kinds, digest=content_digest(content))
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -327,7 +280,8 @@ def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:
         )
 
 
-def _floats(values: np.ndarray | hdf5.Blocks) -> np.ndarray | hdf5.Blocks:
+def as_floats(values: np.ndarray | hdf5.Blocks) -> np.ndarray | hdf5.Blocks:
+    """Return float16 and float32 as they are and everything else as float32; blocks are their maker's to see to."""
     return values if isinstance(values, hdf5.Blocks) else _in_memory(values)
 
 
@@ -341,6 +295,6 @@ def _optional(**arrays: tuple[np.ndarray | None, type]) -> dict[str, np.ndarray]
     return {name: np.asarray(values, dtype) for name, (values, dtype) in arrays.items() if values is not None}
 
 
-def _digest(content: hdf5.Content) -> str:
+def content_digest(content: hdf5.Content) -> str:
     """Return the digest of what a file holds, but for the times at which its sources were last changed."""
     return digest({name: text for name, text in content.checksums.items() if name != "stamps"})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ import xxhash
 
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.store.files import READ, UNREADABLE, Binary, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.files import READ, UNREADABLE, Binary, add_range, atomic, damaged, no_memory, opened, run_record
+from oodgrid.store.rows import StoredRows
 from oodgrid.store.seal import USER_BLOCK, bytes_of, check_hdf5, check_rest, checksum, read_seal, write_seal
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ class Content:
         path: The file.
         arrays: Its arrays of numbers, by name.
         texts: Its lists of texts, by name.
+        stored: Its arrays of which rows are read when they are asked for, by name.
         provenance: What decides the numbers.
         checksums: Of all arrays and lists, also those that were left out, by name.
     """
@@ -84,6 +88,7 @@ class Content:
     texts: dict[str, Names]
     provenance: dict[str, Any]
     checksums: dict[str, str]
+    stored: dict[str, StoredRows] = field(default_factory=dict)
 
     def array(self, name: str) -> np.ndarray:
         """Return an array of numbers.
@@ -122,18 +127,19 @@ def write(path: Path, arrays: Mapping[str, Array], provenance: dict[str, Any]) -
             file.attrs["checksums"] = json.dumps(checksums)
             file.attrs["run"] = json.dumps(run_record())
             file.attrs["complete"] = True
-            places = {name: _place(file[name]) for name in arrays}
+            places = {name: place(file[name]) for name in arrays}
         write_seal(beside, places, checksums)
         check_hdf5(beside)  # HDF5 does not report every failed write
 
 
-def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
+def read(path: Path, main: str, leave: Collection[str] = (), by_rows: Collection[str] = ()) -> Content:
     """Read a file whole, but for the arrays that are left out.
 
     Args:
         path: The file.
         main: An array that it must hold.
         leave: Arrays that are neither read nor checked.
+        by_rows: Arrays that are checked, and stay in the file: their rows are read when they are asked for.
 
     Raises:
         OodgridError: The file is missing, damaged or of another kind.
@@ -144,7 +150,13 @@ def read(path: Path, main: str, leave: Collection[str] = ()) -> Content:
             raise _lacks(path, main)
         content = Content(path, {}, {}, provenance, checksums)
         try:
-            actual = {name: _get(raw, file[name], name, content) for name in checksums if name not in leave}
+            actual = {
+                name: _leave(raw, file[name], name, content)
+                if name in by_rows
+                else _get(raw, file[name], name, content)
+                for name in checksums
+                if name not in leave
+            }
         except UNREADABLE as error:
             raise damaged(path, str(error)) from error
     for name, text in actual.items():
@@ -158,7 +170,7 @@ def _lacks(path: Path, name: str) -> OodgridError:
 
 
 @contextmanager
-def sealed(path: Path) -> Iterator[tuple[Binary, h5py.File]]:
+def sealed(path: Path) -> Iterator[tuple[io.FileIO, h5py.File]]:
     """Yield a file, open as bytes and as HDF5, whose structure is as sealed; its arrays are yet to be checked.
 
     Both look through one handle, without locks: files never change once in place, and NFS may have none.
@@ -237,12 +249,21 @@ def _get(raw: Binary, item: h5py.Dataset, name: str, content: Content) -> str:
     import h5py
 
     values = np.empty(item.shape, item.dtype)
-    text = _fill(content.path, raw, _place(item)[0], values)
+    text = _fill(content.path, raw, place(item)[0], values)
     if h5py.check_string_dtype(item.dtype):
         content.texts[name] = Names(values)
     else:
         content.arrays[name] = values
     return text
+
+
+def _leave(raw: io.FileIO, item: h5py.Dataset, name: str, content: Content) -> str:
+    """Open an array in its place in the file for `content`, and return the checksum of its bytes."""
+    start, stop = place(item)
+    hasher = xxhash.xxh3_128()
+    add_range(raw, start, stop, hasher)
+    content.stored[name] = StoredRows(content.path, os.dup(raw.fileno()), start, item.shape, item.dtype)
+    return hasher.hexdigest()
 
 
 def _fill(path: Path, raw: Binary, start: int, values: np.ndarray) -> str:
@@ -257,6 +278,7 @@ def _fill(path: Path, raw: Binary, start: int, values: np.ndarray) -> str:
     return hasher.hexdigest()
 
 
-def _place(item: h5py.Dataset) -> tuple[int, int]:
+def place(item: h5py.Dataset) -> tuple[int, int]:
+    """Return where the bytes of an array begin and end in its file."""
     start = item.id.get_offset() or USER_BLOCK  # an empty array has no place
     return start, start + item.nbytes

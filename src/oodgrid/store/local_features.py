@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from oodgrid.store import hdf5
 from oodgrid.store.files import damaged
+from oodgrid.store.rows import StoredRows, recut
 from oodgrid.store.seal import checksum
 
 LOCAL_ROWS = 256  # they are read and checked in blocks of so many images
@@ -40,6 +42,26 @@ def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tup
             yield row, values
 
 
+def open_local_rows(path: Path, rows: np.ndarray) -> StoredRows | None:
+    """Return the local features of some rows as those of one view each, shape (n, 1, P, D), in the file still.
+
+    The blocks that hold them are checked now; None where the file holds none.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    with hdf5.sealed(path) as (raw, file):
+        if "local_features" not in file:
+            return None
+        item = file["local_features"]
+        shape, dtype, start = (len(item), 1, *item.shape[1:]), item.dtype, hdf5.place(item)[0]
+        handle = os.dup(raw.fileno())
+    stored = StoredRows(path, handle, start, shape, dtype, rows)
+    for _ in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
+        pass
+    return stored
+
+
 def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
     """Return the local features of some rows, shape (n, P, D), as stored; None where the file holds none.
 
@@ -48,13 +70,8 @@ def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    with hdf5.sealed(path) as (_, file):
-        if "local_features" not in file:
-            return None
-    by_row: dict[int, np.ndarray] = {}
-    for start, values in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
-        by_row |= {row: values[row - start] for row in rows.tolist() if start <= row < start + len(values)}
-    return np.stack([by_row[row] for row in rows.tolist()])
+    stored = open_local_rows(path, rows)
+    return None if stored is None else stored[:][:, 0]
 
 
 def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Blocks]:
@@ -62,7 +79,7 @@ def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Bl
     sums: list[bytes] = []
 
     def blocks() -> Iterator[np.ndarray]:
-        for block in _recut(values.blocks if isinstance(values, hdf5.Blocks) else [values], LOCAL_ROWS):
+        for block in recut(values.blocks if isinstance(values, hdf5.Blocks) else [values], LOCAL_ROWS):
             sums.append(bytes.fromhex(checksum(block)))
             yield block
 
@@ -72,16 +89,3 @@ def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Bl
         hdf5.Blocks(values.shape, values.dtype, blocks()),
         hdf5.Blocks((count, 16), np.dtype(np.uint8), digests),
     )
-
-
-def _recut(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Yield the same rows in blocks of `rows`, the last one perhaps shorter."""
-    rest: list[np.ndarray] = []
-    held = 0
-    for block in blocks:
-        while held + len(block) >= rows:
-            yield np.concatenate([*rest, block[: rows - held]])
-            block, rest, held = block[rows - held :], [], 0
-        rest, held = [*rest, block], held + len(block)
-    if held:
-        yield np.concatenate(rest)
