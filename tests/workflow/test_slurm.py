@@ -239,7 +239,9 @@ def test_the_jobs_of_a_node_that_dies_are_done_by_another(faulty, slurm, typed):
 @pytest.mark.slurm
 def test_experiments_run_side_by_side_in_one_clone(imported, typed):
     clone, experiment = imported
-    clone.write(experiment | {"experiment": "second", "seeds": [2], "scores": ["mcm"]}, "second.yaml")
+    small = experiment | {"methods": ["prototype"], "scores": ["mcm"]}
+    clone.write(small)
+    clone.write(small | {"experiment": "second", "seeds": [2]}, "second.yaml")
     commands = [(*SCORES, "--configfile", file) for file in ("config.yaml", "second.yaml")]
     runs = [typed.start(*command) for command in commands]
     outputs = [run.communicate(timeout=PATIENCE)[0] for run in runs]
