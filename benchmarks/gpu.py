@@ -1,10 +1,11 @@
-"""What the encoder reaches on this machine's GPU: images a second, and the share of what the card can multiply.
+"""What the encoder and the scores reach on this machine's GPU.
 
-Of each model and precision the network alone on prepared batches, and whole encoding from JPEG files. Weights are
-random, which costs the same. Prints a table to paste into docs/cache.md; writes benchmarks/gpu.json. On a CPU it takes
-long: `--models ViT-B-32 --images 64` is a trial.
+Of each model and precision the network alone on prepared batches, in images a second and as a share of what the card
+can multiply, and whole encoding from JPEG files. Weights are random, which costs the same. Then each score with its
+products by NumPy and by torch (`score_device.py`). Prints tables to paste into docs/cache.md and docs/scores.md; writes
+benchmarks/gpu.json. On a CPU it takes long: `--models ViT-B-32 --images 64 --samples 2048` is a trial.
 
-    python benchmarks/gpu.py [--models ViT-B-32 …] [--precisions fp32 …] [--images N]
+    python benchmarks/gpu.py [--models ViT-B-32 …] [--precisions fp32 …] [--images N] [--samples N]
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
+import score_device
 import torch
 from encode import _images
 from machine import describe
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "tf32", "amp_bf16", "bf16"] if on_gpu else ["fp32"])
     parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--samples", type=int, default=16_384)
     arguments = parser.parse_args()
     rows = []
     print(
@@ -57,6 +60,7 @@ def main() -> None:
             numbers = f"{row['network']:,.0f} | {share} | {row['whole']:,.0f} | {row['cosine'] or ''}"
             print(f"| {model}, {precision} | {numbers} |", flush=True)
     result = {"machine": describe() | {"gpu": _card()}, "images": arguments.images, "rows": rows}
+    result["scores"] = score_device.measured(arguments.samples, score_device.chosen())
     (ROOT / "benchmarks" / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
