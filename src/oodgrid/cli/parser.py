@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
     encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
                    "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
-    encode.add_argument("part", choices=("images", "texts", "views"))
+    encode.add_argument("part", choices=("images", "drawn", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")

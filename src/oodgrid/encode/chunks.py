@@ -7,6 +7,7 @@ it runs the job again, but not those. The feature file is a second name (hard li
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,9 @@ import numpy as np
 
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
+from oodgrid.counts import counted
 from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.device_decoding import DeviceDecoder, nvjpeg
 from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet
 from oodgrid.encode.sources.image_set import UNKNOWN_STAMP
@@ -65,7 +68,8 @@ class Chunk:
         usable: Shape (rows,), bool: False where an image was broken and skipped.
         skipped: Path and reason of each of those.
         local_features: Shape (rows, P, D), or None.
-        parity: How far features in less than fp32 are from those in it; of the first chunk only.
+        parity: How far features are from those in fp32 of pixels by the reference; of the first chunk only.
+        on_host: How many images the host decoded because the device could not.
     """
 
     image_features: np.ndarray
@@ -75,6 +79,7 @@ class Chunk:
     skipped: list[list[str]]
     local_features: np.ndarray | None = None
     parity: dict[str, float] | None = None
+    on_host: int = 0
 
 
 class Work:
@@ -89,6 +94,7 @@ class Work:
         local: bool = False,
         upright: bool = False,
         prepare: Callable[[int, bytes | np.ndarray], torch.Tensor] | None = None,
+        decoder: DeviceDecoder | None = None,
     ) -> None:
         """Lay it out.
 
@@ -99,9 +105,20 @@ class Work:
             local: Make local features too.
             upright: Turn pictures as their EXIF data say.
             prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
+            decoder: What decodes on the device; default: nvJPEG, where the backbone says so.
+
+        Raises:
+            OodgridError: The backbone says `decode: nvjpeg`, and that cannot be done here.
         """
         self.loaded, self.images, self.skip, self.local = loaded, images, skip, local
-        self.prepare = prepare or self._preprocess(upright)
+        self.kind = kind = loaded.identity["decode"] if prepare is None else "reference"
+        if kind == "nvjpeg" and decoder is None:
+            decoder = nvjpeg(loaded.name, loaded.identity["preprocessing"], loaded.device)
+        self.decoder = None if upright else decoder
+        # as uint8 where a device scales; where decoding threads have nothing better to do, they do it
+        self.as_bytes = prepare is None and (loaded.device != "cpu" or decoder is not None)
+        self.prepare = prepare or self.preprocessor(kind, upright)
+        self.reference = None if kind == "reference" else self.preprocessor("reference", upright)
 
     def starts(self, shard: Shard) -> list[int]:
         """Return the first rows of the chunks of a shard."""
@@ -114,10 +131,18 @@ class Work:
         rows = LOCAL_ROWS if self.local else ROWS
         return range(start, min(start + rows, len(self.images)))
 
-    def _preprocess(self, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
-        identity = self.loaded.identity
-        as_bytes = self.loaded.device != "cpu"  # where decoding threads have nothing better to do, they scale too
-        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright, as_bytes)
+    def is_broken(self, row: int) -> bool:
+        """Return whether an image cannot be read or decoded."""
+        try:
+            self.prepare(row, self.images.read(row))
+        except OodgridError:
+            return True
+        return False
+
+    def preprocessor(self, kind: str, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+        """Return what makes network input, uint8 or float32, of an image's row and source, decoding on the host."""
+        preprocessing = self.loaded.identity["preprocessing"]
+        one = preparer(self.loaded.preprocess, preprocessing, kind, upright, self.as_bytes)
         return lambda row, source: one(source, self.images.place(row))
 
 
@@ -164,19 +189,29 @@ class Chunks(Work):
             store.write_arrays(self._path(start, ".local"), {"local_features": chunk.local_features})
         arrays = {name: getattr(chunk, name) for name in ("image_features", "sha256", "stamps")}
         arrays["usable"] = chunk.usable.astype(np.uint8)
-        store.write_arrays(self._path(start), arrays, {"skipped": chunk.skipped, "parity": chunk.parity})
+        account = {"skipped": chunk.skipped, "parity": chunk.parity, "on_host": chunk.on_host}
+        store.write_arrays(self._path(start), arrays, account)
 
     def finish(self, path: Path, encode: Callable[[], None]) -> None:
         """Put the whole feature file at `path`, encoding what is not finished yet."""
+        link(self.joined(encode), path)
+
+    def joined(self, encode: Callable[[], None], may_be_empty: bool = False) -> Path:
+        """Return the whole feature file where it is kept, encoding what is not finished yet.
+
+        Args:
+            encode: Leaves all chunks.
+            may_be_empty: Whether all images may be broken and skipped.
+        """
         if not self._whole_is_current():
             try:
                 encode()
-                self._join()
+                self._join(may_be_empty)
             except (OodgridError, FileNotFoundError):
                 if not self._whole_is_current():  # else another process joined the same chunks and took them away
                     raise
             shutil.rmtree(self.folder, ignore_errors=True)
-        link(self.whole, path)
+        return self.whole
 
     @property
     def sha256(self) -> np.ndarray:
@@ -192,7 +227,7 @@ class Chunks(Work):
         return self._blocks("local_features", ".local") if self.local else None
 
     def remove(self) -> None:
-        """Remove the chunks: what they held is kept elsewhere."""
+        """Remove the chunks, and their file: what they held is kept elsewhere."""
         shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     # --------------------------------------------------------------------------------------------------- parts
@@ -215,12 +250,7 @@ class Chunks(Work):
 
     def _unchanged(self, rows: Sequence[int], stamps: np.ndarray, sha256: np.ndarray) -> bool:
         """Return whether images are as they were: by size and time, or by their bytes where the source has none."""
-        now = [self.images.stamp(row) for row in rows]
-        return [tuple(stamp) for stamp in stamps.tolist()] == now and all(
-            source_sha256(self.images.read(row)) == was.tobytes()
-            for row, stamp, was in zip(rows, now, sha256, strict=True)
-            if stamp == UNKNOWN_STAMP and was.any()  # without a digest it was skipped
-        )
+        return all(is_unchanged(self.images, *each) for each in zip(rows, stamps, sha256, strict=True))
 
     def _whole_is_current(self) -> bool:
         """Return whether the whole file is there, undamaged, and its sources are as they were."""
@@ -238,24 +268,20 @@ class Chunks(Work):
             len(rows) == len(sources.labels)
             and sources.stamps is not None
             and self._unchanged(rows, sources.stamps, sources.sha256)
-            and all(map(self._still_broken, left_out))
+            and all(map(self.is_broken, left_out))
         )
 
-    def _still_broken(self, row: int) -> bool:
-        try:
-            self.prepare(row, self.images.read(row))
-        except OodgridError:
-            return True
-        return False
-
-    def _join(self) -> None:
+    def _join(self, may_be_empty: bool) -> None:
         """Write the whole file, never holding more than one chunk of features."""
-        usable, sha256, stamps, skipped = self._columns
+        usable, sha256, stamps, skipped, on_host = self._columns
         rows = np.flatnonzero(usable)
-        if not len(rows):
+        if not len(rows) and not may_be_empty:
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
         # what was read and skipped is recorded where there is any, but does not identify the file
-        account = {"skipped": skipped, "parity": self._read(0)[1]["parity"], **self.images.account}
+        parity = self._read(0)[1]["parity"]
+        account = {"skipped": skipped, "parity": parity, "decoded_on_host": on_host, **self.images.account}
+        if on_host:
+            self._report_host(on_host, len(rows))
         features = store.NewFeatures(
             self.features(),
             self.images.labels[rows],
@@ -268,15 +294,24 @@ class Chunks(Work):
         store.write_features(self.whole, features)
 
     @cached_property
-    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
-        """The columns beside the features, of all chunks: usable, sha256, stamps, skipped."""
-        names, columns, skipped = ("usable", "sha256", "stamps"), [], []
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]], int]:
+        """What stands beside the features, of all chunks: usable, sha256, stamps, skipped, and how many on the host."""
+        names, columns, skipped, on_host = ("usable", "sha256", "stamps"), [], [], 0
         for start in self.starts(WHOLE):
             arrays, info = self._read(start)
             columns.append([arrays[name] for name in names])  # and not the features: of all chunks they are too many
             skipped += info["skipped"]
+            on_host += info.get("on_host", 0)  # earlier releases did not count
         usable, sha256, stamps = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-        return usable, sha256, stamps, skipped
+        return usable, sha256, stamps, skipped, on_host
+
+    def _report_host(self, on_host: int, total: int) -> None:
+        dataset, split = self.provenance["dataset"]["name"], self.provenance["split"]
+        print(
+            f"oodgrid: {dataset}/{split}: the CPU decoded {on_host:,} of {counted(total, 'image')}: "
+            "nvJPEG takes whole JPEG files in grey or YCbCr",
+            file=sys.stderr,
+        )
 
     def _blocks(self, name: str, kind: str = "") -> store.Blocks:
         usable = self._columns[0].astype(bool)
@@ -288,6 +323,15 @@ class Chunks(Work):
                 yield values[usable[start : start + len(values)]]
 
         return store.Blocks((int(usable.sum()), *first.shape[1:]), first.dtype, blocks())
+
+
+def is_unchanged(images: ImageSet, row: int, stamp: np.ndarray, sha256: np.ndarray) -> bool:
+    """Return whether an image is as it was: by size and time, or by its bytes where the source has none."""
+    now = images.stamp(row)
+    if tuple(stamp.tolist()) != now:
+        return False
+    # without a digest it was skipped
+    return now != UNKNOWN_STAMP or not sha256.any() or source_sha256(images.read(row)) == sha256.tobytes()
 
 
 def pieces(place: Path, loaded: LoadedBackbone) -> Path:

@@ -11,7 +11,7 @@ from oodgrid import store
 from oodgrid.config import Dataset
 from oodgrid.counts import counted, plural
 from oodgrid.encode.decode import source_sha256
-from oodgrid.encode.preprocessing import preparer
+from oodgrid.encode.preprocessing import open_picture
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 from oodgrid.plan import ENCODE_VERSION
@@ -37,6 +37,9 @@ def check_sources(path: Path, deep: bool = False) -> str:
     sources = store.read_sources(path)
     dataset = Dataset.model_validate(sources.provenance["dataset"])
     images = open_split(dataset, sources.provenance["split"])
+    if "draws" in sources.provenance:  # a part of the split was encoded
+        names = {*sources.paths, *(name for name, _ in sources.provenance.get("skipped", []))}
+        images = images.subset(np.flatnonzero([path in names for path in images.paths]))
     rows = _matching_rows(path, sources, images)
     _check_skipped(path, sources, dataset, images)
     if deep:
@@ -79,11 +82,10 @@ def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list
 def _check_skipped(path: Path, sources: store.Sources, dataset: Dataset, images: ImageSet) -> None:
     skipped = {name for name, _ in sources.provenance.get("skipped", [])}
     preprocessing = sources.provenance["backbone"]["preprocessing"]
-    prepare = preparer(lambda image: image, preprocessing, exif_rotation=dataset.exif_rotation)
     for row, name in enumerate(images.paths):
         if name in skipped:
             try:
-                prepare(images.read(row), name)
+                open_picture(images.read(row), name, preprocessing, dataset.exif_rotation)
             except OodgridError:
                 continue
             raise _differs(path, f"of its images that were broken one is mended: {name}")
