@@ -1,13 +1,15 @@
-"""What the encoder reaches on this machine's GPU: images a second, and the share of what the card can multiply.
+"""What the encoder and the scores reach on this machine's GPU.
 
 Of each model and precision the network alone on prepared batches, and whole encoding from JPEG files. Then what feeds
 it: each way of decoding by itself, in all threads of the job, and whole encoding with it; and how batches reach the
 device: stacked and scaled by the host as of old, or written into a ring as uint8 and scaled there. Weights are random,
-which costs the same. Prints tables to paste into docs/cache.md; writes benchmarks/gpu.json. On a CPU it takes long;
-`--small` is a trial of a minute on the packaged model, which writes nothing. Without a GPU nvJPEG's steps run on
-libjpeg-turbo, which says that they run and nothing of their speed.
+which costs the same. Then each score with its products by NumPy and by torch (`score_device.py`). Prints tables to
+paste into docs/cache.md and docs/scores.md; writes benchmarks/gpu.json. On a CPU it takes long; `--small` is a trial on
+the packaged model, which writes nothing. Without a GPU nvJPEG's steps run on libjpeg-turbo, which says that they run
+and nothing of their speed.
 
-    python benchmarks/gpu.py [--models ViT-B-32 …] [--precisions fp32 …] [--images N] [--device cpu] [--small]
+    python benchmarks/gpu.py [--models ViT-B-32 …] [--precisions fp32 …] [--images N] [--samples N] [--device cpu]
+    python benchmarks/gpu.py --small
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
+import score_device
 import torch
 from encode import _images
 from machine import describe
@@ -54,6 +57,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--precisions", nargs="+")
     parser.add_argument("--images", type=int)
+    parser.add_argument("--samples", type=int)
     parser.add_argument("--device", choices=["cpu"], help="leave the GPU alone")
     parser.add_argument("--small", action="store_true")
     arguments = parser.parse_args()
@@ -71,9 +75,16 @@ def main() -> None:
             "rows": _models(models, precisions, count),
             "decoding": _decoding(Backbone(name="x", **models[0]), count),
             "feeding": _feeding(Backbone(name="x", **models[0]), repeats=2 if arguments.small else 20),
+            "scores": score_device.measured(*_trial(arguments)),
         }
     if not arguments.small:
         (ROOT / "benchmarks" / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _trial(arguments: argparse.Namespace) -> tuple[int, list[str]]:
+    """Return how many samples and which scores are measured."""
+    samples = arguments.samples or (2048 if arguments.small else 16_384)
+    return samples, ["mcm", "knn", "mahalanobis"] if arguments.small else score_device.chosen()
 
 
 @contextmanager

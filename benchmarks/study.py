@@ -21,6 +21,7 @@ SETS = {  # classes, images of all splits, test images
     "stanford_cars": (196, 16_185, 8_041),
     "oxford_pets": (37, 7_349, 3_669),
 }
+DRAWN = {"imagenet": (1_281_167, True), "food101": (50_500, False)}  # train: drawn: images, and whether val is of them
 OOD = 35_640  # iNaturalist, SUN, Places, Textures
 GMACS = {"B/32": 4.4, "B/16": 17.6, "L/14": 81.0}  # an image: 10^9 multiply-adds of the tower, counted from its layers
 TEXT = {"B/32": 1.0, "B/16": 1.0, "L/14": 6.65 / 2.98}  # a text, against those that were measured
@@ -70,7 +71,7 @@ def _line(at_100: float, at_1000: float) -> tuple[float, float]:
 
 def hours(backbone: str, rate: Rates) -> dict[str, tuple[float, float]]:
     """Return core hours and GPU hours of the parts of the study with one backbone."""
-    images = sum(count for _, count, _ in SETS.values()) + OOD
+    images = encoded()
     views = 2 * VIEWS * sum(sum(SHOTS) * SEEDS * classes for classes, _, _ in SETS.values())  # draws may share images
     parts = {
         "encode images": _through(images, backbone, rate),
@@ -82,6 +83,15 @@ def hours(backbone: str, rate: Rates) -> dict[str, tuple[float, float]]:
     scored = sum((test + OOD) * classes for classes, _, test in SETS.values()) * len(SHOTS) * SEEDS * 3
     parts["31 scores of every fit, on CPUs"] = (scored * rate.scored / 3600, 0.0)
     return parts
+
+
+def encoded() -> int:
+    """Return how many images are encoded, at most: draws may share some."""
+    images = sum(count for _, count, _ in SETS.values()) + OOD
+    for name, (train, with_val) in DRAWN.items():
+        of_class = sum(shots + (min(shots, 4) if with_val else 0) for shots in SHOTS)
+        images -= max(0, train - of_class * SEEDS * SETS[name][0])
+    return images
 
 
 def _through(images: int, backbone: str, rate: Rates) -> tuple[float, float]:
@@ -123,6 +133,7 @@ def _applied(rate: Rates) -> float:
 def main() -> None:
     """Print the table."""
     rate = rates()
+    print(f"At most {encoded():,} images.")
     print(f"One core: {rate.operations / 1e9:.0f} · 10^9 operations/s, {rate.decoded:.0f} images/s decoded and cut.\n")
     print("| part | " + " | ".join(f"{name}: core h, GPU h" for name in GMACS) + " |")
     print("|---|" + "---|" * len(GMACS))
@@ -132,7 +143,7 @@ def main() -> None:
         print(f"| {part} | {' | '.join(cells)} |")
     sums = {name: [sum(part[k] for part in table[name].values()) for k in (0, 1)] for name in GMACS}
     print("| together | " + " | ".join(f"{core:,.0f}, {gpu:,.1f}" for core, gpu in sums.values()) + " |")
-    images = sum(count for _, count, _ in SETS.values()) + OOD
+    images = encoded()
     sizes = (f"{images * (width * 4 + 60) / 1e9:.1f} GB" for width in WIDTH.values())
     print("| features on the disk | " + " | ".join(sizes) + " |")
 

@@ -74,6 +74,14 @@ def test_classes_that_are_one_text_are_refused(pair):
         refuse_classes(loaded, ["dog", *pair], [f"a photo of a {name}." for name in ["dog", *pair]])
 
 
+def test_a_name_may_stand_for_two_classes_that_are_known_by_more():
+    """As in OpenAI's list for ImageNet, which has 'missile' and 'sunglasses' twice."""
+    loaded = loaded_of(open_clip.tokenizer.SimpleTokenizer())
+    refuse_classes(loaded, ["cat", "dog", "cat"], ["cat.", "dog.", "cat."], twice=True)
+    with pytest.raises(OodgridError, match="are one text to b"):
+        refuse_classes(loaded, ["cat", "dog", "Cat"], ["cat.", "dog.", "Cat."], twice=True)
+
+
 def test_a_text_that_is_no_unicode_is_one_line(untrained):
     with pytest.raises(OodgridError, match=r"the text 'caf\\udcff' is no Unicode"):
         backbones.load(Backbone(**untrained)).tokenize(["caf\udcff"])

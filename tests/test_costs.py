@@ -3,11 +3,15 @@
 import json
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oodgrid import config, manifests, paths, plan, rates, store
+from oodgrid.cli.checking import _remark_on_training
+from oodgrid.encode.sources import ImageSet, checking
+from oodgrid.fewshot import drawn_rows
 from oodgrid.plan.costs import costs
 from oodgrid.rates import Work
 
@@ -148,3 +152,41 @@ def test_a_job_asks_for_a_quarter_more_than_such_a_job_took_here_or_for_a_safe_g
     assert plan.memory_here(took, "adapt", "coop") == 1250
     assert plan.memory_here(took, "score", "coop") == plan.memory_here([], "score", "coop") == 2500
     assert plan.memory_here(took, "encode", "coop") == 3000
+
+
+IMAGENET = {"name": "imagenet", "root": "/data", "ood": {"far": [{"name": "noise"}]}}
+
+
+def of_imagenet(shots=(1, 16), seeds=(1, 2), scores=("mcm",), **more):
+    return config.parse({
+        "experiment": "mini", "backbones": ["tiny"], "methods": ["coop"], "scores": list(scores),
+        "shots": list(shots), "seeds": list(seeds), "id_datasets": [IMAGENET | more],
+    })  # fmt: skip
+
+
+def test_of_draws_at_most_what_they_take_is_counted_and_a_large_rest_is_said(tmp_path, capsys):
+    drawn, whole = of_imagenet(train="drawn"), of_imagenet()
+    taken = 2 * (1 + 1 + 16 + 4) * 1000  # for training, and for validation, which ImageNet has no split for
+    assert checking.count_drawn(whole.id_datasets[0], whole.draws, {}) == (1_281_167, taken)
+    assert checking.counts(list(drawn.datasets()), {}) == {"imagenet": 50_000 + taken, "noise": 600}
+    assert checking.counts(list(whole.datasets()), {}) == {"imagenet": 50_000 + 1_281_167, "noise": 600}
+    assert checking.counts(list(of_imagenet(limit=9).datasets()), {}) == {"noise": 600}  # not counted
+    _remark_on_training(tmp_path, whole, {})
+    said = capsys.readouterr().err
+    assert "imagenet: the draws take at most 44,000 of 1,281,167 training images: train: drawn" in said
+    bank = {"name": "knn", "bank": "train"}
+    for experiment in (drawn, of_imagenet(scores=[bank]), of_imagenet(only=["test"]), of_imagenet(shots=[512])):
+        _remark_on_training(tmp_path, experiment, {})
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("val", [None, 40])
+def test_of_opened_images_the_draws_are_counted_exactly(val):
+    labels = np.arange(60, dtype=np.int32) % 3
+    sets = {"train": labels, "test": labels[:9], **({"val": labels[:val]} if val else {})}
+    opened = {"imagenet": {s: ImageSet([f"{s}{k}" for k in range(len(v))], v, None, bytes) for s, v in sets.items()}}
+    experiment = of_imagenet(shots=(2,), seeds=(1, 2, 3), train="drawn")
+    rows = drawn_rows(labels, sets.get("val"), [2], [1, 2, 3])
+    (dataset,) = experiment.id_datasets
+    assert checking.count_drawn(dataset, dataset.draws, opened) == (60, len(rows))
+    assert checking.counts([dataset], opened) == {"imagenet": 9 + (val or 0) + len(rows)}

@@ -127,9 +127,12 @@ def test_a_container_bounds_cores_and_memory(tmp_path, monkeypatch):
 
 
 def test_without_a_driver_torch_is_not_asked(folder, monkeypatch):
-    monkeypatch.setattr(plan, "gpu_here", lambda stage: 0)
+    monkeypatch.setattr(plan, "has_gpu", lambda: False)
     [found] = machine.of_gpu(config.load(folder / "e.yaml"))
     assert (found.state, "no NVIDIA driver here" in found.text) == (NOTE, True)
+    asking = config.load(folder / "e.yaml").model_copy(update={"score_device": "gpu"})
+    [found] = machine.of_gpu(asking)
+    assert (found.state, "score_device: gpu asks for one" in found.text) == (NOTE, True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "CUDA_VISIBLE_DEVICES is empty" in next(machine.of_gpu(None)).text
 
@@ -251,7 +254,7 @@ def test_a_machine_that_is_fit_is_told_the_next_command_and_finds_nothing_change
 
 def test_what_is_missing_is_unfit_and_everything_else_is_still_looked_at(folder, capsys):
     shutil.rmtree(folder / "fish")
-    assert main(["doctor", "--configfile", "e.yaml", "--json"]) == 1
+    assert main(["doctor", "e.yaml", "--json"]) == 1
     captured = capsys.readouterr()
     said = json.loads(captured.out)
     by_what = {each["what"]: each for each in said["findings"]}

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from oodgrid.errors import Mistakes, OodgridError, all_of, brief, first_line, printable, printed, unknown
+from oodgrid.errors import Mistakes, OodgridError, all_of, brief, first_line, near, printable, printed, unknown
 
 
 def test_a_near_name_is_suggested():
     error = unknown("score", "mmc", ["energy", "mcm", "msp"])
     assert isinstance(error, OodgridError)
     assert str(error) == "unknown score 'mmc': did you mean 'mcm'?"
+
+
+@pytest.mark.parametrize("name", ["MaxLogit", "max-logit", "MAX_LOGIT", "max logit", "maxlogit"])
+def test_capitals_and_dashes_hide_no_name(name):
+    assert near(name, ["max_logits", "max_logit", "mcm"]) == "max_logit"
+    assert near("é", ["max_logit"]) is None
 
 
 def test_without_a_near_name_all_are_listed_in_order():

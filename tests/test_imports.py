@@ -25,6 +25,18 @@ from oodgrid import methods
 methods.clip_adapter(np.eye(4, 8), [0, 1, 2, 3], np.eye(4, 8), epochs=1)
 print(*sys.modules)
 """
+SCORE = """
+import sys
+import numpy as np
+from oodgrid.registry import find
+from oodgrid.score.contract import Bank, Head
+
+head = Head(np.eye(4, 8), np.zeros(4))
+bank = Bank(np.eye(4, 8), np.arange(4), 1, None, head)
+find("score", "knn").make(np.eye(4, 8), bank)
+find("score", "relation").make(np.eye(4, 8), head.logits(np.eye(4, 8)), bank)
+print(*sys.modules)
+"""
 
 
 def imported(*command):
@@ -34,6 +46,10 @@ def imported(*command):
 @pytest.mark.parametrize("rooms", [["adapt"], ["score", "evaluate", "report"]])
 def test_no_room_but_encode_imports_a_network_to_start(rooms):
     assert not imported(IMPORT_ALL, *rooms).intersection(HEAVY)
+
+
+def test_scores_take_torch_on_a_gpu_alone():
+    assert not imported(SCORE).intersection(HEAVY)
 
 
 def test_training_on_cached_features_takes_torch_and_no_model():

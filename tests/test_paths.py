@@ -18,7 +18,7 @@ R = Path("results")
 FOLDERS = {name: getattr(paths, name) for name in ("FEATURES", "TEXTS", "KEPT", "ADAPTED", "SCORES", "CONFIGS", "LOGS")}
 STRINGS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))  # from Python 3.12 on
 OF_RULES = [
-    *(paths.features, paths.views, paths.shard, paths.view_shard, paths.texts, paths.label_texts),
+    *(paths.features, paths.views, paths.shard, paths.view_shard, paths.drawn, paths.texts, paths.label_texts),
     *(paths.fitted, paths.applied, paths.scores, paths.streams, paths.sweeps, *paths.EVALUATED),
 ]
 

@@ -417,7 +417,7 @@ def machine(monkeypatch):
 
     def make(cpus, gpu=False):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)), raising=False)
-        monkeypatch.setattr(machines, "_has_gpu", lambda: gpu)
+        monkeypatch.setattr(machines, "has_gpu", lambda: gpu)
 
     return make
 
@@ -447,12 +447,21 @@ def test_one_gpu_gives_each_of_many_jobs_all_cores_and_a_single_job_has_them_any
 
 
 @pytest.mark.parametrize("stage", plan.REQUESTS)
-def test_a_cluster_is_asked_for_the_same_wherever_the_asking_is_done(stage, machine):
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_cluster_is_asked_for_the_same_wherever_the_asking_is_done(stage, device, own, machine):
+    experiment = own(score_device=device)
     machine(1)
-    asked = plan.request(stage, {})
+    asked = plan.request(stage, experiment, {})
     machine(64, gpu=True)
-    assert plan.request(stage, {"SLURM_CPUS_PER_TASK": "3", "HOME": "/"}) == asked  # the job of another, an outer one
-    assert bool(asked.gpu) == (stage in ("encode", "adapt"))
+    outer = {"SLURM_CPUS_PER_TASK": "3", "HOME": "/"}  # the job of another, an outer one
+    assert plan.request(stage, experiment, outer) == asked
+    uses = bool(asked.gpu)
+    assert uses == (stage in ("encode", "adapt") or (stage, device) == ("score", "gpu"))
+    assert plan.gpu_here(stage, experiment) == uses
+    if uses:  # jobs take turns, so that each has all cores
+        assert plan.threads_here(stage, experiment, 16, 1) == 16
+    machine(64)
+    assert plan.gpu_here(stage, experiment) == 0
     assert asked.mem_mb > 0
     assert asked.runtime > 0
 
@@ -463,10 +472,11 @@ def test_a_cluster_is_asked_for_the_same_wherever_the_asking_is_done(stage, mach
         ({"SLURM_CPUS_PER_TASK": "3", "SLURM_GPUS_ON_NODE": "1"}, 3, 1),
         ({"SLURM_CPUS_PER_TASK": "3"}, 3, 0),
         ({"SLURM_GPUS_ON_NODE": "4"}, plan.REQUESTS["encode"].threads, 1),
+        ({"SLURM_CPUS_PER_TASK": "128", "SLURM_GPUS_ON_NODE": "1"}, plan.REQUESTS["encode"].threads, 1),  # of a group
     ],
 )
-def test_on_a_node_a_job_has_what_slurm_gave_it(given, threads, gpu):
-    found = plan.request("encode", {"SLURM_JOB_ID": "7", **given})
+def test_on_a_node_a_job_has_what_slurm_gave_it(given, threads, gpu, own):
+    found = plan.request("encode", own(), {"SLURM_JOB_ID": "7", **given})
     assert (found.threads, found.gpu) == (threads, gpu)
 
 

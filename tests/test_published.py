@@ -119,6 +119,9 @@ def setting(**keys):
     [
         (row(auroc=91, fpr95=40), "fpr95 has two incompatible conventions: write fpr95_id_pos"),
         (row(aurok=91), "unknown key 'aurok': did you mean 'auroc'"),
+        (row(AUROC=91), "unknown key 'AUROC': did you mean 'auroc'"),
+        (row(auroc=91, FPR95=40), "FPR95 has two incompatible conventions: write fpr95_id_pos"),
+        (row(auroc=91, **{"fpr@95": 40}), "fpr@95 has two incompatible conventions: write fpr95_id_pos"),
         (row(auroc=91, tolerance=3), "unknown key 'tolerance'"),
         (row(), "no number: give one of auroc"),
         (row(auroc=0.912), "is it a fraction? Write unit: fraction"),
@@ -195,11 +198,20 @@ def test_all_mistakes_are_said_at_once(values_of):
 )
 def test_one_thing_has_one_number(second, is_refused, values_of):
     rows = [{"ood": "fish", "auroc": 91.2, "fpr95_id_pos": 40.0}, second]
-    if not is_refused:
-        assert values_of(content(rows=rows))
+    if not is_refused:  # and what is said twice counts once
+        assert len(values_of(content(rows=rows))) == (2 if second == {"ood": "fish", "auroc": 91.2} else 3)
         return
     with pytest.raises(OodgridError, match=r"auroc of fish is both 91.2 and 91.3 percent in one setting"):
         values_of(content(rows=rows))
+
+
+@pytest.mark.parametrize(
+    ("kind", "spelt", "meant"),
+    [("score", "MCM", "mcm"), ("score", "Max-Logit", "max_logit"), ("method", "Tip-Adapter-F", "tip_adapter_f")],
+)
+def test_names_as_papers_write_them_are_told_by_ours(kind, spelt, meant, values_of):
+    (compared_value, *_) = compared(values_of(setting(**{kind: spelt})), ours())
+    assert f"{kind}: oodgrid has no {kind} {spelt} (is {meant} meant?)" in map(str, compared_value.reasons)
 
 
 def test_a_value_of_the_catalogue_is_not_contradicted_under_its_own_source(values_of):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from oodgrid.errors import OodgridError
 from oodgrid.services import without
 
 _held: list[BinaryIO] = []  # open lock files: the system releases the locks when the process ends, however it ends
@@ -21,6 +23,68 @@ def device() -> str:
     import torch
 
     return pick(visible_gpus(torch.cuda.device_count()), Path(tempfile.gettempdir()))
+
+
+def gpu(key: str) -> str:
+    """Return the GPU of the job, as "cuda:1".
+
+    Args:
+        key: What in the configuration asks for one, for messages.
+
+    Raises:
+        OodgridError: torch is not installed, or finds no GPU.
+    """
+    mend = f"take {key} out of the configuration to compute on CPUs"
+    try:
+        name = device()
+    except ImportError as error:
+        raise OodgridError(f"{key} needs torch: pip install 'oodgrid[encode]', or {mend}") from error
+    if name == "cpu":
+        raise OodgridError(f"{key}, and torch finds no GPU on this machine: oodgrid doctor says more, or {mend}")
+    return name
+
+
+def described(device: str) -> str:
+    """Return what a device is: the name of the card, and the release of torch."""
+    import torch
+
+    card = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    return f"{card}, torch {torch.__version__}"
+
+
+def upload(values: Any, device: str, precision: str = "float64") -> Any:
+    """Return a copy of an array of numbers on a device, a tensor of a precision."""
+    import torch
+
+    return torch.tensor(values, dtype=getattr(torch, precision), device=device)
+
+
+def free_bytes(device: str) -> float:
+    """Return the memory of a GPU that this process may still take; of a CPU infinity."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return float("inf")
+    in_reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, and unused
+    return torch.cuda.mem_get_info(device)[0] + in_reserve
+
+
+@contextmanager
+def enough_memory(device: str) -> Iterator[None]:
+    """Say in one line that a device has too little memory for what is done within.
+
+    Raises:
+        OodgridError: It has.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise OodgridError(
+            f"the memory of {device} is too small for these scores, or another process has it: score_precision: float32"
+            " halves what banks and texts take there; without score_device: gpu scores are computed on CPUs"
+        ) from error
 
 
 def visible_gpus(count: int) -> list[str]:

@@ -65,8 +65,16 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> OodgridError:
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that somebody may have meant, or None."""
-    return next(iter(get_close_matches(name[:100], sorted(known), n=1, cutoff=0.5)), None)
+    """Return the known name that somebody may have meant, or None; capitals and dashes do not count, as of MaxLogit."""
+    names = {each.casefold(): each for each in sorted(known, reverse=True)}
+    asked = name[:100].casefold()
+    same = next((each for each in sorted(names) if _letters(asked) and _letters(each) == _letters(asked)), None)
+    close = [same] if same else get_close_matches(asked, sorted(names), n=1, cutoff=0.5)
+    return names[close[0]] if close else None
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]+", "", name)
 
 
 def printed(error: BaseException, place: str = "--debug shows where") -> str:

@@ -49,6 +49,11 @@ def views(results: Path, backbone: str, id_dataset: str, family: str, draws: str
     return results / FEATURES / backbone / id_dataset / f"train.views-{family}-{draws}.h5"
 
 
+def drawn(results: Path, backbone: str, id_dataset: str, draws: str) -> Path:
+    """Return the feature file of what the draws of that digest take of a train split; shared by all experiments."""
+    return features(results, backbone, id_dataset, f"train.drawn-{draws}")
+
+
 def shard(results: Path, backbone: str, dataset: str, shard: int, shards: int) -> Path:
     """Return the manifest that says that one shard of a dataset is encoded."""
     return results / FEATURES / backbone / dataset / "shards" / f"{shard}-of-{shards}.json"

@@ -338,11 +338,11 @@ def test_two_writers_of_one_target_leave_one_whole_file(encode):
 def test_a_joiner_whose_chunks_were_joined_by_another_is_content(encode, tmp_path, monkeypatch):
     join = chunks.Chunks._join
 
-    def beaten(self):
-        join(self)  # another process was faster,
+    def beaten(self, *options):
+        join(self, *options)  # another process was faster,
         shutil.rmtree(self.folder)  # and tidied up
         self.__dict__.pop("_columns", None)
-        join(self)
+        join(self, *options)
 
     monkeypatch.setattr(chunks.Chunks, "_join", beaten)
     (path,) = encode()

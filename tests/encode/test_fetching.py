@@ -344,6 +344,14 @@ def test_what_is_there_is_not_fetched_again(catalogued, server, tmp_path, capsys
 
 
 GIVEN = [(name, folder) for name in real.names() for download in real.real_set(name).fetch for folder in download.gives]
+GIVEN += [
+    (name, f"{at}/{images}")
+    for name in real.names()
+    for layout in real.layouts(name)
+    if layout.reader == "coop" and not real.real_set(name).get
+    for at in filter(None, layout.at)
+    for images in filter(None, layout.images)
+]
 
 
 @pytest.mark.parametrize(("name", "folder"), GIVEN, ids=[f"{name}, {folder}" for name, folder in GIVEN])

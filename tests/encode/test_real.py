@@ -5,15 +5,12 @@ A test catalogue of three classes stands in for lists of a thousand; the entries
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import struct
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.io
-from PIL import Image
 
 from oodgrid import cli
 from oodgrid.catalogue import real
@@ -24,23 +21,8 @@ from oodgrid.encode.real.status import status_of
 from oodgrid.encode.sources import class_names, open_splits
 from oodgrid.encode.sources.checking import check_sources
 from oodgrid.errors import OodgridError
-
-FEW = 3  # classes of the test catalogue
-PER_CLASS = 2
-
-
-def jpeg(seed: int = 0) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(buffer := io.BytesIO(), "JPEG")
-    return buffer.getvalue()
-
-
-JPEG = jpeg()
-
-
-def put(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(JPEG)
+from tests.encode.real_layouts import COUNT, FEW, JPEG, PER_CLASS, flat, locations, put
+from tests.encode.real_layouts import make as layouts_make
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +31,14 @@ def small_catalogue(tmp_path_factory):
     folder = tmp_path_factory.mktemp("catalogue")
     (folder / "sets").mkdir(parents=True)
     (folder / "classes").mkdir()
+    imagenet = [line for line in (real.FOLDER / "classes/imagenet.tsv").read_text().splitlines() if line[0] != "#"]
     for file in (real.FOLDER / "classes").glob("*.tsv"):
         lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        lines = imagenet if re.match(r"n\d{8}\t", lines[0]) else lines  # of its parts, classes of the same images
         (folder / "classes" / file.name).write_text("\n".join(lines[:FEW]) + "\n")
     for file in (real.FOLDER / "sets").glob("*.yaml"):
         entry = real.real_set(file.stem).model_dump(exclude_unset=True)
-        entry["splits"] = dict.fromkeys(entry["splits"], FEW * PER_CLASS)
+        entry["splits"] = dict.fromkeys(entry["splits"], COUNT)
         entry["names_sha256"] = {}
         (folder / "sets" / file.name).write_text(json.dumps(entry))
     (folder / "templates.yaml").symlink_to(real.FOLDER / "templates.yaml")
@@ -74,204 +58,83 @@ def few(small_catalogue, tmp_path, monkeypatch):
         function.cache_clear()
 
 
-# ----------------------------------------------------------------------------------------- makers of each layout
+# --------------------------------------------------------------------------------------------------- every layout
 
 
-def class_folders(name, splits):
+def made(name, at=None, reader=None, labels=""):
+    """Return what puts a dataset of the catalogue in one of its layouts below a root: its first, or that of a place."""
+
     def make(root):
-        for folder in splits:
-            for label, key in enumerate(real.class_keys(name)):
-                for number in range(PER_CLASS):
-                    put(root / folder / key / f"{folder.replace('/', '_')}_{label}_{number}.JPEG")
-
-    return make
-
-
-def numbered(root):
-    for label in range(FEW):
-        for number in range(PER_CLASS):
-            put(root / f"imagenetv2-matched-frequency-format-val/{label}/{number}{label}.jpeg")
-
-
-def flat(labels_file):
-    def make(root):
-        class_folders("imagenet", ["train"])(root)
-        for number in range(1, FEW * PER_CLASS + 1):
-            put(root / f"val/ILSVRC2012_val_{number:08}.JPEG")
-        numbers = {key: number for number, key in real.devkit_numbers().items()}
-        keys = [key for key in real.class_keys("imagenet") for _ in range(PER_CLASS)]
-        file = root / labels_file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.suffix == ".csv":
-            rows = [f"ILSVRC2012_val_{row:08},{key} 1 2 3 4" for row, key in enumerate(keys, 1)]
-            file.write_text("\n".join(["ImageId,PredictionString", *rows]))
+        own = [each for each in locations(root, name) if reader in (None, each.layout.reader)]
+        location = next(each for each in own if at is None or each.base == root / at)
+        if labels:
+            flat(location, labels)
         else:
-            by_number = "ground_truth" in labels_file
-            file.write_text("\n".join(str(numbers[key]) if by_number else key for key in keys) + "\n")
+            layouts_make(location)
 
     return make
 
 
-def coop(name, folder, images, split_file):
-    def make(root):
-        rows = {
-            split: [
-                [f"{label}/{split}{n}.jpg", label, key]
-                for label, key in enumerate(real.class_keys(name))
-                for n in (0, 1)
-            ]
-            for split in ("train", "val", "test")
-        }
-        for path, _, _ in (row for of_split in rows.values() for row in of_split):
-            put(root / folder / images / path)
-        (root / folder / split_file).write_text(json.dumps(rows))
-
-    return make
-
-
-def tree(folder):
-    def make(root):
-        for number in range(FEW * PER_CLASS):
-            put(root / folder / f"{number % 2}/{number}.jpg")
-
-    return make
-
-
-def variants(root):
-    for split in ("train", "val", "test"):
-        lines = []
-        for label, key in enumerate(real.class_keys("fgvc")):
-            for number in range(PER_CLASS):
-                put(root / f"fgvc-aircraft-2013b/data/images/{split}{label}{number}.jpg")
-                lines.append(f"{split}{label}{number} {key}")
-        (root / f"fgvc-aircraft-2013b/data/images_variant_{split}.txt").write_text("\n".join(lines) + "\n")
-
-
-def cub(root):
-    base, rows = root / "CUB_200_2011", []
-    for split in (1, 0):
-        for label, key in enumerate(real.class_keys("cub200")):
-            rows += [(f"{key}/{split}{n}.jpg", label + 1, split) for n in range(PER_CLASS)]
-    for path, _, _ in rows:
-        put(base / "images" / path)
-    for column, file in enumerate(("images.txt", "image_class_labels.txt", "train_test_split.txt")):
-        (base / file).write_text("\n".join(f"{row} {values[column]}" for row, values in enumerate(rows, 1)) + "\n")
-
-
-def cifar(root):
-    for file, count in (("test_batch.bin", FEW * PER_CLASS), *((f"data_batch_{n}.bin", 0) for n in range(2, 6))):
-        _cifar_file(root / "cifar-10-batches-bin" / file, count)
-    _cifar_file(root / "cifar-10-batches-bin/data_batch_1.bin", FEW * PER_CLASS)
-
-
-def _cifar_file(file, count):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    records = np.zeros((count, 3073), np.uint8)
-    records[:, 0] = np.arange(count) // PER_CLASS
-    records[:, 1:1025] = 250  # red
-    file.write_bytes(records.tobytes())
-
-
-def mnist(root):
-    count = FEW * PER_CLASS
-    (root / "MNIST/raw").mkdir(parents=True)
-    pixels = struct.pack(">4B3I", 0, 0, 8, 3, count, 28, 28) + bytes(count * 784)
-    (root / "MNIST/raw/t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(pixels))
-    labels = struct.pack(">4BI", 0, 0, 8, 1, count) + bytes(range(count))
-    (root / "MNIST/raw/t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
-
-
-def svhn(root):
-    (root / "svhn").mkdir(parents=True)
-    pixels = np.zeros((32, 32, 3, FEW * PER_CLASS), np.uint8)
-    scipy.io.savemat(root / "svhn/test_32x32.mat", {"X": pixels, "y": np.ones((FEW * PER_CLASS, 1), np.uint8)})
-
-
-LAYOUTS = {
-    "imagenet": {
-        "ILSVRC": class_folders("imagenet", ["train", "val"]),
-        "below imagenet": class_folders("imagenet", ["imagenet/train", "imagenet/val"]),
-        "CoOp": class_folders("imagenet", ["imagenet/images/train", "imagenet/images/val"]),
-        "Kaggle": class_folders("imagenet", ["ILSVRC/Data/CLS-LOC/train", "ILSVRC/Data/CLS-LOC/val"]),
-        "flat": flat("ILSVRC2012_validation_ground_truth.txt"),
-        "flat with devkit": flat("ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"),
-        "flat with synsets": flat("imagenet_2012_validation_synset_labels.txt"),
-        "flat with Kaggle's labels": flat("LOC_val_solution.csv"),
-    },
-    "imagenet-10": {"of MCM": class_folders("imagenet-10", ["ImageNet10/train", "ImageNet10/val"])},
-    "imagenet-v2": {"numbers": numbered},
-    "imagenet-a": {
-        "own": class_folders("imagenet-a", ["imagenet-a"]),
-        "CoOp": class_folders("imagenet-a", ["imagenet-adversarial/imagenet-a"]),
-    },
-    "caltech101": {"CoOp": coop("caltech101", "caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json")},
-    "food101": {"CoOp": coop("food101", "food-101", "images", "split_zhou_Food101.json")},
-    "stanford_cars": {"CoOp": coop("stanford_cars", "stanford_cars", "", "split_zhou_StanfordCars.json")},
-    "dtd": {
-        "CoOp": coop("dtd", "dtd", "images", "split_zhou_DescribableTextures.json"),
-        "below torchvision's": coop("dtd", "dtd/dtd", "images", "split_zhou_DescribableTextures.json"),
-    },
-    "eurosat": {"CoOp": coop("eurosat", "eurosat", "2750", "split_zhou_EuroSAT.json")},
-    "sun397": {"CoOp": coop("sun397", "sun397", "SUN397", "split_zhou_SUN397.json")},
-    "fgvc": {"torchvision": variants},
-    "cub200": {"own": cub},
-    "cifar10": {"binary": cifar, "folders": class_folders("cifar10", ["cifar10/train", "cifar10/test"])},
-    "mnist": {"idx": mnist},
-    "svhn": {"mat": svhn, "OpenOOD": tree("images_classic/svhn/test")},
-    "inaturalist": {"MOS": tree("iNaturalist/images"), "OpenOOD": tree("images_largescale/inaturalist/images")},
-    "textures": {"own": tree("dtd/images"), "OpenOOD": tree("images_classic/texture")},
-    "ninco": {"own": tree("ninco/NINCO/NINCO_OOD_classes"), "OpenOOD": tree("images_largescale/ninco")},
-    "ssb-hard": {"OpenOOD": tree("images_largescale/ssb_hard")},
-}
-CASES = [(name, how, make) for name, layouts in LAYOUTS.items() for how, make in layouts.items()]
-
-
-@pytest.mark.parametrize(("name", "make"), [(n, m) for n, _, m in CASES], ids=[f"{n}, {h}" for n, h, _ in CASES])
-def test_each_layout_is_read_with_labels_of_the_catalogue(few, name, make):
-    make(few)
-    dataset = Dataset(name=name, root=str(few))
+def is_read(name, root):
+    """Whether all splits of a dataset have their images, with labels of the catalogue, by check and by reader."""
+    dataset, keys = Dataset(name=name, root=str(root)), real.class_keys(name)
     check_sources([dataset], {})
-    keys = real.class_keys(name)
     for images in open_splits(dataset).values():
-        assert len(images) == FEW * PER_CLASS
+        assert len(images) == COUNT
         assert images.classnames == (list(keys.values()) or None)
-        assert images.labels.tolist() == (np.repeat(np.arange(FEW), PER_CLASS).tolist() if keys else [-1] * len(images))
-        assert images.read(0) == JPEG if isinstance(images.read(0), bytes) else images.read(0).dtype == np.uint8
+        assert sorted(images.labels.tolist()) == (
+            np.repeat(np.arange(FEW), PER_CLASS).tolist() if keys else [-1] * COUNT
+        )
+        pixels = images.read(0)
+        assert pixels == JPEG if isinstance(pixels, bytes) else pixels.dtype == np.uint8
     assert not keys or class_names(dataset) == list(keys.values())
+
+
+@pytest.fixture
+def flowers(monkeypatch):
+    """Torchvision's Flowers-102 without its checksums, and with the classes of the test catalogue."""
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets.Flowers102, "_check_integrity", lambda self: True)
+    names = property(lambda self: list(real.class_keys("flowers102").values()))
+    monkeypatch.setattr(torchvision.datasets.Flowers102, "classes", names)
+
+
+@pytest.mark.parametrize("name", real.names())
+def test_each_layout_in_each_place_is_read_with_labels_of_the_catalogue(few, flowers, name):
+    """Below a root, and by the path of the set itself; with what file managers leave beside images."""
+    for number, location in enumerate(locations(few, name)):
+        root = few / str(number)
+        location = replace(location, base=root / location.base.relative_to(few))
+        layouts_make(location)
+        for folder in {file.parent for file in root.rglob("*") if file.is_file()}:
+            put(folder / "._1.jpg", b"\0\5\x16\7")
+            put(folder / ".DS_Store", b"")
+            put(folder / "__MACOSX/._2.jpg", b"")
+            (folder / "empty").mkdir()
+        assert find(name, root) == location
+        is_read(name, root)
+        is_read(name, location.base)
+        assert status_of(name, root).is_there
+
+
+@pytest.mark.parametrize("labels", dict.fromkeys(f for each in real.layouts("imagenet") for f in each.labels))
+@pytest.mark.parametrize("name", ["imagenet", "imagenet-openood"])
+def test_flat_images_have_their_labels_from_any_list_of_the_field(few, name, labels):
+    made(name, "images_largescale/imagenet_1k", "flat", labels)(few / "data")
+    is_read(name, few / "data")
 
 
 @pytest.mark.parametrize("folder", ["iNaturalist", "images_largescale/inaturalist"])
 def test_root_may_be_the_folder_of_the_set_itself(few, folder):
-    tree(f"{folder}/images")(few)
+    made("inaturalist", folder)(few)
     assert find("inaturalist", few / folder).base == few / folder
     with pytest.raises(OodgridError, match="dataset sun is not in"):
         find("sun", few / folder)
 
 
-@pytest.mark.parametrize("name", ["food101-official", "dtd-official"])
-def test_what_torchvision_reads_has_labels_of_the_catalogue(few, name):
-    keys = list(real.class_keys(name))
-    for key in keys:
-        for number in range(PER_CLASS):
-            put(few / f"food-101/images/{key}/{number}.jpg")
-            put(few / f"dtd/dtd/images/{key}/{key}_{number}.jpg")
-    (few / "food-101/meta").mkdir(parents=True)
-    (few / "dtd/dtd/labels").mkdir(parents=True)
-    backwards = list(reversed(keys))  # torchvision sorts its classes, and CoOp need not
-    for split in ("train", "val", "test"):
-        listed = {key: [f"{key}/{number}" for number in range(PER_CLASS)] for key in backwards}
-        (few / f"food-101/meta/{split}.json").write_text(json.dumps(listed))
-        lines = [f"{key}/{key}_{number}.jpg" for key in keys for number in range(PER_CLASS)]
-        (few / f"dtd/dtd/labels/{split}1.txt").write_text("\n".join(lines) + "\n")
-    images = read_split(find(name, few), "test")
-    assert len(images) == FEW * PER_CLASS
-    classes = [images.classnames[label] for label in images.labels]
-    assert sorted(set(classes)) == sorted(real.class_keys(name).values())
-    assert images.read(0).dtype == np.uint8
-
-
 def test_pixels_of_binary_cifar_are_red_green_blue(few):
-    cifar(few)
+    made("cifar10")(few)
     pixels = open_splits(Dataset(name="cifar10", root=str(few), only=["test"]))["test"].read(0)
     assert pixels.shape == (32, 32, 3)
     assert pixels.reshape(-1, 3).max(axis=0).tolist() == [250, 0, 0]
@@ -283,36 +146,41 @@ def test_pixels_of_binary_cifar_are_red_green_blue(few):
 @pytest.mark.parametrize(
     ("name", "make", "spoil", "message"),
     [
-        ("imagenet", LAYOUTS["imagenet"]["ILSVRC"], "val/n01440764/val_0_0.JPEG", "the test split has 5 of 6 images"),
-        ("imagenet", LAYOUTS["imagenet"]["ILSVRC"], "val/n01443537", "none of 1 of 3 classes, as goldfish"),
+        ("imagenet", made("imagenet"), "val/n01440764/val_0_0.JPEG", "the test split has 5 of 6 images"),
+        ("imagenet", made("imagenet"), "val/n01443537", "none of 1 of 3 classes, as goldfish"),
         (
             "imagenet",
-            LAYOUTS["imagenet"]["ILSVRC"],
+            made("imagenet"),
             "train",
             "train does not exist, and its train split would lie there",
         ),
         (
             "imagenet",
-            LAYOUTS["imagenet"]["flat"],
+            made("imagenet", reader="flat"),
             "ILSVRC2012_validation_ground_truth.txt",
             "no labels are beside them",
         ),
-        ("food101", LAYOUTS["food101"]["CoOp"], "food-101/images/0/test0.jpg", "1 of 6 listed images are not in"),
+        ("food101", made("food101"), "food-101/images/0/test0.jpg", "1 of 6 listed images are not in"),
         (
             "food101",
-            LAYOUTS["food101"]["CoOp"],
+            made("food101"),
             "food-101/split_zhou_Food101.json",
             "food-101 has images but not split_zhou",
         ),
-        ("food101", LAYOUTS["food101"]["CoOp"], "food-101/images", "images does not exist"),
-        ("fgvc", variants, "fgvc-aircraft-2013b/data/images/test00.jpg", "1 of 6 listed images are not in"),
-        ("inaturalist", LAYOUTS["inaturalist"]["MOS"], "iNaturalist/images/0", "the test split has 3 of 6 images"),
-        ("cifar10", cifar, "cifar-10-batches-bin/data_batch_3.bin", "data_batch_3.bin is missing"),
-        ("cifar10", cifar, ("cifar-10-batches-bin/test_batch.bin", 100), "test_batch.bin is broken off"),
-        ("cifar10", cifar, ("cifar-10-batches-bin/test_batch.bin", 3073), "the test split has 1 of 6 images"),
-        ("cifar10", cifar, ("cifar-10-batches-bin/data_batch_1.bin", 0), "the train split has no image"),
-        ("mnist", mnist, ("MNIST/raw/t10k-images-idx3-ubyte.gz", 40), "is not readable"),
-        ("svhn", svhn, ("svhn/test_32x32.mat", 1000), "test_32x32.mat cannot be read"),
+        ("food101", made("food101"), "food-101/images", "images does not exist"),
+        (
+            "fgvc",
+            made("fgvc", "fgvc-aircraft-2013b/data"),
+            "fgvc-aircraft-2013b/data/images/test00.jpg",
+            "1 of 6 listed images are not in",
+        ),
+        ("inaturalist", made("inaturalist"), "iNaturalist/images/0", "the test split has 3 of 6 images"),
+        ("cifar10", made("cifar10"), "cifar-10-batches-bin/data_batch_3.bin", "data_batch_3.bin is missing"),
+        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/test_batch.bin", 100), "test_batch.bin is broken off"),
+        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/test_batch.bin", 3073), "the test split has 1 of 6 images"),
+        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/data_batch_1.bin", 0), "the train split has no image"),
+        ("mnist", made("mnist"), ("MNIST/raw/t10k-images-idx3-ubyte.gz", 40), "is not readable"),
+        ("svhn", made("svhn"), ("svhn/test_32x32.mat", 1000), "test_32x32.mat cannot be read"),
     ],
 )
 def test_a_half_downloaded_set_is_said_before_any_job(few, name, make, spoil, message):
@@ -351,7 +219,7 @@ def test_what_only_torchvision_reads_is_there_and_not_called_whole(few, capsys):
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_split_of_which_nothing_is_there_is_never_excused(few, monkeypatch, trial, looked_through, empty):
     monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", looked_through)
-    LAYOUTS["imagenet"]["ILSVRC"](few)
+    made("imagenet")(few)
     (few / "train").rename(few.parent / "elsewhere")
     if empty:
         (few / "train").mkdir()
@@ -363,7 +231,7 @@ def test_a_split_of_which_nothing_is_there_is_never_excused(few, monkeypatch, tr
 def test_of_a_large_split_the_files_are_counted(few, trial, monkeypatch):
     """ImageNet's training images are too many to be looked through while a user waits."""
     monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", 1)
-    LAYOUTS["imagenet"]["ILSVRC"](few)
+    made("imagenet")(few)
     whole, part = Dataset(name="imagenet", root=str(few)), Dataset(name="imagenet", root=str(few), **trial)
     check_sources([whole], {})
     (few / "train/n01440764/train_0_0.JPEG").unlink()
@@ -377,7 +245,7 @@ def test_of_a_large_split_the_files_are_counted(few, trial, monkeypatch):
 
 @pytest.mark.parametrize("trial", [{"partial": True}, {"limit": 3}])
 def test_a_part_is_taken_where_that_is_said_and_called_so(few, trial, capsys):
-    LAYOUTS["imagenet"]["ILSVRC"](few)
+    made("imagenet")(few)
     (few / "val/n01440764/val_0_0.JPEG").unlink()
     dataset = Dataset(name="imagenet", root=str(few), **trial)
     check_sources([dataset], {})
@@ -387,9 +255,9 @@ def test_a_part_is_taken_where_that_is_said_and_called_so(few, trial, capsys):
 
 
 def test_other_images_than_were_published_are_refused(few, monkeypatch):
-    LAYOUTS["inaturalist"]["MOS"](few)
+    made("inaturalist")(few)
     entry = real.real_set("inaturalist")
-    names = [f"{number}.jpg" for number in range(FEW * PER_CLASS)]
+    names = [f"{number}.jpg" for number in range(COUNT)]
     published = entry.model_copy(update={"names_sha256": {"test": names_digest(names)}})
     monkeypatch.setattr(real, "real_set", lambda name: published)
     found = find("inaturalist", few)
@@ -406,7 +274,7 @@ def test_other_images_than_were_published_are_refused(few, monkeypatch):
 
 def test_more_images_of_a_large_split_than_were_published_are_refused(few, monkeypatch):
     monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", 1)
-    LAYOUTS["imagenet"]["ILSVRC"](few)
+    made("imagenet")(few)
     put(few / "train/n01440764/another.JPEG")
     with pytest.raises(OodgridError, match="7 images, more than the 6"):
         check_sources([Dataset(name="imagenet", root=str(few))], {})
@@ -438,6 +306,108 @@ def test_parts_of_a_split_are_those_of_the_list(tmp_path):
 # ------------------------------------------------------------------------------------------------ the wrong place
 
 
+def one_line_of(name, root):
+    """Return what is said of a dataset that is not where root says, the same by all who say it."""
+    with pytest.raises(OodgridError) as error:
+        check_sources([Dataset(name=name, root=str(root))], {})
+    assert "\n" not in str(error.value)
+    assert not status_of(name, root).is_there
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", real.names())
+def test_a_root_too_high_or_too_deep_is_said_with_the_one_that_would_do(few, name):
+    places = {}
+    for number, location in enumerate(locations(few, name)):
+        root = few / f"place-{number}/unpacked"
+        location = replace(location, base=root / location.base.relative_to(few))
+        layouts_make(location)
+        line = one_line_of(name, root.parent)
+        assert f"write root: {root}" in line or f"write root: {root.parent}/" in line
+        below = [each for each in location.base.iterdir() if each.is_dir() and each.name not in ("imagenet", "data")]
+        for inside in below[:1] if find(name, root).base == location.base else []:
+            if not any(find_or_none(name, inside)):
+                places[inside] = one_line_of(name, inside)
+    assert all("write root: " in line for line in places.values())
+
+
+def find_or_none(name, root):
+    try:
+        yield find(name, root)
+    except OodgridError:
+        return
+
+
+@pytest.mark.parametrize("name", real.names())
+def test_names_that_differ_in_capitals_and_dashes_only_are_said(few, name):
+    location = next(locations(few, name))
+    layouts_make(location)
+    outer = next(few.iterdir())
+    other = outer.rename(outer.with_name(outer.name.swapcase().replace("-", "_")))
+    try:
+        base = find(name, few).base
+    except OodgridError:
+        assert f"{other}" in one_line_of(name, few).partition("rename it")[0]
+    else:  # by a name that the field has too, or a split lies there that has another name
+        assert base.is_relative_to(other) or f"rename {other}" in one_line_of(name, few)
+
+
+def test_a_folder_of_another_set_of_the_same_classes_is_refused(few):
+    kin = [name for name in real.names() if [each for each in real.layouts(name) if each.reader == "folders"]]
+    for name in kin:
+        location = next(each for each in locations(few / name, name) if each.layout.reader == "folders")
+        layouts_make(location)
+        images = location.path("test")
+        if location.base != images or location.layout.keys == "numbers":
+            continue
+        for other in kin:
+            if location.layout not in real.layouts(other):
+                assert f"dataset {other} is not in" in one_line_of(other, images)
+    own = few / "own"
+    for key in real.class_keys("imagenet"):
+        put(own / key / "ILSVRC2012_val_00000001.JPEG")
+    for trial in ({}, {"limit": 2}, {"partial": True}):
+        with pytest.raises(OodgridError, match="an image of ImageNet's own validation"):
+            check_sources([Dataset(name="imagenet-r", root=str(own), **trial)], {})
+
+
+def test_a_link_that_leads_nowhere_and_a_folder_that_may_not_be_read_are_said(few, monkeypatch):
+    few.mkdir()
+    (few / "link").symlink_to(few / "gone")
+    assert "link is a link that leads nowhere" in one_line_of("imagenet", few / "link")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(few))
+
+    monkeypatch.setattr("oodgrid.encode.real.places._fits", refuse)
+    assert "cannot be read: Permission denied" in one_line_of("imagenet", few)
+
+
+@pytest.mark.parametrize("name", [n for n in real.names() if [e for e in real.layouts(n) if e.reader == "coop"]])
+def test_who_has_the_images_of_another_library_is_told_to_fetch_the_splits(few, name):
+    """They then lie beside the images, which are not fetched again."""
+    for number, location in enumerate(each for each in locations(few, name) if each.base != few):
+        root = few / str(number)
+        base = root / location.base.relative_to(few)
+        layouts_make(replace(location, base=base))
+        splits = (base / location.layout.file).rename(root / "aside")
+        line = one_line_of(name, root)
+        assert f"to get it: oodgrid fetch {name} --root {root}" in line
+        beside = re.search(rf"(\S+) has images but not {location.layout.file}", line)[1]
+        splits.rename(f"{beside}/{location.layout.file}")
+        is_read(name, root)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "food101", "inaturalist"])
+def test_empty_files_are_said_before_any_job(few, name):
+    made(name)(few)
+    image = next(few.rglob("test*.*")) if name == "food101" else find(name, few).path("test") / "x"
+    image = image if image.is_file() else next(file for file in image.parent.rglob("*.*") if file.is_file())
+    image.write_bytes(b"")
+    assert f"has empty files, as {image.relative_to(image.parents[1]).as_posix()}" in one_line_of(name, few)
+    check_sources([Dataset(name=name, root=str(few), on_error="skip")], {})
+
+
 def test_what_is_nowhere_is_said_with_the_layouts_that_would_be_read(few):
     few.mkdir()
     (few / "stuff").mkdir()
@@ -460,11 +430,11 @@ def test_class_folders_by_another_name_are_shown(few):
 
 
 def test_two_places_are_refused_and_one_by_two_names_is_not(few):
-    LAYOUTS["imagenet"]["below imagenet"](few)
+    made("imagenet", "imagenet")(few)
     (few / "ILSVRC2012").symlink_to(few / "imagenet")
     assert find("imagenet", few).base == few / "imagenet"
     (few / "ILSVRC2012").unlink()
-    class_folders("imagenet", ["ILSVRC2012/train", "ILSVRC2012/val"])(few)
+    made("imagenet", "ILSVRC2012")(few)
     with pytest.raises(OodgridError, match=r"lies in .*imagenet, .*ILSVRC2012: write one of them as root"):
         find("imagenet", few)
     status = status_of("imagenet", few)
@@ -474,7 +444,7 @@ def test_two_places_are_refused_and_one_by_two_names_is_not(few):
 
 def test_a_set_in_two_places_is_not_fetched_a_third_time(few, capsys):
     for folder in ("iNaturalist", "inaturalist"):
-        tree(f"{folder}/images")(few)
+        made("inaturalist", folder)(few)
     with pytest.raises(OodgridError, match=r"lies in .*: write one of them as root"):
         fetch("inaturalist", few)
     assert cli.main(["datasets", "inaturalist", "--root", str(few)]) == 0
@@ -503,7 +473,7 @@ def test_what_lies_there_in_its_place_is_named(few, name, path, content, message
 
 
 def test_the_pickle_of_torchvision_is_not_opened(few):
-    LAYOUTS["imagenet"]["flat"](few)
+    made("imagenet", reader="flat")(few)
     (few / "ILSVRC2012_validation_ground_truth.txt").unlink()
     (few / "meta.bin").write_bytes(b"\x80")
     with pytest.raises(OodgridError, match=r"meta\.bin is a pickle"):
@@ -515,7 +485,7 @@ def test_the_pickle_of_torchvision_is_not_opened(few):
     [("1\n2\n", "do not fit the images"), ("1\n2\n3\n4\n5\n5000\n", "do not fit the images"), (b"\xff\xfe", "as text")],
 )
 def test_labels_of_other_images_are_refused(few, text, message):
-    LAYOUTS["imagenet"]["flat"](few)
+    made("imagenet", reader="flat")(few)
     file = few / "ILSVRC2012_validation_ground_truth.txt"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(OodgridError, match=message):
@@ -531,7 +501,7 @@ def test_labels_of_other_images_are_refused(few, text, message):
     ],
 )
 def test_another_file_of_splits_is_refused(few, text, message):
-    coop("dtd", "dtd", "images", "split_zhou_DescribableTextures.json")(few)
+    made("dtd")(few)
     put(few / "dtd/images/0/a.jpg")
     (few / "dtd/split_zhou_DescribableTextures.json").write_text(text)
     with pytest.raises(OodgridError, match=message):
@@ -541,7 +511,7 @@ def test_another_file_of_splits_is_refused(few, text, message):
 
 
 def test_a_class_that_was_not_published_is_refused(few):
-    coop("dtd", "dtd", "images", "split_zhou_DescribableTextures.json")(few)
+    made("dtd")(few)
     file = few / "dtd/split_zhou_DescribableTextures.json"
     file.write_text(file.read_text().replace('"blotchy"', '"spotted"'))
     with pytest.raises(OodgridError, match="has the class 'spotted', which is none of the 3"):
@@ -552,7 +522,7 @@ def test_a_class_that_was_not_published_is_refused(few):
 
 
 def test_halves_of_any_dataset_share_no_image(few):
-    coop("dtd", "dtd", "images", "split_zhou_DescribableTextures.json")(few)
+    made("dtd")(few)
     parts = [open_splits(Dataset(name="dtd", root=str(few), classes={"half": half, "seed": 3})) for half in (1, 2)]
     tests = [part["test"] for part in parts]
     assert sorted(tests[0].classnames + tests[1].classnames) == sorted(real.class_keys("dtd"))
@@ -563,7 +533,7 @@ def test_halves_of_any_dataset_share_no_image(few):
 
 def test_the_images_of_a_part_are_those_of_its_labels(few):
     """Names of the user's own stand for texts only, be they those of other classes."""
-    LAYOUTS["imagenet"]["ILSVRC"](few)
+    made("imagenet")(few)
     keys, names = list(real.class_keys("imagenet")), list(real.class_keys("imagenet").values())
     for choice in ([names[0], keys[2]], [keys[1]]):
         for classnames in (None, list(reversed(names)), ["fish"] * FEW):

@@ -58,6 +58,16 @@ def test_names_come_from_the_images_where_none_are_given(tmp_path, untrained):
     assert found.provenance["text"]["given_classnames"] is None
 
 
+def test_the_published_names_of_imagenet_have_their_two_pairs_of_one_name(tmp_path, untrained, capsys):
+    """For parity: the classes are known by their folders, whatever they are called."""
+    names = {"classnames": "package:real_sets/classes/imagenet-openai.txt", "classes": ["n03773504", "n04008634"]}
+    missiles = Dataset(name="missiles", root="/nowhere", of="imagenet", **names)
+    found = store.read_texts(encode_texts(tmp_path, Backbone(**untrained), missiles))
+    assert found.classnames == ["missile", "missile"]
+    assert (found.text_features[:, 0] == found.text_features[:, 1]).all()
+    assert "no text tells two classes 'missile' apart (1 such name)" in capsys.readouterr().err
+
+
 def test_without_names_it_is_one_line(tmp_path, untrained):
     with pytest.raises(OodgridError, match="noise has no class names"):
         encode_texts(tmp_path, Backbone(**untrained), Dataset(name="noise", generated={"kind": "noise", "images": 2}))

@@ -64,7 +64,8 @@ class Job:
         for seed, parts in fits:
             skipped = {}
             for name, key in parts.items():
-                table, skipped[name] = kept.read(key)
+                table, part = kept.read(key)
+                skipped[name] = part.skipped
                 assert table.equals(rows(key))
                 assert skipped[name] == reasons(key)
                 tables.append(table.with_columns(dataset=pl.lit(name), shots=pl.lit(2), seed=pl.lit(seed)))

@@ -57,7 +57,7 @@ def on_cluster():
 
 
 def requested(stage):
-    return plan.request(stage, os.environ if workflow.remote_exec else {})
+    return plan.request(stage, experiment, os.environ if workflow.remote_exec else {})
 
 
 @cache
@@ -82,8 +82,8 @@ def threads(stage):
 
 
 def resources(stage):
-    """What else a job needs. Another attempt asks for more memory."""
-    ask, gpu = plan.REQUESTS[stage], plan.gpu_here(stage)
+    """What else a job needs. Another attempt asks for more memory and time."""
+    ask, gpu = plan.REQUESTS[stage], plan.gpu_here(stage, experiment)
 
     # Not mem_mb, by which the memory of this machine would bound what jobs ask a cluster for.
     def memory(wildcards):
@@ -96,7 +96,7 @@ def resources(stage):
         "gpu": lambda wildcards: requested(stage).gpu if on_cluster() else gpu,
         "memory": memory,
         "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
-        "runtime": ask.runtime,
+        "runtime": lambda wildcards, attempt: ask.runtime * attempt,
     }
 
 
@@ -189,13 +189,23 @@ def torch_environment(stage):
 
     def of_job(wildcards):
         gpus = workflow.global_resources.get("gpu")
-        asked = requested(stage).gpu if on_cluster() else plan.gpu_here(stage)
+        asked = (
+            requested(stage).gpu if on_cluster() else plan.gpu_here(stage, experiment)
+        )
         gpu = asked and (gpus is None or gpus.value != 0)
         if gpu and deployed and workflow.is_main_process:
             plan.warn_of_cuda()
         return environment("torch-gpu" if gpu else "torch-cpu")
 
     return of_job
+
+
+def score_environment():
+    return (
+        torch_environment("score")
+        if experiment.score_device == "gpu"
+        else environment("analysis")
+    )
 
 
 def feature_files():
@@ -219,9 +229,15 @@ def shards(wildcards):
 
 
 def view_input(wildcards):
-    train = paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, "train")
     manifests = plan.view_shard_files(RESULTS, experiment, **wildcards)
-    return sharded([paths.views(RESULTS, **wildcards)], [train, *manifests])
+    return sharded(
+        [paths.views(RESULTS, **wildcards)], [train_file(wildcards), *manifests]
+    )
+
+
+def train_file(wildcards):
+    train = experiment.id_dataset(wildcards.id_dataset).file_of("train")
+    return str(paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, train))
 
 
 def score_files():

@@ -50,6 +50,29 @@ for splits, datasets in plan.encoded(experiment).items():
             " --dataset {wildcards.dataset} --log {log}"
 
 
+# Of a training split (train: drawn) the images alone that the draws take. Other shots or seeds have a file of their own,
+# for which only what no file has yet is encoded.
+rule encode_drawn:
+    output:
+        pattern(paths.drawn),
+    log:
+        log_of("encode", "{backbone}", "{id_dataset}.drawn-{draws}"),
+    wildcard_constraints:
+        id_dataset=plan.either(plan.drawn(experiment)),
+        draws="[0-9a-f]{8}",
+    conda:
+        torch_environment("encode")
+    threads: THREADS["encode"]
+    resources:
+        **RESOURCES["encode"],
+    params:
+        **triggers("encode"),
+        config=CONFIG,
+    shell:
+        "python -m oodgrid encode drawn --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.id_dataset} --log {log}"
+
+
 # One rule for each kind of texts (oodgrid.texts): class names, their shuffled prompts, lists of labels that are no classes.
 for source in texts.SOURCES:
 
@@ -83,7 +106,7 @@ for source in texts.SOURCES:
 # which only what no file has yet is encoded; of a dataset with `shards: n` by n jobs, too.
 rule encode_views_shard:
     input:
-        pattern(paths.features, dataset="{id_dataset}", split="train"),
+        train_file,
     output:
         temp(pattern(paths.view_shard)),
     log:

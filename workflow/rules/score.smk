@@ -10,7 +10,7 @@ rule score:
     log:
         log_of("score", "{backbone}", "{id_dataset}", "{method}"),
     conda:
-        environment("analysis")
+        score_environment()
     threads: THREADS["score"]
     resources:
         **RESOURCES["score"],

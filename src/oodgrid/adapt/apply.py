@@ -125,7 +125,7 @@ class _Application:
             return {"labels": samples.labels}
         local = None
         if classifier().local_logits is not None:
-            path = self._with_local_features(self.files.dataset.name, samples.split)
+            path = self._with_local_features(self.files.dataset.name, self.files.dataset.file_of(samples.split))
             local = _blocks(store.open_local_rows(path, samples.rows))
         return {**applied(classifier(), self.leaves, samples.features, local), "labels": samples.labels}
 
@@ -169,10 +169,10 @@ def applied(
 
 
 def _blocks(rows: store.StoredRows | None) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield local features (n, P, D) of rows of one view, each block behind its first row."""
+    """Yield local features (n, P, D), each block behind its first row."""
     if rows is not None:
         for first in range(0, len(rows), LOCAL_ROWS):
-            yield first, rows[first : first + LOCAL_ROWS][:, 0]
+            yield first, rows[first : first + LOCAL_ROWS]
 
 
 def _classifier_arrays(classifier: Classifier) -> Arrays:

@@ -55,11 +55,13 @@ class FitFiles:
         """The augmented views of the training images, in their file; None where the method takes none."""
         return None if self.views_file is None else store.read_views(self.views_file, self.local)
 
-    @property
-    def identity(self) -> dict[str, str | None]:
-        """Digests of what all fits share: splits and texts. Views are not among them, for each draw has its own."""
+    def identity(self, fit: Fit) -> dict[str, str | None]:
+        """Return digests of what a fit learns from: splits and texts; its views are apart."""
         parts = {"texts": self.texts, "test": self.few_shot.leaked}
-        return {**self.few_shot.digests, **{name: part.digest for name, part in parts.items() if part}}
+        return {
+            **self.few_shot.digests(fit.shots, fit.seed),
+            **{name: part.digest for name, part in parts.items() if part},
+        }
 
     def views_identity(self, fit: Fit) -> list[str]:
         """Return digests of the views that a fit learns from; none for methods without views."""
@@ -119,7 +121,7 @@ class FitFiles:
                 f"{self.backbone.name} gives no local features of {self.dataset.name}: write local_features: true for "
                 "the backbone"
             )
-        return local
+        return local.as_one_view()
 
     def _of_views(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the views of some training rows, shape (n, V, D); None where the method takes none."""
@@ -137,6 +139,7 @@ class FitFiles:
         """
         if self.views is None:
             raise Skip(f"the features of {self.dataset.name} are imported: there are no views of their images")
+        rows = self.few_shot.split_rows(rows)
         if not np.isin(rows, self.views.index).all():
             raise OodgridError(
                 f"the {self.family} views of {self.dataset.name} lack some of the images drawn: run snakemake, or "

@@ -36,7 +36,6 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
         "method": choice.name,
         "params": {**entry.params, **choice.params},
         "backbone": files.backbone.identity if "text_tower" in entry.needs else None,
-        "data": files.identity,
         "text": files.dataset.text_under(backbone_name),
         "code": registry.fit_code(choice.name),
     }
@@ -82,7 +81,13 @@ def _fit_one(
         store.write_arrays(path, learned.arrays, learned.info | remarks)
 
     try:
-        key = {**identity, "views": files.views_identity(fit), "shots": fit.shots, "seed": fit.seed}
+        key = {
+            **identity,
+            "data": files.identity(fit),
+            "views": files.views_identity(fit),
+            "shots": fit.shots,
+            "seed": fit.seed,
+        }
         path = kept.get(key, ".safetensors", learn)
     except Skip as skip:
         return outcome(status="skipped", reason=str(skip))

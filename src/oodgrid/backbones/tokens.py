@@ -39,13 +39,14 @@ def _cut_rows(loaded: LoadedBackbone, texts: list[str]) -> list[int]:
     return [row for row, more in zip(rows, longer, strict=True) if [t for t in more if t not in marks] != words[row]]
 
 
-def refuse_classes(loaded: LoadedBackbone, names: Sequence[str], texts: Sequence[str]) -> None:
+def refuse_classes(loaded: LoadedBackbone, names: Sequence[str], texts: Sequence[str], twice: bool = False) -> None:
     """Refuse classes that a text tower would not see whole, or two that it could not tell apart.
 
     Args:
         loaded: The backbone.
         names: K class names.
         texts: K prompts, one per class.
+        twice: Whether one name may stand for two classes, as in the published list of ImageNet's.
 
     Raises:
         OodgridError: A prompt is cut, or two are the same tokens.
@@ -61,7 +62,7 @@ def refuse_classes(loaded: LoadedBackbone, names: Sequence[str], texts: Sequence
     first: dict[tuple[int, ...], int] = {}
     for row, tokens in enumerate(loaded.tokenize(list(texts)).tolist()):
         other = first.setdefault(tuple(tokens), row)
-        if other != row:
+        if other != row and not (twice and names[other] == names[row]):
             raise OodgridError(
                 f"the classes {_shown(names[other])} and {_shown(names[row])} are one text to {loaded.name}, whose "
                 "tokenizer sees no difference: rename one, or make them one class"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from oodgrid.encode.sources import ImageSet
 
 
+MANY = 10_000  # images that are encoded for nothing, from which on it is said
+
+
 def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
     """Refuse an experiment with cached files that do not fit, or with files that are missing or cannot be read.
 
@@ -37,7 +40,7 @@ def check_experiment(results: Path, experiment: Experiment) -> dict[str, int]:
     opened: dict[str, dict[str, ImageSet]] = {}
     unencoded = plan.unencoded(results, experiment)
     of_files = (plan.check_identities, plan.check_imports, plan.check_labels, plan.check_finished)
-    of_sources = (check_copies, check_all_words, _remark_on_shots)  # after they were opened
+    of_sources = (check_copies, check_all_words, _remark_on_shots, _remark_on_training)  # after they were opened
     all_of(
         *(partial(check, results, experiment) for check in of_files),
         lambda: check_sources(unencoded, opened),
@@ -55,12 +58,13 @@ def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str,
 
     fits = [fit for method in grid.methods(experiment) for fit in grid.fits(experiment, method)]
     for dataset in experiment.id_datasets:
-        files = [paths.features(results, each.name, dataset.name, "train") for each in experiment.backbones]
+        stem = dataset.file_of("train")
+        files = [paths.features(results, each.name, dataset.name, stem) for each in experiment.backbones]
         draws, file = None, next(filter(Path.exists, files), None)
         if "train" in opened.get(dataset.name, {}):
             labels = opened[dataset.name]["train"].labels
         elif file is not None:
-            labels, draws, _ = store.read_labels(file)
+            labels, draws = store.read_split_labels(file)
         else:
             continue
         for shots in sorted({fit.shots for fit in fits} - {0}):
@@ -71,6 +75,26 @@ def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str,
                 remarks = [str(error)]
             for remark in remarks:
                 print(f"oodgrid: {dataset.name} at {counted(shots, 'shot')}: {remark}", file=sys.stderr)
+
+
+def _remark_on_training(results: Path, experiment: Experiment, opened: Mapping[str, Mapping[str, ImageSet]]) -> None:
+    """Say where a whole training split is to be encoded of which draws take a small part, and nothing needs more."""
+    from oodgrid import paths
+    from oodgrid.encode.sources.checking import count_drawn
+
+    if any(score.params.get("bank") == "train" for score in experiment.scores):
+        return
+    for dataset in experiment.id_datasets:
+        files = [paths.features(results, each.name, dataset.name, "train") for each in experiment.backbones]
+        if dataset.imported or dataset.draws or any(file.exists() for file in files):
+            continue
+        taken = count_drawn(dataset, experiment.draws, opened)
+        if taken and taken.whole - taken.drawn >= MANY and taken.drawn < taken.whole / 2:
+            print(
+                f"oodgrid: {dataset.name}: the draws take at most {taken.drawn:,} of {taken.whole:,} training images: "
+                "train: drawn under it encodes no others",
+                file=sys.stderr,
+            )
 
 
 def _check_plugins(experiment: Experiment) -> None:

@@ -31,6 +31,7 @@ def run_doctor(options: argparse.Namespace) -> None:
     """
     from oodgrid.health import NOTE, UNFIT
 
+    options.configfile = options.file or options.configfile
     with redirect_stdout(sys.stderr if options.json else sys.stdout):
         experiment, findings = _experiment(options)
         counts: dict[str, int] = {}

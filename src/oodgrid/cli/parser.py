@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
     encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
                    "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
-    encode.add_argument("part", choices=("images", "texts", "views"))
+    encode.add_argument("part", choices=("images", "drawn", "texts", "views"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
@@ -302,7 +302,8 @@ def _add_compare(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
 def _add_doctor(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
     what = "whether this machine is fit for an experiment, and what to type next"
     verb = _verb(verbs, "doctor", run_doctor, what, shared, "oodgrid doctor --configfile experiments/mine.yaml")
-    verb.add_argument("--configfile", "--config", type=Path, metavar="FILE", help="default: config.yaml, if it is here")
+    verb.add_argument("file", type=Path, nargs="?", metavar="CONFIG", help="default: config.yaml, if it is here")
+    verb.add_argument("--configfile", "--config", type=Path, metavar="FILE", help="the same, as snakemake has it")
     verb.add_argument("--json", action="store_true", help="everything, for programs")
 
 

@@ -23,7 +23,8 @@ def run_encode(options: argparse.Namespace) -> None:
 
     experiment = experiment_of(options)
     check_identities(options.results, experiment)  # another experiment may mean something else by the same name
-    encode = {"images": _encode_images, "texts": _encode_texts, "views": _encode_views}[options.part]
+    parts = {"images": _encode_images, "drawn": _encode_drawn, "texts": _encode_texts, "views": _encode_views}
+    encode = parts[options.part]
     for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
         encode(options, experiment, backbone)
 
@@ -44,6 +45,17 @@ def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone
         say(*files)
     if options.manifest:
         manifests.write(options.manifest, manifests.Shard(shard=options.shard, datasets=list(datasets)))
+
+
+def _encode_drawn(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import plan, rates, store
+    from oodgrid.encode.drawn import encode_drawn
+
+    for name in [options.dataset] if options.dataset else plan.drawn(experiment):
+        with rates.measured(options.results, "encode", backbone.name, f"{backbone.name}/{name}") as work:
+            file = encode_drawn(options.results, backbone, experiment.id_dataset(name))
+            work.units, work.bytes = len(store.read_labels(file)[0]), file.stat().st_size
+        say(file)
 
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
 from oodgrid.config.dataset import Dataset, Views
+from oodgrid.config.draws import Draws
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.reading import check_config_files, read, read_config_file
@@ -31,6 +32,7 @@ __all__ = [
     "Backbone",
     "Choice",
     "Dataset",
+    "Draws",
     "Experiment",
     "HuggingFace",
     "IdDataset",

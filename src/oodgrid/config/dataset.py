@@ -10,6 +10,7 @@ from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
 from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint
+from oodgrid.config.draws import OfDraws
 from oodgrid.config.sources import (
     ConceptWorld,
     Generated,
@@ -65,7 +66,7 @@ SOURCES = (
 FILES = ("classnames", "templates", "classes")  # keys whose list may be a file
 
 
-class Dataset(Strict):
+class Dataset(OfDraws):
     """A dataset: a name and exactly one source."""
 
     name: Slug = Field(description="The name of this dataset in results/ and tables.")

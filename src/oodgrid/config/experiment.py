@@ -16,6 +16,7 @@ from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
+from oodgrid.config.draws import Draws
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
@@ -114,6 +115,9 @@ class IdDataset(Dataset):
         False,
         description="Choose hyper-parameters on the whole test split, as some published numbers did; tables say so.",
     )
+    train: Literal["whole", "drawn"] = Field(
+        "whole", description="drawn: of the training split encode the images alone that the draws of it take."
+    )
 
     def pairs(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the kind and the dataset of every OOD set, in the order of the configuration."""
@@ -192,6 +196,9 @@ class Experiment(Strict):
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",
     )
+    score_device: Literal["cpu", "gpu"] = Field(
+        "cpu", description="What computes the large matrix products of scores; with gpu, score jobs ask for one."
+    )
     limit: int | None = Field(
         None, strict=True, ge=1, le=MOST, description="For trials: the limit of all datasets that are encoded."
     )
@@ -208,6 +215,13 @@ class Experiment(Strict):
         if isinstance(data.get("id_datasets"), list):
             data["id_datasets"] = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
 
+    def model_post_init(self, context: Any) -> None:
+        """Tell datasets of which only the draws are encoded what these are, wherever they are listed."""
+        drawn = {each.name for each in self.id_datasets if each.train == "drawn"}
+        for dataset in self.datasets():
+            if dataset.name in drawn:
+                dataset.encode_for(self.draws)
+
     def mistakes(self, left_out: set[str]) -> Iterator[str]:
         """Yield what does not fit together in the grid."""
         yield from soundness.of_experiment(self, left_out)
@@ -216,6 +230,11 @@ class Experiment(Strict):
     def recalls(self) -> tuple[Fraction, ...]:
         """The recalls at which `metrics` asks for false-positive rates, each once."""
         return tuple(dict.fromkeys(asked_recall(metric) for metric in self.metrics))
+
+    @property
+    def draws(self) -> Draws:
+        """All draws of the grid."""
+        return Draws(tuple(sorted(set(self.shots))), tuple(sorted(set(self.seeds))))
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield every dataset that is named, ID sets first; a name may come more than once."""

@@ -40,6 +40,8 @@ def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
     families = [views.family for views in dataset.views]
     if families and "train" not in dataset.split_names:
         yield f"ID dataset {dataset.name} has no training split to make views of"
+    if dataset.train == "drawn" and (dataset.imported or "train" not in dataset.split_names):
+        yield f"ID dataset {dataset.name} has no training split to encode: take train: drawn out"
     if len(set(families)) < len(families):
         yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
 
@@ -53,6 +55,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _texts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
+    if not left_out & {"scores", "id_datasets"}:
+        yield from _drawn(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
         yield "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
     if not left_out & {"methods", "scores", "report"}:
@@ -120,6 +124,16 @@ def _meanings(experiment: Experiment) -> Iterator[str]:
         if dataset.name not in twice and first is not dataset and first.identity != dataset.identity:
             twice.add(dataset.name)
             yield f"dataset {dataset.name} is described in two ways{_one_way(first, dataset)}"
+
+
+def _drawn(experiment: Experiment) -> Iterator[str]:
+    names = [dataset.name for dataset in experiment.id_datasets if dataset.train == "drawn"]
+    scores = [score.listed("score") for score in experiment.scores if score.params.get("bank") == "train"]
+    if names and scores:
+        yield (
+            f"score {scores[0]} compares with the whole training split, and that of {names[0]} is encoded for the "
+            "draws alone: take train: drawn or bank: train out"
+        )
 
 
 def _one_way(first: Dataset, other: Dataset) -> str:

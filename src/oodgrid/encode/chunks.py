@@ -133,6 +133,14 @@ class Work:
         rows = LOCAL_ROWS if self.local else ROWS
         return range(start, min(start + rows, len(self.images)))
 
+    def is_broken(self, row: int) -> bool:
+        """Return whether an image cannot be read or decoded."""
+        try:
+            self.prepare(row, self.images.read(row))
+        except OodgridError:
+            return True
+        return False
+
     def preprocessor(self, kind: str, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
         """Return what makes network input, uint8 or float32, of an image's row and source, decoding on the host."""
         preprocessing = self.loaded.identity["preprocessing"]
@@ -190,15 +198,24 @@ class Chunks(Work):
 
     def finish(self, path: Path, encode: Callable[[], None]) -> None:
         """Put the whole feature file at `path`, encoding what is not finished yet."""
+        link(self.joined(encode), path)
+
+    def joined(self, encode: Callable[[], None], may_be_empty: bool = False) -> Path:
+        """Return the whole feature file where it is kept, encoding what is not finished yet.
+
+        Args:
+            encode: Leaves all chunks.
+            may_be_empty: Whether all images may be broken and skipped.
+        """
         if not self._whole_is_current():
             try:
                 encode()
-                self._join()
+                self._join(may_be_empty)
             except (OodgridError, FileNotFoundError):
                 if not self._whole_is_current():  # else another process joined the same chunks and took them away
                     raise
             shutil.rmtree(self.folder, ignore_errors=True)
-        link(self.whole, path)
+        return self.whole
 
     @property
     def sha256(self) -> np.ndarray:
@@ -214,7 +231,7 @@ class Chunks(Work):
         return self._blocks("local_features", ".local") if self.local else None
 
     def remove(self) -> None:
-        """Remove the chunks: what they held is kept elsewhere."""
+        """Remove the chunks, and their file: what they held is kept elsewhere."""
         shutil.rmtree(self.folder.parent, ignore_errors=True)
 
     # --------------------------------------------------------------------------------------------------- parts
@@ -237,12 +254,7 @@ class Chunks(Work):
 
     def _unchanged(self, rows: Sequence[int], stamps: np.ndarray, sha256: np.ndarray) -> bool:
         """Return whether images are as they were: by size and time, or by their bytes where the source has none."""
-        now = [self.images.stamp(row) for row in rows]
-        return [tuple(stamp) for stamp in stamps.tolist()] == now and all(
-            source_sha256(self.images.read(row)) == was.tobytes()
-            for row, stamp, was in zip(rows, now, sha256, strict=True)
-            if stamp == UNKNOWN_STAMP and was.any()  # without a digest it was skipped
-        )
+        return all(is_unchanged(self.images, *each) for each in zip(rows, stamps, sha256, strict=True))
 
     def _whole_is_current(self) -> bool:
         """Return whether the whole file is there, undamaged, and its sources are as they were."""
@@ -260,21 +272,14 @@ class Chunks(Work):
             len(rows) == len(sources.labels)
             and sources.stamps is not None
             and self._unchanged(rows, sources.stamps, sources.sha256)
-            and all(map(self._still_broken, left_out))
+            and all(map(self.is_broken, left_out))
         )
 
-    def _still_broken(self, row: int) -> bool:
-        try:
-            self.prepare(row, self.images.read(row))
-        except OodgridError:
-            return True
-        return False
-
-    def _join(self) -> None:
+    def _join(self, may_be_empty: bool) -> None:
         """Write the whole file, never holding more than one chunk of features."""
         usable, sha256, stamps, skipped, on_host = self._columns
         rows = np.flatnonzero(usable)
-        if not len(rows):
+        if not len(rows) and not may_be_empty:
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
         # what was read and skipped is recorded where there is any, but does not identify the file
         parity = self._read(0)[1]["parity"]
@@ -322,6 +327,15 @@ class Chunks(Work):
                 yield values[usable[start : start + len(values)]]
 
         return store.Blocks((int(usable.sum()), *first.shape[1:]), first.dtype, blocks())
+
+
+def is_unchanged(images: ImageSet, row: int, stamp: np.ndarray, sha256: np.ndarray) -> bool:
+    """Return whether an image is as it was: by size and time, or by its bytes where the source has none."""
+    now = images.stamp(row)
+    if tuple(stamp.tolist()) != now:
+        return False
+    # without a digest it was skipped
+    return now != UNKNOWN_STAMP or not sha256.any() or source_sha256(images.read(row)) == sha256.tobytes()
 
 
 def pieces(place: Path, loaded: LoadedBackbone) -> Path:

@@ -27,15 +27,13 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
     """
     loaded = backbones.load(backbone)
-    if backbone.local_features:
-        check_local_features(backbone.name, loaded.model)
     opened = open_splits(dataset)
     report_remarks(dataset, opened)
     written = []
     for split, images in opened.items():
-        about = identify(loaded, dataset, split, images)
-        if backbone.local_features:
-            about["local_features"] = DEFINITION
+        if dataset.file_of(split) != split:  # of which only what the draws take is encoded, by a job of its own
+            continue
+        about = describe(loaded, backbone, dataset, split, images)
         skip, local = dataset.on_error == "skip", backbone.local_features
         chunks = Chunks(results, about, loaded, images, skip=skip, local=local)
         path = paths.features(results, backbone.name, dataset.name, split)
@@ -46,6 +44,21 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         else:
             encode_rows(chunks, shard, f"{title} {shard}")
     return written
+
+
+def describe(
+    loaded: LoadedBackbone, backbone: Backbone, dataset: Dataset, split: str, images: ImageSet
+) -> dict[str, Any]:
+    """Return everything that decides a feature file of images, as `identify`, with their local features.
+
+    Raises:
+        OodgridError: Local features are wanted, and the model has none.
+    """
+    about = identify(loaded, dataset, split, images)
+    if backbone.local_features:
+        check_local_features(backbone.name, loaded.model)
+        about["local_features"] = DEFINITION
+    return about
 
 
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,10 @@ def encode_texts(results: Path, backbone: Backbone, dataset: Dataset, source: Te
     by_template = source.prompts(dataset.templates, names)
     texts = [of_names for _, of_names in by_template]
     for one in texts:
-        refuse_classes(loaded, names, one)
+        refuse_classes(loaded, names, one, twice=bool(dataset.root))  # whose classes are known by more than a name
+    if same := sorted(name for name, count in Counter(names).items() if count > 1):
+        count = counted(len(same), "such name")
+        print(f"oodgrid: {dataset.name}: no text tells two classes {same[0]!r} apart ({count})", file=sys.stderr)
     text = {**source.identity(dataset), "classnames": names}
     path = source.path(results, backbone.name, dataset.name)
     about = store.NewTexts(np.empty(0), names, [template for template, _ in by_template], _provenance(loaded, text))

@@ -105,11 +105,13 @@ def encode_views(
         check_local_features(backbone.name, loaded.model)
     images = open_split(dataset, "train")
     about = {**identify(loaded, dataset, "train", images), "views": views.model_dump()}
-    parts = Parts(results, about, train.sha256)
+    drawn, of_split = few_shot.split_rows(drawn), few_shot.split_rows(np.arange(len(train.labels)))
+    sha256 = dict(zip(of_split.tolist(), train.sha256, strict=True))
+    parts = Parts(results, about, sha256)
     missing = np.setdiff1d(drawn, parts.index)
     if len(missing):
         position = {path: row for row, path in enumerate(images.paths)}
-        names = [train.paths[row] for row in missing.tolist()]
+        names = [train.paths[place] for place in np.searchsorted(of_split, missing).tolist()]
         if gone := next((name for name in names if name not in position), None):
             raise _changed(dataset, gone)
         rows = np.array([position[name] for name in names])
@@ -118,7 +120,8 @@ def encode_views(
             chunks, shard, f"encode {views.family} views of {dataset.name}{'' if shard == WHOLE else f' {shard}'}"
         )
         if shard == WHOLE:
-            other = (chunks.sha256[:: views.count] != train.sha256[missing]).any(axis=1)
+            expected = np.stack([sha256[row] for row in missing.tolist()])
+            other = (chunks.sha256[:: views.count] != expected).any(axis=1)
             if other.any():
                 chunks.remove()
                 raise _changed(dataset, names[int(other.argmax())])
@@ -133,7 +136,7 @@ def encode_views(
 class Parts:
     """Views that earlier runs left, in files of some images each, named by the rows and the content of these."""
 
-    def __init__(self, results: Path, about: dict[str, Any], sha256: np.ndarray) -> None:
+    def __init__(self, results: Path, about: dict[str, Any], sha256: dict[int, np.ndarray]) -> None:
         self.about, self.folder, self.sha256 = about, Kept(results, "views").place(about), sha256
         parts = ((path, self._part(path)) for path in sorted(self.folder.glob("*.h5")))
         self.parts = {path: part for path, part in parts if part}
@@ -200,7 +203,7 @@ class Parts:
         return part if path.name == self._name(part.index) else None
 
     def _name(self, index: np.ndarray) -> str:
-        content = self.sha256[index[index < len(self.sha256)]].tobytes().hex()
+        content = b"".join(self.sha256[row].tobytes() for row in index.tolist() if row in self.sha256).hex()
         return f"{digest([index.tolist(), content])[:32]}.h5"
 
 
@@ -217,7 +220,7 @@ def _changed(dataset: IdDataset, name: str) -> OodgridError:
 
 
 def _drawn_rows(few_shot: FewShot, experiment: Experiment) -> np.ndarray:
-    """Return the rows of the train split that some draw of the experiment uses, rising."""
+    """Return the rows of the file of training features that some draw of the experiment uses, rising."""
     drawn: list[np.ndarray] = []
     for shots in experiment.shots:
         for seed in experiment.seeds:

@@ -6,7 +6,7 @@ is exact (integers), so ties and recalls such as 0.95 * n carry no rounding.
 
 "FPR at 95 % recall" means two incompatible things in the literature, so neither is ever called just FPR95
 here: `fpr95_id_pos` (ID is the positive class: Hendrycks & Gimpel 2017, MCM, NegLabel, LoCoOp) and
-`fpr95_ood_pos` (OOD is the positive class: OpenOOD v1.5, pytorch-ood). On real data they differ by up to 11
+`fpr95_ood_pos` (OOD is the positive class: OpenOOD v1.5, pytorch-ood). On real data they differ by up to 13
 points. `fpr95_id_pos_mcm` is the first as the code of the MCM line of papers has it, which counts more OOD.
 """
 

@@ -1,6 +1,6 @@
 """The few-shot sets of an ID dataset, for every stage that needs them: draws, splits, banks and validation."""
 
-from oodgrid.fewshot.draws import VALIDATION_SHOTS, Draw, NoDraw, draw
+from oodgrid.fewshot.draws import VALIDATION_SHOTS, Draw, NoDraw, draw, drawn_rows
 from oodgrid.fewshot.reader import Drawn, FewShot, Rows, count_remarks
 
-__all__ = ["VALIDATION_SHOTS", "Draw", "Drawn", "FewShot", "NoDraw", "Rows", "count_remarks", "draw"]
+__all__ = ["VALIDATION_SHOTS", "Draw", "Drawn", "FewShot", "NoDraw", "Rows", "count_remarks", "draw", "drawn_rows"]

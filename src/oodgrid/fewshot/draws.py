@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,11 +84,26 @@ def draw(
     return Draw(train, rest[_sample(train_labels[rest], count, stream)], val_from_train=True)
 
 
+def drawn_rows(
+    train_labels: np.ndarray, val_labels: np.ndarray | None, shots: Sequence[int], seeds: Sequence[int]
+) -> np.ndarray:
+    """Return every row of the train split that some draw takes, for training or validation, rising.
+
+    Raises:
+        NoDraw: No training sample has a class.
+    """
+    draws = [draw(train_labels, val_labels, count, seed) for count in shots for seed in seeds]
+    parts = [part for each in draws for part in (each.train, *([each.val] if each.val_from_train else []))]
+    return np.unique(np.concatenate(parts))
+
+
 def _sample(labels: np.ndarray, shots: int, stream: random.Random) -> np.ndarray:
     """Return row numbers of `shots` samples of every class, classes in the order of first appearance as in Dassl."""
     classes = list(dict.fromkeys(labels[has_class(labels)].tolist()))
+    order = np.argsort(labels, kind="stable")  # by class, each class's rows rising
+    starts, stops = (np.searchsorted(labels[order], classes, side) for side in ("left", "right"))
     rows: list[int] = []
-    for label in classes:
-        members = np.flatnonzero(labels == label).tolist()
+    for start, stop in zip(starts, stops, strict=True):
+        members = order[start:stop].tolist()
         rows += stream.sample(members, shots) if len(members) >= shots else members
     return np.asarray(rows, dtype=np.int64)

@@ -12,8 +12,12 @@ import numpy as np
 from oodgrid import paths, store
 from oodgrid.config import IdDataset
 from oodgrid.counts import counted, plural
+from oodgrid.errors import OodgridError
 from oodgrid.fewshot.draws import NoDraw, draw
+from oodgrid.identity import digest
 from oodgrid.labels import check_classes, has_class
+
+ABOUT = ("encode_version", "backbone", "dataset", "classnames", "local_features")  # of a provenance: whose features
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,26 @@ class FewShot:
         """The test split where the configuration allows selection on it, else None."""
         return self._checked("test") if self.dataset.leaky_selection_on_test else None
 
-    @cached_property
-    def digests(self) -> dict[str, str | None]:
-        """Digests of the splits that draws are taken from."""
-        return {name: split.digest if split else None for name, split in (("train", self.train), ("val", self.val))}
+    def digests(self, shots: int, seed: int) -> dict[str, str | None]:
+        """Return digests of what a draw is taken from: of whole splits, so that they are those of all draws.
+
+        Of a training split that is encoded for some draws alone, it is that of the samples of the draw itself: more
+        seeds change no draw that was there.
+        """
+        digests = {name: split.digest if split else None for name, split in (("train", self.train), ("val", self.val))}
+        if self.train is not None and self.train.rows is not None:
+            digests["train"] = self._digest_of(shots, seed)
+        return digests
+
+    def _digest_of(self, shots: int, seed: int) -> str | None:
+        try:
+            drawn = self.draw(shots, seed)
+        except NoDraw:
+            return None
+        parts = [rows for rows in (drawn.bank, drawn.val) if rows.split == "train" and rows.of is not None]
+        arrays = [(rows.features, rows.labels, rows.of.sha256[rows.rows]) for rows in parts if rows.of]
+        about = {name: rows.of.provenance.get(name) for rows in parts[:1] if rows.of for name in ABOUT}
+        return digest([about, [store.checksum(array) for of_part in arrays for array in of_part]]) if parts else None
 
     @cached_property
     def classes(self) -> int | None:
@@ -118,10 +138,10 @@ class FewShot:
         if self.train is None:
             raise NoDraw(f"{self.dataset.name} has no training split")
         val_labels = None if self.val is None else self.val.labels
-        rows = draw(self.train.labels, val_labels, shots, seed, self.train.draws)
-        bank = Rows("train", self.train, rows.train)
+        rows = draw(self._train_labels(self.train), val_labels, shots, seed, self.train.draws)
+        bank = Rows("train", self.train, self._places(self.train, rows.train))
         if rows.val_from_train:
-            return Drawn(bank, Rows("train", self.train, rows.val))
+            return Drawn(bank, Rows("train", self.train, self._places(self.train, rows.val)))
         return Drawn(bank, Rows() if self.val is None else Rows("val", self.val, rows.val))
 
     def selection(self, drawn: Drawn) -> Rows:
@@ -129,18 +149,31 @@ class FewShot:
         return self._labelled("test", self.leaked) if self.leaked and len(drawn.bank) else drawn.val
 
     def whole_train(self) -> Rows:
-        """Return every training sample that has a class."""
+        """Return every training sample that has a class.
+
+        Raises:
+            OodgridError: Not all of them were encoded.
+        """
+        if self.train is not None and self.train.rows is not None:
+            raise OodgridError(
+                f"{self.file('train')} holds what draws take alone, and the whole training split is asked for: take "
+                f"train: drawn out of {self.dataset.name}"
+            )
         return self._labelled("train", self.train)
 
     def remarks(self, shots: int, seeds: Sequence[int]) -> list[str]:
         """Return the remarks for tables on the draws of so many shots: classes with fewer, seeds that are all alike."""
         if not shots or self.train is None:
             return []
-        return count_remarks(self.train.labels, self.train.draws, shots, seeds)
+        return count_remarks(self._train_labels(self.train), self.train.draws, shots, seeds)
 
     def file(self, split: str) -> Path:
-        """Return the feature file of a split."""
-        return paths.features(self.results, self.backbone, self.dataset.name, split)
+        """Return the feature file of a split, the training split's of the draws where these alone are encoded."""
+        return paths.features(self.results, self.backbone, self.dataset.name, self.dataset.file_of(split))
+
+    def split_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return which rows of the whole training split some rows of its feature file are."""
+        return rows if self.train is None or self.train.rows is None else self.train.rows[rows]
 
     def check_labels(self, labels: np.ndarray, split: str) -> None:
         """Refuse labels of a split that are none of this dataset's classes.
@@ -161,6 +194,21 @@ class FewShot:
         features = store.read_features(self.file(split))
         self.check_labels(features.labels, split)
         return features
+
+    @staticmethod
+    def _train_labels(train: store.Features) -> np.ndarray:
+        """Return the labels of the whole training split, from which draws are taken."""
+        return train.labels if train.split_labels is None else train.split_labels
+
+    def _places(self, train: store.Features, rows: np.ndarray) -> np.ndarray:
+        """Return where rows of the whole training split stand in its feature file."""
+        if train.rows is None:
+            return rows
+        if not np.isin(rows, train.rows).all():
+            raise OodgridError(
+                f"{self.file('train')} lacks images that a draw takes: delete it, and the next run makes it again"
+            )
+        return np.searchsorted(train.rows, rows)
 
     @staticmethod
     def _labelled(split: str, features: store.Features | None) -> Rows:

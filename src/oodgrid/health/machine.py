@@ -75,11 +75,15 @@ def _jobs(results: Path, experiment: Experiment) -> Iterator[int]:
 
 def of_gpu(experiment: Experiment | None) -> Iterator[Finding]:
     """Yield which GPUs torch finds; torch is asked only where there is a driver, for importing it takes seconds."""
-    if not plan.gpu_here("encode"):
+    if not plan.has_gpu():
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
         why = "CUDA_VISIBLE_DEVICES is empty" if hidden else "no NVIDIA driver here"
         encodes = experiment is not None and any(not dataset.imported for dataset in experiment.datasets())
-        yield Finding("gpu", NOTE if encodes else OK, f"none: {why}; jobs run on the CPU")
+        if experiment is not None and experiment.score_device == "gpu":
+            text = f"none: {why}; score_device: gpu asks for one, and jobs that score stop where there is none"
+            yield Finding("gpu", NOTE, text, "take score_device out, unless jobs run on machines with a GPU")
+        else:
+            yield Finding("gpu", NOTE if encodes else OK, f"none: {why}; jobs run on the CPU")
         return
     try:
         import torch

@@ -39,20 +39,28 @@ class ScoredFit(Fit):
         parts: By the name of each set, or of the OOD set of each stream, what decides its scores, as a digest.
         skipped: The reasons of scores that were skipped on some set, by score.
         skipped_in: The same by set and score.
+        devices: By set or stream, the GPU on which its products were computed; nothing of those computed on CPUs.
     """
 
     parts: dict[str, str] = Field(default_factory=dict)
     skipped: dict[str, str] = Field(default_factory=dict)
     skipped_in: dict[str, dict[str, str]] = Field(default_factory=dict)
+    devices: dict[str, str] = Field(default_factory=dict)
     geometry: dict[str, Geometry] = Field(default_factory=dict)
     no_geometry: dict[str, str] = Field(default_factory=dict)
 
 
 class ScorePart(Manifest):
-    """A kept part of a table of scores: one fit on one set or one stream."""
+    """A kept part of a table of scores: one fit on one set or one stream.
+
+    Attributes:
+        skipped: Why scores were skipped.
+        device: The GPU on which products were computed, and the release of torch; empty of those computed on CPUs.
+    """
 
     what = "part of a table of scores"
     skipped: dict[str, str]
+    device: str = ""
 
 
 class ScoreTable(Manifest):

@@ -14,6 +14,7 @@ from oodgrid.plan.files import (
     STREAM_TABLES,
     TABLES,
     TextFile,
+    drawn,
     either,
     encoded,
     encoded_files,
@@ -40,7 +41,17 @@ from oodgrid.plan.files import (
     views_file,
 )
 from oodgrid.plan.jobs import PlannedConfig, check_deployed, check_planned, job_environment
-from oodgrid.plan.machines import REQUESTS, cpus_here, gpu_here, memory_here, request, threads_here, warn_of_cuda
+from oodgrid.plan.machines import (
+    REQUESTS,
+    cpus_here,
+    gpu_here,
+    has_gpu,
+    memory_here,
+    request,
+    requests,
+    threads_here,
+    warn_of_cuda,
+)
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -61,6 +72,7 @@ __all__ = [
     "check_labels",
     "check_planned",
     "cpus_here",
+    "drawn",
     "either",
     "encoded",
     "encoded_files",
@@ -70,6 +82,7 @@ __all__ = [
     "figure_files",
     "fit_input",
     "gpu_here",
+    "has_gpu",
     "is_redrawn",
     "job_environment",
     "memory_here",
@@ -77,6 +90,7 @@ __all__ = [
     "report_files",
     "report_parts",
     "request",
+    "requests",
     "result_files",
     "score_code",
     "score_files",

@@ -212,7 +212,7 @@ def unencoded(results: Path, experiment: Experiment) -> list[Dataset]:
         dataset
         for dataset in _named(experiment)
         if not dataset.imported
-        and not all(paths.features(results, b.name, dataset.name, "test").exists() for b in experiment.backbones)
+        and not all(file.exists() for b in experiment.backbones for file in split_files(results, b.name, dataset))
     ]
 
 

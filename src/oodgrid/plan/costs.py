@@ -136,7 +136,7 @@ def summary(results: Path, experiment: Experiment, images: Mapping[str, int], co
     if not todo:
         yield "  nothing: no file is missing"
         return
-    seconds = [cost.takes.wall if _on_gpu(cost.kind) else cost.takes.cpu / cores for cost in todo]
+    seconds = [cost.takes.wall if _on_gpu(cost.kind, experiment) else cost.takes.cpu / cores for cost in todo]
     yield from (_described(cost, each) for cost, each in zip(todo, seconds, strict=True))
     if any(seconds):
         rest = " without what was not measured" if any(cost.unmeasured or cost.uncounted for cost in todo) else ""
@@ -157,9 +157,9 @@ def _described(cost: Cost, seconds: float) -> str:
     return f"  {cost.kind:9}{'; '.join(parts)}"
 
 
-def _on_gpu(kind: str) -> bool:
+def _on_gpu(kind: str, experiment: Experiment) -> bool:
     """Return whether jobs of a kind take turns on the GPU of this machine."""
-    return bool(gpu_here("adapt" if kind in ("fit", "apply") else kind))
+    return bool(gpu_here("adapt" if kind in ("fit", "apply") else kind, experiment))
 
 
 def _duration(seconds: float) -> str:

@@ -93,15 +93,25 @@ def _shards(dataset: Dataset) -> list[tuple[int, int]]:
 
 
 def encoded_splits(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
-    """Return the feature files of a dataset that encoding makes."""
-    return split_files(results, backbone, experiment.dataset(dataset))
+    """Return the feature files of a dataset that one job makes: of whole splits."""
+    entry = experiment.dataset(dataset)
+    return [paths.features(results, backbone, dataset, split) for split in _whole_splits(entry)]
+
+
+def _whole_splits(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(split for split in dataset.split_names if dataset.file_of(split) == split)
+
+
+def drawn(experiment: Experiment) -> list[str]:
+    """Return the ID datasets of whose training split only what the draws take is encoded."""
+    return [dataset.name for dataset in experiment.id_datasets if dataset.draws]
 
 
 def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
     """Return what every fit may see: train, val and text; a test file only where the config asks for that leak."""
     dataset = experiment.id_dataset(id_dataset)
     seen = ("train", "val", "test") if dataset.leaky_selection_on_test else ("train", "val")
-    splits = [f for f in split_files(results, backbone, dataset) if f.stem in seen]
+    splits = [f for f in split_files(results, backbone, dataset) if _split(f) in seen]
     return splits + [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores=())]
 
 
@@ -129,7 +139,7 @@ def test_features(results: Path, experiment: Experiment, backbone: str, id_datas
 def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
     """Return what a score job reads: features, the splits with the shots, what apply left, and texts."""
     dataset = experiment.id_dataset(id_dataset)
-    labelled = [f for f in split_files(results, backbone, dataset) if f.stem in ("train", "val")]
+    labelled = [f for f in split_files(results, backbone, dataset) if _split(f) in ("train", "val")]
     applied = [] if method == ANY else [paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
     read = text_files(results, _only(experiment, dataset), backbone, grid.scores(experiment, method), fits=False)
     return test_features(results, experiment, backbone, id_dataset) + labelled + applied + [text.path for text in read]
@@ -195,7 +205,7 @@ def encoded(experiment: Experiment) -> dict[tuple[str, ...], list[str]]:
     names_by_splits: dict[tuple[str, ...], set[str]] = {}
     for dataset in experiment.datasets():
         if not dataset.imported:
-            names_by_splits.setdefault(dataset.split_names, set()).add(dataset.name)
+            names_by_splits.setdefault(_whole_splits(dataset), set()).add(dataset.name)
     return {splits: sorted(names) for splits, names in sorted(names_by_splits.items())}
 
 
@@ -227,10 +237,16 @@ def _pair_folders(results: Path, experiment: Experiment, what: str) -> list[Path
 
 def split_files(results: Path, backbone: str, dataset: Dataset) -> list[Path]:
     """Return the feature files of a dataset: of its splits, or what an import brought."""
-    files = {split: paths.features(results, backbone, dataset.name, split) for split in ("train", "val", "test")}
+    splits = ("train", "val", "test")
+    files = {split: paths.features(results, backbone, dataset.name, dataset.file_of(split)) for split in splits}
     if dataset.imported:  # what an import brought; the test split is asked for even where it is not there
         return [file for split, file in files.items() if split == "test" or file.exists()]
     return [files[split] for split in dataset.split_names]
+
+
+def _split(file: Path) -> str:
+    """Return the split of a feature file of `split_files`, the whole of it or a part."""
+    return file.name.partition(".")[0]
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ class Request:
     Attributes:
         threads: CPUs of the node.
         mem_mb: Memory at the first attempt; the second asks for twice as much, and so on.
-        runtime: Minutes. A job that is stopped there loses little: the next attempt finds what was kept.
-        gpu: 1 where the stage can use one.
+        runtime: Minutes, of which later attempts ask for more as well. A job that is stopped there loses little: the
+            next attempt finds what was kept.
+        gpu: 1 where the stage can use one; to score it does only under `score_device: gpu` (`requests`).
     """
 
     threads: int
@@ -58,21 +59,32 @@ def memory_here(works: list[rates.Work], stage: str, what: str) -> int:
     return round(1.25 * max(peaks)) if any(peaks) else MEMORY[stage]
 
 
-def request(stage: str, environment: Mapping[str, str]) -> Request:
-    """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given."""
-    asked = REQUESTS[stage]
+def requests(experiment: Experiment) -> dict[str, Request]:
+    """Return what the jobs of each stage ask for."""
+    gpu = int(experiment.score_device == "gpu")
+    return REQUESTS | {"score": replace(REQUESTS["score"], gpu=gpu)}
+
+
+def request(stage: str, experiment: Experiment, environment: Mapping[str, str]) -> Request:
+    """Return what a job of `stage` asks for; in the environment of a Slurm job, what it has of that.
+
+    Where a job of Slurm's does several of ours, a group, it was given the CPUs of all of them.
+    """
+    asked = requests(experiment)[stage]
     if "SLURM_JOB_ID" not in environment:
         return asked
+    cpus = min(asked.threads, int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)))
     gpu = min(asked.gpu, int(environment.get("SLURM_GPUS_ON_NODE", 0)))
-    return replace(asked, threads=int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)), gpu=gpu)
+    return replace(asked, threads=cpus, gpu=gpu)
 
 
-def gpu_here(stage: str) -> int:
+def gpu_here(stage: str, experiment: Experiment) -> int:
     """Return 1 where the stage can use a GPU and this machine has one of NVIDIA's, so that jobs take turns on it."""
-    return min(REQUESTS[stage].gpu, int(_has_gpu()))
+    return min(requests(experiment)[stage].gpu, int(has_gpu()))
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Return whether this machine has a GPU of NVIDIA's that jobs may use."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # the user wants none used
         return False
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
@@ -81,7 +93,7 @@ def _has_gpu() -> bool:
 @cache
 def warn_of_cuda() -> None:
     """Say once, where jobs of a cluster ask for GPUs and this machine has none, that conda finds no torch for them."""
-    if not _has_gpu() and "CONDA_OVERRIDE_CUDA" not in os.environ:
+    if not has_gpu() and "CONDA_OVERRIDE_CUDA" not in os.environ:
         print(
             "oodgrid: jobs ask for GPUs, and conda sees none here: set CONDA_OVERRIDE_CUDA to the CUDA version of the"
             " nodes' driver (nvidia-smi there shows it), or --resources gpu=0 for torch on CPUs",
@@ -109,6 +121,6 @@ def threads_here(stage: str, experiment: Experiment, cores: int | None, gpus: in
         "evaluate": 1,
     }
     at_once = jobs.get(stage, cpus)
-    if gpus and gpu_here(stage):
+    if gpus and gpu_here(stage, experiment):
         at_once = min(at_once, gpus)
     return max(1, cpus // at_once)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from oodgrid import catalogue, registry
 from oodgrid.config.reading import read
 from oodgrid.config.wording import lines_of
-from oodgrid.errors import Mistakes, OodgridError, all_of, brief, unknown
+from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable, unknown
 from oodgrid.published.form import FPR95, FPR95_UNSTATED, KINDS, OF_ID, Content, DatasetNames, Setting, Source, Value
 from oodgrid.published.words import UNSTATED
 
@@ -70,7 +70,7 @@ def _values(raw: Any, what: str, known: Mapping[str, DatasetNames]) -> list[Valu
     places = {key: f"{what}: sources.{key}" for key in content.sources}
     all_of(*(partial(_add_source, values, key, content.sources[key], datasets, place) for key, place in places.items()))
     _check_duplicates(values, what)
-    return values
+    return list({value.key: value for value in values}.values())  # what is said twice counts once
 
 
 def _built(part: type[Any], fields: Any, what: str) -> Any:
@@ -130,10 +130,10 @@ def _check_said(source: Source, setting: Setting, metric: str, what: str) -> Non
 
 
 def _check_keys(row: dict[str, Any], what: str) -> None:
-    if "fpr95" in row:
+    if fpr := next((name for name in row if str(name).lower().startswith("fpr") and name not in KINDS), None):
         raise OodgridError(
-            f"{what}: fpr95 has two incompatible conventions: write {', '.join(FPR95)}, or {FPR95_UNSTATED} where the "
-            "source does not say which"
+            f"{what}: {printable(str(fpr), 40)} has two incompatible conventions: write {', '.join(FPR95)}, or "
+            f"{FPR95_UNSTATED} where the source does not say which"
         )
     known = [*Setting.keys(), "ood", "n_ood", *KINDS]
     if odd := [name for name in row if name not in known]:

@@ -14,7 +14,7 @@ from oodgrid.config import Choice
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import described, line_of
-from oodgrid.score.contract import Skip, TextList
+from oodgrid.score.contract import LocalLogits, Skip, TextList
 from oodgrid.score.sharing import frozen
 from oodgrid.score.threads import on_threads
 
@@ -69,7 +69,8 @@ class Scorer:
         """Return the input for one argument: the first that is there of those that would do."""
         for name in names:
             if name in inputs:
-                return inputs[name]
+                value = inputs[name]
+                return value.array if isinstance(value, LocalLogits) and self._entry.plugin else value
         raise Skip(f"it needs {' or '.join(names)}: {self._lacking(names[-1])}")
 
     @cached_property
@@ -171,15 +172,15 @@ class Column:
         return frozen(np.concatenate(self._blocks))
 
 
-def fill(columns: list[Column], blocks: Iterable[tuple[dict[str, Any], int]]) -> np.ndarray | None:
+def fill(columns: list[Column], blocks: Iterable[tuple[Callable[[], dict[str, Any]], int]]) -> np.ndarray | None:
     """Score the samples of all blocks, and return their predicted classes, shape (N,); None without logits.
 
     Args:
         columns: The scores.
-        blocks: The inputs of scores for some samples, with how many of the first rows count.
+        blocks: What makes the inputs of scores for some samples, with how many of the first rows count.
     """
     predictions: list[np.ndarray] = []
-    for scores, predicted in on_threads(lambda block: _of_block(columns, *block), blocks):
+    for scores, predicted in on_threads(lambda block: _of_block(columns, block[0](), block[1]), blocks):
         for column, values in zip(columns, scores, strict=True):
             column.add(values)
         if predicted is not None:

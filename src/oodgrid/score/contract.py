@@ -33,6 +33,7 @@ import numpy as np
 from oodgrid import vectors
 from oodgrid.config import Precision
 from oodgrid.errors import Skip
+from oodgrid.score.products import Block, beside, by_rows, is_on_device, on_device, product
 from oodgrid.score.sharing import frozen, shared, shared_property
 from oodgrid.signatures import ListName
 
@@ -40,9 +41,11 @@ __all__ = [
     "Bank",
     "Head",
     "LabelList",
+    "LocalLogits",
     "Skip",
     "TextList",
     "by_rows",
+    "by_similarities",
     "group_means",
     "log_normaliser",
     "log_probabilities",
@@ -72,9 +75,41 @@ class Head:
     def __post_init__(self) -> None:
         frozen(self)
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
+    def logits(self, features: Block) -> Block:
         """Return logits on the cosine scale, shape (N, K), of normalised features, shape (N, D)."""
-        return product(features, self.weights, self.precision) + self.bias
+        logits = product(features, self.weights, self.precision)
+        return logits + beside(self.bias, logits)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalLogits:
+    """The logits of patches where a GPU computes: what scores make of them is made there, and they are not copied.
+
+    Attributes:
+        patches: Shape (N, P, D), float64, L2-normalised.
+        head: What makes their logits.
+    """
+
+    patches: np.ndarray
+    head: Head
+
+    def __post_init__(self) -> None:
+        frozen(self)
+
+    @shared_property
+    def array(self) -> np.ndarray:
+        """All of them, shape (N, P, K), for scores that know nothing of GPUs."""
+        return self.head.logits(self.patches)
+
+    def by_rows(self, function: Callable[[Block], Block]) -> np.ndarray:
+        """Return what a function makes of blocks of the logits (n, P, K), shape (N,)."""
+        width = self.patches.shape[1] * len(self.head.weights)
+        return on_device(lambda patches: function(self.head.logits(patches)), self.patches, width=width)
+
+
+def local_logits(patches: np.ndarray, head: Head) -> np.ndarray | LocalLogits:
+    """Return the logits (N, P, K) of normalised patches (N, P, D), made where they are used on a GPU."""
+    return LocalLogits(patches, head) if is_on_device() else frozen(head.logits(patches))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,26 +204,12 @@ def normalise(features: np.ndarray) -> np.ndarray:
     return vectors.normalise(features.astype(np.float64))
 
 
-def product(rows: np.ndarray, others: np.ndarray, precision: Precision) -> np.ndarray:
-    """Return rows (N, D) times others (M, D), multiplied in a precision, shape (N, M), float64.
-
-    In float32 each number is off by about 1e-7 of the product of both norms.
-    """
-    factors = rows.astype(precision, copy=False), others.astype(precision, copy=False)
-    return (factors[0] @ factors[1].T).astype(np.float64, copy=False)
-
-
 def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     """Return the mean of the rows of each group, shape (count, D), of values (M, D); zeros for a group without rows."""
     from scipy.sparse import csr_array  # late, as all of scipy: validating a configuration imports every score
 
     members = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(count, len(groups)))
     return members @ values / np.maximum(np.bincount(groups, minlength=count), 1)[:, None]
-
-
-def by_rows(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray, rows: int = 128) -> np.ndarray:
-    """Apply a function of (n, M) that returns (n,) to blocks of rows, so that its temporaries stay small."""
-    return np.concatenate([function(values[start : start + rows]) for start in range(0, max(len(values), 1), rows)])
 
 
 @shared
@@ -231,3 +252,20 @@ def ranked(logits: np.ndarray) -> np.ndarray:
 def similarities(features: np.ndarray, bank: Bank) -> np.ndarray:
     """Return the cosines of every sample with every sample of the bank, shape (N, M)."""
     return product(features, bank.features, bank.precision)
+
+
+def by_similarities(
+    function: Callable[..., Block], features: np.ndarray, bank: Bank, *arrays: np.ndarray
+) -> np.ndarray:
+    """Return what a function makes of the cosines with the bank, and of arrays (N, …) beside them: shape (N,).
+
+    It is called with blocks of rows, see `oodgrid.score.products`. On a CPU scores share the cosines; a GPU makes them
+    for each score again, in less time than it takes to copy them.
+    """
+    if not is_on_device():
+        return by_rows(function, similarities(features, bank), *arrays)
+
+    def of_block(rows: Block, *others: Block) -> Block:
+        return function(product(rows, bank.features, bank.precision), *others)
+
+    return on_device(of_block, features, *arrays, width=len(bank.features))

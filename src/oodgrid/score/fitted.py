@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oodgrid.config import Precision
 from oodgrid.score.contract import Bank, Head, Skip, by_rows, group_means, log_normaliser, probabilities
 from oodgrid.score.sharing import shared
 
@@ -40,13 +41,13 @@ def bank_energies(bank: Bank, *, T: float) -> np.ndarray:
 
 
 @shared
-def bank_probabilities(bank: Bank, *, T: float) -> np.ndarray:
-    """Return softmax(s / T) of the bank's logits, shape (M, K).
+def bank_probabilities(bank: Bank, *, T: float, precision: Precision) -> np.ndarray:
+    """Return softmax(s / T) of the bank's logits, shape (M, K), rounded to a precision.
 
     Raises:
         Skip: The method leaves no logits of its shots.
     """
-    return probabilities(bank.own_logits(), T=T)
+    return probabilities(bank.own_logits(), T=T).astype(precision, copy=False)
 
 
 @shared

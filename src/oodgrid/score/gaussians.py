@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from oodgrid.score.contract import ROUNDING, Bank, Skip
+from oodgrid.score.contract import ROUNDING, Bank, Skip, product
 from oodgrid.score.sharing import shared
 from oodgrid.score.subspaces import determined, principal_axes
 
@@ -32,7 +32,7 @@ def nearest_class(features: np.ndarray, bank: Bank, *, covariance: Covariance) -
     # Where S is the identity the distance is Euclidean. The product finds the nearest mean; its distance is then taken
     # of the difference, which loses no digits near a mean.
     points = whitening(bank, tied=True, covariance=covariance).coordinates(features - bank.centre)
-    points -= means[(halves - points @ means.T).argmin(axis=1)]
+    points -= means[(halves - product(points, means)).argmin(axis=1)]
     return np.einsum("nd,nd->n", points, points)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,13 +16,15 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
-from oodgrid.score.contract import Bank, Head, TextList, normalise
+from oodgrid.score.contract import Bank, Head, TextList, local_logits, normalise
 from oodgrid.score.sharing import frozen
 from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
-LOCAL_NUMBERS = 2**23  # in the local logits of a block: 64 MB
+LOCAL_NUMBERS = 2**23  # in the local logits of a block, 64 MB, where FILLED rows have no more
 FILLED = 64  # the rows of a block are a multiple of so many, so that no sample's scores depend on how many there are
+
+Inputs = Callable[[], dict[str, Any]]  # makes the inputs of a block, on the thread that scores it
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,19 @@ class References:
 
     def blocks(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield the same in blocks of rows, each with the number of its samples: what stands behind them fills it up.
+    ) -> Iterator[tuple[Inputs, int]]:
+        """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
 
         Args: as of `inputs`.
         """
         for start in range(0, max(len(features), 1), ROWS):
             part = features[start : start + ROWS]
             of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
-            yield self.inputs(name, filled(part, FILLED), of_part, needs), len(part)
+            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs), len(part)
 
     def local_blocks(
         self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
-    ) -> Iterator[tuple[dict[str, Any], int]]:
+    ) -> Iterator[tuple[Inputs, int]]:
         """Yield the same with the logits of the patches under the head, for features as cached.
 
         Args:
@@ -119,14 +121,17 @@ class References:
             local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
             head: The head.
         """
+
+        def inputs(row: int, part: np.ndarray) -> dict[str, Any]:
+            whole = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
+            return whole | {"local_logits": local_logits(normalise(filled(part, FILLED)), head)}
+
         for first, patches in local:
-            rows = max(1, LOCAL_NUMBERS // (patches.shape[1] * len(head.weights)))
+            fitting = LOCAL_NUMBERS // (patches.shape[1] * len(head.weights))
+            rows = max(FILLED, fitting // FILLED * FILLED)
             for start in range(0, len(patches), rows):
                 part = patches[start : start + rows]
-                row = first + start
-                inputs = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
-                local_logits = head.logits(normalise(filled(part, FILLED)))
-                yield inputs | {"local_logits": frozen(local_logits)}, len(part)
+                yield partial(inputs, first + start, part), len(part)
 
 
 class FitInputs:
@@ -145,8 +150,8 @@ class FitInputs:
         self.precision = precision
         self._no_draw = ""
 
-    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield the inputs of scores in blocks of samples, as `References.blocks`.
+    def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[Inputs, int]]:
+        """Yield what makes the inputs of scores in blocks of samples, as `References.blocks`.
 
         Args:
             samples: One set.

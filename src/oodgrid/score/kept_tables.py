@@ -52,8 +52,8 @@ class KeptTables:
             with store.atomic(path) as beside:
                 make(beside)
 
-    def read(self, key: str) -> tuple[pl.DataFrame, dict[str, str]]:
-        """Return the samples of a part with their scores, and why scores were skipped.
+    def read(self, key: str) -> tuple[pl.DataFrame, ScorePart]:
+        """Return the samples of a part with their scores, and what is said of them.
 
         Raises:
             OodgridError: It is gone.
@@ -61,9 +61,9 @@ class KeptTables:
         for _ in range(TRIES):
             with suppress(OodgridError):
                 if place := self._places.get(key):
-                    return self._rows(place), place.fit.skipped_in.get(place.name, {})
-                table, about = manifests.read_table(self._part(key), ScorePart)
-                return table, about.skipped
+                    skipped, device = place.fit.skipped_in.get(place.name, {}), place.fit.devices.get(place.name, "")
+                    return self._rows(place), ScorePart(skipped=skipped, device=device)
+                return manifests.read_table(self._part(key), ScorePart)
             self._scan()
         raise OodgridError(f"{self._part(key)} is missing: another run took it away. Run snakemake again")
 

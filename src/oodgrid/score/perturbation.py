@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from oodgrid.score.contract import Bank, Head
+from oodgrid.score.contract import Bank, Head, product
+from oodgrid.score.products import Block
 from oodgrid.score.sharing import shared
 
 __all__ = ["counts", "densities", "divergence", "moving_mean", "perturbed_logits"]
@@ -23,8 +24,8 @@ MARGIN = 1e-8  # of the range of the shots: its ends stay inside even if their p
 
 
 def perturbed_logits(
-    features: np.ndarray, logits: np.ndarray, head: Head, *, delta: float, repeats: int, seed: int
-) -> Iterator[tuple[slice, np.ndarray]]:
+    features: Block, logits: Block, head: Head, *, delta: float, repeats: int, seed: int
+) -> Iterator[tuple[slice, Block]]:
     """Yield rows and their logits W_r x + b, shape (n, K): every row once with every head r.
 
     W_rk = W_k + delta ||W_k|| e / ||e|| with Gaussian e. Only the perturbation is multiplied, and added to the logits.
@@ -35,16 +36,16 @@ def perturbed_logits(
     remembered = _all_steps(head, delta=delta, repeats=repeats, seed=seed) if fits else None
     for repeat in range(repeats):
         steps = _steps(head, delta, seed, repeat) if remembered is None else remembered[repeat]
-        for start in range(0, len(features), ROWS):
+        for start in range(0, max(len(features), 1), ROWS):
             rows = slice(start, start + ROWS)
-            block = features[rows] @ steps.T
+            block = product(features[rows], steps)
             block += logits[rows]
             yield rows, block
 
 
 @shared
-def _all_steps(head: Head, *, delta: float, repeats: int, seed: int) -> np.ndarray:
-    return np.stack([_steps(head, delta, seed, repeat) for repeat in range(repeats)])
+def _all_steps(head: Head, *, delta: float, repeats: int, seed: int) -> list[np.ndarray]:
+    return [_steps(head, delta, seed, repeat) for repeat in range(repeats)]
 
 
 def _steps(head: Head, delta: float, seed: int, repeat: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from oodgrid import grid, manifests, paths, registry, store
+from oodgrid import devices, grid, manifests, paths, registry, store
 from oodgrid.config import ANY, Choice, Experiment, IdDataset, Precision
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
@@ -25,6 +25,7 @@ from oodgrid.score.compute import Column, fill, needed, needs_of
 from oodgrid.score.geometry import FitAngles
 from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
 from oodgrid.score.kept_tables import KeptTables
+from oodgrid.score.products import computing_on, described_device
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
@@ -67,6 +68,7 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
         choices,
         {choice.listed("score"): choice for choice in grid.sweep(experiment, method)},
         experiment.score_precision,
+        experiment.score_device == "gpu",
         KeptTables(results, backbone, id_dataset, method),
     )
     title = f"score {method} on {id_dataset} ({backbone})"
@@ -99,6 +101,7 @@ class _Job:
     choices: dict[str, Choice]
     of_sweep: dict[str, Choice]
     precision: Precision
+    on_gpu: bool
     kept: KeptTables
 
     def __post_init__(self) -> None:
@@ -133,13 +136,15 @@ class _Job:
         transductive = choices is self.of_streams
         entries, tables = [], []
         for fit in fits:
-            skipped: dict[str, dict[str, str]] = {}
-            for name, part in fit.parts.items():
-                table, skipped[name] = self.kept.read(part)
+            parts: dict[str, ScorePart] = {}
+            for name, key in fit.parts.items():
+                table, parts[name] = self.kept.read(key)
                 tables.append(_keyed(table, fit, name, transductive))
-            in_some = {score: reason for reasons in skipped.values() for score, reason in reasons.items()}
-            skipped_in = {name: reasons for name, reasons in skipped.items() if reasons}
-            entries.append(fit.model_copy(update={"skipped": in_some, "skipped_in": skipped_in}))
+            in_some = {score: reason for part in parts.values() for score, reason in part.skipped.items()}
+            skipped_in = {name: part.skipped for name, part in parts.items() if part.skipped}
+            on_gpu = {name: part.device for name, part in parts.items() if part.device}
+            update = {"skipped": in_some, "skipped_in": skipped_in, "devices": on_gpu}
+            entries.append(fit.model_copy(update=update))
         places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
@@ -159,15 +164,22 @@ class _Job:
         identity = {
             "fit": [fit.shots, fit.seed, *applied],
             "features": [self.sets[name].features.digest for name in names],
-            "labelled": self.few_shot.digests if fit.shots or "train" in needed(self.choices.values()) else None,
+            "labelled": self.few_shot.digests(fit.shots, fit.seed)
+            if fit.shots or "train" in needed(self.choices.values())
+            else None,
             "texts": self.texts.digests,
             "scores": sorted([listed, choice.name, choice.params] for listed, choice in choices.items()),
             "precision": self.precision,
             "code": self.code,
         }
         key = digest(identity)
-        self.kept.make(key, make)
+        self.kept.make(key, partial(self._computed, make))
         return key
+
+    def _computed(self, make: Callable[[Path], None], path: Path) -> None:
+        """Call `make(path)`, its products being computed where the experiment says."""
+        with computing_on(devices.gpu("score_device: gpu") if self.on_gpu else None):
+            make(path)
 
     def _score(self, fit: FitInputs, choices: dict[str, Choice], name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
@@ -221,7 +233,8 @@ def _write_part(path: Path, table: pl.DataFrame, columns: dict[str, Column]) -> 
     table = table.with_columns(pl.lit(None, pl.Float64).alias(n) for n, c in columns.items() if c.skipped)
     values = {name: column.values() for name, column in columns.items() if not column.skipped}
     skipped = {name: reason for name, column in columns.items() if (reason := column.skipped)}
-    manifests.write_table(path, table.with_columns(**values), ScorePart(skipped=skipped))
+    about = ScorePart(skipped=skipped, device=described_device())
+    manifests.write_table(path, table.with_columns(**values), about)
 
 
 def _keyed(table: pl.DataFrame, fit: ScoredFit, name: str, transductive: bool) -> pl.DataFrame:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from oodgrid.score.products import Block, exp, highest
 
-def largest_share(logits: np.ndarray, *, T: float) -> np.ndarray:
+
+def largest_share(logits: Block, *, T: float) -> Block:
     """Return max_k softmax(s / T)_k over the last axis, shape (N,) of logits (N, K)."""
-    shares = logits - logits.max(axis=-1, keepdims=True)
+    shares = logits - highest(logits)
     shares /= T
-    return 1 / np.exp(shares, out=shares).sum(axis=-1)
+    return 1 / exp(shares).sum(axis=-1)
 
 
-def id_share(logits: np.ndarray, others: np.ndarray, *, groups: int, T: float) -> np.ndarray:
+def id_share(logits: Block, others: Block, *, groups: int, T: float) -> Block:
     """Return the classes' share of a softmax over them and one group of others, averaged over the groups.
 
     The largest logit of the classes is subtracted from all, so that the classes' sum is in [1, K]. That of the others
@@ -31,11 +33,11 @@ def id_share(logits: np.ndarray, others: np.ndarray, *, groups: int, T: float) -
     Returns:
         Shape (N,), in [0, 1].
     """
-    top = logits.max(axis=1, keepdims=True)
-    classes = np.exp((logits - top) / T).sum(axis=1, keepdims=True)
+    top = highest(logits)
+    classes = exp((logits - top) / T).sum(axis=1, keepdims=True)
     others -= top
     others /= T
     with np.errstate(over="ignore"):
-        np.exp(others, out=others)
+        exp(others)
         sums = others.reshape(len(others), groups, others.shape[1] // groups).sum(axis=2)
         return (1 / (1 + sums / classes)).mean(axis=1)

@@ -14,6 +14,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.store import hdf5
 from oodgrid.store.local_features import ARRAYS, local_blocks
+from oodgrid.store.rows import StoredRows
 
 FLOATS = (np.float16, np.float32)
 
@@ -33,6 +34,8 @@ class NewFeatures:
         stamps: Shape (N, 2), int64: size in bytes and time of change in nanoseconds of what held each image when it was
             encoded, -1 where unknown; None for imports.
         local_features: Shape (N, P, D); read them with `read_local_features`.
+        rows: Shape (N,), int64: where only some images of a split were encoded, their rows in the whole, rising.
+        split_labels: Shape (M,), int32: likewise, the labels of the whole split, -1 too where an image was skipped.
     """
 
     image_features: np.ndarray | hdf5.Blocks
@@ -43,6 +46,8 @@ class NewFeatures:
     draws: np.ndarray | None = None
     stamps: np.ndarray | None = None
     local_features: np.ndarray | hdf5.Blocks | None = None
+    rows: np.ndarray | None = None
+    split_labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -126,11 +131,16 @@ def write_features(path: Path, features: NewFeatures) -> None:
         "labels": np.asarray(features.labels, dtype=np.int32),
         "sha256": np.asarray(features.sha256, dtype=np.uint8),
         "paths": features.paths,
-        **_optional(draws=(features.draws, np.int32), stamps=(features.stamps, np.int64)),
+        **_optional(
+            draws=(features.draws, np.int32),
+            stamps=(features.stamps, np.int64),
+            rows=(features.rows, np.int64),
+            split_labels=(features.split_labels, np.int32),
+        ),
     }
     if features.local_features is not None:
         arrays["local_features"], arrays["local_features_blocks"] = local_blocks(features.local_features)
-    rows = {name: len(array) for name, array in arrays.items() if name != "local_features_blocks"}
+    rows = {name: len(array) for name, array in arrays.items() if name not in ("local_features_blocks", "split_labels")}
     if len(set(rows.values())) != 1:
         raise OodgridError(f"{path.name}: counts do not match: {', '.join(f'{n} {name}' for name, n in rows.items())}")
     if isinstance(values, np.ndarray):
@@ -165,8 +175,22 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
         content.provenance,
         content.arrays.get("draws"),
         content.arrays.get("stamps"),
+        rows=content.arrays.get("rows"),
+        split_labels=content.arrays.get("split_labels"),
         digest=content_digest(content),
     )
+
+
+def open_features(path: Path) -> tuple[Sources, StoredRows]:
+    """Return what a feature file was made from, and its features (N, D), of which rows are read when asked for.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    content = hdf5.read(path, "image_features", leave=("local_features",), by_rows=("image_features",))
+    labels, names, sha256 = content.array("labels"), content.names("paths"), content.array("sha256")
+    sources = Sources(labels, names, sha256, content.arrays.get("stamps"), content.provenance)
+    return sources, content.stored["image_features"]
 
 
 def read_sources(path: Path) -> Sources:
@@ -189,6 +213,17 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None, dict[str, An
     others = [name for name in ARRAYS if name not in ("labels", "draws")]
     content = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
     return content.array("labels"), content.arrays.get("draws"), content.provenance
+
+
+def read_split_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the labels (M,) of the split of which a feature file holds all or some images, and the fixed draws.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    others = [name for name in ARRAYS if name not in ("labels", "draws", "split_labels")]
+    content = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
+    return content.arrays.get("split_labels", content.array("labels")), content.arrays.get("draws")
 
 
 def write_texts(path: Path, texts: NewTexts) -> None:

@@ -14,7 +14,8 @@ from oodgrid.store.rows import StoredRows, recut
 from oodgrid.store.seal import checksum
 
 LOCAL_ROWS = 256  # they are read and checked in blocks of so many images
-ARRAYS = ("image_features", "labels", "sha256", "paths", "draws", "stamps")  # what else a feature file holds
+# what else a feature file holds
+ARRAYS = ("image_features", "labels", "sha256", "paths", "draws", "stamps", "rows", "split_labels")
 
 
 def read_local_features(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -43,7 +44,7 @@ def _checked_blocks(path: Path, numbers: set[int] | None = None) -> Iterator[tup
 
 
 def open_local_rows(path: Path, rows: np.ndarray) -> StoredRows | None:
-    """Return the local features of some rows as those of one view each, shape (n, 1, P, D), in the file still.
+    """Return the local features of some rows, shape (n, P, D), in the file still.
 
     The blocks that hold them are checked now; None where the file holds none.
 
@@ -54,7 +55,7 @@ def open_local_rows(path: Path, rows: np.ndarray) -> StoredRows | None:
         if "local_features" not in file:
             return None
         item = file["local_features"]
-        shape, dtype, start = (len(item), 1, *item.shape[1:]), item.dtype, hdf5.place(item)[0]
+        shape, dtype, start = item.shape, item.dtype, hdf5.place(item)[0]
         handle = os.dup(raw.fileno())
     stored = StoredRows(path, handle, start, shape, dtype, rows)
     for _ in _checked_blocks(path, set((rows // LOCAL_ROWS).tolist())):
@@ -71,7 +72,7 @@ def read_local_rows(path: Path, rows: np.ndarray) -> np.ndarray | None:
         OodgridError: The file is missing or damaged.
     """
     stored = open_local_rows(path, rows)
-    return None if stored is None else stored[:][:, 0]
+    return None if stored is None else stored[:]
 
 
 def local_blocks(values: np.ndarray | hdf5.Blocks) -> tuple[hdf5.Blocks, hdf5.Blocks]:

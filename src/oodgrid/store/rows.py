@@ -16,6 +16,7 @@ from oodgrid.store.files import damaged
 from oodgrid.store.seal import bytes_of
 
 BLOCK = 1 << 26  # bytes of rows that are held at a time where all of them pass
+PIECE = 1 << 22  # bytes of one read
 
 
 class StoredRows:
@@ -65,6 +66,12 @@ class StoredRows:
         part.__dict__.update(self.__dict__, _rows=self._rows[rows])
         return part
 
+    def as_one_view(self) -> StoredRows:
+        """Return rows (n, …) as those of one view each, (n, 1, …)."""
+        part = self.of(np.arange(len(self)))
+        part._whole = (self._whole[0], 1, *self._whole[1:])
+        return part
+
     def __getitem__(self, key: Any) -> np.ndarray:
         """Read rows: `[rows]` has shape (m, V, …); `[rows, views]`, one view of each row, has shape (m, …).
 
@@ -73,7 +80,7 @@ class StoredRows:
         rows, views = key if isinstance(key, tuple) else (key, None)
         places, item = np.asarray(self._rows[rows]), self._whole[1:]
         if views is not None:
-            places, item = places * item[0] + np.asarray(views), item[1:]
+            places, item = places * item[0] + np.arange(item[0])[views], item[1:]
         return self._read(places.reshape(-1), item).reshape(*places.shape, *item)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -116,12 +123,13 @@ class _Handle:
         """Fill `target` with the bytes from `start` on."""
         while len(target):
             try:
-                count = os.preadv(self.file, [target], start)
+                part = os.pread(self.file, min(len(target), PIECE), start)
             except OSError as error:
                 raise OodgridError(f"{self.path} cannot be read: {error.strerror or error}") from error
-            if not count:
+            if not part:
                 raise damaged(self.path, "it ends before its arrays do")
-            target, start = target[count:], start + count
+            target[: len(part)] = part
+            target, start = target[len(part) :], start + len(part)
 
 
 def recut(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:

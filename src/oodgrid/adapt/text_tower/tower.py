@@ -34,7 +34,8 @@ def plain_names(loaded: LoadedBackbone, names: Sequence[str]) -> list[str]:
 
     plain = [name.replace("_", " ") for name in names]
     try:
-        refuse_classes(loaded, plain, [f"{name}." for name in plain])
+        # a name that stands twice was taken when texts were encoded
+        refuse_classes(loaded, names, [f"{name}." for name in plain], twice=True)
     except OodgridError as error:
         raise Skip(str(error)) from error
     return plain

@@ -14,6 +14,7 @@ from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Download
 from oodgrid.encode.real.download import FULL, PIECE, fetch_file
 from oodgrid.encode.real.finding import cut_off
+from oodgrid.encode.real.places import folder_of_images
 from oodgrid.encode.real.status import UNCLEAR, UNREAD, Status, status_of
 from oodgrid.errors import OodgridError, one_line
 
@@ -47,8 +48,11 @@ def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] 
         return status
     if status.state == UNCLEAR:
         raise OodgridError("; ".join(status.lacks))
+    images = folder_of_images(name, root)  # whoever has them needs CoOp's splits only, and beside them
     for download in entry.fetch:
         there = next((root / path for path in download.gives if (root / path).is_dir()), None)
+        there = there or (images if download.unpack else None)
+        folder = root / download.to if download.unpack or not images else images
         if (root / download.to / download.file).exists():  # it may not have been unpacked to its end
             _fetch_one(download, root / download.to, keep, say)
         elif status.state == UNREAD:
@@ -56,7 +60,7 @@ def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] 
         elif there:
             say(f"{there} is there: {download.file} is not fetched (remove the folder where it is not whole)")
         else:
-            _fetch_one(download, root / download.to, keep, say)
+            _fetch_one(download, folder, keep, say)
     status = status_of(name, root)
     if entry.get:
         say(f"by hand: {'; '.join(entry.get)}")

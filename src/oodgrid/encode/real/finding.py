@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import re
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Layout
 from oodgrid.counts import counted
-from oodgrid.encode.sources.passing_over import is_image, printable
+from oodgrid.encode.real.places import Location, first_names, folder_of_images, places, spelt, without_outer
+from oodgrid.encode.sources.passing_over import printable
 from oodgrid.errors import OodgridError
 
 MOST_LISTED = 6
-LOOKED_AT = 50  # entries of a folder, to tell class folders from images
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 
 
@@ -28,30 +26,6 @@ class NotThere(OodgridError):
         self.hints = hints
 
 
-@dataclass(frozen=True)
-class Location:
-    """A dataset where it lies.
-
-    Attributes:
-        name: What the catalogue calls it.
-        layout: How it lies.
-        base: The folder to which the layout's paths belong.
-    """
-
-    name: str
-    layout: Layout
-    base: Path
-
-    def mistake(self, text: str) -> OodgridError:
-        """Return the error that says something of this dataset."""
-        return OodgridError(f"dataset {self.name}: {text}")
-
-    def path(self, split: str) -> Path:
-        """Return the folder or file of a split, of layouts whose splits are places."""
-        place = self.layout.splits.get(split, "")  # type: ignore[call-overload]
-        return self.base / (place if isinstance(place, str) else "")
-
-
 def find(name: str, root: Path) -> Location:
     """Return how a dataset lies below a folder.
 
@@ -60,101 +34,20 @@ def find(name: str, root: Path) -> Location:
     """
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
+        what = "is a link that leads nowhere" if root.is_symlink() and not root.exists() else what
         # without the name of the dataset, so that it is one line for all that are looked for there
         message = f"{root} {what}: root names the folder of your datasets: mend root"
         raise NotThere(message, (message,))
-    places = _without_outer(list(_places(name, root)))
-    if len(places) > 1:
-        folders = _joined(printable(str(place.base)) for place in places)
-        raise OodgridError(f"dataset {name} lies in {folders}: write one of them as root")
-    if not places:
-        raise _not_there(name, root)
-    return places[0]
-
-
-def _places(name: str, root: Path) -> Iterator[Location]:
-    """Yield every layout that is there, each folder once however many names lead to it."""
-    seen: set[tuple[int, int]] = set()
-    for layout in real.layouts(name):
-        itself = [""] * any(_ends_in(root, at) for at in layout.at)  # root may be the set's own folder
-        for at in dict.fromkeys([*layout.at, *itself]):
-            location = Location(name, layout, root / at)
-            if location.base.is_dir() and _fits(location):
-                status = location.base.stat()
-                if (status.st_dev, status.st_ino) not in seen:
-                    seen.add((status.st_dev, status.st_ino))
-                    yield location
-
-
-def _ends_in(root: Path, at: str) -> bool:
-    """Return whether root is the set's own folder, by all its names: one called images may hold anything."""
-    names = tuple(at.split("/"))
-    return root.absolute().parts[-len(names) :] == names
-
-
-def _without_outer(places: list[Location]) -> list[Location]:
-    """Return the places without those that only hold another one, where all below a folder is read."""
-    inner = [place.base for place in places]
-    return [
-        place
-        for place in places
-        if place.layout.reader != "tree" or not any(place.base in base.parents for base in inner)
-    ]
-
-
-def _fits(location: Location) -> bool:
-    """Return whether a layout is there, looking at a few names only."""
-    layout, base, test = location.layout, location.base, location.path("test")
-    if not all((base / need).exists() for need in layout.needs):
-        return False
-    if layout.reader == "folders":
-        return test.is_dir() and _has_classes(location, test)
-    if layout.reader == "flat":
-        return test.is_dir() and not _has_classes(location, test) and any(map(is_image, _first(test)))
-    if layout.reader == "tree":
-        return test.is_dir() and any(_first(test))
-    if layout.reader == "coop":
-        return (base / layout.file).is_file()
-    if layout.reader == "idx":
-        return any(idx_files(location, "test"))
-    if layout.reader in ("lines", "cifar", "svhn"):
-        return test.is_file()
-    return True  # what it needs is there
-
-
-def _has_classes(location: Location, folder: Path) -> bool:
-    keys = folder_keys(location)
-    if any((folder / key).is_dir() for key in islice(keys, LOOKED_AT)):
-        return True
-    return any(name in keys for name in _first(folder))
-
-
-def folder_keys(location: Location) -> dict[str, int]:
-    """Return the label of every class folder of a layout of class folders, by its name."""
-    keys = real.class_keys(location.name)
-    if location.layout.keys == "numbers":
-        return {str(label): label for label in range(len(keys))}
-    return {key: label for label, key in enumerate(keys)}
-
-
-def idx_files(location: Location, split: str) -> tuple[Path, Path] | tuple[()]:
-    """Return the idx files of images and labels of a split, gzip or not; nothing where they are not there."""
-    stem = location.layout.splits.get(split)  # type: ignore[call-overload]
-    for dash in "-.":
-        for end in ("", ".gz"):
-            images = location.base / f"{stem}-images{dash}idx3-ubyte{end}"
-            labels = location.base / f"{stem}-labels{dash}idx1-ubyte{end}"
-            if images.is_file() and labels.is_file():
-                return images, labels
-    return ()
-
-
-def _first(folder: Path) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in islice(entries, LOOKED_AT)]
+        there = without_outer(list(places(name, root)))
     except OSError as error:
-        raise OodgridError(f"folder {folder} cannot be read: {error.strerror}") from error
+        raise OodgridError(f"dataset {name}: {error.filename or root} cannot be read: {error.strerror}") from error
+    if len(there) > 1:
+        folders = _joined(printable(str(place.base)) for place in there)
+        raise OodgridError(f"dataset {name} lies in {folders}: write one of them as root")
+    if not there:
+        raise _not_there(name, root)
+    return there[0]
 
 
 # ----------------------------------------------------------------------------------------------------- not there
@@ -162,14 +55,52 @@ def _first(folder: Path) -> list[str]:
 
 def _not_there(name: str, root: Path) -> NotThere:
     """Return what to say of a dataset that is in none of its layouts: what is there, would be read, and gets it."""
+    inside = sorted(map(printable, first_names(root)))
+    there = f"it holds {_joined(inside)}" if inside else "it is empty"
+    hints = list(_elsewhere(name, root))
+    if not hints:
+        hints = list(dict.fromkeys([*_refused(name, root), *_lacking(name, root), *_packed(name, root)]))
+        layouts = " or ".join(_where(layout, root) for layout in real.layouts(name))
+        others = [f"would be read: {layouts}", f"to get it: {_how_to_get(name, root)}"]
+    else:
+        others = []
+    return NotThere(f"dataset {name} is not in {root} ({there}): {'; '.join([*hints, *others])}", tuple(hints))
+
+
+def _how_to_get(name: str, root: Path) -> str:
     entry = real.real_set(name)
-    hints = [*_refused(name, root), *_lacking(name, root), *_packed(name, root)]
-    layouts = " or ".join(_where(layout, root) for layout in real.layouts(name))
-    get = f"oodgrid fetch {name} --root {root}" if entry.fetch and not entry.get else ""
-    get = get or (entry.get[0] if entry.get else "")
-    there = f"it holds {_joined(printable(entry) for entry in sorted(_first(root)))}" if _first(root) else "it is empty"
-    parts = "; ".join([*hints, f"would be read: {layouts}", f"to get it: {get}"])
-    return NotThere(f"dataset {name} is not in {root} ({there}): {parts}", tuple(hints))
+    command = f"oodgrid fetch {name} --root {root}"
+    if entry.get and not (entry.fetch and folder_of_images(name, root)):  # of images that are there, splits are fetched
+        return entry.get[0]
+    return command
+
+
+def _elsewhere(name: str, root: Path) -> Iterator[str]:
+    """Yield where it lies all the same: above the folder, a folder deeper, or under almost its name."""
+    deeper = [root / inside for inside in sorted(first_names(root)) if (root / inside).is_dir()]
+    for other in (*root.absolute().parents[:3], *deeper):
+        try:
+            location = next(places(name, other), None)
+        except (OodgridError, OSError):  # a folder that is nobody's business here
+            continue
+        if location:
+            yield f"it lies in {location.base}: write root: {other}"
+            return
+    wanted = [root / path for layout in real.layouts(name) for path in _first_looked_at(layout)]
+    for path in wanted:
+        similar = spelt(root, path.relative_to(root).as_posix())
+        if similar and similar not in wanted:
+            yield f"{similar} is there, and {path} would be read: rename it, or link it by that name"
+            return
+
+
+def _first_looked_at(layout: Layout) -> Iterator[str]:
+    """Yield a path below the root for each place of a layout: its file of splits, its test images, or what it needs."""
+    test = layout.splits.get("test")
+    place = layout.file or (test if isinstance(test, str) and layout.reader not in ("cifar", "idx") else "")
+    for at in layout.at:
+        if path := "/".join(filter(None, (at, place or (*layout.needs, "")[0]))):
+            yield path
 
 
 def _where(layout: Layout, root: Path) -> str:
@@ -188,21 +119,19 @@ def _refused(name: str, root: Path) -> Iterator[str]:
 
 def _lacking(name: str, root: Path) -> Iterator[str]:
     """Yield layouts of which a part is there."""
+    if base := folder_of_images(name, root):
+        file = next(layout.file for layout in real.layouts(name) if layout.file)
+        get = f"oodgrid fetch {name} --root {root} gets it{_official(name)}"
+        yield f"{base} has images but not {file}, CoOp's splits ({get})"
     for layout in real.layouts(name):
         for at in layout.at:
             base = root / at
-            if (
-                layout.reader == "coop"
-                and at
-                and any((base / images).is_dir() for images in filter(None, layout.images))
-            ):
-                yield (
-                    f"{base} has images but not {layout.file}, CoOp's splits"
-                    + (f" (oodgrid fetch {name} gets it" + _official(name) + ")")
-                )
             test = layout.splits.get("test")
             if layout.reader == "folders" and isinstance(test, str) and test and (base / test).is_dir():
-                inside, key = _joined(map(printable, sorted(_first(base / test)))), next(iter(real.class_keys(name)))
+                inside, key = (
+                    _joined(map(printable, sorted(first_names(base / test)))),
+                    next(iter(real.class_keys(name))),
+                )
                 yield f"{base / test} holds {inside or 'nothing'}, and no class folder as {key}"
                 continue
             places = [place for place in layout.splits.values() if isinstance(place, str) and place]
@@ -222,10 +151,17 @@ def _packed(name: str, root: Path) -> Iterator[str]:
     known = {archive.file: archive.bytes for archive in entry.archives}
     known |= {download.file: download.bytes or 0 for download in entry.fetch if download.file.endswith(ARCHIVES)}
     folders = {root, *(root / download.to for download in entry.fetch), root / name}
-    for folder in sorted(folders):
-        for file, size in known.items():
+    for folder in sorted(filter(Path.is_dir, folders)):
+        similar = {file: 0 for file in first_names(folder) if file.endswith(ARCHIVES) and _is_called(name, file)}
+        for file, size in (similar | known).items():
             if (folder / file).is_file():
                 yield f"{folder / file} {cut_off(folder / file, size) or 'lies there packed: unpack it'}"
+
+
+def _is_called(name: str, file: str) -> bool:
+    """Return whether a file may be of a set by its name, as ssb_hard.zip."""
+    own, its = (re.sub("[^a-z0-9]+", "", text.lower()) for text in (name, file))
+    return own in its
 
 
 def cut_off(archive: Path, size: int) -> str:
@@ -248,6 +184,6 @@ def _ends(archive: Path) -> bool:
     return len(end) == 1024 and not any(end)
 
 
-def _joined(names: Iterator[str] | list[str]) -> str:
+def _joined(names: Iterable[str]) -> str:
     shown = list(names)
     return ", ".join(shown[:MOST_LISTED]) + ", …" * (len(shown) > MOST_LISTED)

@@ -15,7 +15,7 @@ from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Split
 from oodgrid.config import ListFile, Torchvision
 from oodgrid.counts import counted
-from oodgrid.encode.real.finding import Location, folder_keys, idx_files
+from oodgrid.encode.real.places import Location, folder_keys, idx_files, spelt
 from oodgrid.encode.sources import arrays, libraries
 from oodgrid.encode.sources.files import files_below, reading
 from oodgrid.encode.sources.image_set import ImageSet
@@ -26,6 +26,7 @@ from oodgrid.labels import NO_CLASS, plain_name
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SIDE = 32  # pixels of an image of CIFAR and SVHN
+VALIDATION = r"ILSVRC2012_val_\d{8}"  # names of ImageNet's validation images
 
 
 def folders(location: Location, split: str) -> ImageSet:
@@ -40,7 +41,17 @@ def folders(location: Location, split: str) -> ImageSet:
             passed_over += files.passed_over
             paths += [f"{key}/{name}" for name in sorted(files.images)]
             labels += [label] * len(files.images)
+    if strange := next((path for path in paths if _is_validation(path) and not _is_part_of_imagenet(location)), None):
+        raise location.mistake(f"{folder} holds {strange}, an image of ImageNet's own validation: mend root")
     return _images(location, folder, paths, labels, passed_over)
+
+
+def _is_validation(path: str) -> bool:
+    return bool(re.fullmatch(VALIDATION, _stem(path)))
+
+
+def _is_part_of_imagenet(location: Location) -> bool:
+    return "imagenet" in (location.name, real.real_set(location.name).parent)
 
 
 def flat(location: Location, split: str) -> ImageSet:
@@ -124,7 +135,7 @@ def cub(location: Location, split: str) -> ImageSet:
 def cifar(location: Location, split: str) -> ImageSet:
     """Return the images of a split of the binary version of CIFAR: a label or two, then 32 x 32 red, green, blue."""
     classes = real.class_keys(location.name)
-    ahead = 2 if len(classes) > 10 else 1  # CIFAR-100 has the coarse label first
+    ahead = 2 if location.name == "cifar100" else 1  # whose coarse label comes first
     record = ahead + 3 * SIDE * SIDE
     parts = []
     for name in str(location.layout.splits[split]).split():  # type: ignore[index]
@@ -210,8 +221,10 @@ def existing(location: Location, split: str) -> Path:
     """
     place = location.path(split)
     if split not in location.layout.splits or not place.exists():
+        similar = spelt(location.base, place.relative_to(location.base).as_posix())
+        get = f"rename {similar}" if similar else "get it"
         raise location.mistake(
-            f"{place} does not exist, and its {split} split would lie there: get it, or write "
+            f"{place} does not exist, and its {split} split would lie there: {get}, or write "
             f"only: [test] under {location.name} where nothing is to be learned"
         )
     return place
@@ -268,35 +281,59 @@ def _flat_labels(location: Location, folder: Path, images: list[str]) -> dict[st
     Raises:
         OodgridError: No file of labels is there, or it is of other images.
     """
-    file = _label_file(location)
-    rows = _lines(file)
-    if file.suffix == ".csv":  # Kaggle's: ImageId,PredictionString with `n03995372 85 1 499 272`
-        pairs = [row.split(",", 1) for row in rows if "," in row]
-        return {image: text.split()[0] for image, text in pairs if text.split()}
-    stems = [f"ILSVRC2012_val_{number:08}" for number in range(1, len(rows) + 1)]
-    if strange := next((path for path in images if not re.fullmatch(r"ILSVRC2012_val_\d{8}", _stem(path))), None):
+    files = _label_files(location)
+    named = " and ".join(map(str, files))
+    if strange := next((path for path in images if not _is_validation(path)), None):
         raise OodgridError(f"{folder}: {strange} is no name of the validation images of ILSVRC2012: take it out")
+    rows = [row for file in files for row in _lines(file)]
+    key_of = (
+        _listed_labels(rows) if len(files) > 1 or re.search(VALIDATION, rows[-1] if rows else "") else _in_order(rows)
+    )
+    if strange := next((path for path in images if not key_of.get(_stem(path))), None):
+        raise OodgridError(
+            f"{named} has {counted(len(rows), 'label')}, which do not fit the images in {folder}, "
+            f"as {strange}: get it anew"
+        )
+    return key_of
+
+
+def _in_order(rows: list[str]) -> dict[str, str]:
+    """Return classes of a text with one a line, by the devkit's number or the folder, in the order of the images."""
     devkit = real.devkit_numbers()
     keys = [devkit.get(int(row), "") if row.isdecimal() else row for row in rows]
-    if "" in keys or (images and _stem(images[-1]) not in set(stems)):
-        raise OodgridError(
-            f"{file} has {counted(len(rows), 'label')}, which do not fit the images in {folder}: get it anew"
-        )
-    return dict(zip(stems, keys, strict=True))
+    return {f"ILSVRC2012_val_{number:08}": key for number, key in enumerate(keys, 1)}
 
 
-def _label_file(location: Location) -> Path:
-    """Return the file of labels beside flat images; torchvision's meta.bin is a pickle, and never opened."""
-    for name in location.layout.labels:
-        if (location.base / name).is_file():
-            return location.base / name
+def _listed_labels(rows: list[str]) -> dict[str, str]:
+    """Return classes of a text that names image and class in each line.
+
+    These are Kaggle's `ILSVRC2012_val_00000001,n01751748 85 1 499 272`, and Caffe's, Paddle's and OpenOOD's
+    `val/ILSVRC2012_val_00000001.JPEG 65`, where classes are numbers from 0 in the order of their folders.
+    """
+    keys = list(real.class_keys("imagenet"))
+    key_of = {}
+    for row in rows:
+        image, *words = re.split(r"[\s,]+", row)
+        if words and words[0].isdecimal():
+            key_of[_stem(image)] = keys[int(words[0])] if int(words[0]) < len(keys) else ""
+        elif words:
+            key_of[_stem(image)] = words[0]
+    return key_of
+
+
+def _label_files(location: Location) -> list[Path]:
+    """Return the files of labels beside flat images; torchvision's meta.bin is a pickle, and never opened."""
+    for names in location.layout.labels:
+        files = [location.base / name for name in names.split()]
+        if all(file.is_file() for file in files):
+            return files
     pickled = (
         " (meta.bin is a pickle, which can run code and is not read)" if (location.base / "meta.bin").exists() else ""
     )
     raise location.mistake(
         f"the images in {location.path('test')} lie in no class folders, and no labels are beside "
         f"them{pickled}: unpack ILSVRC2012_devkit_t12.tar.gz in {location.base}, or put "
-        f"ILSVRC2012_validation_ground_truth.txt or LOC_val_solution.csv there"
+        f"ILSVRC2012_validation_ground_truth.txt, LOC_val_solution.csv or val.txt there"
     )
 
 

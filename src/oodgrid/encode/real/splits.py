@@ -13,7 +13,7 @@ import numpy as np
 
 from oodgrid.catalogue import real
 from oodgrid.counts import counted
-from oodgrid.encode.real.finding import Location, folder_keys
+from oodgrid.encode.real.places import Location, folder_keys
 from oodgrid.encode.real.readers import READERS, existing
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import is_image
@@ -97,8 +97,14 @@ def is_looked_through(location: Location) -> bool:
     return location.layout.reader != "torchvision"
 
 
-def check_split(location: Location, split: str, incomplete: bool = False) -> ImageSet | None:
+def check_split(location: Location, split: str, incomplete: bool = False, skip_broken: bool = False) -> ImageSet | None:
     """Refuse a split that is not whole, as `read_split` does; of large ones count the files, and no more.
+
+    Args:
+        location: Where the dataset lies.
+        split: Its name.
+        incomplete: Whether images may be missing.
+        skip_broken: Whether broken images will be left out, so that empty files do not matter.
 
     Returns:
         The images, where they were looked through.
@@ -110,12 +116,25 @@ def check_split(location: Location, split: str, incomplete: bool = False) -> Ima
         return None
     expected, by_class = _expected(location, split).images, location.layout.reader in ("folders", "flat")
     if (expected or 0) <= LOOKED_THROUGH and (expected or not by_class or incomplete):
-        return read_split(location, split, incomplete)
+        images = read_split(location, split, incomplete)
+        if not skip_broken and (empty := _empty(images)):
+            wrong = f"has empty files, as {empty}, which on_error: skip would leave out"
+            raise _not_whole(location, split, wrong, excusable=False)
+        return images
     if location.layout.splits:
         existing(location, split)
     if by_class:
         _count_files(location, split, incomplete)
     return None
+
+
+SIZES_SEEN = 200  # images of a split whose files are looked at
+
+
+def _empty(images: ImageSet) -> str:
+    """Return an image whose file has no byte, as a full disk leaves them, among some of all parts; else nothing."""
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), SIZES_SEEN)).astype(np.int64))
+    return next((images.paths[row] for row in rows if images.stamp(int(row))[0] == 0), "")
 
 
 def _count_files(location: Location, split: str, incomplete: bool) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-from oodgrid.config import Dataset, expand
+from oodgrid.catalogue import real
+from oodgrid.config import Dataset, Draws, expand
 from oodgrid.encode.sources import open_splits
 from oodgrid.encode.sources.arrays import count_generated
 from oodgrid.encode.sources.files import files_below
@@ -16,6 +19,8 @@ from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import printable, summary
 from oodgrid.encode.sources.webdataset import brace_expand
 from oodgrid.errors import OodgridError, all_of
+from oodgrid.fewshot import VALIDATION_SHOTS, NoDraw, drawn_rows
+from oodgrid.labels import has_class
 
 FILES = 20_000  # of a folder, and
 SIZE = 100_000_000  # bytes of a file, that are looked through while a user waits
@@ -51,20 +56,66 @@ def _check_source(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> N
 
 
 def counts(datasets: Sequence[Dataset], opened: Mapping[str, Mapping[str, ImageSet]]) -> dict[str, int]:
-    """Return how many images each dataset has that was opened, or that is generated: of those the config says it."""
-    generated = {each.name: count_generated(each.generated) for each in datasets if each.generated}
-    return generated | {name: sum(map(len, splits.values())) for name, splits in opened.items()}
+    """Return how many images each dataset has to encode, as far as that is known: of draws at most so many.
+
+    It is known of those that were opened, are generated, or are whole as the catalogue knows them.
+    """
+    numbers: dict[str, int] = {}
+    for dataset in datasets:
+        splits = _split_counts(dataset, opened)
+        if all(count is not None for count in splits.values()):
+            numbers[dataset.name] = sum(count or 0 for count in splits.values())
+            if dataset.draws and (taken := count_drawn(dataset, dataset.draws, opened)):
+                numbers[dataset.name] -= taken.whole - taken.drawn
+    return numbers
+
+
+class Taken(NamedTuple):
+    """How many images a training split has, and how many of them draws take, at most."""
+
+    whole: int
+    drawn: int
+
+
+def count_drawn(dataset: Dataset, draws: Draws, opened: Mapping[str, Mapping[str, ImageSet]]) -> Taken | None:
+    """Return how many images draws take of a training split; None where there is none, or its size is not known.
+
+    Exact where the images were opened, else at most so many: draws of several seeds may share images.
+    """
+    whole = _split_counts(dataset, opened).get("train")
+    if whole is None:
+        return None
+    splits = opened.get(dataset.name)
+    if splits is not None:
+        val = splits["val"].labels if "val" in splits and has_class(splits["val"].labels).any() else None
+        with suppress(NoDraw):
+            return Taken(whole, len(drawn_rows(splits["train"].labels, val, *draws)))
+        return None
+    of_class = [shots + (0 if "val" in dataset.split_names else min(shots, VALIDATION_SHOTS)) for shots in draws.shots]
+    return Taken(whole, min(whole, sum(of_class) * len(draws.seeds) * len(dataset.known_classes)))
+
+
+def _split_counts(dataset: Dataset, opened: Mapping[str, Mapping[str, ImageSet]]) -> dict[str, int | None]:
+    """Return how many images the splits of a dataset have, None where that is not known."""
+    if dataset.name in opened:
+        return {split: len(images) for split, images in opened[dataset.name].items()}
+    if dataset.generated:
+        return {"test": count_generated(dataset.generated)}
+    is_whole = dataset.root and dataset.taken_labels is None and not dataset.may_be_incomplete
+    splits = real.real_set(dataset.real_name).splits if is_whole else {}
+    return {split: splits.get(split) for split in dataset.split_names}  # type: ignore[call-overload]
 
 
 def _check_real(dataset: Dataset, opened: dict[str, dict[str, ImageSet]]) -> None:
     """Refuse a dataset of the catalogue that is not where it is said to be, or not whole; open one that is small."""
-    from oodgrid.encode import real
+    from oodgrid.encode import real as real_images
 
-    location = real.find(dataset.real_name, expand(str(dataset.root)))
+    location = real_images.find(dataset.real_name, expand(str(dataset.root)))
     checked: dict[str, ImageSet | None] = {}
 
     def check(split: str) -> None:
-        checked[split] = real.check_split(location, split, dataset.may_be_incomplete)
+        skip = dataset.on_error == "skip"
+        checked[split] = real_images.check_split(location, split, dataset.may_be_incomplete, skip)
 
     all_of(*(partial(check, split) for split in dataset.split_names))
     images = [each for each in checked.values() if each is not None]

@@ -6,9 +6,10 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList
+from oodgrid.score.contract import LabelList, product
 from oodgrid.score.mining import Fraction, Seed, in_groups, most_unlike
 from oodgrid.score.shares import id_share
+from oodgrid.score.sharing import frozen
 
 CHUNK = 512  # texts at a time, so that their memories' cosines with a batch stay small
 
@@ -82,12 +83,12 @@ def adaneg(
     chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep)
     negatives, groups = in_groups(labels, chosen, groups=groups, seed=seed)
     classes = len(class_texts)
-    texts = np.vstack([class_texts, negatives])
+    texts = frozen(np.vstack([class_texts, negatives]))
     memory = _Memory(features, texts, length - 1, beta)
     scores = np.empty(len(features))
     for start in range(0, len(features), batch):
         rows = np.arange(start, min(start + batch, len(features)))
-        cosines = features[rows] @ texts.T
+        cosines = product(features[rows], texts)
         static = id_share(logits[rows], cosines[:, classes:].copy(), groups=groups, T=T)
         sure = static > threshold + gap * (1 - threshold)
         memory.remember(rows[sure], logits[rows[sure]], T)

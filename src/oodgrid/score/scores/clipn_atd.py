@@ -7,7 +7,7 @@ from pydantic import PositiveFloat
 
 from oodgrid.counts import counted
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Skip, TextList, probabilities
+from oodgrid.score.contract import LabelList, Skip, TextList, probabilities, product
 
 
 @score(
@@ -50,4 +50,4 @@ def yes(features: np.ndarray, logits: np.ndarray, no_texts: TextList, *, T: floa
             f"CLIPN needs a no text for each of the {counted(logits.shape[1], 'class', 'classes')}, the list "
             f"has {len(no_texts.names)}"
         )
-    return expit((logits - features @ no_texts.features.T) / T)
+    return expit((logits - product(features, no_texts.features)) / T)

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, Head, log_normaliser
+from oodgrid.score.contract import Bank, Head, log_normaliser, product
 from oodgrid.score.shaping import ON_SIGNED, Percentile
 from oodgrid.score.sharing import shared
 
@@ -34,7 +34,7 @@ def dice(features: np.ndarray, head: Head, bank: Bank, *, p: Percentile = 90.0, 
     Returns:
         Shape (N,).
     """
-    return log_normaliser(features @ sparse_weights(head, bank, p=p).T + head.bias, T=T)
+    return log_normaliser(product(features, sparse_weights(head, bank, p=p)) + head.bias, T=T)
 
 
 @shared

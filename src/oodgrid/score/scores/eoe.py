@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, by_rows
+from oodgrid.score.contract import LabelList, by_rows, product
 
 
 @score(
@@ -36,10 +36,10 @@ def eoe(
         Shape (N,), in (-beta, 1].
     """
 
-    def difference(rows: np.ndarray) -> np.ndarray:
-        together = np.hstack([logits[rows], features[rows] @ labels.features.T])
+    def difference(rows: np.ndarray, of_classes: np.ndarray) -> np.ndarray:
+        together = np.hstack([of_classes, product(rows, labels.features)])
         shares = np.exp((together - together.max(axis=1, keepdims=True)) / T)
         classes, outliers = np.split(shares, [logits.shape[1]], axis=1)
         return (classes.max(axis=1) - beta * outliers.max(axis=1, initial=0)) / shares.sum(axis=1)
 
-    return by_rows(difference, np.arange(len(features)), rows=1024)
+    return by_rows(difference, features, logits, rows=1024)

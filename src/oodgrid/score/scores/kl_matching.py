@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, log_probabilities, probabilities
+from oodgrid.score.contract import Bank, log_probabilities, probabilities, product
 from oodgrid.score.sharing import shared
 
 
@@ -35,7 +35,7 @@ def kl_matching(logits: np.ndarray, val: Bank, *, T: PositiveFloat = 0.01) -> np
     """
     p = probabilities(logits, T=T)
     negative_entropy = (p * log_probabilities(logits, T=T)).sum(axis=1)
-    cross_entropy = -(p @ log_typical(val, T=T).T)
+    cross_entropy = -product(p, log_typical(val, T=T))
     return -(negative_entropy + cross_entropy.min(axis=1)).clip(min=0)  # rounding may leave -1e-15 of a distance 0
 
 

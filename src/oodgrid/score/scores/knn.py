@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, by_rows, similarities
+from oodgrid.score.contract import Bank, by_similarities
+from oodgrid.score.products import place_of
 
 
 @score(
@@ -28,13 +29,7 @@ def knn(features: np.ndarray, bank: Bank, *, k: PositiveInt | None = None) -> np
     Returns:
         Shape (N,), in [-2, 0].
     """
-    size = len(bank.features)
-    kth = size - min(min(10, bank.shots) if k is None else k, size)
+    rank = min(min(10, bank.shots) if k is None else k, len(bank.features))
     # Similarities find the neighbour; 2 - 2 cos in place of its distance would be off by 1e-8 for near twins.
-    neighbour = by_rows(lambda cosines: _place(cosines, kth), similarities(features, bank))
+    neighbour = by_similarities(lambda cosines: place_of(cosines, rank), features, bank)
     return -np.linalg.norm(features - bank.features[neighbour], axis=1)
-
-
-def _place(cosines: np.ndarray, kth: int) -> np.ndarray:
-    """Return where the kth smallest of each row is, shape (n,): to part values and look for one beats argpartition."""
-    return (cosines == np.partition(cosines, kth, axis=1)[:, kth, None]).argmax(axis=1)

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import by_rows
+from oodgrid.score.contract import LocalLogits, by_rows
+from oodgrid.score.products import Block, highest
 from oodgrid.score.shares import largest_share
 from oodgrid.score.sharing import shared
 
@@ -31,6 +32,12 @@ def l_mcm(local_logits: np.ndarray, *, T: PositiveFloat = 1.0) -> np.ndarray:
 
 
 @shared
-def local_matching(local_logits: np.ndarray, *, T: float) -> np.ndarray:
+def local_matching(local_logits: np.ndarray | LocalLogits, *, T: float) -> np.ndarray:
     """Return max_i max_k softmax(s_i / T)_k, shape (N,) of local logits (N, P, K)."""
-    return by_rows(lambda block: largest_share(block, T=T).max(axis=1), local_logits, rows=16)
+
+    def largest(block: Block) -> Block:
+        return highest(largest_share(block, T=T))[:, 0]
+
+    if isinstance(local_logits, LocalLogits):
+        return local_logits.by_rows(largest)
+    return by_rows(largest, local_logits, rows=16)

@@ -6,8 +6,9 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, by_rows
+from oodgrid.score.contract import LabelList
 from oodgrid.score.mining import Fraction, Seed, in_groups, most_unlike
+from oodgrid.score.products import Block, on_device, product
 from oodgrid.score.shares import id_share
 
 
@@ -62,7 +63,7 @@ def grouped_share(
 ) -> np.ndarray:
     """Return the classes' share, the mean over groups, shape (N,), of the texts (groups n, D) of negative texts."""
 
-    def share(rows: np.ndarray) -> np.ndarray:
-        return id_share(logits[rows], features[rows] @ negatives.T, groups=groups, T=T)
+    def share(rows: Block, of_classes: Block) -> Block:
+        return id_share(of_classes, product(rows, negatives), groups=groups, T=T)
 
-    return by_rows(share, np.arange(len(features)), rows=1024)
+    return on_device(share, features, logits, width=max(len(negatives), logits.shape[1]), rows=1024)

@@ -6,8 +6,9 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, by_rows, log_normaliser, similarities
+from oodgrid.score.contract import Bank, by_similarities, log_normaliser
 from oodgrid.score.fitted import bank_energies
+from oodgrid.score.products import Block, beside, largest
 
 
 @score(
@@ -40,12 +41,10 @@ def nnguide(
     Raises:
         Skip: The method leaves no logits of its shots.
     """
-    size, energies = len(bank.features), bank_energies(bank, T=T)
-    rest = size - min(min(10, bank.shots) if k is None else k, size)
+    energies = bank_energies(bank, T=T)
+    neighbours = min(min(10, bank.shots) if k is None else k, len(energies))
 
-    def guidance(cosines: np.ndarray) -> np.ndarray:
-        confidences = cosines * energies
-        confidences.partition(rest, axis=1)
-        return confidences[:, rest:].mean(axis=1)
+    def guidance(cosines: Block) -> Block:
+        return largest(cosines * beside(energies, cosines), neighbours).mean(axis=1)
 
-    return log_normaliser(logits, T=T) * by_rows(guidance, similarities(features, bank))
+    return log_normaliser(logits, T=T) * by_similarities(guidance, features, bank)

@@ -6,10 +6,9 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, probabilities, product, similarities
+from oodgrid.score.contract import Bank, by_similarities, probabilities, product
 from oodgrid.score.fitted import bank_probabilities
-
-ROWS = 128  # so that temporaries of (ROWS, M) stay small
+from oodgrid.score.products import Block
 
 
 @score(
@@ -48,13 +47,12 @@ def relation(
     Raises:
         Skip: The method leaves no logits of its shots.
     """
-    cosines, p, p_bank = similarities(features, bank), probabilities(logits, T=T), bank_probabilities(bank, T=T)
-    p_bank = p_bank.astype(bank.precision, copy=False)  # once, not for every few rows
-    values = np.empty(len(features))
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, start + ROWS)
-        relations = product(p[rows], p_bank, bank.precision)
-        relations *= cosines[rows]
+    p_bank = bank_probabilities(bank, T=T, precision=bank.precision)
+
+    def strength(cosines: Block, p: Block) -> Block:
+        relations = product(p, p_bank, bank.precision)
+        relations *= cosines
         relations[relations <= threshold] = 0  # negative cosines too
-        values[rows] = (relations if power == 1 else relations**power).sum(axis=1)
-    return values
+        return (relations if power == 1 else relations**power).sum(axis=1)
+
+    return by_similarities(strength, features, bank, probabilities(logits, T=T))

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import find, score
+from oodgrid.score.contract import product
 
 
 @score(
@@ -39,4 +40,4 @@ def tag(
     """
     entry = find("score", base)
     params = {"T": T} if "T" in entry.params else {}
-    return sum(entry.make(features @ texts.T, **params) for texts in prompt_variants) / len(prompt_variants)
+    return sum(entry.make(product(features, texts), **params) for texts in prompt_variants) / len(prompt_variants)

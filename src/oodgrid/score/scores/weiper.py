@@ -7,7 +7,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Head
-from oodgrid.score.perturbation import perturbed_logits
+from oodgrid.score.perturbation import ROWS, perturbed_logits
+from oodgrid.score.products import Block, on_device
 from oodgrid.score.shares import largest_share
 
 
@@ -44,7 +45,9 @@ def weiper(
     Returns:
         Shape (N,), in [1/K, 1].
     """
-    total = np.zeros(len(features))
-    for rows, block in perturbed_logits(features, logits, head, delta=delta, repeats=repeats, seed=seed):
-        total[rows] += largest_share(block, T=T)
-    return total / repeats
+
+    def mean_share(rows: Block, of_rows: Block) -> Block:
+        heads = perturbed_logits(rows, of_rows, head, delta=delta, repeats=repeats, seed=seed)
+        return sum(largest_share(block, T=T) for _, block in heads) / repeats
+
+    return on_device(mean_share, features, logits, width=logits.shape[1], rows=ROWS)

@@ -1,0 +1,179 @@
+"""Of a large training split, the images that the draws take: which they are is known from labels alone.
+
+The draws are those of the whole split, and so are the features, to the last bit. What other files of the same split
+hold is taken from there, so that more seeds or shots encode only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oodgrid import backbones, paths, store
+from oodgrid.config import Backbone, IdDataset
+from oodgrid.encode.chunks import JOINED, WHOLE, Chunks, Work, is_unchanged
+from oodgrid.encode.images import describe
+from oodgrid.encode.pipeline import encode_rows
+from oodgrid.encode.sources import ImageSet, open_splits
+from oodgrid.encode.sources.checking import report_remarks
+from oodgrid.errors import OodgridError
+from oodgrid.fewshot import drawn_rows
+from oodgrid.identity import digest
+from oodgrid.kept import Kept, link
+from oodgrid.labels import NO_CLASS, has_class
+
+ROWS = 256  # gathered at a time
+
+
+def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
+    """Encode what the draws of an experiment take of a training split, and return the file.
+
+    A broken image stops it, or with `on_error: skip` has no class, as in the whole split without it: the draws that
+    took it take another one.
+
+    Raises:
+        OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
+        NoDraw: No training image has a class.
+    """
+    draws = dataset.draws
+    if draws is None:
+        raise OodgridError(f"the whole training split of {dataset.name} is encoded: write train: drawn under it")
+    loaded = backbones.load(backbone)
+    opened = open_splits(dataset)
+    images = opened["train"]
+    report_remarks(dataset, {"train": images})
+    about = describe(loaded, backbone, dataset, "train", images)
+    provenance = {**about, "draws": {"shots": list(draws.shots), "seeds": list(draws.seeds)}}
+    whole = Kept(results, "encode").place(provenance) / JOINED
+    path = paths.features(results, backbone.name, dataset.name, dataset.file_of("train"))
+    files = [whole, *sorted(path.parent.glob("train.drawn-*.h5")), path.with_name("train.h5")]
+    donors = Donors(images, about, files)
+    val_labels = opened["val"].labels if "val" in opened and has_class(opened["val"].labels).any() else None
+    skip, local = dataset.on_error == "skip", backbone.local_features
+    labels, rounds = images.labels.copy(), []
+    skipped = donors.still_broken(whole, Work(loaded, images, upright=dataset.exif_rotation)) if skip else []
+    labels[[donors.position[name] for name, _ in skipped]] = NO_CLASS
+    while len(missing := donors.lacking(rows := drawn_rows(labels, val_labels, *draws))):
+        names = digest([images.paths[row] for row in missing])
+        part = images.subset(missing)
+        rounds.append(chunks := Chunks(results, {**about, "images": names}, loaded, part, skip=skip, local=local))
+        title = f"encode {backbone.name}/{dataset.name}/train, {len(missing):,} of {len(rows):,} drawn"
+        file = chunks.joined(partial(encode_rows, chunks, WHOLE, title), may_be_empty=skip)
+        donors.add(file)
+        skipped += donors.skipped(file)
+        labels[donors.lacking(missing)] = NO_CLASS  # they were broken: draw again without them
+    account = {"skipped": skipped, "parity": donors.parity, **images.account}
+    provenance |= {name: value for name, value in account.items() if value}
+    store.write_features(whole, donors.gathered(rows, labels, provenance))
+    link(whole, path)
+    for chunks in rounds:
+        chunks.remove()
+    return path
+
+
+class Donors:
+    """Feature files of images of one split, encoded alike."""
+
+    def __init__(self, images: ImageSet, about: dict[str, Any], files: list[Path]) -> None:
+        """Open those of some files that are there, undamaged, and of the same backbone and images."""
+        self.images, self.about = images, about
+        self.files: list[Path] = []
+        self.opened: list[tuple[store.Sources, store.StoredRows]] = []
+        self.where: dict[int, tuple[int, int]] = {}  # row of the split: number of the file, place in it
+        for file in filter(Path.exists, files):
+            self.add(file)
+
+    @property
+    def parity(self) -> dict[str, float] | None:
+        """How far features in less than fp32 are from those in it, where a file says so."""
+        return next((parity for sources, _ in self.opened if (parity := sources.provenance.get("parity"))), None)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The row of every image in the split, by its path."""
+        return {path: row for row, path in enumerate(self.images.paths)}
+
+    def skipped(self, file: Path) -> list[list[str]]:
+        """Return path and reason of the images that were broken when a file was made; none where it was not taken."""
+        opened = dict(zip(self.files, self.opened, strict=True))
+        return opened[file][0].provenance.get("skipped", []) if file in opened else []
+
+    def still_broken(self, file: Path, work: Work) -> list[list[str]]:
+        """Return the same where all of them are broken now as well; else none: draws begin anew."""
+        skipped = self.skipped(file)
+        return skipped if all(work.is_broken(self.position[name]) for name, _ in skipped) else []
+
+    def add(self, file: Path) -> None:
+        """Take another file into account; not where it is damaged: then its images are encoded again."""
+        with suppress(OodgridError):
+            sources, features = store.open_features(file)
+            if digest({name: sources.provenance.get(name) for name in self.about}) == digest(self.about):
+                self.files.append(file)
+                self.opened.append((sources, features))
+
+    def lacking(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some rows of the split whose images, as they are now, no file holds."""
+        for number, (sources, _) in enumerate(self.opened):
+            left = [row for row in rows.tolist() if row not in self.where]
+            places = {name: place for place, name in enumerate(sources.paths)} if left else {}
+            for row in left:
+                place = places.get(self.images.paths[row])
+                if place is None or sources.stamps is None:
+                    continue
+                if is_unchanged(self.images, row, sources.stamps[place], sources.sha256[place]):
+                    self.where[row] = number, place
+        return np.array([row for row in rows.tolist() if row not in self.where], dtype=np.int64)
+
+    def gathered(self, rows: np.ndarray, labels: np.ndarray, provenance: dict[str, Any]) -> store.NewFeatures:
+        """Return the features of some rows, which rise, of a split with these labels, in blocks."""
+        numbers, places = np.array([self.where[row] for row in rows.tolist()]).T
+        of_rows = [(self.opened[number][0], place) for number, place in zip(numbers, places, strict=True)]
+        local = None
+        if "local_features" in self.about:
+            used = [places[numbers == number] for number in range(len(self.files))]
+            local = _gather([_local(*each) for each in zip(self.files, used, strict=True)], numbers, _counted(numbers))
+        return store.NewFeatures(
+            _gather([features for _, features in self.opened], numbers, places),
+            self.images.labels[rows],
+            [self.images.paths[row] for row in rows],
+            np.stack([sources.sha256[place] for sources, place in of_rows]),
+            provenance,
+            stamps=np.stack([sources.stamps[place] for sources, place in of_rows if sources.stamps is not None]),
+            local_features=local,
+            rows=rows,
+            split_labels=labels,
+        )
+
+
+def _local(file: Path, places: np.ndarray) -> store.StoredRows:
+    stored = store.open_local_rows(file, places)
+    if stored is None:
+        raise OodgridError(f"{file} has no local features, though it says so: delete it")
+    return stored
+
+
+def _counted(numbers: np.ndarray) -> np.ndarray:
+    """Return how many entries before each are the same, shape (n,)."""
+    before = np.empty(len(numbers), np.int64)
+    for number in np.unique(numbers):
+        before[numbers == number] = np.arange((numbers == number).sum())
+    return before
+
+
+def _gather(arrays: list[store.StoredRows], numbers: np.ndarray, places: np.ndarray) -> store.Blocks:
+    """Return rows (n, …), each at a place in one of some arrays, in blocks."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for first in range(0, len(numbers), ROWS):
+            some, where = numbers[first : first + ROWS], places[first : first + ROWS]
+            block = np.empty((len(some), *arrays[0].shape[1:]), arrays[0].dtype)
+            for number in np.unique(some):
+                block[some == number] = arrays[number][where[some == number]]
+            yield block
+
+    return store.Blocks((len(numbers), *arrays[0].shape[1:]), arrays[0].dtype, blocks())
