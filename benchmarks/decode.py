@@ -1,16 +1,21 @@
-"""Decoding and preprocessing: decoding alone, what peers do, and oodgrid's fast path; speed and fidelity.
+"""Decoding and preprocessing: decoding alone, what peers do, and oodgrid's paths; speed, step by step, and fidelity.
 
-Images a second on one core, medians of interleaved repeats (the machine may be shared), for JPEGs of ImageNet's size
-and photographs of 12 megapixels, made on the spot from real images. Fidelity of the fast path against the reference:
-pixels, cosines of features, and what becomes of accuracy, AUROC and both FPR95. Prints tables; writes
-benchmarks/decode.json.
+CPU time on one core: of each file and way the least of interleaved repeats (the machine may be shared), for JPEGs of
+ImageNet's size and photographs of 12 megapixels, made on the spot from real images. Whether decoders give the same
+bits, over all real images at hand and all kinds of JPEG. Fidelity of the fast path against the reference: pixels,
+cosines of features, and what becomes of accuracy, AUROC and both FPR95. simplejpeg, which oodgrid does not use, is
+measured where it is installed. Prints tables; writes benchmarks/decode.json.
 
-    python benchmarks/decode.py        (real images are found through OODGRID_SHARED; without them, synthetic ones)
+    python benchmarks/decode.py [--small]      (real images are found through OODGRID_SHARED; without, synthetic ones)
+
+--small is a trial of a few seconds, which writes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
+import itertools
 import json
 import os
 import statistics
@@ -29,7 +34,9 @@ from PIL import Image
 
 from oodgrid import backbones, catalogue
 from oodgrid.config import Backbone
-from oodgrid.encode.preprocessing import preparer
+from oodgrid.encode.jpeg import read_header
+from oodgrid.encode.preprocessing import finisher, preparer
+from oodgrid.encode.ring import Ring
 from oodgrid.evaluate.metrics import auroc, count_scores, fpr95_id_pos, fpr95_ood_pos
 
 ROOT = Path(__file__).parents[1]
@@ -41,22 +48,32 @@ CLIP = {
     "mean": open_clip.OPENAI_DATASET_MEAN,
     "std": open_clip.OPENAI_DATASET_STD,
 }
-REPEATS = 7
+ZIPS = ("imagenet_sample_224.zip", "caltech101_test.zip", "dtd_10classes_224.zip")
+MODES = ("RGB", "L", "CMYK")
+Ways = dict[str, Callable[[int], object]]  # each of the number of a file
 
 
 def main() -> None:
     """Measure, print and write down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true")
+    small = parser.parse_args().small
     torch.set_num_threads(1)
+    photos, large = _jpegs((466, 390), 108_000, 4 if small else 48), _jpegs((4032, 3024), 3_500_000, 1 if small else 4)
+    repeats = 2 if small else 9
     result = {
         "machine": describe(),
+        "bits": _bits(20 if small else None),
         "speed": {
-            "ImageNet size (466x390)": _speed(_jpegs((466, 390), 108_000, 48)),
-            "12 megapixels (4032x3024)": _speed(_jpegs((4032, 3024), 3_500_000, 4)),
+            "ImageNet size (466x390)": _speed(photos, repeats),
+            "12 megapixels (4032x3024)": _speed(large, repeats),
         },
-        "fidelity": _fidelity(),
+        "steps, milliseconds at 466x390": _steps(photos, repeats),
+        "fidelity": {} if small else _fidelity(),
     }
     _print(result)
-    (ROOT / "benchmarks" / "decode.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if not small:
+        (ROOT / "benchmarks" / "decode.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _pictures(count: int) -> list[Image.Image]:
@@ -92,30 +109,148 @@ def _jpegs(size: tuple[int, int], wanted: int, count: int) -> list[bytes]:
     return files
 
 
-def _speed(files: list[bytes]) -> dict[str, float]:
+def _tensor(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def _by_torchvision(data: bytes) -> torch.Tensor:
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    transform = open_clip.image_transform(CLIP["size"], is_train=False, mean=CLIP["mean"], std=CLIP["std"])
-    fast = preparer(transform, CLIP, "fast")
-    ways: dict[str, Callable[[bytes], object]] = {
-        "decoding alone, Pillow": lambda data: Image.open(io.BytesIO(data)).convert("RGB"),
-        "decoding alone, torchvision": lambda data: decode_jpeg(
-            torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB
-        ),
-        "open_clip's transform on Pillow (peers, reference)": lambda data: transform(
-            Image.open(io.BytesIO(data)).convert("RGB")
-        ),
-        "oodgrid fast": lambda data: fast(data, ""),
+    return decode_jpeg(_tensor(data), ImageReadMode.RGB)
+
+
+def _by_pillow(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def _by_simplejpeg() -> Callable[[bytes], np.ndarray] | None:
+    """Return the decoder of a package that is no dependency, where it is installed."""
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    return lambda data: simplejpeg.decode_jpeg(data, "RGB")
+
+
+def _decoders() -> dict[str, Callable[[bytes], object]]:
+    decoders: dict[str, Callable[[bytes], object]] = {
+        "decoding alone, Pillow": _by_pillow,
+        "decoding alone, torchvision": _by_torchvision,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(REPEATS):
+    if other := _by_simplejpeg():
+        decoders["decoding alone, simplejpeg (not used)"] = other
+    return decoders
+
+
+def _seconds(ways: Ways, count: int, repeats: int) -> dict[str, float]:
+    """Return seconds of CPU time an image: of each file the least of some repeats, which other processes disturb."""
+    least = {way: [float("inf")] * count for way in ways}
+    for _ in range(repeats):
         for name, way in ways.items():
-            start = time.perf_counter()
-            for data in files:
-                way(data)
-            seconds[name].append(time.perf_counter() - start)
-    rates = {name: len(files) / statistics.median(times) for name, times in seconds.items()}
+            for number in range(count):
+                start = time.process_time_ns()
+                way(number)
+                least[name][number] = min(least[name][number], (time.process_time_ns() - start) / 1e9)
+    return {name: statistics.mean(times) for name, times in least.items()}
+
+
+def _speed(files: list[bytes], repeats: int) -> dict[str, float]:
+    transform = open_clip.image_transform(CLIP["size"], is_train=False, mean=CLIP["mean"], std=CLIP["std"])
+    rings = [Ring(2, (3, 224, 224), as_bytes=as_bytes, pinned=False).take() for as_bytes in (False, True)]
+    ways: Ways = {name: lambda number, decode=decode: decode(files[number]) for name, decode in _decoders().items()} | {
+        "open_clip's transform on Pillow (peers, reference)": lambda number: transform(_by_pillow(files[number]))
+    }
+    for kind, ring in itertools.product(("reference", "fast"), rings):
+        as_bytes = ring.dtype == torch.uint8
+        prepare = preparer(transform, CLIP, kind, as_bytes=as_bytes)
+
+        def way(number: int, prepare: Callable = prepare, ring: torch.Tensor = ring) -> None:
+            ring[number % 2].copy_(prepare(files[number], ""))
+
+        ways[f"oodgrid {kind}{' as uint8, scaled on the device' if as_bytes else ''}"] = way
+    rates = {name: 1 / seconds for name, seconds in _seconds(ways, len(files), repeats).items()}
     return {"kilobytes": statistics.mean(map(len, files)) / 1000, **rates}
+
+
+def _steps(files: list[bytes], repeats: int) -> dict[str, float]:
+    """Return milliseconds of each step of the reference and of fast."""
+    from torchvision.transforms.v2 import functional
+
+    resize, cut, *_, to_numbers, normalise = open_clip.image_transform(
+        CLIP["size"], is_train=False, mean=CLIP["mean"], std=CLIP["std"]
+    ).transforms
+    pictures = [_by_pillow(data) for data in files]
+    resized = [resize(picture) for picture in pictures]
+    centres = [cut(picture) for picture in resized]
+    numbers = [to_numbers(picture) for picture in centres]
+    decoded = [_by_torchvision(data) for data in files]
+    mode, finish = functional.InterpolationMode.BICUBIC, finisher(CLIP, as_bytes=True)
+    ways: Ways = {
+        "reference: open the file": lambda number: Image.open(io.BytesIO(files[number])),
+        "reference: open and decode": lambda number: _by_pillow(files[number]),
+        "reference: resize": lambda number: resize(pictures[number]),
+        "reference: cut": lambda number: cut(resized[number]),
+        "open_clip: to numbers and normalise": lambda number: normalise(to_numbers(centres[number])),
+        "open_clip: normalise alone": lambda number: normalise(numbers[number]),
+        "fast: read the header": lambda number: read_header(files[number]),
+        "fast: copy the file": lambda number: _tensor(files[number]),
+        "fast: copy and decode": lambda number: _by_torchvision(files[number]),
+        "fast: resize": lambda number: functional.resize(decoded[number], [224], mode, antialias=True),
+        "fast: resize and cut": lambda number: finish(decoded[number]),
+    }
+    return {name: 1000 * seconds for name, seconds in _seconds(ways, len(files), repeats).items()}
+
+
+def _bits(limit: int | None) -> dict[str, dict[str, int]]:
+    """Return of how many images each decoder gives Pillow's pixels, and by how many levels the others differ."""
+    sets = {name: _zipped(SHARED / name)[0][:limit] for name in ZIPS if (SHARED / name).exists()}
+    sets |= {f"made: {mode}, all subsamplings, qualities, progressive or not": _kinds(mode) for mode in MODES}
+    sets["made: sides of 1 to 40 pixels"] = _small_ones()
+    others = {name: decode for name, decode in _decoders().items() if decode is not _by_pillow}
+    result: dict[str, dict[str, int]] = {}
+    for title, files in sets.items():
+        exact = [np.asarray(_by_pillow(data), np.int16) for data in files]
+        result[title] = {"images": len(files)}
+        for name, decode in others.items():
+            differences = [_difference(decode, data, pixels) for data, pixels in zip(files, exact, strict=True)]
+            result[title] |= {
+                f"{name.rpartition(', ')[2]}: same": differences.count(0),
+                f"{name.rpartition(', ')[2]}: refused": differences.count(-1),
+                f"{name.rpartition(', ')[2]}: levels at most": max(differences),
+            }
+    return result
+
+
+def _difference(decode: Callable[[bytes], object], data: bytes, exact: np.ndarray) -> int:
+    """Return by how many levels a decoder is off at most; -1 where it refuses the file."""
+    try:
+        pixels = decode(data)
+    except (RuntimeError, ValueError):
+        return -1
+    pixels = pixels.permute(1, 2, 0).numpy() if isinstance(pixels, torch.Tensor) else pixels
+    return int(np.abs(np.asarray(pixels, np.int16) - exact).max())
+
+
+def _kinds(mode: str) -> list[bytes]:
+    files = []
+    for picture, quality, subsampling, progressive in itertools.product(
+        _pictures(3), (30, 75, 95), (0, 1, 2), (False, True)
+    ):
+        more = {} if mode == "L" else {"subsampling": subsampling}
+        file = io.BytesIO()
+        picture.convert(mode).save(file, "JPEG", quality=quality, progressive=progressive, **more)
+        files.append(file.getvalue())
+    return files
+
+
+def _small_ones() -> list[bytes]:
+    (picture,), files = _pictures(1), []
+    for size in itertools.product((1, 2, 7, 8, 9, 15, 16, 17, 31, 33), (1, 3, 8, 9, 16, 17, 40)):
+        for subsampling in (0, 1, 2):
+            file = io.BytesIO()
+            picture.resize(size).save(file, "JPEG", subsampling=subsampling)
+            files.append(file.getvalue())
+    return files
 
 
 def _fidelity() -> dict[str, dict[str, float]]:
@@ -184,12 +319,20 @@ def _zipped(path: Path) -> tuple[list[bytes], np.ndarray]:
 
 
 def _print(result: dict) -> None:
+    for title, counts in result["bits"].items():
+        print(f"{title}: " + "  ".join(f"{name} {value}" for name, value in counts.items()))
     for name, rates in result["speed"].items():
-        limit = max(rates["decoding alone, Pillow"], rates["decoding alone, torchvision"])
+        limits = [rates[f"decoding alone, {decoder}"] for decoder in ("Pillow", "torchvision")]
         reference = rates["open_clip's transform on Pillow (peers, reference)"]
-        print(f"\n{name}, {rates['kilobytes']:.0f} kB: images/s on one core, share of the faster decoder, x reference")
+        print(f"\n{name}, {rates['kilobytes']:.0f} kB: images/s on one core, share of Pillow's and torchvision's bare")
+        print("decoding, x open_clip's transform")
         for way, rate in list(rates.items())[1:]:
-            print(f"  {way:52} {rate:8.1f} {rate / limit:6.2f} {rate / reference:6.2f}")
+            shares = "".join(f"{rate / limit:6.2f}" for limit in limits)
+            print(f"  {way:52} {rate:8.1f} {shares} {rate / reference:6.2f}")
+    title = "steps, milliseconds at 466x390"
+    print(f"\n{title}")
+    for name, value in result[title].items():
+        print(f"  {name:52} {value:8.3f}")
     for name, values in result["fidelity"].items():
         print(f"\n{name}: fast against reference")
         print("  " + "  ".join(f"{key} {value:.6g}" for key, value in values.items()))

@@ -186,7 +186,7 @@ def test_whole_batches_scaled_on_the_device_encode_to_the_same_features(untraine
                 raise OodgridError("broken")
             return one(source, "")
 
-        work.prepare = prepare
+        work.prepare, work.as_bytes = prepare, as_bytes
         ((_, chunk),) = encoded_chunks(work, [0], "")
         assert chunk.usable.tolist() == [True, True, False, True, True]
         features[as_bytes] = chunk.image_features[chunk.usable]

@@ -1,20 +1,22 @@
-"""A Slurm of one node on this machine, for a test: Debian's daemons, started by us and stopped by us."""
+"""A Slurm of two nodes on this machine, for a test: Debian's daemons, started by us and stopped by us."""
 
 from __future__ import annotations
 
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -22,41 +24,84 @@ SETTINGS = Path("/etc/slurm")  # snakemake's jobs drop SLURM_CONF, so that only 
 MARK = "# Written by the tests of oodgrid, which remove it.\n"
 LOCK = Path("/tmp/oodgrid-slurm-tests.lock")
 DAEMONS = ("munged", "slurmctld", "slurmd")
-GPUS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty")  # files that stand for them; nothing opens one
+# With the files that stand for their GPUs; nothing opens one.
+NODES = {"node1": ("/dev/null", "/dev/zero"), "node2": ("/dev/full", "/dev/tty")}
 PLUGIN = ("snakemake-executor-plugin-slurm", "snakemake-executor-plugin-slurm-jobstep", "pandas")
 SLURM_CONF = """\
 ClusterName=oodgrid-test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 MinJobAge=86400
 SwitchType=switch/none
-# The node claims more than this machine has, as jobs ask for the node of a cluster.
+SlurmdTimeout=30
+KillWait=5
+ReturnToService=2
+# Nodes claim more than this machine has, as jobs ask for the nodes of a cluster.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=200000 Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=32 RealMemory=200000 Gres=gpu:2\n"
+# How a job is ended that takes more memory than it asked for: by the kernel, where its cgroups can be had, or by Slurm,
+# which looks every two seconds.
+BY_KERNEL = "TaskPlugin=task/cgroup\nJobAcctGatherType=jobacct_gather/none\n"
+BY_SLURM = """\
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+JobAcctGatherParams=OverMemoryKill
+"""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Cluster:
+    """What the tests do to it.
+
+    Attributes:
+        environment: What the environment of its users needs beside.
+        by_kernel: Whether the kernel ends a job that takes more memory than it asked for; Slurm does otherwise.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.by_kernel = _cgroups()
+        self._folder, self._stack = folder, stack
+        self._daemons: dict[str, subprocess.Popen] = {}
+
+    def start(self, node: str) -> None:
+        """Start a node, also one that was killed, and wait until jobs can go there."""
+        self._daemons[node] = _start(["slurmd", "-D", "-N", node], self._folder, self._stack)
+        _until(lambda: _output("sinfo", "-h", "-n", node, "-o", "%t").strip() in ("idle", "mix", "alloc"), self._folder)
+
+    def kill(self, node: str) -> None:
+        """End a node as a power cut does: its daemon and all that runs there, at once and without a word."""
+        here = [job["JobId"] for job in jobs() if job["JobState"] == "RUNNING" and job["NodeList"] == node]
+        self._daemons[node].kill()
+        self._daemons[node].wait()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                step = re.match(r"slurmstepd: \[(\d+)\.", " ".join(process.cmdline()))
+                if step and step[1] in here:
+                    for each in (process, *process.children(recursive=True)):
+                        each.kill()
 
 
 @contextmanager
-def running(plugin_folder: Path) -> Iterator[dict[str, str]]:
-    """Start the cluster and return what the environment of its users needs beside; stop and remove it in the end.
+def running(plugin_folder: Path) -> Iterator[Cluster]:
+    """Start the cluster; stop and remove it in the end.
 
     Skips where it cannot be had: no root, no packages, or a Slurm of this machine's own, which is left alone.
     """
@@ -76,18 +121,63 @@ def running(plugin_folder: Path) -> Iterator[dict[str, str]]:
             ["munged", "--foreground", "--force", f"--key-file={folder}/key", f"--socket={folder}/munge.socket",
              f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log", f"--seed-file={folder}/seed"],
             ["slurmctld", "-D", "-c"],
-            ["slurmd", "-D"],
         ):  # fmt: skip
             _start(daemon, folder, stack)
-        _until(lambda: "idle" in _output("sinfo", "-h", "-o", "%t"), folder)
+        stack.callback(_remove_cgroups)
+        cluster = Cluster(folder, stack, environment)
+        for node in NODES:
+            cluster.start(node)
         stack.callback(_cancel_all)
-        yield environment
+        yield cluster
 
 
 def jobs() -> list[dict[str, str]]:
     """Return what Slurm says of its jobs, also of those that have ended."""
     lines = [line for line in _output("scontrol", "show", "jobs", "-o").splitlines() if line.startswith("JobId=")]
     return [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines]
+
+
+def cancel(job: dict[str, str]) -> None:
+    """Cancel a job, and return when Slurm says that it is."""
+    _output("scancel", job["JobId"])
+    assert _holds(lambda: "CANCELLED" in _state(job))
+
+
+def shorten(job: dict[str, str]) -> None:
+    """Let a job run into its time limit, and return when it did."""
+    _output("scontrol", "update", f"JobId={job['JobId']}", "TimeLimit=1")
+    assert _holds(lambda: _state(job) == "TIMEOUT")
+
+
+def _state(job: dict[str, str]) -> str:
+    return next(each["JobState"] for each in jobs() if each["JobId"] == job["JobId"])
+
+
+def _holds(condition: Callable[[], bool], seconds: float = 180) -> bool:
+    """Return whether something comes to hold in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _remove_cgroups() -> None:
+    for node in NODES:
+        for folder in sorted((CGROUPS / "memory").glob(f"slurm_{node}/**/"), reverse=True):
+            with suppress(OSError):  # of a process that is still ending
+                folder.rmdir()
+
+
+def _cgroups() -> bool:
+    """Return whether the kernel's first cgroups can bound memory here; the second Slurm takes from systemd only."""
+    try:
+        (CGROUPS / "memory" / "oodgrid-test").mkdir()
+        (CGROUPS / "memory" / "oodgrid-test").rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _plugin(folder: Path) -> dict[str, str]:
@@ -123,19 +213,19 @@ def _install_daemons() -> None:
 
 def _write_settings(folder: Path, stack: ExitStack) -> None:
     folder.chmod(0o755)
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
+    (folder / "state").mkdir()
     (folder / "key").write_bytes(os.urandom(1024))
     (folder / "key").chmod(0o600)
     host = socket.gethostname().split(".")[0]
-    ports = _free_ports(2)
+    controller, *ports = _free_ports(1 + len(NODES))
+    conf = SLURM_CONF.format(host=host, folder=folder, controller=controller) + (BY_KERNEL if _cgroups() else BY_SLURM)
+    for node, port in zip(NODES, ports, strict=True):
+        conf += NODE.format(name=node, host=host, port=port)
     SETTINGS.mkdir(exist_ok=True)
     files = {
-        "slurm.conf": SLURM_CONF.format(host=host, folder=folder, controller=ports[0], node=ports[1], gpus=len(GPUS)),
-        "gres.conf": "".join(
-            f"NodeName={host} Name=gpu File=/dev/{name}\n" for name in ("null", "zero", "full", "tty")
-        ),
-        "cgroup.conf": "",
+        "slurm.conf": conf,
+        "gres.conf": "".join(f"NodeName={node} Name=gpu File={gpu}\n" for node, gpus in NODES.items() for gpu in gpus),
+        "cgroup.conf": "CgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\nConstrainSwapSpace=yes\n" if _cgroups() else "",
     }
     for name, text in files.items():
         if (SETTINGS / name).exists() and not (SETTINGS / name).read_text().startswith(MARK):
@@ -152,13 +242,14 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _start(command: list[str], folder: Path, stack: ExitStack) -> None:
-    log = stack.enter_context((folder / f"{command[0]}.out").open("w"))
+def _start(command: list[str], folder: Path, stack: ExitStack) -> subprocess.Popen:
+    log = stack.enter_context((folder / f"{command[0]}.out").open("a"))
     dying_with_us = ["setpriv", "--pdeathsig", "TERM"]  # also where the tests are killed
     process = subprocess.Popen([*dying_with_us, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     stack.callback(_stop, process)
     if command[0] == "munged":
         _until((folder / "munge.socket").exists, folder)
+    return process
 
 
 def _stop(process: subprocess.Popen) -> None:
@@ -172,18 +263,13 @@ def _stop(process: subprocess.Popen) -> None:
 
 def _cancel_all() -> None:
     _output("scancel", "--user=root")
-    end = time.monotonic() + 30
-    while _output("squeue", "-h") and time.monotonic() < end:
-        time.sleep(0.5)
+    _holds(lambda: not _output("squeue", "-h"), seconds=30)
 
 
-def _until(condition, folder: Path, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            said = "\n".join(f"{file.name}: {file.read_text()[-500:]}" for file in sorted(folder.glob("*.out")))
-            pytest.fail(f"the Slurm of this test does not start:\n{said}")
-        time.sleep(0.2)
+def _until(condition: Callable[[], bool], folder: Path) -> None:
+    if not _holds(condition):
+        logs = "\n".join(f"{file.name}: {file.read_text()[-500:]}" for file in sorted(folder.glob("*.out")))
+        pytest.fail(f"the Slurm of this test does not start:\n{logs}")
 
 
 def _output(*command: str) -> str:

@@ -100,7 +100,7 @@ def test_every_rule_asks_a_cluster_for_what_its_stage_needs(loaded):
             assert resources == {
                 "_cores": request.threads,
                 "mem_mb": request.mem_mb * attempt,
-                "runtime": request.runtime,
+                "runtime": request.runtime * attempt,
                 "gpu": request.gpu,
                 "memory": 0,
             }, name

@@ -82,7 +82,7 @@ def threads(stage):
 
 
 def resources(stage):
-    """What else a job needs. Another attempt asks for more memory."""
+    """What else a job needs. Another attempt asks for more memory and time."""
     ask, gpu = plan.REQUESTS[stage], plan.gpu_here(stage, experiment)
 
     # Not mem_mb, by which the memory of this machine would bound what jobs ask a cluster for.
@@ -96,7 +96,7 @@ def resources(stage):
         "gpu": lambda wildcards: requested(stage).gpu if on_cluster() else gpu,
         "memory": memory,
         "mem_mb": lambda wildcards, attempt: ask.mem_mb * attempt,
-        "runtime": ask.runtime,
+        "runtime": lambda wildcards, attempt: ask.runtime * attempt,
     }
 
 

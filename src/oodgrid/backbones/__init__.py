@@ -92,16 +92,21 @@ class LoadedBackbone:
             f"backbone {self.name} has no text tower: write text: visual_prototypes for the ID datasets"
         )
 
-    def parity(self, pixels: torch.Tensor) -> dict[str, float] | None:
-        """Return how far the features of some images are from those in fp32; None where the precision is fp32."""
+    def parity(self, pixels: torch.Tensor, exact_pixels: torch.Tensor | None = None) -> dict[str, float] | None:
+        """Return how far the features of some images are from those in fp32; None where they are these.
+
+        Args:
+            pixels: Preprocessed images, shape (N, 3, H, W).
+            exact_pixels: The same images by the reference, where `pixels` were decoded in another way.
+        """
         import torch
 
-        if self.reference is None:
+        if self.reference is None and exact_pixels is None:
             return None
         features = self.encode_image(pixels).double()
         with _tf32(False):
-            exact = _encode_image(self.reference, pixels).double()
-        cosine = torch.nn.functional.cosine_similarity(features, exact)
+            exact = _encode_image(self.reference or self.model, pixels if exact_pixels is None else exact_pixels)
+        cosine = torch.nn.functional.cosine_similarity(features, exact.double())
         return {"images": len(features), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:

@@ -63,7 +63,9 @@ class Backbone(Strict):
     resize_mode: Literal["shortest", "longest", "squash"] | None = Field(None, description="Default: the weights' own.")
     mean: tuple[float, float, float] | None = Field(None, description="Default: the weights' own.")
     std: tuple[float, float, float] | None = Field(None, description="Default: the weights' own.")
-    decode: Literal["reference", "fast"] = Field("reference", description="reference: Pillow, as in every peer's code.")
+    decode: Literal["reference", "fast", "nvjpeg"] = Field(
+        "reference", description="reference: Pillow, as in every peer's code. nvjpeg: on an NVIDIA GPU."
+    )
     local_features: bool = Field(False, description="Keep a feature of every patch too (large: P times the size).")
 
     pooling: Literal["mean", "cls", "last", "mean_with_padding"] | None = Field(

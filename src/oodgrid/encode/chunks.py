@@ -7,6 +7,7 @@ it runs the job again, but not those. The feature file is a second name (hard li
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,9 @@ import numpy as np
 
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
+from oodgrid.counts import counted
 from oodgrid.encode.decode import source_sha256
+from oodgrid.encode.device_decoding import DeviceDecoder, nvjpeg
 from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet
 from oodgrid.encode.sources.image_set import UNKNOWN_STAMP
@@ -65,7 +68,8 @@ class Chunk:
         usable: Shape (rows,), bool: False where an image was broken and skipped.
         skipped: Path and reason of each of those.
         local_features: Shape (rows, P, D), or None.
-        parity: How far features in less than fp32 are from those in it; of the first chunk only.
+        parity: How far features are from those in fp32 of pixels by the reference; of the first chunk only.
+        on_host: How many images the host decoded because the device could not.
     """
 
     image_features: np.ndarray
@@ -75,10 +79,13 @@ class Chunk:
     skipped: list[list[str]]
     local_features: np.ndarray | None = None
     parity: dict[str, float] | None = None
+    on_host: int = 0
 
 
 class Work:
     """Images that are to go through a backbone, in chunks of rows."""
+
+    measures_parity = False  # which costs a batch more, and is for a file that records it
 
     def __init__(
         self,
@@ -89,6 +96,7 @@ class Work:
         local: bool = False,
         upright: bool = False,
         prepare: Callable[[int, bytes | np.ndarray], torch.Tensor] | None = None,
+        decoder: DeviceDecoder | None = None,
     ) -> None:
         """Lay it out.
 
@@ -99,9 +107,21 @@ class Work:
             local: Make local features too.
             upright: Turn pictures as their EXIF data say.
             prepare: Row and source of an image to network input; default: decoding and preprocessing of the backbone.
+            decoder: What decodes on the device; default: nvJPEG, where the backbone says so.
+
+        Raises:
+            OodgridError: The backbone says `decode: nvjpeg`, and that cannot be done here.
         """
         self.loaded, self.images, self.skip, self.local = loaded, images, skip, local
-        self.prepare = prepare or self._preprocess(upright)
+        decodes = prepare is None and images.texts is None
+        self.kind = kind = loaded.identity["decode"] if decodes else "reference"
+        if kind == "nvjpeg" and decoder is None:
+            decoder = nvjpeg(loaded.name, loaded.identity["preprocessing"], loaded.device)
+        self.decoder = None if upright else decoder
+        # as uint8 where a device scales; where decoding threads have nothing better to do, they do it
+        self.as_bytes = prepare is None and (loaded.device != "cpu" or decoder is not None)
+        self.prepare = prepare or self.preprocessor(kind, upright)
+        self.reference = None if kind == "reference" else self.preprocessor("reference", upright)
 
     def starts(self, shard: Shard) -> list[int]:
         """Return the first rows of the chunks of a shard."""
@@ -122,17 +142,19 @@ class Work:
             return True
         return False
 
-    def _preprocess(self, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+    def preprocessor(self, kind: str, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+        """Return what makes network input, uint8 or float32, of an image's row and source, decoding on the host."""
         if self.images.texts is not None:  # which are not prepared one by one
             return lambda row, source: self.loaded.tokenize([bytes(source).decode()])
-        identity = self.loaded.identity
-        as_bytes = self.loaded.device != "cpu"  # where decoding threads have nothing better to do, they scale too
-        one = preparer(self.loaded.preprocess, identity["preprocessing"], identity["decode"], upright, as_bytes)
+        preprocessing = self.loaded.identity["preprocessing"]
+        one = preparer(self.loaded.preprocess, preprocessing, kind, upright, self.as_bytes)
         return lambda row, source: one(source, self.images.place(row))
 
 
 class Chunks(Work):
     """The finished chunks of one split."""
+
+    measures_parity = True
 
     def __init__(
         self,
@@ -174,7 +196,8 @@ class Chunks(Work):
             store.write_arrays(self._path(start, ".local"), {"local_features": chunk.local_features})
         arrays = {name: getattr(chunk, name) for name in ("image_features", "sha256", "stamps")}
         arrays["usable"] = chunk.usable.astype(np.uint8)
-        store.write_arrays(self._path(start), arrays, {"skipped": chunk.skipped, "parity": chunk.parity})
+        account = {"skipped": chunk.skipped, "parity": chunk.parity, "on_host": chunk.on_host}
+        store.write_arrays(self._path(start), arrays, account)
 
     def finish(self, path: Path, encode: Callable[[], None]) -> None:
         """Put the whole feature file at `path`, encoding what is not finished yet."""
@@ -257,12 +280,15 @@ class Chunks(Work):
 
     def _join(self, may_be_empty: bool) -> None:
         """Write the whole file, never holding more than one chunk of features."""
-        usable, sha256, stamps, skipped = self._columns
+        usable, sha256, stamps, skipped, on_host = self._columns
         rows = np.flatnonzero(usable)
         if not len(rows) and not may_be_empty:
             raise OodgridError(f"no image of {self.provenance['dataset']['name']} could be read: {skipped[0][1]}")
         # what was read and skipped is recorded where there is any, but does not identify the file
-        account = {"skipped": skipped, "parity": self._read(0)[1]["parity"], **self.images.account}
+        parity = self._read(0)[1]["parity"]
+        account = {"skipped": skipped, "parity": parity, "decoded_on_host": on_host, **self.images.account}
+        if on_host:
+            self._report_host(on_host, len(rows))
         features = store.NewFeatures(
             self.features(),
             self.images.labels[rows],
@@ -276,15 +302,24 @@ class Chunks(Work):
         store.write_features(self.whole, features)
 
     @cached_property
-    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]]]:
-        """The columns beside the features, of all chunks: usable, sha256, stamps, skipped."""
-        names, columns, skipped = ("usable", "sha256", "stamps"), [], []
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[list[str]], int]:
+        """What stands beside the features, of all chunks: usable, sha256, stamps, skipped, and how many on the host."""
+        names, columns, skipped, on_host = ("usable", "sha256", "stamps"), [], [], 0
         for start in self.starts(WHOLE):
             arrays, info = self._read(start)
             columns.append([arrays[name] for name in names])  # and not the features: of all chunks they are too many
             skipped += info["skipped"]
+            on_host += info.get("on_host", 0)  # earlier releases did not count
         usable, sha256, stamps = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-        return usable, sha256, stamps, skipped
+        return usable, sha256, stamps, skipped, on_host
+
+    def _report_host(self, on_host: int, total: int) -> None:
+        dataset, split = self.provenance["dataset"]["name"], self.provenance["split"]
+        print(
+            f"oodgrid: {dataset}/{split}: the CPU decoded {on_host:,} of {counted(total, 'image')}: "
+            "nvJPEG takes whole JPEG files in grey or YCbCr that are not to be turned",
+            file=sys.stderr,
+        )
 
     def _blocks(self, name: str, kind: str = "") -> store.Blocks:
         usable = self._columns[0].astype(bool)

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from oodgrid import threads
-from oodgrid.backbones import LoadedBackbone
 from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
 from oodgrid.encode.decode import OutOfMemoryError, source_sha256
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.preprocessing import normalised
+from oodgrid.encode.ring import Ring
 from oodgrid.encode.sources import ImageSet
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
@@ -34,12 +34,36 @@ BATCHES_AHEAD = 3
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image on its way to the network: preprocessed, or the reason why it is skipped."""
+    """One image on its way to the network.
 
-    pixels: torch.Tensor | None
+    Attributes:
+        sha256: Of its source.
+        stamp: Of its source.
+        reason: Why it is skipped, or nothing.
+        on_host: The host decoded it, because the device that was to do it could not.
+    """
+
     sha256: bytes
     stamp: tuple[int, int]
     reason: str = ""
+    on_host: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of consecutive rows, in a batch of the ring.
+
+    Attributes:
+        rows: Their rows.
+        prepared: What is known of each.
+        slots: Shape (N, 3, H, W), zeros where an image is skipped or the batch is short.
+        encoded: By place in the batch, the files that the device is to decode.
+    """
+
+    rows: range
+    prepared: list[Prepared]
+    slots: torch.Tensor
+    encoded: dict[int, bytes]
 
 
 Values = TypeVar("Values")
@@ -86,9 +110,11 @@ def encoded(work: Work, starts: list[int], title: str, done: int = 0) -> Iterato
     size = BATCH[work.loaded.device.split(":")[0]]
     batches = [(start, rows) for start in starts for rows in _cut(work.rows(start), size)]
     with progress(total=total, initial=done, desc=title, unit="img") as bar:
-        prepared = _prepare(work, [rows for _, rows in batches])
+        pinned = work.loaded.device != "cpu"
+        ring = Ring(size, work.loaded.input_shape, as_bytes=work.as_bytes, pinned=pinned)
+        prepared = _prepare(work, [rows for _, rows in batches], ring)
         finished: list[Encoded[np.ndarray]] = []
-        for (start, rows), batch in zip(batches, _embed(work, prepared, size), strict=True):
+        for (start, rows), batch in zip(batches, _embed(work, prepared, ring), strict=True):
             finished.append(batch)
             bar.update(len(rows))
             if rows.stop == work.rows(start).stop:
@@ -100,20 +126,31 @@ def _cut(rows: range, size: int) -> list[range]:
     return [range(first, min(first + size, rows.stop)) for first in range(rows.start, rows.stop, size)]
 
 
-def _prepare(work: Work, batches: list[range]) -> Iterator[list[Prepared]]:
-    """Yield preprocessed batches, decoding ahead in as many threads as the job may use."""
+def _prepare(work: Work, batches: list[range], ring: Ring) -> Iterator[Batch]:
+    """Yield preprocessed batches, decoding ahead in as many threads as the job may use, each into its slot."""
     one = _preparer(work)
     with ThreadPoolExecutor(threads.of_job(1), initializer=_one_thread_each) as pool:
-        ahead: deque[list[Future[Prepared]]] = deque()
+        ahead: deque[tuple[range, torch.Tensor, list[Future[tuple[Prepared, bytes | None]]]]] = deque()
         try:
             for rows in batches:
-                ahead.append([pool.submit(one, row) for row in rows])
+                slots = ring.take()
+                ahead.append((rows, slots, [pool.submit(one, row, slots[row - rows.start]) for row in rows]))
                 if len(ahead) > BATCHES_AHEAD:
-                    yield [future.result() for future in ahead.popleft()]
+                    yield _filled(*ahead.popleft())
             while ahead:
-                yield [future.result() for future in ahead.popleft()]
+                yield _filled(*ahead.popleft())
         finally:  # after an error, do not decode on
             pool.shutdown(cancel_futures=True)
+
+
+def _filled(rows: range, slots: torch.Tensor, futures: list[Future[tuple[Prepared, bytes | None]]]) -> Batch:
+    prepared, files = zip(*(future.result() for future in futures), strict=True)
+    encoded = {place: file for place, file in enumerate(files) if file is not None}
+    for place, image in enumerate(prepared):
+        if image.reason:
+            slots[place].zero_()
+    slots[len(prepared) :].zero_()
+    return Batch(rows, list(prepared), slots, encoded)
 
 
 def _one_thread_each() -> None:
@@ -123,41 +160,71 @@ def _one_thread_each() -> None:
     torch.set_num_threads(1)
 
 
-def _preparer(work: Work) -> Callable[[int], Prepared]:
+def _preparer(work: Work) -> Callable[[int, torch.Tensor], tuple[Prepared, bytes | None]]:
     images = work.images
 
-    def prepare(row: int) -> Prepared:
+    def prepare(row: int, slot: torch.Tensor) -> tuple[Prepared, bytes | None]:
+        """Write a row into its slot, or return the file that the device is to decode."""
         stamp = images.stamp(row)  # before reading, so that a later change cannot hide
         try:
             source = images.read(row)
-            return Prepared(work.prepare(row, source), source_sha256(source), stamp)
+            if work.decoder is not None and isinstance(source, bytes) and work.decoder.takes(source):
+                return Prepared(source_sha256(source), stamp), source
+            slot.copy_(work.prepare(row, source))
+            return Prepared(source_sha256(source), stamp, on_host=work.kind == "nvjpeg"), None
         except OutOfMemoryError:
             raise
         except OodgridError as error:
-            if not work.skip:
-                raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error
-            return Prepared(None, bytes(32), stamp, str(error))
+            return _skipped(work, stamp, error), None
 
     return prepare
 
 
-def _embed(work: Work, batches: Iterator[list[Prepared]], size: int) -> Iterator[Encoded[np.ndarray]]:
-    """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
+def _skipped(work: Work, stamp: tuple[int, int], error: OodgridError) -> Prepared:
+    if not work.skip:
+        raise OodgridError(f"{error}, or write on_error: skip for this dataset") from error
+    return Prepared(bytes(32), stamp, str(error))
+
+
+def _embed(work: Work, batches: Iterator[Batch], ring: Ring) -> Iterator[Encoded[np.ndarray]]:
+    """Yield encoded batches, each one late, so that a GPU never waits for a copy; that of row 0 with its parity."""
     import torch
 
-    waiting: Encoded[torch.Tensor] | None = None
-    parity = None
+    waiting: tuple[Encoded[torch.Tensor], torch.Tensor] | None = None
     with torch.inference_mode():
-        for number, batch in enumerate(batches):
-            pixels = _on_device(_stack(batch, size, work.loaded), work.loaded)
-            if number == 0:
-                parity = work.loaded.parity(pixels[: len(batch)])
-            launched = Encoded(batch, *_forward(work, pixels), parity if number == 0 else None)
+        for batch in batches:
+            pixels = _on_device(work, batch)
+            parity = _parity(work, batch, pixels) if work.measures_parity and batch.rows.start == 0 else None
+            launched = Encoded(batch.prepared, *_forward(work, pixels), parity)
             if waiting:
-                yield _fetched(waiting)
-            waiting = launched
+                yield _finished(*waiting, ring)
+            waiting = launched, batch.slots
         if waiting:
-            yield _fetched(waiting)
+            yield _finished(*waiting, ring)
+
+
+def _finished(batch: Encoded[torch.Tensor], slots: torch.Tensor, ring: Ring) -> Encoded[np.ndarray]:
+    fetched = _fetched(batch)
+    ring.give_back(slots)  # its features are here, so nobody copies from them any more
+    return fetched
+
+
+def _parity(work: Work, batch: Batch, pixels: torch.Tensor) -> dict[str, float] | None:
+    """Return how far a batch is from fp32 and the reference's pixels; None where it is these."""
+    count = len(batch.prepared)
+    return work.loaded.parity(pixels[:count], work.reference and _by_reference(work, batch))
+
+
+def _by_reference(work: Work, batch: Batch) -> torch.Tensor:
+    """Return a batch as network input, float32, each image decoded by the reference."""
+    import torch
+
+    assert work.reference is not None
+    pixels = torch.zeros_like(batch.slots[: len(batch.prepared)])
+    for place, (row, image) in enumerate(zip(batch.rows, batch.prepared, strict=True)):
+        if not image.reason:
+            pixels[place] = work.reference(row, work.images.read(row))
+    return _scaled(work, pixels.to(work.loaded.device))
 
 
 def _fetched(batch: Encoded[torch.Tensor]) -> Encoded[np.ndarray]:
@@ -167,24 +234,33 @@ def _fetched(batch: Encoded[torch.Tensor]) -> Encoded[np.ndarray]:
     return Encoded(batch.prepared, batch.image_features[:count].cpu().numpy(), on_host, batch.parity)
 
 
-def _stack(batch: list[Prepared], size: int, loaded: LoadedBackbone) -> torch.Tensor:
-    """Return (size, 3, H, W), float32 or uint8, zeros where an image is skipped or the batch is short."""
-    import torch
+def _on_device(work: Work, batch: Batch) -> torch.Tensor:
+    """Return a batch as the network's input, float32, on the device; what is to be decoded there, is."""
+    pixels = batch.slots.to(work.loaded.device, non_blocking=True)
+    if work.decoder is not None:
+        for place, picture in zip(batch.encoded, work.decoder.pixels([*batch.encoded.values()]), strict=True):
+            if picture is None:
+                batch.prepared[place] = _by_host(work, batch, place, pixels[place])
+            else:
+                pixels[place] = picture
+    return _scaled(work, pixels)
 
-    pixels = {place: image.pixels for place, image in enumerate(batch) if image.pixels is not None}
-    example = next(iter(pixels.values()), torch.empty(loaded.input_shape))
-    whole = torch.zeros(size, *example.shape, dtype=example.dtype, pin_memory=loaded.device != "cpu")
-    for place, values in pixels.items():
-        whole[place] = values
-    return whole
+
+def _by_host(work: Work, batch: Batch, place: int, slot: torch.Tensor) -> Prepared:
+    """Decode an image on the host, since the device failed."""
+    image = batch.prepared[place]
+    try:
+        slot.copy_(work.prepare(batch.rows[place], batch.encoded[place]))
+        return replace(image, on_host=True)
+    except OutOfMemoryError:
+        raise
+    except OodgridError as error:
+        slot.zero_()
+        return _skipped(work, image.stamp, error)
 
 
-def _on_device(pixels: torch.Tensor, loaded: LoadedBackbone) -> torch.Tensor:
-    """Return a batch as the network's input, float32."""
-    import torch
-
-    pixels = pixels.to(loaded.device, non_blocking=True)
-    return normalised(pixels, loaded.identity["preprocessing"]) if pixels.dtype == torch.uint8 else pixels
+def _scaled(work: Work, pixels: torch.Tensor) -> torch.Tensor:
+    return normalised(pixels, work.loaded.identity["preprocessing"]) if work.as_bytes else pixels
 
 
 def _forward(work: Work, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -196,7 +272,7 @@ def _forward(work: Work, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 def _chunk(images: ImageSet, rows: range, parts: list[Encoded[np.ndarray]]) -> Chunk:
     prepared = [image for part in parts for image in part.prepared]
-    usable = np.array([image.pixels is not None for image in prepared])
+    usable = np.array([not image.reason for image in prepared])
     features = np.concatenate([part.image_features for part in parts])
     names = [images.paths[row] for row in rows]
     check_finite(np.where(usable[:, None], features, 0), "encoding", names)
@@ -208,4 +284,5 @@ def _chunk(images: ImageSet, rows: range, parts: list[Encoded[np.ndarray]]) -> C
         [[name, image.reason] for name, image in zip(names, prepared, strict=True) if image.reason],
         None if parts[0].local_features is None else np.concatenate([part.local_features for part in parts]),
         parts[0].parity,
+        sum(image.on_host for image in prepared),
     )

@@ -1,10 +1,10 @@
 """From the source of an image to the input of the network: the reference path, and a faster one for JPEG files.
 
-`reference` is Pillow and open_clip's own transform, to the last bit what every peer computes. `fast` differs from it by
-one or two of 256 levels a pixel for JPEGs up to six times the network's size: libjpeg-turbo through torchvision,
-resized as uint8. Larger ones are decoded at a half, a quarter or an eighth (the DCT's own scaling), never below three
-times the size that is needed. Whatever else there is, as PNG or CMYK, takes the reference path. benchmarks/decode.py
-measures both.
+`reference` is Pillow and open_clip's own transform, to the last bit what every peer computes. `fast` decodes to the
+same bits (libjpeg-turbo through torchvision) and resizes as uint8, which changes one of 256 levels in a few pixels of a
+thousand. JPEGs of more than six times the network's size are decoded at a half, a quarter or an eighth (the DCT's own
+scaling), never below three times the size that is needed. Whatever else there is, as PNG or CMYK, takes the reference
+path. benchmarks/decode.py measures both.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 
 from oodgrid.encode.decode import decode
+from oodgrid.encode.jpeg import START, read_header
 from oodgrid.errors import OodgridError
 
 if TYPE_CHECKING:
     import torch
 
-JPEG = b"\xff\xd8\xff"
 SPARE = 3  # scaled decoding keeps so many times the pixels a side that are needed; at 2, cosines fell to .96
 
 
@@ -42,23 +42,19 @@ def preparer(
     Args:
         preprocess: The backbone's own transform of a picture.
         preprocessing: What it does: size, resize, interpolation, resize_mode, mean, std.
-        kind: "reference" or "fast".
+        kind: "fast", or another way, of which what the host decodes takes the reference path.
         exif_rotation: Turn pictures upright; these take the reference path.
         as_bytes: Return uint8.
     """
-    preprocess = _without_scaling(preprocess) if as_bytes else preprocess
+    cut, scaled = _without_scaling(preprocess), scaler(preprocessing)
 
     def reference(source: bytes | np.ndarray, place: str) -> torch.Tensor:
-        image = decode(source, place, exif_rotation)
-        if preprocessing["resize_mode"] == "shortest":
-            _check_length(image, _needed(preprocessing), place)
-        return preprocess(image)
+        pixels = cut(open_picture(source, place, preprocessing, exif_rotation))
+        return pixels if as_bytes else scaled(pixels)
 
-    # open_clip resizes by ways of its own where the longest side counts or the network's input is no square
-    size, special = preprocessing["size"], preprocessing["resize_mode"] == "longest"
-    if kind == "reference" or exif_rotation or special or not (isinstance(size, int) or size[0] == size[1]):
+    if kind != "fast" or exif_rotation or not resizes_plainly(preprocessing):
         return reference
-    finish = _finisher(preprocessing, as_bytes)
+    finish = finisher(preprocessing, as_bytes)
 
     def fast(source: bytes | np.ndarray, place: str) -> torch.Tensor:
         pixels = _decode_jpeg(source, _needed(preprocessing)) if isinstance(source, bytes) else None
@@ -67,14 +63,48 @@ def preparer(
     return fast
 
 
+def open_picture(
+    source: bytes | np.ndarray, place: str, preprocessing: dict[str, Any], exif_rotation: bool
+) -> Image.Image:
+    """Return the RGB picture of an image's source.
+
+    Raises:
+        OodgridError: It is broken, too large, or so long that it cannot be resized; the line names `place`.
+    """
+    image = decode(source, place, exif_rotation)
+    if preprocessing["resize_mode"] == "shortest":
+        _check_length(image, _needed(preprocessing), place)
+    return image
+
+
+def resizes_plainly(preprocessing: dict[str, Any]) -> bool:
+    """Return whether resizing is none of open_clip's own ways, for the longest side or an input that is no square."""
+    size = preprocessing["size"]
+    return preprocessing["resize_mode"] != "longest" and (isinstance(size, int) or size[0] == size[1])
+
+
 def normalised(pixels: torch.Tensor, preprocessing: dict[str, Any]) -> torch.Tensor:
     """Return the network's input, shape (N, 3, H, W), float32, of pixels, uint8, by the steps of torchvision."""
+    return scaler(preprocessing, pixels.device)(pixels)
+
+
+def scaler(preprocessing: dict[str, Any], device: torch.device | str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a function from pixels, shape (…, 3, H, W), uint8, to float32 as torchvision's last two steps make them.
+
+    To the last bit: so 255 is a number on the device, for by one of the host's CUDA multiplies with its reciprocal.
+    """
     import torch
 
-    def by_channel(name: str) -> torch.Tensor:
-        return torch.tensor(preprocessing[name], dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+    def constant(values: Any) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
 
-    return pixels.float().div_(255).sub_(by_channel("mean")).div_(by_channel("std"))
+    white, mean, std = constant([255]), constant(preprocessing["mean"]), constant(preprocessing["std"])
+
+    def scaled(pixels: torch.Tensor) -> torch.Tensor:
+        numbers = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)  # rows of a channel in one piece
+        return numbers.copy_(pixels).div_(white).sub_(mean).div_(std)
+
+    return scaled
 
 
 def _without_scaling(preprocess: Any) -> Callable[[Image.Image], torch.Tensor]:
@@ -111,21 +141,31 @@ def _decode_jpeg(source: bytes, needed: int) -> torch.Tensor | None:
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    if not source.startswith(JPEG):
+    if not source.startswith(START):
         return None
     try:
-        with Image.open(io.BytesIO(source)) as image:
-            if image.mode not in ("RGB", "L"):
-                return None
-            if min(image.size) >= 2 * SPARE * needed:
-                image.draft("RGB", (SPARE * needed, SPARE * needed))
-                return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        if not _is_plain(source, needed):
+            with Image.open(io.BytesIO(source)) as image:
+                if image.mode not in ("RGB", "L"):
+                    return None
+                if min(image.size) >= 2 * SPARE * needed:
+                    image.draft("RGB", (SPARE * needed, SPARE * needed))
+                    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         return decode_jpeg(torch.frombuffer(bytearray(source), dtype=torch.uint8), ImageReadMode.RGB)
     except Exception:  # damaged, or beyond this decoder: the reference path reads it or says what is wrong
         return None
 
 
-def _finisher(preprocessing: dict[str, Any], as_bytes: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+def _is_plain(source: bytes, needed: int) -> bool:
+    """Return whether a JPEG file is to be decoded as it is, so far as a glance at its header tells."""
+    header = read_header(source)
+    if header is None or header.components not in (1, 3):
+        return False
+    sides = header.width, header.height
+    return min(sides) < 2 * SPARE * needed and sides[0] * sides[1] <= 2 * Image.MAX_IMAGE_PIXELS
+
+
+def finisher(preprocessing: dict[str, Any], as_bytes: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what resizes and cuts the centre of pixels of shape (3, H, W), uint8, and, but `as_bytes`, scales them."""
     import torch
     from torchvision.transforms.v2 import functional
@@ -143,6 +183,6 @@ def _finisher(preprocessing: dict[str, Any], as_bytes: bool) -> Callable[[torch.
         if as_bytes:
             return centre
         rows = centre.permute(1, 2, 0).flatten(1).float()
-        return torch.addcmul(shift, rows, scale).unflatten(1, (square[1], 3)).permute(2, 0, 1)
+        return torch.addcmul(shift, rows, scale, out=rows).unflatten(1, (square[1], 3)).permute(2, 0, 1)
 
     return finish

@@ -11,7 +11,7 @@ from oodgrid import store
 from oodgrid.config import Dataset
 from oodgrid.counts import counted, plural
 from oodgrid.encode.decode import source_sha256
-from oodgrid.encode.preprocessing import preparer
+from oodgrid.encode.preprocessing import open_picture
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
 from oodgrid.plan import ENCODE_VERSION
@@ -87,11 +87,10 @@ def _check_skipped(path: Path, sources: store.Sources, dataset: Dataset, images:
     if not skipped:
         return
     preprocessing = sources.provenance["backbone"]["preprocessing"]
-    prepare = preparer(lambda image: image, preprocessing, exif_rotation=dataset.exif_rotation)
     for row, name in enumerate(images.paths):
         if name in skipped:
             try:
-                prepare(images.read(row), name)
+                open_picture(images.read(row), name, preprocessing, dataset.exif_rotation)
             except OodgridError:
                 continue
             raise _differs(path, f"of its images that were broken one is mended: {name}")

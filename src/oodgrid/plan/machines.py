@@ -21,7 +21,8 @@ class Request:
     Attributes:
         threads: CPUs of the node.
         mem_mb: Memory at the first attempt; the second asks for twice as much, and so on.
-        runtime: Minutes. A job that is stopped there loses little: the next attempt finds what was kept.
+        runtime: Minutes, of which later attempts ask for more as well. A job that is stopped there loses little: the
+            next attempt finds what was kept.
         gpu: 1 where the stage can use one; to score it does only under `score_device: gpu` (`requests`).
     """
 
@@ -65,12 +66,16 @@ def requests(experiment: Experiment) -> dict[str, Request]:
 
 
 def request(stage: str, experiment: Experiment, environment: Mapping[str, str]) -> Request:
-    """Return what a job of `stage` asks for; in the environment of a Slurm job, what that job was given."""
+    """Return what a job of `stage` asks for; in the environment of a Slurm job, what it has of that.
+
+    Where a job of Slurm's does several of ours, a group, it was given the CPUs of all of them.
+    """
     asked = requests(experiment)[stage]
     if "SLURM_JOB_ID" not in environment:
         return asked
+    cpus = min(asked.threads, int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)))
     gpu = min(asked.gpu, int(environment.get("SLURM_GPUS_ON_NODE", 0)))
-    return replace(asked, threads=int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)), gpu=gpu)
+    return replace(asked, threads=cpus, gpu=gpu)
 
 
 def gpu_here(stage: str, experiment: Experiment) -> int:
