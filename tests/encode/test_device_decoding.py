@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 
@@ -47,6 +48,7 @@ def on_cpu(loaded):
 
 def encode(loaded, sources, kind, decoder=None, **more):
     work = Work(loaded(kind), images_of(sources), decoder=decoder, **more)
+    work.measures_parity = True
     work.as_bytes, work.prepare = True, work.prepare if decoder else _as_bytes(work, kind)
     ((_, chunk),) = encoded(work, [0], "")
     return chunk
@@ -102,6 +104,15 @@ def test_what_neither_can_decode_is_broken(loaded):
         encode(loaded, sources, "nvjpeg", decoder)
 
 
+def test_pictures_that_are_turned_are_the_hosts_and_only_recorded_work_measures_parity(loaded):
+    sources, decoder = [file_of(seed) for seed in range(3)], on_cpu(loaded("nvjpeg"))
+    work = Work(loaded("nvjpeg"), images_of(sources), decoder=decoder, upright=True)
+    ((_, chunk),) = encoded(work, [0], "")
+    assert chunk.on_host == 3
+    assert chunk.parity is None
+    np.testing.assert_array_equal(chunk.image_features, encode(loaded, sources, "reference").image_features)
+
+
 def test_few_pixels_are_decoded_at_once(monkeypatch):
     monkeypatch.setattr(device_decoding, "GROUP", 3 * 70 * 50)
     decoder = DeviceDecoder({"size": 32, "resize_mode": "shortest", "interpolation": "bicubic",
@@ -133,6 +144,7 @@ def test_without_nvjpeg_in_torchvision_it_is_refused(loaded, monkeypatch):
         raise RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support\nException raised from …")
 
     monkeypatch.setattr("torchvision.io.decode_jpeg", decode)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     with pytest.raises(OodgridError) as caught:
         nvjpeg("b32", loaded("nvjpeg").identity["preprocessing"], "cuda:0")
     assert str(caught.value) == (
@@ -156,5 +168,5 @@ def test_the_feature_file_says_how_it_was_decoded(untrained, tmp_path, monkeypat
         assert provenance[kind]["backbone"]["decode"] == kind
     assert [kind for kind, about in provenance.items() if "parity" in about] == ["fast", "nvjpeg"]
     assert [about.get("decoded_on_host") for about in provenance.values()] == [None, None, 2]
-    line = "oodgrid: photos/test: the CPU decoded 2 of 4 images: nvJPEG takes whole JPEG files in grey or YCbCr"
+    line = "oodgrid: photos/test: the CPU decoded 2 of 4 images: nvJPEG takes whole JPEG files in grey or YCbCr that "
     assert line in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import resource
 import shutil
 import tarfile
@@ -240,6 +241,13 @@ def test_nobody_at_the_other_end_is_one_line(server, tmp_path):
     server.server_close()
     with pytest.raises(OodgridError, match=r"broke off .*refused.* \(5 attempts\); 0 bytes are kept"):
         fetch_file(Download(url=url, md5=MD5), tmp_path, wait=lambda _: None)
+
+
+def test_a_folder_that_is_read_only_is_said_before_the_server_is_asked(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(OodgridError, match="is read-only to you: take another root"):
+        fetched(server, tmp_path)
+    assert not server.asked
 
 
 def test_too_little_room_is_said_before_anything_is_written(server, tmp_path, monkeypatch):

@@ -85,6 +85,8 @@ class Chunk:
 class Work:
     """Images that are to go through a backbone, in chunks of rows."""
 
+    measures_parity = False  # which costs a batch more, and is for a file that records it
+
     def __init__(
         self,
         loaded: LoadedBackbone,
@@ -148,6 +150,8 @@ class Work:
 
 class Chunks(Work):
     """The finished chunks of one split."""
+
+    measures_parity = True
 
     def __init__(
         self,
@@ -309,7 +313,7 @@ class Chunks(Work):
         dataset, split = self.provenance["dataset"]["name"], self.provenance["split"]
         print(
             f"oodgrid: {dataset}/{split}: the CPU decoded {on_host:,} of {counted(total, 'image')}: "
-            "nvJPEG takes whole JPEG files in grey or YCbCr",
+            "nvJPEG takes whole JPEG files in grey or YCbCr that are not to be turned",
             file=sys.stderr,
         )
 

@@ -8,6 +8,7 @@ that decodes is a parameter: with "cpu" the same steps run on libjpeg-turbo, whi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,9 @@ class DeviceDecoder:
         from torchvision.io import ImageReadMode, decode_jpeg
 
         files = [torch.frombuffer(bytearray(source), dtype=torch.uint8) for source in sources]
-        return decode_jpeg(files, ImageReadMode.RGB, device=self.device)
+        # torchvision has the current device wait for its decoder, which of several GPUs need not be the decoding one
+        with torch.cuda.device(self.device) if self.device != "cpu" else nullcontext():
+            return decode_jpeg(files, ImageReadMode.RGB, device=self.device)
 
     def check(self, backbone_name: str) -> None:
         """Refuse to begin where nothing can be decoded.
@@ -77,7 +80,7 @@ class DeviceDecoder:
         """
         try:
             self._decode([_smallest()])
-        except (RuntimeError, NotImplementedError, AttributeError) as error:
+        except (RuntimeError, AssertionError, AttributeError) as error:
             raise OodgridError(
                 f"backbone {backbone_name}: decode: nvjpeg does not work with this torchvision "
                 f"({first_line(error)}): write decode: fast or reference"

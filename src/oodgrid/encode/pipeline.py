@@ -171,7 +171,7 @@ def _preparer(work: Work) -> Callable[[int, torch.Tensor], tuple[Prepared, bytes
             if work.decoder is not None and isinstance(source, bytes) and work.decoder.takes(source):
                 return Prepared(source_sha256(source), stamp), source
             slot.copy_(work.prepare(row, source))
-            return Prepared(source_sha256(source), stamp, on_host=work.decoder is not None), None
+            return Prepared(source_sha256(source), stamp, on_host=work.kind == "nvjpeg"), None
         except OutOfMemoryError:
             raise
         except OodgridError as error:
@@ -187,14 +187,14 @@ def _skipped(work: Work, stamp: tuple[int, int], error: OodgridError) -> Prepare
 
 
 def _embed(work: Work, batches: Iterator[Batch], ring: Ring) -> Iterator[Encoded[np.ndarray]]:
-    """Yield encoded batches, each one late, so that a GPU never waits for a copy; the first one with its parity."""
+    """Yield encoded batches, each one late, so that a GPU never waits for a copy; that of row 0 with its parity."""
     import torch
 
     waiting: tuple[Encoded[torch.Tensor], torch.Tensor] | None = None
     with torch.inference_mode():
-        for number, batch in enumerate(batches):
+        for batch in batches:
             pixels = _on_device(work, batch)
-            parity = _parity(work, batch, pixels) if number == 0 else None
+            parity = _parity(work, batch, pixels) if work.measures_parity and batch.rows.start == 0 else None
             launched = Encoded(batch.prepared, *_forward(work, pixels), parity)
             if waiting:
                 yield _finished(*waiting, ring)

@@ -70,6 +70,8 @@ def fetch_file(download: Download, folder: Path, wait: Callable[[float], None] =
     """
     target = folder / download.file
     folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):  # before the server is asked
+        raise OodgridError(f"{folder} is read-only to you: take another root, or ask whoever owns it")
     if target.exists():
         if not wrong_checksum(target, download):
             return target
