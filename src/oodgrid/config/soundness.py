@@ -131,8 +131,8 @@ def _drawn(experiment: Experiment) -> Iterator[str]:
     scores = [score.listed("score") for score in experiment.scores if score.params.get("bank") == "train"]
     if names and scores:
         yield (
-            f"bank: train of score {scores[0]} is the whole training split, and that of {names[0]} is encoded for the draws "
-            "alone: take train: drawn or bank: train out"
+            f"bank: train of score {scores[0]} is the whole training split, and that of {names[0]} is encoded for the "
+            "draws alone: take train: drawn or bank: train out"
         )
 
 
