@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study import CORES, EPOCHS, GMACS, H100, OOD, SEEDS, SETS, SHOTS, TEXT, WIDTH, Rates, hours, rates
+from study import CORES, EPOCHS, GMACS, H100, OOD, SEEDS, SETS, SHOTS, TEXT, WIDTH, Rates, encoded, hours, rates
 
 from oodgrid import catalogue, config, grid, plan, registry
 from oodgrid.config import Experiment
@@ -78,6 +78,7 @@ def jobs(experiment: Experiment) -> dict[str, int]:
     """Return the jobs of each rule of a run from nothing, as the workflow plans them."""
     backbones, pairs = len(experiment.backbones), len(experiment.backbones) * len(experiment.id_datasets)
     count = {"encode images": backbones * sum(map(len, plan.encoded(experiment).values()))}
+    count["encode drawn"] = backbones * len(plan.drawn(experiment))
     for source in SOURCES:
         count[f"encode {source.kind}"] = backbones * len(plan.encoded_texts(experiment, source))
     count["encode views"] = len(
@@ -119,7 +120,7 @@ def _pairs(experiment: Experiment) -> int:
 
 def disk(experiment: Experiment, backbone: str) -> dict[str, float]:
     """Return GB of one backbone by what they are; of scores and logits without compression."""
-    images = sum(count for _, count, _ in SETS.values()) + OOD
+    images = encoded()
     tests = sum(test for _, _, test in SETS.values()) + OOD
     width, learned = WIDTH[backbone], len(SHOTS) * SEEDS
     views = 2 * 10 * sum(sum(SHOTS) * SEEDS * classes for classes, _, _ in SETS.values())

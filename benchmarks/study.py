@@ -57,7 +57,7 @@ def rates() -> Rates:
     stage = read["scores"]
     return Rates(
         operations,
-        photos["open_clip's transform on Pillow (peers, reference)"] / read["decode"]["machine"]["cpus"],
+        photos["open_clip's transform on Pillow (peers, reference)"],  # of one core
         _line(steps["coop", 100], steps["coop", 1000]),
         _line(steps["cocoop", 100], steps["cocoop", 1000]),
         stage["stage"]["total"] * stage["threads"] / (stage["samples"] * stage["classes"]),

@@ -33,6 +33,7 @@ def test_every_job_is_there_once_and_no_other(study, experiment):
     pairs = backbones * id_sets
     assert study.jobs(experiment) == {
         "encode images": backbones * (id_sets + ood_sets),  # whatever methods, shots, seeds, scores and pairs use them
+        "encode drawn": backbones * 2,  # of ImageNet's and Food-101's training splits what the draws take
         "encode texts": pairs,  # prompts with class names
         "encode shuffled": pairs,  # of TAG
         "encode labels": backbones * 2,  # two lists, whatever scores and ID sets use them

@@ -231,7 +231,7 @@ def test_files_of_the_plan(tmp_path, make):
     [
         (
             {"scores": ["mcm", {"name": "knn", "bank": "train"}]},
-            "knn@bank=train compares with the whole training split",
+            "bank: train of score knn@bank=train is the whole training split",
         ),
         ({"split_folders": {"test": "test"}}, "photos has no training split to encode: take train: drawn out"),
     ],
