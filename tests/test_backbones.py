@@ -4,6 +4,8 @@ import dataclasses
 import json
 import logging
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from oodgrid import backbones, catalogue
-from oodgrid.backbones import load
+from oodgrid.backbones import load, open_clip_models
 from oodgrid.config import Backbone, build
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256
@@ -474,3 +476,22 @@ def test_weights_that_are_not_resized_bicubically_are_known():
         (tag, its["interpolation"]) for its_tags in pretrained._PRETRAINED.values() for tag, its in its_tags.items()
     ]
     assert {tag for tag, interpolation in tags if interpolation != "bicubic"} == NOT_BICUBIC
+
+
+def test_transformers_is_imported_for_models_alone_whose_text_tower_comes_from_there():
+    pytest.importorskip("transformers")
+    towers = {
+        model: "hf_model_name" in open_clip.get_model_config(model)["text_cfg"] for model in open_clip.list_models()
+    }
+    needs = open_clip_models._needs_transformers
+    assert {model: needs(Backbone(name="x", model=model, pretrained="random")) for model in towers} == towers
+    program = """
+import sys
+from oodgrid.backbones.open_clip_models import import_open_clip
+plain = import_open_clip()
+assert "transformers" not in sys.modules and plain.hf_model.transformers is None
+whole = import_open_clip(with_transformers=True)
+assert whole.hf_model.transformers is sys.modules["transformers"]
+assert import_open_clip() is import_open_clip(with_transformers=True) is whole
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -11,6 +11,7 @@ import yaml
 
 from oodgrid import config
 from oodgrid.config import Backbone, Dataset, expand, load, parse
+from oodgrid.config.base import Strict
 from oodgrid.errors import OodgridError
 from tests.failing import failure
 
@@ -399,3 +400,14 @@ def test_a_wrong_limit_of_the_experiment_is_said_once(experiment_of, limit):
     with pytest.raises(OodgridError) as caught:
         parse(experiment_of(limit=limit))
     assert len(str(caught.value).splitlines()) == 1 and "limit" in str(caught.value)
+
+
+def test_of_every_part_all_mistakes_are_collected_around_its_other_validators():
+    def below(part: type[Strict]) -> list[type[Strict]]:
+        return [part, *(each for child in part.__subclasses__() for each in below(child))]
+
+    parts = below(Strict)[1:]
+    assert Dataset in parts
+    assert {part: [*part.__pydantic_decorators__.model_validators][-1] for part in parts} == dict.fromkeys(
+        parts, "_outermost"
+    )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +26,7 @@ def build(backbone: Backbone) -> tuple[torch.nn.Module, Any, dict[str, Any], fro
     Raises:
         OodgridError: The architecture or the weights are unknown, missing or do not fit.
     """
-    open_clip = import_open_clip()
+    open_clip = import_open_clip(_needs_transformers(backbone))
     if backbone.model_config_file:
         _add_architecture(open_clip, backbone, backbone.model_config_file)
     if backbone.model not in open_clip.list_models():
@@ -39,14 +43,25 @@ def architecture(backbone: Backbone) -> dict[str, Any]:
     return import_open_clip().get_model_config(backbone.model)
 
 
-def import_open_clip() -> Any:
+def import_open_clip(with_transformers: bool = False) -> Any:
     """Return the module open_clip.
+
+    It would import transformers wherever that is installed, which takes seconds, for the few models whose text tower
+    comes from there.
+
+    Args:
+        with_transformers: Such a model is to be built.
 
     Raises:
         OodgridError: torch and torchvision are builds that do not fit each other.
     """
+    imported_without = getattr(sys.modules.get("open_clip.hf_model"), "transformers", ...) is None
+    if with_transformers and imported_without:
+        for name in [name for name in sys.modules if name.split(".")[0] == "open_clip"]:
+            del sys.modules[name]
     try:
-        import open_clip
+        with nullcontext() if with_transformers else _hidden("transformers"):
+            import open_clip
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
@@ -55,6 +70,34 @@ def import_open_clip() -> Any:
             "install both from one index, as with pip install -c constraints.txt torch torchvision"
         ) from error
     return open_clip
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let imports not find a module, unless it is imported already."""
+    hides = module not in sys.modules
+    if hides:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hides:
+            del sys.modules[module]
+
+
+def _needs_transformers(backbone: Backbone) -> bool:
+    """Return whether the text tower of a model of open_clip is one of transformers, without importing either.
+
+    What cannot be read here is refused when the model is built.
+    """
+    spec = find_spec("open_clip")
+    config = Path((spec and spec.origin) or "").parent / "model_configs" / f"{backbone.model.replace('/', '-')}.json"
+    if backbone.model_config_file:
+        config = _config_file(backbone.model_config_file)
+    try:
+        return b'"hf_model_name"' in config.read_bytes()
+    except OSError:
+        return False
 
 
 def refuse_the_quickgelu_trap(open_clip: Any, backbone: Backbone) -> None:
@@ -127,8 +170,12 @@ def _load_packed(model: torch.nn.Module, path: Path) -> frozenset[int]:
     return frozenset(ids.tolist())
 
 
+def _config_file(name: str) -> Path:
+    return catalogue.packaged(name) if name.startswith(catalogue.PACKAGE) else expand(name)
+
+
 def _add_architecture(open_clip: Any, backbone: Backbone, config_file: str) -> None:
-    file = catalogue.packaged(config_file) if config_file.startswith(catalogue.PACKAGE) else expand(config_file)
+    file = _config_file(config_file)
     if file.stem != backbone.model:
         raise OodgridError(
             f"backbone {backbone.name}: open_clip calls the architecture in {file.name} '{file.stem}': "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
 from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint
-from oodgrid.config.draws import OfDraws
+from oodgrid.config.draws import Draws, OfDraws
 from oodgrid.config.sources import (
     ConceptWorld,
     Generated,
@@ -68,8 +68,10 @@ SOURCES = (
 FILES = ("classnames", "templates", "classes")  # keys whose list may be a file
 
 
-class Dataset(OfDraws):
+class Dataset(OfDraws, Strict):
     """A dataset: a name and exactly one source."""
+
+    _draws: Draws | None = PrivateAttr(None)
 
     name: Slug = Field(description="The name of this dataset in results/ and tables.")
     concept_world: ConceptWorld | None = None

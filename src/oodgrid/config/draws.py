@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pydantic import PrivateAttr
-
-from oodgrid.config.base import Strict
 from oodgrid.identity import digest
 
 
@@ -22,10 +19,13 @@ class Draws(NamedTuple):
         return digest([list(self.shots), list(self.seeds)])[:8]
 
 
-class OfDraws(Strict):
-    """A dataset that may be encoded in part: the experiment says for which draws, once it is read."""
+class OfDraws:
+    """A dataset that may be encoded in part: the experiment says for which draws, once it is read.
 
-    _draws: Draws | None = PrivateAttr(None)
+    It is no `Strict`, whose validator would run within those of the dataset instead of around them.
+    """
+
+    _draws: Draws | None  # a private attribute of the dataset
 
     @property
     def draws(self) -> Draws | None:
