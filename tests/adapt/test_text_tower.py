@@ -256,5 +256,5 @@ def test_a_context_that_pushes_names_beyond_the_end_is_refused(tower, plain):
             tower.encode(torch.zeros(16, tower.width), prompts)
     with pytest.raises(Skip, match="too long for the 77 tokens"):
         tower.prompts(["fox", " ".join(["sea"] * 100)])
-    with pytest.raises(Skip, match="'sea otter' and 'Sea Otter' are one text"):
+    with pytest.raises(Skip, match="'sea_otter' and 'Sea Otter' are one text"):
         tower.prompts(["sea_otter", "fox", "Sea Otter"])

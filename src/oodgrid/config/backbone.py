@@ -88,7 +88,10 @@ class Backbone(Strict):
     def _check_samples(self) -> Backbone:
         of_images = {*PREPROCESSING, *OF_IMAGES, "model_config_file", "seed", "sha256"}
         what, wrong = ("images", of_images) if not self.takes_images else ("transformers", OF_TEXTS)
-        if wrong_keys := sorted(self.model_fields_set & wrong):
+        defaults = {
+            key: field.default for key, field in type(self).model_fields.items()
+        }  # as records of backbones have
+        if wrong_keys := sorted(key for key in self.model_fields_set & wrong if getattr(self, key) != defaults[key]):
             whose = "takes texts alone" if what == "images" else f"is {self.model}"
             mend = f"{', '.join(wrong_keys)} {plural(len(wrong_keys), 'is', 'are')} for {what}: take it out"
             raise OodgridError(f"backbone {self.name} {whose}, and {mend}")
