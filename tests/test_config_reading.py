@@ -311,3 +311,24 @@ def test_mistakes_beyond_what_a_screen_shows_are_counted():
     error = Mistakes(f"line {i}" for i in range(1000))
     assert printed(error).count("\n") == 40
     assert "and 960 more mistakes" in printed(error)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbones": [{"name": "m", "model": "ViT-B-32", "pretrained": "y" * 3000}]},
+        {"backbones": [{"name": "m", "model": "transformers", "pretrained": "y" * 3000}]},
+        {"backbones": [{"name": "m", "model": "x", "pretrained": "random", "model_config_file": "y" * 3000}]},
+        {"id_datasets": [{"name": "i", "folder": "x", "classnames": "y" * 3000 + ".txt", "ood": {"far": ["noise"]}}]},
+        {"id_datasets": [{"name": "i", "folder": "x", "classes": "package:" + "y" * 3000, "ood": {"far": ["noise"]}}]},
+        {"id_datasets": [{"name": "i", "folder": "x", "classes": "y/" * 3000 + ".json", "ood": {"far": ["noise"]}}]},
+        {"plugins": ["y" * 3000 + ".py"]},
+    ],
+)
+def test_a_name_too_long_for_a_file_is_a_file_that_is_not_there(experiment_of, changes):
+    try:
+        experiment = parse(experiment_of(**changes))
+    except OodgridError as error:
+        assert all(len(line) < 4000 and line.isprintable() for line in printed(error).split("\n"))
+    else:
+        assert all(backbone.identity for backbone in experiment.backbones)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
@@ -24,6 +25,20 @@ FOR_READERS = ("title", "look", "paper", "family", "adapted")  # of what `oodgri
 def digest(thing: Any) -> str:
     """Return the sha256 of a JSON-able value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(thing, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file. Of a name too long for any, as a configuration may hold, there is none."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is such a file or folder, likewise."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
 
 
 def file_sha256(path: Path) -> str:

@@ -230,9 +230,9 @@ def shards(wildcards):
 
 def view_input(wildcards):
     manifests = plan.view_shard_files(RESULTS, experiment, **wildcards)
-    return sharded(
-        [paths.views(RESULTS, **wildcards)], [train_file(wildcards), *manifests]
-    )
+    # the file of the training split is another one under another `train:`, whatever the record says
+    made_by = sharded([paths.views(RESULTS, **wildcards)], manifests)
+    return [train_file(wildcards), *(f for f in made_by if str(f).endswith(".json"))]
 
 
 def train_file(wildcards):

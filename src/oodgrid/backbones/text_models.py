@@ -213,25 +213,44 @@ def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
         OodgridError: It has a module that is not read here.
     """
     folder = Path(where)
-    modules = _json(folder / "modules.json") or []
+    modules = _json(folder / "modules.json", list) or []
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if strange := [kind for kind in kinds if kind not in WHOLE]:
         raise OodgridError(
             f"backbone {backbone.name}: {folder} has a module {strange[0]} behind its network, which is not read here"
         )
-    about = _json(folder / "1_Pooling" / "config.json") or {}
+    place = next((module.get("path") for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"), None)
+    about = _json(folder / (place or "1_Pooling") / "config.json", dict) or {}
+    modes = [
+        mode.removeprefix("pooling_mode_") for mode, on in about.items() if mode.startswith("pooling_mode_") and on
+    ]
+    if backbone.pooling is None and (strange := [mode for mode in modes if mode not in POOLING] or modes[1:]):
+        raise OodgridError(
+            f"backbone {backbone.name}: {folder} pools by {' and '.join(modes)}, and {strange[0]} is not read here: "
+            "write pooling: mean, cls or last"
+        )
     names = [ours for theirs, ours in POOLING.items() if about.get(f"pooling_mode_{theirs}")]
     names += [about["pooling_mode"]] if about.get("pooling_mode") in ("cls", "mean") else []
     names += ["last"] if about.get("pooling_mode") == "lasttoken" else []
-    length = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    settings = _json(folder / "sentence_bert_config.json", dict) or {}
+    if settings.get("do_lower_case") and not backbone.lowercase:
+        raise OodgridError(f"backbone {backbone.name}: {folder} lower-cases texts first: write lowercase: true")
+    length = settings.get("max_seq_length")
+    if length is not None and not isinstance(length, int):
+        raise OodgridError(f"{folder / 'sentence_bert_config.json'}: max_seq_length is no whole number: mend it")
     return {"pooling": names[0] if len(names) == 1 else None, "max_length": length}
 
 
-def _json(file: Path) -> Any:
+def _json(file: Path, kind: type[list] | type[dict]) -> Any:
+    """Return a list of objects, or an object, that a file holds; None where there is no file."""
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     except ValueError as error:
         raise OodgridError(f"{file} is no JSON: {first_line(error)}") from error
+    entries = content if isinstance(content, list) else [{}]
+    if content is not None and not (isinstance(content, kind) and all(isinstance(entry, dict) for entry in entries)):
+        raise OodgridError(f"{file} is not as sentence-transformers writes it: save the model anew")
+    return content
 
 
 def _max_length(backbone: Backbone, network: Any, tokenizer: Any, defaults: dict[str, Any]) -> int:
@@ -259,7 +278,16 @@ def _check(backbone: Backbone, model: TextModel, tokenizer: TextTokenizer) -> No
         with torch.inference_mode():
             model.eval()._pooled(tokenizer(["a text"])[:, : max(marks + 1, 2)])
     except IndexError as error:
+        if backbone.layer is None:
+            raise OodgridError(
+                f"backbone {backbone.name}: its tokenizer is of another model: {first_line(error)}"
+            ) from error
         layers = getattr(model.network.config, "num_hidden_layers", "?")
         raise OodgridError(
             f"backbone {backbone.name}: layer {backbone.layer} is none of 0 (embeddings) to {layers}"
+        ) from error
+    except Exception as error:  # of a model of images and texts, say, whose ways are many
+        raise OodgridError(
+            f"backbone {backbone.name}: its network is no encoder or decoder of texts alone ({first_line(error)}): "
+            "name another folder by pretrained:"
         ) from error

@@ -14,6 +14,7 @@ import yaml
 
 from oodgrid.catalogue import real
 from oodgrid.errors import OodgridError, near, printable
+from oodgrid.identity import is_file
 
 FOLDER = Path(__file__).parent
 PACKAGE = "package:"  # stands before the name of a file in this folder
@@ -83,7 +84,7 @@ def file_sha256(name: str) -> str:
     Raises:
         OodgridError: The package holds no such file.
     """
-    if not packaged(name).is_file():
+    if not is_file(packaged(name)):
         raise OodgridError(f"{name} is not in {FOLDER}: mend the name, or install oodgrid again")
     return hashlib.sha256(packaged(name).read_bytes()).hexdigest()
 

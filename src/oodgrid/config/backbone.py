@@ -12,7 +12,7 @@ from oodgrid import catalogue
 from oodgrid.config.base import Seed, Slug, Strict, expand
 from oodgrid.counts import plural
 from oodgrid.errors import OodgridError
-from oodgrid.identity import digest, file_sha256
+from oodgrid.identity import digest, file_sha256, is_file, is_there
 
 TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts alone
 INSTALLED = "installed:"  # stands before a folder within a package of Python
@@ -134,7 +134,7 @@ class Backbone(Strict):
             return Path(places[0]) / inner if places else Path(self.pretrained)
         path = expand(self.pretrained)
         is_name = len(path.parts) == 2 and not path.is_absolute()  # of the hub, as OWNER/NAME
-        return None if is_name and not path.exists() else path
+        return None if is_name and not is_there(path) else path
 
     @property
     def weights_file(self) -> Path | None:
@@ -144,7 +144,7 @@ class Backbone(Strict):
         if self.pretrained.startswith(catalogue.PACKAGE):
             return catalogue.packaged(self.pretrained)
         path = expand(self.pretrained)
-        return path if path.suffix in (".pt", ".pth", ".bin", ".safetensors") or path.is_file() else None
+        return path if path.suffix in (".pt", ".pth", ".bin", ".safetensors") or is_file(path) else None
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -168,9 +168,12 @@ class Backbone(Strict):
         elif (folder := self.text_folder) is not None:
             fields["pretrained"] = "folder"
             fields["pretrained_sha256"] = _content_of_folder(folder)
-        others = OF_TEXTS if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
+        asked = {key: fields.pop(key) for key in sorted(OF_TEXTS)}
+        others: set[str] = set() if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
         fields = {key: value for key, value in fields.items() if key not in others}
-        return {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
+        fields = {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
+        # None too, so that a setting which is taken out again is another one; what it came to, the encoder adds
+        return fields if self.takes_images else fields | {"asked": asked}
 
 
 def _content_of_folder(folder: Path) -> str | None:
@@ -185,4 +188,4 @@ def _content(name: str) -> str | None:
     if name.startswith(catalogue.PACKAGE):
         return catalogue.file_sha256(name)
     path = expand(name)
-    return file_sha256(path) if path.is_file() else None
+    return file_sha256(path) if is_file(path) else None  # also of a name too long for a file

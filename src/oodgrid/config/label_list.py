@@ -11,7 +11,7 @@ from oodgrid import catalogue
 from oodgrid.config.base import Seed, Slug, Strict, expand
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.identity import digest, file_sha256
+from oodgrid.identity import digest, file_sha256, is_file
 
 SOURCES = ("file", "labels", "lexicographer", "imported")
 SUFFIXES = (".txt", ".csv", ".parquet", ".json")
@@ -125,7 +125,7 @@ class LabelList(Strict):
             fields["given_labels_sha256"] = digest(self.labels)
         elif self.lexicographer:
             fields["lexicographer"] = self.lexicographer.identity
-        elif self.file and expand(self.file).is_file():
+        elif self.file and is_file(expand(self.file)):
             fields["file_sha256"] = file_sha256(expand(self.file))
         return fields
 

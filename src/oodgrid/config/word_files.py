@@ -7,7 +7,8 @@ from pathlib import Path
 
 from oodgrid import catalogue
 from oodgrid.config.base import expand
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, printable
+from oodgrid.identity import is_file
 
 LARGEST = 2_000_000  # bytes
 
@@ -20,9 +21,11 @@ def read_words(file: str, what: str) -> list[str]:
     """
     path = catalogue.packaged(file) if file.startswith(catalogue.PACKAGE) else expand(file)
     if path.suffix not in (".txt", ".json"):
-        raise OodgridError(f"{what}: {file} is no file of words: name a .txt with one a line, or a .json list")
-    if not path.is_file():
-        raise OodgridError(f"{what}: {path} does not exist: mend the path")
+        raise OodgridError(
+            f"{what}: {printable(file, 300)} is no file of words: name a .txt with one a line, or a .json list"
+        )
+    if not is_file(path):  # neither is one whose name is too long
+        raise OodgridError(f"{what}: {printable(str(path), 300)} does not exist: mend the path")
     if path.stat().st_size > LARGEST:
         raise OodgridError(f"{what}: {path} has more than {LARGEST:,} bytes: it is no list of words")
     return _words(path, what)

@@ -63,12 +63,19 @@ def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
     while len(missing := donors.lacking(rows := drawn_rows(labels, val_labels, *draws))):
         names = digest([images.paths[row] for row in missing])
         part = images.subset(missing)
-        rounds.append(chunks := Chunks(results, {**about, "images": names}, loaded, part, skip=skip, local=local))
+        identity = {**about, "images": names, "draws": provenance["draws"]}  # or two jobs would share these chunks
+        rounds.append(chunks := Chunks(results, identity, loaded, part, skip=skip, local=local))
         title = f"encode {backbone.name}/{dataset.name}/train, {len(missing):,} of {len(rows):,} drawn"
         file = chunks.joined(partial(encode, chunks, WHOLE, title), may_be_empty=skip)
         donors.add(file)
-        skipped += donors.skipped(file)
-        labels[donors.lacking(missing)] = NO_CLASS  # they were broken: draw again without them
+        broken = donors.skipped(file)
+        labels[[donors.position[name] for name, _ in broken]] = NO_CLASS  # draw again without them
+        skipped += broken
+        if left := [row for row in donors.lacking(missing).tolist() if labels[row] != NO_CLASS]:
+            raise OodgridError(
+                f"{images.place(left[0])} is no more what it was when it was encoded a moment ago: run again, when "
+                "nobody changes the images"
+            )
     account = {"skipped": skipped, "parity": donors.parity, **images.account}
     provenance |= {name: value for name, value in account.items() if value}
     store.write_features(whole, donors.gathered(rows, labels, provenance))
@@ -138,7 +145,9 @@ class Donors:
         local = None
         if "local_features" in self.about:
             used = [places[numbers == number] for number in range(len(self.files))]
-            local = _gather([_local(*each) for each in zip(self.files, used, strict=True)], numbers, _counted(numbers))
+            rows_of = [_local(*each) for each in zip(self.files, used, strict=True) if len(each[1])]
+            files = np.unique(numbers)  # that are used, in the order of those above
+            local = _gather(rows_of, np.searchsorted(files, numbers), _counted(numbers))
         return store.NewFeatures(
             _gather([features for _, features in self.opened], numbers, places),
             self.images.labels[rows],

@@ -122,7 +122,7 @@ class FewShot:
         texts = paths.texts(self.results, self.backbone, self.dataset.name)
         if self.dataset.text_under(self.backbone) == "classnames" and texts.exists():
             return store.array_shapes(texts)["text_features"][0][1]
-        if not self._is_there("train"):
+        if not self.file("train").exists():  # or another job is still to make it
             return None
         labels, _, provenance = store.read_labels(self.file("train"))
         return len(provenance.get("classnames") or ()) or int(labels.max(initial=-1)) + 1

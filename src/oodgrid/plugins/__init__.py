@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from oodgrid.errors import OodgridError
-from oodgrid.identity import file_sha256
+from oodgrid.identity import file_sha256, is_file
 from oodgrid.plugins import apart, state
 from oodgrid.plugins.sources import check_names, fingerprint, remember
 from oodgrid.plugins.wording import described, line_of
@@ -39,7 +39,7 @@ def load(file: Path) -> None:
         OodgridError: There is no such file; or it fails, ends the program, does not end, or changes what belongs to
             all. The message names the file and the line.
     """
-    if not file.is_file():
+    if not is_file(file):
         raise OodgridError(f"plugin {file}: no such file; paths start where snakemake is run, {Path.cwd()}")
     name = re.sub(r"\W", "_", file.stem)
     spec = spec_from_file_location(f"{_package(file.resolve().parent)}.{name}", file)

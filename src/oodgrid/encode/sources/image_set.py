@@ -116,6 +116,7 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
         )
     if all(text.removeprefix("-").isdecimal() for text in texts if text):
         return whole_labels([int(text) if text else -1 for text in texts], where), None
+    texts = ["" if re.fullmatch(r"-\d+", text) else text for text in texts]  # beside names too, -1 is no class
     names = in_order(set(texts) - {""})
     words = [name for name in names if not name.removeprefix("-").isdecimal()]
     if 2 * len(words) < len(names):  # a damaged number, or "unknown", would make names of all the others

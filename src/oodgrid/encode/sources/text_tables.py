@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,12 +130,12 @@ def _of_files(source: TextTable) -> Table:
     return whole
 
 
-def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: Iterator[Row]) -> None:
+def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: Iterable[Row]) -> None:
     """Take the rows of a file, or of one split in it, into a table."""
-    label, first, empty = source.label, True, []
+    rows, empty = list(rows), []
+    columns = {column: None for row in rows for column in row.values}  # in JSON an object may lack what others have
+    label = _columns(whole, file, source, columns) if rows else source.label
     for row in rows:
-        if first:
-            label, first = _columns(whole, file, source, row), False
         text = row.values.get(source.text)
         if text is None or (isinstance(text, str) and not text.strip()):
             empty.append(row.line)
@@ -146,18 +146,21 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
         whole.labels.append(None if label is None else row.values.get(label))
         if whole.splits is not None:
             whole.splits.append(split or _split_of(file, source, row))
+    if label is not None and (lacking := [row.line for row in rows if label not in row.values]):
+        what = counted(len(lacking), "row", "rows")
+        whole.remarks.append(f"{what} of {file.name} without {label}, the first in line {lacking[0]}: no class")
     if empty:
         what = counted(len(empty), "row without a text", "rows without a text")
         whole.remarks.append(f"passed over {what} in {file.name}, the first in line {empty[0]}")
 
 
-def _columns(whole: Table, file: Path, source: TextTable, row: Row) -> Column:
+def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, Any]) -> Column:
     """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
-    there = {str(name): name for name in row.values}
+    there = {str(name): name for name in columns}
     for name, column in (("text", source.text), ("split", source.split)):
-        if column is not None and column not in row.values:
+        if column is not None and column not in columns:
             raise unknown(f"column of {name}s of {file}", str(column), there)
-    if source.label is None or source.label in row.values:
+    if source.label is None or source.label in columns:
         return source.label
     if source.label != "label":  # which is only looked for
         raise unknown(f"column of labels of {file}", str(source.label), there)
@@ -356,5 +359,6 @@ def _of_hugging_face(source: TextTable, split: str) -> Table:
     _take(table, file, source, split, (Row(number, row) for number, row in enumerate(rows, 1)))
     feature = rows.features.get(source.label)
     if words := getattr(feature, "names", None):
-        table.labels = [words[label] if isinstance(label, int) and label >= 0 else label for label in table.labels]
+        table.labels = [None if isinstance(label, int) and label < 0 else label for label in table.labels]
+        table.labels = [words[label] if isinstance(label, int) else label for label in table.labels]
     return table
