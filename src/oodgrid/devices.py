@@ -70,6 +70,25 @@ def free_bytes(device: str) -> float:
 
 
 @contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Have products and convolutions of float32 on a GPU round their factors to 10 bits, or not.
+
+    fp32 is to mean it: torch allows TF32 to convolutions, as of patches, if nobody says otherwise.
+    """
+    import torch
+
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = allowed
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value
+
+
+@contextmanager
 def enough_memory(device: str) -> Iterator[None]:
     """Say in one line that a device has too little memory for what is done within.
 

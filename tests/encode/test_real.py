@@ -482,12 +482,35 @@ def test_the_pickle_of_torchvision_is_not_opened(few):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1\n2\n", "do not fit the images"), ("1\n2\n3\n4\n5\n5000\n", "do not fit the images"), (b"\xff\xfe", "as text")],
+    [
+        ("", "do not fit the images"),
+        ("1\n2\n3\n4\n5\n5000\n", "none of ImageNet's classes"),
+        ("0\n0\n", "none of ImageNet's classes"),  # they count from 1
+        ("n99999999\n", "none of ImageNet's classes"),
+        (b"\xff\xfe", "as text"),
+    ],
 )
 def test_labels_of_other_images_are_refused(few, text, message):
     made("imagenet", reader="flat")(few)
     file = few / "ILSVRC2012_validation_ground_truth.txt"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(OodgridError, match=message):
+        read_split(find("imagenet", few), "test")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("0\n1\n", "none of ImageNet's classes"),  # numbers alone count from 1 in the devkit's file only
+        ("ILSVRC2012_val_00000001.JPEG 1000\n", "none of ImageNet's classes"),  # and beside names from 0
+        ("ILSVRC2012_val_00000001.JPEG -3\n", "none of ImageNet's classes"),
+        ("ILSVRC2012_val_00000001.JPEG 0\nval/ILSVRC2012_val_00000001.JPEG 1\n", "two classes"),
+    ],
+)
+def test_val_txt_counts_by_one_rule_or_is_refused(few, rows, message):
+    made("imagenet", reader="flat")(few)
+    (few / "ILSVRC2012_validation_ground_truth.txt").unlink()
+    (few / "val.txt").write_text(rows)
     with pytest.raises(OodgridError, match=message):
         read_split(find("imagenet", few), "test")
 

@@ -22,6 +22,7 @@ from oodgrid.encode.sources.copies import check_copies
 from oodgrid.encode.texts import encode_texts
 from oodgrid.encode.verifying import check_sources
 from oodgrid.evaluate.run import evaluate
+from oodgrid.identity import differences
 from oodgrid.inspection import describe, verify
 from oodgrid.score.run import score
 from tests.failing import failure
@@ -380,3 +381,10 @@ def test_only_what_the_draws_take_may_be_encoded(results, tmp_path, talk, encode
     assert len(drawn.rows) < len(train.labels)
     assert drawn.texts == [train.texts[row] for row in drawn.rows.tolist()]
     assert np.array_equal(drawn.image_features, train.image_features[drawn.rows])
+
+
+def test_a_setting_that_is_taken_out_again_is_another_backbone(encoder):
+    said = Backbone(name="m", model="transformers", pretrained=str(encoder), layer=1, max_length=16, pooling="cls")
+    unsaid = Backbone(name="m", model="transformers", pretrained=str(encoder))
+    assert len(differences(said.identity, unsaid.identity)) == 3
+    assert differences(said.identity, said.identity) == []

@@ -209,3 +209,22 @@ def test_generated_tables_come_back_whole(tmp_path, seed):
     for suffix in (".csv", ".tsv", ".jsonl", ".parquet"):
         file = written(tmp_path, suffix, texts, [0, 1] * 15)
         assert open_split(dataset(file), "test").texts == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "labels"),
+    [
+        ("a.jsonl", '{"text": "a"}\n{"text": "b", "label": "x"}\n{"text": "c", "label": "y"}\n', [-1, 0, 1]),
+        ("a.json", '{"test": ["a", ["b", "x"], ["c", "y"]]}', [-1, 0, 1]),
+        ("a.csv", "text,label\na,-1\nb,x\nc,y\n", [-1, 0, 1]),
+        ("a.csv", "text,label\na,\nb,x\nc,y\n", [-1, 0, 1]),
+    ],
+)
+def test_a_text_without_a_class_takes_none_from_the_others(tmp_path, name, content, labels):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    file = tmp_path / name
+    samples = open_split(dataset(file, **({"splits": {"test": "test"}} if name == "a.json" else {})), "test")
+    assert samples.labels.tolist() == labels
+    assert samples.classnames == ["x", "y"]
+    lacks = name.endswith((".jsonl", ".json"))
+    assert any("without label, the first in line 1" in remark for remark in samples.remarks) == lacks

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +103,7 @@ class LoadedBackbone:
         if self.reference is None and exact_pixels is None:
             return None
         features = self.encode_image(pixels).double()
-        with _tf32(False):
+        with devices.tf32(False):
             exact = _encode_image(self.reference or self.model, pixels if exact_pixels is None else exact_pixels)
         cosine = torch.nn.functional.cosine_similarity(features, exact.double())
         return {"images": len(features), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
@@ -132,27 +131,11 @@ class LoadedBackbone:
         if precision in PURE and inputs.is_floating_point():
             inputs = inputs.to(getattr(torch, PURE[precision]))
         mixed = getattr(torch, MIXED.get(precision, "bfloat16"))
-        with _tf32(precision == "tf32"), torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED):
+        with (
+            devices.tf32(precision == "tf32"),
+            torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED),
+        ):
             return function(self.model, inputs)
-
-
-@contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """Have products and convolutions of float32 on a GPU round their factors to 10 bits, or not.
-
-    fp32 is to mean it: torch allows TF32 to convolutions, as of patches, if nobody says otherwise.
-    """
-    import torch
-
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [place.allow_tf32 for place in places]
-    try:
-        for place in places:
-            place.allow_tf32 = allowed
-        yield
-    finally:
-        for place, value in zip(places, before, strict=True):
-            place.allow_tf32 = value
 
 
 def _is_unicode(text: str) -> bool:

@@ -25,7 +25,7 @@ from oodgrid.score.sharing import shared
 from oodgrid.vectors import filled
 
 Block = Any  # np.ndarray, or torch.Tensor on the device of the job
-STEP = 1024  # rows of a block on a GPU: always as many, since products of other shapes are rounded in another way
+STEP = 1024  # rows of a block on a GPU: as many wherever they fit, since products of other shapes round in another way
 STEP_OF_PATCHES = 64  # the same of arrays (N, P, D)
 TEMPORARIES = 6  # arrays as large as a product that functions of a block may have at a time
 SHARE = 0.5  # of the free memory of a GPU
@@ -94,7 +94,7 @@ def on_device(function: Callable[..., Block], *arrays: np.ndarray, width: int, r
     if not is_on_device():
         return by_rows(function, *arrays, rows=rows)
     device, count = _device[-1], len(arrays[0])
-    with _TURN, devices.enough_memory(device):
+    with _TURN, devices.enough_memory(device), devices.tf32(False):
         step = _rows_at_a_time(width, STEP if max(array.ndim for array in arrays) < 3 else STEP_OF_PATCHES, device)
         parts = []
         for start in range(0, max(count, 1), step):

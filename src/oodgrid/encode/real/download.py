@@ -70,12 +70,12 @@ def fetch_file(download: Download, folder: Path, wait: Callable[[float], None] =
     """
     target = folder / download.file
     folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):  # before the server is asked
-        raise OodgridError(f"{folder} is read-only to you: take another root, or ask whoever owns it")
     if target.exists():
         if not wrong_checksum(target, download):
             return target
         raise OodgridError(f"{target} is there and {wrong_checksum(target, download)}: remove it, and run again")
+    if not os.access(folder, os.W_OK):  # before the server is asked
+        raise OodgridError(f"{folder} is read-only to you: take another root, or ask whoever owns it")
     part = _Part(target.with_name(f"{target.name}.part"))
     resumed = part.size > 0
     _whole(download, part, wait)

@@ -53,7 +53,10 @@ def fetch(name: str, root: Path, keep: bool = False, say: Callable[[str], None] 
         there = next((root / path for path in download.gives if (root / path).is_dir()), None)
         there = there or (images if download.unpack else None)
         folder = root / download.to if download.unpack or not images else images
-        if (root / download.to / download.file).exists():  # it may not have been unpacked to its end
+        file = root / download.to / download.file
+        if (
+            file.exists() or file.with_name(f"{file.name}.part").exists()
+        ):  # it may not have come, or been unpacked, whole
             _fetch_one(download, root / download.to, keep, say)
         elif status.state == UNREAD:
             say(f"{name} is there, as far as is seen before its first job reads it: {download.file} is not fetched")

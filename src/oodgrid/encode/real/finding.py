@@ -83,7 +83,8 @@ def _elsewhere(name: str, root: Path) -> Iterator[str]:
             location = next(places(name, other), None)
         except (OodgridError, OSError):  # a folder that is nobody's business here
             continue
-        if location:
+        is_split = other.name in ("train", "val", "test") and location and location.base == other  # of another set
+        if location and not is_split:
             yield f"it lies in {location.base}: write root: {other}"
             return
     wanted = [root / path for layout in real.layouts(name) for path in _first_looked_at(layout)]

@@ -112,9 +112,15 @@ def folder_of_images(name: str, root: Path) -> Path | None:
     """Return where CoOp's file of splits belongs: the folder in which images are as it names them, if there is one."""
     for layout in real.layouts(name):
         for at in filter(None, layout.at) if layout.reader == "coop" else ():
-            if any((root / at / images).is_dir() and first_names(root / at / images) for images in layout.images):
+            if any(_has_images(root / at / images) for images in layout.images):
                 return root / at
     return None
+
+
+def _has_images(folder: Path) -> bool:
+    """Return whether images, or folders that are not empty, lie in a folder: no list, mark or part of a download."""
+    names = [name for name in first_names(folder) if name[0] not in "._"] if folder.is_dir() else []
+    return any(is_image(name) or ((folder / name).is_dir() and any(first_names(folder / name))) for name in names)
 
 
 def spelt(folder: Path, path: str) -> Path | None:

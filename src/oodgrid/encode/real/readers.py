@@ -26,6 +26,7 @@ from oodgrid.labels import NO_CLASS, plain_name
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SIDE = 32  # pixels of an image of CIFAR and SVHN
+GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # of the devkit
 VALIDATION = r"ILSVRC2012_val_\d{8}"  # names of ImageNet's validation images
 
 
@@ -286,9 +287,14 @@ def _flat_labels(location: Location, folder: Path, images: list[str]) -> dict[st
     if strange := next((path for path in images if not _is_validation(path)), None):
         raise OodgridError(f"{folder}: {strange} is no name of the validation images of ILSVRC2012: take it out")
     rows = [row for file in files for row in _lines(file)]
-    key_of = (
-        _listed_labels(rows) if len(files) > 1 or re.search(VALIDATION, rows[-1] if rows else "") else _in_order(rows)
-    )
+    is_listed = len(files) > 1 or re.search(VALIDATION, rows[-1] if rows else "")
+    key_of = _listed_labels(rows, named) if is_listed else _in_order(rows, files[0].name == GROUND_TRUTH)
+    known = real.class_keys("imagenet")
+    if wrong := next((stem for stem, key in key_of.items() if key not in known), None):  # also of images not here
+        raise OodgridError(
+            f"{named}: what it says of {wrong} is none of ImageNet's classes, from 0 beside names of images, from 1 in "
+            f"{GROUND_TRUTH}: get it anew"
+        )
     if strange := next((path for path in images if not key_of.get(_stem(path))), None):
         raise OodgridError(
             f"{named} has {counted(len(rows), 'label')}, which do not fit the images in {folder}, "
@@ -297,27 +303,32 @@ def _flat_labels(location: Location, folder: Path, images: list[str]) -> dict[st
     return key_of
 
 
-def _in_order(rows: list[str]) -> dict[str, str]:
-    """Return classes of a text with one a line, by the devkit's number or the folder, in the order of the images."""
-    devkit = real.devkit_numbers()
-    keys = [devkit.get(int(row), "") if row.isdecimal() else row for row in rows]
+def _in_order(rows: list[str], is_devkit: bool) -> dict[str, str]:
+    """Return classes of a text with one a line, by the folder or the devkit's number, in the order of the images.
+
+    Numbers are the devkit's in the devkit's file alone: in another they may count by other rules, and from 0.
+    """
+    devkit = real.devkit_numbers() if is_devkit else {}
+    keys = [devkit.get(int(row), row) if row.isdecimal() else row for row in rows]
     return {f"ILSVRC2012_val_{number:08}": key for number, key in enumerate(keys, 1)}
 
 
-def _listed_labels(rows: list[str]) -> dict[str, str]:
+def _listed_labels(rows: list[str], named: str) -> dict[str, str]:
     """Return classes of a text that names image and class in each line.
 
     These are Kaggle's `ILSVRC2012_val_00000001,n01751748 85 1 499 272`, and Caffe's, Paddle's and OpenOOD's
     `val/ILSVRC2012_val_00000001.JPEG 65`, where classes are numbers from 0 in the order of their folders.
     """
     keys = list(real.class_keys("imagenet"))
-    key_of = {}
+    key_of: dict[str, str] = {}
     for row in rows:
         image, *words = re.split(r"[\s,]+", row)
-        if words and words[0].isdecimal():
-            key_of[_stem(image)] = keys[int(words[0])] if int(words[0]) < len(keys) else ""
-        elif words:
-            key_of[_stem(image)] = words[0]
+        if not words or not _is_validation(image):  # as a header
+            continue
+        number = int(words[0]) if words[0].isdecimal() else len(keys)
+        key = keys[number] if number < len(keys) else words[0]
+        if key_of.setdefault(_stem(image), key) != key:
+            raise OodgridError(f"{named} gives {_stem(image)} two classes: get it anew")
     return key_of
 
 
@@ -333,7 +344,7 @@ def _label_files(location: Location) -> list[Path]:
     raise location.mistake(
         f"the images in {location.path('test')} lie in no class folders, and no labels are beside "
         f"them{pickled}: unpack ILSVRC2012_devkit_t12.tar.gz in {location.base}, or put "
-        f"ILSVRC2012_validation_ground_truth.txt, LOC_val_solution.csv or val.txt there"
+        f"{GROUND_TRUTH}, LOC_val_solution.csv or val.txt there"
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import PositiveFloat
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Skip, TextList
+from oodgrid.score.products import product
 from oodgrid.signatures import ListName
 
 
@@ -48,7 +49,7 @@ def cma(
         raise Skip("the list of agents is empty")
     count = math.ceil(logits.shape[1] * ratio)
     times = np.bincount(np.arange(count) % len(agents.names))
-    cosines = features @ agents.features[: len(times)].T
+    cosines = product(features, agents.features[: len(times)])
     top = np.maximum(logits.max(axis=1), cosines.max(axis=1))[:, None]
     classes = np.exp((logits - top) / T)
     return classes.max(axis=1) / (classes.sum(axis=1) + np.exp((cosines - top) / T) @ times)
