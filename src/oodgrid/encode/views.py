@@ -89,7 +89,7 @@ def encode_views(
 ) -> Path | None:
     """Encode the views of every training image that a few-shot draw of the experiment uses, and return the file.
 
-    Images whose views an earlier run encoded are taken from there, whatever shots and seeds it was for. Of a shard,
+    Images whose views an earlier run encoded are taken from there: of more shots and seeds any, of fewer under `train: drawn` none. Of a shard,
     leave its finished chunks and return nothing.
 
     Raises:
