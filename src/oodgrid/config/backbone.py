@@ -53,7 +53,8 @@ class Backbone(Strict):
     seed: Seed = Field(0, description="Of random weights, for trials.")
     model_config_file: str | None = Field(None, description="JSON of the architecture, or package:FILE.")
     precision: Literal["fp32", "tf32", "bf16", "fp16", "amp_bf16", "amp_fp16"] = Field(
-        "fp32", description="Arithmetic of the encoder; amp_: mixed. What it changes of images is measured and recorded."
+        "fp32",
+        description="Arithmetic of the encoder; amp_: mixed. What it changes of images is measured and recorded.",
     )
     size: int | None = Field(
         None, ge=1, le=10_000, description="Pixels a side that the encoder sees. Default: the weights' own."

@@ -89,8 +89,8 @@ def encode_views(
 ) -> Path | None:
     """Encode the views of every training image that a few-shot draw of the experiment uses, and return the file.
 
-    Images whose views an earlier run encoded are taken from there: of more shots and seeds any, of fewer under `train: drawn` none. Of a shard,
-    leave its finished chunks and return nothing.
+    Images whose views an earlier run encoded are taken from there; under `train: drawn` not from a run with more shots
+    or seeds. Of a shard, leave its finished chunks and return nothing.
 
     Raises:
         OodgridError: The training split is not encoded yet, or an image is broken or not the one encoded there.
