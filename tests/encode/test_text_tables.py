@@ -160,7 +160,7 @@ def test_digests_and_sizes_serve_the_search_for_copies(tmp_path):
         ("t.csv", "text\na\n".encode("utf-16"), {}, "is not UTF-8 text"),
         ("t.txt", b"a\0b\n", {}, "NUL"),
         ("t.jsonl", b'{"text": "a"}\n[1]\n', {}, "line 2: it is no JSON object"),
-        ("t.jsonl", b'{"text": "a"}\n{"text": \n', {}, "line 2 is no JSON"),
+        ("t.jsonl", b'{"text": "a"}\n{"text": \n', {}, "line 2 is not valid JSON"),
         ("t.jsonl", b'{"text": 5}\n', {}, "5 is no text"),
         ("t.jsonl", b'{"text": "\\ud800"}\n', {}, "half a character"),
         ("t.json", b'{"test": []}', {"splits": {"test": "oos"}}, "unknown split"),

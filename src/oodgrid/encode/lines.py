@@ -49,7 +49,7 @@ def parse_json(text: str, where: str) -> Any:
     except RecursionError as error:
         raise OodgridError(f"{where} is JSON nested too deeply to be read: lay it flat") from error
     except ValueError as error:
-        raise OodgridError(f"{where} is not valid JSON: {one_line(error)}") from error
+        raise OodgridError(f"{where} is not valid JSON ({one_line(error)}): mend it, or name another file") from error
 
 
 def read_names(file: Path) -> list[str]:

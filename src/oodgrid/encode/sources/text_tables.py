@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,9 +18,10 @@ from typing import Any
 
 from oodgrid.config import SPLITS, TextTable, expand
 from oodgrid.counts import counted, plural
+from oodgrid.encode.lines import parse_json
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing
 from oodgrid.encode.sources.layout import split_named
-from oodgrid.errors import OodgridError, first_line, printable, unknown
+from oodgrid.errors import OodgridError, printable, unknown
 from oodgrid.store import frames, read_bytes
 
 SHOWN = 60  # characters of a text that stand in its name
@@ -280,24 +280,15 @@ def _json_lines(file: Path, source: TextTable) -> Iterator[Row]:
     for number, line in enumerate(_text_of(file).replace("\r\n", "\n").split("\n"), 1):
         if not line.strip():
             continue
-        row = _parsed(line, f"{file}, line {number}")
+        row = parse_json(line, f"{file}, line {number}")
         if not isinstance(row, dict):
             raise OodgridError(f'{file}, line {number}: it is no JSON object, as {{"{source.text}": …}}: mend it')
         yield Row(number, row)
 
 
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise OodgridError(f"{where} is JSON nested too deeply to be read: lay it flat") from error
-    except ValueError as error:
-        raise OodgridError(f"{where} is no JSON ({first_line(error)}): mend it, or name another format:") from error
-
-
 def _json_parts(file: Path, source: TextTable, split: str | None) -> list[tuple[str | None, Iterator[Row]]]:
     """Return the rows of each split that a JSON file holds, or of the whole file where it is one list."""
-    content = _parsed(_text_of(file), str(file))
+    content = parse_json(_text_of(file), str(file))
     if isinstance(content, list):
         if split is None and source.split is None:
             raise OodgridError(f"{file} is one list: name the file of each split, as file: {{test: {file.name}}}")
