@@ -240,3 +240,31 @@ def test_what_needs_the_whole_split_is_refused(make, changes, words):
     with pytest.raises(OodgridError, match=words):
         make(**changes)
     make(train="whole", **changes)
+
+
+def test_the_test_split_alone_is_no_mistake_while_another_job_makes_what_draws_take(tmp_path, make):
+    experiment = make()
+    (backbone,), (dataset,) = experiment.backbones, experiment.id_datasets
+    encode_images(tmp_path, backbone, dataset)
+    assert FewShot(tmp_path, backbone.name, dataset).classes is None  # planning goes on
+    encode_drawn(tmp_path, backbone, dataset)
+    assert FewShot(tmp_path, backbone.name, dataset).classes == 2
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_an_image_that_changes_while_it_is_encoded_ends_the_job_and_alters_no_draw(
+    tmp_path, make, monkeypatch, photos, on_error
+):
+    experiment = make(on_error=on_error)
+    (backbone,), (dataset,) = experiment.backbones, experiment.id_datasets
+    write = Chunks.write
+
+    def write_and_change(self, start, chunk):
+        write(self, start, chunk)
+        path = photos / "train" / self.images.paths[0].removeprefix("train/")
+        path.write_bytes(path.read_bytes() + b"changed")
+
+    monkeypatch.setattr(Chunks, "write", write_and_change)
+    with pytest.raises(OodgridError, match="is no more what it was when it was encoded a moment ago: run again"):
+        encode_drawn(tmp_path, backbone, dataset)
+    assert not paths.features(tmp_path, backbone.name, dataset.name, dataset.file_of("train")).exists()
