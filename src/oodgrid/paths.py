@@ -20,6 +20,7 @@ REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by
 MEAN_FIGURES = ("forest", "forest_scores", "scores", "shots", "accuracy")  # of each ID dataset, and of their mean
 FIGURES = (*MEAN_FIGURES, "sets", "roc", "histograms", "geometry")  # of each backbone and ID dataset
 SWEEP_FIGURES = ("temperature",)  # likewise, where the config asks for temperatures
+ESTIMATE_FIGURES = ("estimate",)  # likewise, where the config asks for estimates
 RANK_FIGURES = ("ranks",)  # of each backbone, over its ID datasets
 ENOUGH_FOR_RANKS = 10  # ID datasets: over fewer, rank tests separate next to nothing
 WIDTHS = ("", "-column")  # behind the name of a figure: as wide as the text of a paper, or as one column of two
@@ -159,12 +160,22 @@ def temperatures(results: Path, experiment: str) -> Path:
     return results / experiment / "temperatures.parquet"
 
 
+def estimates(results: Path, experiment: str) -> Path:
+    """Return the table of what is estimated without OOD labels, beside the truth; where the config asks for it."""
+    return results / experiment / "estimates.parquet"
+
+
 EVALUATED = (metrics, curves, summary, comparisons, geometry, temperatures)  # what the stage evaluate leaves
 
 
 def report(results: Path, experiment: str, part: str) -> Path:
     """Return what a part of the report is: the folder of its "tables" or "figures", or the file of its "page"."""
     return results / experiment / REPORT[part]
+
+
+def figures_of_pair(with_temperatures: bool, with_estimates: bool) -> tuple[str, ...]:
+    """Return the names of the figures of a backbone and ID dataset."""
+    return FIGURES + (SWEEP_FIGURES if with_temperatures else ()) + (ESTIMATE_FIGURES if with_estimates else ())
 
 
 def figures_of_backbone(id_datasets: int) -> tuple[str, ...]:

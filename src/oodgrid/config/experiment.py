@@ -192,6 +192,12 @@ class Experiment(Strict):
         max_length=MOST_TEMPERATURES,
         description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
     )
+    estimate: bool = Field(
+        False,
+        strict=True,
+        description="Whether to try, on 200 sets or more made of what is scored, how well scores can be judged "
+        "without OOD labels: docs/estimate.md.",
+    )
     score_precision: Precision = Field(
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",

@@ -71,7 +71,12 @@ def result_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return the tables that the stage evaluate leaves."""
-    return [path(results, experiment.experiment) for path in paths.EVALUATED]
+    return [path(results, experiment.experiment) for path in evaluated(experiment)]
+
+
+def evaluated(experiment: Experiment) -> list[Callable[..., Path]]:
+    """Return where these tables lie, as functions of `paths`."""
+    return [*paths.EVALUATED, *([paths.estimates] if experiment.estimate else [])]
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
@@ -172,7 +177,7 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    of_pair = paths.FIGURES + (paths.SWEEP_FIGURES if experiment.temperatures else ())
+    of_pair = paths.figures_of_pair(bool(experiment.temperatures), experiment.estimate)
     names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), of_pair)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}

@@ -39,6 +39,9 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "geometry": "How did the method move ID and OOD? Angles between and within classes, and how near OOD samples are.",
 }
 SWEEP_CAPTIONS = {"temperature": "Which temperature? Mean AUROC over T, the default T of each score marked."}
+ESTIMATE_CAPTIONS = {
+    "estimate": "Could one have known it without OOD labels? AUROC estimated from unlabelled scores, against the true."
+}
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
 MOST_OPEN = 60  # rows of a table that is not folded
@@ -54,6 +57,7 @@ def write_page(
     spread: str = "interval",
     pictures: mistakes.Pictures = mistakes.no_pictures,
     with_temperatures: bool = False,
+    with_estimates: bool = False,
     beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
@@ -67,6 +71,7 @@ def write_page(
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
         with_temperatures: Whether the config asks for temperatures, so that their figure was drawn.
+        with_estimates: Whether the config asks for estimates, likewise.
         beside: The published values that compare with these results.
 
     Raises:
@@ -74,6 +79,7 @@ def write_page(
     """
     metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
     captions = CAPTIONS | (SWEEP_CAPTIONS if with_temperatures else {})
+    captions |= ESTIMATE_CAPTIONS if with_estimates else {}
     sections = [
         _section(evaluated.pair(*pair), figures.joinpath(*pair), captions, spread)
         | {"published": _published(beside, metrics, *pair)}
