@@ -165,7 +165,7 @@ class Estimates(Manifest):
 
     Attributes:
         sets: Of the bench.
-        left_out: Sets that would have been too small.
+        left_out: How many fewer there are than were to be made, for too few samples.
         detectors: Scores of methods of (backbone, ID set).
         sizes: Of "validation" and "pool": the least, the median and the most samples.
         errors: How far estimates are off, on sets that their lines never saw.

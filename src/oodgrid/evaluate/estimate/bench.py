@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ VALIDATION = (0.2, 0.35, 0.5)  # of the ID test samples
 SIZES = (1.0, 0.5, 0.25)  # of the largest pool that can be had
 MOST = 4000  # samples of a pool
 FEWEST_ID, FEWEST_OOD = 20, 5  # of a pool, and of validation
+TRIES = 4  # for a set that is large enough
 FEWEST_CLASSES = 4  # of an OOD set of which some classes are taken
 
 
@@ -81,7 +83,7 @@ def sets_of_each(pairs: int) -> int:
 
 
 def plan(n_id: int, oods: Sequence[Labelled], count: int, seed: int = 0) -> list[BenchSet]:
-    """Return the sets of one (backbone, ID set); those that would be too small are left out.
+    """Return the sets of one (backbone, ID set); fewer than asked for where most would be too small.
 
     Args:
         n_id: ID test samples.
@@ -89,8 +91,9 @@ def plan(n_id: int, oods: Sequence[Labelled], count: int, seed: int = 0) -> list
         count: How many to make.
         seed: Of all draws.
     """
-    planned = (_planned(number, n_id, oods, np.random.default_rng([seed, number])) for number in range(count))
-    return [each for each in planned if each is not None]
+    tried = range(TRIES * count)
+    planned = (_planned(number, n_id, oods, np.random.default_rng([seed, number])) for number in tried)
+    return list(islice((each for each in planned if each is not None), count))
 
 
 def _planned(number: int, n_id: int, oods: Sequence[Labelled], rng: np.random.Generator) -> BenchSet | None:

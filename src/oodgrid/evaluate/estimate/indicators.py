@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from math import log, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import wasserstein_distance
 
 from oodgrid.evaluate.estimate.clusters import Clusters, two_clusters
 from oodgrid.evaluate.metrics import Counts, auroc, count_scores, id_threshold_cell
 
+SIDES = ("validation scores", "pool scores")
 CONFIDENCE, SLACK = 0.1, 0.01  # delta and gamma of Garg et al. (2021)
 OF_SCORES = 0.2  # quantile over scores: no score shows a smaller ID share than the true one, but for its noise
 
@@ -43,15 +44,15 @@ class Pool:
     clusters: Clusters
 
 
-def pool_of(validation: NDArray[np.float64], scores: NDArray[np.float64]) -> Pool:
+def pool_of(validation: ArrayLike, scores: ArrayLike) -> Pool:
     """Return a pool, its scores sorted and its two clusters fitted.
 
     Raises:
         OodgridError: A side is not one-dimensional, numeric, non-empty and finite; the message names the side.
     """
-    counts = count_scores(validation, scores, ("validation scores", "pool scores"))
-    validation, scores = (np.asarray(each, np.float64) for each in (validation, scores))
-    return Pool(validation, scores, counts, two_clusters(scores))
+    counts = count_scores(validation, scores, SIDES)
+    of_id, of_pool = (np.asarray(each, np.float64) for each in (validation, scores))
+    return Pool(of_id, of_pool, counts, two_clusters(of_pool))
 
 
 def indicators(pool: Pool) -> dict[str, float]:

@@ -12,6 +12,7 @@ from oodgrid.evaluate.intervals import Z, delong_variance
 from oodgrid.evaluate.metrics import Counts, auroc, id_threshold_cell
 
 RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")
+SMALLEST_SHARE = 1e-3  # an estimate of no OOD samples at all is taken for this
 FEWEST_OOD = 0.1  # share of the pool: below it no estimate of ours ranks scores
 WIDEST = 0.1  # half of the interval of an AUROC: beyond it an estimate says less than a guess does
 

@@ -15,7 +15,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate.estimate.bench import SHARES, BenchSet, Labelled, plan, sets_of_each
 from oodgrid.evaluate.estimate.errors import errors, predicted
 from oodgrid.evaluate.estimate.indicators import INDICATORS, common_share, indicators, pool_of
-from oodgrid.evaluate.estimate.predictions import RATES, pseudo_labelled, unmixed
+from oodgrid.evaluate.estimate.predictions import RATES, SMALLEST_SHARE, pseudo_labelled, unmixed
 from oodgrid.evaluate.estimate.regression import JOIN, LINES, fitted
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.evaluate.score_table import ScoreTable
@@ -24,7 +24,6 @@ from oodgrid.progress import progress
 from oodgrid.threads import side_by_side
 
 SEED = 0  # of the draws of sets
-SMALLEST_SHARE = 1e-3  # an estimate of none at all is taken for this
 KEYS = ("backbone", "id_dataset", "method", "base_method", "shots", "seed", "score", "base_score")
 TRIED = {"unmixed": "common_share", "alone": "own_share", "known": "share"}
 COMPUTED: dict[str, Any] = {
