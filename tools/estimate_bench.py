@@ -1,6 +1,6 @@
-"""Write the errors that `oodgrid estimate` knows without --bench, from those of experiments/estimate.yaml.
+"""Write the errors that `oodgrid estimate` knows without --bench, from those of experiments/clip-b32-estimate.yaml.
 
-python tools/estimate_bench.py results/estimate/estimates.parquet
+python tools/estimate_bench.py results/clip-b32-estimate/estimates.parquet
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ ESTIMATE = "how well scores detect OOD, from unlabelled scores and ID validation
 ESTIMATE_EXAMPLES = """\
 oodgrid estimate unlabelled.csv --validation id.csv
   oodgrid estimate unlabelled.parquet --validation id.parquet --score mcm knn energy     (one OOD share for all)
-  oodgrid estimate unlabelled.npy --validation id.npy --bench results/estimate/estimates.parquet --json"""
+  oodgrid estimate unlabelled.npy --validation id.npy --bench results/clip-b32-estimate/estimates.parquet --json"""
 
 
 def add_estimate(verb: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_estimate(verb: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="estimates.parquet of an experiment with `estimate: true`, whose errors are the error bars; default: "
-        "those of real CLIP features (experiments/estimate.yaml)",
+        "those of real CLIP features (experiments/clip-b32-estimate.yaml)",
     )
     add_dialect(verb)
     verb.add_argument("--json", action="store_true", help="everything, as fractions; a list with an entry a score")

@@ -21,7 +21,7 @@ from oodgrid.evaluate.intervals import Z
 from oodgrid.evaluate.score_csv import Dialect
 from oodgrid.evaluate.score_files import check_dialect, read_column
 
-OURS = "clip_b32.json"  # the errors of experiments/estimate.yaml
+OURS = "clip_b32.json"  # the errors of experiments/clip-b32-estimate.yaml
 Scores = Mapping[str, ArrayLike]
 
 

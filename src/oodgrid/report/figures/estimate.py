@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,7 +31,8 @@ def draw(study: Study, width: float) -> Figure:
             "No estimates: no set of the bench could be made, or evaluate was last run without `estimate: true`.", width
         )
     figure, panels = canvas.panels(len(ESTIMATORS), width, 2, 0.95 * width / len(ESTIMATORS) - 0.35, sharey=True)
-    rows = frame.gather_every(-(-len(frame) // MOST))
+    drawn = np.sort(np.random.default_rng(0).permutation(len(frame))[:MOST])  # each dot as likely as any other
+    rows = frame[drawn]
     for axes, (estimator, title) in zip(panels, ESTIMATORS.items(), strict=True):
         _panel(axes, rows, f"{estimator}_auroc")
         canvas.title(axes, title, width / len(ESTIMATORS) - 0.3)
