@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from math import log, sqrt
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import estimates, manifests, paths, store
+from oodgrid import estimates, manifests, paths, plan, store
 from oodgrid.cli import main
 from oodgrid.config import parse
 from oodgrid.errors import OodgridError
@@ -18,6 +19,7 @@ from oodgrid.evaluate.metrics import count_scores, detection_metrics
 from oodgrid.evaluate.run import evaluate
 from tests.failing import failure
 
+ROOT = Path(__file__).parents[2]
 RANKED = ("auroc_pool", "flagged", "own_share")
 
 
@@ -280,7 +282,13 @@ def test_estimates_are_written_where_the_config_asks_and_add_up(tried, tmp_path,
     assert sum(e.rows for e in every) == len(frame)
     half, tenth = (next(e.rmse for e in every if e.low == share) for share in (0.5, 0.05))
     assert half < tenth
-    without = evaluate(tmp_path, world(tmp_path, experiment_of))
+    plain = world(tmp_path, experiment_of)
+    without = evaluate(tmp_path, plain)
+    asked = parse(experiment_of(estimate=True))
+    assert set(plan.evaluated(asked)) - set(plan.evaluated(plain)) == {paths.estimates}
+    assert {file.stem for file in plan.figure_files(tmp_path, asked)} - {
+        file.stem for file in plan.figure_files(tmp_path, plain)
+    } == {"estimate", "estimate-column"}
     assert not paths.estimates(tmp_path, "mini").exists()
     assert len(without) == len(written) - 1
 
@@ -390,6 +398,12 @@ def test_what_cannot_be_estimated_is_one_line(files, capsys, options, words):
     error = capsys.readouterr().err.strip()
     assert words in error
     assert len(error.splitlines()) == 1
+
+
+def test_the_errors_that_the_package_brings_are_those_of_the_committed_bench():
+    committed = manifests.read(ROOT / "results/clip-b32-estimate/estimates.parquet", manifests.Estimates)
+    assert own.read_bench() == own.needed(committed)
+    assert committed.sets >= 200
 
 
 def test_a_bench_of_nothing_is_refused(tmp_path):

@@ -111,6 +111,25 @@ def test_layout(name, figure, width):
     check_layout(solved)
 
 
+def test_estimates_are_drawn_against_the_truth_by_their_share_of_ood():
+    rng, pair = np.random.default_rng(0), one("small")
+    truth = pl.DataFrame({"share": np.repeat([0.05, 0.2, 0.5], 400), "true_auroc": rng.uniform(0.4, 1, size=1200)})
+    frame = truth.with_columns(unmixed_auroc=truth["true_auroc"] - 0.1, regression_auroc=truth["true_auroc"])
+    errors = [manifests.EstimateError(rate="auroc", estimator="unmixed", by="share", low=0.5, high=0.5, rows=9, sets=3,
+                                      bias=0.0, mae=0.0, rmse=0.123, within95=0.2)]  # fmt: skip
+    for width in canvas.WIDTHS.values():
+        tried = replace(pair, estimates=frame, estimate_errors=errors)
+        solved = solved_of(figures.draw("estimate", tried, width))
+        assert solved.get_figwidth() == width
+        check_layout(solved)
+        unmixed, by_line = ([line for line in axes.lines if line.get_marker() == "o"] for axes in solved.axes)
+        assert sum(len(line.get_xdata()) for line in unmixed) == 700
+        assert all(np.allclose(line.get_ydata(), line.get_xdata() - 10) for line in unmixed)
+        assert all(np.allclose(line.get_ydata(), line.get_xdata()) for line in by_line)
+        assert "12.3 at 50 % OOD" in words(solved) and "700 of 1200 dots" in words(solved)
+    assert "No estimates" in words(figures.draw("estimate", pair))
+
+
 def test_ranks_and_means_over_id_sets_are_drawn_once_a_backbone():
     study = made(OWN[:5], ("mcm",), (), id_datasets=[f"set-{n}" for n in range(10)], shots=(4,), seeds=(1,))
     folders = {folder.as_posix(): (pair, named) for folder, pair, named in studies_of(study)}
