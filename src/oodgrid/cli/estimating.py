@@ -7,13 +7,15 @@ import json
 import sys
 from pathlib import Path
 
+from oodgrid import paths
 from oodgrid.cli.arguments import add_dialect
 
 ESTIMATE = "how well scores detect OOD, from unlabelled scores and ID validation scores (Gscore, reconstructed)"
-ESTIMATE_EXAMPLES = """\
+BENCH = paths.estimates(paths.RESULTS, "clip-b32-estimate")
+ESTIMATE_EXAMPLES = f"""\
 oodgrid estimate unlabelled.csv --validation id.csv
   oodgrid estimate unlabelled.parquet --validation id.parquet --score mcm knn energy     (one OOD share for all)
-  oodgrid estimate unlabelled.npy --validation id.npy --bench results/clip-b32-estimate/estimates.parquet --json"""
+  oodgrid estimate unlabelled.npy --validation id.npy --bench {BENCH} --json"""
 
 
 def add_estimate(verb: argparse.ArgumentParser) -> None:

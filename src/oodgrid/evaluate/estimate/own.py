@@ -21,6 +21,7 @@ from oodgrid.evaluate.intervals import Z
 from oodgrid.evaluate.score_csv import Dialect
 from oodgrid.evaluate.score_files import check_dialect, read_column
 
+FEW = 5  # scores: of fewer the share is not much surer than of one, and the wider of both error bars is given
 OURS = "clip_b32.json"  # the errors of experiments/clip-b32-estimate.yaml
 Scores = Mapping[str, ArrayLike]
 
@@ -81,17 +82,19 @@ def estimate(
     pools = {name: pool_of(validation[name], scores) for name, scores in pool.items()}
     known = {name: indicators(each) for name, each in pools.items()}
     common = common_share([each["own_share"] for each in known.values()])
-    source = "given" if share is not None else "this score" if len(pools) < 2 else f"{len(pools)} scores"
+    source = "given" if share is not None else "this score" if len(pools) < 2 else counted(len(pools), "score")
     rows = []
     for name, each in pools.items():
         of_pool = share if share is not None else common
         reason = silence(each, of_pool, known=share is not None)
         about = {"score": name, "n_validation": each.counts.n_id, "n_pool": each.counts.n_ood}
         about |= {"ood_share": of_pool, "share_from": source, "status": "nothing" if reason else "ok", "reason": reason}
-        estimator = "known" if share is not None else "alone" if len(pools) < 2 else "unmixed"
+        estimators = ("known",) if share is not None else ("alone", "unmixed")
+        if share is None and not 1 < len(pools) < FEW:
+            estimators = estimators[:1] if len(pools) == 1 else estimators[1:]
         rates = dict.fromkeys(f"{kind}{rate}{end}" for kind in ("", "regression_") for rate in RATES for end in ENDS)
         if not reason:
-            rates = _rates(each, known[name], of_pool, estimator, bench)
+            rates = _rates(each, known[name], of_pool, estimators, bench)
         rows.append(about | rates | known[name])
     return rows
 
@@ -120,18 +123,19 @@ def without_validation(pool: Mapping[str, NDArray[np.float64]], bench: manifests
 
 
 def _rates(
-    pool: Pool, known: Mapping[str, float], share: float, estimator: str, bench: manifests.Estimates
+    pool: Pool, known: Mapping[str, float], share: float, estimators: Sequence[str], bench: manifests.Estimates
 ) -> dict[str, float | None]:
-    """Return every rate with its ends: unmixed, and by the regression of the bench."""
+    """Return every rate with its ends, the widest of these estimators: unmixed, and by the regression of the bench."""
     rates: dict[str, float | None] = {}
     chance = Z * standard_error(pool.counts, share)
     for rate, value in unmixed(pool.counts, share).items():
-        bar = _bar(bench, rate, estimator, share)
-        rates |= _with_ends(rate, value, max(bar, chance) if bar is not None and rate == "auroc" else bar)
+        bars = [bar for each in estimators if (bar := _bar(bench, rate, each, share)) is not None]
+        bars += [chance] if bars and rate == "auroc" else []
+        rates |= _with_ends(rate, value, max(bars, default=None))
     alone = unmixed(pool.counts, max(known["own_share"], SMALLEST_SHARE))["auroc"]
     values = known | {"clusters": pool.clusters.rates()["auroc"], "alone_auroc": alone, "common_share": share}
     values |= {"unmixed_auroc": rates["auroc"]}
-    by = "regression_alone" if estimator == "alone" else "regression"
+    by = "regression_alone" if "alone" in estimators else "regression"
     for line in (line for line in bench.lines if line.estimator == by):
         bar = _bar(bench, line.rate, by, share)
         rates |= _with_ends(f"regression_{line.rate}", predict(line.weights, values), bar)
@@ -192,6 +196,8 @@ def estimate_files(
         for name in columns or (None,):
             column = read_column(path, name, dialect)
             say(column.said(path))
+            if len(columns) > 1 and column.name != name:
+                raise OodgridError(f"{path} has one column without a name, and --score names several: leave it out")
             scores[name or column.name or "scores"] = -column.scores if negate else column.scores
         return scores
 
@@ -242,7 +248,8 @@ def remarks(rows: Sequence[dict[str, Any]], bench: manifests.Estimates) -> list[
         least = bench.sizes.get(name, [0])[0]
         if 0 < rows[0][side] < least:
             lines.append(
-                f"{rows[0][side]} {name} scores are fewer than any set of the bench has ({least}): errors are larger"
+                f"{counted(rows[0][side], f'{name} score')}: any set of the bench has more ({least} at the least), "
+                "so that errors are larger"
             )
     if any(row["status"] == "ok" and row["n_validation"] for row in rows):
         lines.append("it is assumed that the ID samples of the pool score as those of validation do")
