@@ -164,6 +164,12 @@ class Dataset(OfDraws, Strict):
                 data[key] = by_name[value] if value in by_name else words_of(value, f"{where}, {key}", by_name)
                 left_out.discard(key)
 
+    @classmethod
+    def owned(cls, data: dict[str, Any], key: Any, line: str) -> str:
+        """Return the line of a mistake in a source with the name of the dataset."""
+        name = str(data.get("name"))
+        return f"dataset {name}: {line}" if key in SOURCES and name not in line else line
+
     @model_validator(mode="before")
     @classmethod
     def _fill_from_catalogue(cls, data: Any) -> Any:
