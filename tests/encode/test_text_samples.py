@@ -201,12 +201,15 @@ def test_a_name_on_the_hub_says_its_pooling_and_length_as_a_folder_does(tmp_path
 
 
 def test_a_text_without_a_token_is_named(tmp_path):
-    loaded = load(save_encoder(tmp_path / "gpt2", "gpt2"))
-    (tmp_path / "texts.txt").write_text("play music\n\u200b\u200b\nsend money\n")
+    file = save_encoder(tmp_path / "gpt2", "gpt2") / "tokenizer.json"
+    normalizer = {"type": "Replace", "pattern": {"String": "~"}, "content": ""}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"normalizer": normalizer}))
+    loaded = load(tmp_path / "gpt2")
+    (tmp_path / "texts.txt").write_text("play music\n~~\nsend money\n")
     dataset = Dataset.model_validate({"name": "talk", "texts": {"file": str(tmp_path / "texts.txt")}})
     backbone = Backbone(**entry(tmp_path / "gpt2"))
     message = failure(encode_images, tmp_path, backbone, dataset)
-    assert message.startswith("dataset talk, test, texts.txt:2 ")
+    assert message.startswith("dataset talk, test, texts.txt:2 ~~: ")
     assert "has no token for the tokenizer of mini-bert: take it out" in message
     assert "has no token" in failure(embed, loaded, ["play", ""])
 
