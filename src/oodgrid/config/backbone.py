@@ -20,9 +20,11 @@ OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
 OF_IMAGES = {"decode", "local_features"}
 # Of a folder of transformers or sentence-transformers, what nobody reads here. All else decides its numbers: which
 # files a tokenizer takes, as added_tokens.json or spm.model, its library knows, and a list of them would lack some.
-NOT_READ = (".*", "*.md", "*.py", "LICENSE*", "data_config.json", "config_sentence_transformers.json")
-NOT_READ += ("generation_config.json", "trainer_state.json")
-NOT_READ += ("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf")  # other weights
+NOT_READ = (
+    *(".*", "*.md", "*.py", "LICENSE*", "data_config.json", "config_sentence_transformers.json"),
+    *("generation_config.json", "trainer_state.json"),
+    *("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf"),  # other weights
+)
 PREPROCESSING = {"size", "resize", "interpolation", "resize_mode", "mean", "std"}
 
 

@@ -43,7 +43,7 @@ def _chunk(chunks: Chunks, rows: range) -> Chunk:
         for name in samples.paths[rows.start : rows.stop]
     ]
     features = embed(chunks.loaded, texts, whose)
-    parity = chunks.loaded.text_parity(texts[:PARITY]) if rows.start == 0 else None
+    parity = chunks.loaded.text_parity(list(texts[:PARITY])) if rows.start == 0 else None
     store.check_finite(features, "encoding", samples.paths[rows.start : rows.stop])
     digests = b"".join(source_sha256(text.encode()) for text in texts)
     stamps = np.array([samples.stamp(row) for row in rows], dtype=np.int64)
