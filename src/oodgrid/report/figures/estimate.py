@@ -17,6 +17,7 @@ from oodgrid.report import canvas, names
 from oodgrid.report.figures.study import Study
 
 ESTIMATORS = {"unmixed": "Unmixed by one OOD share a set", "regression": "Regression on other ID and OOD sets"}
+COLUMNS = {estimator: f"{estimator}_auroc" for estimator in ESTIMATORS}
 # By the share of OOD samples from which on: few, some, many.
 SHARES = {0.0: ("under 15 % OOD", canvas.OTHERS), 0.15: ("15 to 40 % OOD", names.ORANGE), 0.4: ("more", names.BLUE)}
 MOST = 700  # dots of a panel
@@ -34,7 +35,7 @@ def draw(study: Study, width: float) -> Figure:
     drawn = np.sort(np.random.default_rng(0).permutation(len(frame))[:MOST])  # each dot as likely as any other
     rows = frame[drawn]
     for axes, (estimator, title) in zip(panels, ESTIMATORS.items(), strict=True):
-        _panel(axes, rows, f"{estimator}_auroc")
+        _panel(axes, rows, COLUMNS[estimator])
         canvas.title(axes, title, width / len(ESTIMATORS) - 0.3)
         axes.set_xlabel("true AUROC, %", fontsize=7)
     panels[0].set_ylabel("estimated AUROC, %", fontsize=7)
@@ -52,8 +53,8 @@ def _panel(axes: Axes, rows: pl.DataFrame, column: str) -> None:
     for start, end in pairwise([*SHARES, 1.01]):
         some = rows.filter(pl.col("share") >= start, pl.col("share") < end)
         axes.plot(100 * some["true_auroc"], 100 * some[column], zorder=2, **_look(SHARES[start][1]))
-    low = 100 * min(float(rows["true_auroc"].to_numpy().min()), 0.5)
-    axes.set(xlim=(low - 1, 101), ylim=(low - 1, 101))
+    low = [100 * float(np.nanmin([*rows[name].to_numpy(), 0.5])) for name in ("true_auroc", *COLUMNS.values())]
+    axes.set(xlim=(low[0] - 1, 101), ylim=(min(low) - 1, 101))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
     axes.tick_params(labelsize=6)
