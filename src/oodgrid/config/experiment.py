@@ -17,6 +17,7 @@ from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
+from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
@@ -191,6 +192,9 @@ class Experiment(Strict):
         [],
         max_length=MOST_TEMPERATURES,
         description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
+    )
+    grades: Grades | None = Field(
+        None, description="Detection by how far OOD samples are shifted in meaning and in looks: docs/shifts.md."
     )
     score_precision: Precision = Field(
         "float64",

@@ -65,10 +65,32 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _curves(experiment)
     if experiment.temperatures and "scores" not in left_out and not any(map(swept, experiment.scores)):
         yield "temperatures: no listed score is a function of logits and a temperature alone, as mcm: list one"
+    if experiment.grades and not left_out & {"grades", "scores"}:
+        yield from _grades(experiment)
     if "label_lists" not in left_out:
         yield from _lists(experiment)
     if "id_datasets" not in left_out:
         yield from _freed(experiment)
+
+
+def _grades(experiment: Experiment) -> Iterator[str]:
+    grades = experiment.grades
+    assert grades is not None
+    if grades.sets is not None:
+        for axis in ("{semantic}", "{covariate}"):
+            if grades.sets.count(axis) != 1:
+                yield f"grades.sets: {grades.sets} has to hold {axis} once, as in cov_{{covariate}}_sem_{{semantic}}"
+        return
+    listed = {score.listed("score"): registry.find("score", score.name) for score in experiment.scores}
+    for axis, name in (("semantic", grades.semantic), ("covariate", grades.covariate)):
+        variants = [other for other, entry in listed.items() if entry.name == name]
+        if name not in listed:
+            known = f": write {' or '.join(variants)}, as it is listed" if variants else ": list it under scores"
+            yield f"grades.{axis}: no score is listed as {name}{known}"
+        elif not listed[name].on_features or listed[name].transductive:
+            yield f"grades.{axis}: {name} depends on the method or on a stream, and an axis is of the sample alone"
+    if grades.semantic == grades.covariate:
+        yield f"grades: both axes are {grades.semantic}: name two scores"
 
 
 def swept(score: Choice) -> bool:

@@ -121,7 +121,10 @@ def _arrays(references: References, needs: set[str]) -> dict[str, np.ndarray]:
             arrays |= {f"{need}.features": bank.features, f"{need}.labels": bank.labels}
             arrays |= {} if bank.logits is None else {f"{need}.logits": bank.logits}
     arrays |= {f"texts.{need}": values for need, values in references.texts.by_need.items()}
-    return arrays | {f"list.{name}": words.features for name, words in references.texts.lists.items()}
+    for name, words in references.texts.lists.items():
+        arrays[f"list.{name}"] = words.features
+        arrays |= {} if words.by_template is None else {f"templates.{name}": words.by_template}
+    return arrays
 
 
 def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str) -> dict[str, np.ndarray]:

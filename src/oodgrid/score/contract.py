@@ -120,11 +120,13 @@ class TextList:
         features: Shape (M, D), float64, L2-normalised: the mean over the templates of the embeddings.
         names: M words, without their template.
         kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
+        by_template: Shape (T, M, D), the embeddings as the encoder made them; None where there is one template.
     """
 
     features: np.ndarray
     names: Sequence[str]
     kinds: Sequence[str]
+    by_template: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frozen(self)

@@ -322,7 +322,8 @@ def text_list_of(file: store.Texts) -> TextList:
 def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
     """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
     means = embeddings.astype(np.float64).mean(axis=0)
-    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
+    several = frozen(embeddings) if len(embeddings) > 1 else None
+    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
 
 
 def _embeddings(texts: store.Texts) -> np.ndarray:
