@@ -20,6 +20,7 @@ REPORT = {"tables": "tables", "figures": "figures", "page": "report.html"}  # by
 MEAN_FIGURES = ("forest", "forest_scores", "scores", "shots", "accuracy")  # of each ID dataset, and of their mean
 FIGURES = (*MEAN_FIGURES, "sets", "roc", "histograms", "geometry")  # of each backbone and ID dataset
 SWEEP_FIGURES = ("temperature",)  # likewise, where the config asks for temperatures
+GRADE_FIGURES = ("grades",)  # likewise, where the config asks for grades
 RANK_FIGURES = ("ranks",)  # of each backbone, over its ID datasets
 ENOUGH_FOR_RANKS = 10  # ID datasets: over fewer, rank tests separate next to nothing
 WIDTHS = ("", "-column")  # behind the name of a figure: as wide as the text of a paper, or as one column of two
@@ -154,12 +155,18 @@ def geometry(results: Path, experiment: str) -> Path:
     return results / experiment / "geometry.parquet"
 
 
+def grades(results: Path, experiment: str) -> Path:
+    """Return the table of detection by graded shifts; where the config asks for it."""
+    return results / experiment / "grades.parquet"
+
+
 def temperatures(results: Path, experiment: str) -> Path:
     """Return the table of AUROC under other temperatures."""
     return results / experiment / "temperatures.parquet"
 
 
 EVALUATED = (metrics, curves, summary, comparisons, geometry, temperatures)  # what the stage evaluate leaves
+EVALUATED_IF_ASKED = (grades,)  # and what where the config asks for it
 
 
 def report(results: Path, experiment: str, part: str) -> Path:

@@ -79,7 +79,7 @@ def graded(
         known = [name for _, name in _oods(of_pair[0], overlaps)]
         cells = _named(known, grades.sets) if grades.sets else _measured(of_pair, grades, known)
         for table in progress(of_pair, desc="grades", unit="table"):
-            rows = [row for row in _of_table(table, cells, {grades.semantic, grades.covariate})]
+            rows = list(_of_table(table, cells, {grades.semantic, grades.covariate}))
             if rows:
                 shared = {"experiment": experiment, **table.names}
                 frames.append(_over_seeds(pl.DataFrame(rows, infer_schema_length=None), shared))

@@ -71,7 +71,12 @@ def result_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return the tables that the stage evaluate leaves."""
-    return [path(results, experiment.experiment) for path in paths.EVALUATED]
+    return [path(results, experiment.experiment) for path in evaluated(experiment)]
+
+
+def evaluated(experiment: Experiment) -> list[Callable[..., Path]]:
+    """Return where these tables lie, as functions of `paths`."""
+    return [*paths.EVALUATED, *([paths.grades] if experiment.grades else [])]
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:

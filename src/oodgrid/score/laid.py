@@ -1,8 +1,8 @@
 """LAID, reconstructed: an orthogonal transform that parts features into what they mean and how they look.
 
 Long et al. 2024, IS-OOD (NeurIPS Datasets and Benchmarks, arXiv 2406.09867) learn such a transform on texts, one for
-each pair of a semantic and a covariate prompt, and measure with it how far an image is shifted in either. Their code and
-formulas could not be read, so what stands here is ours, after their abstract:
+each pair of a semantic and a covariate prompt, and measure with it how far an image is shifted in either. Neither their
+code nor their formulas could be read, so what stands here is ours, after their abstract:
 
 * Texts x[c, s] under C covariate prompts and S semantic words, of unit norm, minus their mean. The two-way means are
   m[s] over prompts and n[c] over words, with the scatters A = mean m mᵀ and B = mean n nᵀ.

@@ -15,7 +15,7 @@ from oodgrid.score.laid import covariate_distance
 @score(
     title="LAID, covariate",
     needs=("features", "bank"),
-    family="features",
+    family="vision-language",
     paper="Long et al. 2024, IS-OOD (NeurIPS Datasets and Benchmarks), arXiv 2406.09867",
     adapted="reconstructed: neither code nor formulas of LAID could be read",
 )
@@ -27,9 +27,9 @@ def laid_covariate(
     share: Annotated[float, Field(gt=0, le=1)] = 0.95,
     steps: Annotated[int, Field(ge=0, le=1000)] = 50,
 ) -> np.ndarray:
-    """Covariate axis: minus the squared Mahalanobis distance of the covariate part to all shots; the shift is minus this.
+    """Covariate axis: minus the squared Mahalanobis distance of the covariate part to all shots.
 
-    The covariance of the shots is shrunk (Ledoit-Wolf), as for `single_gaussian`.
+    The shift is minus this. The covariance of the shots is shrunk (Ledoit-Wolf), as for `single_gaussian`.
 
     Args:
         features: Shape (N, D), normalised.

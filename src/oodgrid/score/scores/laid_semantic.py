@@ -15,7 +15,7 @@ from oodgrid.score.laid import semantic_similarity
 @score(
     title="LAID, semantic",
     needs=("features", "bank"),
-    family="features",
+    family="vision-language",
     paper="Long et al. 2024, IS-OOD (NeurIPS Datasets and Benchmarks), arXiv 2406.09867",
     adapted="reconstructed: neither code nor formulas of LAID could be read",
 )
