@@ -174,6 +174,11 @@ def report(results: Path, experiment: str, part: str) -> Path:
     return results / experiment / REPORT[part]
 
 
+def figures_of_pair(temperatures: bool, grades: bool) -> tuple[str, ...]:
+    """Return the figures of each backbone and ID dataset, with those that the config asks for."""
+    return FIGURES + (SWEEP_FIGURES if temperatures else ()) + (GRADE_FIGURES if grades else ())
+
+
 def figures_of_backbone(id_datasets: int) -> tuple[str, ...]:
     """Return the names of the figures of a backbone over that many ID datasets: of their mean, and of ranks."""
     return (MEAN_FIGURES if id_datasets > 1 else ()) + (RANK_FIGURES if id_datasets >= ENOUGH_FOR_RANKS else ())

@@ -22,6 +22,7 @@ TABLES = (  # of each backbone and ID dataset
     "skipped.md",
 )
 STREAM_TABLES = tuple(f"streams.{suffix}" for suffix in _SUFFIXES)  # where a score is transductive
+GRADE_TABLES = tuple(f"grades.{suffix}" for suffix in _SUFFIXES)  # where the config asks for grades
 SUMMARY = "summary.md"  # of the experiment
 
 
@@ -170,6 +171,7 @@ def score_files(results: Path, experiment: Experiment) -> list[Path]:
 def table_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every table of the report."""
     names = TABLES + (STREAM_TABLES if grid.has_streams(experiment) else ())
+    names += GRADE_TABLES if experiment.grades else ()
     of_pairs = [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
     return [paths.report(results, experiment.experiment, "tables") / SUMMARY, *of_pairs]
 
@@ -177,7 +179,7 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    of_pair = paths.FIGURES + (paths.SWEEP_FIGURES if experiment.temperatures else ())
+    of_pair = paths.figures_of_pair(bool(experiment.temperatures), bool(experiment.grades))
     names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), of_pair)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}

@@ -39,6 +39,9 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "geometry": "How did the method move ID and OOD? Angles between and within classes, and how near OOD samples are.",
 }
 SWEEP_CAPTIONS = {"temperature": "Which temperature? Mean AUROC over T, the default T of each score marked."}
+GRADE_CAPTIONS = {
+    "grades": "How does detection change with the shift? AUROC by semantic and by covariate shift of the OOD samples."
+}
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
 MOST_OPEN = 60  # rows of a table that is not folded
@@ -54,6 +57,7 @@ def write_page(
     spread: str = "interval",
     pictures: mistakes.Pictures = mistakes.no_pictures,
     with_temperatures: bool = False,
+    with_grades: bool = False,
     beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
@@ -67,13 +71,14 @@ def write_page(
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
         with_temperatures: Whether the config asks for temperatures, so that their figure was drawn.
+        with_grades: Whether the config asks for grades, likewise.
         beside: The published values that compare with these results.
 
     Raises:
         OodgridError: A figure is missing.
     """
     metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
-    captions = CAPTIONS | (SWEEP_CAPTIONS if with_temperatures else {})
+    captions = CAPTIONS | (SWEEP_CAPTIONS if with_temperatures else {}) | (GRADE_CAPTIONS if with_grades else {})
     sections = [
         _section(evaluated.pair(*pair), figures.joinpath(*pair), captions, spread)
         | {"published": _published(beside, metrics, *pair)}

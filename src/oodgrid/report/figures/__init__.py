@@ -22,7 +22,13 @@ from oodgrid.report import canvas, select
 from oodgrid.report.figures.study import Study
 from oodgrid.report.names import Legend
 
-WITHOUT_MEANS = ("roc", "histograms", "geometry", *paths.SWEEP_FIGURES)  # are drawn from tables of their own
+WITHOUT_MEANS = (
+    "roc",
+    "histograms",
+    "geometry",
+    *paths.SWEEP_FIGURES,
+    *paths.GRADE_FIGURES,
+)  # have tables of their own
 NO_MEANS = (
     "summary.parquet and comparisons.parquet hold no row. Where results are of before December 2026, "
     "snakemake --forcerun evaluate makes both from the scores."
@@ -61,7 +67,7 @@ def write_figures(
         summary: The rows of summary.parquet.
         comparisons: The rows of comparisons.parquet. Without these two, figures of means say what they need.
         ranks: The rank tests over ID datasets.
-        others: `geometry`, `temperatures` and `curves_wanted`, as of `studies`.
+        others: `geometry`, `temperatures`, `grades` and `curves_wanted`, as of `studies`.
     """
     folder = paths.report(results, experiment, "figures")
     drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks, **others))
@@ -102,6 +108,7 @@ def studies(
     geometry: pl.DataFrame | None = None,
     temperatures: pl.DataFrame | None = None,
     curves_wanted: tuple[str, str | None] | None = None,
+    grades: pl.DataFrame | None = None,
 ) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
     """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures.
 
@@ -109,11 +116,12 @@ def studies(
         geometry: The rows of geometry.parquet, where it is there.
         temperatures: The rows of temperatures.parquet, where the config asks for temperatures.
         curves_wanted: The method and score whose curves are drawn, where the config asks for one.
+        grades: The rows of grades.parquet, where the config asks for grades.
     """
     legend = Legend.of(metrics)
     certain = [pl.DataFrame(schema=COLUMNS) if frame is None else frame for frame in (summary, comparisons)]
     certain = [frame.filter(~pl.col("transductive")) for frame in certain]
-    names_of_pair = paths.FIGURES + (() if temperatures is None else paths.SWEEP_FIGURES)
+    names_of_pair = paths.figures_of_pair(temperatures is not None, grades is not None)
     for backbone in select.names(metrics, "backbone"):
         frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, *certain)]
         of_backbone = tuple(each for each in ranks if each.backbone == backbone)
@@ -124,6 +132,7 @@ def studies(
                 curves_wanted=curves_wanted,
                 geometry=_of_pair(geometry, backbone, id_dataset),
                 temperatures=_of_pair(temperatures, backbone, id_dataset),
+                grades=_of_pair(grades, backbone, id_dataset),
             )
             yield Path(backbone, id_dataset), study, names_of_pair
         if names := paths.figures_of_backbone(len(id_datasets)):

@@ -38,6 +38,7 @@ class Study:
         curves_wanted: The method and score, or None for the default, whose curves the config asks for.
         geometry: Of geometry.parquet.
         temperatures: Of temperatures.parquet.
+        grades: Of grades.parquet.
     """
 
     summary: pl.DataFrame
@@ -50,6 +51,7 @@ class Study:
     curves_wanted: tuple[str, str | None] | None = None
     geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
     temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
+    grades: pl.DataFrame = field(default_factory=pl.DataFrame)
     _rows: dict[tuple[str, str, str | None], dict[Pair, Row]] = field(default_factory=dict)
 
     @cached_property
