@@ -406,7 +406,7 @@ def test_metrics_refuse_in_one_line(call, said):
 
 # ------------------------------------------------------------------------------------------ documentation that runs
 
-PUBLIC = ("oodgrid", "oodgrid.cache", "oodgrid.methods", "oodgrid.metrics", "oodgrid.scores")
+PUBLIC = ("oodgrid", "oodgrid.cache", "oodgrid.estimates", "oodgrid.methods", "oodgrid.metrics", "oodgrid.scores")
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -148,6 +148,12 @@ class Experiment(Strict):
     grades: Grades | None = Field(
         None, description="Detection by how far OOD samples are shifted in meaning and in looks: docs/shifts.md."
     )
+    estimate: bool = Field(
+        False,
+        strict=True,
+        description="Whether to try, on 200 sets or more made of what is scored, how well scores can be judged "
+        "without OOD labels: docs/estimate.md.",
+    )
     score_precision: Precision = Field(
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",

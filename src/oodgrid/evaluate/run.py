@@ -14,6 +14,7 @@ from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Choice, Experiment, IdDataset
 from oodgrid.evaluate.angles import geometry
 from oodgrid.evaluate.compare import compared
+from oodgrid.evaluate.estimate.table import estimates
 from oodgrid.evaluate.grades import graded
 from oodgrid.evaluate.intervals import COLUMNS, fpr_columns
 from oodgrid.evaluate.mistakes import SAMPLES
@@ -85,6 +86,10 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
         of_samples = [table for table in tables if not isinstance(table, StreamTable)]
         cells = graded(of_samples, experiment.grades, about.overlaps, experiment.experiment)
         manifests.write_table(paths.grades(*place), cells, manifests.GradesTable())
+    if experiment.estimate:
+        of_samples = [table for table in tables if not isinstance(table, StreamTable)]
+        tried = estimates(of_samples, experiment.experiment, Kept(results, "evaluate"))
+        manifests.write_table(paths.estimates(*place), *tried)
     manifests.write_table(paths.metrics(*place), metrics, about)
     return [path(*place) for path in evaluated(experiment)]
 

@@ -77,7 +77,8 @@ def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def evaluated(experiment: Experiment) -> list[Callable[..., Path]]:
     """Return where these tables lie, as functions of `paths`."""
-    return [*paths.EVALUATED, *([paths.grades] if experiment.grades else [])]
+    asked = {paths.grades: bool(experiment.grades), paths.estimates: experiment.estimate}
+    return [*paths.EVALUATED, *(path for path, wanted in asked.items() if wanted)]
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
@@ -186,7 +187,7 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    of_pair = paths.figures_of_pair(bool(experiment.temperatures), bool(experiment.grades))
+    of_pair = paths.FIGURES + asked_figures(experiment)
     names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), of_pair)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}
@@ -196,6 +197,11 @@ def figure_files(results: Path, experiment: Experiment, figure: str | None = Non
         for name, width, suffix in product(names_of_folder, paths.WIDTHS, paths.FORMATS)
         if figure in (None, name)
     ]
+
+
+def asked_figures(experiment: Experiment) -> tuple[str, ...]:
+    """Return the figures of each backbone and ID dataset that the configuration asks for."""
+    return tuple(figure for key, figure in paths.FIGURES_IF_ASKED.items() if getattr(experiment, key))
 
 
 def report_files(results: Path, experiment: Experiment) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,10 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        spread, asked = experiment.report.spread, (bool(experiment.temperatures), bool(experiment.grades))
+        spread, asked = experiment.report.spread, plan.asked_figures(experiment)
         evaluated = _evaluated(*place, metrics, about)
         beside = published.matching(Ours(metrics, evaluated.summary, experiment))
-        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, *asked, beside)
+        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, asked, beside)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -78,8 +78,18 @@ def _others(results: Path, experiment_name: str, experiment: Experiment) -> dict
         name: manifests.read_table(file, model)[0] if file.exists() else pl.DataFrame()
         for name, (file, model) in files.items()
     }
+    if experiment.estimate:
+        others["estimates"] = _estimates(paths.estimates(results, experiment_name))
     wanted = experiment.report.curves
     return others | {"curves_wanted": (wanted.method, wanted.score) if wanted else None}
+
+
+def _estimates(file: Path) -> tuple[pl.DataFrame, Sequence[manifests.EstimateError]]:
+    """Return the estimates and their errors; none where evaluate was last run without them."""
+    if not file.exists():
+        return pl.DataFrame(), ()
+    frame, about = manifests.read_table(file, manifests.Estimates)
+    return frame, about.errors
 
 
 def _has_certainty(results: Path, experiment: str) -> bool:
