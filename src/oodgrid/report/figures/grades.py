@@ -29,7 +29,7 @@ def draw(study: Study, width: float) -> Figure:
     figure, panels = canvas.panels(len(shown), width, most, 0.86 * width / columns, sharex=True, sharey=True)
     values = 100 * cells["auroc"].to_numpy()
     scale = Normalize(values.min() - 0.5, values.max() + 0.5)
-    size = min(canvas.SMALL, 62 * width / columns / (3.2 * side))
+    size = min(canvas.SMALL, 68 * width / columns / (3.2 * side))
     for place, (axes, pair) in enumerate(zip(panels, shown, strict=True)):
         _map(axes, _of(cells, pair), scale, size)
         canvas.title(axes, study.title(pair), width / columns - 0.25, 7.0)
@@ -82,7 +82,7 @@ def _slopes(rows: pl.DataFrame) -> str:
 
 
 def _text(scores: int, side: int) -> str:
-    left_out = f" {scores - MOST} more scores are left out." if scores > MOST else ""
+    left_out = f" {counted(scores - MOST, 'more score is', 'more scores are')} left out." if scores > MOST else ""
     return (
         f"AUROC in percent of all ID samples against the OOD samples of a cell: {side} levels of semantic shift from "
         "left to right, of covariate shift from below; cells of ten samples or fewer are grey. Below: sensitivity, "
