@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from oodgrid.counts import counted
 from oodgrid.report import canvas
 from oodgrid.report.figures.study import Pair, Study
 
