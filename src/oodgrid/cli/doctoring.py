@@ -142,7 +142,7 @@ def _needed(results: Path, experiment: Experiment, counts: dict[str, int]) -> tu
         needed += every["score"].units * images * A_SCORE * len(experiment.scores)
     uncounted = every["encode"].uncounted
     local = [each.name for each in experiment.backbones if each.local_features]
-    unknown = [f"images of {', '.join(sorted(set(uncounted)))}"] if uncounted else []
+    unknown = [f"images of {', '.join(sorted(uncounted))}"] if uncounted else []
     unknown += [f"local features of {', '.join(local)}"] if local and every["encode"].unmeasured else []
     unknown += ["scores"] if not images and every["score"].unmeasured and grid.count_rows(experiment) else []
     return needed, " and ".join(unknown)
