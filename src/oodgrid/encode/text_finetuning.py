@@ -162,7 +162,7 @@ def _training_texts(
     loaded: LoadedBackbone, dataset: Dataset, shots: int | None, seed: int
 ) -> tuple[ImageSet, np.ndarray]:
     """Return the training split of a dataset, and the rows that are learned from."""
-    if dataset.texts is None:
+    if not dataset.holds_texts:
         raise OodgridError(f"dataset {dataset.name} has no texts: name one with texts:")
     opened = open_splits(dataset)
     if "train" not in opened:
