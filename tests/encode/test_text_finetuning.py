@@ -124,13 +124,13 @@ def test_what_cannot_be_learned_is_refused_in_one_line(encoder, talk, tmp_path, 
 
 
 def test_the_command_says_how_to_name_the_new_backbone(encoder, talk, tmp_path, capsys):
-    config = tmp_path / "talk.yaml"
+    config, other = tmp_path / "talk.yaml", {"name": "other", "texts": {"file": "other.txt"}}
     config.write_text(
         json.dumps(
             {
                 "experiment": "talk",
                 "backbones": [entry(encoder, lowercase=True)],
-                "id_datasets": [{"name": "talk", "texts": {"file": str(talk)}, "ood": {"far": ["noise"]}}],
+                "id_datasets": [{"name": "talk", "texts": {"file": str(talk)}, "ood": {"far": [other]}}],
                 "methods": ["prototype"],
                 "shots": [1],
                 "seeds": [1],

@@ -45,7 +45,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         beside.mkdir(parents=True)
         yield beside
         for file in [*beside.rglob("*"), beside]:
-            file.chmod(_rights(file))  # safetensors writes files that nobody else can read
+            without("permissions", folder.parent, lambda file=file: file.chmod(_rights(file)))  # safetensors': 0600
             without("fsync", folder.parent, lambda file=file: _sync(file))
         check_new(folder)  # training may have taken hours
         beside.replace(folder)
