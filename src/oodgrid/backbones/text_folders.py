@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,8 +46,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         beside.mkdir(parents=True)
         yield beside
         for file in [*beside.rglob("*"), beside]:
-            without("permissions", folder.parent, lambda file=file: file.chmod(_rights(file)))  # safetensors': 0600
-            without("fsync", folder.parent, lambda file=file: _sync(file))
+            without("permissions", folder.parent, partial(file.chmod, _rights(file)))  # safetensors gives 0600
+            without("fsync", folder.parent, partial(_sync, file))
         check_new(folder)  # training may have taken hours
         beside.replace(folder)
         without("fsync of folders", folder.parent, lambda: _sync(folder.parent))

@@ -144,14 +144,15 @@ def finetune(
     texts = [(samples.texts or ())[row] for row in rows]
     labels = torch.from_numpy(samples.labels[rows].astype(np.int64)).to(loaded.device)
     losses = train(loaded, loaded.tokenize(texts), labels, recipe, seed, f"finetune {backbone.name} on {dataset.name}")
+    texts_identity = identify(loaded, dataset, "train", samples)
+    del texts_identity["backbone"]
     record = {
         "source": {"name": backbone.name, **loaded.identity},
-        "texts": {**identify(loaded, dataset, "train", samples), "shots": shots, "rows": len(rows)},
+        "texts": {**texts_identity, "shots": shots, "rows": len(rows)},
         "recipe": {"paper": "Uppaal et al. 2023 (ACL)", **asdict(recipe), "seed": seed},
         "losses": losses,
         "run": store.run_record(),
     }
-    record["texts"].pop("backbone")
     with text_folders.whole_folder(folder) as beside:
         said = text_folders.write(loaded, backbone, beside)
         text_folders.write_json(beside / RECORD, record)
