@@ -57,7 +57,7 @@ class TextModel(torch.nn.Module):
         for step in steps.unique().tolist():
             for rows in (steps == step).nonzero()[:, 0].split(size):
                 filled = torch.cat([rows, rows[-1:].expand(size - len(rows))]).to(tokens.device)
-                pooled = self.pooled(_to_length(tokens[filled], step))[: len(rows)]
+                pooled = self.pooled(to_length(tokens[filled], step))[: len(rows)]
                 features = pooled.new_empty(len(tokens), pooled.shape[1]) if features is None else features
                 features[rows] = pooled
         assert features is not None  # there is a text
@@ -87,7 +87,7 @@ class TextModel(torch.nn.Module):
         return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
+def to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
     """Return token ids (N, L) cut or padded to another length, which holds all of each text."""
     short = tokens[:, :length]
     return torch.nn.functional.pad(short, (0, length - short.shape[1]), value=PADDING)

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone, text_folders
-from oodgrid.backbones.text_models import PADDING, TextModel
+from oodgrid.backbones.text_models import PADDING, TextModel, to_length
 from oodgrid.config import Backbone, Dataset
 from oodgrid.counts import counted
 from oodgrid.encode.images import identify
@@ -223,7 +223,7 @@ def _epochs(
         return []
     settings = model.network.config
     with torch.no_grad():
-        width = model.pooled(_cut(model, tokens[:1]).to(labels.device)).shape[1]
+        width = model.pooled(_fitted(model, tokens[:1]).to(labels.device)).shape[1]
     dropout = getattr(settings, "hidden_dropout_prob", 0.1)
     deviation = getattr(settings, "initializer_range", INITIAL)
     head = Head(width, int(labels.max()) + 1, dropout, deviation).to(labels.device)
@@ -235,7 +235,7 @@ def _epochs(
         for epoch in range(recipe.epochs):
             losses = []
             for rows in _batches(len(labels), recipe.batch, generator):
-                z = model.pooled(_cut(model, tokens[rows]).to(labels.device))
+                z = model.pooled(_fitted(model, tokens[rows]).to(labels.device))
                 y = labels[rows.to(labels.device)]
                 loss = recipe.cross_entropy * functional.cross_entropy(head(z), y)
                 loss = loss + recipe.contrast * supcon(z, y, recipe.tau)
@@ -265,9 +265,9 @@ def _groups(model: torch.nn.Module, head: torch.nn.Module, decay: float) -> list
     ]
 
 
-def _cut(model: TextModel, tokens: torch.Tensor) -> torch.Tensor:
-    """Return token ids (b, L) cut behind the longest text, to one of a few lengths."""
-    return tokens[:, : model.padded(int((tokens != PADDING).sum(dim=1).max()))]
+def _fitted(model: TextModel, tokens: torch.Tensor) -> torch.Tensor:
+    """Return token ids (b, L) of the length to which the longest text is padded."""
+    return to_length(tokens, model.padded(int((tokens != PADDING).sum(dim=1).max())))
 
 
 def _batches(count: int, size: int, generator: torch.Generator | None) -> Iterator[torch.Tensor]:
