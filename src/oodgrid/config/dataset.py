@@ -150,10 +150,12 @@ class Dataset(OfDraws, Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Read lists that are files, and fill in the prompts of a dataset of the catalogue."""
         of, where = data.get("of") or data.get("name"), f"dataset {data.get('name')}"
+        given = set(data)
         published = real.prompts(of) if data.get("root") and of in real.names() else {}
         if published and "templates" not in data:
             data["templates"] = published.get("coop") or ["a photo of a {}."]
-        if data.get("texts") is not None and "templates" not in data:
+        of_texts = data.get("root") and of in real.names() and real.holds_texts(of)
+        if (data.get("texts") is not None or of_texts) and "templates" not in given:
             data["templates"] = ["{}"]
         for key in FILES:
             value = data.get(key)
@@ -191,7 +193,7 @@ class Dataset(OfDraws, Strict):
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
         if self.classes == []:
             raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
-        if self.texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
+        if self.holds_texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
             raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
         self._check_root(sources[0])
         for key in ("class_folder", "split_folders"):
@@ -253,6 +255,11 @@ class Dataset(OfDraws, Strict):
     def real_name(self) -> str:
         """What the catalogue calls a dataset of root."""
         return self.of or self.whole_name
+
+    @property
+    def holds_texts(self) -> bool:
+        """Whether its samples are texts."""
+        return bool(self.texts) or (bool(self.root) and real.holds_texts(self.real_name))
 
     @property
     def taken_labels(self) -> list[int] | None:

@@ -195,8 +195,8 @@ def _texts(experiment: Experiment) -> Iterator[str]:
 def _samples(experiment: Experiment) -> Iterator[str]:
     """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
     datasets = list({dataset.name: dataset for dataset in experiment.datasets()}.values())
-    texts = [dataset.name for dataset in datasets if dataset.texts]
-    images = [dataset.name for dataset in datasets if not (dataset.texts or dataset.imported)]
+    texts = [dataset.name for dataset in datasets if dataset.holds_texts]
+    images = [dataset.name for dataset in datasets if not (dataset.holds_texts or dataset.imported)]
     for backbone in experiment.backbones:
         if texts and not backbone.takes_texts:
             yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are texts"
@@ -209,7 +209,7 @@ def _views(experiment: Experiment) -> Iterator[str]:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
             family = method.params.get("views")
-            if family and dataset.texts:
+            if family and dataset.holds_texts:
                 yield (
                     f"method {method.listed('method')} wants views, and the samples of {dataset.name} are texts, which "
                     "have none: list it without views"

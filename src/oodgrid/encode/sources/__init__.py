@@ -58,7 +58,7 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
                 f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
                 f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
             )
-    opened = with_copies(opened) if dataset.texts else opened
+    opened = with_copies(opened) if dataset.holds_texts else opened
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
     return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
@@ -103,7 +103,7 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
         images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
         why = summary(images.passed_over)
-        if dataset.texts:
+        if dataset.holds_texts:
             raise OodgridError(f"dataset {dataset.name} holds no text of its {split} split{f' ({why})' if why else ''}")
         raise OodgridError(
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
