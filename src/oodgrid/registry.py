@@ -59,6 +59,8 @@ class Entry:
         adapted: What of a score was made for other networks, and how it is used here; "" where nothing was.
         title: What a reader of tables and figures sees, as "Tip-Adapter-F"; the name where none is given.
         look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
+        normalises: Whether logits of a method, and scores of features under it, are of normalised features, as CLIP's;
+            else of features by their own norm, as a classifier has them that was trained so.
     """
 
     kind: str
@@ -76,11 +78,17 @@ class Entry:
     plugin: Path | None = None
     title: str = ""
     look: Look | None = None
+    normalises: bool = True
 
     @property
     def learns(self) -> bool:
         """Whether this is a method that learns from shots."""
         return "shots" in self.needs
+
+    @property
+    def changes_features(self) -> bool:
+        """Whether scores of features see others under a method than as cached and normalised."""
+        return self.leaves == "features" or not self.normalises
 
     @property
     def on_features(self) -> bool:
@@ -129,6 +137,7 @@ def method(
     text_cosines: bool = False,
     title: str = "",
     look: str = "",
+    normalises: bool = True,
 ) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
@@ -144,7 +153,7 @@ def method(
         parsed = Look.parse(look) if look else None
         _add(
             Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
-                  title=title or name, look=parsed)
+                  title=title or name, look=parsed, normalises=normalises)
         )  # fmt: skip
         return cls
 

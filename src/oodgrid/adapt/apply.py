@@ -44,7 +44,10 @@ def apply(results: Path, experiment: Experiment, backbone_name: str, id_dataset:
     fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant), Fitted)
     application = _Application(entry.make(**choice.params), entry, files, features)
     fits = progress(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit")
-    applied = Applied(method=choice.name, leaves=application.leaves, fits=[application.run(fit) for fit in fits])
+    applied = Applied(
+        method=choice.name, leaves=application.leaves, normalises=entry.normalises,
+        fits=[application.run(fit) for fit in fits],
+    )  # fmt: skip
     path = paths.applied(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, applied)
     return path

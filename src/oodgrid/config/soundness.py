@@ -162,9 +162,15 @@ def _size(experiment: Experiment) -> Iterator[str]:
 
 
 def _texts(experiment: Experiment) -> Iterator[str]:
-    """Yield the backbones for which a dataset says what stands for its classes, and which are none here."""
+    """Yield the backbones for which a dataset says what stands for its classes, and which are none or cannot."""
     names = [backbone.name for backbone in experiment.backbones]
     for dataset in experiment.id_datasets:
+        for backbone in experiment.backbones:
+            if dataset.text_under(backbone.name) == texts.HEAD.stands and backbone.head is None:
+                yield (
+                    f"ID dataset {dataset.name}, text: own_head: backbone {backbone.name} has no head: write head: "
+                    f"{{classes: …}} under it, or text: {{{backbone.name}: visual_prototypes}}"
+                )
         for name in () if isinstance(dataset.text, str) else dataset.text:
             if name not in names:
                 yield f"ID dataset {dataset.name}, text: {unknown('backbone of this experiment', name, names)}"
@@ -211,7 +217,7 @@ def _curves(experiment: Experiment) -> Iterator[str]:
         yield f"report, curves: {unknown('method of this experiment', asked.method, methods)}"
         return
     entry = None if asked.method == ANY else registry.find("method", experiment.method(asked.method).name)
-    changes = entry is not None and entry.leaves == "features"
+    changes = entry is not None and entry.changes_features
     scores = [name for name, features in on_features.items() if changes or features == (entry is None)]
     if asked.score is not None and asked.score not in scores:
         yield f"report, curves: {unknown(f'score of {asked.method} in this experiment', asked.score, scores)}"

@@ -116,7 +116,7 @@ class _Job:
         outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
         if fit.status != "ok":
             return _Entries(outcome(), outcome(), outcome())
-        inputs = FitInputs(self.results, fit, self.applied.leaves, self.few_shot, self.texts, self.precision)
+        inputs = FitInputs(self.results, fit, self.applied, self.few_shot, self.texts, self.precision)
         id_set, *ood_sets = self.sets
         shown = fit.shots == self.largest
         parts = {name: self._of_set(inputs, name, self.of_samples) for name in self.sets}
