@@ -246,6 +246,8 @@ def _fitted(entry: registry.Entry, arrays: Mapping[str, Any], params: Mapping[st
     what = f"method {entry.name}"
     try:
         data, method = _data(what, arrays), entry.make(**params)
+        if data.classes == 1 and not entry.makes_of_one:
+            raise OodgridError(f"{what}: one class only, where two or more are needed")
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
         classifier = method.classifier(learned.arrays, data.text)
@@ -262,7 +264,7 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     """Return what a fit may see, checked.
 
     Raises:
-        OodgridError: An argument is not what it should be, or does not fit another; or there is one class only.
+        OodgridError: An argument is not what it should be, or does not fit another.
     """
     shapes = Shapes(what)
     if "train_features" in arrays:  # first, so that of two widths that differ the text's is the one refused
@@ -278,8 +280,6 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
         classes = len(present)
         if len(gaps := np.flatnonzero(present != np.arange(classes))):
             raise OodgridError(f"{what}: class {gaps[0]} has no training sample: labels run from 0 to K - 1")
-    if classes == 1:
-        raise OodgridError(f"{what}: one class only, where two or more are needed")
     if len(beyond := np.flatnonzero(val_labels >= classes)):
         raise OodgridError(
             f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {counted(classes, 'class', 'classes')}"

@@ -61,6 +61,7 @@ class Entry:
         look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
         normalises: Whether logits of a method, and scores of features under it, are of normalised features, as CLIP's;
             else of features by their own norm, as a classifier has them that was trained so.
+        makes_of_one: Whether it says something where there is one class alone.
     """
 
     kind: str
@@ -79,6 +80,7 @@ class Entry:
     title: str = ""
     look: Look | None = None
     normalises: bool = True
+    makes_of_one: bool = False
 
     @property
     def learns(self) -> bool:
@@ -138,11 +140,12 @@ def method(
     title: str = "",
     look: str = "",
     normalises: bool = True,
+    one_class: bool = False,
 ) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
     The name under which it is listed is the name of its file. See `oodgrid.adapt.contract` for what such a
-    class must offer, and `Entry` for the arguments.
+    class must offer, and `Entry` for the arguments; `one_class`: whether it does not learn to tell classes apart.
     """
 
     def register(cls: type) -> type:
@@ -153,7 +156,7 @@ def method(
         parsed = Look.parse(look) if look else None
         _add(
             Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
-                  title=title or name, look=parsed, normalises=normalises)
+                  title=title or name, look=parsed, normalises=normalises, makes_of_one=one_class)
         )  # fmt: skip
         return cls
 
@@ -168,19 +171,28 @@ def score(
     transductive: bool = False,
     adapted: str = "",
     title: str = "",
+    one_class: bool | None = None,
 ) -> Callable[[Callable], Callable]:
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
     It returns one float64 a sample, shape (N,), higher = more in-distribution. The name under which it is
     listed is the name of the function. What may be needed: `oodgrid.score.contract`; of a need written "val|bank" the
-    score is given the first that there is. The other arguments: `Entry`.
+    score is given the first that there is. The other arguments: `Entry`; `one_class`: whether it says something where
+    there is one class alone, by default where it needs no logits, or compares them with other texts.
     """
 
     def register(function: Callable) -> Callable:
         name, params, about = function.__name__, signatures.defaults(function), signatures.summary(function)
         signatures.check_signature(name, function, needs, transductive)
         more = (family, transductive, adapted)
-        _add(Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name))
+        of_one = one_class
+        if of_one is None:
+            of_one = not OF_METHOD & {each for need in needs for each in need.split("|")}
+            of_one |= bool(signatures.label_lists(function))
+        _add(
+            Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name,
+                  makes_of_one=of_one)
+        )  # fmt: skip
         return function
 
     return register

@@ -61,6 +61,7 @@ class _Application:
     ) -> None:
         self.method, self.files, self.features = method, files, features
         self.leaves: Leaves = next(leaves for leaves in LABELLED if leaves == entry.leaves)
+        self.normalises = entry.normalises
         self.text_cosines = entry.text_cosines and files.texts is not None  # else visual prototypes replace the texts
         self.kept = Kept(files.results, "apply")
         self.text = files.text_side()  # one for all fits, so that its tower is loaded once
@@ -80,7 +81,15 @@ class _Application:
         return outcome(status="ok", reason=fit.reason, text_cosines=self.text_cosines, **parts)
 
     def _parts(self, fit: LearnedFit) -> dict[str, Any]:
-        """Return the names of the files that one fit leaves for the scores."""
+        """Return the names of the files that one fit leaves for the scores.
+
+        Raises:
+            Skip: It needs the norm of features, and an import has lost it.
+        """
+        if lost := [name for name, features in self.features.items() if features.normalised and not self.normalises]:
+            raise Skip(
+                f"the features of {lost[0]} were normalised before they were imported, and the head needs their norm"
+            )
         classifier = cache(lambda: self._classifier(fit))  # made by the first part that is not there yet, if any is not
         parts: dict[str, Any] = {"classifier": self._part(fit, "classifier", lambda: _classifier_arrays(classifier()))}
         if self.leaves != "prototypes":

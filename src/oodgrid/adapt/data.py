@@ -189,12 +189,7 @@ class FitFiles:
         return tower
 
     def _classes(self) -> int:
-        count = self.few_shot.classes or 0
-        if count == 1:
-            raise OodgridError(
-                f"ID dataset {self.dataset.name} has one class only: scores over classes need two or more"
-            )
-        return count
+        return self.few_shot.classes or 0
 
     def _check_widths(self) -> None:
         splits = {"train": self.few_shot.train, "val": self.few_shot.val}

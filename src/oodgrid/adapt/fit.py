@@ -104,6 +104,8 @@ def _fit_one(
 def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
     """Raise Skip, with the reason, where something is missing that a method needs."""
     name = files.dataset.name
+    if data.classes == 1 and not entry.makes_of_one:
+        raise Skip(f"{name} has one class: there are no classes to tell apart")
     if "own_head" in entry.needs and data.head is None:
         raise Skip(f"no head stands for the classes of {name}: write text: own_head, and head: under the backbone")
     if {"text", "text_tower"} & set(entry.needs) and not data.text.classnames:

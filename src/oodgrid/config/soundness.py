@@ -24,9 +24,6 @@ MOST_ROWS = 5_000_000
 
 def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
     """Yield what does not fit together within an ID set and its OOD sets, one line each."""
-    names = dataset.classes if isinstance(dataset.classes, list) else dataset.known_classes
-    if len(names) == 1 or (dataset.classnames is not None and len(dataset.classnames) < 2):
-        yield f"ID dataset {dataset.name} has one class only: scores over classes need two or more"
     if "ood" not in left_out and not list(dataset.pairs()):
         yield f"ID dataset {dataset.name} has no OOD set: name one under ood: near, far or covariate"
     yield from _twice(f"OOD set of {dataset.name}:", [ood.name for _, ood in dataset.pairs()])

@@ -58,6 +58,7 @@ __all__ = [
     "ranked",
     "similarities",
 ]
+UNIT = 1e-6  # by which the squared norm of a direction may be off 1: rounding of float32 is
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
 
 
@@ -234,7 +235,7 @@ def of_directions(bank: Bank) -> Bank:
 def _unit_rows(features: np.ndarray) -> np.ndarray:
     """Return which rows are of unit norm, to rounding, or zero, shape (N,)."""
     squares = np.einsum("nd,nd->n", features, features)
-    return (np.abs(squares - 1) < ROUNDING) | (squares == 0)
+    return (np.abs(squares - 1) < UNIT) | (squares == 0)
 
 
 @shared
