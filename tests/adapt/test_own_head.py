@@ -166,3 +166,44 @@ def test_the_library_takes_weights_and_features_as_they_are():
     np.testing.assert_allclose(100 * values["energy"], logsumexp(z, axis=1), rtol=1e-4, atol=1e-4)
     with pytest.raises(OodgridError, match=r"head_bias: shape \(2,\)"):
         methods.own_head(weights, head_bias=bias[:2])
+
+
+def test_scores_of_raw_rectified_features_are_those_of_pytorch_ood():
+    """As others run them: the network's own layer at temperature 1, features by their norm, the training split."""
+    torch = pytest.importorskip("torch")
+    theirs = pytest.importorskip("pytorch_ood.detector", reason="pytorch-ood is a test-only extra")
+    rng = np.random.default_rng(4)
+    labels = np.repeat(np.arange(5), 30)
+    centres = 2 * rng.normal(size=(5, 16))
+    bank = np.maximum(centres[labels] + rng.normal(size=(150, 16)), 0).astype(np.float32)
+    x = np.maximum(np.concatenate([bank[:10] + 0.1, 2 * rng.normal(size=(20, 16))]), 0).astype(np.float32)
+    weights, bias = centres.astype(np.float32), (0.1 * np.arange(5)).astype(np.float32)
+    layer = torch.nn.Linear(16, 5)
+    layer.weight.data, layer.bias.data = torch.from_numpy(weights), torch.from_numpy(bias)
+    samples, known, classes = torch.from_numpy(x), torch.from_numpy(bank), torch.from_numpy(labels)
+    maps, of_maps = samples[:, :, None, None], lambda maps: layer(maps.flatten(1))
+    threshold = float(np.percentile(bank, 90))
+    detectors = {
+        "ash_s": theirs.ASH(None, of_maps, variant="ash-s", percentile=0.9).predict_feature_maps(maps) / 100,
+        "ash_b": theirs.ASH(None, of_maps, variant="ash-b", percentile=0.65).predict_feature_maps(maps) / 100,
+        "scale": theirs.SCALE(None, of_maps, percentile=0.85).predict_feature_maps(maps) / 100,
+        "react": theirs.ReAct(None, of_maps, threshold=threshold).predict_feature_maps(maps) / 100,
+        "gradnorm": theirs.GradNorm(layer, param_filter=lambda name: name == "weight").predict(samples),
+        "energy": theirs.EnergyBased(layer).predict(samples) / 100,
+        "msp": theirs.MaxSoftmax(layer).predict(samples),
+        "vim@dim=5": theirs.ViM(None, d=5, w=layer.weight, b=layer.bias).fit_features(known, classes)
+        .predict_features(samples) / 100,
+        "knn@k=3": theirs.KNN(None, k=3, normalize=True).fit_features(known, classes).predict_features(samples),
+        "she": theirs.SHE(lambda x: x, layer).fit_features(known, classes).predict_features(samples),
+        "dice@p=70": theirs.DICE(None, layer.weight, layer.bias, 0.7).fit_features(known, classes)
+        .predict_features(samples) / 100,
+    }  # fmt: skip
+    names = [name.partition("@")[0] for name in detectors]
+    params = {"vim": {"dim": 5}, "knn": {"k": 3}, "dice": {"p": 70}}
+    values, skipped = scores.all_scores(
+        x, method=methods.own_head(weights, head_bias=bias), train_features=bank, train_labels=labels,
+        names=[{"name": name, **params.get(name, {})} for name in names],
+    )  # fmt: skip
+    assert not skipped
+    for name, expected in detectors.items():
+        np.testing.assert_allclose(values[name], -expected.detach().numpy(), rtol=1e-3, atol=1e-4, err_msg=name)
