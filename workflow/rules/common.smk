@@ -57,7 +57,12 @@ def on_cluster():
 
 
 def requested(stage):
-    return plan.request(stage, experiment, os.environ if workflow.remote_exec else {})
+    try:
+        return plan.request(
+            stage, experiment, os.environ if workflow.remote_exec else {}
+        )
+    except OodgridError as error:  # a variable of Slurm's
+        sys.exit(printed(error, DEBUG))
 
 
 @cache
