@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oodgrid.backbones.weights import OFFLINE, fit_state, in_order, read_state
 from oodgrid.config import Backbone
+from oodgrid.config.backbone import INSTALLED
 from oodgrid.config.backbone import TIMM as PREFIX
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, first_line, unknown
@@ -70,7 +71,8 @@ def _model(backbone: Backbone, classes: int | None) -> Any:
         raise unknown("timm model", name, timm.list_models())
     file = backbone.weights_file
     if file is not None and not file.is_file():
-        raise OodgridError(f"backbone {backbone.name}: {file} does not exist: mend the path of pretrained")
+        mend = "install its package" if backbone.pretrained.startswith(INSTALLED) else "mend the path of pretrained"
+        raise OodgridError(f"backbone {backbone.name}: {file} does not exist: {mend}")
     tagged = file is None and backbone.pretrained != "random"
     try:
         return timm.create_model(
