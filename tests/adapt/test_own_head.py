@@ -168,15 +168,15 @@ def test_the_library_takes_weights_and_features_as_they_are():
         methods.own_head(weights, head_bias=bias[:2])
 
 
-def test_scores_of_raw_rectified_features_are_those_of_pytorch_ood():
+def test_scores_of_features_by_their_norm_are_those_of_pytorch_ood():
     """As others run them: the network's own layer at temperature 1, features by their norm, the training split."""
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip("pytorch_ood.detector", reason="pytorch-ood is a test-only extra")
     rng = np.random.default_rng(4)
     labels = np.repeat(np.arange(5), 30)
     centres = 2 * rng.normal(size=(5, 16))
-    bank = np.maximum(centres[labels] + rng.normal(size=(150, 16)), 0).astype(np.float32)
-    x = np.maximum(np.concatenate([bank[:10] + 0.1, 2 * rng.normal(size=(20, 16))]), 0).astype(np.float32)
+    bank = np.abs(centres[labels] + rng.normal(size=(150, 16))).astype(np.float32)  # without ties at 0
+    x = np.abs(np.concatenate([bank[:10] + 0.1, 2 * rng.normal(size=(20, 16))])).astype(np.float32)
     weights, bias = centres.astype(np.float32), (0.1 * np.arange(5)).astype(np.float32)
     layer = torch.nn.Linear(16, 5)
     layer.weight.data, layer.bias.data = torch.from_numpy(weights), torch.from_numpy(bias)

@@ -11,7 +11,7 @@ from oodgrid.registry import method
 
 @method(
     title="Own head",
-    look="grey h",
+    look="green * : hollow",
     leaves="prototypes",
     needs=("own_head",),
     normalises=False,
