@@ -151,7 +151,6 @@ BAD = {
         own(classnames=["Sea_Lion", "cat"], ood={"far": [{"name": "o", "folder": "o", "classnames": ["sea lion"]}]}),
         "both have 1 class, as 'sea lion'", "allow_overlap",
     ),
-    "one class": (own(classnames=["dog"]), "own has one class only", "two or more"),
     "no classes": (own(classnames=[]), "classnames", "at least 1"),
     "severity out of range": (described(concept_world={"group": "id", "blur": 6}), "blur", "less than or equal to 5"),
     "unknown group": (described(concept_world={"group": "new"}), "group", "unseen_both"),

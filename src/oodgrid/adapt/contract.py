@@ -60,6 +60,7 @@ class FitData:
         train_local: Shape (M, V, P, D), in the precision of the file: local features of the views, or of the images
             themselves where the method names no family (V = 1); None where the method does not need them. They may be
             in their file still: `[rows, views]` reads what a batch takes.
+        head: Of the network's own classification head, `weights` (K, D) and `bias` (K,), float32; None without one.
     """
 
     text: TextSide
@@ -73,6 +74,7 @@ class FitData:
     normalised: bool = False
     train_views: np.ndarray | None = None
     train_local: np.ndarray | StoredRows | None = None
+    head: Arrays | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,9 @@ class Classifier:
     """The least from which logits, on the cosine scale, can be computed for any features.
 
     Attributes:
-        prototypes: Shape (K, D): logits are normalised features · prototypes + bias. Unit vectors where logits are
-            cosines; of a probe its weights on the cosine scale, which are no directions and come with a bias.
+        prototypes: Shape (K, D): logits are normalised features · prototypes + bias; of a method that is registered
+            with `normalises=False`, features as cached. Unit vectors where logits are cosines; of a probe its weights
+            on the cosine scale, which are no directions and come with a bias.
         bias: Shape (K,), or None.
         change: For methods that change features: (N, D) as cached to (N, D).
         logits: Only where neither is enough: features (N, D) as cached to logits (N, K).

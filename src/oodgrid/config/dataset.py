@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
-from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint, mark_of
+from oodgrid.config.class_choice import ClassChoice, ClassPattern, Half, chosen, disjoint, mark_of
 from oodgrid.config.draws import Draws, OfDraws
 from oodgrid.config.sources import (
     ConceptWorld,
@@ -30,7 +30,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
 Split = Literal["train", "val", "test"]
-TextSide = Literal["classnames", "visual_prototypes"]
+TextSide = Literal["classnames", "visual_prototypes", "own_head"]
 
 
 class Splits(Strict):
@@ -109,6 +109,11 @@ class Dataset(OfDraws, Strict):
         description="Which folder is the class of an image, where class folders lie within others: the outermost below "
         "folder or archive, that in which it lies, or none. Default: there is one level, or it is refused.",
     )
+    class_pattern: ClassPattern | None = Field(
+        None,
+        description="Of folder or archive: a regular expression whose one group is the class, where names of images "
+        "say it, as ^(n[0-9]+)_ for n01440764_tench.JPEG.",
+    )
     split_folders: dict[Literal["train", "val", "test"], str] | None = Field(
         None, min_length=1, description="Folders of splits within folder or archive, as {train: train, test: valid}."
     )
@@ -124,8 +129,9 @@ class Dataset(OfDraws, Strict):
     )
     text: TextSide | dict[Slug, TextSide] = Field(
         "classnames",
-        description="visual_prototypes: the class means of the shots stand in place of the texts. May differ by "
-        "backbone, as {clip-vit-b16: visual_prototypes}; those that are not named take classnames.",
+        description="visual_prototypes: the class means of the shots stand in place of the texts; own_head: the "
+        "backbone's classification head does. May differ by backbone, as {clip-vit-b16: visual_prototypes}; those that "
+        "are not named take classnames.",
     )
     views: list[Views] = Field([], description="Augmented views to encode, for methods with views: FAMILY.")
     exif_rotation: bool = Field(
@@ -196,7 +202,9 @@ class Dataset(OfDraws, Strict):
         if self.holds_texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
             raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
         self._check_root(sources[0])
-        for key in ("class_folder", "split_folders"):
+        if self.class_pattern and self.class_folder not in (None, "none"):
+            raise OodgridError(f"dataset {self.name}: class_pattern and class_folder both say the class: take one out")
+        for key in ("class_folder", "class_pattern", "split_folders"):
             if getattr(self, key) and sources[0] not in ("folder", "archive"):
                 raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {sources[0]}")
         splits = self._own_splits(sources[0])
@@ -294,7 +302,7 @@ class Dataset(OfDraws, Strict):
         return self.partial or self.limit is not None
 
     def text_under(self, backbone_name: str) -> str:
-        """Return what stands for the classes under a backbone: classnames or visual_prototypes."""
+        """Return what stands for the classes under a backbone: classnames, visual_prototypes or own_head."""
         return self.text if isinstance(self.text, str) else self.text.get(backbone_name, "classnames")
 
     @property
@@ -331,7 +339,7 @@ class Dataset(OfDraws, Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        optional = {*SOURCES, "limit", "classes", "of", "partial"}
+        optional = {*SOURCES, "limit", "classes", "of", "partial", "class_pattern"}
         included = {*optional, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
         fields = self.model_dump(include=included, by_alias=True)
         fields |= {"of": self.real_name if self.root else None, "partial": self.partial or None}

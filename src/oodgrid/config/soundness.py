@@ -24,9 +24,6 @@ MOST_ROWS = 5_000_000
 
 def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
     """Yield what does not fit together within an ID set and its OOD sets, one line each."""
-    names = dataset.classes if isinstance(dataset.classes, list) else dataset.known_classes
-    if len(names) == 1 or (dataset.classnames is not None and len(dataset.classnames) < 2):
-        yield f"ID dataset {dataset.name} has one class only: scores over classes need two or more"
     if "ood" not in left_out and not list(dataset.pairs()):
         yield f"ID dataset {dataset.name} has no OOD set: name one under ood: near, far or covariate"
     yield from _twice(f"OOD set of {dataset.name}:", [ood.name for _, ood in dataset.pairs()])
@@ -184,9 +181,15 @@ def _size(experiment: Experiment) -> Iterator[str]:
 
 
 def _texts(experiment: Experiment) -> Iterator[str]:
-    """Yield the backbones for which a dataset says what stands for its classes, and which are none here."""
+    """Yield the backbones for which a dataset says what stands for its classes, and which are none or cannot."""
     names = [backbone.name for backbone in experiment.backbones]
     for dataset in experiment.id_datasets:
+        for backbone in experiment.backbones:
+            if dataset.text_under(backbone.name) == texts.HEAD.stands and backbone.head is None:
+                yield (
+                    f"ID dataset {dataset.name}, text: own_head: backbone {backbone.name} has no head: write head: "
+                    f"{{classes: …}} under it, or text: {{{backbone.name}: visual_prototypes}}"
+                )
         for name in () if isinstance(dataset.text, str) else dataset.text:
             if name not in names:
                 yield f"ID dataset {dataset.name}, text: {unknown('backbone of this experiment', name, names)}"
@@ -233,7 +236,7 @@ def _curves(experiment: Experiment) -> Iterator[str]:
         yield f"report, curves: {unknown('method of this experiment', asked.method, methods)}"
         return
     entry = None if asked.method == ANY else registry.find("method", experiment.method(asked.method).name)
-    changes = entry is not None and entry.leaves == "features"
+    changes = entry is not None and entry.changes_features
     scores = [name for name, features in on_features.items() if changes or features == (entry is None)]
     if asked.score is not None and asked.score not in scores:
         yield f"report, curves: {unknown(f'score of {asked.method} in this experiment', asked.score, scores)}"

@@ -49,7 +49,7 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):
                 files.update(view_files(results, experiment, backbone.name, dataset.name, method))
-        files.update(text.path for text in text_files(results, experiment, backbone.name) if not text.entry.imported)
+        files.update(text.path for text in text_files(results, experiment, backbone.name) if text.is_encoded)
     return sorted(files)
 
 
@@ -240,7 +240,7 @@ def encoded_texts(experiment: Experiment, source: TextSource = CLASSES) -> list[
         entry.name
         for backbone in experiment.backbones
         for entry in _entries(source, experiment, backbone.name, experiment.scores)
-        if not entry.imported
+        if not entry.imported or source.of_backbone
     )
     return list(dict.fromkeys(names))
 
@@ -283,6 +283,11 @@ class TextFile:
     source: TextSource
     entry: IdDataset | LabelList
 
+    @property
+    def is_encoded(self) -> bool:
+        """Whether encoding makes it, rather than an import."""
+        return not self.entry.imported or self.source.of_backbone
+
 
 def text_files(
     results: Path, experiment: Experiment, backbone: str, scores: Sequence[Choice] | None = None, fits: bool = True
@@ -309,7 +314,7 @@ def _entries(
     """Return the entries of the configuration of which there are texts of a kind."""
     if source.of == "label_list":
         return experiment.wanted_lists(scores)
-    return [dataset for dataset in experiment.id_datasets if dataset.text_under(backbone) == "classnames"]
+    return [dataset for dataset in experiment.id_datasets if dataset.text_under(backbone) == source.stands]
 
 
 def _only(experiment: Experiment, dataset: IdDataset) -> Experiment:

@@ -19,7 +19,7 @@ from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.limit import limited
 from oodgrid.encode.sources.lists import listed
-from oodgrid.encode.sources.naming import check_gaps, named, untrained
+from oodgrid.encode.sources.naming import by_pattern, check_gaps, named, untrained
 from oodgrid.encode.sources.passing_over import summary
 from oodgrid.encode.sources.text_tables import open_texts, with_copies
 from oodgrid.errors import OodgridError
@@ -136,7 +136,7 @@ def _is_text(name: str) -> bool:
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
-    rule = Rule(dataset.class_folder, dataset.split_folders)
+    rule = Rule("none" if dataset.class_pattern else dataset.class_folder, dataset.split_folders)
     readers: dict[str, Callable[[Any], ImageSet]] = {
         "concept_world": lambda source: arrays.concepts(source, split),
         "generated": arrays.generated,
@@ -153,7 +153,8 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
     }
     for name, reader in readers.items():
         if (source := dataset.source(name)) is not None:
-            return reader(source)
+            images = reader(source)
+            return by_pattern(images, dataset.class_pattern, dataset.name) if dataset.class_pattern else images
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
 
 
