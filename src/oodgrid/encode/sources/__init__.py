@@ -59,10 +59,12 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
                 f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
                 f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
             )
-    if dataset.texts or dataset.pairs_:
+    if dataset.texts or (dataset.pairs_ and not dataset.derived):
         opened = with_copies(opened) if dataset.texts else pair_tables.with_copies(opened)
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
+    if dataset.are_without_class:
+        return opened
     return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
 
 
