@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, text_prototypes
+from oodgrid.adapt.contract import FitData, Outliers, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
@@ -28,6 +28,7 @@ class FitFiles:
         family: The family of augmented views that the method takes, or None.
         views_file: The file of these views, or None.
         local: Whether the method takes local features.
+        outlier_files: The training splits of OOD sets that the method learns from; none where it needs no outliers.
     """
 
     results: Path
@@ -36,6 +37,7 @@ class FitFiles:
     family: str | None = None
     views_file: Path | None = None
     local: bool = False
+    outlier_files: tuple[Path, ...] = ()
 
     @cached_property
     def few_shot(self) -> FewShot:
@@ -62,6 +64,20 @@ class FitFiles:
             **self.few_shot.digests(fit.shots, fit.seed),
             **{name: part.digest for name, part in parts.items() if part},
         }
+
+    @cached_property
+    def outliers(self) -> dict[str, store.Features]:
+        """The training splits of OOD sets of pairs, by name.
+
+        Raises:
+            OodgridError: One is missing, or its features are of another width.
+        """
+        read = {file.parent.name: store.read_features(file) for file in self.outlier_files}
+        return {name: features for name, features in read.items() if features.text_features is not None}
+
+    def outliers_identity(self) -> list[str]:
+        """Return digests of the labelled OOD pairs that a fit learns from; none for methods without them."""
+        return [features.digest for features in self.outliers.values()]
 
     def views_identity(self, fit: Fit) -> list[str]:
         """Return digests of the views that a fit learns from; none for methods without views."""
@@ -97,8 +113,15 @@ class FitFiles:
         return FitData(
             self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
-            self._local(train.rows) if self.local else None,
+            self._local(train.rows) if self.local else None, train.text_features, self._outliers(),
         )  # fmt: skip
+
+    def _outliers(self) -> tuple[Outliers, ...]:
+        return tuple(
+            Outliers(name, pairs.image_features, pairs.text_features)
+            for name, pairs in self.outliers.items()
+            if pairs.text_features is not None
+        )
 
     def _local(self, rows: np.ndarray) -> store.StoredRows:
         """Return the local features of some training rows, (n, V, P, D), unread; V = 1 where the method takes no views.
@@ -184,6 +207,7 @@ class FitFiles:
 
     def _check_widths(self) -> None:
         splits = {"train": self.few_shot.train, "val": self.few_shot.val}
+        splits |= self.outliers
         widths = {name: split.image_features.shape[1] for name, split in splits.items() if split}
         if self.texts:
             widths["text"] = self.texts.text_features.shape[2]

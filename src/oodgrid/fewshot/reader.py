@@ -43,6 +43,12 @@ class Rows:
         return np.empty((0, 0), np.float32) if self.of is None else self.of.image_features[self.rows]
 
     @property
+    def text_features(self) -> np.ndarray | None:
+        """Of pairs, shape (n, D), float32: those of their texts; None where the samples are no pairs."""
+        whole = None if self.of is None else self.of.text_features
+        return None if whole is None else whole[self.rows]
+
+    @property
     def labels(self) -> np.ndarray:
         """Shape (n,), none of them -1."""
         return np.empty(0, np.int32) if self.of is None else self.of.labels[self.rows]

@@ -6,6 +6,8 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 * `negative_logits`: shape (N, K, n), likewise: with the negative prompts of each class that a method learned.
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
 * `features`: shape (N, D), float64, L2-normalised.
+* `pair_texts`: shape (N, D), float64, L2-normalised: of pairs, the features of the text of each sample.
+* `pair_logits`: shape (N,), float64: likewise, of a classifier of pairs that a method learned; higher = more ID.
 * `head`: the linear classifier that makes logits of features, see `Head`.
 * `bank`: the labelled shots of the method, see `Bank`.
 * `val`: the few-shot validation samples, likewise; `val|bank`: these, or the shots where there are none.
