@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def hinge(
     images: torch.Tensor, texts: torch.Tensor, labels: torch.Tensor, is_ood: torch.Tensor, margin: float
 ) -> torch.Tensor:
-    """Return WOOD's contrastive loss, reconstructed: hinges put matched pairs above mismatched ones and above OOD pairs.
+    """Return WOOD's contrastive loss, reconstructed: hinges put matched pairs above mismatched and above OOD pairs.
 
     mean over ID i, ID j of another class of relu(m + s_ij - s_ii) + relu(m + s_ji - s_ii)
     + mean over ID i, OOD o of relu(m + s_oo - s_ii).

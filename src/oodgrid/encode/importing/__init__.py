@@ -80,8 +80,8 @@ def _import_dataset(results: Path, backbone: str, dataset: Dataset, source: Impo
         return import_derived(results, backbone, dataset.name, source.derived)
     written = []
     if source.tip_adapter:
-        folder, names = expand(source.tip_adapter), dataset.classnames
-        written += import_tip_adapter(results, backbone, dataset.name, folder, source.test, names, source.pair_texts)
+        place = (results, backbone, dataset.name, expand(source.tip_adapter))
+        written += import_tip_adapter(*place, source.test, dataset.classnames, source.pair_texts)
     if source.text:
         names = expand(source.classnames) if source.classnames else None
         written.append(import_text(results, backbone, dataset.name, expand(source.text), names, dataset.templates[0]))

@@ -88,15 +88,18 @@ class ImageSet:
 
     def subset(self, rows: np.ndarray) -> ImageSet:
         """Return the images of these rows."""
+
+        def of_rows(column: Sequence[str] | None) -> list[str] | None:
+            return None if column is None else [column[row] for row in rows]
+
         return replace(
             self,
             paths=[self.paths[row] for row in rows],
             labels=self.labels[rows],
             splits=None if self.splits is None else [self.splits[row] for row in rows],
-            **{
-                name: None if (column := getattr(self, name)) is None else [column[row] for row in rows]
-                for name in ("texts", "captions", "kinds")
-            },
+            texts=of_rows(self.texts),
+            captions=of_rows(self.captions),
+            kinds=of_rows(self.kinds),
             read=lambda row: self.read(int(rows[row])),
             stamp=lambda row: self.stamp(int(rows[row])),
         )

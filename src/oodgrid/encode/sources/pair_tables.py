@@ -14,9 +14,8 @@ from oodgrid.counts import counted, plural, some
 from oodgrid.encode.sources.archives import open_members, refuse_twice
 from oodgrid.encode.sources.files import reading
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, file_stamp
-from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.text_tables import SHOWN, Table, read_files
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import OodgridError, printable, unknown
 
 PLACE = "#"  # between the path of an image and the row of the table, in the name of a pair
 Reader = tuple[Callable[[int], bytes], Callable[[int], tuple[int, int]]]
