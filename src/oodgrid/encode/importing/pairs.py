@@ -16,8 +16,9 @@ from oodgrid.config.sources import PairTexts
 from oodgrid.counts import counted
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
-from oodgrid.encode.lines import read_names
+from oodgrid.encode.lines import read_json, read_names
 from oodgrid.encode.scenarios import noisy_features, texts_of_others
+from oodgrid.encode.text_lists.tables import read_table
 from oodgrid.errors import OodgridError
 from oodgrid.labels import NO_CLASS
 
@@ -34,7 +35,7 @@ def texts_of_images(source: PairTexts) -> OfImages:
     values = load_array(file)
     if values.ndim != 2 or not len(values):
         raise OodgridError(f"{file} has shape {values.shape}: texts of pairs must be (texts, dimensions), not empty")
-    names = read_names(expand(source.names)) if source.names else None
+    names = _names(expand(source.names)) if source.names else None
     if names is not None and len(names) != len(values):
         raise OodgridError(
             f"{file} holds {counted(len(values), 'text feature')} but {source.names} {counted(len(names), 'name')}"
@@ -48,6 +49,11 @@ def texts_of_images(source: PairTexts) -> OfImages:
         }
 
     return of_images
+
+
+def _names(file: Path) -> list[str]:
+    """Return texts: what label lists take, as LVIS's categories, or an object from index to name."""
+    return read_names(file) if file.suffix == ".json" and isinstance(read_json(file), dict) else read_table(file).names
 
 
 def _rows(source: PairTexts, labels: np.ndarray, split: str, count: int, file: Path) -> np.ndarray:
