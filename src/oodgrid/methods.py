@@ -139,8 +139,8 @@ class Fitted:
         """
         if self.classifier.of_pairs is None:
             raise OodgridError(f"method {self.name} is none on pairs: call transform or logits with features alone")
-        images, shapes = self._features(features), Shapes(f"method {self.name}")
-        shapes.numbers("features", images, "ND")
+        shapes = Shapes(f"method {self.name}")
+        images = shapes.features("features", cache.of_images(features), "ND")
         try:
             return applied(self.classifier, "features", images, None, shapes.features("texts", texts, "ND"))
         except Diverged as failure:
