@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from oodgrid import methods, registry, scores
-from oodgrid.adapt.apply import applied
+from oodgrid import config, manifests, methods, paths, plan, registry, scores, store
+from oodgrid.adapt.apply import applied, apply
 from oodgrid.adapt.contract import Outliers, TextSide
+from oodgrid.adapt.fit import fit
 from oodgrid.adapt.pair_losses import cood, hinge
 from oodgrid.errors import Skip
+from oodgrid.score.run import score
 from tests.adapt.plain import unit
 from tests.failing import failure
 
@@ -184,3 +186,54 @@ def test_the_library_fits_pairs_and_scores_them(few_shot):
     assert not skipped and all(len(each) == len(data.train) for each in values.values())
     assert "pairs" in failure(model.transform, data.train)
     assert "none on pairs" in failure(methods.prototype(data.train, data.train_labels).of_pairs, data.train, data.train)
+
+
+# ------------------------------------------------------------------------------------------------------ the stages
+
+
+def pair_file(mini, name, split, rows, labels, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, 16)).astype(np.float32)
+    store.write_features(
+        paths.features(mini.results, "mini", name, split),
+        store.NewFeatures(
+            values, np.full(rows, labels) if isinstance(labels, int) else labels, [f"{name}/{k}" for k in range(rows)],
+            np.zeros((rows, 32), np.uint8), {"backbone": {"name": "mini"}, "split": split, "classnames": None},
+            text_features=values + 0.1 * rng.normal(size=values.shape).astype(np.float32),
+        ),
+    )  # fmt: skip
+
+
+def test_captions_without_classes_are_drawn_as_one_and_scored(mini):
+    """A captioned set has no classes: nothing that needs some runs, and pairs do."""
+    for split, rows in (("train", 40), ("test", 12)):
+        pair_file(mini, "coco", split, rows, -1, len(split))
+        pair_file(mini, "cars", split, rows, -1, 9)
+    made = config.parse(
+        {
+            "experiment": "mini", "backbones": [mini.backbone], "methods": [{"name": "wood", "epochs": 2}, "prototype"],
+            "id_datasets": [{"name": "coco", "imported": {}, "text": "visual_prototypes",
+                             "ood": {"far": [{"name": "cars", "imported": {}}]}}],
+            "scores": ["mcm", "pair_cosine", "pair_fused"], "shots": [20], "seeds": [1],
+        }
+    )  # fmt: skip
+    label = made.methods[0].listed("method")
+    for step in (fit, apply, score):
+        path = step(mini.results, made, "mini", "coco", label)
+    table, about = manifests.read_table(path, manifests.ScoreTable)
+    assert [each.status for each in about.fits] == ["ok"] and set(about.fits[0].skipped) == {"mcm"}
+    assert len(table) == 24 and table["pair_fused"].null_count() == table["pair_cosine"].null_count() == 0
+    assert len(plan.outlier_files(mini.results, made, "mini", "coco", label)) == 1
+    assert not plan.outlier_files(mini.results, made, "mini", "coco", "prototype")
+
+
+def test_on_images_it_is_skipped_and_so_without_labelled_ood_pairs(mini):
+    assert "are no pairs" in fits_of(mini, mini.experiment("wood"))
+    pair_file(mini, "pets", "train", 40, np.repeat(np.arange(4), 10), 1)
+    assert "no OOD set of pets has a training split of pairs" in fits_of(mini, mini.experiment("wood"))
+
+
+def fits_of(mini, experiment):
+    manifest = manifests.read(fit(mini.results, experiment, "mini", "pets", "wood"), manifests.Fitted)
+    assert {each.status for each in manifest.fits} == {"skipped"}
+    return manifest.fits[0].reason

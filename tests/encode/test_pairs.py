@@ -92,7 +92,8 @@ def test_what_is_passed_over_or_twice_is_counted(table):
         kind=None,
         part=["train", "train", "train", "test", "test", "test"],
     )
-    remarks = " ".join(line for pairs in open_splits(dataset(file, split="part")).values() for line in pairs.remarks)
+    opened = open_splits(dataset(file, split="part", splits={"train": "train", "test": "test"}))
+    remarks = " ".join(line for pairs in opened.values() for line in pairs.remarks)
     assert "passed over 2 rows without an image in pairs.csv, the first in line 3" in remarks
     assert "passed over 1 row without a text in pairs.csv, the first in line 5" in remarks
     assert "1 test pair is of another split too, as a.png" in remarks
@@ -156,6 +157,7 @@ def made(**pairs):
         (made(), {"train": "drawn", "concept_world": {"group": "id", "captions": True, "train": 2, "val": 1}},
          "of pairs the whole training split is encoded"),
         ({**made(), "classnames": ["a", "b"]}, {}, "classnames are those of seen"),
+        ({**made(), "splits": {"train": 2, "val": 2}}, {}, "splits are those of seen"),
     ],
 )  # fmt: skip
 def test_configurations_that_make_no_sense_are_refused(ood, id_set, expected):

@@ -202,8 +202,8 @@ class Dataset(OfDraws, Strict):
             raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
         if self.are_pairs and self.views:
             raise OodgridError(f"dataset {self.name}: views are for images, and its samples are pairs: take them out")
-        if self.classnames and self.derived:
-            raise OodgridError(f"dataset {self.name}: classnames are those of {self.derived.of}: take them out")
+        if self.derived and (key := next((k for k in ("classnames", "classes", "splits") if getattr(self, k)), None)):
+            raise OodgridError(f"dataset {self.name}: {key} are those of {self.derived.of}: take {key} out")
         self._check_root(sources[0])
         for key in ("class_folder", "split_folders"):
             if getattr(self, key) and sources[0] not in ("folder", "archive"):

@@ -105,7 +105,9 @@ class Wood:
         images = np.concatenate([data.train, *(images for images, _ in drawn)])
         texts = np.concatenate([data.train_texts, *(texts for _, texts in drawn)])
         ood = np.full(len(images) - len(data.train), NO_CLASS)
-        labels = np.concatenate([data.train_labels.astype(np.int64), ood])
+        # without classes every pair is one of its own, and all others are its negatives
+        classes = data.train_labels if data.classes > 1 else np.arange(len(data.train))
+        labels = np.concatenate([classes.astype(np.int64), ood])
         return Sample(normalise(images), normalise(texts), labels)
 
     def initial(self, width: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
