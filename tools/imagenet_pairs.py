@@ -1,6 +1,6 @@
 """Cut the published ViT-B/32 features of ImageNet's training images to a training and a test split that share none.
 
-The two draws of four and two images a class become training and test; an image of which both draws have a mean of ten
+The two draws of two and four images a class become training and test; an image of which both draws have a mean of ten
 augmented views (a cosine above .97; those of two images stay below in 99.9 %) is taken out of training. One cache in
 Tip-Adapter's format is written, for experiments/clip-b32-pairs.yaml:
 
@@ -25,15 +25,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("imports"), help="folder for it (default: %(default)s)")
     out = parser.parse_args().out / "imagenet-pairs"
-    (train, train_labels), (test, test_labels) = keys(4), keys(2)
+    (train, train_labels), (test, test_labels) = keys(2), keys(4)
     of_class = train_labels[:, None] == test_labels
     nearest = torch.where(of_class, train.float() @ test.float().T, -torch.ones(1)).max(dim=1).values
     kept = nearest <= SAME
     out.mkdir(parents=True, exist_ok=True)
     torch.save(test.clone(), out / "test_f.pt")
     torch.save(test_labels, out / "test_l.pt")
-    torch.save(train[kept].T.clone(), out / "keys_4shots.pt")
-    torch.save(torch.nn.functional.one_hot(train_labels[kept], CLASSES).to(torch.uint8), out / "values_4shots.pt")
+    torch.save(train[kept].T.clone(), out / "keys_2shots.pt")
+    torch.save(torch.nn.functional.one_hot(train_labels[kept], CLASSES).to(torch.uint8), out / "values_2shots.pt")
     print(f"{int(kept.sum())} training and {len(test)} test images; {int((~kept).sum())} of both taken out, in {out}")
 
 

@@ -176,8 +176,9 @@ class FitFiles:
             embeddings = self.texts.text_features
             return TextSide(text_prototypes(embeddings), self.texts.classnames, lambda: self._tower, embeddings)
         prototypes = np.empty((0, 0), np.float32)
-        if self.dataset.text_under(self.backbone.name) == "visual_prototypes" and shots:
-            prototypes = class_means(shots.features, shots.labels, self._classes())
+        stand_in = self.dataset.text_under(self.backbone.name) == "visual_prototypes"
+        if stand_in and shots and (classes := self._classes()):  # captions may be of none
+            prototypes = class_means(shots.features, shots.labels, classes)
         return TextSide(prototypes, (), lambda: self._tower)
 
     @cached_property
