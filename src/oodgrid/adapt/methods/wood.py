@@ -42,7 +42,7 @@ class Sample:
 
 @method(
     title="WOOD (rec.)",
-    look="blue D -- hollow",
+    look="blue h -- hollow",
     leaves="features",
     needs=("pairs", "outliers", "shots"),
     paper="Duong et al. 2024 (TMLR), arXiv 2307.13069, General-Purpose Multi-Modal OOD Detection; reconstructed from "
