@@ -87,11 +87,19 @@ def hours(backbone: str, rate: Rates) -> dict[str, tuple[float, float]]:
 
 def encoded() -> int:
     """Return how many images are encoded, at most: draws may share some."""
-    images = sum(count for _, count, _ in SETS.values()) + OOD
-    for name, (train, with_val) in DRAWN.items():
-        of_class = sum(shots + (min(shots, 4) if with_val else 0) for shots in SHOTS)
-        images -= max(0, train - of_class * SEEDS * SETS[name][0])
-    return images
+    return whole() - sum(train - drawn(name) for name, (train, _) in DRAWN.items())
+
+
+def whole() -> int:
+    """Return how many images there are, which are encoded without `train: drawn`."""
+    return sum(count for _, count, _ in SETS.values()) + OOD
+
+
+def drawn(name: str) -> int:
+    """Return how many training images of a set the draws take, at most."""
+    train, with_val = DRAWN[name]
+    of_class = sum(shots + (min(shots, 4) if with_val else 0) for shots in SHOTS)
+    return min(train, of_class * SEEDS * SETS[name][0])
 
 
 def _through(images: int, backbone: str, rate: Rates) -> tuple[float, float]:
@@ -143,9 +151,15 @@ def main() -> None:
         print(f"| {part} | {' | '.join(cells)} |")
     sums = {name: [sum(part[k] for part in table[name].values()) for k in (0, 1)] for name in GMACS}
     print("| together | " + " | ".join(f"{core:,.0f}, {gpu:,.1f}" for core, gpu in sums.values()) + " |")
-    images = encoded()
-    sizes = (f"{images * (width * 4 + 60) / 1e9:.1f} GB" for width in WIDTH.values())
-    print("| features on the disk | " + " | ".join(sizes) + " |")
+    print("| features on the disk | " + " | ".join(_size(encoded(), name) for name in WIDTH) + " |\n")
+    for name, (train, _) in DRAWN.items():
+        print(f"Of the {train:,} training images of {name} the draws take {drawn(name):,} at most.")
+    core, _ = _through(whole(), "B/32", rate)
+    print(f"With whole training splits: {whole():,} images, {core:.0f} core hours for B/32, {_size(whole(), 'B/32')}.")
+
+
+def _size(images: int, backbone: str) -> str:
+    return f"{images * (WIDTH[backbone] * 4 + 60) / 1e9:.1f} GB"
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_what_is_missing_is_counted_and_what_is_there_is_not(tmp_path):
     assert {kind: cost.units for kind, cost in by_kind.items()} == {
         "encode": 1500, "fit": 5, "apply": 5, "score": 9, "evaluate": 18, "report": 3
     }  # fmt: skip
-    assert by_kind["encode"].uncounted == ["noise"] and by_kind["fit"].unmeasured == ["zero_shot", "tip_adapter"]
+    assert by_kind["encode"].uncounted == {"noise"} and by_kind["fit"].unmeasured == ["zero_shot", "tip_adapter"]
     done = [manifests.LearnedFit(shots=shots, seed=1, status="ok", reason=None) for shots in (1, 2, 4)]
     fitted = paths.fitted(tmp_path, "mini", "tiny", "concepts", "tip_adapter")
     manifests.write(fitted, manifests.Fitted(method="tip_adapter", params={}, fits=done))

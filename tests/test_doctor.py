@@ -272,6 +272,8 @@ def test_a_wrong_configuration_and_none_at_all(folder, capsys):
     assert "unfit" in said
     assert "did you mean 'backbones'" in said
     assert "cores" in said
+    assert main(["doctor", "e.yaml", "--configfile", "wrong.yaml"]) == 1
+    assert "two experiments are named, e.yaml and wrong.yaml: take one out" in capsys.readouterr().err
     assert main(["doctor"]) == 0
     assert "oodgrid doctor --configfile FILE" in capsys.readouterr().out
 

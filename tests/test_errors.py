@@ -54,6 +54,16 @@ def test_the_first_line_of_a_foreign_error(error, line):
         (KeyboardInterrupt(), "oodgrid: interrupted; what was finished is kept"),
         (MemoryError(), "oodgrid: error: out of memory; use fewer --cores"),
         (MemoryError("Unable to allocate 7 GiB"), "oodgrid: error: out of memory: Unable to allocate 7 GiB; use fewer"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.\nMore"), "the memory of the GPU is too small"),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "CUDA_VISIBLE_DEVICES= ",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "oodgrid: error: out of memory: [e",
+        ),
+        (RuntimeError("another"), "oodgrid: unexpected RuntimeError: another (--debug"),
         (RecursionError("maximum"), "oodgrid: error: something that was given is nested too deeply"),
         (SystemExit(3), "oodgrid: error: a plugin or a library ended the run (exit status 3)"),
         (SystemExit("usage: x"), "ended the run (exit status usage: x)"),

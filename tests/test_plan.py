@@ -473,6 +473,7 @@ def test_a_cluster_is_asked_for_the_same_wherever_the_asking_is_done(stage, devi
         ({"SLURM_CPUS_PER_TASK": "3"}, 3, 0),
         ({"SLURM_GPUS_ON_NODE": "4"}, plan.REQUESTS["encode"].threads, 1),
         ({"SLURM_CPUS_PER_TASK": "128", "SLURM_GPUS_ON_NODE": "1"}, plan.REQUESTS["encode"].threads, 1),  # of a group
+        ({"SLURM_CPUS_PER_TASK": "", "SLURM_GPUS_ON_NODE": ""}, plan.REQUESTS["encode"].threads, 0),
     ],
 )
 def test_on_a_node_a_job_has_what_slurm_gave_it(given, threads, gpu, own):

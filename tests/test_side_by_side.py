@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from oodgrid import environment, store
+from oodgrid.cli import main
+from oodgrid.errors import OodgridError
 from oodgrid.threads import of_job, side_by_side
 
 
@@ -26,3 +29,33 @@ def test_a_job_has_the_threads_that_its_environment_says(monkeypatch, number, th
     if number is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", number)
     assert of_job(otherwise=7) == threads
+
+
+ODD = ["x", "-1", "1.5", "1e400", "nan", "²", "٣", "1_0", "9" * 5000, "\n1\n2", "gpu:2", ",4"]
+
+
+@pytest.mark.parametrize("number", ODD)
+def test_a_variable_that_is_no_number_is_one_line_that_names_it(monkeypatch, number, tmp_path, capsys):
+    for name, otherwise in (("OMP_NUM_THREADS", 7), ("SLURM_CPUS_PER_TASK", 3)):
+        with pytest.raises(OodgridError, match=rf"^{name}=.{{0,60}}: a whole number from 1 on is needed") as caught:
+            environment.whole_number(name, otherwise, {name: number})
+        assert "\n" not in str(caught.value)
+    monkeypatch.setenv("OODGRID_WAIT", number)
+    if number != "1.5":
+        with pytest.raises(OodgridError, match=r"^OODGRID_WAIT=.{0,60}: a number of seconds is needed"):
+            store.check(tmp_path / "gone.h5")
+    monkeypatch.setenv("POLARS_MAX_THREADS", number)
+    assert main(["list", "scores"]) == 1
+    assert capsys.readouterr().err.startswith("oodgrid: error: POLARS_MAX_THREADS=")
+
+
+@pytest.mark.parametrize(("written", "number"), [(None, 5), ("", 5), ("  ", 5), (" 3 ", 3), ("007", 7), ("4, 2", 4)])
+def test_numbers_of_variables_as_shells_and_batch_systems_write_them(written, number):
+    variables = {} if written is None else {"N": written}
+    assert environment.whole_number("N", 5, variables) == number
+
+
+def test_the_smallest_number_is_a_number():
+    assert environment.whole_number("N", 5, {"N": "0"}, least=0) == 0
+    with pytest.raises(OodgridError, match="N=0: a whole number from 1 on"):
+        environment.whole_number("N", 5, {"N": "0"})

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, is_full_gpu
 from oodgrid.services import without
 
 _held: list[BinaryIO] = []  # open lock files: the system releases the locks when the process ends, however it ends
@@ -95,11 +95,11 @@ def enough_memory(device: str) -> Iterator[None]:
     Raises:
         OodgridError: It has.
     """
-    import torch
-
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_full_gpu(error):
+            raise
         raise OodgridError(
             f"the memory of {device} is too small for these scores, or another process has it: score_precision: float32"
             " halves what banks and texts take there; without score_device: gpu scores are computed on CPUs"

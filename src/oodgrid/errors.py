@@ -23,6 +23,9 @@ MENDS = {
     errno.EMFILE: "raise the limit by ulimit -n 4096",
     errno.ENAMETOOLONG: "use a shorter name",
 }
+# What the parts of CUDA say where a GPU has too little memory, and torch of a CPU, which is no MemoryError.
+FULL_GPU = ("CUDA out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "cudaErrorMemoryAllocation")
+NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
 # Modules that come with an extra of the package; without it the rest works.
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "open_clip", "timm"), "encode"),
@@ -157,7 +160,12 @@ class _Brief(reprlib.Repr):
 def _known(error: BaseException) -> str | None:
     """Return what to say of an exception that needs no report; None where it does."""
     text = printable(_text(error), LONGEST)
-    if isinstance(error, MemoryError):
+    if is_full_gpu(error):
+        return (
+            f"the memory of the GPU is too small, or another process has it ({one_line(error)}): see nvidia-smi, have "
+            "one job at a time on it by --resources gpu=1, or write CUDA_VISIBLE_DEVICES= before the command for CPUs"
+        )
+    if isinstance(error, MemoryError) or any(part in text for part in NO_MEMORY):
         return f"out of memory{': ' * bool(text)}{text}; use fewer --cores, or a machine with more memory"
     if isinstance(error, RecursionError):
         return "something that was given is nested too deeply to be read"
@@ -172,6 +180,11 @@ def _known(error: BaseException) -> str | None:
         thing = f"{printable(str(error.filename))}: " if error.filename is not None else ""
         return f"{thing}{printable(error.strerror or text)}{'; ' * bool(mend)}{mend or ''}"
     return None
+
+
+def is_full_gpu(error: BaseException) -> bool:
+    """Return whether an exception, torch's of that name or another of its, says that a GPU has too little memory."""
+    return isinstance(error, RuntimeError) and any(part in _text(error) for part in FULL_GPU)
 
 
 def lacking(error: ImportError) -> str | None:

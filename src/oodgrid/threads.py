@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from oodgrid import environment
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -19,8 +21,7 @@ def cpus() -> int:
 
 def of_job(otherwise: int) -> int:
     """Return how many threads the job has, by `OMP_NUM_THREADS`, which Snakemake sets; another number without."""
-    variable = os.environ.get("OMP_NUM_THREADS") or str(otherwise)
-    return int(variable.split(",")[0])  # "4,2" gives nested regions 2
+    return environment.whole_number("OMP_NUM_THREADS", otherwise)
 
 
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

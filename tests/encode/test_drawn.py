@@ -143,29 +143,55 @@ def test_of_the_whole_split_nothing_is_encoded_again(tmp_path, make, encoded):
     assert not encoded
 
 
-def test_a_broken_image_is_replaced_as_in_the_whole_split_without_it(tmp_path, make, photos, encoded):
-    drawn = encode(tmp_path, make()).train
-    for name in list(drawn.paths)[:3]:
+def test_a_broken_image_is_replaced_in_the_draws_that_take_it_alone_and_more_seeds_change_none(
+    tmp_path, make, photos, encoded
+):
+    more = encode(tmp_path / "intact", make(seeds=(1, 2, 3)))
+    once, two = encode(tmp_path / "intact", make(seeds=(1,))), encode(tmp_path / "intact", make())
+    both = [more.split_rows(more.draw(2, seed).bank.rows) for seed in (1, 2)]
+    alone = sorted({*both[1]} - {*once.train.rows})[0], once.train.rows[0]  # of seed 2 alone, and of seed 1
+    for row in alone:
+        name = more.train.paths[np.searchsorted(more.train.rows, row)]
         (photos / "train" / name.removeprefix("train/")).write_bytes(b"broken")
     with pytest.raises(OodgridError, match=r"is a broken image.*on_error: skip"):
         encode(tmp_path, make())
-    whole = encode(tmp_path / "whole", make(train="whole", on_error="skip"))
+    one = encode(tmp_path, make(seeds=(1,), on_error="skip"))
+    digests = [one.digests(shots, 1) for shots in SHOTS]
+    assert not {*alone} & {*one.train.rows}
     encoded.clear()
     part = encode(tmp_path, make(on_error="skip"))
     assert sum(encoded) < 20
+    assert {name for name, _ in part.train.provenance["skipped"]} >= {
+        two.train.paths[np.searchsorted(two.train.rows, row)] for row in alone
+    }
+    same_draws(part, one, seeds=(1,))
+    assert [part.digests(shots, 1) for shots in SHOTS] == digests
     for shots in SHOTS:
         for seed in SEEDS:
-            ours, theirs = part.draw(shots, seed), whole.draw(shots, seed)
-            for name in ("bank", "val"):
-                one, other = getattr(ours, name), getattr(theirs, name)
-                assert [part.train.paths[row] for row in one.rows] == [whole.train.paths[row] for row in other.rows]
-                np.testing.assert_array_equal(one.features, other.features)
-    broken = {name for name, _ in part.train.provenance["skipped"]}
-    assert set(list(drawn.paths)[:3]) <= broken
-    assert not broken & set(part.train.paths)
+            before, after = two.draw(shots, seed), part.draw(shots, seed)
+            rows = [np.union1d(two.split_rows(before.bank.rows), two.split_rows(before.val.rows))]
+            rows.append(np.union1d(part.split_rows(after.bank.rows), part.split_rows(after.val.rows)))
+            assert {*alone} & {*rows[0]} or (rows[0] == rows[1]).all()
     encoded.clear()
     encode(tmp_path, make(on_error="skip"))
     assert not encoded  # what is broken is looked at again, and is broken still
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_draw_depends_on_no_other_draw_and_on_no_broken_image_that_it_would_not_take(seed):
+    rng = np.random.default_rng(seed)
+    labels, val = rng.integers(-1, 5, 80), None if seed % 2 else np.arange(5)
+    broken = rng.choice(80, 25, replace=False)
+    for shots in (1, 3, 30):
+        drawn = fewshot.draw(labels, val, shots, seed, broken=broken)
+        assert not {*drawn.of_train} & {*broken}
+        intact, tried = fewshot.draw(labels, val, shots, seed), labels.copy()
+        while bad := {*intact.of_train} & {*broken}:
+            tried[[*bad]] = -1
+            intact = fewshot.draw(tried, val, shots, seed)
+        met = [row for row in broken if tried[row] != labels[row]]  # those that were looked at
+        assert (fewshot.draw(labels, val, shots, seed, broken=met).of_train == drawn.of_train).all()
+        assert {*drawn.of_train} <= {*drawn_rows(labels, val, (1, shots), (seed, 7), broken)}
 
 
 def test_an_image_that_has_changed_is_encoded_again(tmp_path, make, photos, encoded):
@@ -179,7 +205,7 @@ def test_an_image_that_has_changed_is_encoded_again(tmp_path, make, photos, enco
     np.testing.assert_array_equal(before.train.image_features[1:], after.train.image_features[1:])
 
 
-def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make):
+def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make, encoded):
     views = [{"family": "rrc50", "count": 2}]
     found, data = [], []
     for place, train in (("whole", "whole"), ("part", "drawn")):
@@ -196,6 +222,13 @@ def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make):
     np.testing.assert_array_equal(found[0].image_features, found[1].image_features)
     np.testing.assert_array_equal(data[0][0], data[1][0])
     assert data[0][1] == data[1][1]
+    fewer = make(seeds=(1,), views=views)  # of a file that does not know all images whose views are there
+    few_shot = encode(tmp_path / "part", fewer)
+    encoded.clear()
+    file = encode_views(tmp_path / "part", fewer, fewer.backbones[0], few_shot.dataset, few_shot.dataset.views[0])
+    again = store.read_views(file)
+    assert not encoded
+    np.testing.assert_array_equal(again.image_features, found[1].image_features[np.isin(found[1].index, again.index)])
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,7 @@ from oodgrid.score.run import score
 from tests.failing import failure
 
 torch = pytest.importorskip("torch")
+text_models = pytest.importorskip("oodgrid.backbones.text_models")
 transformers = pytest.importorskip("transformers")
 
 WORDS = [
@@ -119,7 +121,7 @@ def test_a_layer_and_padding_can_be_pooled(encoder):
     first = embed(load(encoder, layer=0), ["play music"])[0]
     np.testing.assert_allclose(first, expected(load(encoder), "play music", layer=0), rtol=1e-4, atol=2e-6)
     padded = load(encoder, pooling="mean_with_padding", max_length=12)
-    tokens = padded.tokenize(["play music"])
+    tokens = torch.nn.functional.pad(padded.tokenize(["play music"]), (0, 8), value=-1)
     with torch.inference_mode():
         hidden = padded.model.network(
             input_ids=tokens.clamp(min=0), attention_mask=(tokens >= 0).long()
@@ -158,6 +160,80 @@ def test_the_identity_is_of_the_content(encoder, tmp_path):
     file.write_text(file.read_text().replace("weather", "climate"))
     assert Backbone(**entry(encoder)).identity != Backbone(**entry(other)).identity
     assert load(encoder).identity["tokenizer_sha256"] != load(other).identity["tokenizer_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        *((file, True) for file in ("added_tokens.json", "special_tokens_map.json", "spm.model", "new-kind.vocab")),
+        *((file, True) for file in ("1_Pooling/config.json", "0_Any/config.json", "adapter_model.safetensors")),
+        *((file, False) for file in ("README.md", "pytorch_model.bin", "model.onnx", ".gitattributes")),
+    ],
+)
+def test_whatever_a_loader_may_read_decides_the_identity(encoder, tmp_path, file, counts):
+    other = tmp_path / "copy"
+    shutil.copytree(encoder, other)
+    before = Backbone(**entry(other)).identity
+    (other / file).parent.mkdir(exist_ok=True)
+    for content in ("{}", '{"[NEW]": 30}'):
+        (other / file).write_text(content)
+        after = Backbone(**entry(other)).identity
+        assert (after != before) == counts
+        before = after
+
+
+def test_a_name_on_the_hub_says_its_pooling_and_length_as_a_folder_does(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    snapshot = tmp_path / "models--me--mini" / "snapshots" / ("0" * 40)
+    (snapshot / "1_Pooling").mkdir(parents=True)
+    (tmp_path / "models--me--mini" / "refs").mkdir()
+    (tmp_path / "models--me--mini" / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    backbone = Backbone(**entry("me/mini", pooling=None))
+    assert text_models._defaults(backbone, "me/mini") == {"pooling": None, "max_length": None}
+    (snapshot / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    (snapshot / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 21}))
+    assert text_models._defaults(backbone, "me/mini") == {"pooling": "cls", "max_length": 21}
+    (snapshot / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Dense"}]))
+    assert "module Dense" in failure(text_models._defaults, backbone, "me/mini")
+
+
+def test_a_text_without_a_token_is_named(tmp_path):
+    file = save_encoder(tmp_path / "gpt2", "gpt2") / "tokenizer.json"
+    normalizer = {"type": "Replace", "pattern": {"String": "~"}, "content": ""}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"normalizer": normalizer}))
+    loaded = load(tmp_path / "gpt2")
+    (tmp_path / "texts.txt").write_text("play music\n~~\nsend money\n")
+    dataset = Dataset.model_validate({"name": "talk", "texts": {"file": str(tmp_path / "texts.txt")}})
+    backbone = Backbone(**entry(tmp_path / "gpt2"))
+    message = failure(encode_images, tmp_path, backbone, dataset)
+    assert message.startswith("dataset talk, test, texts.txt:2 ~~: ")
+    assert "has no token for the tokenizer of mini-bert: take it out" in message
+    assert "has no token" in failure(embed, loaded, ["play", ""])
+
+
+def test_less_precision_of_texts_is_measured_against_fp32(encoder, tmp_path):
+    (tmp_path / "texts.txt").write_text("".join(f"{word} music\n" for word in WORDS))
+    dataset = Dataset.model_validate({"name": "talk", "texts": {"file": str(tmp_path / "texts.txt")}})
+    for precision in ("bf16", "amp_bf16", "fp32"):
+        (file,) = encode_images(tmp_path / precision, Backbone(**entry(encoder, precision=precision)), dataset)
+        parity = store.read_provenance(file).get("parity")
+        assert (parity is None) == (precision == "fp32")
+        if parity:
+            texts = [f"{word} music" for word in WORDS]
+            less, exact = embed(load(encoder, precision=precision), texts), embed(load(encoder), texts)
+            cosines = (less * exact).sum(axis=1) / np.linalg.norm(less, axis=1) / np.linalg.norm(exact, axis=1)
+            assert parity["texts"] == len(WORDS)
+            assert parity["cosine_min"] == pytest.approx(cosines.min(), abs=1e-6)
+            assert 0.9 < parity["cosine_min"] < 1
+
+
+def test_tokens_take_no_more_room_than_the_longest_text(encoder):
+    tokenizer = load(encoder).text_tokenizer
+    assert tokenizer(["play", "send money"]).shape == (2, 4)
+    assert tokenizer([LONG]).shape == (1, 40)
 
 
 def test_a_folder_of_sentence_transformers_says_its_pooling_and_length(tmp_path):

@@ -386,6 +386,21 @@ def test_nothing_to_show_is_said_in_the_figure(figure):
     assert "No " in words(figures.draw(figure, pair, canvas.COLUMN))
 
 
+@pytest.mark.parametrize("width", canvas.WIDTHS.values())
+@pytest.mark.parametrize("figure", paths.MEAN_FIGURES)
+def test_id_sets_of_which_one_has_near_and_another_far_sets_have_a_mean_over_both_kinds(figure, width):
+    """No kind has a mean over all ID sets then, and the mean of all their OOD sets is what there is."""
+    study = made(id_datasets=("concepts", "digits"))
+    summary, comparisons = (
+        frame.filter(pl.col("id_dataset").is_not_null() | ~pl.col("scope").is_in(["near", "far"]))
+        for frame in (study.summary, study.comparisons)
+    )
+    *_, (_, mean, _) = figures.studies(study.metrics, study.curves, set(), summary, comparisons)
+    assert mean.kinds == ["overall"]
+    shown = words(figures.draw(figure, mean, width))
+    assert ("Near and far OOD" in shown) == (figure != "shots") and ("No " in shown) == (figure == "shots"), shown
+
+
 def test_results_without_means_have_roc_curves_and_histograms_and_say_what_the_others_need():
     study = made()
     ((_, pair, _),) = list(figures.studies(study.metrics, study.curves, set()))

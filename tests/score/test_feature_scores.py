@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from oodgrid import registry
+from oodgrid.errors import OodgridError
 from oodgrid.score.contract import Bank, Skip, by_rows, group_means, normalise
 from oodgrid.score.subspaces import principal_dim
 from tests.score import feature_world
@@ -268,6 +269,8 @@ def test_by_rows_joins_blocks_in_order():
     assert seen == [3, 3, 1]
     assert got.tolist() == [1, 5, 9, 13, 17, 21, 25]
     assert by_rows(lambda block: block.sum(axis=1), np.empty((0, 2))).shape == (0,)
+    with pytest.raises(OodgridError, match="by_rows takes arrays, and 3 is none: write rows=3"):
+        by_rows(lambda block: block.sum(axis=1), np.ones((7, 2)), 3)  # as plugins wrote it before
 
 
 def test_normalise_from_tiny_to_huge_norms():

@@ -57,7 +57,12 @@ def on_cluster():
 
 
 def requested(stage):
-    return plan.request(stage, experiment, os.environ if workflow.remote_exec else {})
+    try:
+        return plan.request(
+            stage, experiment, os.environ if workflow.remote_exec else {}
+        )
+    except OodgridError as error:  # a variable of Slurm's
+        sys.exit(printed(error, DEBUG))
 
 
 @cache
@@ -232,12 +237,13 @@ def view_input(wildcards):
     manifests = plan.view_shard_files(RESULTS, experiment, **wildcards)
     # the file of the training split is another one under another `train:`, whatever the record says
     made_by = sharded([paths.views(RESULTS, **wildcards)], manifests)
-    return [train_file(wildcards), *(f for f in made_by if str(f).endswith(".json"))]
+    return [*drawn_from(wildcards), *(f for f in made_by if str(f).endswith(".json"))]
 
 
-def train_file(wildcards):
-    train = experiment.id_dataset(wildcards.id_dataset).file_of("train")
-    return str(paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, train))
+def drawn_from(wildcards):
+    return plan.drawn_from(
+        RESULTS, experiment, wildcards.backbone, wildcards.id_dataset
+    )
 
 
 def score_files():

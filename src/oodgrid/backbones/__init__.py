@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from oodgrid.backbones import open_clip_models, timm_models, weights
 from oodgrid.backbones.words import never_saw, unseen_words
 from oodgrid.config import Backbone
 from oodgrid.counts import counted
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, printable
 from oodgrid.identity import digest
 
 if TYPE_CHECKING:
@@ -98,26 +98,44 @@ class LoadedBackbone:
             pixels: Preprocessed images, shape (N, 3, H, W).
             exact_pixels: The same images by the reference, where `pixels` were decoded in another way.
         """
-        import torch
-
         if self.reference is None and exact_pixels is None:
             return None
-        features = self.encode_image(pixels).double()
+        features = self.encode_image(pixels)
         with devices.tf32(False):
             exact = _encode_image(self.reference or self.model, pixels if exact_pixels is None else exact_pixels)
-        cosine = torch.nn.functional.cosine_similarity(features, exact.double())
-        return {"images": len(features), "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
+        return {"images": len(features), **_cosines(features, exact)}
 
-    def tokenize(self, texts: list[str]) -> torch.Tensor:
+    def text_parity(self, texts: list[str]) -> dict[str, float] | None:
+        """Return how far the features of some texts are from those in fp32; None where they are these."""
+        import torch
+
+        if self.reference is None:
+            return None
+        tokens = self.tokenize(texts).to(self.device)
+        with torch.inference_mode():
+            features = self.encode_text(tokens)
+            with devices.tf32(False):
+                exact = _encode_text(self.reference, tokens)
+        return {"texts": len(texts), **_cosines(features, exact)}
+
+    def tokenize(self, texts: list[str], names: Sequence[str] | None = None) -> torch.Tensor:
         """Return token ids, shape (N, context length).
 
+        Args:
+            texts: N texts.
+            names: What messages call them. Default: as they begin.
+
         Raises:
-            OodgridError: A text needs a token that this backbone never saw in training, or it takes no text.
+            OodgridError: A text has no token, or needs one that this backbone never saw in training, or it takes no
+                text.
         """
         tokenizer = self.text_tokenizer
         if broken := next((text for text in texts if not _is_unicode(text)), None):
             raise OodgridError(f"the text {broken!a} is no Unicode, which tokenizers need: rename the class or text")
         tokens = tokenizer(texts)
+        if len(empty := (tokens < 0).all(dim=1).nonzero()):  # negative stands for no token
+            name = (names or [repr(printable(text, 60)) for text in texts])[int(empty[0])]
+            raise OodgridError(f"{name}: the text has no token for the tokenizer of {self.name}: take it out")
         if self.vocabulary is not None and not self.vocabulary.issuperset(set(tokens.flatten().tolist()) - {0}):
             words = unseen_words(texts, self.vocabulary, tokens.shape[1])
             first, *others = (text for text in texts if unseen_words([text], self.vocabulary, tokens.shape[1]))
@@ -136,6 +154,13 @@ class LoadedBackbone:
             torch.autocast(self.device.split(":")[0], mixed, enabled=precision in MIXED),
         ):
             return function(self.model, inputs)
+
+
+def _cosines(features: torch.Tensor, exact: torch.Tensor) -> dict[str, float]:
+    import torch
+
+    cosine = torch.nn.functional.cosine_similarity(features.double(), exact.double())
+    return {"cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())}
 
 
 def _is_unicode(text: str) -> bool:
@@ -184,23 +209,30 @@ def load(backbone: Backbone) -> LoadedBackbone:
     }
     reference = None
     if backbone.precision != "fp32":
-        reference, model = model, copy.deepcopy(model).to(getattr(torch, PURE.get(backbone.precision, "float32")))
+        reference, model = model, _in(backbone.precision, model)
     preprocess = _transform(preprocessing)
     return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, vocabulary, reference)
 
 
 def _of_texts(backbone: Backbone, device: str) -> LoadedBackbone:
     """Return a backbone of texts alone."""
-    import torch
-
     from oodgrid.backbones import text_models
 
     model, tokenizer, settings = text_models.build(backbone)
     model = model.to(device).eval().requires_grad_(False)
     identity = {**backbone.identity, **settings, "weights_sha256": weights.state_sha256(model)}
-    if backbone.precision in PURE:
-        model = model.to(getattr(torch, PURE[backbone.precision]))
-    return LoadedBackbone(backbone.name, model, _no_image(backbone), tokenizer, device, identity)
+    reference = None
+    if backbone.precision != "fp32":
+        reference, model = model, _in(backbone.precision, model)
+    preprocess = _no_image(backbone)
+    return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, reference=reference)
+
+
+def _in(precision: str, model: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of a model in fp32 whose weights are of a precision."""
+    import torch
+
+    return copy.deepcopy(model).to(getattr(torch, PURE.get(precision, "float32")))
 
 
 def _no_image(backbone: Backbone) -> Callable[[Image.Image], torch.Tensor]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ class TextModel(torch.nn.Module):
             OodgridError: A text has no token.
         """
         lengths = (tokens != PADDING).sum(dim=1)
-        if not bool((lengths > 0).all()):
-            raise OodgridError("a text has no token for this tokenizer: take it out")
+        if len(rows := (lengths == 0).nonzero()):  # who knows the text has refused it
+            raise OodgridError(f"text {int(rows[0])} of {len(tokens)} has no token for this tokenizer: take it out")
         size = BATCH[tokens.device.type]
         steps = torch.tensor([self._padded(int(length)) for length in lengths])
         features: torch.Tensor | None = None
@@ -103,13 +104,16 @@ class TextTokenizer:
         self._backend = backend
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
-        """Return token ids, shape (N, L), of texts that are cut after L tokens; `PADDING` behind each."""
-        length = context_length or self.max_length
-        self._backend.enable_truncation(length)
+        """Return token ids, shape (N, L), of texts that are cut after some tokens; `PADDING` behind each.
+
+        L is that of the longest of them: some models take a hundred thousand tokens, and no text has as many.
+        """
+        self._backend.enable_truncation(context_length or self.max_length)
         texts = [text.lower() for text in texts] if self.lowercase else list(texts)
-        tokens = torch.full((len(texts), length), PADDING)
-        for row, encoding in enumerate(self._backend.encode_batch(texts)):
-            tokens[row, : len(encoding.ids)] = torch.tensor(encoding.ids, dtype=torch.long)
+        ids = [encoding.ids for encoding in self._backend.encode_batch(texts)]
+        tokens = torch.full((len(texts), max(map(len, ids), default=0)), PADDING)
+        for row, of_text in enumerate(ids):
+            tokens[row, : len(of_text)] = torch.tensor(of_text, dtype=torch.long)
         return tokens
 
 
@@ -207,20 +211,21 @@ def _silent(transformers: Any) -> Iterator[None]:
 
 
 def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
-    """Return pooling and maximum length as a folder of sentence-transformers says; nothing where it is none.
+    """Return pooling and maximum length as a model of sentence-transformers says; nothing where it is none.
 
     Raises:
         OodgridError: It has a module that is not read here.
     """
     folder = Path(where)
-    modules = _json(folder / "modules.json", list) or []
+    file_of = (lambda name: folder / name) if backbone.text_folder else partial(_file_of_hub, where)
+    modules = _json(file_of("modules.json"), list) or []
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if strange := [kind for kind in kinds if kind not in WHOLE]:
         raise OodgridError(
             f"backbone {backbone.name}: {folder} has a module {strange[0]} behind its network, which is not read here"
         )
     place = next((module.get("path") for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"), None)
-    about = _json(folder / (place or "1_Pooling") / "config.json", dict) or {}
+    about = _json(file_of(f"{place or '1_Pooling'}/config.json"), dict) or {}
     modes = [
         mode.removeprefix("pooling_mode_") for mode, on in about.items() if mode.startswith("pooling_mode_") and on
     ]
@@ -232,13 +237,23 @@ def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
     names = [ours for theirs, ours in POOLING.items() if about.get(f"pooling_mode_{theirs}")]
     names += [about["pooling_mode"]] if about.get("pooling_mode") in ("cls", "mean") else []
     names += ["last"] if about.get("pooling_mode") == "lasttoken" else []
-    settings = _json(folder / "sentence_bert_config.json", dict) or {}
+    settings = _json(file_of("sentence_bert_config.json"), dict) or {}
     if settings.get("do_lower_case") and not backbone.lowercase:
         raise OodgridError(f"backbone {backbone.name}: {folder} lower-cases texts first: write lowercase: true")
     length = settings.get("max_seq_length")
     if length is not None and not isinstance(length, int):
         raise OodgridError(f"{folder / 'sentence_bert_config.json'}: max_seq_length is no whole number: mend it")
     return {"pooling": names[0] if len(names) == 1 else None, "max_length": length}
+
+
+def _file_of_hub(repository: str, name: str) -> Path:
+    """Return where a file of a name on the hub lies in its cache, getting it first as its weights were got."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, name))
+    except Exception:  # there is none, or no hub: the library fails in many ways
+        return Path(repository, name)
 
 
 def _json(file: Path, kind: type[list] | type[dict]) -> Any:

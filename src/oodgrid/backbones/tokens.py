@@ -28,9 +28,15 @@ def cut_rows(loaded: LoadedBackbone, texts: Sequence[str]) -> list[int]:
     ]
 
 
+def places_of(loaded: LoadedBackbone) -> int:
+    """Return how many tokens the text tower takes of a text."""
+    tokenizer = loaded.text_tokenizer
+    return getattr(tokenizer, "max_length", None) or tokenizer([""]).shape[1]  # open_clip's fill all places
+
+
 def _cut_rows(loaded: LoadedBackbone, texts: list[str]) -> list[int]:
     *padded, empty = loaded.text_tokenizer([*texts, ""]).tolist()
-    places, marks = len(empty), set(empty)
+    places, marks = places_of(loaded), set(empty)
     words = [[token for token in row if token not in marks] for row in padded]
     rows = [row for row, tokens in enumerate(words) if len(tokens) >= places - MARKS]  # the others are short enough
     if not rows:
@@ -52,10 +58,9 @@ def refuse_classes(loaded: LoadedBackbone, names: Sequence[str], texts: Sequence
         OodgridError: A prompt is cut, or two are the same tokens.
     """
     if cut := cut_rows(loaded, texts):
-        places = loaded.text_tokenizer([""]).shape[1]
         raise OodgridError(
             f"{len(cut):,} of {counted(len(names), 'class name')} {plural(len(cut), 'is', 'are')} too long for "
-            f"the {places} tokens of the text tower of "
+            f"the {places_of(loaded)} tokens of the text tower of "
             f"{loaded.name} (start and end included), the first: {_shown(names[cut[0]])} in {_shown(texts[cut[0]])}: "
             "shorten names or template"
         )

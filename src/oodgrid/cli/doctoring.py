@@ -27,10 +27,12 @@ def run_doctor(options: argparse.Namespace) -> None:
     """Print what was found of the machine and for the experiment, whether it is fit, and the next command.
 
     Raises:
-        OodgridError: It is not fit; the line says what to mend first.
+        OodgridError: It is not fit, and the line says what to mend first; or two experiments are named.
     """
     from oodgrid.health import NOTE, UNFIT
 
+    if options.file and options.configfile and options.file != options.configfile:
+        raise OodgridError(f"two experiments are named, {options.file} and {options.configfile}: take one out")
     options.configfile = options.file or options.configfile
     with redirect_stdout(sys.stderr if options.json else sys.stdout):
         experiment, findings = _experiment(options)
@@ -140,7 +142,7 @@ def _needed(results: Path, experiment: Experiment, counts: dict[str, int]) -> tu
         needed += every["score"].units * images * A_SCORE * len(experiment.scores)
     uncounted = every["encode"].uncounted
     local = [each.name for each in experiment.backbones if each.local_features]
-    unknown = [f"images of {', '.join(sorted(set(uncounted)))}"] if uncounted else []
+    unknown = [f"images of {', '.join(sorted(uncounted))}"] if uncounted else []
     unknown += [f"local features of {', '.join(local)}"] if local and every["encode"].unmeasured else []
     unknown += ["scores"] if not images and every["score"].unmeasured and grid.count_rows(experiment) else []
     return needed, " and ".join(unknown)

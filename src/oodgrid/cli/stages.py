@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oodgrid.cli.common import chosen, experiment_of, say
+from oodgrid.errors import OodgridError
 from oodgrid.texts import CLASSES, LABELS, SOURCES, TextSource
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def _encode_drawn(options: argparse.Namespace, experiment: Experiment, backbone:
     from oodgrid import plan, rates, store
     from oodgrid.encode.drawn import encode_drawn
 
-    for name in [options.dataset] if options.dataset else plan.drawn(experiment):
+    names = [options.dataset] if options.dataset else plan.drawn(experiment)
+    if not names:
+        raise OodgridError(
+            "no ID dataset of this experiment is encoded for its draws alone: write train: drawn under it"
+        )
+    for name in names:
         with rates.measured(options.results, "encode", backbone.name, f"{backbone.name}/{name}") as work:
             file = encode_drawn(options.results, backbone, experiment.id_dataset(name))
             work.units, work.bytes = len(store.read_labels(file)[0]), file.stat().st_size

@@ -18,21 +18,12 @@ TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts a
 INSTALLED = "installed:"  # stands before a folder within a package of Python
 OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
 OF_IMAGES = {"decode", "local_features"}
-# What decides the numbers of a folder of transformers or sentence-transformers beside its weights.
-SETTINGS = (
-    "config.json",
-    "modules.json",
-    "sentence_bert_config.json",
-    "1_Pooling/config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
+# Of a folder of transformers or sentence-transformers, what nobody reads here. All else decides its numbers: which
+# files a tokenizer takes, as added_tokens.json or spm.model, its library knows, and a list of them would lack some.
+NOT_READ = (
+    *(".*", "*.md", "*.py", "LICENSE*", "data_config.json", "config_sentence_transformers.json"),
+    *("generation_config.json", "trainer_state.json"),
+    *("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf"),  # other weights
 )
 PREPROCESSING = {"size", "resize", "interpolation", "resize_mode", "mean", "std"}
 
@@ -179,9 +170,11 @@ class Backbone(Strict):
 
 def _content_of_folder(folder: Path) -> str | None:
     """Return a digest of the weights, the tokenizer and the settings in a folder; None where there are no weights."""
-    weights = sorted(folder.glob("*.safetensors"))
-    files = [*weights, *(file for name in SETTINGS if (file := folder / name).is_file())]
-    return digest({str(file.relative_to(folder)): file_sha256(file) for file in files}) if weights else None
+    if not any(folder.glob("*.safetensors")):
+        return None
+    files = [file for file in folder.glob("*") if not any(map(file.match, NOT_READ))]
+    files += folder.glob("*/config.json")  # of modules of sentence-transformers
+    return digest({file.relative_to(folder).as_posix(): file_sha256(file) for file in files if file.is_file()})
 
 
 def _content(name: str) -> str | None:

@@ -107,6 +107,11 @@ class Strict(BaseModel):
         yield from ()
 
     @classmethod
+    def owned(cls, data: dict[str, Any], key: Any, line: str) -> str:
+        """Return the line of a mistake within a part, which stands under a key, as the whole says it: whose it is."""
+        return line
+
+    @classmethod
     def keys(cls) -> list[str]:
         """Return the keys that the configuration may have here."""
         return [field.alias or name for name, field in cls.model_fields.items()]
@@ -140,7 +145,7 @@ def _validated(
     except OodgridError as error:  # of a validator that looks at the whole, which is none where something is left out
         mistakes += [] if mistakes or left_out else [str(error)]
     except ValidationError as error:
-        errors = [each for each in error.errors(include_url=False) if not _expected(each, left_out)]
+        errors = [_owned(cls, data, each) for each in error.errors(include_url=False) if not _expected(each, left_out)]
     known = {each["loc"] for each in errors}
     errors += [each for each in _no_numbers(cls, data) if each["loc"] not in known]
     if errors:
@@ -156,6 +161,13 @@ def _validated(
         ours = [InitErrorDetails(type=mistake(line), loc=(), input=None) for line in mistakes]
         raise ValidationError.from_exception_data(cls.__name__, [*ours, *map(_again, errors)])
     return model
+
+
+def _owned(cls: type[Strict], data: dict[str, Any], error: Any) -> Any:
+    """Return an error whose line, if it is ours and of a part, says whose it is."""
+    if error["type"] != MISTAKE or not error["loc"]:
+        return error
+    return error | {"ctx": {"text": cls.owned(data, error["loc"][0], error["ctx"]["text"])}}
 
 
 def _expected(error: Any, left_out: set[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,19 @@ class Half(Strict):
 
 
 ClassChoice = Half | list[str]
+
+
+def mark_of(data: dict[str, Any]) -> str:
+    """Return what a part of a dataset adds to its name, so that no file, table or figure shows a part as the whole."""
+    limit, half = data.get("limit"), data.get("classes")
+    if isinstance(half, dict):  # as it is written; a mistake in it has its own line
+        number, seed = half.get("half"), half.get("seed", 0)
+        half = Half.model_construct(half=number, seed=seed) if number in (1, 2) and isinstance(seed, int) else None
+    return (
+        (half.mark if isinstance(half, Half) and not data.get("of") else "")
+        + ("-partial" if data.get("partial") is True else "")
+        + (f"-limit-{limit}" if isinstance(limit, int) and limit > 0 else "")
+    )
 
 
 def chosen(choice: ClassChoice, names: Sequence[str], keys: Sequence[str], what: str) -> list[int]:

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
-from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint
+from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint, mark_of
 from oodgrid.config.draws import Draws, OfDraws
 from oodgrid.config.pairs import WITHOUT_CLASS, PairTable
 from oodgrid.config.sources import (
@@ -27,7 +27,7 @@ from oodgrid.config.sources import (
     Webdataset,
     in_order,
 )
-from oodgrid.config.word_files import read_words
+from oodgrid.config.word_files import words_of
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
@@ -174,8 +174,14 @@ class Dataset(OfDraws, Strict):
                 left_out.add(key)
                 del data[key]
                 by_name = published if key == "templates" else {}
-                data[key] = by_name[value] if value in by_name else _words_of(value, f"{where}, {key}", by_name)
+                data[key] = by_name[value] if value in by_name else words_of(value, f"{where}, {key}", by_name)
                 left_out.discard(key)
+
+    @classmethod
+    def owned(cls, data: dict[str, Any], key: Any, line: str) -> str:
+        """Return the line of a mistake in a source with the name of the dataset."""
+        name = str(data.get("name"))
+        return f"dataset {name}: {line}" if key in SOURCES and name not in line else line
 
     @model_validator(mode="before")
     @classmethod
@@ -185,7 +191,7 @@ class Dataset(OfDraws, Strict):
         if not set(SOURCES) & set(data) and set(data) <= set(cls.keys()):
             data = {**catalogue.entry("dataset", data["name"]), **data}
         # an unknown key is said later, and may be a source, misspelt: then the catalogue is not meant
-        mark = _mark(data)  # which a provenance that is read again has already
+        mark = mark_of(data)  # which a provenance that is read again has already
         return data | {"name": data["name"].removesuffix(mark) + mark}
 
     @model_validator(mode="after")
@@ -256,7 +262,9 @@ class Dataset(OfDraws, Strict):
     @property
     def whole_name(self) -> str:
         """The name without the marks of a half, a limit or a part, as the catalogue knows it."""
-        return self.name.removesuffix(_mark({key: getattr(self, key) for key in ("limit", "classes", "of", "partial")}))
+        return self.name.removesuffix(
+            mark_of({key: getattr(self, key) for key in ("limit", "classes", "of", "partial")})
+        )
 
     @property
     def real_name(self) -> str:
@@ -394,23 +402,3 @@ class Dataset(OfDraws, Strict):
         elif self.classes is not None:
             fields["classes"] = self.model_dump(include={"classes"})["classes"]
         return fields
-
-
-def _mark(data: dict[str, Any]) -> str:
-    """Return what a part of a dataset adds to its name, so that no file, table or figure shows a part as the whole."""
-    limit, half = data.get("limit"), data.get("classes")
-    if isinstance(half, dict):  # as it is written; a mistake in it has its own line
-        number, seed = half.get("half"), half.get("seed", 0)
-        half = Half.model_construct(half=number, seed=seed) if number in (1, 2) and isinstance(seed, int) else None
-    return (
-        (half.mark if isinstance(half, Half) and not data.get("of") else "")
-        + ("-partial" if data.get("partial") is True else "")
-        + (f"-limit-{limit}" if isinstance(limit, int) and limit > 0 else "")
-    )
-
-
-def _words_of(value: str, where: str, published: dict[str, list[str]]) -> list[str]:
-    """Return the words of a file; where lists go by names too, say which."""
-    if published and not value.endswith((".txt", ".json")):
-        raise OodgridError(f"{where}: {value} is no list of it ({', '.join(published)}), and no .txt or .json file")
-    return read_words(value, where)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache, partial
-from itertools import product
-from math import prod
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from oodgrid import catalogue, paths, registry
 from oodgrid.config import soundness
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
+from oodgrid.config.choice import MOST_ENTRIES, Choice, of_kind, spread_scores
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
 from oodgrid.config.label_list import LabelList
@@ -22,45 +21,13 @@ from oodgrid.config.origins import with_origins
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
-from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable, unknown
+from oodgrid.errors import Mistakes, OodgridError, all_of, printable, unknown
 from oodgrid.labels import plain_name
 from oodgrid.measures import asked_recall
 
 Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
-MOST_ENTRIES = 1_000  # of one list of the grid
 MOST_TEMPERATURES = 50
-
-
-class Choice(BaseModel):
-    """A method or a score with its parameters; written as a name, or as {name: …, parameter: value}."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters that were given."""
-        return dict(self.model_extra or {})
-
-    def listed(self, kind: str) -> str:
-        """Return the name under which results list it, as `mcm@T=0.5`."""
-        if not self.model_extra:
-            return self.name
-        return registry.variant(self.name, self.params, registry.find(kind, self.name).params)
-
-
-def _spread(score: Any) -> list[Any]:
-    """Return a score once for each value, where a parameter is given as a list of them: {name: mcm, T: [0.5, 1]}."""
-    lists = (
-        {key: values for key, values in score.items() if isinstance(values, list)} if isinstance(score, dict) else {}
-    )
-    if (count := prod(map(len, lists.values()))) > MOST_ENTRIES:
-        raise OodgridError(
-            f"scores: {counted(count, 'variant')} of one score, and {MOST_ENTRIES} are the most: give fewer values"
-        )
-    return [score | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [score]
 
 
 def _from_catalogue(kind: str) -> BeforeValidator:
@@ -68,21 +35,6 @@ def _from_catalogue(kind: str) -> BeforeValidator:
         return {"name": entry, **catalogue.entry(kind, entry)} if isinstance(entry, str) else entry
 
     return BeforeValidator(collected(look_up), json_schema_input_type=str | KINDS_OF_ENTRY[kind])
-
-
-def _choice(kind: str) -> BeforeValidator:
-    def check(choice: Any) -> Any:
-        choice = {"name": choice} if isinstance(choice, str) else choice
-        if isinstance(choice, dict):
-            if wrong := next((value for value in choice.values() if isinstance(value, Wrong)), None):
-                raise OodgridError(wrong.mistake)
-            if not isinstance(choice.get("name"), str):
-                raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(choice)}")
-            params = {key: value for key, value in choice.items() if key != "name"}
-            choice = {"name": choice["name"], **registry.check_params(kind, choice["name"], params)}
-        return choice
-
-    return BeforeValidator(collected(check), json_schema_input_type=str | Choice)
 
 
 def _metric(metric: str) -> str:
@@ -94,8 +46,8 @@ def _metric(metric: str) -> str:
 KINDS_OF_ENTRY = {"dataset": Dataset, "backbone": Backbone}
 DatasetEntry = Annotated[Dataset, _from_catalogue("dataset")]
 BackboneEntry = Annotated[Backbone, _from_catalogue("backbone")]
-MethodChoice = Annotated[Choice, _choice("method")]
-ScoreChoice = Annotated[Choice, _choice("score")]
+MethodChoice = Annotated[Choice, of_kind("method")]
+ScoreChoice = Annotated[Choice, of_kind("score")]
 MetricChoice = Annotated[str, AfterValidator(collected(_metric))]
 
 
@@ -216,7 +168,7 @@ class Experiment(Strict):
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
-        all_of(partial(_check_plugins, data, left_out), partial(_spread_scores, data, left_out))
+        all_of(partial(_check_plugins, data, left_out), partial(spread_scores, data, left_out))
         if isinstance(data.get("id_datasets"), list):
             shared = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
             data["id_datasets"], mistakes = with_origins(shared)
@@ -336,16 +288,6 @@ def _check_plugins(data: dict[str, Any], left_out: set[str]) -> None:
     for key in ("plugins", "scores", "methods"):
         data.pop(key, None)
     raise OodgridError(files.mistake)
-
-
-def _spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
-    scores = data.get("scores")
-    try:
-        data |= {"scores": [each for score in scores for each in _spread(score)]} if isinstance(scores, list) else {}
-    except OodgridError:
-        del data["scores"]
-        left_out.add("scores")
-        raise
 
 
 @cache

@@ -31,6 +31,13 @@ def read_words(file: str, what: str) -> list[str]:
     return _words(path, what)
 
 
+def words_of(value: str, where: str, published: dict[str, list[str]]) -> list[str]:
+    """Return the words of a file; where lists go by names too, say which."""
+    if published and not value.endswith((".txt", ".json")):
+        raise OodgridError(f"{where}: {value} is no list of it ({', '.join(published)}), and no .txt or .json file")
+    return read_words(value, where)
+
+
 def _words(path: Path, what: str) -> list[str]:
     try:
         text = path.read_bytes().decode("utf-8-sig")

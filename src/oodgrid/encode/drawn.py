@@ -23,10 +23,10 @@ from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
 from oodgrid.encode.text_samples import encode_text_rows, with_cuts
 from oodgrid.errors import OodgridError
-from oodgrid.fewshot import drawn_rows
+from oodgrid.fewshot import BROKEN_ROWS, drawn_rows
 from oodgrid.identity import digest
 from oodgrid.kept import Kept, link
-from oodgrid.labels import NO_CLASS, has_class
+from oodgrid.labels import has_class
 
 ROWS = 256  # gathered at a time
 
@@ -34,8 +34,7 @@ ROWS = 256  # gathered at a time
 def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
     """Encode what the draws of an experiment take of a training split, and return the file.
 
-    A broken image stops it, or with `on_error: skip` has no class, as in the whole split without it: the draws that
-    took it take another one.
+    A broken image stops it, or with `on_error: skip` the draws that take it are made again without it; no others.
 
     Raises:
         OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
@@ -53,14 +52,15 @@ def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
     provenance = {**about, "draws": {"shots": list(draws.shots), "seeds": list(draws.seeds)}}
     whole = Kept(results, "encode").place(provenance) / JOINED
     path = paths.features(results, backbone.name, dataset.name, dataset.file_of("train"))
-    files = [whole, *sorted(path.parent.glob("train.drawn-*.h5")), path.with_name("train.h5")]
+    whole_split = [path.with_name("train.h5"), Kept(results, "encode").place(about) / JOINED]
+    files = [whole, *sorted(path.parent.glob("train.drawn-*.h5")), *whole_split]
     donors = Donors(images, about, files)
     val_labels = opened["val"].labels if "val" in opened and has_class(opened["val"].labels).any() else None
     skip, local = dataset.on_error == "skip", backbone.local_features
-    labels, rounds = images.labels.copy(), []
+    rounds = []
     skipped = donors.still_broken(whole, Work(loaded, images, upright=dataset.exif_rotation)) if skip else []
-    labels[[donors.position[name] for name, _ in skipped]] = NO_CLASS
-    while len(missing := donors.lacking(rows := drawn_rows(labels, val_labels, *draws))):
+    broken = donors.rows_of(skipped)
+    while len(missing := donors.lacking(rows := drawn_rows(images.labels, val_labels, *draws, broken))):
         names = digest([images.paths[row] for row in missing])
         part = images.subset(missing)
         identity = {**about, "images": names, "draws": provenance["draws"]}  # or two jobs would share these chunks
@@ -68,17 +68,16 @@ def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
         title = f"encode {backbone.name}/{dataset.name}/train, {len(missing):,} of {len(rows):,} drawn"
         file = chunks.joined(partial(encode, chunks, WHOLE, title), may_be_empty=skip)
         donors.add(file)
-        broken = donors.skipped(file)
-        labels[[donors.position[name] for name, _ in broken]] = NO_CLASS  # draw again without them
-        skipped += broken
-        if left := [row for row in donors.lacking(missing).tolist() if labels[row] != NO_CLASS]:
+        skipped += donors.skipped(file)
+        broken = donors.rows_of(skipped)
+        if left := [row for row in donors.lacking(missing).tolist() if row not in broken]:
             raise OodgridError(
                 f"{images.place(left[0])} is no more what it was when it was encoded a moment ago: run again, when "
                 "nobody changes the images"
             )
-    account = {"skipped": skipped, "parity": donors.parity, **images.account}
+    account = {"skipped": skipped, BROKEN_ROWS: broken, "parity": donors.parity, **images.account}
     provenance |= {name: value for name, value in account.items() if value}
-    store.write_features(whole, donors.gathered(rows, labels, provenance))
+    store.write_features(whole, donors.gathered(rows, provenance))
     link(whole, path)
     for chunks in rounds:
         chunks.remove()
@@ -113,9 +112,12 @@ class Donors:
         return opened[file][0].provenance.get("skipped", []) if file in opened else []
 
     def still_broken(self, file: Path, work: Work) -> list[list[str]]:
-        """Return the same where all of them are broken now as well; else none: draws begin anew."""
-        skipped = self.skipped(file)
-        return skipped if all(work.is_broken(self.position[name]) for name, _ in skipped) else []
+        """Return the same, as far as they are broken now as well."""
+        return [[name, why] for name, why in self.skipped(file) if work.is_broken(self.position[name])]
+
+    def rows_of(self, skipped: list[list[str]]) -> list[int]:
+        """Return the rows of some images, given by path and reason, rising."""
+        return sorted(self.position[name] for name, _ in skipped)
 
     def add(self, file: Path) -> None:
         """Take another file into account; not where it is damaged: then its images are encoded again."""
@@ -138,8 +140,8 @@ class Donors:
                     self.where[row] = number, place
         return np.array([row for row in rows.tolist() if row not in self.where], dtype=np.int64)
 
-    def gathered(self, rows: np.ndarray, labels: np.ndarray, provenance: dict[str, Any]) -> store.NewFeatures:
-        """Return the features of some rows, which rise, of a split with these labels, in blocks."""
+    def gathered(self, rows: np.ndarray, provenance: dict[str, Any]) -> store.NewFeatures:
+        """Return the features of some rows, which rise, in blocks."""
         numbers, places = np.array([self.where[row] for row in rows.tolist()]).T
         of_rows = [(self.opened[number][0], place) for number, place in zip(numbers, places, strict=True)]
         local = None
@@ -157,7 +159,7 @@ class Donors:
             stamps=np.stack([sources.stamps[place] for sources, place in of_rows if sources.stamps is not None]),
             local_features=local,
             rows=rows,
-            split_labels=labels,
+            split_labels=self.images.labels,
             texts=None if self.images.texts is None else [self.images.texts[row] for row in rows.tolist()],
         )
 

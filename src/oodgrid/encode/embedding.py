@@ -21,17 +21,22 @@ if TYPE_CHECKING:
 BATCH = {"cpu": 64, "cuda": 1024}  # texts
 
 
-def embed(loaded: LoadedBackbone, texts: Sequence[str]) -> np.ndarray:
+def embed(loaded: LoadedBackbone, texts: Sequence[str], names: Sequence[str] | None = None) -> np.ndarray:
     """Return embeddings, shape (n, D), not normalised, of n texts.
 
     Short batches are filled up with their last text, so that a text depends on the others by the cut alone.
 
+    Args:
+        loaded: The backbone.
+        texts: n texts.
+        names: What messages call them. Default: as they begin.
+
     Raises:
-        OodgridError: The backbone does not know a word, or takes no text.
+        OodgridError: The backbone does not know a word, or takes no text, or one has no token.
     """
     import torch
 
-    tokens, size = loaded.tokenize(list(texts)), BATCH[loaded.device.split(":")[0]]
+    tokens, size = loaded.tokenize(list(texts), names), BATCH[loaded.device.split(":")[0]]
     if getattr(loaded.model, "embeds_any_length", False):
         with torch.inference_mode():
             return loaded.encode_text(tokens.to(loaded.device)).cpu().numpy()

@@ -9,13 +9,15 @@ import numpy as np
 
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
-from oodgrid.backbones.tokens import cut_rows
+from oodgrid.backbones.tokens import cut_rows, places_of
 from oodgrid.counts import counted
 from oodgrid.encode.chunks import Chunk, Chunks, Shard
 from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.sources import ImageSet
 from oodgrid.progress import progress
+
+PARITY = 64  # texts
 
 
 def encode_text_rows(chunks: Chunks, shard: Shard, title: str) -> None:
@@ -29,19 +31,24 @@ def encode_text_rows(chunks: Chunks, shard: Shard, title: str) -> None:
     total = done + sum(len(chunks.rows(start)) for start in pending)
     with progress(total=total, initial=done, desc=title, unit="text") as bar:
         for start in pending:
-            chunks.write(start, _chunk(chunks.loaded, chunks.images, chunks.rows(start)))
+            chunks.write(start, _chunk(chunks, chunks.rows(start)))
             bar.update(len(chunks.rows(start)))
 
 
-def _chunk(loaded: LoadedBackbone, samples: ImageSet, rows: range) -> Chunk:
+def _chunk(chunks: Chunks, rows: range) -> Chunk:
+    samples, about = chunks.images, chunks.provenance
     texts = _texts(samples)[rows.start : rows.stop]
-    features = embed(loaded, texts)
+    whose = [
+        f"dataset {about['dataset']['name']}, {about['split']}, {name}"
+        for name in samples.paths[rows.start : rows.stop]
+    ]
+    features = embed(chunks.loaded, texts, whose)
+    parity = chunks.loaded.text_parity(list(texts[:PARITY])) if rows.start == 0 else None
     store.check_finite(features, "encoding", samples.paths[rows.start : rows.stop])
     digests = b"".join(source_sha256(text.encode()) for text in texts)
     stamps = np.array([samples.stamp(row) for row in rows], dtype=np.int64)
-    return Chunk(
-        features, np.frombuffer(digests, np.uint8).reshape(-1, 32), stamps, np.ones(len(texts), dtype=bool), []
-    )
+    usable, sha256 = np.ones(len(texts), dtype=bool), np.frombuffer(digests, np.uint8).reshape(-1, 32)
+    return Chunk(features, sha256, stamps, usable, [], parity=parity)
 
 
 def with_cuts(loaded: LoadedBackbone, samples: ImageSet) -> ImageSet:
@@ -50,11 +57,10 @@ def with_cuts(loaded: LoadedBackbone, samples: ImageSet) -> ImageSet:
     rows = cut_rows(loaded, texts)
     if not rows:
         return samples
-    tokens = loaded.text_tokenizer([""]).shape[1]
     cut = counted(len(rows), "text is", "texts are")
     line = (
-        f"{cut} cut, being longer than the {tokens} tokens of {loaded.name} ({len(rows) / len(texts):.1%} of "
-        f"{len(texts):,}), the first: {samples.paths[rows[0]]}"
+        f"{cut} cut, being longer than the {places_of(loaded)} tokens of {loaded.name} ({len(rows) / len(texts):.1%} "
+        f"of {len(texts):,}), the first: {samples.paths[rows[0]]}"
     )
     return replace(samples, remarks=(*samples.remarks, line))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,8 +90,8 @@ def encode_views(
 ) -> Path | None:
     """Encode the views of every training image that a few-shot draw of the experiment uses, and return the file.
 
-    Images whose views an earlier run encoded are taken from there; under `train: drawn` not from a run with more shots
-    or seeds. Of a shard, leave its finished chunks and return nothing.
+    Images whose views an earlier run encoded are taken from there. Of a shard, leave its finished chunks and return
+    nothing.
 
     Raises:
         OodgridError: The training split is not encoded yet, or an image is broken or not the one encoded there.
@@ -106,7 +107,7 @@ def encode_views(
     images = open_split(dataset, "train")
     about = {**identify(loaded, dataset, "train", images), "views": views.model_dump()}
     drawn, of_split = few_shot.split_rows(drawn), few_shot.split_rows(np.arange(len(train.labels)))
-    sha256 = dict(zip(of_split.tolist(), train.sha256, strict=True))
+    sha256 = _digests_elsewhere(few_shot, images) | dict(zip(of_split.tolist(), train.sha256, strict=True))
     parts = Parts(results, about, sha256)
     missing = np.setdiff1d(drawn, parts.index)
     if len(missing):
@@ -217,6 +218,22 @@ def _changed(dataset: IdDataset, name: str) -> OodgridError:
         f"dataset {dataset.name}: {name} is not what it was when the training split was encoded: restore it, or delete "
         "the features of the training split to encode them again"
     )
+
+
+def _digests_elsewhere(few_shot: FewShot, images: ImageSet) -> dict[int, np.ndarray]:
+    """Return the SHA-256 of images by row, as all feature files of a split of which draws alone are encoded have them.
+
+    By these, views of more draws than are asked for now are known again. What is asked for is in the split's own file.
+    """
+    if few_shot.dataset.draws is None:
+        return {}
+    folder, position = few_shot.file("train").parent, {path: row for row, path in enumerate(images.paths)}
+    digests: dict[int, np.ndarray] = {}
+    for file in (*sorted(folder.glob("train.drawn-*.h5")), folder / "train.h5"):
+        with suppress(OodgridError):  # of one that is missing or damaged, views are made again
+            sources = store.read_sources(file)
+            digests |= {position[p]: s for p, s in zip(sources.paths, sources.sha256, strict=True) if p in position}
+    return digests
 
 
 def _drawn_rows(few_shot: FewShot, experiment: Experiment) -> np.ndarray:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.labels import has_class
+from oodgrid.labels import NO_CLASS, has_class
 
 VALIDATION_SHOTS = 4  # CoOp's protocol: min(shots, 4) validation images per class
 
@@ -33,6 +33,11 @@ class Draw:
     val: np.ndarray
     val_from_train: bool = False
 
+    @property
+    def of_train(self) -> np.ndarray:
+        """All rows of the train split that it takes."""
+        return np.concatenate([self.train, self.val]) if self.val_from_train else self.train
+
 
 def draw(
     train_labels: np.ndarray,
@@ -40,6 +45,7 @@ def draw(
     shots: int,
     seed: int,
     fixed: np.ndarray | None = None,
+    broken: Collection[int] = (),
 ) -> Draw:
     """Draw `shots` training and min(shots, 4) validation images of every class.
 
@@ -50,6 +56,9 @@ def draw(
     Where there is no val split, as for ImageNet, whose val is its test set, the validation images are drawn from what
     the shots leave of the train split, after them in the same stream.
 
+    A draw that takes an image which cannot be read is made again without it, and without no other: so it stays as it
+    is, whatever other draws take, and where it takes none it is that of the whole split.
+
     Args:
         train_labels: Shape (N,).
         val_labels: Shape (V,), or None where there is no val split.
@@ -57,12 +66,23 @@ def draw(
         seed: Seed of the stream.
         fixed: Shape (N,), for imported caches whose draws were made elsewhere: the shots of the draw to which
             each training row belongs. Then the seed decides the val rows only.
+        broken: Rows of the train split whose images cannot be read.
 
     Raises:
         NoDraw: `fixed` holds no draw of that many shots, or no training sample has a class.
     """
     if shots < 1:
         raise OodgridError(f"shots must be at least 1, not {shots}: zero_shot is the method without shots")
+    drawn = _draw(train_labels, val_labels, shots, seed, fixed)
+    while len(unusable := np.intersect1d(drawn.of_train, np.asarray([*broken], dtype=np.int64))):
+        train_labels = np.where(np.isin(np.arange(len(train_labels)), unusable), NO_CLASS, train_labels)
+        drawn = _draw(train_labels, val_labels, shots, seed, fixed)
+    return drawn
+
+
+def _draw(
+    train_labels: np.ndarray, val_labels: np.ndarray | None, shots: int, seed: int, fixed: np.ndarray | None
+) -> Draw:
     stream = random.Random(seed)
     if fixed is None:
         train = _sample(train_labels, shots, stream)
@@ -85,16 +105,19 @@ def draw(
 
 
 def drawn_rows(
-    train_labels: np.ndarray, val_labels: np.ndarray | None, shots: Sequence[int], seeds: Sequence[int]
+    train_labels: np.ndarray,
+    val_labels: np.ndarray | None,
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    broken: Collection[int] = (),
 ) -> np.ndarray:
     """Return every row of the train split that some draw takes, for training or validation, rising.
 
     Raises:
         NoDraw: No training sample has a class.
     """
-    draws = [draw(train_labels, val_labels, count, seed) for count in shots for seed in seeds]
-    parts = [part for each in draws for part in (each.train, *([each.val] if each.val_from_train else []))]
-    return np.unique(np.concatenate(parts))
+    draws = (draw(train_labels, val_labels, count, seed, broken=broken) for count in shots for seed in seeds)
+    return np.unique(np.concatenate([each.of_train for each in draws]))
 
 
 def _sample(labels: np.ndarray, shots: int, stream: random.Random) -> np.ndarray:

@@ -15,8 +15,9 @@ from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot.draws import NoDraw, draw
 from oodgrid.identity import digest
-from oodgrid.labels import check_classes, has_class
+from oodgrid.labels import NO_CLASS, check_classes, has_class
 
+BROKEN_ROWS = "broken_rows"  # of the whole split, in the provenance of what draws alone take of it
 ABOUT = ("encode_version", "backbone", "dataset", "classnames", "local_features")  # of a provenance: whose features
 
 
@@ -144,7 +145,8 @@ class FewShot:
         if self.train is None:
             raise NoDraw(f"{self.dataset.name} has no training split")
         val_labels = None if self.val is None else self.val.labels
-        rows = draw(self._train_labels(self.train), val_labels, shots, seed, self.train.draws)
+        labels, broken = self._train_labels(self.train), self.train.provenance.get(BROKEN_ROWS, ())
+        rows = draw(labels, val_labels, shots, seed, self.train.draws, broken)
         bank = Rows("train", self.train, self._places(self.train, rows.train))
         if rows.val_from_train:
             return Drawn(bank, Rows("train", self.train, self._places(self.train, rows.val)))
@@ -171,7 +173,9 @@ class FewShot:
         """Return the remarks for tables on the draws of so many shots: classes with fewer, seeds that are all alike."""
         if not shots or self.train is None:
             return []
-        return count_remarks(self._train_labels(self.train), self.train.draws, shots, seeds)
+        labels = self._train_labels(self.train).copy()
+        labels[self.train.provenance.get(BROKEN_ROWS, [])] = NO_CLASS
+        return count_remarks(labels, self.train.draws, shots, seeds)
 
     def file(self, split: str) -> Path:
         """Return the feature file of a split, the training split's of the draws where these alone are encoded."""

@@ -36,7 +36,7 @@ class Cost:
     there: int = 0
     takes: rates.Spent = field(default_factory=rates.Spent)
     unmeasured: list[str] = field(default_factory=list)
-    uncounted: list[str] = field(default_factory=list)
+    uncounted: set[str] = field(default_factory=set)
 
     def add(self, works: list[rates.Work], units: int, what: str, where: str) -> None:
         """Add work that is still to be done."""
@@ -90,7 +90,7 @@ def _add_images(
     if dataset.name in images:
         cost.add(works, max(0, images[dataset.name] - count), backbone, f"{backbone}/{dataset.name}")
     else:
-        cost.uncounted.append(dataset.name)
+        cost.uncounted.add(dataset.name)
 
 
 def _add_method(
@@ -150,7 +150,7 @@ def summary(results: Path, experiment: Experiment, images: Mapping[str, int], co
 def _described(cost: Cost, seconds: float) -> str:
     of_all = f" of {cost.units + cost.there:,}" if cost.there else ""
     parts = [f"{cost.units:,}{of_all} {plural(cost.units + cost.there, UNITS[cost.kind])}"] if cost.units else []
-    parts += [f"images of {', '.join(cost.uncounted)}, not counted"] if cost.uncounted else []
+    parts += [f"images of {', '.join(sorted(cost.uncounted))}, not counted"] if cost.uncounted else []
     parts += [f"about {_duration(seconds)}"] if seconds else []
     parts += [_size(cost.takes.bytes)] if cost.takes.bytes >= 1e5 else []
     parts += [f"not measured yet: {', '.join(filter(None, cost.unmeasured)) or 'this'}"] if cost.unmeasured else []

@@ -115,6 +115,13 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
     return splits + [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores=())]
 
 
+def drawn_from(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
+    """Return the training split of which draws have views, and the val split where another job makes it."""
+    dataset = experiment.id_dataset(id_dataset)
+    apart = ("train", "val") if dataset.train == "drawn" else ("train",)
+    return [file for file in split_files(results, backbone, dataset) if _split(file) in apart]
+
+
 def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
     """Return the augmented views that a method learns from, if it does."""
     family = None if method == ANY else experiment.method(method).params.get("views")

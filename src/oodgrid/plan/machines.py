@@ -12,6 +12,7 @@ from pathlib import Path
 
 from oodgrid import grid, rates, threads
 from oodgrid.config import Experiment
+from oodgrid.environment import whole_number
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,15 @@ def request(stage: str, experiment: Experiment, environment: Mapping[str, str]) 
     """Return what a job of `stage` asks for; in the environment of a Slurm job, what it has of that.
 
     Where a job of Slurm's does several of ours, a group, it was given the CPUs of all of them.
+
+    Raises:
+        OodgridError: A variable of Slurm's is no number.
     """
     asked = requests(experiment)[stage]
     if "SLURM_JOB_ID" not in environment:
         return asked
-    cpus = min(asked.threads, int(environment.get("SLURM_CPUS_PER_TASK", asked.threads)))
-    gpu = min(asked.gpu, int(environment.get("SLURM_GPUS_ON_NODE", 0)))
+    cpus = min(asked.threads, whole_number("SLURM_CPUS_PER_TASK", asked.threads, environment))
+    gpu = min(asked.gpu, whole_number("SLURM_GPUS_ON_NODE", 0, environment, least=0))
     return replace(asked, threads=cpus, gpu=gpu)
 
 

@@ -20,9 +20,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from oodgrid.errors import OodgridError, printable
+from oodgrid import environment
+from oodgrid.errors import OodgridError
 from oodgrid.plugins.wording import described
 
+SHORTEST = 0.001
 LIMIT = 60.0  # seconds of CPU time for each step that it reports by `now`: a busy machine makes no loop endless
 WAITING = 600.0  # seconds on the clock, for what waits instead of computing
 SETTING = "OODGRID_PLUGIN_SECONDS"  # the environment variable that sets both
@@ -89,12 +91,8 @@ def limits() -> tuple[float, float]:
     Raises:
         OodgridError: The environment variable that sets them is no such number.
     """
-    if not (written := os.environ.get(SETTING)):
-        return LIMIT, WAITING
-    with suppress(ValueError):
-        if 0 < (seconds := float(written)) < float("inf"):
-            return seconds, seconds * WAITING / LIMIT
-    raise OodgridError(f"{SETTING}={printable(written, 50)}: a number of seconds is needed, as {SETTING}=120")
+    seconds = environment.seconds(SETTING, LIMIT, least=SHORTEST)
+    return seconds, seconds * WAITING / LIMIT
 
 
 def _wait(process: subprocess.Popen, diary: Path) -> int | str:

@@ -21,6 +21,7 @@ import numpy as np
 
 from oodgrid import devices
 from oodgrid.config import Precision
+from oodgrid.errors import OodgridError, brief
 from oodgrid.score.sharing import shared
 from oodgrid.vectors import filled
 
@@ -74,7 +75,13 @@ def product(rows: Block, others: np.ndarray, precision: Precision = "float64") -
 
 
 def by_rows(function: Callable[..., np.ndarray], *arrays: np.ndarray, rows: int = 128) -> np.ndarray:
-    """Apply a function of arrays (n, …) that returns (n,) to blocks of rows, so that its temporaries stay small."""
+    """Apply a function of arrays (n, …) that returns (n,) to blocks of rows, so that its temporaries stay small.
+
+    Raises:
+        OodgridError: One of them is a number: before, that of the rows came third, without its name.
+    """
+    if numbers := [array for array in arrays if np.ndim(array) == 0]:
+        raise OodgridError(f"by_rows takes arrays, and {brief(numbers[0])} is none: write rows={brief(numbers[0])}")
     blocks = range(0, max(len(arrays[0]), 1), rows)
     return np.concatenate([function(*(array[start : start + rows] for array in arrays)) for start in blocks])
 

@@ -37,7 +37,7 @@ class NewFeatures:
             encoded, -1 where unknown; None for imports.
         local_features: Shape (N, P, D); read them with `read_local_features`.
         rows: Shape (N,), int64: where only some images of a split were encoded, their rows in the whole, rising.
-        split_labels: Shape (M,), int32: likewise, the labels of the whole split, -1 too where an image was skipped.
+        split_labels: Shape (M,), int32: likewise, the labels of the whole split.
         texts: N texts where the samples are texts, or pairs of an image and a text; None where they are images, or
             where an import of pairs did not bring them.
         text_features: Of pairs, shape (N, D), float16 or float32: of the text of each, as `image_features` are of its

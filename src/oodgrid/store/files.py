@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from oodgrid import __version__, paths
+from oodgrid import __version__, environment, paths
 from oodgrid.errors import OodgridError
 from oodgrid.services import without
 
@@ -180,7 +180,7 @@ def _await(path: Path) -> None:
     Raises:
         OodgridError: It does not.
     """
-    seconds = 0.0 if paths.KEPT in path.parts else float(os.environ.get(WAIT, 0))
+    seconds = 0.0 if paths.KEPT in path.parts else environment.seconds(WAIT, 0)
     end, announced = time.monotonic() + seconds, False
     while not path.exists():
         if time.monotonic() >= end:

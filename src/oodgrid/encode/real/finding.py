@@ -87,10 +87,13 @@ def _elsewhere(name: str, root: Path) -> Iterator[str]:
         if location and not is_split:
             yield f"it lies in {location.base}: write root: {other}"
             return
-    wanted = [root / path for layout in real.layouts(name) for path in _first_looked_at(layout)]
-    for path in wanted:
+    layouts = real.layouts(name)
+    wanted = [root / path for layout in layouts for path in _first_looked_at(layout)]
+    coop = [layout for layout in layouts if layout.reader == "coop"]
+    images = [root / at / folder for layout in coop for at in filter(None, layout.at) for folder in layout.images]
+    for path in (*wanted, *images):  # of CoOp's folders, images may be there without the file of splits
         similar = spelt(root, path.relative_to(root).as_posix())
-        if similar and similar not in wanted:
+        if similar and similar not in (*wanted, *images):
             yield f"{similar} is there, and {path} would be read: rename it, or link it by that name"
             return
 

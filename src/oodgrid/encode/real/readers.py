@@ -14,7 +14,7 @@ import numpy as np
 from oodgrid.catalogue import real
 from oodgrid.catalogue.real import Split
 from oodgrid.config import ListFile, Torchvision
-from oodgrid.counts import counted
+from oodgrid.encode.real.flat_labels import flat_labels, is_validation, stem_of, text_lines
 from oodgrid.encode.real.places import Location, folder_keys, idx_files, spelt
 from oodgrid.encode.sources import arrays, libraries
 from oodgrid.encode.sources.files import files_below, reading
@@ -26,8 +26,6 @@ from oodgrid.labels import NO_CLASS, plain_name
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SIDE = 32  # pixels of an image of CIFAR and SVHN
-GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"  # of the devkit
-VALIDATION = r"ILSVRC2012_val_\d{8}"  # names of ImageNet's validation images
 
 
 def folders(location: Location, split: str) -> ImageSet:
@@ -42,13 +40,9 @@ def folders(location: Location, split: str) -> ImageSet:
             passed_over += files.passed_over
             paths += [f"{key}/{name}" for name in sorted(files.images)]
             labels += [label] * len(files.images)
-    if strange := next((path for path in paths if _is_validation(path) and not _is_part_of_imagenet(location)), None):
+    if strange := next((path for path in paths if is_validation(path) and not _is_part_of_imagenet(location)), None):
         raise location.mistake(f"{folder} holds {strange}, an image of ImageNet's own validation: mend root")
     return _images(location, folder, paths, labels, passed_over)
-
-
-def _is_validation(path: str) -> bool:
-    return bool(re.fullmatch(VALIDATION, _stem(path)))
 
 
 def _is_part_of_imagenet(location: Location) -> bool:
@@ -61,10 +55,10 @@ def flat(location: Location, split: str) -> ImageSet:
         return folders(location, split)
     folder = existing(location, split)
     files = sort_out(files_below(folder))
-    key_of = _flat_labels(location, folder, sorted(files.images))
-    paths = sorted(path for path in files.images if key_of.get(_stem(path)) in real.class_keys(location.name))
+    key_of = flat_labels(location, folder, sorted(files.images))
+    paths = sorted(path for path in files.images if key_of.get(stem_of(path)) in real.class_keys(location.name))
     label_of = folder_keys(location)
-    labels = [label_of[key_of[_stem(path)]] for path in paths]
+    labels = [label_of[key_of[stem_of(path)]] for path in paths]
     return _images(location, folder, paths, labels, files.passed_over)
 
 
@@ -106,7 +100,7 @@ def lines(location: Location, split: str) -> ImageSet:
     """Return the images of a split that a text names, `1514522 707-320` a line."""
     file = existing(location, split)
     keys, paths, labels = folder_keys(location), [], []
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in enumerate(text_lines(file), 1):
         image, _, key = line.partition(" ")
         if key not in keys:
             raise OodgridError(f"{file}, line {number}: {line[:60]!r} names no class of {location.name}: mend the file")
@@ -118,7 +112,7 @@ def lines(location: Location, split: str) -> ImageSet:
 def cub(location: Location, split: str) -> ImageSet:
     """Return the images of a split of CUB-200-2011, by its three texts of `number value` a line."""
     names, classes, trained = (
-        dict(line.split(" ", 1) for line in _lines(location.base / file) if " " in line)
+        dict(line.split(" ", 1) for line in text_lines(location.base / file) if " " in line)
         for file in ("images.txt", "image_class_labels.txt", "train_test_split.txt")
     )
     if not names.keys() == classes.keys() == trained.keys():
@@ -271,89 +265,3 @@ def _by_name(location: Location, images: ImageSet) -> ImageSet:
 def _letters(name: str) -> str:
     """Return a name as libraries and lists agree on it: its letters and digits, words in any order."""
     return " ".join(sorted(re.findall(r"[a-z0-9]+", plain_name(name))))
-
-
-# ------------------------------------------------------------------------------------------- labels of flat images
-
-
-def _flat_labels(location: Location, folder: Path, images: list[str]) -> dict[str, str]:
-    """Return the class folder of every flat image, by its name without folders and suffix.
-
-    Raises:
-        OodgridError: No file of labels is there, or it is of other images.
-    """
-    files = _label_files(location)
-    named = " and ".join(map(str, files))
-    if strange := next((path for path in images if not _is_validation(path)), None):
-        raise OodgridError(f"{folder}: {strange} is no name of the validation images of ILSVRC2012: take it out")
-    rows = [row for file in files for row in _lines(file)]
-    is_listed = len(files) > 1 or re.search(VALIDATION, rows[-1] if rows else "")
-    key_of = _listed_labels(rows, named) if is_listed else _in_order(rows, files[0].name == GROUND_TRUTH)
-    known = real.class_keys("imagenet")
-    if wrong := next((stem for stem, key in key_of.items() if key not in known), None):  # also of images not here
-        raise OodgridError(
-            f"{named}: what it says of {wrong} is none of ImageNet's classes, from 0 beside names of images, from 1 in "
-            f"{GROUND_TRUTH}: get it anew"
-        )
-    if strange := next((path for path in images if not key_of.get(_stem(path))), None):
-        raise OodgridError(
-            f"{named} has {counted(len(rows), 'label')}, which do not fit the images in {folder}, "
-            f"as {strange}: get it anew"
-        )
-    return key_of
-
-
-def _in_order(rows: list[str], is_devkit: bool) -> dict[str, str]:
-    """Return classes of a text with one a line, by the folder or the devkit's number, in the order of the images.
-
-    Numbers are the devkit's in the devkit's file alone: in another they may count by other rules, and from 0.
-    """
-    devkit = real.devkit_numbers() if is_devkit else {}
-    keys = [devkit.get(int(row), row) if row.isdecimal() else row for row in rows]
-    return {f"ILSVRC2012_val_{number:08}": key for number, key in enumerate(keys, 1)}
-
-
-def _listed_labels(rows: list[str], named: str) -> dict[str, str]:
-    """Return classes of a text that names image and class in each line.
-
-    These are Kaggle's `ILSVRC2012_val_00000001,n01751748 85 1 499 272`, and Caffe's, Paddle's and OpenOOD's
-    `val/ILSVRC2012_val_00000001.JPEG 65`, where classes are numbers from 0 in the order of their folders.
-    """
-    keys = list(real.class_keys("imagenet"))
-    key_of: dict[str, str] = {}
-    for row in rows:
-        image, *words = re.split(r"[\s,]+", row)
-        if not words or not _is_validation(image):  # as a header
-            continue
-        number = int(words[0]) if words[0].isdecimal() else len(keys)
-        key = keys[number] if number < len(keys) else words[0]
-        if key_of.setdefault(_stem(image), key) != key:
-            raise OodgridError(f"{named} gives {_stem(image)} two classes: get it anew")
-    return key_of
-
-
-def _label_files(location: Location) -> list[Path]:
-    """Return the files of labels beside flat images; torchvision's meta.bin is a pickle, and never opened."""
-    for names in location.layout.labels:
-        files = [location.base / name for name in names.split()]
-        if all(file.is_file() for file in files):
-            return files
-    pickled = (
-        " (meta.bin is a pickle, which can run code and is not read)" if (location.base / "meta.bin").exists() else ""
-    )
-    raise location.mistake(
-        f"the images in {location.path('test')} lie in no class folders, and no labels are beside "
-        f"them{pickled}: unpack ILSVRC2012_devkit_t12.tar.gz in {location.base}, or put "
-        f"{GROUND_TRUTH}, LOC_val_solution.csv or val.txt there"
-    )
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise OodgridError(f"{file} cannot be read as text: {error}") from error
-
-
-def _stem(path: str) -> str:
-    return Path(path).stem.partition(".")[0]

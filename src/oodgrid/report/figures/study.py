@@ -14,12 +14,13 @@ import polars as pl
 
 from oodgrid.manifests import Ranks
 from oodgrid.report import canvas, select
-from oodgrid.report.names import Legend
+from oodgrid.report.names import KINDS, Legend
 
 Pair = tuple[str, str]  # a method and a score
 Row = dict[str, Any]  # a row of summary.parquet
 OVERALL = "overall"
 SHOWN = (*select.AVERAGED, OVERALL)
+TITLES = {**KINDS, OVERALL: "Near and far OOD"}
 NOTHING = "no near or far OOD set has a result that may be shown."
 
 
@@ -59,9 +60,9 @@ class Study:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """The kinds of OOD that have a mean: near, far or both."""
+        """The kinds of OOD that have a mean: near, far or both; or overall, where some ID sets have near sets alone."""
         scopes = set(self.largest["scope"])
-        return [kind for kind in select.AVERAGED if kind in scopes]
+        return [kind for kind in select.AVERAGED if kind in scopes] or [kind for kind in (OVERALL,) if kind in scopes]
 
     def rows(self, scope: str, metric: str = "auroc", ood_dataset: str | None = None) -> dict[Pair, Row]:
         """Return the row of each method, at its largest shots, and score."""
