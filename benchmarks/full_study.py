@@ -64,9 +64,9 @@ def full_study() -> dict[str, Any]:
 
 
 def _scores() -> Iterator[str]:
-    """Yield the names of oodgrid's scores, whatever others this process has registered."""
+    """Yield the names of oodgrid's scores of images, whatever others this process has registered."""
     for entry in registry.entries("score").values():
-        if entry.make.__module__.startswith("oodgrid."):
+        if entry.make.__module__.startswith("oodgrid.") and not {"pair_texts", "pair_logits"} & set(entry.needs):
             yield entry.name
 
 

@@ -41,9 +41,7 @@ def spearman(shift: np.ndarray, truth: np.ndarray) -> float:
 def interval(groups: list[np.ndarray], truths: list[int], rng: np.random.Generator) -> dict[str, float | int]:
     """Return the correlation and its 95 % bootstrap interval, drawn within the sets."""
     truth = np.repeat(truths, [len(group) for group in groups])
-    drawn = [
-        spearman(np.concatenate([rng.choice(group, len(group)) for group in groups]), truth) for _ in range(DRAWS)
-    ]
+    drawn = [spearman(np.concatenate([rng.choice(group, len(group)) for group in groups]), truth) for _ in range(DRAWS)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return {"spearman": spearman(np.concatenate(groups), truth), "low": low, "high": high, "images": len(truth)}
 
@@ -66,7 +64,9 @@ def main() -> None:
         for axis in AXES:
             results[f"{what}: {axis} axis"] = interval([shifts[axis][name] for name in names], truths, rng)
     print(json.dumps(results, indent=1))
-    rows = [{"known shift: measured": what, **{k: round(v, 2) for k, v in row.items()}} for what, row in results.items()]
+    rows = [
+        {"known shift: measured": what, **{k: round(v, 2) for k, v in row.items()}} for what, row in results.items()
+    ]
     with pl.Config(tbl_rows=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(pl.DataFrame(rows))
 

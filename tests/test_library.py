@@ -43,6 +43,7 @@ ARRAYS = {
     "texts": TEXTS.by_template,
     "agents": TEXTS.features,
     **{name: GIVEN[name] for name in ("logits", "negative_logits", "local_logits", "class_texts", "prompt_variants")},
+    **{name: GIVEN[name] for name in ("pair_texts", "pair_logits")},
 }
 
 

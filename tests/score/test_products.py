@@ -65,6 +65,8 @@ def inputs(samples, precision="float64", ties=False):
         "negative_logits": frozen(0.3 * rng.normal(size=(samples, CLASSES, 2))),
         "local_logits": local_logits(frozen(normalise(rng.normal(size=(samples, 4, WIDTH)))), head),
         "logits": frozen(head.logits(features)),
+        "pair_texts": frozen(normalise(rng.normal(size=features.shape))),
+        "pair_logits": frozen(rng.normal(size=samples)),
         "text_cosines": True,
     }
     counts = {"texts": 31, "no": CLASSES, "agents": 5}

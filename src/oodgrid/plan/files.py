@@ -137,6 +137,14 @@ def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset:
     return [views_file(results, experiment, backbone, id_dataset, views) for views in encoded]
 
 
+def outlier_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the training splits of OOD sets that a method learns from, if it learns from labelled OOD samples."""
+    if method == ANY or "outliers" not in registry.find("method", experiment.method(method).name).needs:
+        return []
+    oods = [ood for _, ood in experiment.id_dataset(id_dataset).pairs()]
+    return [file for ood in oods for file in split_files(results, backbone, ood) if _split(file) == "train"]
+
+
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
     """Return where views lie; an experiment of other draws, or of another count or seed of views, has another file."""
     draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), views.model_dump()])[:8]
