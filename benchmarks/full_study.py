@@ -73,7 +73,7 @@ def _scores() -> Iterator[str]:
 def _score(name: str, choices: list[Any]) -> dict[str, Any]:
     """Return a score with the list of labels that it has in all-scores.yaml, or one of these where it wants one."""
     choice = next((each for each in choices if isinstance(each, dict) and each["name"] == name), {})
-    lists = {key: choice[key] for key in ("labels", "agents") if key in choice}
+    lists = {key: choice[key] for key in ("labels", "agents", "texts") if key in choice}
     return {"name": name, **(lists or ({"labels": "concept-words"} if name.startswith("clipn") else {}))}
 
 

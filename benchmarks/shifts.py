@@ -4,8 +4,9 @@
     python benchmarks/shifts.py
 
 Semantic: of the sets whose looks are as they were, the distance of their group from the ID classes (ID 0, new pairs of
-colour and shape 1, new shapes 2, both new 3, textures 4). Covariate: of the sets changed by one kind of change and those
-as they were, its severity. Intervals: 2,000 bootstrap samples of the images within each set. Prints JSON and a table.
+colour and shape 1, new shapes 2, both new 3, textures 4). Covariate: of the sets changed by one kind of change and of
+those as they were, its severity. Intervals: 2,000 bootstrap samples of the images within each set. Prints JSON and a
+table.
 """
 
 from __future__ import annotations
