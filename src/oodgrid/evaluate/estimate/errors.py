@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ DIRECT = {
     "fpr95_ood_pos": ("unmixed", "alone", "known", "clusters"),
 }
 BOUNDS = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0)  # of estimated shares
+By = Literal["all", "share", "estimated"]
 FEWEST = 3  # values for a rank correlation
 
 
@@ -51,7 +53,7 @@ def share_of(estimator: str) -> str:
     return "own_share" if estimator in ("alone", "regression_alone") else "common_share"
 
 
-def _groups(frame: pl.DataFrame, estimator: str) -> Iterator[tuple[str, float, float, pl.DataFrame]]:
+def _groups(frame: pl.DataFrame, estimator: str) -> Iterator[tuple[By, float, float, pl.DataFrame]]:
     """Yield what the rows are chosen by, the bounds of a share, and the rows."""
     yield "all", 0.0, 1.0, frame
     for share in SHARES:
@@ -62,7 +64,7 @@ def _groups(frame: pl.DataFrame, estimator: str) -> Iterator[tuple[str, float, f
         yield "estimated", low, high, frame.filter(estimated >= low, below)
 
 
-def _error(rows: pl.DataFrame, rate: str, estimator: str, by: str, low: float, high: float) -> Iterator[EstimateError]:
+def _error(rows: pl.DataFrame, rate: str, estimator: str, by: By, low: float, high: float) -> Iterator[EstimateError]:
     """Yield the errors over some rows, if there are any."""
     rows = rows.filter(pl.col(f"{estimator}_{rate}").is_not_nan())
     if rows.is_empty():

@@ -89,7 +89,7 @@ def estimate(
         reason = silence(each, of_pool, known=share is not None)
         about = {"score": name, "n_validation": each.counts.n_id, "n_pool": each.counts.n_ood}
         about |= {"ood_share": of_pool, "share_from": source, "status": "nothing" if reason else "ok", "reason": reason}
-        estimators = ("known",) if share is not None else ("alone", "unmixed")
+        estimators: tuple[str, ...] = ("known",) if share is not None else ("alone", "unmixed")
         if share is None and not 1 < len(pools) < FEW:
             estimators = estimators[:1] if len(pools) == 1 else estimators[1:]
         rates = dict.fromkeys(f"{kind}{rate}{end}" for kind in ("", "regression_") for rate in RATES for end in ENDS)
@@ -128,13 +128,14 @@ def _rates(
     """Return every rate with its ends, the widest of these estimators: unmixed, and by the regression of the bench."""
     rates: dict[str, float | None] = {}
     chance = Z * standard_error(pool.counts, share)
-    for rate, value in unmixed(pool.counts, share).items():
+    direct = unmixed(pool.counts, share)
+    for rate, value in direct.items():
         bars = [bar for each in estimators if (bar := _bar(bench, rate, each, share)) is not None]
         bars += [chance] if bars and rate == "auroc" else []
         rates |= _with_ends(rate, value, max(bars, default=None))
     alone = unmixed(pool.counts, max(known["own_share"], SMALLEST_SHARE))["auroc"]
-    values = known | {"clusters": pool.clusters.rates()["auroc"], "alone_auroc": alone, "common_share": share}
-    values |= {"unmixed_auroc": rates["auroc"]}
+    values = dict(known) | {"clusters": pool.clusters.rates()["auroc"], "alone_auroc": alone, "common_share": share}
+    values |= {"unmixed_auroc": direct["auroc"]}
     by = "regression_alone" if "alone" in estimators else "regression"
     for line in (line for line in bench.lines if line.estimator == by):
         bar = _bar(bench, line.rate, by, share)

@@ -32,7 +32,7 @@ def coefficients(moments: NDArray[np.float64], targets: NDArray[np.float64], row
     """
     penalty = PENALTY * rows * np.eye(len(moments))
     penalty[0, 0] = 0
-    return np.linalg.solve(moments + penalty, targets)
+    return np.asarray(np.linalg.solve(moments + penalty, targets), np.float64)
 
 
 def predict(line: Mapping[str, float], values: Mapping[str, float]) -> float:

@@ -70,7 +70,7 @@ def estimates(tables: Sequence[ScoreTable], experiment: str, kept: Kept) -> tupl
     whole = predicted(whole)
     made = whole.select("backbone", "id_dataset", "number").unique().height
     sizes = {
-        name: [int(of.min()), int(of.median()), int(of.max())]
+        name: np.quantile(of.to_numpy(), (0, 0.5, 1)).astype(int).tolist()
         for name, of in (("validation", whole["n_validation"]), ("pool", whole["n_id"] + whole["n_ood"]))
     }
     about = manifests.Estimates(
@@ -135,6 +135,8 @@ def _computed(shown: Sequence[tuple[ScoreTable, manifests.ScoredFit]], count: in
             if score not in fit.skipped:
                 keys = table.names | {"shots": fit.shots, "seed": fit.seed, "score": score, "base_score": base}
                 scored.append((keys, {each: of[score].to_numpy() for each, of in samples.items()}))
+    if not scored:
+        planned = None
     rows = (row for of_set in side_by_side(lambda each: _of_set(each, name, scored), planned or ()) for row in of_set)
     return pl.DataFrame(list(rows), schema=COMPUTED)
 

@@ -52,7 +52,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, column: str) -> None:
     for start, end in pairwise([*SHARES, 1.01]):
         some = rows.filter(pl.col("share") >= start, pl.col("share") < end)
         axes.plot(100 * some["true_auroc"], 100 * some[column], zorder=2, **_look(SHARES[start][1]))
-    low = 100 * min(float(rows["true_auroc"].min()), 0.5)
+    low = 100 * min(float(rows["true_auroc"].to_numpy().min()), 0.5)
     axes.set(xlim=(low - 1, 101), ylim=(low - 1, 101))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
