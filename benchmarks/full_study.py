@@ -99,7 +99,8 @@ def jobs(experiment: Experiment) -> dict[str, int]:
     )
     own = [method for method in grid.methods(experiment) if method != registry.ANY]
     count |= {"fit": pairs * len(own), "apply": pairs * len(own), "score": pairs * len(grid.methods(experiment))}
-    return count | dict.fromkeys(("evaluate", *plan.report_parts(RESULTS, experiment)), 1)
+    count |= dict.fromkeys(("evaluate", *plan.report_parts(RESULTS, experiment)), 1)
+    return {rule: number for rule, number in count.items() if number}
 
 
 def fits(experiment: Experiment) -> int:
