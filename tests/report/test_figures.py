@@ -37,7 +37,8 @@ STUDIES = {
 def studies_of(study, overlaps=frozenset()):
     ranks = [manifests.Ranks(**each) for each in study.ranks]
     tables = study.metrics, study.curves, set(overlaps), study.summary, study.comparisons, ranks
-    return list(figures.studies(*tables, geometry=study.geometry, temperatures=study.temperatures))
+    others = {name: getattr(study, name) for name in ("geometry", "temperatures", "grades")}
+    return list(figures.studies(*tables, **others))
 
 
 @cache
@@ -94,14 +95,14 @@ def check_layout(figure):
 
 
 # Each figure in both widths of a small study, and where names are long and many in the width that is harder.
-EVERY = (*paths.FIGURES, *paths.SWEEP_FIGURES)
+EVERY = (*paths.FIGURES, "temperature", "grades")
 CASES = [("small", figure, width) for figure in EVERY for width in canvas.WIDTHS.values()]
 CASES += [("smallest", figure, canvas.COLUMN) for figure in ("forest", "scores", "sets")]
 CASES += [("long names", figure, canvas.TEXT) for figure in ("shots", "roc")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("forest", "scores", "accuracy", "sets", "histograms")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("geometry", "temperature")]
 CASES += [("large", figure, canvas.COLUMN) for figure in ("forest_scores", "scores", "geometry", "temperature")]
-CASES += [("large", "scores", canvas.TEXT)]
+CASES += [("large", "scores", canvas.TEXT), ("long names", "grades", canvas.COLUMN)]
 
 
 @pytest.mark.parametrize(("name", "figure", "width"), CASES)
@@ -517,7 +518,7 @@ def test_no_two_methods_look_alike(methods):
 def written(tmp_path_factory):
     """Two runs of one small experiment, the second in column width only."""
     study = sized(**STUDIES["small"])
-    tables = {name: getattr(study, name) for name in ("summary", "comparisons", "geometry", "temperatures")}
+    tables = {name: getattr(study, name) for name in ("summary", "comparisons", "geometry", "temperatures", "grades")}
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
     with pytest.MonkeyPatch.context() as patch:
         for run in runs:

@@ -264,7 +264,10 @@ def report_files():
 
 def fit_input(wildcards):
     place = (RESULTS, experiment, wildcards.backbone, wildcards.id_dataset)
-    return plan.fit_input(*place) + plan.view_files(*place, wildcards.method)
+    of_method = (plan.view_files, plan.outlier_files)
+    return plan.fit_input(*place) + [
+        file for files in of_method for file in files(*place, wildcards.method)
+    ]
 
 
 def test_features(wildcards):

@@ -36,8 +36,7 @@ rule draw:
             )
             for figure in (
                 *paths.FIGURES,
-                *paths.SWEEP_FIGURES,
-                *paths.ESTIMATE_FIGURES,
+                *paths.FIGURES_IF_ASKED.values(),
                 *paths.RANK_FIGURES,
             )
         ],

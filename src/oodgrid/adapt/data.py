@@ -10,11 +10,12 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import FitData, Skip, TextSide, class_means, text_prototypes
+from oodgrid.adapt.contract import Arrays, FitData, Outliers, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
 from oodgrid.grid import Fit
+from oodgrid.texts import HEAD
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class FitFiles:
         family: The family of augmented views that the method takes, or None.
         views_file: The file of these views, or None.
         local: Whether the method takes local features.
+        outlier_files: The training splits of OOD sets that the method learns from; none where it needs no outliers.
     """
 
     results: Path
@@ -36,6 +38,7 @@ class FitFiles:
     family: str | None = None
     views_file: Path | None = None
     local: bool = False
+    outlier_files: tuple[Path, ...] = ()
 
     @cached_property
     def few_shot(self) -> FewShot:
@@ -51,17 +54,38 @@ class FitFiles:
         return store.read_texts(path)
 
     @cached_property
+    def head(self) -> store.Texts | None:
+        """The outputs of the backbone's own head for the classes, or None where something else stands for them."""
+        if self.dataset.text_under(self.backbone.name) != HEAD.stands:
+            return None
+        return store.read_texts(HEAD.path(self.results, self.backbone.name, self.dataset.name))
+
+    @cached_property
     def views(self) -> store.Views | None:
         """The augmented views of the training images, in their file; None where the method takes none."""
         return None if self.views_file is None else store.read_views(self.views_file, self.local)
 
     def identity(self, fit: Fit) -> dict[str, str | None]:
         """Return digests of what a fit learns from: splits and texts; its views are apart."""
-        parts = {"texts": self.texts, "test": self.few_shot.leaked}
+        parts = {"texts": self.texts, "head": self.head, "test": self.few_shot.leaked}
         return {
             **self.few_shot.digests(fit.shots, fit.seed),
             **{name: part.digest for name, part in parts.items() if part},
         }
+
+    @cached_property
+    def outliers(self) -> dict[str, store.Features]:
+        """The training splits of OOD sets of pairs, by name.
+
+        Raises:
+            OodgridError: One is missing, or its features are of another width.
+        """
+        read = {file.parent.name: store.read_features(file) for file in self.outlier_files}
+        return {name: features for name, features in read.items() if features.text_features is not None}
+
+    def outliers_identity(self) -> list[str]:
+        """Return digests of the labelled OOD pairs that a fit learns from; none for methods without them."""
+        return [features.digest for features in self.outliers.values()]
 
     def views_identity(self, fit: Fit) -> list[str]:
         """Return digests of the views that a fit learns from; none for methods without views."""
@@ -97,8 +121,15 @@ class FitFiles:
         return FitData(
             self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
-            self._local(train.rows) if self.local else None,
+            self._local(train.rows) if self.local else None, self._head(), train.text_features, self._outliers(),
         )  # fmt: skip
+
+    def _outliers(self) -> tuple[Outliers, ...]:
+        return tuple(
+            Outliers(name, pairs.image_features, pairs.text_features)
+            for name, pairs in self.outliers.items()
+            if pairs.text_features is not None
+        )
 
     def _local(self, rows: np.ndarray) -> store.StoredRows:
         """Return the local features of some training rows, (n, V, P, D), unread; V = 1 where the method takes no views.
@@ -122,6 +153,12 @@ class FitFiles:
                 "the backbone"
             )
         return local.as_one_view()
+
+    def _head(self) -> Arrays | None:
+        """Return weights (K, D) and bias (K,) of the backbone's own head, where it stands for the classes."""
+        if self.head is None or self.head.bias is None:
+            return None
+        return {"weights": self.head.text_features[0], "bias": self.head.bias}
 
     def _of_views(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the views of some training rows, shape (n, V, D); None where the method takes none."""
@@ -153,8 +190,9 @@ class FitFiles:
             embeddings = self.texts.text_features
             return TextSide(text_prototypes(embeddings), self.texts.classnames, lambda: self._tower, embeddings)
         prototypes = np.empty((0, 0), np.float32)
-        if self.dataset.text_under(self.backbone.name) == "visual_prototypes" and shots:
-            prototypes = class_means(shots.features, shots.labels, self._classes())
+        stand_in = self.dataset.text_under(self.backbone.name) == "visual_prototypes"
+        if stand_in and shots and (classes := self._classes()):  # captions may be of none
+            prototypes = class_means(shots.features, shots.labels, classes)
         return TextSide(prototypes, (), lambda: self._tower)
 
     @cached_property
@@ -175,18 +213,16 @@ class FitFiles:
         return tower
 
     def _classes(self) -> int:
-        count = self.few_shot.classes or 0
-        if count == 1:
-            raise OodgridError(
-                f"ID dataset {self.dataset.name} has one class only: scores over classes need two or more"
-            )
-        return count
+        return self.few_shot.classes or 0
 
     def _check_widths(self) -> None:
         splits = {"train": self.few_shot.train, "val": self.few_shot.val}
+        splits |= self.outliers
         widths = {name: split.image_features.shape[1] for name, split in splits.items() if split}
         if self.texts:
             widths["text"] = self.texts.text_features.shape[2]
+        if self.head:
+            widths["head"] = self.head.text_features.shape[2]
         if len(set(widths.values())) > 1:
             listed = ", ".join(f"{name} {width}" for name, width in widths.items())
             raise OodgridError(

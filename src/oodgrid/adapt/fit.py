@@ -13,8 +13,13 @@ from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
 from oodgrid.manifests import LearnedFit
-from oodgrid.plan import view_files
+from oodgrid.plan import outlier_files, view_files
 from oodgrid.progress import progress
+
+IN_PLACE = {
+    "visual_prototypes": ": visual prototypes stand in place of text (method prototype)",
+    "own_head": ": the network's head stands in place of text (method own_head)",
+}
 
 
 def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
@@ -30,6 +35,7 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     files = FitFiles(
         results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
         views[0] if views else None, "local_features" in entry.needs,
+        tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)),
     )  # fmt: skip
     kept = Kept(results, "fit")
     identity = {
@@ -85,6 +91,7 @@ def _fit_one(
             **identity,
             "data": files.identity(fit),
             "views": files.views_identity(fit),
+            **({"outliers": files.outliers_identity()} if "outliers" in entry.needs else {}),
             "shots": fit.shots,
             "seed": fit.seed,
         }
@@ -99,11 +106,18 @@ def _fit_one(
 def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
     """Raise Skip, with the reason, where something is missing that a method needs."""
     name = files.dataset.name
+    if data.classes == 1 and not entry.makes_of_one:
+        raise Skip(f"{name} has one class: there are no classes to tell apart")
+    if "own_head" in entry.needs and data.head is None:
+        raise Skip(f"no head stands for the classes of {name}: write text: own_head, and head: under the backbone")
     if {"text", "text_tower"} & set(entry.needs) and not data.text.classnames:
-        visual = files.dataset.text_under(files.backbone.name) == "visual_prototypes"
-        why = ": visual prototypes stand in place of text (method prototype)" if visual else ""
+        why = IN_PLACE.get(files.dataset.text_under(files.backbone.name), "")
         raise Skip(f"there are no text features of {name}{why}")
     if "text_tower" in entry.needs and files.dataset.imported:
         raise Skip(f"the features of {name} are imported: no text tower stands behind them")
+    if "pairs" in entry.needs and data.train_texts is None:
+        raise Skip(f"the samples of {name} are no pairs of an image and a text")
+    if "outliers" in entry.needs and not data.outliers:
+        raise Skip(f"no OOD set of {name} has a training split of pairs, from which to learn what is OOD")
     if "prototypes" in entry.needs and not len(data.text.prototypes):
         raise Skip(f"there are neither text features of {name} nor text: visual_prototypes")

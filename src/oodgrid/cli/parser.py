@@ -14,6 +14,8 @@ from oodgrid.cli.datasets import run_datasets, run_fetch
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
 from oodgrid.cli.doctoring import run_doctor
 from oodgrid.cli.estimating import ESTIMATE, ESTIMATE_EXAMPLES, add_estimate, run_estimate
+from oodgrid.cli.finetuning import EXAMPLE as FINETUNE_EXAMPLE
+from oodgrid.cli.finetuning import add_options, run_finetune_text
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -48,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oodgrid {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_stages(verbs, staged)
+    what = "an encoder of texts on the classes of a dataset: one more backbone"
+    parts = verbs.add_parser("finetune", help=what).add_subparsers(required=True, metavar="WHAT")
+    add_options(_verb(parts, "text", run_finetune_text, f"fine-tune {what}", staged, FINETUNE_EXAMPLE))
     _add_import(verbs, shared)
     _add_datasets(verbs, shared)
     _add_detect(verbs, shared)

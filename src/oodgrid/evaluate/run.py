@@ -15,6 +15,7 @@ from oodgrid.config import ANY, Choice, Experiment, IdDataset
 from oodgrid.evaluate.angles import geometry
 from oodgrid.evaluate.compare import compared
 from oodgrid.evaluate.estimate.table import estimates
+from oodgrid.evaluate.grades import graded
 from oodgrid.evaluate.intervals import COLUMNS, fpr_columns
 from oodgrid.evaluate.mistakes import SAMPLES
 from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
@@ -81,6 +82,10 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
     manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())
     manifests.write_table(paths.summary(*place), summary, manifests.Summary(**about.model_dump()))
     manifests.write_table(paths.comparisons(*place), comparisons, manifests.Comparisons(ranks=ranks))
+    if experiment.grades:
+        of_samples = [table for table in tables if not isinstance(table, StreamTable)]
+        cells = graded(of_samples, experiment.grades, about.overlaps, experiment.experiment)
+        manifests.write_table(paths.grades(*place), cells, manifests.GradesTable())
     if experiment.estimate:
         of_samples = [table for table in tables if not isinstance(table, StreamTable)]
         tried = estimates(of_samples, experiment.experiment, Kept(results, "evaluate"))

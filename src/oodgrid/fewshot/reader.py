@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.fewshot.draws import NoDraw, draw
 from oodgrid.identity import digest
 from oodgrid.labels import NO_CLASS, check_classes, has_class
+from oodgrid.texts import CLASSES, HEAD
 
 BROKEN_ROWS = "broken_rows"  # of the whole split, in the provenance of what draws alone take of it
 ABOUT = ("encode_version", "backbone", "dataset", "classnames", "local_features")  # of a provenance: whose features
@@ -42,6 +43,12 @@ class Rows:
     def features(self) -> np.ndarray:
         """Shape (n, D), float32, as cached; (0, 0) where there is no split."""
         return np.empty((0, 0), np.float32) if self.of is None else self.of.image_features[self.rows]
+
+    @property
+    def text_features(self) -> np.ndarray | None:
+        """Of pairs, shape (n, D), float32: those of their texts; None where the samples are no pairs."""
+        whole = None if self.of is None else self.of.text_features
+        return None if whole is None else whole[self.rows]
 
     @property
     def labels(self) -> np.ndarray:
@@ -119,10 +126,11 @@ class FewShot:
 
     @cached_property
     def classes(self) -> int | None:
-        """Number of classes K: by the class texts, else the class names, else the training labels; None without any."""
-        texts = paths.texts(self.results, self.backbone, self.dataset.name)
-        if self.dataset.text_under(self.backbone) == "classnames" and texts.exists():
-            return store.array_shapes(texts)["text_features"][0][1]
+        """Number of classes K: by class texts or head, else the class names, else the training labels; None without."""
+        for source in (CLASSES, HEAD):
+            file = source.path(self.results, self.backbone, self.dataset.name)
+            if self.dataset.text_under(self.backbone) == source.stands and file.exists():
+                return store.array_shapes(file)["text_features"][0][1]
         if not self.file("train").exists():  # or another job is still to make it
             return None
         labels, _, provenance = store.read_labels(self.file("train"))
@@ -197,6 +205,8 @@ class FewShot:
             return None
         features = store.read_features(self.file(split))
         self.check_labels(features.labels, split)
+        if features.text_features is not None and split != "test" and not has_class(features.labels).any():
+            return replace(features, labels=np.zeros_like(features.labels))  # captions alone: drawn as of one class
         return features
 
     @staticmethod

@@ -103,6 +103,12 @@ class GeometryTable(Manifest):
     what = "table of angles"
 
 
+class GradesTable(Manifest):
+    """What grades.parquet says beside its rows: nothing but the version."""
+
+    what = "table of graded shifts"
+
+
 class Temperatures(Manifest):
     """What temperatures.parquet says beside its rows: nothing but the version."""
 

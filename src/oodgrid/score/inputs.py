@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -61,6 +61,7 @@ class References:
         banks: By the needs "bank", "val" and "train", as far as there are any.
         texts: The texts.
         text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+        normalises: Whether scores are given normalised features, as the banks then hold; else those as cached.
     """
 
     head: Head | None
@@ -68,10 +69,12 @@ class References:
     banks: dict[str, Bank]
     texts: Texts
     text_cosines: bool
+    normalises: bool = True
 
     def inputs(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> dict[str, Any]:
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
+        of_pairs: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
 
         Args:
@@ -79,11 +82,12 @@ class References:
             features: Shape (N, D), as the method leaves them.
             logits: Shape (N, K), where those are what it leaves.
             needs: Of the scores that are to be computed.
+            of_pairs: Of pairs: `pair_texts` (N, D), as the method leaves them, and `pair_logits` (N,) where it does.
 
         Raises:
             OodgridError: The features are of another width than what they are compared with.
         """
-        inputs: dict[str, Any] = {"features": normalise(features), "text_cosines": self.text_cosines}
+        inputs: dict[str, Any] = {"features": scaled(features, self.normalises), "text_cosines": self.text_cosines}
         width = features.shape[1]
         if logits is not None:
             inputs["logits"] = logits.astype(np.float64)
@@ -95,12 +99,15 @@ class References:
         for need, bank in self.banks.items():
             _check_width(width, bank.features.shape[1], name, "training features")
             inputs[need] = bank
+        for need, values in (of_pairs or {}).items():
+            inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
         inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
         return frozen(inputs)
 
     def blocks(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> Iterator[tuple[Inputs, int]]:
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
+        of_pairs: Mapping[str, np.ndarray] | None = None,
+    ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
 
         Args: as of `inputs`.
@@ -108,7 +115,8 @@ class References:
         for start in range(0, max(len(features), 1), ROWS):
             part = features[start : start + ROWS]
             of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
-            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs), len(part)
+            pairs = {need: filled(values[start : start + ROWS], FILLED) for need, values in (of_pairs or {}).items()}
+            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
 
     def local_blocks(
         self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
@@ -140,14 +148,15 @@ class FitInputs:
     Attributes:
         fit: What apply left of it.
         leaves: What the method leaves: "prototypes", "features" or "logits".
+        normalises: Whether scores are given normalised features.
         precision: Of the products of features with weights and with the bank.
     """
 
     def __init__(
-        self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts, precision: Precision
+        self, results: Path, fit: AppliedFit, of_method: Applied, few_shot: FewShot, texts: Texts, precision: Precision
     ) -> None:
-        self.results, self.fit, self.leaves, self.few_shot, self.texts = results, fit, leaves, few_shot, texts
-        self.precision = precision
+        self.results, self.fit, self.few_shot, self.texts = results, fit, few_shot, texts
+        self.leaves, self.normalises, self.precision = of_method.leaves, of_method.normalises, precision
         self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[Inputs, int]]:
@@ -161,12 +170,13 @@ class FitInputs:
         if "local_logits" in needs and references.head is not None and self._has_local(samples):
             local = store.read_local_features(samples.file)
             return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
-        return references.blocks(samples.name, *self.left_of(samples), needs)
+        return references.blocks(samples.name, *self.left_of(samples), needs, self.pairs_of(samples))
 
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
         train = {"train": self._train} if "train" in needs and self._train is not None else {}
-        return References(self._head, self._negatives, self._samples | train, self.texts, self.fit.text_cosines)
+        banks = self._samples | train
+        return References(self._head, self._negatives, banks, self.texts, self.fit.text_cosines, self.normalises)
 
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
         """Return the inputs of scores for all samples of several sets, in this order."""
@@ -174,7 +184,10 @@ class FitInputs:
         left = [self.left_of(part) for part in parts]
         features = np.concatenate([features for features, _ in left])[order]
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
-        return self.references(needs).inputs(names, features, logits, needs)
+        pairs = [self.pairs_of(part) for part in parts]
+        everywhere = set.intersection(*map(set, pairs))
+        of_pairs = {need: np.concatenate([each[need] for each in pairs])[order] for need in everywhere}
+        return self.references(needs).inputs(names, features, logits, needs, of_pairs)
 
     def lacking(self, need: str) -> str:
         """Return why a need is not met."""
@@ -184,6 +197,8 @@ class FitInputs:
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
             "negative_logits": "negative prompts, as neg_prompt and lsn learn them",
+            "pair_texts": "pairs of an image and a text, and the samples are none",
+            "pair_logits": "a classifier of pairs, as wood learns it",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
             "leaves prototypes",
             **{need: f"{source.what}, and there are none" for need, source in texts.needs().items()},
@@ -194,9 +209,16 @@ class FitInputs:
         left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")
 
+    def pairs_of(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Return what there is of pairs: `pair_texts` (N, D) as the method leaves them, and its `pair_logits` (N,)."""
+        left = self._left(self.fit.sets.get(samples.name))
+        texts = left.get("pair_texts", samples.features.text_features)
+        of_pairs = {"pair_texts": texts, "pair_logits": left.get("pair_logits")}
+        return {need: values for need, values in of_pairs.items() if values is not None}
+
     def _has_local(self, samples: Samples) -> bool:
         """Whether there are local features that the method leaves as they are."""
-        return self.leaves == "prototypes" and "local_features" in store.array_shapes(samples.file)
+        return self.leaves == "prototypes" and self.normalises and "local_features" in store.array_shapes(samples.file)
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
@@ -204,7 +226,7 @@ class FitInputs:
 
     @cached_property
     def _head(self) -> Head | None:
-        if "prototypes" not in self._classifier or self.leaves == "logits":
+        if not len(self._classifier.get("prototypes", ())) or self.leaves == "logits":
             return None
         weights = self._classifier["prototypes"].astype(np.float64)
         bias = self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64)
@@ -232,9 +254,8 @@ class FitInputs:
         if not len(train) or self.leaves == "features":
             return None
         counts = np.unique(train.labels, return_counts=True)[1]
-        return Bank(
-            frozen(normalise(train.features)), train.labels, int(counts.min()), None, self._head, self.precision
-        )
+        features = frozen(scaled(train.features, self.normalises))
+        return Bank(features, train.labels, int(counts.min()), None, self._head, self.precision)
 
     def _bank(self, need: str, rows: Rows) -> Bank:
         """Return shots or validation samples, as the method leaves them.
@@ -248,12 +269,17 @@ class FitInputs:
                 f"{getattr(self.fit, need)} is not of the {need} that {counted(self.fit.shots, 'shot')} and seed "
                 f"{self.fit.seed} of {self.few_shot.dataset.name} draw: run oodgrid adapt apply again"
             )
-        features = frozen(normalise(left.get("features", rows.features)))
+        features = frozen(scaled(left.get("features", rows.features), self.normalises))
         logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
         return Bank(features, rows.labels, self.fit.shots, logits, self._head, self.precision)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
+
+
+def scaled(features: np.ndarray, normalises: bool) -> np.ndarray:
+    """Return features (N, D) as scores are given them, float64: normalised, or by their own norm."""
+    return normalise(features) if normalises else features.astype(np.float64)
 
 
 def _check_width(width: int, expected: int, name: str, what: str) -> None:
@@ -322,7 +348,8 @@ def text_list_of(file: store.Texts) -> TextList:
 def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
     """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
     means = embeddings.astype(np.float64).mean(axis=0)
-    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
+    several = frozen(embeddings) if len(embeddings) > 1 else None
+    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
 
 
 def _embeddings(texts: store.Texts) -> np.ndarray:

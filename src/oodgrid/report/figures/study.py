@@ -39,6 +39,7 @@ class Study:
         curves_wanted: The method and score, or None for the default, whose curves the config asks for.
         geometry: Of geometry.parquet.
         temperatures: Of temperatures.parquet.
+        grades: Of grades.parquet.
         estimates: Of estimates.parquet.
         estimate_errors: How far these are off, over all ID datasets.
     """
@@ -53,6 +54,7 @@ class Study:
     curves_wanted: tuple[str, str | None] | None = None
     geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
     temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
+    grades: pl.DataFrame = field(default_factory=pl.DataFrame)
     estimates: pl.DataFrame = field(default_factory=pl.DataFrame)
     estimate_errors: Sequence[EstimateError] = ()
     _rows: dict[tuple[str, str, str | None], dict[Pair, Row]] = field(default_factory=dict)
