@@ -46,9 +46,9 @@ def main() -> None:
 
 
 def chosen() -> list[str]:
-    """Return the scores that need no negative prompts, which methods of their own learn."""
-    entries = registry.entries("score").values()
-    return [each.name for each in entries if "negative_logits" not in each.needs and each.name not in LEFT_OUT]
+    """Return the scores that need neither negative prompts, which methods of their own learn, nor pairs."""
+    entries, others = registry.entries("score").values(), {"negative_logits", "pair_texts", "pair_logits"}
+    return [each.name for each in entries if not others & set(each.needs) and each.name not in LEFT_OUT]
 
 
 def measured(samples: int, scores: list[str]) -> dict[str, Any]:

@@ -41,7 +41,16 @@ import numpy as np
 from oodgrid import cache, catalogue, registry, store
 from oodgrid.adapt import text_tower
 from oodgrid.adapt.apply import Leaves, applied
-from oodgrid.adapt.contract import Classifier, Diverged, FitData, Learned, TextSide, check_finite, text_prototypes
+from oodgrid.adapt.contract import (
+    Classifier,
+    Diverged,
+    FitData,
+    Learned,
+    Outliers,
+    TextSide,
+    check_finite,
+    text_prototypes,
+)
 from oodgrid.config import Backbone, build
 from oodgrid.counts import counted
 from oodgrid.edge import Shapes, attribute, bound, whole_number
@@ -61,6 +70,9 @@ ARGUMENTS = {
     "classnames": "K names, in the order of the labels.",
     "backbone": "The backbone whose text tower is trained through: a name of the catalogue, or an entry as a mapping.",
     "train_local": "Shape (M, V, P, D). Local features of the shots; V = 1 without views.",
+    "train_texts": "Shape (M, D). Of pairs: features of the text of each shot.",
+    "outlier_features": "Shape (O, D). Of pairs that are labelled OOD: features of their images.",
+    "outlier_texts": "Shape (O, D). Of the same: features of their texts.",
     "val_features": "Shape (V, D). Few-shot validation samples, on which hyper-parameters are chosen.",
     "val_labels": "Shape (V,). Their classes.",
     "train_views": "Shape (M, V, D). Augmented views of the shots.",
@@ -124,12 +136,32 @@ class Fitted:
         """Whether logits are of normalised features; else, as of `own_head`, of features by their own norm."""
         return registry.find("method", self.name).normalises
 
+    def of_pairs(self, features: Any, texts: Any) -> dict[str, np.ndarray]:
+        """Return what scores of pairs need, of features of images and of their texts, (N, D) each.
+
+        Returns:
+            `features` and `pair_texts` (N, D), as the method changes them, and `pair_logits` (N,) where it has any.
+
+        Raises:
+            OodgridError: They are no such arrays, or the method is none on pairs.
+        """
+        if self.classifier.of_pairs is None:
+            raise OodgridError(f"method {self.name} is none on pairs: call transform or logits with features alone")
+        shapes = Shapes(f"method {self.name}")
+        images = shapes.features("features", cache.of_images(features), "ND")
+        try:
+            return applied(self.classifier, "features", images, None, shapes.features("texts", texts, "ND"))
+        except Diverged as failure:
+            raise OodgridError(f"method {self.name}: {failure}") from None
+
     def transform(self, features: Any) -> np.ndarray:
         """Return features (N, D) as the method changes them, shape (N, D), float32; most do not change them.
 
         Raises:
-            OodgridError: They are no such array.
+            OodgridError: They are no such array, or the method is one on pairs.
         """
+        if self.classifier.of_pairs is not None:
+            raise OodgridError(f"method {self.name} changes both sides of pairs: call of_pairs(features, texts)")
         array = self._features(features)
         return array if self.classifier.change is None else self._applied("features", array)
 
@@ -229,6 +261,8 @@ def _signature(entry: registry.Entry) -> Signature:
     required = [
         *(("classnames", "backbone") if "text_tower" in needs else ()),
         *(("train_local",) if "local_features" in needs else ()),
+        *(("train_texts",) if "pairs" in needs else ()),
+        *(("outlier_features", "outlier_texts") if "outliers" in needs else ()),
     ]
     optional: dict[str, Any] = dict.fromkeys(("val_features", "val_labels", "shots") if entry.learns else ())
     optional |= {"head_bias": None} if "own_head" in needs else {}
@@ -292,7 +326,12 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     most = int(np.bincount(train_labels, minlength=1).max())
     shots = whole_number(arrays["shots"], f"{what}: shots", 1) if "shots" in arrays else most
     seed = whole_number(arrays.get("seed", 1), f"{what}: seed")
-    return FitData(text, classes, train, train_labels, val, val_labels, shots, seed, head=head, **views)
+    texts = shapes.features("train_texts", arrays["train_texts"], "MD")[kept] if "train_texts" in arrays else None
+    outliers = _outliers(shapes, arrays)
+    return FitData(
+        text, classes, train, train_labels, val, val_labels, shots, seed, head=head, train_texts=texts,
+        outliers=outliers, **views,
+    )  # fmt: skip
 
 
 def _head(shapes: Shapes, arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
@@ -303,6 +342,14 @@ def _head(shapes: Shapes, arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | 
     bias = arrays.get("head_bias")
     bias = np.zeros(len(weights)) if bias is None else shapes.numbers("head_bias", bias, "K")
     return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+def _outliers(shapes: Shapes, arrays: Mapping[str, Any]) -> tuple[Outliers, ...]:
+    """Return the pairs that are labelled OOD, as one set."""
+    if "outlier_features" not in arrays:
+        return ()
+    images, texts = (shapes.features(name, arrays[name], "OD") for name in ("outlier_features", "outlier_texts"))
+    return (Outliers("outliers", images, texts),)
 
 
 def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:

@@ -265,10 +265,16 @@ def test_a_fit_never_opens_a_test_file(mini, method, damage):
     """Whatever is registered: the same fit, to the bit, where test files are gone or no HDF5 files."""
     train = mini.read("pets", "train")
     local = np.random.default_rng(0).normal(size=(40, 3, 16)).astype(np.float16)
-    store.write_features(paths.features(mini.results, "mini", "pets", "train"), replace(train, local_features=local))
+    train = replace(train, local_features=local)
+    is_of_pairs = "pairs" in registry.find("method", method).needs
+    if is_of_pairs:
+        train = replace(train, text_features=train.image_features[::-1])
+        store.write_features(paths.features(mini.results, "mini", "cars", "train"), train)
+    store.write_features(paths.features(mini.results, "mini", "pets", "train"), train)
     short = {"epochs": 1, "negative_epochs": 1, "context_tokens": 2}
     params = {name: value for name, value in short.items() if name in registry.find("method", method).params}
-    experiment = mini.experiment({"name": method, **params})
+    imported = {"ood": {"far": [{"name": "cars", "imported": {}}]}} if is_of_pairs else {}
+    experiment = mini.experiment({"name": method, **params}, **imported)
     label = experiment.methods[0].listed("method")
     whole = run(mini, experiment, label)
     assert whole.fits[0].status == "ok"

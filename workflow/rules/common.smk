@@ -237,12 +237,13 @@ def view_input(wildcards):
     manifests = plan.view_shard_files(RESULTS, experiment, **wildcards)
     # the file of the training split is another one under another `train:`, whatever the record says
     made_by = sharded([paths.views(RESULTS, **wildcards)], manifests)
-    return [train_file(wildcards), *(f for f in made_by if str(f).endswith(".json"))]
+    return [*drawn_from(wildcards), *(f for f in made_by if str(f).endswith(".json"))]
 
 
-def train_file(wildcards):
-    train = experiment.id_dataset(wildcards.id_dataset).file_of("train")
-    return str(paths.features(RESULTS, wildcards.backbone, wildcards.id_dataset, train))
+def drawn_from(wildcards):
+    return plan.drawn_from(
+        RESULTS, experiment, wildcards.backbone, wildcards.id_dataset
+    )
 
 
 def score_files():
@@ -263,7 +264,10 @@ def report_files():
 
 def fit_input(wildcards):
     place = (RESULTS, experiment, wildcards.backbone, wildcards.id_dataset)
-    return plan.fit_input(*place) + plan.view_files(*place, wildcards.method)
+    of_method = (plan.view_files, plan.outlier_files)
+    return plan.fit_input(*place) + [
+        file for files in of_method for file in files(*place, wildcards.method)
+    ]
 
 
 def test_features(wildcards):

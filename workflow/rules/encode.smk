@@ -106,7 +106,7 @@ for source in texts.SOURCES:
 # which only what no file has yet is encoded; of a dataset with `shards: n` by n jobs, too.
 rule encode_views_shard:
     input:
-        train_file,
+        drawn_from,
     output:
         temp(pattern(paths.view_shard)),
     log:

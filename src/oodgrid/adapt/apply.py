@@ -127,7 +127,7 @@ class _Application:
         local = None
         if classifier().local_logits is not None:
             local = store.read_local_features(self._with_local_features(name, "test"))
-        return applied(classifier(), self.leaves, features, local)
+        return applied(classifier(), self.leaves, features, local, self.features[name].text_features)
 
     def _labelled(self, classifier: Callable[[], Classifier], fit: LearnedFit, part: str) -> Arrays:
         """Return changed features or logits of the shots ("bank") or the validation images ("val"), with labels."""
@@ -139,7 +139,8 @@ class _Application:
         if classifier().local_logits is not None:
             path = self._with_local_features(self.files.dataset.name, self.files.dataset.file_of(samples.split))
             local = _blocks(store.open_local_rows(path, samples.rows))
-        return {**applied(classifier(), self.leaves, samples.features, local), "labels": samples.labels}
+        left = applied(classifier(), self.leaves, samples.features, local, samples.text_features)
+        return {**left, "labels": samples.labels}
 
     def _with_local_features(self, name: str, split: str) -> Path:
         """Return the feature file of a split.
@@ -154,20 +155,30 @@ class _Application:
 
 
 def applied(
-    classifier: Classifier, leaves: Leaves, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]] | None = None
+    classifier: Classifier,
+    leaves: Leaves,
+    features: np.ndarray,
+    local: Iterable[tuple[int, np.ndarray]] | None = None,
+    texts: np.ndarray | None = None,
 ) -> Arrays:
     """Return the changed features (N, D) or the logits (N, K), float32, of features (N, D) as cached.
+
+    Of a method on pairs, with them the changed features of texts and what its classifier of pairs makes.
 
     Args:
         classifier: Of a method that leaves more than prototypes.
         leaves: Which of the two the method leaves.
         features: The features.
         local: For methods that look at patches: local features (n, P, D) in blocks, each behind its first row.
+        texts: Of pairs: the features of their texts, shape (N, D).
 
     Raises:
         OodgridError: The classifier does not compute what its method declares.
+        Skip: The method is one on pairs, and the samples are none.
         Diverged: A result is not finite.
     """
+    if classifier.of_pairs is not None:
+        return _applied_to_pairs(classifier.of_pairs, features, texts)
     change = classifier.change or classifier.logits
     if classifier.local_logits is not None:
         parts = [classifier.local_logits(features[row : row + len(block)], block) for row, block in local or ()]
@@ -176,6 +187,17 @@ def applied(
     else:
         raise OodgridError(f"a method is registered as one that leaves {leaves}, but its classifier has none")
     arrays: Arrays = {leaves: np.concatenate(parts).astype(np.float32, copy=False)}
+    check_finite(arrays, "of the fitted method")
+    return arrays
+
+
+def _applied_to_pairs(
+    of_pairs: Callable[[np.ndarray, np.ndarray], Arrays], features: np.ndarray, texts: np.ndarray | None
+) -> Arrays:
+    if texts is None:
+        raise Skip("the method is one on pairs, and samples of a set are none: leave this set out, or give pairs")
+    blocks = [of_pairs(features[row : row + BATCH], texts[row : row + BATCH]) for row in range(0, len(features), BATCH)]
+    arrays = {name: np.concatenate([b[name] for b in blocks]).astype(np.float32, copy=False) for name in blocks[0]}
     check_finite(arrays, "of the fitted method")
     return arrays
 

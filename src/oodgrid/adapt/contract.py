@@ -44,6 +44,21 @@ class TextSide:
 
 
 @dataclass(frozen=True)
+class Outliers:
+    """The training split of an OOD set of pairs: what a fit may learn OOD from. It is no test file.
+
+    Attributes:
+        name: Of the set.
+        images: Shape (O, D), float32, not normalised unless an import has lost the norms.
+        texts: Shape (O, D), likewise.
+    """
+
+    name: str
+    images: np.ndarray
+    texts: np.ndarray
+
+
+@dataclass(frozen=True)
 class FitData:
     """All that a fit may see: shots, few-shot validation and text; never a test file.
 
@@ -61,6 +76,8 @@ class FitData:
             themselves where the method names no family (V = 1); None where the method does not need them. They may be
             in their file still: `[rows, views]` reads what a batch takes.
         head: Of the network's own classification head, `weights` (K, D) and `bias` (K,), float32; None without one.
+        train_texts: Shape (M, D): of pairs, the features of the text of each shot; None where the samples are no pairs.
+        outliers: Of each OOD set of pairs with a training split, all of it; only for methods that need outliers.
     """
 
     text: TextSide
@@ -75,6 +92,8 @@ class FitData:
     train_views: np.ndarray | None = None
     train_local: np.ndarray | StoredRows | None = None
     head: Arrays | None = None
+    train_texts: np.ndarray | None = None
+    outliers: tuple[Outliers, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +125,8 @@ class Classifier:
         local_logits: Where the patches of an image count too: features (N, D) and local features (N, P, D) as cached to
             logits (N, K).
         negatives: Shape (K, n, D), unit norm: what each class is not, for scores that ask for it.
+        of_pairs: Of methods on pairs: features of images and of their texts (N, D), as cached, to the arrays
+            `features` (N, D) and `pair_texts` (N, D), as changed, and `pair_logits` (N,) of a classifier of pairs.
     """
 
     prototypes: np.ndarray
@@ -114,6 +135,7 @@ class Classifier:
     logits: Callable[[np.ndarray], np.ndarray] | None = None
     local_logits: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     negatives: np.ndarray | None = None
+    of_pairs: Callable[[np.ndarray, np.ndarray], Arrays] | None = None
 
 
 class Method(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import Arrays, FitData, Skip, TextSide, class_means, text_prototypes
+from oodgrid.adapt.contract import Arrays, FitData, Outliers, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
@@ -29,6 +29,7 @@ class FitFiles:
         family: The family of augmented views that the method takes, or None.
         views_file: The file of these views, or None.
         local: Whether the method takes local features.
+        outlier_files: The training splits of OOD sets that the method learns from; none where it needs no outliers.
     """
 
     results: Path
@@ -37,6 +38,7 @@ class FitFiles:
     family: str | None = None
     views_file: Path | None = None
     local: bool = False
+    outlier_files: tuple[Path, ...] = ()
 
     @cached_property
     def few_shot(self) -> FewShot:
@@ -70,6 +72,20 @@ class FitFiles:
             **self.few_shot.digests(fit.shots, fit.seed),
             **{name: part.digest for name, part in parts.items() if part},
         }
+
+    @cached_property
+    def outliers(self) -> dict[str, store.Features]:
+        """The training splits of OOD sets of pairs, by name.
+
+        Raises:
+            OodgridError: One is missing, or its features are of another width.
+        """
+        read = {file.parent.name: store.read_features(file) for file in self.outlier_files}
+        return {name: features for name, features in read.items() if features.text_features is not None}
+
+    def outliers_identity(self) -> list[str]:
+        """Return digests of the labelled OOD pairs that a fit learns from; none for methods without them."""
+        return [features.digest for features in self.outliers.values()]
 
     def views_identity(self, fit: Fit) -> list[str]:
         """Return digests of the views that a fit learns from; none for methods without views."""
@@ -105,8 +121,15 @@ class FitFiles:
         return FitData(
             self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
-            self._local(train.rows) if self.local else None, self._head(),
+            self._local(train.rows) if self.local else None, self._head(), train.text_features, self._outliers(),
         )  # fmt: skip
+
+    def _outliers(self) -> tuple[Outliers, ...]:
+        return tuple(
+            Outliers(name, pairs.image_features, pairs.text_features)
+            for name, pairs in self.outliers.items()
+            if pairs.text_features is not None
+        )
 
     def _local(self, rows: np.ndarray) -> store.StoredRows:
         """Return the local features of some training rows, (n, V, P, D), unread; V = 1 where the method takes no views.
@@ -167,8 +190,9 @@ class FitFiles:
             embeddings = self.texts.text_features
             return TextSide(text_prototypes(embeddings), self.texts.classnames, lambda: self._tower, embeddings)
         prototypes = np.empty((0, 0), np.float32)
-        if self.dataset.text_under(self.backbone.name) == "visual_prototypes" and shots:
-            prototypes = class_means(shots.features, shots.labels, self._classes())
+        stand_in = self.dataset.text_under(self.backbone.name) == "visual_prototypes"
+        if stand_in and shots and (classes := self._classes()):  # captions may be of none
+            prototypes = class_means(shots.features, shots.labels, classes)
         return TextSide(prototypes, (), lambda: self._tower)
 
     @cached_property
@@ -193,6 +217,7 @@ class FitFiles:
 
     def _check_widths(self) -> None:
         splits = {"train": self.few_shot.train, "val": self.few_shot.val}
+        splits |= self.outliers
         widths = {name: split.image_features.shape[1] for name, split in splits.items() if split}
         if self.texts:
             widths["text"] = self.texts.text_features.shape[2]

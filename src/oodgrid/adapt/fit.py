@@ -13,7 +13,7 @@ from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
 from oodgrid.manifests import LearnedFit
-from oodgrid.plan import view_files
+from oodgrid.plan import outlier_files, view_files
 from oodgrid.progress import progress
 
 IN_PLACE = {
@@ -35,6 +35,7 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     files = FitFiles(
         results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
         views[0] if views else None, "local_features" in entry.needs,
+        tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)),
     )  # fmt: skip
     kept = Kept(results, "fit")
     identity = {
@@ -90,6 +91,7 @@ def _fit_one(
             **identity,
             "data": files.identity(fit),
             "views": files.views_identity(fit),
+            **({"outliers": files.outliers_identity()} if "outliers" in entry.needs else {}),
             "shots": fit.shots,
             "seed": fit.seed,
         }
@@ -113,5 +115,9 @@ def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
         raise Skip(f"there are no text features of {name}{why}")
     if "text_tower" in entry.needs and files.dataset.imported:
         raise Skip(f"the features of {name} are imported: no text tower stands behind them")
+    if "pairs" in entry.needs and data.train_texts is None:
+        raise Skip(f"the samples of {name} are no pairs of an image and a text")
+    if "outliers" in entry.needs and not data.outliers:
+        raise Skip(f"no OOD set of {name} has a training split of pairs, from which to learn what is OOD")
     if "prototypes" in entry.needs and not len(data.text.prototypes):
         raise Skip(f"there are neither text features of {name} nor text: visual_prototypes")

@@ -17,8 +17,18 @@ from oodgrid.config.dataset import Dataset, Views
 from oodgrid.config.draws import Draws
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
+from oodgrid.config.pairs import PairTable
 from oodgrid.config.reading import check_config_files, read, read_config_file
-from oodgrid.config.sources import HuggingFace, Imported, ListFile, NumpyArrays, TextTable, Torchvision, Webdataset
+from oodgrid.config.sources import (
+    Derived,
+    HuggingFace,
+    Imported,
+    ListFile,
+    NumpyArrays,
+    TextTable,
+    Torchvision,
+    Webdataset,
+)
 from oodgrid.config.values import marked
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError
@@ -32,6 +42,7 @@ __all__ = [
     "Backbone",
     "Choice",
     "Dataset",
+    "Derived",
     "Draws",
     "Experiment",
     "HuggingFace",
@@ -42,6 +53,7 @@ __all__ = [
     "Lexicographer",
     "ListFile",
     "NumpyArrays",
+    "PairTable",
     "Precision",
     "TextTable",
     "Torchvision",

@@ -27,7 +27,7 @@ OF_TIMM = {"head", "match"}
 # files a tokenizer takes, as added_tokens.json or spm.model, its library knows, and a list of them would lack some.
 NOT_READ = (
     *(".*", "*.md", "*.py", "LICENSE*", "data_config.json", "config_sentence_transformers.json"),
-    *("generation_config.json", "trainer_state.json"),
+    *("generation_config.json", "trainer_state.json", "finetuning.json"),
     *("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf"),  # other weights
 )
 BESIDE = "\t"  # between the folder of a class and its name: an output of a head may be called by either

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
 from oodgrid.config.class_choice import ClassChoice, ClassPattern, Half, chosen, disjoint, mark_of
 from oodgrid.config.draws import Draws, OfDraws
+from oodgrid.config.pairs import WITHOUT_CLASS, PairTable
 from oodgrid.config.sources import (
     ConceptWorld,
+    Derived,
     Generated,
     HuggingFace,
     Idx,
@@ -62,9 +65,16 @@ SOURCES = (
     "torchvision",
     "hf",
     "texts",
+    "pairs",
     "imported",
     "root",
 )
+OF_SAMPLES = (  # what of an entry decides its samples, and so those of pairs that are made of them
+    *SOURCES,
+    *("name", "of", "only", "partial", "classes", "class_folder", "split_folders", "splits", "classnames"),
+    *("exif_rotation", "limit"),
+)
+FIELDS = {"list": "list_", "pairs": "pairs_"}  # of sources by whose names the models have something else
 FILES = ("classnames", "templates", "classes")  # keys whose list may be a file
 
 
@@ -85,6 +95,9 @@ class Dataset(OfDraws, Strict):
     torchvision: Torchvision | None = None
     hf: HuggingFace | None = None
     texts: TextTable | None = Field(None, description="Texts in place of images.")
+    pairs_: PairTable | None = Field(
+        None, alias="pairs", description="Pairs of an image and a text in place of images."
+    )
     imported: Imported | None = None
     root: str | None = Field(
         None,
@@ -156,10 +169,12 @@ class Dataset(OfDraws, Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Read lists that are files, and fill in the prompts of a dataset of the catalogue."""
         of, where = data.get("of") or data.get("name"), f"dataset {data.get('name')}"
+        given = set(data)
         published = real.prompts(of) if data.get("root") and of in real.names() else {}
         if published and "templates" not in data:
             data["templates"] = published.get("coop") or ["a photo of a {}."]
-        if data.get("texts") is not None and "templates" not in data:
+        of_texts = data.get("root") and of in real.names() and real.holds_texts(of)
+        if (data.get("texts") is not None or of_texts) and "templates" not in given:
             data["templates"] = ["{}"]
         for key in FILES:
             value = data.get(key)
@@ -197,8 +212,12 @@ class Dataset(OfDraws, Strict):
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
         if self.classes == []:
             raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
-        if self.texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
+        if self.holds_texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
             raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
+        if self.are_pairs and self.views:
+            raise OodgridError(f"dataset {self.name}: views are for images, and its samples are pairs: take them out")
+        if self.derived and (key := next((k for k in ("classnames", "classes", "splits") if getattr(self, k)), None)):
+            raise OodgridError(f"dataset {self.name}: {key} are those of {self.derived.of}: take {key} out")
         self._check_root(sources[0])
         if self.class_pattern and self.class_folder not in (None, "none"):
             raise OodgridError(f"dataset {self.name}: class_pattern and class_folder both say the class: take one out")
@@ -263,6 +282,11 @@ class Dataset(OfDraws, Strict):
         return self.of or self.whole_name
 
     @property
+    def holds_texts(self) -> bool:
+        """Whether its samples are texts."""
+        return bool(self.texts) or (bool(self.root) and real.holds_texts(self.real_name))
+
+    @property
     def taken_labels(self) -> list[int] | None:
         """The labels of the catalogue that `classes` takes of a dataset of root, ascending; None where it takes all.
 
@@ -306,8 +330,42 @@ class Dataset(OfDraws, Strict):
         source = next(name for name in SOURCES if self.source(name) is not None)
         return self._own_splits(source) or ("test",)
 
+    @property
+    def are_pairs(self) -> bool:
+        """Whether the samples are pairs of an image and a text; what an import brought is not known here."""
+        return bool(self.pairs_ or (self.concept_world and self.concept_world.captions))
+
+    @property
+    def derived(self) -> Derived | None:
+        """The scenario that its pairs are, and of which dataset; None where they are no scenario."""
+        if self.imported:
+            return self.imported.derived
+        return self.pairs_.derived if self.pairs_ else None
+
+    @property
+    def are_without_class(self) -> bool:
+        """Whether its pairs are out-of-distribution as pairs, whatever the classes of the set they are made of."""
+        return bool(self.derived and self.derived.scenario in WITHOUT_CLASS)
+
+    @cached_property
+    def origin(self) -> Dataset | None:
+        """The dataset that its pairs are made of, where they are a scenario that is to be encoded."""
+        if self.pairs_ is None or self.pairs_.source is None:
+            return None
+        return Dataset.model_validate(self.pairs_.source)
+
+    def _splits_of_origin(self) -> tuple[str, ...]:
+        """Return the splits of a scenario: val is of no use."""
+        try:
+            origin = self.origin
+        except (OodgridError, ValidationError):  # its own entry says what is wrong with it
+            origin = None
+        return tuple(split for split in (origin.split_names if origin else ("test",)) if split != "val")
+
     def _own_splits(self, source: str) -> tuple[str, ...]:
         """Return the splits that a source brings."""
+        if self.pairs_ and self.pairs_.of:
+            return self._splits_of_origin()
         if self.split_folders:
             return in_order(self.split_folders)
         if source == "root":
@@ -316,12 +374,14 @@ class Dataset(OfDraws, Strict):
 
     def source(self, name: str) -> Any:
         """Return what the configuration says of a source, or None."""
-        return getattr(self, "list_" if name == "list" else name)
+        return getattr(self, FIELDS.get(name, name))
 
     @property
     def files(self) -> dict[str, Any]:
         """Where its files lie, as the configuration says it; nothing of images that are made, or imported by hand."""
-        by_source = self.model_dump(include={*SOURCES, "list_"} - {"concept_world", "generated"}, by_alias=True)
+        by_source = self.model_dump(
+            include={*SOURCES, *FIELDS.values()} - {"concept_world", "generated"}, by_alias=True
+        )
         places = {name: place for name, place in by_source.items() if place is not None and self._is_told(name)}
         places |= {"of": self.real_name} if self.root else {}  # many datasets lie below one root
         return {**places, "split_folders": self.split_folders} if places else {}
@@ -333,7 +393,8 @@ class Dataset(OfDraws, Strict):
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
         optional = {*SOURCES, "limit", "classes", "of", "partial", "class_pattern"}
-        included = {*optional, "list_", "class_folder", "split_folders", "splits", "classnames", "exif_rotation"}
+        included = {*optional, *FIELDS.values(), "class_folder", "split_folders", "splits", "classnames"}
+        included |= {"exif_rotation"}
         fields = self.model_dump(include=included, by_alias=True)
         fields |= {"of": self.real_name if self.root else None, "partial": self.partial or None}
         return {key: value for key, value in fields.items() if value is not None or key not in optional}

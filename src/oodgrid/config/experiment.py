@@ -16,11 +16,13 @@ from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.choice import MOST_ENTRIES, Choice, of_kind, spread_scores
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
+from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
+from oodgrid.config.origins import with_origins
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
-from oodgrid.errors import OodgridError, all_of, printable, unknown
+from oodgrid.errors import Mistakes, OodgridError, all_of, printable, unknown
 from oodgrid.labels import plain_name
 from oodgrid.measures import asked_recall
 
@@ -83,6 +85,10 @@ class IdDataset(Dataset):
 
     def overlap_with(self, dataset: Dataset) -> str | None:
         """Return why an OOD set is not out-of-distribution here, or None."""
+        if dataset.are_without_class or (self.pairs_ and dataset.pairs_ and self.pairs_.is_apart_from(dataset.pairs_)):
+            return None
+        if dataset.derived and dataset.derived.of in (self.name, self.whole_name):
+            return "its pairs are those of the ID set itself"
         one, other = (each.of or each.whole_name for each in (self, dataset))
         if one == other and not self.is_apart_from(dataset):
             return "it is the ID set itself" if self.classes == dataset.classes else "they may share classes of it"
@@ -144,6 +150,15 @@ class Experiment(Strict):
         max_length=MOST_TEMPERATURES,
         description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
     )
+    grades: Grades | None = Field(
+        None, description="Detection by how far OOD samples are shifted in meaning and in looks: docs/shifts.md."
+    )
+    estimate: bool = Field(
+        False,
+        strict=True,
+        description="Whether to try, on 200 sets or more made of what is scored, how well scores can be judged "
+        "without OOD labels: docs/estimate.md.",
+    )
     score_precision: Precision = Field(
         "float64",
         description="Of the large matrix products of scores; float32 is a little faster.",
@@ -165,7 +180,10 @@ class Experiment(Strict):
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(spread_scores, data, left_out))
         if isinstance(data.get("id_datasets"), list):
-            data["id_datasets"] = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
+            shared = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
+            data["id_datasets"], mistakes = with_origins(shared)
+            if mistakes:
+                raise Mistakes(mistakes)
 
     def model_post_init(self, context: Any) -> None:
         """Tell datasets of which only the draws are encoded what these are, wherever they are listed."""

@@ -39,6 +39,8 @@ def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
         yield f"ID dataset {dataset.name} has no training split to make views of"
     if dataset.train == "drawn" and (dataset.imported or "train" not in dataset.split_names):
         yield f"ID dataset {dataset.name} has no training split to encode: take train: drawn out"
+    if dataset.train == "drawn" and dataset.are_pairs:
+        yield f"ID dataset {dataset.name}: of pairs the whole training split is encoded: take train: drawn out"
     if len(set(families)) < len(families):
         yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
 
@@ -62,10 +64,32 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _curves(experiment)
     if experiment.temperatures and "scores" not in left_out and not any(map(swept, experiment.scores)):
         yield "temperatures: no listed score is a function of logits and a temperature alone, as mcm: list one"
+    if experiment.grades and not left_out & {"grades", "scores"}:
+        yield from _grades(experiment)
     if "label_lists" not in left_out:
         yield from _lists(experiment)
     if "id_datasets" not in left_out:
         yield from _freed(experiment)
+
+
+def _grades(experiment: Experiment) -> Iterator[str]:
+    grades = experiment.grades
+    assert grades is not None
+    if grades.sets is not None:
+        for axis in ("{semantic}", "{covariate}"):
+            if grades.sets.count(axis) != 1:
+                yield f"grades.sets: {grades.sets} has to hold {axis} once, as in cov_{{covariate}}_sem_{{semantic}}"
+        return
+    listed = {score.listed("score"): registry.find("score", score.name) for score in experiment.scores}
+    for axis, name in (("semantic", grades.semantic), ("covariate", grades.covariate)):
+        variants = [other for other, entry in listed.items() if entry.name == name]
+        if name not in listed:
+            known = f": write {' or '.join(variants)}, as it is listed" if variants else ": list it under scores"
+            yield f"grades.{axis}: no score is listed as {name}{known}"
+        elif not listed[name].on_features or listed[name].transductive:
+            yield f"grades.{axis}: {name} depends on the method or on a stream, and an axis is of the sample alone"
+    if grades.semantic == grades.covariate:
+        yield f"grades: both axes are {grades.semantic}: name two scores"
 
 
 def swept(score: Choice) -> bool:
@@ -176,13 +200,13 @@ def _texts(experiment: Experiment) -> Iterator[str]:
 def _samples(experiment: Experiment) -> Iterator[str]:
     """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
     datasets = list({dataset.name: dataset for dataset in experiment.datasets()}.values())
-    texts = [dataset.name for dataset in datasets if dataset.texts]
-    images = [dataset.name for dataset in datasets if not (dataset.texts or dataset.imported)]
+    texts = [dataset.name for dataset in datasets if dataset.holds_texts or dataset.are_pairs]
+    images = [dataset.name for dataset in datasets if not (dataset.holds_texts or dataset.imported)]
     for backbone in experiment.backbones:
         if texts and not backbone.takes_texts:
-            yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are texts"
+            yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are or have texts"
         if images and not backbone.takes_images:
-            yield f"backbone {backbone.name} takes texts alone, and the samples of {some(images, 3)} are images"
+            yield f"backbone {backbone.name} takes texts alone, and the samples of {some(images, 3)} are or have images"
 
 
 def _views(experiment: Experiment) -> Iterator[str]:
@@ -190,10 +214,11 @@ def _views(experiment: Experiment) -> Iterator[str]:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
             family = method.params.get("views")
-            if family and dataset.texts:
+            if family and (dataset.holds_texts or dataset.are_pairs):
+                thing = "texts" if dataset.holds_texts else "pairs"
                 yield (
-                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are texts, which "
-                    "have none: list it without views"
+                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are {thing}, "
+                    "which have none: list it without views"
                 )
             elif family and family not in families and not dataset.imported:
                 yield (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from oodgrid.config.base import MOST, SPLITS, Strict
+from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
 from oodgrid.errors import OodgridError
 
 
@@ -20,6 +20,7 @@ class ConceptWorld(Strict):
     blur: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
     noise: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
     contrast: int = Field(0, ge=0, le=5, description="Severity of covariate shift.")
+    captions: bool = Field(False, description="With the caption of each image, so that the samples are pairs.")
     train: int = Field(0, ge=0, le=10_000, description="Images a class.")
     val: int = Field(0, ge=0, le=10_000, description="Images a class.")
     test: int = Field(40, ge=1, le=10_000, description="Images a class.")
@@ -32,8 +33,9 @@ class ConceptWorld(Strict):
 
     @model_serializer(mode="wrap")
     def _without_warm_light(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the default light out: features that were stored before there was another one stay current."""
-        return {key: value for key, value in dump(self).items() if (key, value) != ("light", "warm")}
+        """Leave out what was not there always: features that were stored before stay current."""
+        later = [("light", "warm"), ("captions", False)]
+        return {key: value for key, value in dump(self).items() if (key, value) not in later}
 
 
 class Generated(Strict):
@@ -159,6 +161,9 @@ TEXT_FORMATS = {
 class TextTable(Strict):
     """Texts in files, or in a dataset of Hugging Face's library `datasets`: samples that a text tower encodes."""
 
+    what: ClassVar[str] = "texts"
+    thing: ClassVar[str] = "text"
+
     file: str | dict[Literal["train", "val", "test"], str] | None = Field(
         None, description="One file, or one for each split, as {train: train.tsv, test: test.tsv}."
     )
@@ -204,21 +209,26 @@ class TextTable(Strict):
         """The keys with another value than by default; what is written out in a provenance says no more than before."""
         return {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
 
+    @property
+    def sides(self) -> dict[str, Any]:
+        """The columns without which a row is no sample."""
+        return {"text": self.text}
+
     def _check_columns(self, formats: set[str]) -> None:
         columns = {name: column for name in ("text", "label", "split") if (column := getattr(self, name)) is not None}
         if formats == {"lines"} and (named := self._said & columns.keys()):
-            raise OodgridError(f"texts: lines have no columns: take {min(named)} out, or write format: tsv")
+            raise OodgridError(f"{self.what}: lines have no columns: take {min(named)} out, or write format: tsv")
         wrong = int if self.header or not formats <= {"csv", "tsv"} else str
         for name, column in columns.items():
             if isinstance(column, wrong) and (wrong is int or name in self._said or name == "text"):
                 how = "has a name" if wrong is int else "has no name but a number, from 0"
-                raise OodgridError(f"texts: the column of {name}s {how} (header: {str(self.header).lower()})")
+                raise OodgridError(f"{self.what}: the column of {name}s {how} (header: {str(self.header).lower()})")
 
     def _check_splits(self, formats: set[str]) -> None:
         if isinstance(self.file, dict) and (self.split is not None or self.splits):
-            raise OodgridError("texts: files are named for each split: take split and splits out")
+            raise OodgridError(f"{self.what}: files are named for each split: take split and splits out")
         if self.splits and self.split is None and self.hf is None and formats != {"json"}:
-            raise OodgridError("texts: splits are read from a column: name it by split:")
+            raise OodgridError(f"{self.what}: splits are read from a column: name it by split:")
 
     @property
     def files(self) -> list[str]:
@@ -233,7 +243,9 @@ class TextTable(Strict):
         """
         suffix = PurePosixPath(file.lower()).suffix
         if self.format is None and suffix not in TEXT_FORMATS:
-            raise OodgridError(f"texts: the suffix of {file} says no format: write format: lines, csv, tsv or another")
+            raise OodgridError(
+                f"{self.what}: the suffix of {file} says no format: write format: lines, csv, tsv or another"
+            )
         return self.format or TEXT_FORMATS[suffix]
 
     @property
@@ -246,6 +258,44 @@ class TextTable(Strict):
         return SPLITS if self.split is not None or "json" in map(self.format_of, self.files) else ()
 
 
+Scenario = Literal["misaligned", "new_domain", "noisy"]  # of pairs
+OF_PAIRS = ("pair_texts", "derived")
+
+
+class Derived(Strict):
+    """A scenario of the pairs of another dataset: what makes the samples, and of which pairs."""
+
+    of: Slug = Field(description="The dataset of this experiment whose pairs these are made of.")
+    scenario: Scenario = Field(
+        description="misaligned: each image with the text of a pair of another class; noisy: the same pairs with noise "
+        "on the images; new_domain: its pairs as they are."
+    )
+    seed: Seed = Field(0, description="Of the texts that are drawn, or of the noise.")
+    noise: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="noisy: standard deviation of the noise, of pixels from 0 to 1; of imported features, which have "
+        "no pixels, relative to the norm of the feature. Default: .5",
+    )
+
+    @property
+    def strength(self) -> float:
+        """The standard deviation of the noise."""
+        return 0.5 if self.noise is None else self.noise
+
+
+class PairTexts(Strict):
+    """Text features from which each imported image gets one, so that the samples are pairs."""
+
+    features: str = Field(description="Text features (M, D), .pt or .npy, of the joint space of the images.")
+    names: str | None = Field(None, description="JSON or text file with the M texts, to be stored beside them.")
+    row: Literal["label", "any"] | Annotated[int, Field(strict=True, ge=0)] = Field(
+        "label", description="label: the row of the class of the image; any: a draw for each; a number: this row."
+    )
+    seed: Seed = Field(0, description="Of the draws.")
+
+
 class Imported(Strict):
     """Features that somebody else computed; `oodgrid import` brings them in."""
 
@@ -253,6 +303,19 @@ class Imported(Strict):
     test: str = Field("test", description="What of it becomes the test split: test, val, or keys_4shots.")
     text: str | None = Field(None, description="Text features (K, D), .pt or .npy, not averaged over templates.")
     classnames: str | None = Field(None, description="JSON or text file with the K class names.")
+    pair_texts: PairTexts | None = Field(None, description="Make pairs of the images of tip_adapter.")
+    derived: Derived | None = Field(None, description="Filled in: the scenario of pairs: {of: …} of imported pairs.")
+
+    @model_validator(mode="after")
+    def _texts_of_images(self) -> Imported:
+        if self.pair_texts and not self.tip_adapter:
+            raise OodgridError("imported: pair_texts go with the images of tip_adapter: name it, or take them out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_pairs(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what imports of images do not have: their identity is what it was."""
+        return {key: value for key, value in dump(self).items() if value is not None or key not in OF_PAIRS}
 
 
 def in_order(splits: Iterable[str]) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
         raise not_run(results, experiment.experiment)
     plan.check_inputs(results, experiment, backbone.name, dataset.name)
     needs = needed([chosen.score])
+    _refuse_pairs(experiment, chosen, needs)
     draws = "bank" in needs_of(chosen.score)
     of_method, few_shot = read_fits(results, experiment, backbone.name, dataset.name, chosen.method, draws)
     fit = _fit(of_method, chosen)
@@ -74,6 +75,13 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     decided = threshold.choose(validation, keep, held_out.description)
     record = record.model_copy(update={"threshold": decided})
     return Detector(record, {**arrays, "validation": validation}, inputs.lacking)
+
+
+def _refuse_pairs(experiment: Experiment, chosen: Chosen, needs: set[str]) -> None:
+    """Refuse a method or score of pairs: a detector is given images."""
+    method = () if chosen.method == ANY else registry.find("method", experiment.method(chosen.method).name).needs
+    if "pairs" in method or {"pair_texts", "pair_logits"} & needs:
+        raise OodgridError(f"{chosen} looks at pairs, and a detector is given images alone: take another")
 
 
 def _record(
@@ -123,7 +131,10 @@ def _arrays(references: References, needs: set[str]) -> dict[str, np.ndarray]:
             arrays |= {f"{need}.features": bank.features, f"{need}.labels": bank.labels}
             arrays |= {} if bank.logits is None else {f"{need}.logits": bank.logits}
     arrays |= {f"texts.{need}": values for need, values in references.texts.by_need.items()}
-    return arrays | {f"list.{name}": words.features for name, words in references.texts.lists.items()}
+    for name, words in references.texts.lists.items():
+        arrays[f"list.{name}"] = words.features
+        arrays |= {} if words.by_template is None else {f"templates.{name}": words.by_template}
+    return arrays
 
 
 def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str) -> dict[str, np.ndarray]:

@@ -304,7 +304,8 @@ class Detector:
         }  # fmt: skip
         by_need = {name.removeprefix("texts."): value for name, value in arrays.items() if name.startswith("texts.")}
         lists = {
-            name: TextList(arrays[f"list.{name}"], words.names, words.kinds) for name, words in record.lists.items()
+            name: TextList(arrays[f"list.{name}"], words.names, words.kinds, arrays.get(f"templates.{name}"))
+            for name, words in record.lists.items()
         }
         return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), record.text_cosines,
                           record.normalises)  # fmt: skip

@@ -19,7 +19,6 @@ import numpy as np
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.counts import counted
-from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.device_decoding import DeviceDecoder, nvjpeg
 from oodgrid.encode.preprocessing import preparer
 from oodgrid.encode.sources import ImageSet
@@ -70,6 +69,7 @@ class Chunk:
         local_features: Shape (rows, P, D), or None.
         parity: How far features are from those in fp32 of pixels by the reference; of the first chunk only.
         on_host: How many images the host decoded because the device could not.
+        text_features: Shape (rows, D), of the text of each pair; None where the samples are no pairs.
     """
 
     image_features: np.ndarray
@@ -80,6 +80,7 @@ class Chunk:
     local_features: np.ndarray | None = None
     parity: dict[str, float] | None = None
     on_host: int = 0
+    text_features: np.ndarray | None = None
 
 
 class Work:
@@ -195,6 +196,7 @@ class Chunks(Work):
         if chunk.local_features is not None:  # first, so that the other file vouches for both
             store.write_arrays(self._path(start, ".local"), {"local_features": chunk.local_features})
         arrays = {name: getattr(chunk, name) for name in ("image_features", "sha256", "stamps")}
+        arrays |= {} if chunk.text_features is None else {"text_features": chunk.text_features}
         arrays["usable"] = chunk.usable.astype(np.uint8)
         account = {"skipped": chunk.skipped, "parity": chunk.parity, "on_host": chunk.on_host}
         store.write_arrays(self._path(start), arrays, account)
@@ -289,6 +291,10 @@ class Chunks(Work):
         account = {"skipped": skipped, "parity": parity, "decoded_on_host": on_host, **self.images.account}
         if on_host:
             self._report_host(on_host, len(rows))
+
+        def of_rows(column: Sequence[str] | None) -> list[str] | None:
+            return None if column is None else [column[row] for row in rows.tolist()]
+
         features = store.NewFeatures(
             self.features(),
             self.images.labels[rows],
@@ -297,7 +303,9 @@ class Chunks(Work):
             self.provenance | {name: value for name, value in account.items() if value},
             stamps=stamps[rows],
             local_features=self.local_features(),
-            texts=None if self.images.texts is None else [self.images.texts[row] for row in rows.tolist()],
+            texts=of_rows(self.images.words),
+            text_features=None if self.images.captions is None else self._blocks("text_features"),
+            pair_kinds=of_rows(self.images.kinds),
         )
         store.write_features(self.whole, features)
 
@@ -339,7 +347,7 @@ def is_unchanged(images: ImageSet, row: int, stamp: np.ndarray, sha256: np.ndarr
     if tuple(stamp.tolist()) != now:
         return False
     # without a digest it was skipped
-    return now != UNKNOWN_STAMP or not sha256.any() or source_sha256(images.read(row)) == sha256.tobytes()
+    return now != UNKNOWN_STAMP or not sha256.any() or images.sha256(row, images.read(row)) == sha256.tobytes()
 
 
 def pieces(place: Path, loaded: LoadedBackbone) -> Path:

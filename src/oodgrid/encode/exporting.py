@@ -39,19 +39,22 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
     shapes = store.array_shapes(file)
     if "index" in shapes:
         raise OodgridError(f"{file} holds augmented views: only feature and text files can be exported")
-    if "text_features" in shapes and "texts" not in shapes:
+    if "text_features" in shapes and not {"texts", "image_features"} & shapes.keys():
         texts = store.read_texts(file, as_stored=True)
         named = {"classnames": list(texts.classnames), "templates": list(texts.templates)}
         if texts.kinds is not None:
             named["kinds"] = list(texts.kinds)
         return {"text_features": texts.text_features}, named, texts.provenance
     features = store.read_features(file, as_stored=True)
-    arrays = {name: getattr(features, name) for name in ("image_features", "labels", "sha256", "draws", "stamps")}
+    names = ("image_features", "text_features", "labels", "sha256", "draws", "stamps")
+    arrays = {name: getattr(features, name) for name in names}
     if "local_features" in shapes:
         arrays["local_features"] = _local_features(file, *shapes["local_features"])
     named = {"paths": list(features.paths)}
     if features.texts is not None:
         named["texts"] = list(features.texts)
+    if features.pair_kinds is not None:
+        named["pair_kinds"] = list(features.pair_kinds)
     if features.classnames is not None:
         named["classnames"] = list(features.classnames)
     return {name: values for name, values in arrays.items() if values is not None}, named, features.provenance

@@ -29,10 +29,10 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     """
     loaded = backbones.load(backbone)
     opened = open_splits(dataset)
-    if dataset.texts:
+    if dataset.holds_texts or dataset.are_pairs:
         opened = {split: with_cuts(loaded, texts) for split, texts in opened.items()}
     report_remarks(dataset, opened)
-    encode = encode_text_rows if dataset.texts else encode_rows
+    encode = encode_text_rows if dataset.holds_texts else encode_rows
     written = []
     for split, images in opened.items():
         if dataset.file_of(split) != split:  # of which only what the draws take is encoded, by a job of its own
@@ -68,9 +68,9 @@ def describe(
 def identify(loaded: LoadedBackbone, dataset: Dataset, split: str, images: ImageSet) -> dict[str, Any]:
     """Return everything that decides the numbers of a feature file, but for the bytes of the images themselves.
 
-    Of texts, these are part of it.
+    Of texts, and of the texts of pairs, these are part of it.
     """
-    of_texts = {} if images.texts is None else {"texts_sha256": digest(images.texts)}
+    of_texts = {} if images.words is None else {"texts_sha256": digest(list(images.words))}
     return {
         **of_texts,
         "encode_version": ENCODE_VERSION,

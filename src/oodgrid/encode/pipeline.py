@@ -16,7 +16,8 @@ import numpy as np
 
 from oodgrid import threads
 from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
-from oodgrid.encode.decode import OutOfMemoryError, source_sha256
+from oodgrid.encode.decode import OutOfMemoryError
+from oodgrid.encode.embedding import embed
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.preprocessing import normalised
 from oodgrid.encode.ring import Ring
@@ -118,8 +119,18 @@ def encoded(work: Work, starts: list[int], title: str, done: int = 0) -> Iterato
             finished.append(batch)
             bar.update(len(rows))
             if rows.stop == work.rows(start).stop:
-                yield start, _chunk(work.images, work.rows(start), finished)
+                yield start, _with_captions(work, start, _chunk(work.images, work.rows(start), finished))
                 finished = []
+
+
+def _with_captions(work: Work, start: int, chunk: Chunk) -> Chunk:
+    """Return the chunk that begins at a row with the features of the text of each pair."""
+    if work.images.captions is None:
+        return chunk
+    rows = work.rows(start)
+    features = embed(work.loaded, work.images.captions[rows.start : rows.stop])
+    check_finite(features, "encoding", work.images.paths[rows.start : rows.stop])
+    return replace(chunk, text_features=features)
 
 
 def _cut(rows: range, size: int) -> list[range]:
@@ -169,9 +180,9 @@ def _preparer(work: Work) -> Callable[[int, torch.Tensor], tuple[Prepared, bytes
         try:
             source = images.read(row)
             if work.decoder is not None and isinstance(source, bytes) and work.decoder.takes(source):
-                return Prepared(source_sha256(source), stamp), source
+                return Prepared(images.sha256(row, source), stamp), source
             slot.copy_(work.prepare(row, source))
-            return Prepared(source_sha256(source), stamp, on_host=work.kind == "nvjpeg"), None
+            return Prepared(images.sha256(row, source), stamp, on_host=work.kind == "nvjpeg"), None
         except OutOfMemoryError:
             raise
         except OodgridError as error:

@@ -52,8 +52,8 @@ def _chunk(chunks: Chunks, rows: range) -> Chunk:
 
 
 def with_cuts(loaded: LoadedBackbone, samples: ImageSet) -> ImageSet:
-    """Return the texts of a split with a remark on those of which the text tower does not see the end."""
-    texts = _texts(samples)
+    """Return the samples of a split with a remark on those of whose text the text tower does not see the end."""
+    texts = samples.words or ()
     rows = cut_rows(loaded, texts)
     if not rows:
         return samples

@@ -10,10 +10,10 @@ from tqdm import tqdm
 from oodgrid import store
 from oodgrid.config import Dataset
 from oodgrid.counts import counted, plural
-from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.preprocessing import open_picture
 from oodgrid.encode.sources import ImageSet, open_split
 from oodgrid.errors import OodgridError
+from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 from oodgrid.progress import progress
 
@@ -43,6 +43,8 @@ def check_sources(path: Path, deep: bool = False) -> str:
     rows = _matching_rows(path, sources, images)
     _check_skipped(path, sources, dataset, images)
     thing = images.thing
+    if images.captions is not None and digest(images.captions) != sources.provenance.get("texts_sha256"):
+        raise _differs(path, "the texts of its pairs are others")
     if deep or images.texts is not None:  # texts are read whole anyway
         _compare(
             path, sources, "content", [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
@@ -50,8 +52,8 @@ def check_sources(path: Path, deep: bool = False) -> str:
         return f"{counted(len(rows), f'{thing} has', f'{thing}s have')} the SHA-256 of before"
     if sources.stamps is None or (sources.stamps < 0).all():
         return (
-            f"{counted(len(rows), 'image is', 'images are')} listed as before (their source has no sizes or times; "
-            "--deep compares bytes)"
+            f"{counted(len(rows), f'{thing} is', f'{thing}s are')} listed as before (their source has no sizes or "
+            "times; --deep compares bytes)"
         )
     _compare(
         path,
@@ -59,7 +61,7 @@ def check_sources(path: Path, deep: bool = False) -> str:
         "size or time",
         [tuple(sources.stamps[k].tolist()) == images.stamp(row) for k, row in _bar(rows)],
     )
-    return f"{counted(len(rows), 'image has', 'images have')} the size and time of before"
+    return f"{counted(len(rows), f'{thing} has', f'{thing}s have')} the size and time of before"
 
 
 def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list[int]:
@@ -107,7 +109,7 @@ def _compare(path: Path, sources: store.Sources, what: str, same: list[bool]) ->
 
 
 def _sha256(images: ImageSet, row: int) -> bytes:
-    return source_sha256(images.read(row))
+    return images.sha256(row, images.read(row))
 
 
 def _bar(rows: list[int]) -> tqdm:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -43,6 +43,12 @@ class Rows:
     def features(self) -> np.ndarray:
         """Shape (n, D), float32, as cached; (0, 0) where there is no split."""
         return np.empty((0, 0), np.float32) if self.of is None else self.of.image_features[self.rows]
+
+    @property
+    def text_features(self) -> np.ndarray | None:
+        """Of pairs, shape (n, D), float32: those of their texts; None where the samples are no pairs."""
+        whole = None if self.of is None else self.of.text_features
+        return None if whole is None else whole[self.rows]
 
     @property
     def labels(self) -> np.ndarray:
@@ -199,6 +205,8 @@ class FewShot:
             return None
         features = store.read_features(self.file(split))
         self.check_labels(features.labels, split)
+        if features.text_features is not None and split != "test" and not has_class(features.labels).any():
+            return replace(features, labels=np.zeros_like(features.labels))  # captions alone: drawn as of one class
         return features
 
     @staticmethod

@@ -191,9 +191,12 @@ def check_labels(results: Path, experiment: Experiment) -> None:
         raise OodgridError("; ".join(mistakes))
 
 
-def _test_split(imported: Imported) -> dict[str, str]:
+def _test_split(imported: Imported) -> dict[str, Any]:
     """Return the identity of an import by this description; one brought by hand, `imported: {}`, may differ."""
-    return {"test": imported.test} if imported.tip_adapter else {}
+    if imported.derived:
+        return imported.derived.model_dump()
+    texts = imported.pair_texts.model_dump() if imported.pair_texts else None
+    return {"test": imported.test, "pair_texts": texts} if imported.tip_adapter else {}
 
 
 def check_imports(results: Path, experiment: Experiment) -> None:

@@ -22,6 +22,7 @@ TABLES = (  # of each backbone and ID dataset
     "skipped.md",
 )
 STREAM_TABLES = tuple(f"streams.{suffix}" for suffix in _SUFFIXES)  # where a score is transductive
+GRADE_TABLES = tuple(f"grades.{suffix}" for suffix in _SUFFIXES)  # where the config asks for grades
 SUMMARY = "summary.md"  # of the experiment
 
 
@@ -71,7 +72,13 @@ def result_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return the tables that the stage evaluate leaves."""
-    return [path(results, experiment.experiment) for path in paths.EVALUATED]
+    return [path(results, experiment.experiment) for path in evaluated(experiment)]
+
+
+def evaluated(experiment: Experiment) -> list[Callable[..., Path]]:
+    """Return where these tables lie, as functions of `paths`."""
+    asked = {paths.grades: bool(experiment.grades), paths.estimates: experiment.estimate}
+    return [*paths.EVALUATED, *(path for path, wanted in asked.items() if wanted)]
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
@@ -115,12 +122,27 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
     return splits + [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores=())]
 
 
+def drawn_from(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
+    """Return the training split of which draws have views, and the val split where another job makes it."""
+    dataset = experiment.id_dataset(id_dataset)
+    apart = ("train", "val") if dataset.train == "drawn" else ("train",)
+    return [file for file in split_files(results, backbone, dataset) if _split(file) in apart]
+
+
 def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
     """Return the augmented views that a method learns from, if it does."""
     family = None if method == ANY else experiment.method(method).params.get("views")
     dataset = experiment.id_dataset(id_dataset)
     encoded = [] if dataset.imported else [views for views in dataset.views if views.family == family]
     return [views_file(results, experiment, backbone, id_dataset, views) for views in encoded]
+
+
+def outlier_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the training splits of OOD sets that a method learns from, if it learns from labelled OOD samples."""
+    if method == ANY or "outliers" not in registry.find("method", experiment.method(method).name).needs:
+        return []
+    oods = [ood for _, ood in experiment.id_dataset(id_dataset).pairs()]
+    return [file for ood in oods for file in split_files(results, backbone, ood) if _split(file) == "train"]
 
 
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
@@ -165,6 +187,7 @@ def score_files(results: Path, experiment: Experiment) -> list[Path]:
 def table_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every table of the report."""
     names = TABLES + (STREAM_TABLES if grid.has_streams(experiment) else ())
+    names += GRADE_TABLES if experiment.grades else ()
     of_pairs = [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
     return [paths.report(results, experiment.experiment, "tables") / SUMMARY, *of_pairs]
 
@@ -172,7 +195,7 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    of_pair = paths.FIGURES + (paths.SWEEP_FIGURES if experiment.temperatures else ())
+    of_pair = paths.FIGURES + asked_figures(experiment)
     names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), of_pair)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}
@@ -182,6 +205,11 @@ def figure_files(results: Path, experiment: Experiment, figure: str | None = Non
         for name, width, suffix in product(names_of_folder, paths.WIDTHS, paths.FORMATS)
         if figure in (None, name)
     ]
+
+
+def asked_figures(experiment: Experiment) -> tuple[str, ...]:
+    """Return the figures of each backbone and ID dataset that the configuration asks for."""
+    return tuple(figure for key, figure in paths.FIGURES_IF_ASKED.items() if getattr(experiment, key))
 
 
 def report_files(results: Path, experiment: Experiment) -> list[Path]:

@@ -19,7 +19,7 @@ from oodgrid.score.sharing import frozen, shared_names
 
 CLASSES, WIDTH, SAMPLES = 3, 8, 24
 EXAMPLES = ("prototypes", "logits", "nothing")  # what methods leave
-BY_SAMPLE = ("features", "logits", "negative_logits", "local_logits")
+BY_SAMPLE = ("features", "logits", "negative_logits", "local_logits", "pair_texts", "pair_logits")
 
 
 def check_plugins(choices: Iterable[Choice]) -> None:
@@ -147,6 +147,7 @@ def example(left: str = "prototypes") -> dict[str, Any]:
     )
     inputs = {
         "features": features,
+        "pair_texts": np.concatenate([centres[labels], centres[labels]]),
         **dict.fromkeys(("bank", "train", "val"), bank),
         **{
             need: centres if source.averaged else normalise(centres + 0.02 * rng.normal(size=(4, CLASSES, WIDTH)))
@@ -155,7 +156,7 @@ def example(left: str = "prototypes") -> dict[str, Any]:
         "text_cosines": left != "nothing",
     }
     if left != "nothing":
-        inputs["logits"] = head.logits(features)
+        inputs |= {"logits": head.logits(features), "pair_logits": np.repeat([2.0, -2.0], SAMPLES)}
     if left == "prototypes":
         inputs |= {
             "head": head,
@@ -166,12 +167,13 @@ def example(left: str = "prototypes") -> dict[str, Any]:
 
 
 def example_texts() -> TextList:
-    """Return 40 texts far from the classes of `example`."""
+    """Return 40 texts far from the classes of `example`, each under three templates."""
     from scipy.linalg import hadamard
 
     rng = np.random.default_rng(1)
     away = normalise(np.repeat(hadamard(WIDTH)[1 + CLASSES :] - 0.3, 10, axis=0) + 0.3 * rng.normal(size=(40, WIDTH)))
-    return TextList(away, [f"text {i}" for i in range(len(away))], [""] * len(away))
+    looks = 0.1 * rng.normal(size=(3, 1, WIDTH))
+    return TextList(away, [f"text {i}" for i in range(len(away))], [""] * len(away), away + looks)
 
 
 def rows(inputs: dict[str, Any], which: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,8 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
 * `features`: shape (N, D), float64, L2-normalised; under a method that is registered with `normalises=False`, as
   `own_head`, by their own norm, and so are those of a bank. A score whose formula has cosines takes `directions`.
+* `pair_texts`: shape (N, D), float64, L2-normalised: of pairs, the features of the text of each sample.
+* `pair_logits`: shape (N,), float64: likewise, of a classifier of pairs that a method learned; higher = more ID.
 * `head`: the linear classifier that makes logits of features, see `Head`.
 * `bank`: the labelled shots of the method, see `Bank`.
 * `val`: the few-shot validation samples, likewise; `val|bank`: these, or the shots where there are none.
@@ -124,11 +126,13 @@ class TextList:
         features: Shape (M, D), float64, L2-normalised: the mean over the templates of the embeddings.
         names: M words, without their template.
         kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
+        by_template: Shape (T, M, D), the embeddings as the encoder made them; None where there is one template.
     """
 
     features: np.ndarray
     names: Sequence[str]
     kinds: Sequence[str]
+    by_template: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frozen(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -72,8 +72,9 @@ class References:
     normalises: bool = True
 
     def inputs(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> dict[str, Any]:
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
+        of_pairs: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
 
         Args:
@@ -81,6 +82,7 @@ class References:
             features: Shape (N, D), as the method leaves them.
             logits: Shape (N, K), where those are what it leaves.
             needs: Of the scores that are to be computed.
+            of_pairs: Of pairs: `pair_texts` (N, D), as the method leaves them, and `pair_logits` (N,) where it does.
 
         Raises:
             OodgridError: The features are of another width than what they are compared with.
@@ -97,12 +99,15 @@ class References:
         for need, bank in self.banks.items():
             _check_width(width, bank.features.shape[1], name, "training features")
             inputs[need] = bank
+        for need, values in (of_pairs or {}).items():
+            inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
         inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
         return frozen(inputs)
 
     def blocks(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str]
-    ) -> Iterator[tuple[Inputs, int]]:
+        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
+        of_pairs: Mapping[str, np.ndarray] | None = None,
+    ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
 
         Args: as of `inputs`.
@@ -110,7 +115,8 @@ class References:
         for start in range(0, max(len(features), 1), ROWS):
             part = features[start : start + ROWS]
             of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
-            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs), len(part)
+            pairs = {need: filled(values[start : start + ROWS], FILLED) for need, values in (of_pairs or {}).items()}
+            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
 
     def local_blocks(
         self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
@@ -164,7 +170,7 @@ class FitInputs:
         if "local_logits" in needs and references.head is not None and self._has_local(samples):
             local = store.read_local_features(samples.file)
             return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
-        return references.blocks(samples.name, *self.left_of(samples), needs)
+        return references.blocks(samples.name, *self.left_of(samples), needs, self.pairs_of(samples))
 
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
@@ -178,7 +184,10 @@ class FitInputs:
         left = [self.left_of(part) for part in parts]
         features = np.concatenate([features for features, _ in left])[order]
         logits = None if left[0][1] is None else np.concatenate([logits for _, logits in left])[order]
-        return self.references(needs).inputs(names, features, logits, needs)
+        pairs = [self.pairs_of(part) for part in parts]
+        everywhere = set.intersection(*map(set, pairs))
+        of_pairs = {need: np.concatenate([each[need] for each in pairs])[order] for need in everywhere}
+        return self.references(needs).inputs(names, features, logits, needs, of_pairs)
 
     def lacking(self, need: str) -> str:
         """Return why a need is not met."""
@@ -188,6 +197,8 @@ class FitInputs:
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
             "negative_logits": "negative prompts, as neg_prompt and lsn learn them",
+            "pair_texts": "pairs of an image and a text, and the samples are none",
+            "pair_logits": "a classifier of pairs, as wood learns it",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
             "leaves prototypes",
             **{need: f"{source.what}, and there are none" for need, source in texts.needs().items()},
@@ -197,6 +208,13 @@ class FitInputs:
         """Return features as the method leaves them, shape (N, D), and logits where those are what it leaves."""
         left = self._left(self.fit.sets.get(samples.name))
         return left.get("features", samples.features.image_features), left.get("logits")
+
+    def pairs_of(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Return what there is of pairs: `pair_texts` (N, D) as the method leaves them, and its `pair_logits` (N,)."""
+        left = self._left(self.fit.sets.get(samples.name))
+        texts = left.get("pair_texts", samples.features.text_features)
+        of_pairs = {"pair_texts": texts, "pair_logits": left.get("pair_logits")}
+        return {need: values for need, values in of_pairs.items() if values is not None}
 
     def _has_local(self, samples: Samples) -> bool:
         """Whether there are local features that the method leaves as they are."""
@@ -208,7 +226,7 @@ class FitInputs:
 
     @cached_property
     def _head(self) -> Head | None:
-        if "prototypes" not in self._classifier or self.leaves == "logits":
+        if not len(self._classifier.get("prototypes", ())) or self.leaves == "logits":
             return None
         weights = self._classifier["prototypes"].astype(np.float64)
         bias = self._classifier.get("bias", np.zeros(len(weights), np.float32)).astype(np.float64)
@@ -330,7 +348,8 @@ def text_list_of(file: store.Texts) -> TextList:
 def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
     """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
     means = embeddings.astype(np.float64).mean(axis=0)
-    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
+    several = frozen(embeddings) if len(embeddings) > 1 else None
+    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
 
 
 def _embeddings(texts: store.Texts) -> np.ndarray:

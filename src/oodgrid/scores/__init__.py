@@ -95,6 +95,8 @@ def all_scores(
     local_logits: Any = None,
     class_texts: Any = None,
     prompt_variants: Any = None,
+    pair_texts: Any = None,
+    pair_logits: Any = None,
     shots: int | None = None,
     **lists: Any,
 ) -> AllScores:
@@ -117,6 +119,8 @@ def all_scores(
         local_logits: Shape (N, P, K), of patches; made of a file with local features and weights.
         class_texts: Shape (K, D), or (T, K, D) under templates; or a text file that was read.
         prompt_variants: Shape (V, K, D): prompts with shuffled words; or a text file that was read.
+        pair_texts: Shape (N, D): of pairs, the features of the text of each sample.
+        pair_logits: Shape (N,): of pairs, the logits of a classifier.
         shots: Samples per class of the labelled samples; default: the fewest that a class has.
         **lists: Lists of texts beside the classes, for the scores that have a parameter of that name (`labels`,
             `agents`): shape (L, D), or a text file that was read.

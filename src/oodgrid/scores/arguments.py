@@ -50,6 +50,8 @@ _LABELLED = Need(
 )
 NEEDS = {
     "features": Need((Argument("features", "Features of the samples, normalised here.", ("ND",)),)),
+    "pair_texts": Need((Argument("pair_texts", "Of pairs: features of their texts, normalised here.", ("ND",)),)),
+    "pair_logits": Need((Argument("pair_logits", "Of pairs: logits of a classifier, higher = more ID.", ("N",)),)),
     "logits": Need((Argument("logits", "On the cosine scale: cosines with class texts, or CLIP's / 100.", ("NK",)),)),
     "negative_logits": Need((Argument("negative_logits", "Likewise, with what each class is not.", ("NKn",)),)),
     "local_logits": Need((Argument("local_logits", "Likewise, of every patch of the image.", ("NpK",)),)),
@@ -111,10 +113,12 @@ def inputs(
     }
     texts = {name: _text_list(shapes, name, value) for name, value in lists.items()}
     inputs: dict[str, Any] = {
-        name: checked[name] for name in ("logits", "negative_logits", "local_logits") if name in checked
+        name: checked[name] for name in ("logits", "negative_logits", "local_logits", "pair_logits") if name in checked
     }
     if "features" in checked:
         inputs["features"] = _scaled("features", checked, arrays, what)
+    if "pair_texts" in checked:
+        inputs["pair_texts"] = _unit("pair_texts", checked, what)
     if "class_texts" in checked:
         _unit("class_texts", checked, what)
         inputs["class_texts"] = class_texts(checked["class_texts"])

@@ -38,7 +38,11 @@ class NewFeatures:
         local_features: Shape (N, P, D); read them with `read_local_features`.
         rows: Shape (N,), int64: where only some images of a split were encoded, their rows in the whole, rising.
         split_labels: Shape (M,), int32: likewise, the labels of the whole split.
-        texts: N texts where the samples are texts; None where they are images.
+        texts: N texts where the samples are texts, or pairs of an image and a text; None where they are images, or
+            where an import of pairs did not bring them.
+        text_features: Of pairs, shape (N, D), float16 or float32: of the text of each, as `image_features` are of its
+            image; None elsewhere. Blocks where they are too many for memory.
+        pair_kinds: Of pairs: N words as "aligned" and "misaligned", "" where the kind is unknown; or None.
     """
 
     image_features: np.ndarray | hdf5.Blocks
@@ -52,6 +56,8 @@ class NewFeatures:
     rows: np.ndarray | None = None
     split_labels: np.ndarray | None = None
     texts: Sequence[str] | None = None
+    text_features: np.ndarray | hdf5.Blocks | None = None
+    pair_kinds: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Features(NewFeatures):
     """
 
     image_features: np.ndarray
+    text_features: np.ndarray | None = None
     digest: str = ""
 
     @property
@@ -133,8 +140,9 @@ def write_features(path: Path, features: NewFeatures) -> None:
     if len(values.shape) != 2:
         raise OodgridError(f"{path.name}: features of shape {values.shape} are not (samples, dimensions)")
     of_texts: dict[str, hdf5.Array] = {} if features.texts is None else {"texts": hdf5.LongTexts(features.texts)}
+    of_texts |= _of_pairs(path, features, values)
     arrays: dict[str, hdf5.Array] = {
-        "text_features" if of_texts else "image_features": values,
+        "text_features" if of_texts and features.text_features is None else "image_features": values,
         **of_texts,
         "labels": np.asarray(features.labels, dtype=np.int32),
         "sha256": np.asarray(features.sha256, dtype=np.uint8),
@@ -151,9 +159,24 @@ def write_features(path: Path, features: NewFeatures) -> None:
     rows = {name: len(array) for name, array in arrays.items() if name not in ("local_features_blocks", "split_labels")}
     if len(set(rows.values())) != 1:
         raise OodgridError(f"{path.name}: counts do not match: {', '.join(f'{n} {name}' for name, n in rows.items())}")
-    if isinstance(values, np.ndarray):
-        check_finite(values, f"{path.parent.name}/{path.name}", features.paths)
+    for each in (values, arrays.get("text_features")):
+        if isinstance(each, np.ndarray):
+            check_finite(each, f"{path.parent.name}/{path.name}", features.paths)
     hdf5.write(path, arrays, features.provenance)
+
+
+def _of_pairs(path: Path, features: NewFeatures, values: np.ndarray | hdf5.Blocks) -> dict[str, hdf5.Array]:
+    """Return the arrays that pairs have beside the features (N, D) of their images."""
+    if features.text_features is None:
+        return {}
+    text_features = as_floats(features.text_features)
+    if text_features.shape != values.shape:
+        raise OodgridError(
+            f"{path.name}: image features of shape {values.shape} and text features of shape {text_features.shape}: a "
+            "pair has one row in each, of one joint space"
+        )
+    kinds: dict[str, hdf5.Array] = {} if features.pair_kinds is None else {"pair_kinds": list(features.pair_kinds)}
+    return {"text_features": text_features, **kinds}
 
 
 def read_features(path: Path, as_stored: bool = False) -> Features:
@@ -175,6 +198,9 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
             f"{path}: {counted(len(image_features), 'feature')} but {counted(len(labels), 'label')}: make the "
             "file again"
         )
+    text_features = content.arrays.get("text_features") if "image_features" in content.arrays else None
+    if text_features is not None and not as_stored:
+        text_features = text_features.astype(np.float32, copy=False)
     return Features(
         image_features if as_stored else image_features.astype(np.float32, copy=False),
         labels,
@@ -186,13 +212,15 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
         rows=content.arrays.get("rows"),
         split_labels=content.arrays.get("split_labels"),
         texts=content.texts.get("texts"),
+        text_features=text_features,
+        pair_kinds=content.texts.get("pair_kinds"),
         digest=content_digest(content),
     )
 
 
 def _name_of_features(content: hdf5.Content) -> str:
-    """Return what the features of a file are called: of texts, they lie beside these."""
-    return "text_features" if "texts" in content.checksums else "image_features"
+    """Return what the features of a file are called: of texts alone, they lie beside these."""
+    return "image_features" if "image_features" in content.checksums else "text_features"
 
 
 def open_features(path: Path) -> tuple[Sources, StoredRows]:
@@ -213,7 +241,9 @@ def read_sources(path: Path) -> Sources:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    content = hdf5.read(path, SAMPLES, leave=("image_features", "text_features", "texts", "local_features"))
+    content = hdf5.read(
+        path, SAMPLES, leave=("image_features", "text_features", "texts", "pair_kinds", "local_features")
+    )
     labels, names, sha256 = content.array("labels"), content.names("paths"), content.array("sha256")
     return Sources(labels, names, sha256, content.arrays.get("stamps"), content.provenance)
 

@@ -15,6 +15,7 @@ from oodgrid.config.label_list import ImportedTexts
 from oodgrid.config.sources import Imported
 from oodgrid.encode.importing.arrays import import_arrays, import_npy
 from oodgrid.encode.importing.clip_retrieval import import_clip_retrieval
+from oodgrid.encode.importing.pairs import import_derived
 from oodgrid.encode.importing.text import import_text
 from oodgrid.encode.importing.tip_adapter import import_tip_adapter
 from oodgrid.errors import OodgridError
@@ -52,7 +53,8 @@ def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
         OodgridError: It names none, or one of them cannot be read; those before it stay.
     """
     written = []
-    for dataset in {dataset.name: dataset for dataset in experiment.datasets()}.values():
+    datasets = {dataset.name: dataset for dataset in experiment.datasets()}.values()
+    for dataset in sorted(datasets, key=lambda each: each.derived is not None):  # after those that they are made of
         if dataset.imported:
             for backbone in experiment.backbones:
                 written += _import_dataset(results, backbone.name, dataset, dataset.imported)
@@ -74,10 +76,12 @@ def _import_list(results: Path, backbone: str, text_list: LabelList, source: Imp
 
 
 def _import_dataset(results: Path, backbone: str, dataset: Dataset, source: Imported) -> list[Path]:
+    if source.derived:
+        return import_derived(results, backbone, dataset.name, source.derived)
     written = []
     if source.tip_adapter:
-        folder = expand(source.tip_adapter)
-        written += import_tip_adapter(results, backbone, dataset.name, folder, source.test, dataset.classnames)
+        place = (results, backbone, dataset.name, expand(source.tip_adapter))
+        written += import_tip_adapter(*place, source.test, dataset.classnames, source.pair_texts)
     if source.text:
         names = expand(source.classnames) if source.classnames else None
         written.append(import_text(results, backbone, dataset.name, expand(source.text), names, dataset.templates[0]))

@@ -22,6 +22,8 @@ READERS = {".npz": read_npz, ".safetensors": read_safetensors, ".parquet": read_
 def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split: str) -> list[Path]:
     """Import one split, `image_features` (N, D) and `labels` (N,), or texts, `text_features` (T, K, D).
 
+    Pairs have both, `text_features` (N, D) for the text of each image, and maybe `texts` (N,) and `pair_kinds` (N,).
+
     Optional beside features: `paths` (N,), `sha256` (N, 32), `draws` (N,), the shots of the fixed draw of each row,
     `local_features` (N, P, D), `classnames` (K,) and `provenance`, as `oodgrid export` writes them. Beside texts:
     `classnames` (K,) and `templates` (T,).
@@ -34,7 +36,7 @@ def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split:
     arrays = READERS[file.suffix](file)
     original = _provenance(arrays, file)
     source = {"format": file.suffix.removeprefix("."), **({} if original is None else {"original": original})}
-    if "text_features" in arrays:
+    if "text_features" in arrays and "image_features" not in arrays:
         return [_write_texts((results, backbone, dataset), arrays, source, file)]
     if "image_features" not in arrays:
         raise OodgridError(f"{file} holds {', '.join(sorted(arrays))} but no image_features: rename its arrays")
@@ -54,6 +56,9 @@ def import_arrays(results: Path, backbone: str, dataset: str, file: Path, split:
         sha256=arrays.get("sha256"),
         stamps=arrays.get("stamps"),
         local_features=arrays.get("local_features"),
+        text_features=arrays.get("text_features"),
+        texts=arrays.get("texts"),
+        pair_kinds=arrays.get("pair_kinds"),
     )
     return [path]
 

@@ -19,7 +19,7 @@ from oodgrid.errors import OodgridError, one_line
 from oodgrid.services import REFUSALS
 from oodgrid.store import no_memory, read_bytes
 
-TEXTS = ("paths", "classnames", "templates")  # what `oodgrid export` leaves as JSON in metadata
+TEXTS = ("paths", "classnames", "templates", "texts", "pair_kinds")  # what `oodgrid export` leaves as JSON in metadata
 LABEL_COLUMNS = {"label", "labels"}
 
 

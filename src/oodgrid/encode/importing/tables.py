@@ -28,7 +28,7 @@ def read_parquet(file: Path) -> dict[str, Any]:
     table, metadata = frames.read_parquet(existing(file))
     try:
         arrays = {column.name: _values(column) for column in table.iter_columns()}
-        if "text_features" in arrays:
+        if "text_features" in arrays and "image_features" not in arrays:
             templates = parse_json(metadata["templates"], f"templates of {file}")
             arrays |= _by_template(arrays["text_features"], arrays.get("classnames"), templates)
         elif "classnames" in metadata:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from oodgrid import paths
+from oodgrid.config.sources import PairTexts
 from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
+from oodgrid.encode.importing.pairs import texts_of_images
 from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.errors import OodgridError
@@ -24,6 +27,7 @@ def import_tip_adapter(
     folder: Path,
     test: str = "test",
     classnames: list[str] | None = None,
+    pair_texts: PairTexts | None = None,
 ) -> list[Path]:
     """Import a cache in Tip-Adapter's format and return the files written.
 
@@ -38,6 +42,7 @@ def import_tip_adapter(
         folder: The cache.
         test: What becomes the test split: "test", "val" or "keys_4shots".
         classnames: K names, for checks and tables.
+        pair_texts: The texts of the images, where pairs are to be made of them.
 
     Raises:
         OodgridError: A file is missing or unreadable, or counts do not match; nothing is written for that split.
@@ -51,9 +56,20 @@ def import_tip_adapter(
         splits["train"] = _tip_keys(folder)
     for split in [split for split, arrays in splits.items() if arrays is None]:  # of an earlier import; it may overlap
         paths.features(results, backbone, dataset, split).unlink(missing_ok=True)
-    source = {"format": "tip-adapter", "test": test}
+    source: dict[str, Any] = {"format": "tip-adapter", "test": test}
+    source |= {} if pair_texts is None else {"pair_texts": pair_texts.model_dump()}
+    texts = texts_of_images(pair_texts) if pair_texts else lambda labels, split: {}
     return [
-        write_split(results, backbone, dataset, split, *arrays, source=source, classnames=classnames)
+        write_split(
+            results,
+            backbone,
+            dataset,
+            split,
+            *arrays,
+            source=source,
+            classnames=classnames,
+            **texts(arrays[1], split),
+        )
         for split, arrays in splits.items()
         if arrays is not None
     ]

@@ -28,6 +28,9 @@ def write_split(
     sha256: Any = None,
     stamps: Any = None,
     local_features: Any = None,
+    text_features: Any = None,
+    texts: Any = None,
+    pair_kinds: Any = None,
 ) -> Path:
     """Write one imported split, features (N, D) and labels (N,), and return the file.
 
@@ -45,6 +48,9 @@ def write_split(
         sha256: As in `store.Features`; None where it is unknown, as of the next two.
         stamps: As there.
         local_features: As there.
+        text_features: Of pairs, shape (N, D), as there.
+        texts: Of pairs: N texts, where they are known.
+        pair_kinds: Of pairs: N words, as there.
 
     Raises:
         OodgridError: Shapes, counts or labels do not fit; nothing is written.
@@ -78,6 +84,7 @@ def write_split(
         draws=None if draws is None else checks.whole_numbers(draws, where, "draws", least=0),
         stamps=None if stamps is None else checks.stamps(stamps, len(values), where),
         local_features=None if local_features is None else checks.local_features(local_features, values, where),
+        **_of_pairs(text_features, {"texts": texts, "pair_kinds": pair_kinds}, values, where),
     )
     path = paths.features(results, backbone, dataset, split)
     store.write_features(path, features)
@@ -113,6 +120,26 @@ def write_texts(
     path = (paths.texts if kinds is None else paths.label_texts)(results, backbone, dataset)
     store.write_texts(path, store.NewTexts(values, names, templates, provenance, kinds=kinds))
     return path
+
+
+def _of_pairs(text_features: Any, lists: dict[str, Any], values: np.ndarray, where: str) -> dict[str, Any]:
+    """Return what pairs have beside the features (N, D) of their images, checked; nothing where there are none."""
+    if text_features is None:
+        return {}
+    of_texts, _ = checks.floats(text_features, f"{where}, text_features")
+    if of_texts.shape != values.shape:
+        raise OodgridError(
+            f"{where}: image_features of shape {values.shape} and text_features of shape {of_texts.shape}: pairs have "
+            "one row in each, of one joint space; class texts go into a file of their own"
+        )
+    named = {name: checks.texts(words, where, name) for name, words in lists.items() if words is not None}
+    for name, words in named.items():
+        if len(words) != len(values):
+            raise OodgridError(f"{where}: {counted(len(values), 'pair')} but {counted(len(words), 'entry', name)}")
+    if empty := [row for row, text in enumerate(named.get("texts", ())) if not text.strip()]:
+        what = counted(len(empty), "pair has", "pairs have")
+        raise OodgridError(f"{where}: {what} an empty text, the first in row {empty[0]}: take the rows out")
+    return {"text_features": of_texts, **named}
 
 
 def _names(names: Any, count: int, where: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sources of images: one reader for each source that a dataset can name in the configuration."""
+"""Sources of samples: one reader for each source that a dataset can name in the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from oodgrid.config import Dataset, expand
 from oodgrid.config.class_choice import chosen
 from oodgrid.config.dataset import Splits
 from oodgrid.counts import counted
-from oodgrid.encode.sources import archives, arrays, files, libraries, webdataset
+from oodgrid.encode.sources import archives, arrays, files, libraries, pair_tables, webdataset
+from oodgrid.encode.sources.derived import derived
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.limit import limited
@@ -58,9 +59,12 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
                 f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
                 f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
             )
-    opened = with_copies(opened) if dataset.texts else opened
+    if dataset.holds_texts or (dataset.pairs_ and not dataset.derived):
+        opened = with_copies(opened) if dataset.holds_texts else pair_tables.with_copies(opened)
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
+    if dataset.are_without_class:
+        return opened
     return {split: images if split == "test" else untrained(images, split) for split, images in opened.items()}
 
 
@@ -103,8 +107,10 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
         images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
         why = summary(images.passed_over)
-        if dataset.texts:
-            raise OodgridError(f"dataset {dataset.name} holds no text of its {split} split{f' ({why})' if why else ''}")
+        if dataset.holds_texts or dataset.pairs_:
+            thing = "text" if dataset.holds_texts else "pair"
+            because = f" ({why})" if (why := "; ".join(filter(None, (why, *images.remarks)))) else ""
+            raise OodgridError(f"dataset {dataset.name} holds no {thing} of its {split} split{because}")
         raise OodgridError(
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
             f"other images in it{f' ({why})' if why else ''}"
@@ -149,6 +155,7 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
         "torchvision": lambda source: libraries.torchvision(source, split),
         "hf": lambda source: libraries.hugging_face(source, split),
         "texts": lambda source: open_texts(source, split),
+        "pairs": lambda source: _pairs(dataset, split),
         "root": lambda source: _real(dataset, split),
     }
     for name, reader in readers.items():
@@ -156,6 +163,17 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
             images = reader(source)
             return by_pattern(images, dataset.class_pattern, dataset.name) if dataset.class_pattern else images
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
+
+
+def _pairs(dataset: Dataset, split: str) -> ImageSet:
+    """Return the pairs of a table, of all splits that it has; of a scenario those of one split."""
+    table, scenario, origin = dataset.pairs_, dataset.derived, dataset.origin
+    assert table is not None  # who calls has seen it
+    if scenario is None:
+        return pair_tables.open_pairs(table)
+    if origin is None:
+        raise OodgridError(f"dataset {dataset.name} is made of pairs of {table.of}, which is not described beside it")
+    return derived(open_split(origin, split), scenario, origin)
 
 
 def _real(dataset: Dataset, split: str) -> ImageSet:

@@ -27,7 +27,7 @@ def archive(path: Path, rule: Rule) -> ImageSet:
     Raises:
         OodgridError: It is missing, not readable, damaged or cut, or its layout could mean two things.
     """
-    members = _open(path)
+    members = open_members(path)
     full = {str(folder) for name in members.sizes for folder in PurePosixPath(name).parents}
     layout = arrange([*members.sizes, *(f"{folder}/" for folder in members.folders - full)], str(path), rule)
     layout.passed_over.update(members.passed_over)
@@ -60,8 +60,12 @@ def refuse_twice(members: Members, names: Iterable[str], what: str) -> None:
         )
 
 
-def _open(path: Path) -> Members:
-    """Return the files of an archive, whose kind its first bytes say: a tar may end with a zip in it."""
+def open_members(path: Path) -> Members:
+    """Return the files of an archive, whose kind its first bytes say: a tar may end with a zip in it.
+
+    Raises:
+        OodgridError: It is missing, not readable, damaged or cut.
+    """
     what = f"archive {path}"
     with open_regular(existing(path, "archive"), what) as file:
         head = file.read(512)

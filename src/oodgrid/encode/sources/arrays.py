@@ -6,6 +6,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,8 @@ def concepts(world: ConceptWorld, split: str) -> ImageSet:
         noise=world.noise,
         contrast=world.contrast,
     )
-    return _painted(drawn, len(drawn.names), list(concept_world.GROUPS[world.group]))
+    images = _painted(drawn, len(drawn.names), list(concept_world.GROUPS[world.group]))
+    return replace(images, captions=drawn.captions) if world.captions else images
 
 
 def generated(source: Generated) -> ImageSet:

@@ -138,7 +138,7 @@ def _is_small(dataset: Dataset) -> bool:
     try:
         places = [Path(place) for place in _places(dataset)]
         if not places:  # nothing is wrong with what is generated, and what other libraries know is theirs to open
-            return bool(dataset.concept_world)
+            return bool(dataset.concept_world or dataset.pairs_)
         if dataset.folder:
             return places[0].is_dir() and len(list(islice(files_below(places[0]), FILES + 1))) <= FILES
         return sum(place.stat().st_size for place in places) <= SIZE
@@ -154,6 +154,7 @@ def _places(dataset: Dataset) -> list[str | Path]:
         return [place for pattern in patterns for place in brace_expand(str(expand(pattern)))]
     places = [dataset.folder, dataset.archive, dataset.list_ and dataset.list_.file]
     places += dataset.texts.files if dataset.texts else []
+    places += [*dataset.pairs_.files, dataset.pairs_.root] if dataset.pairs_ else []
     for pair in (dataset.numpy, dataset.idx):
         places += [pair.images, pair.labels] if pair else []
     return [expand(place) for place in places if place]

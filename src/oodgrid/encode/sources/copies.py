@@ -10,7 +10,7 @@ are follows from their entry, and the same one under two names is refused by its
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,6 @@ import numpy as np
 from oodgrid import paths, plan, store
 from oodgrid.config import Dataset, Experiment, IdDataset
 from oodgrid.counts import counted, plural
-from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.errors import Mistakes, printable
 
@@ -36,13 +35,13 @@ class Contents:
         paths: Their N names.
         sizes: Shape (N,), bytes of each; -1 where unknown.
         keys: Shape (N,), uint64, the first eight bytes of each digest, enough to tell images apart; 0 where unknown.
-        read: Row number to the source; None where no more is to be read.
+        images: The samples, of which more may be read; None where no more is to be read.
     """
 
     paths: Sequence[str]
     sizes: np.ndarray
     keys: np.ndarray
-    read: Callable[[int], bytes | np.ndarray] | None = None
+    images: ImageSet | None = None
 
     @cached_property
     def rows_of_size(self) -> dict[int, list[int]]:
@@ -101,7 +100,7 @@ def _encoded(sources: store.Sources) -> Contents:
 
 def _of_images(images: ImageSet) -> Contents:
     sizes = np.array([images.stamp(row)[0] for row in range(len(images))], np.int64)
-    return Contents(images.paths, sizes, np.zeros(len(images), np.uint64), images.read)
+    return Contents(images.paths, sizes, np.zeros(len(images), np.uint64), images)
 
 
 def _keys(digests: np.ndarray) -> np.ndarray:
@@ -111,24 +110,24 @@ def _keys(digests: np.ndarray) -> np.ndarray:
 
 def _read_alike(one: Contents, other: Contents, most: int) -> int:
     """Read the images of two sets that are alike in size, up to so many bytes, and return how many were read."""
-    if one.read is None and other.read is None:
+    if one.images is None and other.images is None:
         return 0
     total = 0
     for size in one.rows_of_size.keys() & other.rows_of_size.keys():
         for contents in (one, other):
-            for row in contents.rows_of_size[size] if contents.read else ():
+            for row in contents.rows_of_size[size] if contents.images else ():
                 if not contents.keys[row] and total < most:
                     total += _read(contents, row)
     return total
 
 
 def _read(contents: Contents, row: int) -> int:
-    assert contents.read is not None  # who calls has seen it
+    assert contents.images is not None  # who calls has seen it
     try:
-        source = contents.read(row)
+        source = contents.images.read(row)
     except Exception:  # encoding says what is wrong with it
         return 0
-    contents.keys[row] = _keys(np.frombuffer(source_sha256(source), np.uint8)[None])[0]
+    contents.keys[row] = _keys(np.frombuffer(contents.images.sha256(row, source), np.uint8)[None])[0]
     return len(source) if isinstance(source, bytes) else source.nbytes
 
 

@@ -1,4 +1,4 @@
-"""The images, or texts, of one split, whatever they come from."""
+"""The images, texts or pairs of both of one split, whatever they come from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from oodgrid.counts import counted
+from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.sources.layout import Layout, in_order, twins
 from oodgrid.encode.sources.passing_over import printable
 from oodgrid.encode.sources.reading import open_regular
@@ -22,7 +23,7 @@ LONGEST = 1000  # characters of a label
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one split, or its texts.
+    """The images of one split, or its texts, or its pairs.
 
     Attributes:
         paths: N stable names.
@@ -36,6 +37,8 @@ class ImageSet:
         passed_over: How many files of each kind the source holds that are not among them.
         remarks: What else is to be said of how the source was read, a line each.
         texts: N texts where the samples are texts, of which `read` gives UTF-8; None where they are images.
+        captions: Of pairs: the text of each image; None elsewhere.
+        kinds: Of pairs: N words as "aligned" and "misaligned", "" where the kind is unknown; or None.
     """
 
     paths: list[str]
@@ -48,11 +51,27 @@ class ImageSet:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     texts: Sequence[str] | None = None
+    captions: Sequence[str] | None = None
+    kinds: Sequence[str] | None = None
 
     @property
     def thing(self) -> str:
         """What one of the samples is called in messages."""
+        if self.captions is not None:
+            return "pair"
         return "image" if self.texts is None else "text"
+
+    @property
+    def words(self) -> Sequence[str] | None:
+        """The texts of all samples, where they are texts or have one; None where they are images."""
+        return self.texts if self.captions is None else self.captions
+
+    def sha256(self, row: int, source: bytes | np.ndarray) -> bytes:
+        """Return the digest, 32 bytes, of a sample with this source; of a pair, of its text too."""
+        of_source = source_sha256(source)
+        if self.captions is None:
+            return of_source
+        return source_sha256(of_source + self.captions[row].encode())
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -69,12 +88,18 @@ class ImageSet:
 
     def subset(self, rows: np.ndarray) -> ImageSet:
         """Return the images of these rows."""
+
+        def of_rows(column: Sequence[str] | None) -> list[str] | None:
+            return None if column is None else [column[row] for row in rows]
+
         return replace(
             self,
             paths=[self.paths[row] for row in rows],
             labels=self.labels[rows],
             splits=None if self.splits is None else [self.splits[row] for row in rows],
-            texts=None if self.texts is None else [self.texts[row] for row in rows],
+            texts=of_rows(self.texts),
+            captions=of_rows(self.captions),
+            kinds=of_rows(self.kinds),
             read=lambda row: self.read(int(rows[row])),
             stamp=lambda row: self.stamp(int(rows[row])),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,20 @@ from oodgrid.encode.sources.text_formats import READERS, Row, json_parts
 from oodgrid.errors import OodgridError, printable, unknown
 
 SHOWN = 60  # characters of a text that stand in its name
+ARTICLES = {"text": "a text", "image": "an image"}
 Column = int | str | None
 
 
 @dataclass
 class Table:
-    """The texts of a source, one entry per text, in its order."""
+    """The texts of a source, one entry per text, in its order, each with the row in which it stands."""
 
     names: list[str]
     texts: list[str]
     labels: list[Any]
     splits: list[str] | None
     remarks: list[str]
+    rows: list[Row] = field(default_factory=list)
 
 
 def open_texts(source: TextTable, split: str) -> ImageSet:
@@ -41,7 +43,7 @@ def open_texts(source: TextTable, split: str) -> ImageSet:
     Raises:
         OodgridError: A file is missing or in no such format, a column is not there, or a text is none.
     """
-    table = _of_hugging_face(source, split) if source.hf else _of_files(source)
+    table = _of_hugging_face(source, split) if source.hf else read_files(source)
     where = source.hf or ", ".join(source.files)
     labels, names = classes_by_value(table.labels, where)
     texts = table.texts
@@ -103,11 +105,16 @@ def _spaced(names: list[str] | None) -> list[str] | None:
 # ------------------------------------------------------------------------------------------------------- files
 
 
-def _of_files(source: TextTable) -> Table:
+def read_files(source: TextTable) -> Table:
+    """Return the texts of the files of a source, of all splits that it has.
+
+    Raises:
+        OodgridError: A file is missing or in no such format, a column is not there, or a text is none.
+    """
     files = source.file if isinstance(source.file, dict) else {None: str(source.file)}
     whole = Table([], [], [], [] if len(source.own_splits) else None, [])
     for split, name in files.items():
-        file = existing(expand(name), "texts")
+        file = existing(expand(name), source.what)
         kind = source.format_of(name)
         parts = json_parts(file, source, split) if kind == "json" else [(split, READERS[kind](file, source))]
         for of, rows in parts:
@@ -118,32 +125,40 @@ def _of_files(source: TextTable) -> Table:
 
 def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: Iterable[Row]) -> None:
     """Take the rows of a file, or of one split in it, into a table."""
-    rows, empty = list(rows), []
+    rows = list(rows)
+    empty: dict[str, list[int]] = {side: [] for side in source.sides}
     columns = {column: None for row in rows for column in row.values}  # in JSON an object may lack what others have
     label = _columns(whole, file, source, columns) if rows else source.label
     for row in rows:
-        text = row.values.get(source.text)
-        if text is None or (isinstance(text, str) and not text.strip()):
-            empty.append(row.line)
+        if side := next((s for s, column in source.sides.items() if _is_empty(row.values.get(column))), None):
+            empty[side].append(row.line)
             continue
-        place = f"{file.name}:{row.line}"
-        whole.texts.append(_checked(text, f"{file}, line {row.line}"))
-        whole.names.append(f"{place} {printable(text, SHOWN)}")
+        for column in source.sides.values():
+            checked(row.values[column], f"{file}, line {row.line}")
+        text = row.values[source.text]
+        whole.texts.append(text)
+        whole.names.append(f"{file.name}:{row.line} {printable(text, SHOWN)}")
+        whole.rows.append(row)
         whole.labels.append(None if label is None else row.values.get(label))
         if whole.splits is not None:
             whole.splits.append(split or _split_of(file, source, row))
     if label is not None and (lacking := [row.line for row in rows if label not in row.values]):
         what = counted(len(lacking), "row", "rows")
         whole.remarks.append(f"{what} of {file.name} without {label}, the first in line {lacking[0]}: no class")
-    if empty:
-        what = counted(len(empty), "row without a text", "rows without a text")
-        whole.remarks.append(f"passed over {what} in {file.name}, the first in line {empty[0]}")
+    for side, lines in empty.items():
+        if lines:
+            what = counted(len(lines), f"row without {ARTICLES[side]}", f"rows without {ARTICLES[side]}")
+            whole.remarks.append(f"passed over {what} in {file.name}, the first in line {lines[0]}")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, Any]) -> Column:
     """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
     there = {str(name): name for name in columns}
-    for name, column in (("text", source.text), ("split", source.split)):
+    for name, column in (*source.sides.items(), ("split", source.split)):
         if column is not None and column not in columns:
             raise unknown(f"column of {name}s of {file}", str(column), there)
     if source.label is None or source.label in columns:
@@ -151,11 +166,11 @@ def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, 
     if source.label != "label":  # which is only looked for
         raise unknown(f"column of labels of {file}", str(source.label), there)
     if len(there) > 1:
-        whole.remarks.append(f"{file.name} has no column label, only {', '.join(there)}: no text has a class")
+        whole.remarks.append(f"{file.name} has no column label, only {', '.join(there)}: no {source.thing} has a class")
     return None
 
 
-def _checked(text: Any, where: str) -> str:
+def checked(text: Any, where: str) -> str:
     """Return a text that is one.
 
     Raises:
@@ -187,13 +202,13 @@ def _check_splits(source: TextTable, table: Table) -> None:
     if missing := [split for split in source.own_splits if split not in there]:
         has = ", ".join(split for split in SPLITS if split in there) or "none"
         raise OodgridError(
-            f"texts of {', '.join(source.files)}: no text is of the {missing[0]} split; there are {has}: write splits: "
-            "{test: …} with those that there are"
+            f"{source.what} of {', '.join(source.files)}: no {source.thing} is of the {missing[0]} split; there are "
+            f"{has}: write splits: {{test: …}} with those that there are"
         )
     if others := (table.splits or []).count(""):
         table.remarks.append(f"passed over {counted(others, 'row of other splits', 'rows of other splits')}")
         rows = [row for row, split in enumerate(table.splits or ()) if split]
-        for name in ("names", "texts", "labels", "splits"):
+        for name in ("names", "texts", "labels", "splits", "rows"):
             setattr(table, name, [getattr(table, name)[row] for row in rows])
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from oodgrid.report import canvas, names
-from oodgrid.report.figures.study import NOTHING, Pair, Row, Study
+from oodgrid.report.figures.study import NOTHING, TITLES, Pair, Row, Study
 
 
 def draw(study: Study, width: float) -> Figure:
@@ -21,7 +21,7 @@ def draw(study: Study, width: float) -> Figure:
     figure, panels = canvas.panels(len(study.kinds), width, 2 if width > canvas.COLUMN else 1, 2.1, sharex=True)
     for axes, kind in zip(panels, study.kinds, strict=True):
         _panel(axes, study, pairs, kind, accuracies)
-        canvas.title(axes, f"{names.KINDS[kind]}: mean AUROC, %", 2.7)
+        canvas.title(axes, f"{TITLES[kind]}: mean AUROC, %", 2.7)
         axes.set_xlabel("ID accuracy, %" if width > canvas.COLUMN or axes is panels[-1] else "")
     text = "Each method under its best score by overall AUROC: a choice by OOD results. Bars: 95 % intervals." + (
         " Lines: zero-shot." if "zero_shot" in accuracies else ""

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from oodgrid.counts import counted
 from oodgrid.report import canvas, names
-from oodgrid.report.figures.study import NOTHING, OVERALL, Pair, Study
+from oodgrid.report.figures.study import NOTHING, OVERALL, TITLES, Pair, Study
 
 WITHIN, BEYOND = names.BLUE, names.GREY  # of rows within noise of the best, and of the others
 MOST = 60  # rows of a page
@@ -39,7 +39,7 @@ def forest(study: Study, pairs: list[Pair], width: float, choice: str) -> Figure
     figure, grid = canvas.blank(1, len(study.kinds), width, height, sharey=True)
     for axes, kind in zip(grid.flat, study.kinds, strict=True):
         _panel(axes, study, shown, kind)
-        canvas.title(axes, names.KINDS[kind], 0.6 * width / len(study.kinds))
+        canvas.title(axes, TITLES[kind], 0.6 * width / len(study.kinds))
         axes.set_xlabel("Mean AUROC, %")
     grid[0, 0].set_yticks(range(len(shown)), labels=labels, fontsize=size)
     grid[0, 0].set_ylim(len(shown) - 0.4, -0.6)

@@ -14,13 +14,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from oodgrid.report import canvas, names, select
-from oodgrid.report.figures.study import NOTHING, OVERALL, Study
+from oodgrid.report import canvas, select
+from oodgrid.report.figures.study import NOTHING, OVERALL, TITLES, Study
 
 LABELS, BAR = 0.24, 0.55  # share of the width for names of scores; inches for the scale
 MAP_HEIGHT = 6.6  # inches of all rows at most
 DIGIT = 0.64  # a digit's width, in letters' size
-TITLES = {**names.KINDS, OVERALL: "Near and far OOD"}
 
 
 def draw(study: Study, width: float) -> Figure:

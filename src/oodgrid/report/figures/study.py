@@ -12,14 +12,15 @@ from typing import Any, Literal
 
 import polars as pl
 
-from oodgrid.manifests import Ranks
+from oodgrid.manifests import EstimateError, Ranks
 from oodgrid.report import canvas, select
-from oodgrid.report.names import Legend
+from oodgrid.report.names import KINDS, Legend
 
 Pair = tuple[str, str]  # a method and a score
 Row = dict[str, Any]  # a row of summary.parquet
 OVERALL = "overall"
 SHOWN = (*select.AVERAGED, OVERALL)
+TITLES = {**KINDS, OVERALL: "Near and far OOD"}
 NOTHING = "no near or far OOD set has a result that may be shown."
 
 
@@ -38,6 +39,9 @@ class Study:
         curves_wanted: The method and score, or None for the default, whose curves the config asks for.
         geometry: Of geometry.parquet.
         temperatures: Of temperatures.parquet.
+        grades: Of grades.parquet.
+        estimates: Of estimates.parquet.
+        estimate_errors: How far these are off, over all ID datasets.
     """
 
     summary: pl.DataFrame
@@ -50,6 +54,9 @@ class Study:
     curves_wanted: tuple[str, str | None] | None = None
     geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
     temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
+    grades: pl.DataFrame = field(default_factory=pl.DataFrame)
+    estimates: pl.DataFrame = field(default_factory=pl.DataFrame)
+    estimate_errors: Sequence[EstimateError] = ()
     _rows: dict[tuple[str, str, str | None], dict[Pair, Row]] = field(default_factory=dict)
 
     @cached_property
@@ -59,9 +66,9 @@ class Study:
 
     @cached_property
     def kinds(self) -> list[str]:
-        """The kinds of OOD that have a mean: near, far or both."""
+        """The kinds of OOD that have a mean: near, far or both; or overall, where some ID sets have near sets alone."""
         scopes = set(self.largest["scope"])
-        return [kind for kind in select.AVERAGED if kind in scopes]
+        return [kind for kind in select.AVERAGED if kind in scopes] or [kind for kind in (OVERALL,) if kind in scopes]
 
     def rows(self, scope: str, metric: str = "auroc", ood_dataset: str | None = None) -> dict[Pair, Row]:
         """Return the row of each method, at its largest shots, and score."""
