@@ -177,7 +177,8 @@ def test_scores_of_features_by_their_norm_are_those_of_pytorch_ood():
     centres = 2 * rng.normal(size=(5, 16))
     bank = np.abs(centres[labels] + rng.normal(size=(150, 16))).astype(np.float32)  # without ties at 0
     x = np.abs(np.concatenate([bank[:10] + 0.1, 2 * rng.normal(size=(20, 16))])).astype(np.float32)
-    weights, bias = centres.astype(np.float32), (0.1 * np.arange(5)).astype(np.float32)
+    means = np.stack([bank[labels == c].mean(0) for c in range(5)])  # the nearest of them is the class, nearly always
+    weights, bias = (0.3 * means).astype(np.float32), (-0.15 * (means**2).sum(1)).astype(np.float32)
     layer = torch.nn.Linear(16, 5)
     layer.weight.data, layer.bias.data = torch.from_numpy(weights), torch.from_numpy(bias)
     samples, known, classes = torch.from_numpy(x), torch.from_numpy(bank), torch.from_numpy(labels)
