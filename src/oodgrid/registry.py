@@ -61,7 +61,7 @@ class Entry:
         look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
         normalises: Whether logits of a method, and scores of features under it, are of normalised features, as CLIP's;
             else of features by their own norm, as a classifier has them that was trained so.
-        makes_of_one: Whether it says something where there is one class alone.
+        one_class: Whether it says something where there is one class alone; None for a score: by what it needs.
     """
 
     kind: str
@@ -80,12 +80,20 @@ class Entry:
     title: str = ""
     look: Look | None = None
     normalises: bool = True
-    makes_of_one: bool = False
+    one_class: bool | None = None
 
     @property
     def learns(self) -> bool:
         """Whether this is a method that learns from shots."""
         return "shots" in self.needs
+
+    @property
+    def makes_of_one(self) -> bool:
+        """Whether it says something where there is one class alone."""
+        if self.one_class is not None:
+            return self.one_class
+        of_method = OF_METHOD & {each for need in self.needs for each in need.split("|")}
+        return not of_method or bool(self.label_lists)
 
     @property
     def changes_features(self) -> bool:
@@ -156,7 +164,7 @@ def method(
         parsed = Look.parse(look) if look else None
         _add(
             Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
-                  title=title or name, look=parsed, normalises=normalises, makes_of_one=one_class)
+                  title=title or name, look=parsed, normalises=normalises, one_class=one_class)
         )  # fmt: skip
         return cls
 
@@ -185,13 +193,9 @@ def score(
         name, params, about = function.__name__, signatures.defaults(function), signatures.summary(function)
         signatures.check_signature(name, function, needs, transductive)
         more = (family, transductive, adapted)
-        of_one = one_class
-        if of_one is None:
-            of_one = not OF_METHOD & {each for need in needs for each in need.split("|")}
-            of_one |= bool(signatures.label_lists(function))
         _add(
             Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name,
-                  makes_of_one=of_one)
+                  one_class=one_class)
         )  # fmt: skip
         return function
 
