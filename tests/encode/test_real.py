@@ -24,6 +24,8 @@ from oodgrid.errors import OodgridError
 from tests.encode.real_layouts import COUNT, FEW, JPEG, PER_CLASS, flat, locations, put
 from tests.encode.real_layouts import make as layouts_make
 
+OF_IMAGES = [name for name in real.names() if not real.holds_texts(name)]  # of texts: test_real_texts.py
+
 
 @pytest.fixture(scope="module")
 def small_catalogue(tmp_path_factory):
@@ -100,7 +102,7 @@ def flowers(monkeypatch):
     monkeypatch.setattr(torchvision.datasets.Flowers102, "classes", names)
 
 
-@pytest.mark.parametrize("name", [name for name in real.names() if not real.holds_texts(name)])
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_each_layout_in_each_place_is_read_with_labels_of_the_catalogue(few, flowers, name):
     """Below a root, and by the path of the set itself; with what file managers leave beside images."""
     for number, location in enumerate(locations(few, name)):
@@ -315,7 +317,7 @@ def one_line_of(name, root):
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", real.names())
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_a_root_too_high_or_too_deep_is_said_with_the_one_that_would_do(few, name):
     places = {}
     for number, location in enumerate(locations(few, name)):
@@ -338,7 +340,7 @@ def find_or_none(name, root):
         return
 
 
-@pytest.mark.parametrize("name", real.names())
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_names_that_differ_in_capitals_and_dashes_only_are_said(few, name):
     location = next(locations(few, name))
     layouts_make(location)
