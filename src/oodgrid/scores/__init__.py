@@ -21,7 +21,7 @@ array([-0.26, -0.27, -1.35, -1.18])
 
 >>> found, skipped = scores.all_scores(features, train_features=train_features, train_labels=train_labels)
 >>> sorted(found)
-['knn', 'mahalanobis', 'relative_mahalanobis', 'residual', 'single_gaussian']
+['knn', 'mahalanobis', 'mood', 'relative_mahalanobis', 'residual', 'single_gaussian']
 >>> skipped["mcm"]
 'it needs logits: give logits, or features and weights'
 
