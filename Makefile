@@ -58,7 +58,7 @@ $(STAMP): constraints.txt pyproject.toml
 		|| { echo "oodgrid needs Python 3.11, 3.12 or 3.13; found $$($(PYTHON) --version). Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing pinned versions into $(VENV): one to three minutes."
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[encode,workflow,text,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[encode,workflow,text,real,dev]"
 	rm -f $(VENV)/installed-*
 	touch $@
 

@@ -73,7 +73,7 @@ def _scores() -> Iterator[str]:
 def _score(name: str, choices: list[Any]) -> dict[str, Any]:
     """Return a score with the list of labels that it has in all-scores.yaml, or one of these where it wants one."""
     choice = next((each for each in choices if isinstance(each, dict) and each["name"] == name), {})
-    lists = {key: choice[key] for key in ("labels", "agents") if key in choice}
+    lists = {key: choice[key] for key in ("labels", "agents", "texts") if key in choice}
     return {"name": name, **(lists or ({"labels": "concept-words"} if name.startswith("clipn") else {}))}
 
 
@@ -99,7 +99,8 @@ def jobs(experiment: Experiment) -> dict[str, int]:
     )
     own = [method for method in grid.methods(experiment) if method != registry.ANY]
     count |= {"fit": pairs * len(own), "apply": pairs * len(own), "score": pairs * len(grid.methods(experiment))}
-    return count | dict.fromkeys(("evaluate", *plan.report_parts(RESULTS, experiment)), 1)
+    count |= dict.fromkeys(("evaluate", *plan.report_parts(RESULTS, experiment)), 1)
+    return {rule: number for rule, number in count.items() if number}
 
 
 def fits(experiment: Experiment) -> int:

@@ -80,6 +80,28 @@ BAD = {
         "unknown score of zero_shot", "known: mcm",
     ),
     "curves without a method": ({"report": {"curves": {"score": "mcm"}}}, "report.curves.method", "required"),
+    "an axis that no score is": (
+        {"scores": ["knn"], "grades": {"covariate": "knn"}}, "no score is listed as laid_semantic", "list it",
+    ),
+    "an axis that depends on methods": (
+        {"scores": ["mcm", "knn"], "grades": {"semantic": "mcm", "covariate": "knn"}},
+        "grades.semantic: mcm depends on the method", "of the sample alone",
+    ),
+    "an axis by its base name": (
+        {"scores": [{"name": "knn", "k": 2}, "mahalanobis"], "grades": {"semantic": "knn", "covariate": "mahalanobis"}},
+        "no score is listed as knn", "write knn@k=2",
+    ),
+    "one score for both axes": (
+        {"scores": ["knn"], "grades": {"semantic": "knn", "covariate": "knn"}}, "both axes are knn", "name two scores",
+    ),
+    "one level": (
+        {"scores": ["knn", "vim"], "grades": {"semantic": "knn", "covariate": "vim", "levels": 1}},
+        "levels", "equal to 2",
+    ),
+    "cells without an axis": ({"grades": {"sets": "cov_{covariate}"}}, "has to hold {semantic} once", "as in cov_"),
+    "cells with an axis twice": (
+        {"grades": {"sets": "{semantic}{semantic}{covariate}"}}, "has to hold {semantic} once", "as in cov_",
+    ),
     "a temperature twice": ({"temperatures": [0.1, 0.10000001]}, "temperature 0.1 is listed twice", ""),
     "a temperature of zero": ({"temperatures": [0]}, "temperatures.0", "greater than 0"),
     "temperatures without a score that has one": (
@@ -129,7 +151,6 @@ BAD = {
         own(classnames=["Sea_Lion", "cat"], ood={"far": [{"name": "o", "folder": "o", "classnames": ["sea lion"]}]}),
         "both have 1 class, as 'sea lion'", "allow_overlap",
     ),
-    "one class": (own(classnames=["dog"]), "own has one class only", "two or more"),
     "no classes": (own(classnames=[]), "classnames", "at least 1"),
     "severity out of range": (described(concept_world={"group": "id", "blur": 6}), "blur", "less than or equal to 5"),
     "unknown group": (described(concept_world={"group": "new"}), "group", "unseen_both"),

@@ -40,6 +40,7 @@ ARRAYS = {
     "train_logits": BANK.own_logits(),
     "val_logits": BANK.own_logits(),
     "labels": TEXTS.features,
+    "texts": TEXTS.by_template,
     "agents": TEXTS.features,
     **{name: GIVEN[name] for name in ("logits", "negative_logits", "local_logits", "class_texts", "prompt_variants")},
     **{name: GIVEN[name] for name in ("pair_texts", "pair_logits")},
@@ -179,7 +180,8 @@ def test_what_is_no_such_array_is_refused_in_one_line_that_says_which(name):
 
 
 def shape_of(argument):
-    return (arguments.EVERY[argument].shapes if argument in arguments.EVERY else arguments.TEXT_LIST)[0]
+    shapes = arguments.EVERY[argument].shapes if argument in arguments.EVERY else arguments.TEXT_LIST
+    return next((shape for shape in shapes if len(shape) == np.ndim(ARRAYS.get(argument))), shapes[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -405,7 +407,7 @@ def test_metrics_refuse_in_one_line(call, said):
 
 # ------------------------------------------------------------------------------------------ documentation that runs
 
-PUBLIC = ("oodgrid", "oodgrid.cache", "oodgrid.methods", "oodgrid.metrics", "oodgrid.scores")
+PUBLIC = ("oodgrid", "oodgrid.cache", "oodgrid.estimates", "oodgrid.methods", "oodgrid.metrics", "oodgrid.scores")
 
 
 @pytest.mark.parametrize("module", PUBLIC)

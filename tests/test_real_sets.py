@@ -171,7 +171,6 @@ def test_an_ood_set_alone_gives_its_test_split_only(experiment_of):
         ({"name": "food101", "root": "/data", "classes": ["pizza", "waffels"]}, "did you mean 'waffles'"),
         ({"name": "food101", "root": "/data", "classes": ["pizza", "Pizza"]}, "names Pizza twice"),
         ({"name": "food101", "root": "/data", "classes": []}, "classes is empty"),
-        ({"name": "x", "of": "food101", "root": "/data", "classes": ["pizza"]}, "has one class only"),
         (
             {"name": "food101", "root": "/data", "classes": ["pizza", "waffles"]},
             "would show a part of food101 as food101: write another name and what it is of, as {name: food101-part, of",

@@ -5,8 +5,8 @@
 >>> metrics.auroc(scores.mcm([[0.31, 0.2], [0.3, 0.2]]), scores.mcm([[0.25, 0.24]]))
 1.0
 
-`scores`, `metrics`, `methods` and `cache` are the library (docs/api.md), imported when they are first used. The rest of
-the package is the command line `oodgrid` and what the Snakefile runs.
+`scores`, `metrics`, `estimates`, `methods` and `cache` are the library (docs/api.md), imported when they are first
+used. The rest of the package is the command line `oodgrid` and what the Snakefile runs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __version__ = "0.1.0"
 
 # What may be imported from here, each with the module that has it; a module itself has none.
 _PLACES = {
-    **dict.fromkeys(("cache", "methods", "metrics", "scores"), ""),
+    **dict.fromkeys(("cache", "estimates", "methods", "metrics", "scores"), ""),
     **dict.fromkeys(("read_features", "read_table", "read_texts"), "cache"),
     "Detector": "detector",
     "OodgridError": "errors",
 }
-__all__ = ["Detector", "OodgridError", "__version__", "cache", "methods", "metrics", "read_features", "read_table",
-           "read_texts", "scores"]  # fmt: skip
+__all__ = ["Detector", "OodgridError", "__version__", "cache", "estimates", "methods", "metrics", "read_features",
+           "read_table", "read_texts", "scores"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

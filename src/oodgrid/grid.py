@@ -38,11 +38,11 @@ def fits(experiment: Experiment, method: str) -> list[Fit]:
 def scores(experiment: Experiment, method: str) -> list[Choice]:
     """Return the scores that are listed under a method.
 
-    Scores of image features stand under `any`, and under the methods that change the features.
+    Scores of image features stand under `any`, and under the methods that change the features, or their norm.
     """
     if method == ANY:
         return [score for score in experiment.scores if on_features(score)]
-    changes = registry.find("method", experiment.method(method).name).leaves == "features"
+    changes = registry.find("method", experiment.method(method).name).changes_features
     return [score for score in experiment.scores if changes or not on_features(score)]
 
 

@@ -56,11 +56,14 @@ from oodgrid.counts import counted
 from oodgrid.edge import Shapes, attribute, bound, whole_number
 from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
+from oodgrid.score.inputs import scaled
 from oodgrid.vectors import normalise
 
 __all__ = ["Fitted", "fit"]
 TEXT = {"text", "text_tower", "prototypes"}
 ARGUMENTS = {
+    "head_weights": "Shape (K, D). Of the network's last layer: its logits are features · weights + bias.",
+    "head_bias": "Shape (K,). Default: zeros.",
     "train_features": "Shape (M, D). The shots, as cached: not normalised.",
     "train_labels": "Shape (M,). Their classes; samples without a class, -1, are left out.",
     "text_features": "Shape (K, D) or (T, K, D). Embeddings of the class names, under one or T templates.",
@@ -120,13 +123,18 @@ class Fitted:
 
     @cached_property
     def weights(self) -> np.ndarray | None:
-        """Shape (K, D), float64: logits are normalised features · weights + bias; None where a method leaves logits."""
+        """Shape (K, D), float64: logits are features, `scaled`, · weights + bias; None where a method leaves logits."""
         return None if self.leaves == "logits" else _stored(self.classifier.prototypes)
 
     @cached_property
     def bias(self) -> np.ndarray | None:
         """Shape (K,), float64, or None."""
         return None if self.classifier.bias is None else _stored(self.classifier.bias)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether logits are of normalised features; else, as of `own_head`, of features by their own norm."""
+        return registry.find("method", self.name).normalises
 
     def of_pairs(self, features: Any, texts: Any) -> dict[str, np.ndarray]:
         """Return what scores of pairs need, of features of images and of their texts, (N, D) each.
@@ -169,7 +177,7 @@ class Fitted:
             OodgridError: They are no such arrays.
         """
         if self.weights is not None:
-            logits = normalise(self.transform(features).astype(np.float64)) @ self.weights.T
+            logits = scaled(self.transform(features), self.normalises) @ self.weights.T
             return logits if self.bias is None else logits + self.bias
         array = self._features(features)
         local = None if self.classifier.local_logits is None else self._local_blocks(features, array, local_features)
@@ -193,7 +201,7 @@ class Fitted:
                 arrays |= {f"{side}_features": self.transform(samples), f"{side}_labels": labels, "shots": data.shots}
                 if side == "val" and self.leaves == "logits" and self.classifier.local_logits is None:
                     arrays["val_logits"] = self.logits(samples)
-        arrays["text_cosines"] = self.text_cosines
+        arrays |= {"text_cosines": self.text_cosines, "normalises": self.normalises}
         return {name: value for name, value in arrays.items() if value is not None}
 
     def _applied(self, leaves: Leaves, features: np.ndarray, local: Any = None) -> np.ndarray:
@@ -246,6 +254,7 @@ def _function(name: str) -> Callable[..., Fitted]:
 def _signature(entry: registry.Entry) -> Signature:
     needs = set(entry.needs)
     positional = [
+        *(("head_weights",) if "own_head" in needs else ()),
         *(("train_features", "train_labels") if "shots" in needs else ()),
         *(("text_features",) if TEXT & needs else ()),
     ]
@@ -256,6 +265,7 @@ def _signature(entry: registry.Entry) -> Signature:
         *(("outlier_features", "outlier_texts") if "outliers" in needs else ()),
     ]
     optional: dict[str, Any] = dict.fromkeys(("val_features", "val_labels", "shots") if entry.learns else ())
+    optional |= {"head_bias": None} if "own_head" in needs else {}
     optional |= {"train_views": None} if "views" in entry.params else {}
     optional |= {"seed": 1} | {name: default for name, default in entry.params.items() if name != "views"}
     parameters = [
@@ -270,6 +280,8 @@ def _fitted(entry: registry.Entry, arrays: Mapping[str, Any], params: Mapping[st
     what = f"method {entry.name}"
     try:
         data, method = _data(what, arrays), entry.make(**params)
+        if data.classes == 1 and not entry.makes_of_one:
+            raise OodgridError(f"{what}: one class only, where two or more are needed")
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
         classifier = method.classifier(learned.arrays, data.text)
@@ -286,23 +298,22 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     """Return what a fit may see, checked.
 
     Raises:
-        OodgridError: An argument is not what it should be, or does not fit another; or there is one class only.
+        OodgridError: An argument is not what it should be, or does not fit another.
     """
     shapes = Shapes(what)
     if "train_features" in arrays:  # first, so that of two widths that differ the text's is the one refused
         features = shapes.features("train_features", cache.of_images(arrays["train_features"]), "MD")
         arrays = {**arrays, "train_features": features}
     text = _text_side(shapes, arrays)
+    head = _head(shapes, arrays)
     train, train_labels, kept = _labelled(shapes, "train", "M", arrays)
     val, val_labels, _ = _labelled(shapes, "val", "V", arrays)
     present = np.unique(train_labels)
-    classes = text.embeddings.shape[1]
+    classes = text.embeddings.shape[1] if head is None else len(head["weights"])
     if not classes:  # then the labels alone name the classes
         classes = len(present)
         if len(gaps := np.flatnonzero(present != np.arange(classes))):
             raise OodgridError(f"{what}: class {gaps[0]} has no training sample: labels run from 0 to K - 1")
-    if classes == 1:
-        raise OodgridError(f"{what}: one class only, where two or more are needed")
     if len(beyond := np.flatnonzero(val_labels >= classes)):
         raise OodgridError(
             f"{what}: val_labels: {val_labels[beyond[0]]} is none of the {counted(classes, 'class', 'classes')}"
@@ -318,8 +329,19 @@ def _data(what: str, arrays: Mapping[str, Any]) -> FitData:
     texts = shapes.features("train_texts", arrays["train_texts"], "MD")[kept] if "train_texts" in arrays else None
     outliers = _outliers(shapes, arrays)
     return FitData(
-        text, classes, train, train_labels, val, val_labels, shots, seed, train_texts=texts, outliers=outliers, **views
-    )
+        text, classes, train, train_labels, val, val_labels, shots, seed, head=head, train_texts=texts,
+        outliers=outliers, **views,
+    )  # fmt: skip
+
+
+def _head(shapes: Shapes, arrays: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Return weights and bias of a network's last layer, where they are given."""
+    if "head_weights" not in arrays:
+        return None
+    weights = shapes.numbers("head_weights", arrays["head_weights"], "KD")
+    bias = arrays.get("head_bias")
+    bias = np.zeros(len(weights)) if bias is None else shapes.numbers("head_bias", bias, "K")
+    return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}
 
 
 def _outliers(shapes: Shapes, arrays: Mapping[str, Any]) -> tuple[Outliers, ...]:

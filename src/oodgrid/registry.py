@@ -59,6 +59,9 @@ class Entry:
         adapted: What of a score was made for other networks, and how it is used here; "" where nothing was.
         title: What a reader of tables and figures sees, as "Tip-Adapter-F"; the name where none is given.
         look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
+        normalises: Whether logits of a method, and scores of features under it, are of normalised features, as CLIP's;
+            else of features by their own norm, as a classifier has them that was trained so.
+        makes_of_one: Whether it says something where there is one class alone.
     """
 
     kind: str
@@ -76,11 +79,18 @@ class Entry:
     plugin: Path | None = None
     title: str = ""
     look: Look | None = None
+    normalises: bool = True
+    makes_of_one: bool = False
 
     @property
     def learns(self) -> bool:
         """Whether this is a method that learns from shots."""
         return "shots" in self.needs
+
+    @property
+    def changes_features(self) -> bool:
+        """Whether scores of features see others under a method than as cached and normalised."""
+        return self.leaves == "features" or not self.normalises
 
     @property
     def on_features(self) -> bool:
@@ -129,11 +139,13 @@ def method(
     text_cosines: bool = False,
     title: str = "",
     look: str = "",
+    normalises: bool = True,
+    one_class: bool = False,
 ) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
     The name under which it is listed is the name of its file. See `oodgrid.adapt.contract` for what such a
-    class must offer, and `Entry` for the arguments.
+    class must offer, and `Entry` for the arguments; `one_class`: whether it does not learn to tell classes apart.
     """
 
     def register(cls: type) -> type:
@@ -144,7 +156,7 @@ def method(
         parsed = Look.parse(look) if look else None
         _add(
             Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
-                  title=title or name, look=parsed)
+                  title=title or name, look=parsed, normalises=normalises, makes_of_one=one_class)
         )  # fmt: skip
         return cls
 
@@ -159,19 +171,28 @@ def score(
     transductive: bool = False,
     adapted: str = "",
     title: str = "",
+    one_class: bool | None = None,
 ) -> Callable[[Callable], Callable]:
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
     It returns one float64 a sample, shape (N,), higher = more in-distribution. The name under which it is
     listed is the name of the function. What may be needed: `oodgrid.score.contract`; of a need written "val|bank" the
-    score is given the first that there is. The other arguments: `Entry`.
+    score is given the first that there is. The other arguments: `Entry`; `one_class`: whether it says something where
+    there is one class alone, by default where it needs no logits, or compares them with other texts.
     """
 
     def register(function: Callable) -> Callable:
         name, params, about = function.__name__, signatures.defaults(function), signatures.summary(function)
         signatures.check_signature(name, function, needs, transductive)
         more = (family, transductive, adapted)
-        _add(Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name))
+        of_one = one_class
+        if of_one is None:
+            of_one = not OF_METHOD & {each for need in needs for each in need.split("|")}
+            of_one |= bool(signatures.label_lists(function))
+        _add(
+            Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name,
+                  makes_of_one=of_one)
+        )  # fmt: skip
         return function
 
     return register

@@ -1,5 +1,7 @@
 """The kinds of text files: name, content, identity, and which scores need them.
 
+The head of a network stands for its classes as texts do, and lies in a file of the same form.
+
 Plan, checks, encoding, the readers of scores, the command line and the one rule of Snakemake iterate `SOURCES`.
 To add a kind, write the function that makes its prompts, and its entry in the list.
 """
@@ -35,6 +37,8 @@ class TextSource:
         imports: Whether an import may bring them; of other kinds an imported entry has none.
         suffix: Of the file, behind the name of the ID dataset.
         of: What entry they belong to, as rules call it: "id_dataset" or "label_list".
+        stands: Of an ID dataset, what its key `text` says where there are such files.
+        of_backbone: Whether the backbone brings them along, so that they are made for imported features too.
     """
 
     kind: str
@@ -46,6 +50,8 @@ class TextSource:
     imports: bool = False
     suffix: str = ""
     of: str = "id_dataset"
+    stands: str = "classnames"
+    of_backbone: bool = False
 
     def path(self, results: Path, backbone: str, name: str) -> Path:
         """Return where the texts of an entry lie."""
@@ -100,8 +106,12 @@ SHUFFLED = TextSource(
     "shuffled", "shuffled prompts of the class names", _shuffled_identity, shuffled_prompts, "prompt_variants",
     suffix=".shuffled",
 )  # fmt: skip
+HEAD = TextSource(
+    "head", "weights of the backbone's own head", lambda dataset: {}, imports=True, suffix=".head", stands="own_head",
+    of_backbone=True,
+)  # fmt: skip
 LABELS = TextSource("labels", "texts of a list of labels", attrgetter("identity"), imports=True, of="label_list")
-SOURCES = [CLASSES, SHUFFLED, LABELS]
+SOURCES = [CLASSES, SHUFFLED, HEAD, LABELS]
 
 
 def needs() -> dict[str, TextSource]:

@@ -101,7 +101,7 @@ def unreadable():
         (lambda: methods.prototype(EYE, [0, 1, 3, 3]), "method prototype: class 2 has no training sample"),
         (lambda: methods.linear_probe(EYE, [0, 1, 3, 3]), "class 2 has no training sample"),
         (lambda: methods.lp_plus_plus(EYE, [0, 1, 3, 3], EYE), "class 2 has no training sample"),
-        (lambda: methods.prototype(EYE, [0, 0, 0, 0]), "one class only"),
+        (lambda: methods.linear_probe(EYE, [0, 0, 0, 0]), "method linear_probe: one class only"),
         (lambda: methods.prototype(EYE, [-1] * 4), "method prototype: train_labels: no sample has a class, all are -1"),
         (lambda: methods.prototype(EYE, [0, 1, 2, 2**40]), "class 3 has no training sample"),
         (lambda: methods.prototype(EYE, ["a", "b", "c", "d"]), "method prototype: train_labels: type <U1"),

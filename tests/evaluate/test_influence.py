@@ -12,6 +12,7 @@ from scipy.stats import norm
 from oodgrid.evaluate import intervals, metrics
 from oodgrid.evaluate.influence import RATES, Layout, deviations, influence, of_mean, variance
 from oodgrid.evaluate.rows import Row, Scope
+from oodgrid.evaluate.spreads import Spreads
 from oodgrid.evaluate.summary import Column, _compared
 
 
@@ -222,10 +223,12 @@ def p_values(values, vectors, layout, rate):
     column.scope = Scope("overall", None, (0, 1))
     k = RATES.index(rate)
     sets = column.scope.sets
-    column.spreads = {
-        (rate, sets, row, rows[0]): variance_of(vectors[r][k] - vectors[0][k], layout, sets)
-        for r, row in enumerate(rows)
-    }
+    column.spreads = Spreads(
+        {
+            (rate, sets, row, rows[0]): variance_of(vectors[r][k] - vectors[0][k], layout, sets)
+            for r, row in enumerate(rows)
+        }
+    )
     return _compared(column, rows[1:], [rows[0]] * (len(rows) - 1))["p"]
 
 

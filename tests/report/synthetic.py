@@ -32,6 +32,7 @@ class Made:
     ranks: list[dict] = field(default_factory=list)
     geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
     temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
+    grades: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def made(
@@ -60,7 +61,7 @@ def made(
     )  # fmt: skip
     summary = _summary(metrics, len(id_datasets))
     ranks = [_ranks(summary, scope) for scope in ("near", "far", "overall")] if len(id_datasets) >= 10 else []
-    others = _geometry(metrics, seed), _temperatures(metrics)
+    others = _geometry(metrics, seed), _temperatures(metrics), _grades(metrics)
     return Made(metrics, _curves(metrics), summary, _comparisons(summary), ranks, *others)
 
 
@@ -254,6 +255,25 @@ def _temperatures(metrics):
         curve="base_score", seeds=pl.lit(3),
         is_default=pl.col("T") == pl.col("base_score").replace_strict(DEFAULTS),
     )  # fmt: skip
+
+
+def _grades(metrics, levels=8):
+    """Return cells that rise with both shifts, but for two corners, and what they add up to."""
+    rows = metrics.select("experiment", *PAIR, "method", "base_method", "score", "base_score").unique(
+        maintain_order=True
+    )
+    semantic, covariate = (axis.ravel() + 1 for axis in np.meshgrid(range(levels), range(levels), indexing="ij"))
+    kept = abs(semantic - covariate) < levels - 1
+    cells = pl.DataFrame({"semantic": semantic[kept], "covariate": covariate[kept]}).with_columns(
+        what=pl.lit("cell"), axis=pl.lit(None, pl.String), n_ood=20,
+        auroc=(0.5 + 0.05 * pl.col("semantic") + 0.01 * pl.col("covariate")).clip(0, 1),
+    )  # fmt: skip
+    slopes = pl.DataFrame(
+        {"what": ["sensitivity", "correlation"] * 2, "axis": ["semantic"] * 2 + ["covariate"] * 2,
+         "auroc": [0.05, 0.98, 0.01, None]}
+    )  # fmt: skip
+    frame = rows.join(pl.concat([cells, slopes], how="diagonal_relaxed"), how="cross")
+    return frame.with_columns(fpr95_id_pos=1 - pl.col("auroc"), fpr95_ood_pos=1 - pl.col("auroc"), seeds=3, shots=16)
 
 
 def _ranks(summary, scope):

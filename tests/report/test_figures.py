@@ -37,7 +37,8 @@ STUDIES = {
 def studies_of(study, overlaps=frozenset()):
     ranks = [manifests.Ranks(**each) for each in study.ranks]
     tables = study.metrics, study.curves, set(overlaps), study.summary, study.comparisons, ranks
-    return list(figures.studies(*tables, geometry=study.geometry, temperatures=study.temperatures))
+    others = {name: getattr(study, name) for name in ("geometry", "temperatures", "grades")}
+    return list(figures.studies(*tables, **others))
 
 
 @cache
@@ -94,14 +95,14 @@ def check_layout(figure):
 
 
 # Each figure in both widths of a small study, and where names are long and many in the width that is harder.
-EVERY = (*paths.FIGURES, *paths.SWEEP_FIGURES)
+EVERY = (*paths.FIGURES, "temperature", "grades")
 CASES = [("small", figure, width) for figure in EVERY for width in canvas.WIDTHS.values()]
 CASES += [("smallest", figure, canvas.COLUMN) for figure in ("forest", "scores", "sets")]
 CASES += [("long names", figure, canvas.TEXT) for figure in ("shots", "roc")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("forest", "scores", "accuracy", "sets", "histograms")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("geometry", "temperature")]
 CASES += [("large", figure, canvas.COLUMN) for figure in ("forest_scores", "scores", "geometry", "temperature")]
-CASES += [("large", "scores", canvas.TEXT)]
+CASES += [("large", "scores", canvas.TEXT), ("long names", "grades", canvas.COLUMN)]
 
 
 @pytest.mark.parametrize(("name", "figure", "width"), CASES)
@@ -109,6 +110,25 @@ def test_layout(name, figure, width):
     solved = drawn(name, figure, width)
     assert solved.get_figwidth() == width
     check_layout(solved)
+
+
+def test_estimates_are_drawn_against_the_truth_by_their_share_of_ood():
+    rng, pair = np.random.default_rng(0), one("small")
+    truth = pl.DataFrame({"share": np.repeat([0.05, 0.2, 0.5], 400), "true_auroc": rng.uniform(0.4, 1, size=1200)})
+    frame = truth.with_columns(unmixed_auroc=truth["true_auroc"] - 0.1, regression_auroc=truth["true_auroc"])
+    errors = [manifests.EstimateError(rate="auroc", estimator="unmixed", by="share", low=0.5, high=0.5, rows=9, sets=3,
+                                      bias=0.0, mae=0.0, rmse=0.123, within95=0.2)]  # fmt: skip
+    for width in canvas.WIDTHS.values():
+        tried = replace(pair, estimates=frame, estimate_errors=errors)
+        solved = solved_of(figures.draw("estimate", tried, width))
+        assert solved.get_figwidth() == width
+        check_layout(solved)
+        unmixed, by_line = ([line for line in axes.lines if line.get_marker() == "o"] for axes in solved.axes)
+        assert sum(len(line.get_xdata()) for line in unmixed) == 700
+        assert all(np.allclose(line.get_ydata(), line.get_xdata() - 10) for line in unmixed)
+        assert all(np.allclose(line.get_ydata(), line.get_xdata()) for line in by_line)
+        assert "12.3 at 50 % OOD" in words(solved) and "700 of 1200 dots" in words(solved)
+    assert "No estimates" in words(figures.draw("estimate", pair))
 
 
 def test_ranks_and_means_over_id_sets_are_drawn_once_a_backbone():
@@ -498,7 +518,7 @@ def test_no_two_methods_look_alike(methods):
 def written(tmp_path_factory):
     """Two runs of one small experiment, the second in column width only."""
     study = sized(**STUDIES["small"])
-    tables = {name: getattr(study, name) for name in ("summary", "comparisons", "geometry", "temperatures")}
+    tables = {name: getattr(study, name) for name in ("summary", "comparisons", "geometry", "temperatures", "grades")}
     runs = [tmp_path_factory.mktemp("run") for _ in range(2)]
     with pytest.MonkeyPatch.context() as patch:
         for run in runs:

@@ -116,13 +116,14 @@ def test_the_same_page_again(written, text):
 
 @pytest.mark.parametrize("swept", [False, True])
 def test_every_figure_is_on_the_page_or_drawn_by_it(metrics, curves, tmp_path, swept):
-    names = {*paths.FIGURES, *(paths.SWEEP_FIGURES if swept else ())}
+    asked = ("temperature",) if swept else ("estimate", "grades")
+    names = {*paths.FIGURES, *asked}
     for name in names:
         for backbone, id_dataset in metrics.select("backbone", "id_dataset").unique().rows():
             file = tmp_path / "demo/figures" / backbone / id_dataset / f"{name}.svg"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"<svg>{name}</svg>")
-    page.write_page(certain.evaluated_of(metrics), curves, tmp_path, "demo", with_temperatures=swept)
+    page.write_page(certain.evaluated_of(metrics), curves, tmp_path, "demo", asked=asked)
     shown = re.findall(r"src='data:image/svg\+xml,([^']+)", (tmp_path / "demo/report.html").read_text())
     shown = {re.sub("</?svg>", "", unquote(text)) for text in shown}
     assert shown == names - {"roc", "histograms", "forest_scores"}  # curves on demand; tables hold all scores

@@ -225,7 +225,9 @@ def test_plugins_that_are_no_list_or_hold_nothing_are_one_line(tmp_path, experim
         parse(experiment_of(plugins=[str(file)]))
 
 
-@pytest.mark.parametrize("name", [n for n, e in registry.entries("score").items() if e.label_lists])
+@pytest.mark.parametrize(
+    "name", [n for n, e in registry.entries("score").items() if e.label_lists and "logits" in e.needs]
+)
 def test_labels_compare_only_with_cosines_to_texts_of_the_same_tower(name):
     given, choice = example(), Choice(name=name, **dict.fromkeys(registry.find("score", name).label_lists, "away"))
     for text_cosines in ({"text_cosines": False}, {}):

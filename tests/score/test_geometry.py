@@ -47,6 +47,14 @@ def world(seed, classes=4, width=7):
     return {name: values.astype(np.float32) for name, values in sets.items()}, labels, prototypes
 
 
+def naive_mmd(sets):
+    """The linear MMD of each OOD set, over all pairs of samples: mean k(x, x') + mean k(y, y') - 2 mean k(x, y)."""
+    unit = {name: [row / np.linalg.norm(row) for row in values.astype(np.float64)] for name, values in sets.items()}
+    kernel = {(a, b): np.mean([u @ v for u in unit[a] for v in unit[b]]) for a in unit for b in unit}
+    first, *names = unit
+    return {b: kernel[first, first] + kernel[b, b] - 2 * kernel[first, b] for b in names}
+
+
 def numbers(angles):
     return [angles.dispersion, angles.compactness, angles.id_angle, *angles.ood_angles.values()]
 
@@ -62,6 +70,7 @@ def test_angles_are_those_of_single_pairs_in_blocks_of_any_size(seed, own_means,
         angles = geometry(sets, labels, centres)
         assert numbers(angles) == pytest.approx([*expected[:3], *expected[3].values()], abs=1e-5)
         assert list(angles.ood_angles) == ["near", "far"]
+        assert angles.ood_mmd == pytest.approx(naive_mmd(sets), abs=1e-12)
         assert angles.classes == 4
 
 

@@ -33,6 +33,7 @@ from oodgrid.score.sharing import frozen
 
 ENTRIES = registry.entries("score")
 LISTS = {"cma": "agents", "clipn_atd": "no", "clipn_ctw": "no"}
+LISTS |= dict.fromkeys(("laid_semantic", "laid_covariate"), "prompts")
 FEWER = {"weiper": {"repeats": 3}, "weiper_kld": {"repeats": 3}, "neglabel": {"groups": 3}, "csp": {"groups": 3}}
 CLASSES, WIDTH, SHOTS = 5, 24, 3
 
@@ -70,7 +71,9 @@ def inputs(samples, precision="float64", ties=False):
     }
     counts = {"texts": 31, "no": CLASSES, "agents": 5}
     texts = {name: normalise(rng.normal(size=(count, WIDTH))) for name, count in counts.items()}
-    return values, {n: TextList(v, list(map(str, range(len(v)))), ["noun"] * len(v)) for n, v in texts.items()}
+    lists = {n: TextList(v, list(map(str, range(len(v)))), ["noun"] * len(v)) for n, v in texts.items()}
+    prompts = frozen(rng.normal(size=(3, 1, WIDTH)) + rng.normal(size=(7, WIDTH)))
+    return values, lists | {"prompts": TextList(normalise(prompts.mean(axis=0)), list("abcdefg"), [""] * 7, prompts)}
 
 
 def scorer(name, lists):

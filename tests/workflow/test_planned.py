@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 import yaml
 
+from oodgrid import config
+from oodgrid.catalogue import real
+from tests.encode.real_layouts import locations, make
 from tests.workflow.conftest import PATIENCE
 from tests.workflow.test_cache import photos  # noqa: F401  a fixture
 
@@ -110,3 +114,31 @@ def test_experiments_that_share_features_run_at_once(photos):  # noqa: F811
             clone.snakemake("metrics", "--configfile", file)
     for file in files:
         assert "Nothing to be done" in clone.snakemake("metrics", "--configfile", file)
+
+
+@pytest.mark.slow
+def test_hard_pairs_are_planned_on_the_standard_folders_of_a_few_images(whole):
+    """`limit: 4` behind root, as its user would try it first; every job that its grid asks for, and no other."""
+    file = whole.folder / "experiments/hard-pairs.yaml"
+    whole.env["OODGRID_DATA"] = str(root := whole.folder / "data")
+    experiment = yaml.safe_load(file.read_text(encoding="utf-8")) | {"root": str(root), "limit": 4}
+    parsed = config.parse(experiment)
+    names = {dataset.real_name for dataset in parsed.datasets()}
+    for name in {real.real_set(name).parent or name for name in names}:
+        make(next(locations(root, name)))
+    for number, path in enumerate(sorted(path for path in root.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))):
+        path.write_bytes(path.read_bytes() + str(number).encode())  # or all would be one image, ID and OOD
+    whole.edit("experiments/hard-pairs.yaml", "root: ${OODGRID_DATA:-data}", "root: ${OODGRID_DATA:-data}\nlimit: 4")
+    stats = (
+        whole.snakemake("-n", "--configfile", "experiments/hard-pairs.yaml").split("Job stats:")[1].split("total")[0]
+    )
+    assert not (whole.folder / "results").exists()
+    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
+    sets, drawn = {dataset.name for dataset in parsed.datasets()}, [each.train for each in parsed.id_datasets]
+    pairs, methods = len(parsed.id_datasets), len(parsed.methods)
+    encoded = sum(count for rule, count in jobs.items() if re.fullmatch(r"encode(_train|_val|_test)+", rule))
+    assert encoded == len(sets)
+    assert jobs["encode_drawn"] == drawn.count("drawn") == 4
+    assert jobs["encode_texts"] == pairs
+    assert jobs["fit"] == jobs["apply"] == pairs * methods
+    assert jobs["score"] == pairs * (methods + 1)  # of scores of features too, which are of any method

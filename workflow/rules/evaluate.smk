@@ -6,7 +6,7 @@ rule evaluate:
     input:
         score_files(),
     output:
-        [pattern(path) for path in paths.EVALUATED],
+        [pattern(path) for path in plan.evaluated(experiment)],
     log:
         log_of("evaluate"),
     conda:

@@ -34,7 +34,11 @@ rule draw:
                 category="Figures",
                 subcategory=figure,
             )
-            for figure in (*paths.FIGURES, *paths.SWEEP_FIGURES, *paths.RANK_FIGURES)
+            for figure in (
+                *paths.FIGURES,
+                *paths.FIGURES_IF_ASKED.values(),
+                *paths.RANK_FIGURES,
+            )
         ],
         pattern(paths.digests, part="figures"),
     log:

@@ -44,7 +44,10 @@ def apply(results: Path, experiment: Experiment, backbone_name: str, id_dataset:
     fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant), Fitted)
     application = _Application(entry.make(**choice.params), entry, files, features)
     fits = progress(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit")
-    applied = Applied(method=choice.name, leaves=application.leaves, fits=[application.run(fit) for fit in fits])
+    applied = Applied(
+        method=choice.name, leaves=application.leaves, normalises=entry.normalises,
+        fits=[application.run(fit) for fit in fits],
+    )  # fmt: skip
     path = paths.applied(results, experiment.experiment, backbone_name, id_dataset, variant)
     manifests.write(path, applied)
     return path
@@ -58,6 +61,7 @@ class _Application:
     ) -> None:
         self.method, self.files, self.features = method, files, features
         self.leaves: Leaves = next(leaves for leaves in LABELLED if leaves == entry.leaves)
+        self.normalises = entry.normalises
         self.text_cosines = entry.text_cosines and files.texts is not None  # else visual prototypes replace the texts
         self.kept = Kept(files.results, "apply")
         self.text = files.text_side()  # one for all fits, so that its tower is loaded once
@@ -77,7 +81,15 @@ class _Application:
         return outcome(status="ok", reason=fit.reason, text_cosines=self.text_cosines, **parts)
 
     def _parts(self, fit: LearnedFit) -> dict[str, Any]:
-        """Return the names of the files that one fit leaves for the scores."""
+        """Return the names of the files that one fit leaves for the scores.
+
+        Raises:
+            Skip: It needs the norm of features, and an import has lost it.
+        """
+        if lost := [name for name, features in self.features.items() if features.normalised and not self.normalises]:
+            raise Skip(
+                f"the features of {lost[0]} were normalised before they were imported, and the head needs their norm"
+            )
         classifier = cache(lambda: self._classifier(fit))  # made by the first part that is not there yet, if any is not
         parts: dict[str, Any] = {"classifier": self._part(fit, "classifier", lambda: _classifier_arrays(classifier()))}
         if self.leaves != "prototypes":

@@ -75,6 +75,7 @@ class FitData:
         train_local: Shape (M, V, P, D), in the precision of the file: local features of the views, or of the images
             themselves where the method names no family (V = 1); None where the method does not need them. They may be
             in their file still: `[rows, views]` reads what a batch takes.
+        head: Of the network's own classification head, `weights` (K, D) and `bias` (K,), float32; None without one.
         train_texts: Shape (M, D): of pairs, the features of the text of each shot; None where the samples are no pairs.
         outliers: Of each OOD set of pairs with a training split, all of it; only for methods that need outliers.
     """
@@ -90,6 +91,7 @@ class FitData:
     normalised: bool = False
     train_views: np.ndarray | None = None
     train_local: np.ndarray | StoredRows | None = None
+    head: Arrays | None = None
     train_texts: np.ndarray | None = None
     outliers: tuple[Outliers, ...] = ()
 
@@ -114,8 +116,9 @@ class Classifier:
     """The least from which logits, on the cosine scale, can be computed for any features.
 
     Attributes:
-        prototypes: Shape (K, D): logits are normalised features · prototypes + bias. Unit vectors where logits are
-            cosines; of a probe its weights on the cosine scale, which are no directions and come with a bias.
+        prototypes: Shape (K, D): logits are normalised features · prototypes + bias; of a method that is registered
+            with `normalises=False`, features as cached. Unit vectors where logits are cosines; of a probe its weights
+            on the cosine scale, which are no directions and come with a bias.
         bias: Shape (K,), or None.
         change: For methods that change features: (N, D) as cached to (N, D).
         logits: Only where neither is enough: features (N, D) as cached to logits (N, K).

@@ -10,11 +10,12 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import FitData, Outliers, Skip, TextSide, class_means, text_prototypes
+from oodgrid.adapt.contract import Arrays, FitData, Outliers, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
 from oodgrid.grid import Fit
+from oodgrid.texts import HEAD
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,20 @@ class FitFiles:
         return store.read_texts(path)
 
     @cached_property
+    def head(self) -> store.Texts | None:
+        """The outputs of the backbone's own head for the classes, or None where something else stands for them."""
+        if self.dataset.text_under(self.backbone.name) != HEAD.stands:
+            return None
+        return store.read_texts(HEAD.path(self.results, self.backbone.name, self.dataset.name))
+
+    @cached_property
     def views(self) -> store.Views | None:
         """The augmented views of the training images, in their file; None where the method takes none."""
         return None if self.views_file is None else store.read_views(self.views_file, self.local)
 
     def identity(self, fit: Fit) -> dict[str, str | None]:
         """Return digests of what a fit learns from: splits and texts; its views are apart."""
-        parts = {"texts": self.texts, "test": self.few_shot.leaked}
+        parts = {"texts": self.texts, "head": self.head, "test": self.few_shot.leaked}
         return {
             **self.few_shot.digests(fit.shots, fit.seed),
             **{name: part.digest for name, part in parts.items() if part},
@@ -113,7 +121,7 @@ class FitFiles:
         return FitData(
             self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
-            self._local(train.rows) if self.local else None, train.text_features, self._outliers(),
+            self._local(train.rows) if self.local else None, self._head(), train.text_features, self._outliers(),
         )  # fmt: skip
 
     def _outliers(self) -> tuple[Outliers, ...]:
@@ -145,6 +153,12 @@ class FitFiles:
                 "the backbone"
             )
         return local.as_one_view()
+
+    def _head(self) -> Arrays | None:
+        """Return weights (K, D) and bias (K,) of the backbone's own head, where it stands for the classes."""
+        if self.head is None or self.head.bias is None:
+            return None
+        return {"weights": self.head.text_features[0], "bias": self.head.bias}
 
     def _of_views(self, rows: np.ndarray) -> np.ndarray | None:
         """Return the views of some training rows, shape (n, V, D); None where the method takes none."""
@@ -199,12 +213,7 @@ class FitFiles:
         return tower
 
     def _classes(self) -> int:
-        count = self.few_shot.classes or 0
-        if count == 1:
-            raise OodgridError(
-                f"ID dataset {self.dataset.name} has one class only: scores over classes need two or more"
-            )
-        return count
+        return self.few_shot.classes or 0
 
     def _check_widths(self) -> None:
         splits = {"train": self.few_shot.train, "val": self.few_shot.val}
@@ -212,6 +221,8 @@ class FitFiles:
         widths = {name: split.image_features.shape[1] for name, split in splits.items() if split}
         if self.texts:
             widths["text"] = self.texts.text_features.shape[2]
+        if self.head:
+            widths["head"] = self.head.text_features.shape[2]
         if len(set(widths.values())) > 1:
             listed = ", ".join(f"{name} {width}" for name, width in widths.items())
             raise OodgridError(

@@ -16,6 +16,11 @@ from oodgrid.manifests import LearnedFit
 from oodgrid.plan import outlier_files, view_files
 from oodgrid.progress import progress
 
+IN_PLACE = {
+    "visual_prototypes": ": visual prototypes stand in place of text (method prototype)",
+    "own_head": ": the network's head stands in place of text (method own_head)",
+}
+
 
 def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: str, variant: str) -> Path:
     """Fit every (shots, seed) of a variant of a method that is not there yet, write the manifest and return its path.
@@ -101,9 +106,12 @@ def _fit_one(
 def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:
     """Raise Skip, with the reason, where something is missing that a method needs."""
     name = files.dataset.name
+    if data.classes == 1 and not entry.makes_of_one:
+        raise Skip(f"{name} has one class: there are no classes to tell apart")
+    if "own_head" in entry.needs and data.head is None:
+        raise Skip(f"no head stands for the classes of {name}: write text: own_head, and head: under the backbone")
     if {"text", "text_tower"} & set(entry.needs) and not data.text.classnames:
-        visual = files.dataset.text_under(files.backbone.name) == "visual_prototypes"
-        why = ": visual prototypes stand in place of text (method prototype)" if visual else ""
+        why = IN_PLACE.get(files.dataset.text_under(files.backbone.name), "")
         raise Skip(f"there are no text features of {name}{why}")
     if "text_tower" in entry.needs and files.dataset.imported:
         raise Skip(f"the features of {name} are imported: no text tower stands behind them")

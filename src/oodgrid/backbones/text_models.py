@@ -52,26 +52,26 @@ class TextModel(torch.nn.Module):
         if len(rows := (lengths == 0).nonzero()):  # who knows the text has refused it
             raise OodgridError(f"text {int(rows[0])} of {len(tokens)} has no token for this tokenizer: take it out")
         size = BATCH[tokens.device.type]
-        steps = torch.tensor([self._padded(int(length)) for length in lengths])
+        steps = torch.tensor([self.padded(int(length)) for length in lengths])
         features: torch.Tensor | None = None
         for step in steps.unique().tolist():
             for rows in (steps == step).nonzero()[:, 0].split(size):
                 filled = torch.cat([rows, rows[-1:].expand(size - len(rows))]).to(tokens.device)
-                pooled = self._pooled(_to_length(tokens[filled], step))[: len(rows)]
+                pooled = self.pooled(to_length(tokens[filled], step))[: len(rows)]
                 features = pooled.new_empty(len(tokens), pooled.shape[1]) if features is None else features
                 features[rows] = pooled
         assert features is not None  # there is a text
         return features
 
-    def _padded(self, length: int) -> int:
+    def padded(self, length: int) -> int:
         """Return the length to which a text of some tokens is padded."""
         if self.pooling == "mean_with_padding":
             return self.max_length
         step = next((step for step in STEPS if step >= length), -(-length // 256) * 256)
         return min(step, self.max_length)
 
-    def _pooled(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return (N, D) of token ids (N, L) of one length."""
+    def pooled(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (N, D), not normalised, of token ids (N, L), `PADDING` behind each text."""
         mask = tokens != PADDING
         ids = tokens.masked_fill(~mask, self.pad)
         last = self.layer == -1
@@ -87,7 +87,7 @@ class TextModel(torch.nn.Module):
         return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
+def to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
     """Return token ids (N, L) cut or padded to another length, which holds all of each text."""
     short = tokens[:, :length]
     return torch.nn.functional.pad(short, (0, length - short.shape[1]), value=PADDING)
@@ -124,7 +124,7 @@ def build(backbone: Backbone) -> tuple[TextModel, TextTokenizer, dict[str, Any]]
         OodgridError: The folder or a part of it is not there, the weights do not fit or are pickled, or a setting is
             not what the model can do.
     """
-    where = _place(backbone)
+    where = place(backbone)
     network, backend, pad = _loaded(backbone, where)
     defaults = _defaults(backbone, where)
     pooling = backbone.pooling or defaults.get("pooling")
@@ -145,7 +145,12 @@ def build(backbone: Backbone) -> tuple[TextModel, TextTokenizer, dict[str, Any]]
     return model, tokenizer, settings
 
 
-def _place(backbone: Backbone) -> str:
+def place(backbone: Backbone) -> str:
+    """Return the folder of a model, or its name on the hub.
+
+    Raises:
+        OodgridError: The folder holds no model, or pickled weights alone.
+    """
     folder = backbone.text_folder
     if folder is None:
         return backbone.pretrained  # a name on the hub
@@ -171,7 +176,7 @@ def _loaded(backbone: Backbone, where: str) -> tuple[torch.nn.Module, Any, int]:
     except ImportError as error:
         raise OodgridError(f"backbone {backbone.name} needs transformers: pip install 'oodgrid[text]'") from error
     try:
-        with _silent(transformers):
+        with silent(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
             network, info = transformers.AutoModel.from_pretrained(
                 where, **options, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -197,7 +202,7 @@ def _loaded(backbone: Backbone, where: str) -> tuple[torch.nn.Module, Any, int]:
 
 
 @contextmanager
-def _silent(transformers: Any) -> Iterator[None]:
+def silent(transformers: Any) -> Iterator[None]:
     """Keep progress bars and advice of the library off the screen."""
     log = transformers.utils.logging
     before = log.get_verbosity()
@@ -291,7 +296,7 @@ def _check(backbone: Backbone, model: TextModel, tokenizer: TextTokenizer) -> No
         )
     try:
         with torch.inference_mode():
-            model.eval()._pooled(tokenizer(["a text"])[:, : max(marks + 1, 2)])
+            model.eval().pooled(tokenizer(["a text"])[:, : max(marks + 1, 2)])
     except IndexError as error:
         if backbone.layer is None:
             raise OodgridError(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "ema_state_dict", "weights")  # keys of the dict
 PREFIXES = ("module.", "model.", "net.", "clip.", "clip_model.")  # of all names, where training wrapped the whole model
+BATCHES = "num_batches_tracked"
 OFFLINE = "Offline? Fill the Hugging Face cache on a machine with network"  # behind what the hub failed with
 INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # anywhere in names: torch.compile etc.
 
@@ -207,6 +208,36 @@ def fit_state(model: torch.nn.Module, state: dict[str, torch.Tensor], file: Path
             "is it the right model?"
         )
     model.load_state_dict(state)
+
+
+def in_order(state: dict[str, torch.Tensor], model: torch.nn.Module, file: Path) -> dict[str, torch.Tensor]:
+    """Return a checkpoint under the names of a model, whose tensors come in the same order under other names.
+
+    Each must have the shape of the model's, and the last word of its name, as `running_mean`: a batch norm has four
+    tensors of one shape. Counts of batches, which decide nothing, may be absent.
+
+    Raises:
+        OodgridError: One has not, naming the first.
+    """
+    weights = model.state_dict()
+    if len(state) != len(weights):
+        state, weights = ({n: v for n, v in each.items() if _last(n) != BATCHES} for each in (state, weights))
+    if len(state) != len(weights):
+        raise OodgridError(
+            f"{file} has {counted(len(state), 'tensor')} and the model {len(weights)}: match: order is not for it"
+        )
+    for (name, values), (of_model, expected) in zip(state.items(), weights.items(), strict=True):
+        if values.shape != expected.shape or _last(name) != _last(of_model):
+            raise OodgridError(
+                f"{file} is not in the order of the model: {name} {tuple(values.shape)} stands where the model has "
+                f"{of_model} {tuple(expected.shape)}: match: order is not for it"
+            )
+    renamed = dict(zip(weights, state.values(), strict=True))
+    return {name: values for name, values in model.state_dict().items() if _last(name) == BATCHES} | renamed
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def state_sha256(model: torch.nn.Module) -> str:

@@ -17,7 +17,7 @@ from oodgrid.errors import unknown
 
 FOLDER = Path(__file__).parent / "real_sets"
 Split = Literal["train", "val", "test"]
-Reader = Literal["folders", "flat", "tree", "coop", "lines", "cub", "cifar", "svhn", "idx", "torchvision"]
+Reader = Literal["folders", "flat", "tree", "coop", "lines", "cub", "cifar", "svhn", "idx", "torchvision", "texts"]
 
 
 class _Part(BaseModel):
@@ -38,6 +38,7 @@ class Layout(_Part):
         labels: Files of labels, of which one is there.
         keys: "numbers" where class folders are called by the number of the class.
         dataset: The class of torchvision.
+        table: Of texts, what `texts:` of a configuration would say beside their files.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Layout(_Part):
     labels: list[str] = []
     keys: Literal["names", "numbers"] = "names"
     dataset: str = ""
+    table: dict[str, Any] = {}
 
 
 class Archive(_Part):
@@ -114,7 +116,7 @@ class RealSet(_Part):
         home: Where it is described.
         use: What it is usually for.
         licence: In short; "nothing is said" where its home says nothing.
-        splits: Images of each split; None where the number is not known.
+        splits: Images, or texts, of each split; None where the number is not known.
         names_sha256: Digest of a split's sorted file names, joined by line ends.
         classes: Its class list, none for sets that are OOD only.
         templates: Whose prompts it has.
@@ -170,6 +172,11 @@ def layouts(name: str) -> tuple[Layout, ...]:
     """Return how a dataset may lie on disk: its own layouts, and those of the dataset of which it is a part."""
     entry = real_set(name)
     return (*entry.layouts, *(layouts(entry.parent) if entry.parent else ()))
+
+
+def holds_texts(name: str) -> bool:
+    """Return whether the samples of a dataset are texts."""
+    return any(layout.reader == "texts" for layout in layouts(name))
 
 
 @cache

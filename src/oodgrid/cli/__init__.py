@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from oodgrid import environment, threads
 from oodgrid.cli.parser import parser
-from oodgrid.errors import printed
+from oodgrid.errors import OodgridError, printed
 
 __all__ = ["main"]
 
@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _prepare_streams()
     options = parser().parse_args(arguments)
+    _cap_threads()
     os.environ["MPLBACKEND"] = "agg"  # figures are files; that of a notebook, which its shell inherits, is not there
     try:
-        _cap_threads()
         options.run(options)
         sys.stdout.flush()  # here, where a full disk can still be said
     except BrokenPipeError:
@@ -68,4 +68,7 @@ def _cap_threads() -> None:
     """Limit threads to the number of CPUs, whatever the workflow says; must run before numpy loads."""
     most = threads.cpus()
     for variable in THREAD_VARIABLES:
-        os.environ[variable] = str(min(environment.whole_number(variable, most), most))
+        number = most
+        with suppress(OodgridError):  # what is no number the libraries pass over, too
+            number = min(environment.whole_number(variable, most), most)
+        os.environ[variable] = str(number)

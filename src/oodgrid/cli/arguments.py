@@ -45,3 +45,17 @@ class Parser(argparse.ArgumentParser):
             hint = f": did you mean {similar}?" if similar else ""
             return f"unknown argument '{printable(first, 100)}'{hint}"
         return printable(message, 300)
+
+
+def add_dialect(verb: argparse.ArgumentParser) -> None:
+    """Add the options that say what files of scores are like."""
+    verb.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
+    verb.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help=".csv: whether the first line holds names; needed where that is in doubt",
+    )
+    verb.add_argument("--decimal", metavar="SIGN", help=".csv: decimal sign, . (default) or ,")
+    verb.add_argument(
+        "--separator", metavar="SIGN", help=".csv: between cells; default a comma, with --decimal , a semicolon"
+    )

@@ -106,7 +106,7 @@ def _describe(name: str) -> None:
     entry, classes = real.real_set(name), list(real.class_keys(name).values())
     print(f"{name}: {entry.title} ({entry.paper})")
     counts = [
-        (split, f"{counted(count, 'image')}" if count else "as many as there are")
+        (split, counted(count, "text" if real.holds_texts(name) else "image") if count else "as many as there are")
         for split, count in entry.splits.items()
     ]
     lines = [("home", entry.home), ("licence", entry.licence), ("get", how_to_get(name))]

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oodgrid import __version__, paths, texts
-from oodgrid.cli.arguments import Parser
+from oodgrid.cli.arguments import Parser, add_dialect
 from oodgrid.cli.checking import run_check
 from oodgrid.cli.comparing import run_compare
 from oodgrid.cli.datasets import run_datasets, run_fetch
 from oodgrid.cli.detecting import NAMES, run_detect, run_export_detector
 from oodgrid.cli.doctoring import run_doctor
+from oodgrid.cli.estimating import ESTIMATE, ESTIMATE_EXAMPLES, add_estimate, run_estimate
+from oodgrid.cli.finetuning import EXAMPLE as FINETUNE_EXAMPLE
+from oodgrid.cli.finetuning import add_options, run_finetune_text
 from oodgrid.cli.helpers import (
     run_export,
     run_import,
@@ -47,12 +50,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oodgrid {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_stages(verbs, staged)
+    what = "an encoder of texts on the classes of a dataset: one more backbone"
+    parts = verbs.add_parser("finetune", help=what).add_subparsers(required=True, metavar="WHAT")
+    add_options(_verb(parts, "text", run_finetune_text, f"fine-tune {what}", staged, FINETUNE_EXAMPLE))
     _add_import(verbs, shared)
     _add_datasets(verbs, shared)
     _add_detect(verbs, shared)
     _add_labels(verbs, shared)
     _add_helpers(verbs, shared)
     _add_compare(verbs, shared)
+    add_estimate(_verb(verbs, "estimate", run_estimate, ESTIMATE, shared, ESTIMATE_EXAMPLES))
     _add_doctor(verbs, shared)
     return parser
 
@@ -254,12 +261,7 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     metrics.add_argument("--score", metavar="NAME", help="column, where a file has several")
     metrics.add_argument("--recall", type=float, nargs="+", action="extend", default=[], metavar="R",
                          help="also false-positive rates at these recalls, as 0.9 0.99")  # fmt: skip
-    metrics.add_argument("--negate", action="store_true", help="the files hold higher = out-of-distribution")
-    metrics.add_argument("--header", action=argparse.BooleanOptionalAction,
-                         help=".csv: whether the first line holds names; needed where that is in doubt")  # fmt: skip
-    metrics.add_argument("--decimal", metavar="SIGN", help=".csv: decimal sign, . (default) or ,")
-    metrics.add_argument("--separator", metavar="SIGN",
-                         help=".csv: between cells; default a comma, with --decimal , a semicolon")  # fmt: skip
+    add_dialect(metrics)
     metrics.add_argument("--json", action="store_true", help="fractions under the names of metrics.parquet")
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
     listing.add_argument("what", choices=("scores", "methods", "metrics", "datasets", "backbones", "label_lists"))

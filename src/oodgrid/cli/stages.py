@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oodgrid.cli.common import chosen, experiment_of, say
 from oodgrid.errors import OodgridError
-from oodgrid.texts import CLASSES, LABELS, SOURCES, TextSource
+from oodgrid.texts import CLASSES, HEAD, LABELS, SOURCES, TextSource
 
 if TYPE_CHECKING:
     from oodgrid.config import Backbone, Experiment, IdDataset, LabelList
@@ -66,11 +66,14 @@ def _encode_drawn(options: argparse.Namespace, experiment: Experiment, backbone:
 
 def _encode_texts(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
     from oodgrid.config import LabelList
+    from oodgrid.encode.heads import encode_head
     from oodgrid.encode.texts import encode_text_list, encode_texts
 
     for source, entry in _chosen_texts(options, experiment, backbone):
         if isinstance(entry, LabelList):
             say(encode_text_list(options.results, experiment, backbone, entry))
+        elif source is HEAD:
+            say(encode_head(options.results, backbone, entry))
         else:
             say(encode_texts(options.results, backbone, entry, source))
 
@@ -83,10 +86,10 @@ def _chosen_texts(
 
     if not (options.dataset or options.label_list or options.kind):
         files = plan.text_files(options.results, experiment, backbone.name)
-        return [(file.source, file.entry) for file in files if not file.entry.imported]
+        return [(file.source, file.entry) for file in files if file.is_encoded]
     kind = options.kind or (CLASSES.kind if options.dataset else LABELS.kind)
     classes = [source for source in SOURCES if source.kind == kind and source is not LABELS]
-    names = [options.dataset] if options.dataset else plan.encoded_texts(experiment)
+    names = [options.dataset] if options.dataset else plan.encoded_texts(experiment, *classes[:1])
     texts: list[tuple[TextSource, IdDataset | LabelList]]
     texts = [(source, experiment.id_dataset(name)) for source in classes for name in names]
     return [*texts, *([(LABELS, experiment.label_list(options.label_list))] if options.label_list else [])]

@@ -9,23 +9,73 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from oodgrid import catalogue
+from oodgrid.catalogue import real
 from oodgrid.config.base import Seed, Slug, Strict, expand
+from oodgrid.config.word_files import read_words
 from oodgrid.counts import plural
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256, is_file, is_there
 
 TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts alone
-INSTALLED = "installed:"  # stands before a folder within a package of Python
+TIMM = "timm/"
+INSTALLED = "installed:"  # stands before a folder or file within a package of Python
+WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
 OF_IMAGES = {"decode", "local_features"}
+OF_TIMM = {"head", "match"}
 # Of a folder of transformers or sentence-transformers, what nobody reads here. All else decides its numbers: which
 # files a tokenizer takes, as added_tokens.json or spm.model, its library knows, and a list of them would lack some.
 NOT_READ = (
     *(".*", "*.md", "*.py", "LICENSE*", "data_config.json", "config_sentence_transformers.json"),
-    *("generation_config.json", "trainer_state.json"),
+    *("generation_config.json", "trainer_state.json", "finetuning.json"),
     *("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf"),  # other weights
 )
+BESIDE = "\t"  # between the folder of a class and its name: an output of a head may be called by either
 PREPROCESSING = {"size", "resize", "interpolation", "resize_mode", "mean", "std"}
+
+
+class ClassHead(Strict):
+    """The classification head of a network: a linear classifier on its features as they are, by their own norm."""
+
+    classes: list[str] | Literal["by_order"] = Field(
+        description="What its outputs are called, in their order: a list, a .txt or .json file, or the name of a "
+        "dataset of the catalogue, as imagenet. by_order: as the classes of each ID set are, one for one."
+    )
+    weights: str | None = Field(
+        None,
+        description="An .npz, .safetensors or .pt file with weight (K, D) and bias (K,). Default: those of the "
+        "backbone's own weights.",
+    )
+
+    @classmethod
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Read the classes where they are those of a dataset, or a file."""
+        classes = data.get("classes")
+        if isinstance(classes, str) and classes != "by_order":
+            left_out.add("classes")
+            del data["classes"]
+            if classes.endswith((".txt", ".json")):
+                data["classes"] = read_words(classes, "head, classes")
+            else:
+                data["classes"] = _classes_of(classes)
+            left_out.discard("classes")
+
+    @model_validator(mode="after")
+    def _some_classes(self) -> ClassHead:
+        if self.classes != "by_order" and (len(self.classes) < 2 or not all(map(str.strip, self.classes))):
+            raise OodgridError("head: classes names two or more outputs, none of them empty")
+        return self
+
+    @property
+    def file(self) -> Path | None:
+        """The file of its weights, which need not be there; None where they are the backbone's."""
+        return None if self.weights is None else _place_of(self.weights)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides it beside the backbone, as far as the configuration says it."""
+        content = {} if self.weights is None else {"sha256": _content(self.file)}
+        return {"classes": self.classes if isinstance(self.classes, str) else digest(self.classes), **content}
 
 
 class Backbone(Strict):
@@ -37,8 +87,17 @@ class Backbone(Strict):
         "transformers, for texts alone."
     )
     pretrained: str = Field(
-        description="A tag of open_clip or timm, a .pt or .safetensors file, package:FILE, or random. Of transformers "
-        "a folder with config.json, tokenizer.json and .safetensors; installed:PACKAGE/FOLDER; or a name on the hub."
+        description="A tag of open_clip or timm, a .pt or .safetensors file, package:FILE, installed:PACKAGE/FILE, or "
+        "random. Of transformers a folder with config.json, tokenizer.json and .safetensors; "
+        "installed:PACKAGE/FOLDER; or a name on the hub."
+    )
+    match: Literal["order"] | None = Field(
+        None,
+        description="order: a file of weights for timm whose tensors have other names, and come in the order of "
+        "timm's with the same shapes and the same last words. Default: names are the same.",
+    )
+    head: ClassHead | None = Field(
+        None, description="Of timm: the network has a classification head, which text: own_head and own_head take."
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="Of the file, checked before it is read.")
     seed: Seed = Field(0, description="Of random weights, for trials.")
@@ -63,7 +122,8 @@ class Backbone(Strict):
     pooling: Literal["mean", "cls", "last", "mean_with_padding"] | None = Field(
         None,
         description="Of transformers: from tokens to a text. mean_with_padding averages all max_length positions, "
-        "padding too. Default: as the folder of sentence-transformers says.",
+        "padding too. Default: as the folder of sentence-transformers says. Of a transformer of timm: mean (of the "
+        "patches) or cls in place of its own.",
     )
     layer: int | None = Field(
         None,
@@ -78,8 +138,9 @@ class Backbone(Strict):
 
     @model_validator(mode="after")
     def _check_samples(self) -> Backbone:
-        of_images = {*PREPROCESSING, *OF_IMAGES, "model_config_file", "seed", "sha256"}
-        what, wrong = ("images", of_images) if not self.takes_images else ("transformers", OF_TEXTS)
+        of_images = {*PREPROCESSING, *OF_IMAGES, *OF_TIMM, "model_config_file", "seed", "sha256"}
+        of_texts = OF_TEXTS - ({"pooling"} if self.is_timm else set())
+        what, wrong = ("images", of_images) if not self.takes_images else ("transformers", of_texts)
         defaults = {
             key: field.default for key, field in type(self).model_fields.items()
         }  # as records of backbones have
@@ -89,7 +150,19 @@ class Backbone(Strict):
             raise OodgridError(f"backbone {self.name} {whose}, and {mend}")
         if not self.takes_images and self.pretrained == "random":
             raise OodgridError(f"backbone {self.name}: transformers needs a folder of weights: name it by pretrained:")
+        self._check_timm()
         return self
+
+    def _check_timm(self) -> None:
+        """Refuse what only networks of timm have."""
+        if self.is_timm and self.pooling not in (None, "mean", "cls"):
+            raise OodgridError(f"backbone {self.name}: pooling of a network of timm is mean or cls, not {self.pooling}")
+        if self.match and not (self.is_timm and self.weights_file):
+            raise OodgridError(f"backbone {self.name}: match is for a file of weights of a network of timm")
+        if self.head and not self.is_timm and self.head.weights is None:
+            raise OodgridError(
+                f"backbone {self.name}: only a network of timm brings its head along: name a file by head: weights:"
+            )
 
     @model_validator(mode="after")
     def _refuse_the_quickgelu_trap(self) -> Backbone:
@@ -110,21 +183,23 @@ class Backbone(Strict):
         return self.model != TRANSFORMERS
 
     @property
+    def is_timm(self) -> bool:
+        """Whether it is a network of timm, which takes images alone."""
+        return self.model.startswith(TIMM)
+
+    @property
     def takes_texts(self) -> bool:
         """Whether it has a text tower, as far as the configuration says it."""
-        return not self.model.startswith("timm/")
+        return not self.is_timm
 
     @property
     def text_folder(self) -> Path | None:
         """The folder of a model of transformers, which need not be there; None where `pretrained` is no folder."""
         if self.takes_images:
             return None
+        path = _place_of(self.pretrained)
         if self.pretrained.startswith(INSTALLED):
-            package, _, inner = self.pretrained.removeprefix(INSTALLED).partition("/")
-            spec = find_spec(package) if package.isidentifier() else None
-            places = list(spec.submodule_search_locations or ()) if spec else []
-            return Path(places[0]) / inner if places else Path(self.pretrained)
-        path = expand(self.pretrained)
+            return path
         is_name = len(path.parts) == 2 and not path.is_absolute()  # of the hub, as OWNER/NAME
         return None if is_name and not is_there(path) else path
 
@@ -133,10 +208,9 @@ class Backbone(Strict):
         """The file of the weights, or None where `pretrained` is a tag; it need not be there."""
         if not self.takes_images:
             return None
-        if self.pretrained.startswith(catalogue.PACKAGE):
-            return catalogue.packaged(self.pretrained)
-        path = expand(self.pretrained)
-        return path if path.suffix in (".pt", ".pth", ".bin", ".safetensors") or is_file(path) else None
+        path = _place_of(self.pretrained)
+        is_placed = self.pretrained.startswith((catalogue.PACKAGE, INSTALLED))
+        return path if is_placed or path.suffix in WEIGHTS or is_file(path) else None
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -149,18 +223,19 @@ class Backbone(Strict):
 
         Files count by their content and not by their place.
         """
-        fields = self.model_dump(mode="json", exclude={"name", "sha256", "seed", "model_config_file"})
+        fields = self.model_dump(mode="json", exclude={"name", "sha256", "seed", "model_config_file", "head"})
         if self.model_config_file:
-            fields["model_config_sha256"] = _content(self.model_config_file)
+            fields["model_config_sha256"] = _content_of(self.model_config_file)
         if self.pretrained == "random":
             fields["seed"] = self.seed
         elif self.weights_file is not None:
             fields["pretrained"] = "file"
-            fields["pretrained_sha256"] = self.sha256 or _content(self.pretrained)
+            fields["pretrained_sha256"] = self.sha256 or _content_of(self.pretrained)
         elif (folder := self.text_folder) is not None:
             fields["pretrained"] = "folder"
             fields["pretrained_sha256"] = _content_of_folder(folder)
         asked = {key: fields.pop(key) for key in sorted(OF_TEXTS)}
+        fields |= {"pooling": asked["pooling"]} if self.is_timm else {}  # None, as always was, is left out below
         others: set[str] = set() if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
         fields = {key: value for key, value in fields.items() if key not in others}
         fields = {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
@@ -177,9 +252,31 @@ def _content_of_folder(folder: Path) -> str | None:
     return digest({file.relative_to(folder).as_posix(): file_sha256(file) for file in files if file.is_file()})
 
 
-def _content(name: str) -> str | None:
+def _content_of(name: str) -> str | None:
     """Return the digest of a file of the package or the user; None where it is not there (features may be, without)."""
+    return catalogue.file_sha256(name) if name.startswith(catalogue.PACKAGE) else _content(_place_of(name))
+
+
+def _content(path: Path | None) -> str | None:
+    """Return the digest of a file; None where it is not there, also of a name too long for a file."""
+    return file_sha256(path) if path is not None and is_file(path) else None
+
+
+def _place_of(name: str) -> Path:
+    """Return where a file or folder lies: in oodgrid, within another package of Python, or as a user says."""
     if name.startswith(catalogue.PACKAGE):
-        return catalogue.file_sha256(name)
-    path = expand(name)
-    return file_sha256(path) if is_file(path) else None  # also of a name too long for a file
+        return catalogue.packaged(name)
+    if name.startswith(INSTALLED):
+        package, _, inner = name.removeprefix(INSTALLED).partition("/")
+        spec = find_spec(package) if package.isidentifier() else None
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        return Path(places[0]) / inner if places else Path(name)
+    return expand(name)
+
+
+def _classes_of(dataset: str) -> list[str]:
+    """Return the classes of a dataset of the catalogue, each as its folder and its name."""
+    keys = real.class_keys(dataset)
+    if not keys:
+        raise OodgridError(f"head, classes: {dataset} has no classes: name a dataset that has, as imagenet")
+    return [f"{key}{BESIDE}{name}" for key, name in keys.items()]

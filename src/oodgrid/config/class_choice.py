@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from oodgrid.config.base import Seed, Strict
+from oodgrid.config.base import Seed, Strict, collected
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.labels import plain_name
 
@@ -27,6 +29,26 @@ class Half(Strict):
 
 
 ClassChoice = Half | list[str]
+
+
+def _pattern(pattern: str) -> str:
+    """Return a regular expression that has one group.
+
+    Raises:
+        OodgridError: It is none, or has another number of groups.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        raise OodgridError(f"class_pattern is no regular expression: {error}") from None
+    if groups != 1:
+        raise OodgridError(
+            f"class_pattern has {counted(groups, 'group')}: put brackets around the class, and no others"
+        )
+    return pattern
+
+
+ClassPattern = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(collected(_pattern))]
 
 
 def mark_of(data: dict[str, Any]) -> str:

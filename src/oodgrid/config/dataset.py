@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
-from oodgrid.config.class_choice import ClassChoice, Half, chosen, disjoint, mark_of
+from oodgrid.config.class_choice import ClassChoice, ClassPattern, Half, chosen, disjoint, mark_of
 from oodgrid.config.draws import Draws, OfDraws
 from oodgrid.config.pairs import WITHOUT_CLASS, PairTable
 from oodgrid.config.sources import (
@@ -33,7 +33,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
 Split = Literal["train", "val", "test"]
-TextSide = Literal["classnames", "visual_prototypes"]
+TextSide = Literal["classnames", "visual_prototypes", "own_head"]
 
 
 class Splits(Strict):
@@ -122,6 +122,11 @@ class Dataset(OfDraws, Strict):
         description="Which folder is the class of an image, where class folders lie within others: the outermost below "
         "folder or archive, that in which it lies, or none. Default: there is one level, or it is refused.",
     )
+    class_pattern: ClassPattern | None = Field(
+        None,
+        description="Of folder or archive: a regular expression whose one group is the class, where names of images "
+        "say it, as ^(n[0-9]+)_ for n01440764_tench.JPEG.",
+    )
     split_folders: dict[Literal["train", "val", "test"], str] | None = Field(
         None, min_length=1, description="Folders of splits within folder or archive, as {train: train, test: valid}."
     )
@@ -137,8 +142,9 @@ class Dataset(OfDraws, Strict):
     )
     text: TextSide | dict[Slug, TextSide] = Field(
         "classnames",
-        description="visual_prototypes: the class means of the shots stand in place of the texts. May differ by "
-        "backbone, as {clip-vit-b16: visual_prototypes}; those that are not named take classnames.",
+        description="visual_prototypes: the class means of the shots stand in place of the texts; own_head: the "
+        "backbone's classification head does. May differ by backbone, as {clip-vit-b16: visual_prototypes}; those that "
+        "are not named take classnames.",
     )
     views: list[Views] = Field([], description="Augmented views to encode, for methods with views: FAMILY.")
     exif_rotation: bool = Field(
@@ -163,10 +169,12 @@ class Dataset(OfDraws, Strict):
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
         """Read lists that are files, and fill in the prompts of a dataset of the catalogue."""
         of, where = data.get("of") or data.get("name"), f"dataset {data.get('name')}"
+        given = set(data)
         published = real.prompts(of) if data.get("root") and of in real.names() else {}
         if published and "templates" not in data:
             data["templates"] = published.get("coop") or ["a photo of a {}."]
-        if data.get("texts") is not None and "templates" not in data:
+        of_texts = data.get("root") and of in real.names() and real.holds_texts(of)
+        if (data.get("texts") is not None or of_texts) and "templates" not in given:
             data["templates"] = ["{}"]
         for key in FILES:
             value = data.get(key)
@@ -204,14 +212,16 @@ class Dataset(OfDraws, Strict):
             raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
         if self.classes == []:
             raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
-        if self.texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
+        if self.holds_texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
             raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
         if self.are_pairs and self.views:
             raise OodgridError(f"dataset {self.name}: views are for images, and its samples are pairs: take them out")
         if self.derived and (key := next((k for k in ("classnames", "classes", "splits") if getattr(self, k)), None)):
             raise OodgridError(f"dataset {self.name}: {key} are those of {self.derived.of}: take {key} out")
         self._check_root(sources[0])
-        for key in ("class_folder", "split_folders"):
+        if self.class_pattern and self.class_folder not in (None, "none"):
+            raise OodgridError(f"dataset {self.name}: class_pattern and class_folder both say the class: take one out")
+        for key in ("class_folder", "class_pattern", "split_folders"):
             if getattr(self, key) and sources[0] not in ("folder", "archive"):
                 raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {sources[0]}")
         splits = self._own_splits(sources[0])
@@ -272,6 +282,11 @@ class Dataset(OfDraws, Strict):
         return self.of or self.whole_name
 
     @property
+    def holds_texts(self) -> bool:
+        """Whether its samples are texts."""
+        return bool(self.texts) or (bool(self.root) and real.holds_texts(self.real_name))
+
+    @property
     def taken_labels(self) -> list[int] | None:
         """The labels of the catalogue that `classes` takes of a dataset of root, ascending; None where it takes all.
 
@@ -304,7 +319,7 @@ class Dataset(OfDraws, Strict):
         return self.partial or self.limit is not None
 
     def text_under(self, backbone_name: str) -> str:
-        """Return what stands for the classes under a backbone: classnames or visual_prototypes."""
+        """Return what stands for the classes under a backbone: classnames, visual_prototypes or own_head."""
         return self.text if isinstance(self.text, str) else self.text.get(backbone_name, "classnames")
 
     @property
@@ -377,16 +392,9 @@ class Dataset(OfDraws, Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the images and labels, as far as the configuration says it."""
-        optional = {*SOURCES, "limit", "classes", "of", "partial"}
-        included = {
-            *optional,
-            *FIELDS.values(),
-            "class_folder",
-            "split_folders",
-            "splits",
-            "classnames",
-            "exif_rotation",
-        }
+        optional = {*SOURCES, "limit", "classes", "of", "partial", "class_pattern"}
+        included = {*optional, *FIELDS.values(), "class_folder", "split_folders", "splits", "classnames"}
+        included |= {"exif_rotation"}
         fields = self.model_dump(include=included, by_alias=True)
         fields |= {"of": self.real_name if self.root else None, "partial": self.partial or None}
         return {key: value for key, value in fields.items() if value is not None or key not in optional}

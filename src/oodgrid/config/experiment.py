@@ -16,6 +16,7 @@ from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
 from oodgrid.config.choice import MOST_ENTRIES, Choice, of_kind, spread_scores
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
+from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.origins import with_origins
 from oodgrid.config.shared_keys import with_shared_keys
@@ -148,6 +149,15 @@ class Experiment(Strict):
         [],
         max_length=MOST_TEMPERATURES,
         description="For the figure of temperatures: what scores of logits that have a T are computed at too.",
+    )
+    grades: Grades | None = Field(
+        None, description="Detection by how far OOD samples are shifted in meaning and in looks: docs/shifts.md."
+    )
+    estimate: bool = Field(
+        False,
+        strict=True,
+        description="Whether to try, on 200 sets or more made of what is scored, how well scores can be judged "
+        "without OOD labels: docs/estimate.md.",
     )
     score_precision: Precision = Field(
         "float64",

@@ -24,9 +24,6 @@ MOST_ROWS = 5_000_000
 
 def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
     """Yield what does not fit together within an ID set and its OOD sets, one line each."""
-    names = dataset.classes if isinstance(dataset.classes, list) else dataset.known_classes
-    if len(names) == 1 or (dataset.classnames is not None and len(dataset.classnames) < 2):
-        yield f"ID dataset {dataset.name} has one class only: scores over classes need two or more"
     if "ood" not in left_out and not list(dataset.pairs()):
         yield f"ID dataset {dataset.name} has no OOD set: name one under ood: near, far or covariate"
     yield from _twice(f"OOD set of {dataset.name}:", [ood.name for _, ood in dataset.pairs()])
@@ -67,10 +64,32 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _curves(experiment)
     if experiment.temperatures and "scores" not in left_out and not any(map(swept, experiment.scores)):
         yield "temperatures: no listed score is a function of logits and a temperature alone, as mcm: list one"
+    if experiment.grades and not left_out & {"grades", "scores"}:
+        yield from _grades(experiment)
     if "label_lists" not in left_out:
         yield from _lists(experiment)
     if "id_datasets" not in left_out:
         yield from _freed(experiment)
+
+
+def _grades(experiment: Experiment) -> Iterator[str]:
+    grades = experiment.grades
+    assert grades is not None
+    if grades.sets is not None:
+        for axis in ("{semantic}", "{covariate}"):
+            if grades.sets.count(axis) != 1:
+                yield f"grades.sets: {grades.sets} has to hold {axis} once, as in cov_{{covariate}}_sem_{{semantic}}"
+        return
+    listed = {score.listed("score"): registry.find("score", score.name) for score in experiment.scores}
+    for axis, name in (("semantic", grades.semantic), ("covariate", grades.covariate)):
+        variants = [other for other, entry in listed.items() if entry.name == name]
+        if name not in listed:
+            known = f": write {' or '.join(variants)}, as it is listed" if variants else ": list it under scores"
+            yield f"grades.{axis}: no score is listed as {name}{known}"
+        elif not listed[name].on_features or listed[name].transductive:
+            yield f"grades.{axis}: {name} depends on the method or on a stream, and an axis is of the sample alone"
+    if grades.semantic == grades.covariate:
+        yield f"grades: both axes are {grades.semantic}: name two scores"
 
 
 def swept(score: Choice) -> bool:
@@ -164,9 +183,15 @@ def _size(experiment: Experiment) -> Iterator[str]:
 
 
 def _texts(experiment: Experiment) -> Iterator[str]:
-    """Yield the backbones for which a dataset says what stands for its classes, and which are none here."""
+    """Yield the backbones for which a dataset says what stands for its classes, and which are none or cannot."""
     names = [backbone.name for backbone in experiment.backbones]
     for dataset in experiment.id_datasets:
+        for backbone in experiment.backbones:
+            if dataset.text_under(backbone.name) == texts.HEAD.stands and backbone.head is None:
+                yield (
+                    f"ID dataset {dataset.name}, text: own_head: backbone {backbone.name} has no head: write head: "
+                    f"{{classes: …}} under it, or text: {{{backbone.name}: visual_prototypes}}"
+                )
         for name in () if isinstance(dataset.text, str) else dataset.text:
             if name not in names:
                 yield f"ID dataset {dataset.name}, text: {unknown('backbone of this experiment', name, names)}"
@@ -175,8 +200,8 @@ def _texts(experiment: Experiment) -> Iterator[str]:
 def _samples(experiment: Experiment) -> Iterator[str]:
     """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
     datasets = list({dataset.name: dataset for dataset in experiment.datasets()}.values())
-    texts = [dataset.name for dataset in datasets if dataset.texts or dataset.are_pairs]
-    images = [dataset.name for dataset in datasets if not (dataset.texts or dataset.imported)]
+    texts = [dataset.name for dataset in datasets if dataset.holds_texts or dataset.are_pairs]
+    images = [dataset.name for dataset in datasets if not (dataset.holds_texts or dataset.imported)]
     for backbone in experiment.backbones:
         if texts and not backbone.takes_texts:
             yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are or have texts"
@@ -189,8 +214,8 @@ def _views(experiment: Experiment) -> Iterator[str]:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
             family = method.params.get("views")
-            if family and (dataset.texts or dataset.are_pairs):
-                thing = "texts" if dataset.texts else "pairs"
+            if family and (dataset.holds_texts or dataset.are_pairs):
+                thing = "texts" if dataset.holds_texts else "pairs"
                 yield (
                     f"method {method.listed('method')} wants views, and the samples of {dataset.name} are {thing}, "
                     "which have none: list it without views"
@@ -214,7 +239,7 @@ def _curves(experiment: Experiment) -> Iterator[str]:
         yield f"report, curves: {unknown('method of this experiment', asked.method, methods)}"
         return
     entry = None if asked.method == ANY else registry.find("method", experiment.method(asked.method).name)
-    changes = entry is not None and entry.leaves == "features"
+    changes = entry is not None and entry.changes_features
     scores = [name for name, features in on_features.items() if changes or features == (entry is None)]
     if asked.score is not None and asked.score not in scores:
         yield f"report, curves: {unknown(f'score of {asked.method} in this experiment', asked.score, scores)}"

@@ -18,6 +18,7 @@ from oodgrid.fewshot import FewShot
 from oodgrid.manifests import Applied, AppliedFit, DetectorRecord, Fitted, Threshold
 from oodgrid.score.compute import needed, needs_of
 from oodgrid.score.inputs import FitInputs, References, read_fits, read_texts
+from oodgrid.texts import CLASSES, HEAD
 
 ROWS = 2048  # validation images at a time
 LOCAL_ROWS = 256  # with the features of their patches
@@ -65,7 +66,7 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     fit = _fit(of_method, chosen)
     lists = [labels.name for labels in experiment.wanted_lists([chosen.score])]
     texts = read_texts(results, backbone.name, dataset, needs, lists)
-    inputs = FitInputs(results, fit, of_method.leaves, few_shot, texts, experiment.score_precision)
+    inputs = FitInputs(results, fit, of_method, few_shot, texts, experiment.score_precision)
     references = inputs.references(needs)
     held_out = _held_out(few_shot, chosen, needs)
     record = _record(results, experiment, chosen, of_method, fit, references, held_out)
@@ -98,7 +99,8 @@ def _record(
         exif_rotation=dataset.exif_rotation, classnames=_classnames(results, backbone.name, dataset, held_out),
         method=chosen.method, base_method=of_method.method,
         method_params={} if chosen.method == ANY else experiment.method(chosen.method).params,
-        leaves=of_method.leaves, text_cosines=fit.text_cosines, precision=experiment.score_precision,
+        leaves=of_method.leaves, normalises=of_method.normalises,
+        text_cosines=fit.text_cosines, precision=experiment.score_precision,
         score=chosen.score.listed("score"),
         base_score=chosen.score.name, score_params=chosen.score.params,
         lists={n: manifests.Texts(names=list(w.names), kinds=list(w.kinds)) for n, w in references.texts.lists.items()},
@@ -129,7 +131,10 @@ def _arrays(references: References, needs: set[str]) -> dict[str, np.ndarray]:
             arrays |= {f"{need}.features": bank.features, f"{need}.labels": bank.labels}
             arrays |= {} if bank.logits is None else {f"{need}.logits": bank.logits}
     arrays |= {f"texts.{need}": values for need, values in references.texts.by_need.items()}
-    return arrays | {f"list.{name}": words.features for name, words in references.texts.lists.items()}
+    for name, words in references.texts.lists.items():
+        arrays[f"list.{name}"] = words.features
+        arrays |= {} if words.by_template is None else {f"templates.{name}": words.by_template}
+    return arrays
 
 
 def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str) -> dict[str, np.ndarray]:
@@ -149,9 +154,10 @@ def _learned(results: Path, experiment: Experiment, chosen: Chosen, leaves: str)
 
 def _classnames(results: Path, backbone: str, dataset: IdDataset, held_out: HeldOut) -> list[str] | None:
     """Return the names of the classes: as the texts have them, else as the images do."""
-    text = paths.texts(results, backbone, dataset.name)
-    if dataset.text_under(backbone) == "classnames" and text.exists():
-        return list(store.read_texts(text).classnames)
+    for source in (CLASSES, HEAD):
+        text = source.path(results, backbone, dataset.name)
+        if dataset.text_under(backbone) == source.stands and text.exists():
+            return list(store.read_texts(text).classnames)
     names = held_out.features.classnames
     return None if names is None else list(names)
 

@@ -144,7 +144,9 @@ class Detector:
     @property
     def wants_local(self) -> bool:
         """Whether it looks at the patches of an image too."""
-        of_score = "local_logits" in needed([self._choice]) and self.record.leaves == "prototypes"
+        of_score = (
+            "local_logits" in needed([self._choice]) and self.record.leaves == "prototypes" and self.record.normalises
+        )
         return of_score or self._method_looks_at_patches
 
     def score(self, features: Any, local_features: Any = None) -> np.ndarray:
@@ -302,9 +304,11 @@ class Detector:
         }  # fmt: skip
         by_need = {name.removeprefix("texts."): value for name, value in arrays.items() if name.startswith("texts.")}
         lists = {
-            name: TextList(arrays[f"list.{name}"], words.names, words.kinds) for name, words in record.lists.items()
+            name: TextList(arrays[f"list.{name}"], words.names, words.kinds, arrays.get(f"templates.{name}"))
+            for name, words in record.lists.items()
         }
-        return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), record.text_cosines)
+        return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), record.text_cosines,
+                          record.normalises)  # fmt: skip
 
     @cached_property
     def _classifier(self) -> Classifier:

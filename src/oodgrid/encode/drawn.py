@@ -45,8 +45,8 @@ def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
         raise OodgridError(f"the whole training split of {dataset.name} is encoded: write train: drawn under it")
     loaded = backbones.load(backbone)
     opened = open_splits(dataset)
-    images = opened["train"] if dataset.texts is None else with_cuts(loaded, opened["train"])
-    encode = encode_rows if dataset.texts is None else encode_text_rows
+    images = opened["train"] if not dataset.holds_texts else with_cuts(loaded, opened["train"])
+    encode = encode_rows if not dataset.holds_texts else encode_text_rows
     report_remarks(dataset, {"train": images})
     about = describe(loaded, backbone, dataset, "train", images)
     provenance = {**about, "draws": {"shots": list(draws.shots), "seeds": list(draws.seeds)}}

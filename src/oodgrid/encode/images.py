@@ -29,10 +29,10 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     """
     loaded = backbones.load(backbone)
     opened = open_splits(dataset)
-    if dataset.texts or dataset.are_pairs:
+    if dataset.holds_texts or dataset.are_pairs:
         opened = {split: with_cuts(loaded, texts) for split, texts in opened.items()}
     report_remarks(dataset, opened)
-    encode = encode_text_rows if dataset.texts else encode_rows
+    encode = encode_text_rows if dataset.holds_texts else encode_rows
     written = []
     for split, images in opened.items():
         if dataset.file_of(split) != split:  # of which only what the draws take is encoded, by a job of its own

@@ -183,7 +183,9 @@ def mean_columns(across: Across, metrics: Sequence[str], spreads: Spreads) -> It
     """Yield every column of the means over ID sets."""
     for metric in metrics:
         for scope in across.scopes(metric):
-            parts = [Column(pair, metric, across.scope_of(name, scope), {}) for name, pair in across.pairs.items()]
+            parts = [
+                Column(pair, metric, across.scope_of(name, scope), Spreads()) for name, pair in across.pairs.items()
+            ]
             yield MeanColumn(across, metric, scope, spreads, parts)
 
 
@@ -250,18 +252,18 @@ class Influences:
 
     def variances(self, references: References) -> Spreads:
         """Return the variances of all rows that every ID set has, and of the differences that are asked for."""
-        result: Spreads = {}
+        result = Spreads()
         for (rate, scope), rows in references.items():
             summed = lru_cache(self._fitting())(partial(self._summed, rate, scope))
             known = [row for row in self.across.rows_of(rate) if self._has(rate, row)]
             for row in known:
                 of_row = summed(row)
-                result[rate, scope, row, None] = variance(of_row)
+                result.variances[rate, scope, row, None] = variance(of_row)
                 if self._jumps(rate, scope, row):
-                    result[rate, scope, row, row] = np.nan
+                    result.jumps.add((rate, scope, row))
                 for other in rows.get(row, ()):
                     if self._has(rate, other):
-                        result[rate, scope, row, other] = variance(of_row, summed(other))
+                        result.variances[rate, scope, row, other] = variance(of_row, summed(other))
         return result
 
     def _fitting(self) -> int:

@@ -14,7 +14,7 @@ from oodgrid.evaluate.rows import over_scopes, over_seeds
 from oodgrid.manifests import Geometry, ScoredFit
 
 CENTRES = ("means", "prototypes")
-MEASURES = ("dispersion", "compactness", "id_angle", "ood_angle", "separation")
+MEASURES = ("dispersion", "compactness", "id_angle", "ood_angle", "separation", "mmd")
 GEOMETRY: dict[str, Any] = {
     **dict.fromkeys(("experiment", "backbone", "id_dataset", "method", "base_method"), pl.String),
     **{"shots": pl.Int32, "centres": pl.String, "status": pl.String, "reason": pl.String},
@@ -28,7 +28,7 @@ ROW = ("backbone", "id_dataset", "method", "base_method", "shots", "centres", "s
 def geometry(
     tables: Sequence[tuple[Path, Mapping[str, str], IdDataset]], overlaps: Sequence[tuple[str, str]], experiment: str
 ) -> pl.DataFrame:
-    """Return the angles of every method, over OOD sets and over the means of their kinds, in degrees.
+    """Return the angles of every method, over OOD sets and over the means of their kinds, in degrees, and linear MMDs.
 
     Features as cached stand under `any`, once a (backbone, ID set).
 
@@ -82,4 +82,5 @@ def _of_sets(angles: Geometry, shared: Mapping[str, Any], dataset: IdDataset) ->
     for kind, ood in dataset.pairs():
         angle = angles.ood_angles.get(ood.name)
         apart = None if angle is None or angles.id_angle is None else angle - angles.id_angle
-        yield {**known, "ood_dataset": ood.name, "ood_kind": kind, "ood_angle": angle, "separation": apart}
+        yield {**known, "ood_dataset": ood.name, "ood_kind": kind, "ood_angle": angle, "separation": apart,
+               "mmd": angles.ood_mmd.get(ood.name)}  # fmt: skip

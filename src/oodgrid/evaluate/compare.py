@@ -76,7 +76,7 @@ def _tables_of(tables: Sequence[ScoreTable], backbone: str, id_dataset: str) -> 
 
 def _spreads(pair: Pair, tables: Sequence[ScoreTable], results: Path) -> Spreads:
     """Return the sampling variances of all rows of a pair and of all differences that are asked for."""
-    references = _references(columns(pair, CERTAIN, {}))
+    references = _references(columns(pair, CERTAIN, Spreads()))
     stored = {row for rows in references.values() for row in rows if pair.is_largest(row)}
     stored |= {other for rows in references.values() for of_row in rows.values() for other in of_row}
     return spreads(
@@ -97,7 +97,7 @@ def _spreads_across(across: Across, tables: Sequence[ScoreTable], backbone: str,
             Columns(table, {row: names for row, names in rows.items() if row in set(across.rows)})
             for table, rows in of_tables
         ]
-    references = _references(mean_columns(across, CERTAIN, {}))
+    references = _references(mean_columns(across, CERTAIN, Spreads()))
     code = computing_fingerprint("oodgrid.evaluate")
     return spreads_across(across, of_sets, references, Kept(results, "evaluate"), code)
 

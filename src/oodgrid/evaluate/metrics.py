@@ -73,19 +73,22 @@ class Counts:
         return int(self.ood_up_to[-1])
 
 
-def count_scores(id_scores: ArrayLike, ood_scores: ArrayLike) -> Counts:
+def count_scores(
+    id_scores: ArrayLike, ood_scores: ArrayLike, sides: tuple[str, str] = ("ID scores", "OOD scores")
+) -> Counts:
     """Sort both sets once and count the samples at each distinct score.
 
     Args:
         id_scores: Scores of the ID samples, shape (N,).
         ood_scores: Scores of the OOD samples, shape (M,).
+        sides: What messages call them.
 
     Raises:
         OodgridError: If a side is not one-dimensional, numeric, non-empty and finite; the message names the
             side.
     """
-    id_sorted = np.sort(numbers(id_scores, "ID scores", "N"))
-    merged = np.concatenate([id_sorted, np.sort(numbers(ood_scores, "OOD scores", "N"))])
+    id_sorted = np.sort(numbers(id_scores, sides[0], "N"))
+    merged = np.concatenate([id_sorted, np.sort(numbers(ood_scores, sides[1], "N"))])
     order = np.argsort(merged, kind="stable")  # a stable sort merges two sorted runs in linear time
     ascending = merged[order]
     ends = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))

@@ -14,12 +14,15 @@ from oodgrid import grid, manifests, paths, store
 from oodgrid.config import ANY, Choice, Experiment, IdDataset
 from oodgrid.evaluate.angles import geometry
 from oodgrid.evaluate.compare import compared
+from oodgrid.evaluate.estimate.table import estimates
+from oodgrid.evaluate.grades import graded
 from oodgrid.evaluate.intervals import COLUMNS, fpr_columns
 from oodgrid.evaluate.mistakes import SAMPLES
 from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
 from oodgrid.evaluate.sweep import SweepTable, temperatures
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.plan import evaluated
 from oodgrid.progress import progress
 
 T = TypeVar("T", bound=ScoreTable)
@@ -43,7 +46,7 @@ CURVES: dict[str, Any] = {
 
 
 def evaluate(results: Path, experiment: Experiment) -> list[Path]:
-    """Write the tables of `paths.EVALUATED`, and return their paths, that of metrics.parquet first.
+    """Write the tables of `plan.evaluated`, and return their paths, that of metrics.parquet first.
 
     The tables of scores are read one after the other, and of each one fit or two at a time.
 
@@ -79,8 +82,16 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
     manifests.write_table(paths.curves(*place), pl.concat(curves), manifests.Curves())
     manifests.write_table(paths.summary(*place), summary, manifests.Summary(**about.model_dump()))
     manifests.write_table(paths.comparisons(*place), comparisons, manifests.Comparisons(ranks=ranks))
+    if experiment.grades:
+        of_samples = [table for table in tables if not isinstance(table, StreamTable)]
+        cells = graded(of_samples, experiment.grades, about.overlaps, experiment.experiment)
+        manifests.write_table(paths.grades(*place), cells, manifests.GradesTable())
+    if experiment.estimate:
+        of_samples = [table for table in tables if not isinstance(table, StreamTable)]
+        tried = estimates(of_samples, experiment.experiment, Kept(results, "evaluate"))
+        manifests.write_table(paths.estimates(*place), *tried)
     manifests.write_table(paths.metrics(*place), metrics, about)
-    return [path(*place) for path in paths.EVALUATED]
+    return [path(*place) for path in evaluated(experiment)]
 
 
 def metrics_schema(experiment: Experiment) -> dict[str, Any]:

@@ -193,8 +193,7 @@ def compare_each(
         OodgridError: As `compare_files`, or an OOD file is named twice.
     """
     every = [id_path, *ood_paths]
-    if dialect and dialect.given and not any((_suffix(path) or "").startswith(".csv") for path in every):
-        raise OodgridError("--header, --no-header, --decimal and --separator are for .csv files: take them out")
+    check_dialect(every, dialect)
     if twice := [path for path, count in Counter(map(str, ood_paths)).items() if count > 1]:
         raise OodgridError(f"OOD file {twice[0]} is named twice: take one out")
     sides = [read_column(path, column, dialect) for path in every]
@@ -205,6 +204,12 @@ def compare_each(
         if np.array_equal(np.sort(scores), np.sort(of_id)):
             say(f"{path} holds the same scores as {id_path}: is it the OOD file that is meant?")
     return [all_metrics(of_id, scores, recalls=recalls) for scores in of_ood]
+
+
+def check_dialect(paths: Sequence[str | Path], dialect: Dialect | None) -> None:
+    """Raise OodgridError where a dialect of .csv files is given, and no file is one."""
+    if dialect and dialect.given and not any((_suffix(path) or "").startswith(".csv") for path in paths):
+        raise OodgridError("--header, --no-header, --decimal and --separator are for .csv files: take them out")
 
 
 def advice(rows: Sequence[dict[str, float]], negate: bool) -> str | None:

@@ -135,7 +135,7 @@ class ScoreTable:
         with manifests.open_table(self.path, manifests.ScoreTable) as (table, about):
             self._check(table, about)
             fits = about.fits if self.scores else []
-            shown = self._shown(fits)
+            shown = self.shown(fits)
             comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
             for fit in fits:
                 oods = self.oods() if fit.status == "ok" else []
@@ -153,7 +153,7 @@ class ScoreTable:
                             curves.append(of_pair | measured.curves[score])
             return rows, curves, about.broken_images
 
-    def _shown(self, fits: list[ScoredFit]) -> ScoredFit | None:
+    def shown(self, fits: list[ScoredFit]) -> ScoredFit | None:
         """Return the fit that figures show: the largest shots that worked, its first seed."""
         worked = [fit for fit in fits if fit.status == "ok"] if self.drawn else []
         return max(worked, key=lambda fit: fit.shots, default=None)  # of equals the first

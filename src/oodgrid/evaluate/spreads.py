@@ -34,8 +34,19 @@ from oodgrid.threads import side_by_side
 MEMORY = 2**28  # bytes of influence values that are summed at a time
 Sets = tuple[int, ...]  # positions of the OOD sets of a mean; none of a rate of the ID samples alone
 References = Mapping[tuple[str, Sets], Mapping[Row, list[Row]]]  # by rate, sets and row: the rows compared with
-# The variance of a row, or of its difference to another; of a row to itself NaN where its rate jumps (`influence`).
-Spreads = dict[tuple[str, Sets, Row, Row | None], float]
+
+
+@dataclass
+class Spreads:
+    """Sampling variances, by rate and the sets of its mean.
+
+    Attributes:
+        variances: Of rows (with None), and of their differences to other rows.
+        jumps: The rows whose rate jumps with its threshold (`influence`).
+    """
+
+    variances: dict[tuple[str, Sets, Row, Row | None], float] = field(default_factory=dict)
+    jumps: set[tuple[str, Sets, Row]] = field(default_factory=set)
 
 
 class Values(NamedTuple):
@@ -112,7 +123,7 @@ def pairs_of(references: References) -> list:
 
 def _compute(tables: list[Columns], references: References, stored: set[Row], vectors: Vectors) -> Spreads:
     """Return all variances: of the rows that are not stored table by table, of the others at the end."""
-    variances: Spreads = {}
+    result = Spreads()
     for each in tables:
         for of_row in vectors_of(each):
             row, rate, vector, layout, _ = of_row
@@ -122,35 +133,34 @@ def _compute(tables: list[Columns], references: References, stored: set[Row], ve
             for (of, sets), rows in references.items():
                 if of == rate:
                     values = deviations(of_mean([vector[where] for where in layout.slices(sets)], len(sets)))
-                    variances[rate, sets, row, None] = variance(values)
+                    result.variances[rate, sets, row, None] = variance(values)
                     if of_row.jump_on(sets):
-                        variances[rate, sets, row, row] = np.nan
+                        result.jumps.add((rate, sets, row))
                     for other in rows.get(row, ()):
                         vectors.check((rate, other), layout, each.table.path)
-                        variances[rate, sets, row, other] = variance(values, vectors.deviations((rate, other), sets))
+                        difference = variance(values, vectors.deviations((rate, other), sets))
+                        result.variances[rate, sets, row, other] = difference
     for (rate, sets), rows in references.items():
-        variances |= _of_stored(rate, sets, rows, vectors)
-    return variances
+        _add_stored(result, rate, sets, rows, vectors)
+    return result
 
 
-def _of_stored(rate: str, sets: Sets, rows: Mapping[Row, list[Row]], vectors: Vectors) -> Spreads:
-    """Return the variances of the stored rows in one mean, and of their differences; many are compared with a few."""
-    variances: Spreads = {}
+def _add_stored(result: Spreads, rate: str, sets: Sets, rows: Mapping[Row, list[Row]], vectors: Vectors) -> None:
+    """Add the variances of the stored rows in one mean, and of their differences; many are compared with a few."""
     stored = [row for of, row in vectors.places if of == rate]
     if not stored:
-        return variances
+        return
     nbytes = 8 * sum(where.stop - where.start for where in vectors.places[rate, stored[0]].layout.slices(sets))
     read = lru_cache(max(2, MEMORY // nbytes))(lambda row: vectors.deviations((rate, row), sets))
     for row in stored:
         place, values = vectors.places[rate, row], vectors.deviations((rate, row), sets)
-        variances[rate, sets, row, None] = variance(values)
+        result.variances[rate, sets, row, None] = variance(values)
         if vectors.jump((rate, row), sets):
-            variances[rate, sets, row, row] = np.nan
+            result.jumps.add((rate, sets, row))
         for other in rows.get(row, ()):
             if (rate, other) in vectors.places:
                 vectors.check((rate, other), place.layout, place.path)
-                variances[rate, sets, row, other] = variance(values, read(other))
-    return variances
+                result.variances[rate, sets, row, other] = variance(values, read(other))
 
 
 def vectors_of(columns: Columns) -> Iterator[Values]:
@@ -313,20 +323,25 @@ SCHEMA = {
     **{f"{side}{name}": kind for side in ("", "other_") for name, kind in
        (("method", pl.String), ("shots", pl.Int32), ("score", pl.String))},
     "variance": pl.Float64,
+    "jumps": pl.Boolean,  # null of differences
 }  # fmt: skip
 
 
-def as_table(variances: Spreads) -> pl.DataFrame:
+def as_table(spreads: Spreads) -> pl.DataFrame:
     """Return variances as a table, for keeping them."""
-    lines = [(rate, " ".join(map(str, sets)), *row, *(other or (None,) * 3)) for rate, sets, row, other in variances]
-    columns = [[line[k] for line in lines] for k in range(len(SCHEMA) - 1)]
-    return pl.DataFrame(dict(zip(SCHEMA, [*columns, list(variances.values())], strict=True)), SCHEMA)
+    lines = []
+    for (rate, sets, row, other), value in spreads.variances.items():
+        jumps = (rate, sets, row) in spreads.jumps if other is None else None
+        lines.append((rate, " ".join(map(str, sets)), *row, *(other or (None,) * 3), value, jumps))
+    return pl.DataFrame(lines, SCHEMA, orient="row")
 
 
 def from_table(table: pl.DataFrame) -> Spreads:
     """Return the variances of a table."""
-    variances: Spreads = {}
-    for rate, sets, *names, value in table.iter_rows():
-        row, other = Row(*names[:3]), None if names[3] is None else Row(*names[3:])
-        variances[rate, tuple(map(int, sets.split())), row, other] = value
-    return variances
+    result = Spreads()
+    for rate, sets, *names, value, jumps in table.iter_rows():
+        row, other, of = Row(*names[:3]), None if names[3] is None else Row(*names[3:]), tuple(map(int, sets.split()))
+        result.variances[rate, of, row, other] = value
+        if jumps:
+            result.jumps.add((rate, of, row))
+    return result

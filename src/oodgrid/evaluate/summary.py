@@ -88,11 +88,12 @@ class Column:
 
     def variance(self, row: Row, other: Row | None = None) -> float:
         """Return the sampling variance of a row, or of its difference to another; 0 to itself, NaN where unknown."""
-        return 0.0 if row == other else self.spreads.get((self.metric, self.scope.sets, row, other), np.nan)
+        key = self.metric, self.scope.sets, row, other
+        return 0.0 if row == other else self.spreads.variances.get(key, np.nan)
 
     def jumps(self, row: Row) -> bool:
         """Return whether a rate jumps with its threshold, so that its influence values tell no difference."""
-        return (self.metric, self.scope.sets, row, row) in self.spreads
+        return (self.metric, self.scope.sets, row) in self.spreads.jumps
 
     def fits(
         self, rows: Sequence[Row], others: Sequence[Row] | None = None

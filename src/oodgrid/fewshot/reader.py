@@ -16,6 +16,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.fewshot.draws import NoDraw, draw
 from oodgrid.identity import digest
 from oodgrid.labels import NO_CLASS, check_classes, has_class
+from oodgrid.texts import CLASSES, HEAD
 
 BROKEN_ROWS = "broken_rows"  # of the whole split, in the provenance of what draws alone take of it
 ABOUT = ("encode_version", "backbone", "dataset", "classnames", "local_features")  # of a provenance: whose features
@@ -125,10 +126,11 @@ class FewShot:
 
     @cached_property
     def classes(self) -> int | None:
-        """Number of classes K: by the class texts, else the class names, else the training labels; None without any."""
-        texts = paths.texts(self.results, self.backbone, self.dataset.name)
-        if self.dataset.text_under(self.backbone) == "classnames" and texts.exists():
-            return store.array_shapes(texts)["text_features"][0][1]
+        """Number of classes K: by class texts or head, else the class names, else the training labels; None without."""
+        for source in (CLASSES, HEAD):
+            file = source.path(self.results, self.backbone, self.dataset.name)
+            if self.dataset.text_under(self.backbone) == source.stands and file.exists():
+                return store.array_shapes(file)["text_features"][0][1]
         if not self.file("train").exists():  # or another job is still to make it
             return None
         labels, _, provenance = store.read_labels(self.file("train"))

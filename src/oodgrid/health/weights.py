@@ -33,7 +33,9 @@ def _of_one(backbone: Backbone) -> Finding:
     if (file := backbone.weights_file) is not None:
         if file.is_file():
             return Finding(what, OK, str(file))
-        return Finding(what, UNFIT, f"{file} does not exist", "mend pretrained: in the configuration")
+        is_of_package = backbone.pretrained.startswith(INSTALLED)
+        mend = "install its package" if is_of_package else "mend pretrained: in the configuration"
+        return Finding(what, UNFIT, f"{file} does not exist", mend)
     if (folder := backbone.text_folder) is not None:
         if any(folder.glob("*.safetensors")):
             return Finding(what, OK, str(folder))

@@ -58,9 +58,11 @@ class Applied(Manifest):
 
     Attributes:
         leaves: Whether that is prototypes (nothing more), changed features or logits.
+        normalises: Whether logits are of normalised features, or of features by their own norm.
     """
 
     what = "manifest of applied fits"
     method: str
     leaves: Literal["prototypes", "features", "logits"]
+    normalises: bool = True
     fits: list[AppliedFit]

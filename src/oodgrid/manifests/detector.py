@@ -47,6 +47,7 @@ class DetectorRecord(Manifest):
         classnames: In the order of the labels.
         method, base_method, method_params: Of the method; the first as tables list it.
         leaves: What the method makes of features: prototypes (nothing more), changed features or logits.
+        normalises: Whether score and method are given normalised features, or features by their own norm.
         text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
         precision: Of the products of features with weights and with the shots.
         score, base_score, score_params: Of the score, likewise; parameters as given.
@@ -72,6 +73,7 @@ class DetectorRecord(Manifest):
     base_method: str
     method_params: dict[str, Any]
     leaves: Literal["prototypes", "features", "logits"]
+    normalises: bool = True
     text_cosines: bool
     precision: Literal["float64", "float32"]
     score: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
@@ -103,6 +103,12 @@ class GeometryTable(Manifest):
     what = "table of angles"
 
 
+class GradesTable(Manifest):
+    """What grades.parquet says beside its rows: nothing but the version."""
+
+    what = "table of graded shifts"
+
+
 class Temperatures(Manifest):
     """What temperatures.parquet says beside its rows: nothing but the version."""
 
@@ -113,3 +119,75 @@ class Curves(Manifest):
     """The metadata of curves.parquet: none but the version."""
 
     what = "table of curves"
+
+
+class EstimateError(Fields):
+    """How far one estimator of a rate is off on some sets of a bench.
+
+    Attributes:
+        rate: "auroc", "fpr95_id_pos" or "fpr95_ood_pos".
+        estimator: Which, as docs/estimate.md lists them.
+        by: What the sets were chosen by: "all", their "share" of OOD samples, or the "estimated" share.
+        low, high: The bounds of that share, the upper one not in it but for the last.
+        rows: Scores on sets.
+        sets: Of the bench.
+        bias: Mean of estimate less truth.
+        mae, rmse: Of that difference.
+        within95: What 95 % of the differences stay within.
+        rank_scores: Spearman's correlation over the scores of one set, mean over sets; None of fewer than three.
+        rank_sets: Over the sets of one score, mean over scores.
+    """
+
+    rate: str
+    estimator: str
+    by: Literal["all", "share", "estimated"]
+    low: float
+    high: float
+    rows: Count
+    sets: Count
+    bias: float
+    mae: float
+    rmse: float
+    within95: float
+    rank_scores: float | None = None
+    rank_sets: float | None = None
+
+
+class EstimateLine(Fields):
+    """A line from indicators to a rate.
+
+    Attributes:
+        estimator, rate: As of `EstimateError`.
+        weights: By indicator, and the "intercept".
+    """
+
+    estimator: str
+    rate: str
+    weights: dict[str, float]
+
+
+class Estimates(Manifest):
+    """What estimates.parquet says beside its rows, and what `oodgrid estimate` knows of a bench.
+
+    Attributes:
+        sets: Of the bench.
+        left_out: How many fewer there are than were to be made, for too few samples.
+        detectors: Scores of methods of (backbone, ID set).
+        sizes: Of "validation" and "pool": the least, the median and the most samples.
+        errors: How far estimates are off, on sets that their lines never saw.
+        lines: Through all sets.
+    """
+
+    what = "table of estimates"
+    sets: Count
+    left_out: Count = 0
+    detectors: Count = 0
+    sizes: dict[str, list[Count]] = Field(default_factory=dict)
+    errors: list[EstimateError] = Field(default_factory=list)
+    lines: list[EstimateLine] = Field(default_factory=list)
+
+
+class EstimateRows(Spreads):
+    """The kept rows of estimates.parquet of one (backbone, ID set): fields as of `Spreads`."""
+
+    what = "table of estimates of one ID set"

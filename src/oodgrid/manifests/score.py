@@ -19,6 +19,7 @@ class Geometry(Fields):
         compactness: Of an ID sample to the centre of its class, by class first.
         id_angle: Of an ID sample to the nearest centre.
         ood_angles: Of a sample of each OOD set to the nearest centre.
+        ood_mmd: Squared distance of the mean of the unit features of each OOD set to that of the ID samples.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Geometry(Fields):
     compactness: float | None = None
     id_angle: float | None = None
     ood_angles: dict[str, float] = Field(default_factory=dict)
+    ood_mmd: dict[str, float] = Field(default_factory=dict)
 
 
 class ScoredFit(Fit):

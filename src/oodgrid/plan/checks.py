@@ -27,6 +27,7 @@ from oodgrid.plan.files import (
     views_file,
 )
 from oodgrid.plan.triggers import ENCODE_VERSION
+from oodgrid.texts import HEAD
 
 SKEW = 10.0  # seconds by which the clocks of a cluster's machines may differ
 
@@ -76,7 +77,7 @@ def check_identities(results: Path, experiment: Experiment) -> None:
                 encoders[file] = provenance["backbone"]
         for text in text_files(results, experiment, backbone.name):
             provenance = _check_texts(results, backbone, text) if text.path.exists() else {}
-            if provenance and not text.entry.imported:
+            if provenance and not text.entry.imported and "weights_sha256" in provenance["backbone"]:
                 encoders[text.path] = provenance["backbone"]
         _check_alike(encoders, "backbone")
 
@@ -84,6 +85,9 @@ def check_identities(results: Path, experiment: Experiment) -> None:
 def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str, Any]:
     """Check a text file against the configuration and against the classes that it goes with; return its provenance."""
     provenance, entry = store.read_provenance(file.path), file.entry
+    if file.source is HEAD:
+        _check_head(file, provenance, backbone)
+        return provenance
     _check_identity(file.path, provenance, backbone, entry, {"text": file.source.identity(entry)})
     if isinstance(entry, LabelList):
         if entry.drop_classes_of:
@@ -95,6 +99,13 @@ def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str,
         classnames = {path: names for path, each in images.items() if (names := each.get("classnames"))}
         _check_alike({**classnames, file.path: provenance["text"]["classnames"]}, "classnames")
     return provenance
+
+
+def _check_head(file: TextFile, provenance: dict[str, Any], backbone: Backbone) -> None:
+    """Refuse the head of another network, or with other classes, than the configuration says."""
+    own = None if backbone.head is None else backbone.head.identity
+    if lines := differences(provenance, {"backbone": backbone.identity, "head": own}):
+        raise _other_meaning(file.path, lines)
 
 
 def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:
@@ -111,10 +122,14 @@ def _check_identity(
         raise OodgridError(f"{file} was {was} but the config wants it {is_now}: use another {what} name, or delete it")
     encoder = {"name": backbone.name} if entry.imported else backbone.identity
     if lines := differences(provenance, {"backbone": encoder, **identity}):
-        raise OodgridError(
-            f"{file} is not what the config means by its name: {'; '.join(lines)}. "
-            "Give the changed entry another name, or delete the file"
-        )
+        raise _other_meaning(file, lines)
+
+
+def _other_meaning(file: Path, lines: list[str]) -> OodgridError:
+    return OodgridError(
+        f"{file} is not what the config means by its name: {'; '.join(lines)}. "
+        "Give the changed entry another name, or delete the file"
+    )
 
 
 def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) -> None:

@@ -22,6 +22,7 @@ TABLES = (  # of each backbone and ID dataset
     "skipped.md",
 )
 STREAM_TABLES = tuple(f"streams.{suffix}" for suffix in _SUFFIXES)  # where a score is transductive
+GRADE_TABLES = tuple(f"grades.{suffix}" for suffix in _SUFFIXES)  # where the config asks for grades
 SUMMARY = "summary.md"  # of the experiment
 
 
@@ -48,7 +49,7 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):
                 files.update(view_files(results, experiment, backbone.name, dataset.name, method))
-        files.update(text.path for text in text_files(results, experiment, backbone.name) if not text.entry.imported)
+        files.update(text.path for text in text_files(results, experiment, backbone.name) if text.is_encoded)
     return sorted(files)
 
 
@@ -71,7 +72,13 @@ def result_files(results: Path, experiment: Experiment) -> list[Path]:
 
 def evaluated_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return the tables that the stage evaluate leaves."""
-    return [path(results, experiment.experiment) for path in paths.EVALUATED]
+    return [path(results, experiment.experiment) for path in evaluated(experiment)]
+
+
+def evaluated(experiment: Experiment) -> list[Callable[..., Path]]:
+    """Return where these tables lie, as functions of `paths`."""
+    asked = {paths.grades: bool(experiment.grades), paths.estimates: experiment.estimate}
+    return [*paths.EVALUATED, *(path for path, wanted in asked.items() if wanted)]
 
 
 def shard_files(results: Path, experiment: Experiment, backbone: str, dataset: str) -> list[Path]:
@@ -180,6 +187,7 @@ def score_files(results: Path, experiment: Experiment) -> list[Path]:
 def table_files(results: Path, experiment: Experiment) -> list[Path]:
     """Return every table of the report."""
     names = TABLES + (STREAM_TABLES if grid.has_streams(experiment) else ())
+    names += GRADE_TABLES if experiment.grades else ()
     of_pairs = [folder / name for folder in _pair_folders(results, experiment, "tables") for name in names]
     return [paths.report(results, experiment.experiment, "tables") / SUMMARY, *of_pairs]
 
@@ -187,7 +195,7 @@ def table_files(results: Path, experiment: Experiment) -> list[Path]:
 def figure_files(results: Path, experiment: Experiment, figure: str | None = None) -> list[Path]:
     """Return the files of every figure, or of one: of each ID dataset, and of each backbone where it has several."""
     root = paths.report(results, experiment.experiment, "figures")
-    of_pair = paths.FIGURES + (paths.SWEEP_FIGURES if experiment.temperatures else ())
+    of_pair = paths.FIGURES + asked_figures(experiment)
     names: dict[Path, tuple[str, ...]] = dict.fromkeys(_pair_folders(results, experiment, "figures"), of_pair)
     of_backbone = paths.figures_of_backbone(len(experiment.id_datasets))
     names |= {root / backbone.name: of_backbone for backbone in experiment.backbones}
@@ -197,6 +205,11 @@ def figure_files(results: Path, experiment: Experiment, figure: str | None = Non
         for name, width, suffix in product(names_of_folder, paths.WIDTHS, paths.FORMATS)
         if figure in (None, name)
     ]
+
+
+def asked_figures(experiment: Experiment) -> tuple[str, ...]:
+    """Return the figures of each backbone and ID dataset that the configuration asks for."""
+    return tuple(figure for key, figure in paths.FIGURES_IF_ASKED.items() if getattr(experiment, key))
 
 
 def report_files(results: Path, experiment: Experiment) -> list[Path]:
@@ -235,7 +248,7 @@ def encoded_texts(experiment: Experiment, source: TextSource = CLASSES) -> list[
         entry.name
         for backbone in experiment.backbones
         for entry in _entries(source, experiment, backbone.name, experiment.scores)
-        if not entry.imported
+        if not entry.imported or source.of_backbone
     )
     return list(dict.fromkeys(names))
 
@@ -278,6 +291,11 @@ class TextFile:
     source: TextSource
     entry: IdDataset | LabelList
 
+    @property
+    def is_encoded(self) -> bool:
+        """Whether encoding makes it, rather than an import."""
+        return not self.entry.imported or self.source.of_backbone
+
 
 def text_files(
     results: Path, experiment: Experiment, backbone: str, scores: Sequence[Choice] | None = None, fits: bool = True
@@ -304,7 +322,7 @@ def _entries(
     """Return the entries of the configuration of which there are texts of a kind."""
     if source.of == "label_list":
         return experiment.wanted_lists(scores)
-    return [dataset for dataset in experiment.id_datasets if dataset.text_under(backbone) == "classnames"]
+    return [dataset for dataset in experiment.id_datasets if dataset.text_under(backbone) == source.stands]
 
 
 def _only(experiment: Experiment, dataset: IdDataset) -> Experiment:

@@ -82,6 +82,8 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     "sets": lambda experiment, names: [ood.name for _, ood in experiment.id_dataset(names["id_dataset"]).pairs()],
     "scores": lambda experiment, names: [_choice(score) for score in experiment.scores],
     "temperatures": lambda experiment, names: experiment.temperatures,
+    "grades": lambda experiment, names: experiment.grades and experiment.grades.model_dump(),
+    "estimate": lambda experiment, names: experiment.estimate,
     "precision": lambda experiment, names: experiment.score_precision,
     "encoded": _encoded_identities,
     "pairs": lambda experiment, names: [
@@ -105,7 +107,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "code": lambda experiment, **names: score_code(experiment),
     },
     "evaluate": {
-        "spec": _of("pairs", "overlaps", "scores", "temperatures", "recalls"),
+        "spec": _of("pairs", "overlaps", "scores", "temperatures", "recalls", "grades", "estimate"),
         "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {
@@ -113,7 +115,7 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "code": lambda experiment, **names: report_code("tables", experiment),
     },
     "draw": {
-        "spec": _of("curves", "temperatures"),
+        "spec": _of("curves", "temperatures", "grades", "estimate"),
         "code": lambda experiment, **names: report_code("figures", experiment),
     },
     "page": {"spec": _of("spread", "published"), "code": lambda experiment, **names: report_code("page", experiment)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -38,7 +38,11 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "sets": "Where does it fail? FPR95 (ID pos.) of every OOD set, the hardest first.",
     "geometry": "How did the method move ID and OOD? Angles between and within classes, and how near OOD samples are.",
 }
-SWEEP_CAPTIONS = {"temperature": "Which temperature? Mean AUROC over T, the default T of each score marked."}
+CAPTIONS_IF_ASKED = {
+    "temperature": "Which temperature? Mean AUROC over T, the default T of each score marked.",
+    "grades": "How does detection change with the shift? AUROC by semantic and by covariate shift of the OOD samples.",
+    "estimate": "Could one have known it without OOD labels? AUROC estimated from unlabelled scores, against the true.",
+}
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("packed.js", "rows.js", "charts.js", "table.js", "picked.js", "explore.js")
 MOST_OPEN = 60  # rows of a table that is not folded
@@ -53,7 +57,7 @@ def write_page(
     broken_images: Sequence[tuple[str, str, int]] = (),
     spread: str = "interval",
     pictures: mistakes.Pictures = mistakes.no_pictures,
-    with_temperatures: bool = False,
+    asked: Collection[str] = (),
     beside: Sequence[Comparison] = (),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
@@ -66,14 +70,14 @@ def write_page(
         broken_images: Backbone, dataset and number of images that could not be decoded and were left out.
         spread: What stands beside a mean in tables, "interval" or "sd".
         pictures: Makes small pictures of samples, where their images are at hand.
-        with_temperatures: Whether the config asks for temperatures, so that their figure was drawn.
+        asked: The figures that the config asks for beside those of every experiment.
         beside: The published values that compare with these results.
 
     Raises:
         OodgridError: A figure is missing.
     """
     metrics, figures = evaluated.metrics, paths.report(results, experiment, "figures")
-    captions = CAPTIONS | (SWEEP_CAPTIONS if with_temperatures else {})
+    captions = CAPTIONS | {name: text for name, text in CAPTIONS_IF_ASKED.items() if name in asked}
     sections = [
         _section(evaluated.pair(*pair), figures.joinpath(*pair), captions, spread)
         | {"published": _published(beside, metrics, *pair)}

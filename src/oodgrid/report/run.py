@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.tables import write_tables
 
         evaluated = _evaluated(*place, metrics, about)
-        write_tables(evaluated, *place, experiment.report.spread)
+        of_grades = _others(*place, experiment).get("grades")
+        write_tables(evaluated, *place, experiment.report.spread, of_grades)
         published.write(published.matching(Ours(metrics, evaluated.summary, experiment)), metrics, *place)
     elif part == "figures":
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
@@ -56,12 +57,10 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.page import write_page
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
-        spread, with_temperatures = experiment.report.spread, bool(experiment.temperatures)
+        spread, asked = experiment.report.spread, plan.asked_figures(experiment)
         evaluated = _evaluated(*place, metrics, about)
         beside = published.matching(Ours(metrics, evaluated.summary, experiment))
-        write_page(
-            evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, with_temperatures, beside
-        )
+        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, asked, beside)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -72,13 +71,25 @@ def _others(results: Path, experiment_name: str, experiment: Experiment) -> dict
     optional = {"geometry": (paths.geometry, manifests.GeometryTable)}
     if experiment.temperatures:
         optional["temperatures"] = (paths.temperatures, manifests.Temperatures)
+    if experiment.grades:
+        optional["grades"] = (paths.grades, manifests.GradesTable)
     files = {name: (path(results, experiment_name), model) for name, (path, model) in optional.items()}
     others: dict[str, Any] = {
         name: manifests.read_table(file, model)[0] if file.exists() else pl.DataFrame()
         for name, (file, model) in files.items()
     }
+    if experiment.estimate:
+        others["estimates"] = _estimates(paths.estimates(results, experiment_name))
     wanted = experiment.report.curves
     return others | {"curves_wanted": (wanted.method, wanted.score) if wanted else None}
+
+
+def _estimates(file: Path) -> tuple[pl.DataFrame, Sequence[manifests.EstimateError]]:
+    """Return the estimates and their errors; none where evaluate was last run without them."""
+    if not file.exists():
+        return pl.DataFrame(), ()
+    frame, about = manifests.read_table(file, manifests.Estimates)
+    return frame, about.errors
 
 
 def _has_certainty(results: Path, experiment: str) -> bool:
@@ -88,11 +99,16 @@ def _has_certainty(results: Path, experiment: str) -> bool:
 
 def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     """Return the files from which a part of the report is made."""
-    metrics, curves, summary, comparisons, *others = (path(results, experiment.experiment) for path in paths.EVALUATED)
+    files = (path(results, experiment.experiment) for path in plan.evaluated(experiment))
+    metrics, curves, summary, comparisons, *others = files
     certainty, others = [summary, comparisons], [file for file in others if file.exists()]
     certainty = certainty if _has_certainty(results, experiment.experiment) else []
     figures = [file for file in plan.figure_files(results, experiment) if file.suffix == ".svg"]
-    sources = {"tables": certainty, "figures": [curves, *certainty, *others], "page": [curves, *certainty, *figures]}
+    sources = {
+        "tables": [*certainty, *others],
+        "figures": [curves, *certainty, *others],
+        "page": [curves, *certainty, *figures],
+    }
     return [metrics, *sources[part]]
 
 

@@ -27,7 +27,9 @@ CONVENTIONS = notes.CONVENTIONS
 PLAIN: dict[str, Callable[[Table], str]] = {"md": render.markdown, "csv": render.csv, "html": render.html}
 
 
-def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: str = "interval") -> None:
+def write_tables(
+    evaluated: Evaluated, results: Path, experiment: str, spread: str = "interval", grades: pl.DataFrame | None = None
+) -> None:
     """Write summary.md, and the tables of every (backbone, id_dataset) to <backbone>/<id_dataset>/ beside it.
 
     Args:
@@ -35,6 +37,7 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
         results: The results folder.
         experiment: Name.
         spread: What stands beside a mean, "interval" or "sd".
+        grades: The rows of grades.parquet, where the config asks for grades.
     """
     folder, foreign = paths.report(results, experiment, "tables"), False
     with atomic(folder / "summary.md") as beside:
@@ -42,7 +45,8 @@ def write_tables(evaluated: Evaluated, results: Path, experiment: str, spread: s
     for backbone, id_dataset in progress(select.pairs(evaluated.metrics), desc="tables", unit="pair"):
         every = evaluated.pair(backbone, id_dataset)
         files = {"full.csv": render.inert(full(every.metrics)).write_csv()}
-        for name, table in of_pair(every).items():
+        shifted = {} if grades is None else {"grades": graded(every, grades)}
+        for name, table in (of_pair(every) | shifted).items():
             table = replace(table, spread=spread)
             label = f"tab:{experiment}:{backbone}:{id_dataset}:{name}"
             files[f"{name}.tex"] = latex.latex(table, label=label)
@@ -149,6 +153,31 @@ def streams(pair: Evaluated) -> Table:
         "no number here compares with a score of single samples. Means are over seeds and over orders of the stream."
     )
     return replace(table, caption=["Transductive scores.", *table.caption], notes=[about, *table.notes])
+
+
+def graded(pair: Evaluated, grades: pl.DataFrame) -> Table:
+    """Lay out how sensitive each method and score is to the semantic and to the covariate shift of OOD samples.
+
+    Args:
+        pair: One pair.
+        grades: The rows of grades.parquet.
+    """
+    (backbone, id_dataset), names_of_row = select.pairs(pair.metrics)[0], ["method", "score"]
+    columns = [
+        Column(f"{rate}_{axis}", (f"{axis.capitalize()} shift", names.METRICS[rate]), rate, ranked=False)
+        for axis in ("semantic", "covariate")
+        for rate in RATES
+    ]
+    frame = pl.DataFrame(schema=dict.fromkeys(names_of_row, pl.String) | {c.key: pl.Float64 for c in columns})
+    if len(grades):
+        slopes = grades.filter(backbone=backbone, id_dataset=id_dataset, what="sensitivity")
+        frame = slopes.pivot("axis", index=names_of_row, values=RATES)
+    caption = [f"Sensitivity to graded shifts: {id_dataset} with {backbone}, in points a level."]
+    about = [
+        "Sensitivity: the slope, without its sign, of a line through the means of the levels of one shift, each over "
+        "the levels of the other that have more than ten samples (IS-OOD). Largest shots, mean over seeds."
+    ]
+    return Table(caption, names_of_row, columns, frame, Legend.of(pair.metrics), about, digits=1)
 
 
 def full(rows: pl.DataFrame) -> pl.DataFrame:

@@ -167,12 +167,13 @@ def example(left: str = "prototypes") -> dict[str, Any]:
 
 
 def example_texts() -> TextList:
-    """Return 40 texts far from the classes of `example`."""
+    """Return 40 texts far from the classes of `example`, each under three templates."""
     from scipy.linalg import hadamard
 
     rng = np.random.default_rng(1)
     away = normalise(np.repeat(hadamard(WIDTH)[1 + CLASSES :] - 0.3, 10, axis=0) + 0.3 * rng.normal(size=(40, WIDTH)))
-    return TextList(away, [f"text {i}" for i in range(len(away))], [""] * len(away))
+    looks = 0.1 * rng.normal(size=(3, 1, WIDTH))
+    return TextList(away, [f"text {i}" for i in range(len(away))], [""] * len(away), away + looks)
 
 
 def rows(inputs: dict[str, Any], which: np.ndarray) -> dict[str, Any]:

@@ -147,10 +147,12 @@ class Column:
         skipped: Why there are no values, or None.
     """
 
-    def __init__(self, choice: Choice, lacking: Callable[[str], str], lists: dict[str, TextList]) -> None:
+    def __init__(
+        self, choice: Choice, lacking: Callable[[str], str], lists: dict[str, TextList], skipped: str | None = None
+    ) -> None:
         self._score = Scorer(choice, lists, lacking)
         self.needs = self._score.needs
-        self.skipped: str | None = None
+        self.skipped = skipped
         self._blocks: list[np.ndarray] = []
 
     def of(self, inputs: dict[str, Any]) -> np.ndarray | None:

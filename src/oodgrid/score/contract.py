@@ -5,7 +5,8 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 * `logits`: shape (N, K), float64, on the cosine scale.
 * `negative_logits`: shape (N, K, n), likewise: with the negative prompts of each class that a method learned.
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
-* `features`: shape (N, D), float64, L2-normalised.
+* `features`: shape (N, D), float64, L2-normalised; under a method that is registered with `normalises=False`, as
+  `own_head`, by their own norm, and so are those of a bank. A score whose formula has cosines takes `directions`.
 * `pair_texts`: shape (N, D), float64, L2-normalised: of pairs, the features of the text of each sample.
 * `pair_logits`: shape (N,), float64: likewise, of a classifier of pairs that a method learned; higher = more ID.
 * `head`: the linear classifier that makes logits of features, see `Head`.
@@ -27,7 +28,7 @@ writing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -48,21 +49,24 @@ __all__ = [
     "TextList",
     "by_rows",
     "by_similarities",
+    "directions",
     "group_means",
     "log_normaliser",
     "log_probabilities",
     "normalise",
+    "of_directions",
     "probabilities",
     "product",
     "ranked",
     "similarities",
 ]
+UNIT = 1e-6  # by which the squared norm of a direction may be off 1: rounding of float32 is
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A linear classifier on normalised features.
+    """A linear classifier on features as scores are given them.
 
     Attributes:
         weights: Shape (K, D), float64.
@@ -78,7 +82,7 @@ class Head:
         frozen(self)
 
     def logits(self, features: Block) -> Block:
-        """Return logits on the cosine scale, shape (N, K), of normalised features, shape (N, D)."""
+        """Return logits on the cosine scale, shape (N, K), of features, shape (N, D)."""
         logits = product(features, self.weights, self.precision)
         return logits + beside(self.bias, logits)
 
@@ -122,11 +126,13 @@ class TextList:
         features: Shape (M, D), float64, L2-normalised: the mean over the templates of the embeddings.
         names: M words, without their template.
         kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
+        by_template: Shape (T, M, D), the embeddings as the encoder made them; None where there is one template.
     """
 
     features: np.ndarray
     names: Sequence[str]
     kinds: Sequence[str]
+    by_template: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frozen(self)
@@ -140,7 +146,7 @@ class Bank:
     """Labelled samples; what several scores estimate from them is computed once.
 
     Attributes:
-        features: Shape (M, D), float64, L2-normalised.
+        features: Shape (M, D), float64, L2-normalised where those of the samples are.
         labels: Shape (M,), int.
         shots: Samples per class of the draw.
         logits: Shape (M, K), on the cosine scale, where the method leaves any for these samples.
@@ -157,6 +163,11 @@ class Bank:
 
     def __post_init__(self) -> None:
         frozen(self)
+
+    @shared_property
+    def directions(self) -> np.ndarray:
+        """The features, L2-normalised."""
+        return directions(self.features)
 
     @shared_property
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -214,6 +225,33 @@ def group_means(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarra
     return members @ values / np.maximum(np.bincount(groups, minlength=count), 1)[:, None]
 
 
+def directions(features: np.ndarray) -> np.ndarray:
+    """Return rows of unit L2 norm, shape (N, D), of features (N, D); rows that have it, to rounding, stay unchanged."""
+    return features if _unit_rows(features).all() else _directions(features)
+
+
+def of_directions(bank: Bank) -> Bank:
+    """Return the same samples with normalised features, for scores that are defined on these."""
+    return bank if bank.directions is bank.features else _of_directions(bank)
+
+
+@shared
+def _unit_rows(features: np.ndarray) -> np.ndarray:
+    """Return which rows are of unit norm, to rounding, or zero, shape (N,)."""
+    squares = np.einsum("nd,nd->n", features, features)
+    return (np.abs(squares - 1) < UNIT) | (squares == 0)
+
+
+@shared
+def _directions(features: np.ndarray) -> np.ndarray:
+    return np.where(_unit_rows(features)[:, None], features, vectors.normalise(features))
+
+
+@shared
+def _of_directions(bank: Bank) -> Bank:
+    return replace(bank, features=bank.directions, head=None)
+
+
 @shared
 def probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return softmax(s / T) over the last axis, the shape of the logits."""
@@ -253,7 +291,7 @@ def ranked(logits: np.ndarray) -> np.ndarray:
 @shared
 def similarities(features: np.ndarray, bank: Bank) -> np.ndarray:
     """Return the cosines of every sample with every sample of the bank, shape (N, M)."""
-    return product(features, bank.features, bank.precision)
+    return product(directions(features), bank.directions, bank.precision)
 
 
 def by_similarities(
@@ -268,6 +306,6 @@ def by_similarities(
         return by_rows(function, similarities(features, bank), *arrays)
 
     def of_block(rows: Block, *others: Block) -> Block:
-        return function(product(rows, bank.features, bank.precision), *others)
+        return function(product(rows, bank.directions, bank.precision), *others)
 
-    return on_device(of_block, features, *arrays, width=len(bank.features))
+    return on_device(of_block, directions(features), *arrays, width=len(bank.features))

@@ -7,9 +7,12 @@ Of unit features x and unit centres c, in degrees, with arithmetic in float64:
   smaller is better.
 * angle to the nearest centre: its mean over the samples of a set; what it is larger by for OOD than for ID is the
   separation.
+* linear MMD: ‖mean of ID x - mean of OOD x‖², the squared maximum mean discrepancy under the linear kernel; no centre
+  of a class comes into it.
 
-The first two are those by which CIDER (Ming et al., ICLR 2023) describes its features, and the separation is that of
-Uppaal, Hu & Li (ACL 2023), in degrees too. Their centres are the class means.
+The first two are those by which CIDER (Ming et al., ICLR 2023) describes its features; the separation and the MMD are
+those of Uppaal, Hu & Li (ACL 2023), the separation in degrees too. Their centres are the class means; for the MMD their
+code draws as many samples of the larger set as the smaller has, here all samples count.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ def geometry(
         return Geometry(key=key, classes=0)
     own = np.where(has_class(labels), np.searchsorted(classes, labels), -1)
     nearest, to_own = _angles(sets[id_set], centres, own)
+    means = {name: _mean(features) for name, features in sets.items() if len(features)}
     return Geometry(
         key=key,
         classes=len(classes),
@@ -60,6 +64,11 @@ def geometry(
         compactness=_mean_of_classes(to_own, own),
         id_angle=float(nearest.mean()) if len(nearest) else None,
         ood_angles={name: float(_angles(sets[name], centres)[0].mean()) for name in ood_sets if len(sets[name])},
+        ood_mmd={
+            name: float(((means[name] - means[id_set]) ** 2).sum())
+            for name in ood_sets
+            if {name, id_set} <= means.keys()
+        },
     )
 
 
@@ -135,6 +144,12 @@ def _angles(
     blocks = list(on_threads(of_block, range(0, len(features), ROWS)))
     nearest, to_own = (np.concatenate([np.empty(0), *(block[part] for block in blocks)]) for part in (0, 1))
     return nearest, None if own is None else to_own
+
+
+def _mean(features: np.ndarray) -> np.ndarray:
+    """Return the mean of the unit features of a set, shape (D,), float64."""
+    sums = [normalise(features[start : start + ROWS]).sum(axis=0) for start in range(0, len(features), ROWS)]
+    return np.sum(sums, axis=0) / len(features)
 
 
 def _dispersion(centres: np.ndarray) -> float | None:

@@ -61,6 +61,7 @@ class References:
         banks: By the needs "bank", "val" and "train", as far as there are any.
         texts: The texts.
         text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
+        normalises: Whether scores are given normalised features, as the banks then hold; else those as cached.
     """
 
     head: Head | None
@@ -68,6 +69,7 @@ class References:
     banks: dict[str, Bank]
     texts: Texts
     text_cosines: bool
+    normalises: bool = True
 
     def inputs(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
@@ -85,7 +87,7 @@ class References:
         Raises:
             OodgridError: The features are of another width than what they are compared with.
         """
-        inputs: dict[str, Any] = {"features": normalise(features), "text_cosines": self.text_cosines}
+        inputs: dict[str, Any] = {"features": scaled(features, self.normalises), "text_cosines": self.text_cosines}
         width = features.shape[1]
         if logits is not None:
             inputs["logits"] = logits.astype(np.float64)
@@ -146,14 +148,15 @@ class FitInputs:
     Attributes:
         fit: What apply left of it.
         leaves: What the method leaves: "prototypes", "features" or "logits".
+        normalises: Whether scores are given normalised features.
         precision: Of the products of features with weights and with the bank.
     """
 
     def __init__(
-        self, results: Path, fit: AppliedFit, leaves: str, few_shot: FewShot, texts: Texts, precision: Precision
+        self, results: Path, fit: AppliedFit, of_method: Applied, few_shot: FewShot, texts: Texts, precision: Precision
     ) -> None:
-        self.results, self.fit, self.leaves, self.few_shot, self.texts = results, fit, leaves, few_shot, texts
-        self.precision = precision
+        self.results, self.fit, self.few_shot, self.texts = results, fit, few_shot, texts
+        self.leaves, self.normalises, self.precision = of_method.leaves, of_method.normalises, precision
         self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[Inputs, int]]:
@@ -172,7 +175,8 @@ class FitInputs:
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
         train = {"train": self._train} if "train" in needs and self._train is not None else {}
-        return References(self._head, self._negatives, self._samples | train, self.texts, self.fit.text_cosines)
+        banks = self._samples | train
+        return References(self._head, self._negatives, banks, self.texts, self.fit.text_cosines, self.normalises)
 
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
         """Return the inputs of scores for all samples of several sets, in this order."""
@@ -214,7 +218,7 @@ class FitInputs:
 
     def _has_local(self, samples: Samples) -> bool:
         """Whether there are local features that the method leaves as they are."""
-        return self.leaves == "prototypes" and "local_features" in store.array_shapes(samples.file)
+        return self.leaves == "prototypes" and self.normalises and "local_features" in store.array_shapes(samples.file)
 
     @cached_property
     def _classifier(self) -> dict[str, np.ndarray]:
@@ -250,9 +254,8 @@ class FitInputs:
         if not len(train) or self.leaves == "features":
             return None
         counts = np.unique(train.labels, return_counts=True)[1]
-        return Bank(
-            frozen(normalise(train.features)), train.labels, int(counts.min()), None, self._head, self.precision
-        )
+        features = frozen(scaled(train.features, self.normalises))
+        return Bank(features, train.labels, int(counts.min()), None, self._head, self.precision)
 
     def _bank(self, need: str, rows: Rows) -> Bank:
         """Return shots or validation samples, as the method leaves them.
@@ -266,12 +269,17 @@ class FitInputs:
                 f"{getattr(self.fit, need)} is not of the {need} that {counted(self.fit.shots, 'shot')} and seed "
                 f"{self.fit.seed} of {self.few_shot.dataset.name} draw: run oodgrid adapt apply again"
             )
-        features = frozen(normalise(left.get("features", rows.features)))
+        features = frozen(scaled(left.get("features", rows.features), self.normalises))
         logits = frozen(left["logits"].astype(np.float64)) if "logits" in left else None
         return Bank(features, rows.labels, self.fit.shots, logits, self._head, self.precision)
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
+
+
+def scaled(features: np.ndarray, normalises: bool) -> np.ndarray:
+    """Return features (N, D) as scores are given them, float64: normalised, or by their own norm."""
+    return normalise(features) if normalises else features.astype(np.float64)
 
 
 def _check_width(width: int, expected: int, name: str, what: str) -> None:
@@ -340,7 +348,8 @@ def text_list_of(file: store.Texts) -> TextList:
 def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
     """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
     means = embeddings.astype(np.float64).mean(axis=0)
-    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)))
+    several = frozen(embeddings) if len(embeddings) > 1 else None
+    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
 
 
 def _embeddings(texts: store.Texts) -> np.ndarray:

@@ -28,6 +28,7 @@ from oodgrid.score.kept_tables import KeptTables
 from oodgrid.score.products import computing_on, described_device
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
+ONE_CLASS = "it compares classes, and the ID set has one"
 SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
 
 
@@ -116,7 +117,7 @@ class _Job:
         outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
         if fit.status != "ok":
             return _Entries(outcome(), outcome(), outcome())
-        inputs = FitInputs(self.results, fit, self.applied.leaves, self.few_shot, self.texts, self.precision)
+        inputs = FitInputs(self.results, fit, self.applied, self.few_shot, self.texts, self.precision)
         id_set, *ood_sets = self.sets
         shown = fit.shots == self.largest
         parts = {name: self._of_set(inputs, name, self.of_samples) for name in self.sets}
@@ -183,7 +184,7 @@ class _Job:
 
     def _score(self, fit: FitInputs, choices: dict[str, Choice], name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in choices.items()}
+        columns = {n: Column(c, fit.lacking, self.texts.lists, self._one_class(c)) for n, c in choices.items()}
         predictions: np.ndarray | None = None
         for local in (False, True):
             group = [column for column in columns.values() if ("local_logits" in column.needs) == local]
@@ -192,12 +193,17 @@ class _Job:
             blocks = fit.blocks(self.sets[name], {need for column in group for need in column.needs})
             predicted = fill(group, blocks)
             predictions = predictions if local else predicted
-        table = _samples(self.sets[name].features, predictions)
+        table = _samples(self.sets[name].features, None if self.few_shot.classes == 1 else predictions)
         _write_part(path, table, columns)
+
+    def _one_class(self, choice: Choice) -> str | None:
+        """Return why a score says nothing of an ID set of one class, where that is what it is given."""
+        alone = self.few_shot.classes == 1 and not registry.find("score", choice.name).makes_of_one
+        return ONE_CLASS if alone else None
 
     def _score_stream(self, fit: FitInputs, id_set: str, ood: str, path: Path) -> None:
         """Score ID and OOD samples in one stream, once for every order that some score has as a parameter."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists) for n, c in self.of_streams.items()}
+        columns = {n: Column(c, fit.lacking, self.texts.lists, self._one_class(c)) for n, c in self.of_streams.items()}
         parts = [self.sets[id_set], self.sets[ood]]
         table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
         for order, names in _orders(self.of_streams).items():
@@ -208,7 +214,7 @@ class _Job:
                 values = columns[name].of(inputs)
                 columns[name].add(None if values is None else values[place])
             added = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
-            if "logits" in inputs:
+            if "logits" in inputs and self.few_shot.classes != 1:
                 added["prediction"] = pl.Series(inputs["logits"].argmax(axis=1)[place], dtype=pl.Int32)
             table = table.with_columns(**added)
         _write_part(path, table, columns)

@@ -116,7 +116,7 @@ def inputs(
         name: checked[name] for name in ("logits", "negative_logits", "local_logits", "pair_logits") if name in checked
     }
     if "features" in checked:
-        inputs["features"] = _unit("features", checked, what)
+        inputs["features"] = _scaled("features", checked, arrays, what)
     if "pair_texts" in checked:
         inputs["pair_texts"] = _unit("pair_texts", checked, what)
     if "class_texts" in checked:
@@ -157,7 +157,7 @@ def _labelled(
     fewest = int(np.unique(labels[known], return_counts=True)[1].min())
     shots = fewest if arrays.get("shots") is None else whole_number(arrays["shots"], f"{shapes.what}: shots", 1)
     logits = checked[f"{side}_logits"][known] if f"{side}_logits" in checked else None
-    features = _unit(f"{side}_features", checked, shapes.what)[known]
+    features = _scaled(f"{side}_features", checked, arrays, shapes.what)[known]
     return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
 
 
@@ -178,6 +178,11 @@ def _numbers(shapes: Shapes, name: str, value: Any, possible: tuple[str, ...]) -
     except Exception:  # it is no array, and `numbers` says so
         axes = len(possible[0])
     return shapes.numbers(name, value, next((shape for shape in possible if len(shape) == axes), possible[0]))
+
+
+def _scaled(name: str, checked: Mapping[str, np.ndarray], arrays: Mapping[str, Any], what: str) -> np.ndarray:
+    """Return features as scores are given them: normalised, or by their own norm where the classifier wants it."""
+    return _unit(name, checked, what) if arrays.get("normalises", True) else checked[name]
 
 
 def _unit(name: str, arrays: Mapping[str, np.ndarray], what: str) -> np.ndarray:

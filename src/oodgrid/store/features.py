@@ -95,6 +95,7 @@ class NewTexts:
         templates: T templates, with `{}` for the name.
         provenance: What decides the numbers.
         kinds: Of a list of texts: K words as "noun" and "adjective", "" where the kind is unknown; else None.
+        bias: Of the head of a network, whose weights stand in place of embeddings: shape (K,); else None.
     """
 
     text_features: np.ndarray | hdf5.Blocks
@@ -102,6 +103,7 @@ class NewTexts:
     templates: Sequence[str]
     provenance: dict[str, Any]
     kinds: Sequence[str] | None = None
+    bias: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,7 @@ def write_texts(path: Path, texts: NewTexts) -> None:
     }
     if texts.kinds is not None:
         arrays["kinds"] = texts.kinds
+    arrays |= {} if texts.bias is None else _optional(bias=(texts.bias, np.float32))
     hdf5.write(path, arrays, texts.provenance)
 
 
@@ -311,7 +314,8 @@ def read_texts(path: Path, as_stored: bool = False) -> Texts:
     values = values if as_stored else values.astype(np.float32, copy=False)
     names, templates = list(content.names("classnames")), list(content.names("templates"))
     kinds = list(content.names("kinds")) if "kinds" in content.texts else None
-    return Texts(values, names, templates, content.provenance, kinds, digest=content_digest(content))
+    bias = content.arrays.get("bias")
+    return Texts(values, names, templates, content.provenance, kinds, bias, content_digest(content))
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

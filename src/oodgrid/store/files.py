@@ -275,7 +275,7 @@ def mend(path: Path) -> str:
     if again := _remake(path):
         return again
     of_a_run = {paths.FEATURES, paths.TEXTS, paths.KEPT, paths.ADAPTED, paths.SCORES} & set(path.parts)
-    names = {of(Path(), "").name for of in paths.EVALUATED}
+    names = {of(Path(), "").name for of in paths.EVALUATED + paths.EVALUATED_IF_ASKED}
     if of_a_run or path.name in names or path.name.endswith(paths.DIGESTS):
         return "Delete it, and the next run makes it again"
     return "If a run made it, delete it, and the next run makes it again"  # it may be the user's own

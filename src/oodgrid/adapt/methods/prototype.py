@@ -13,6 +13,7 @@ from oodgrid.registry import method
     look="grey s",
     leaves="prototypes",
     needs=("shots",),
+    one_class=True,
     paper="Snell et al. 2017 (prototypical networks), equation 1",
 )
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from oodgrid.registry import method
     leaves="prototypes",
     needs=("text",),
     text_cosines=True,
+    one_class=True,
     paper="Radford et al. 2021, section 3.1",
 )
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from oodgrid.encode.sources.passing_over import printable
 from oodgrid.errors import OodgridError
 
 MOST_LISTED = 6
+WITH_NEEDS = ("folders", "flat", "torchvision", "cub", "texts")  # readers of layouts of which a part may be there
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 
 
@@ -139,7 +140,7 @@ def _lacking(name: str, root: Path) -> Iterator[str]:
                 yield f"{base / test} holds {inside or 'nothing'}, and no class folder as {key}"
                 continue
             places = [place for place in layout.splits.values() if isinstance(place, str) and place]
-            needed = [*layout.needs, *places] if layout.reader in ("folders", "flat", "torchvision", "cub") else []
+            needed = list(dict.fromkeys([*layout.needs, *places])) if layout.reader in WITH_NEEDS else []
             there = [need for need in needed if (base / need).exists()]
             if there and (missing := [need for need in needed if need not in there]):
                 yield f"{base} has {_joined(there)} but not {_joined(missing)}"

@@ -15,6 +15,7 @@ from oodgrid.catalogue import real
 from oodgrid.counts import counted
 from oodgrid.encode.real.places import Location, folder_keys
 from oodgrid.encode.real.readers import READERS, existing
+from oodgrid.encode.real.text_files import texts
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.passing_over import is_image
 from oodgrid.errors import OodgridError
@@ -71,7 +72,8 @@ def read_split(location: Location, split: str, incomplete: bool = False) -> Imag
         OodgridError: Something is missing, broken, or not what was published.
     """
     part = real.real_set(location.name).names.get(split)  # type: ignore[call-overload]
-    images = READERS[location.layout.reader](location, part.of if part else split)
+    read = texts if location.layout.reader == "texts" else READERS[location.layout.reader]
+    images = read(location, part.of if part else split)
     if part:
         images = _listed_part(images, part.only, part.without)
     published = _expected(location, split)

@@ -20,7 +20,7 @@ from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
 from oodgrid.encode.sources.limit import limited
 from oodgrid.encode.sources.lists import listed
-from oodgrid.encode.sources.naming import check_gaps, named, untrained
+from oodgrid.encode.sources.naming import by_pattern, check_gaps, named, untrained
 from oodgrid.encode.sources.passing_over import summary
 from oodgrid.encode.sources.text_tables import open_texts, with_copies
 from oodgrid.errors import OodgridError
@@ -59,8 +59,8 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
                 f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
                 f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
             )
-    if dataset.texts or (dataset.pairs_ and not dataset.derived):
-        opened = with_copies(opened) if dataset.texts else pair_tables.with_copies(opened)
+    if dataset.holds_texts or (dataset.pairs_ and not dataset.derived):
+        opened = with_copies(opened) if dataset.holds_texts else pair_tables.with_copies(opened)
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
     if dataset.are_without_class:
@@ -107,8 +107,8 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
         images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
         why = summary(images.passed_over)
-        if dataset.texts or dataset.pairs_:
-            thing = "text" if dataset.texts else "pair"
+        if dataset.holds_texts or dataset.pairs_:
+            thing = "text" if dataset.holds_texts else "pair"
             because = f" ({why})" if (why := "; ".join(filter(None, (why, *images.remarks)))) else ""
             raise OodgridError(f"dataset {dataset.name} holds no {thing} of its {split} split{because}")
         raise OodgridError(
@@ -142,7 +142,7 @@ def _is_text(name: str) -> bool:
 
 
 def _read(dataset: Dataset, split: str) -> ImageSet:
-    rule = Rule(dataset.class_folder, dataset.split_folders)
+    rule = Rule("none" if dataset.class_pattern else dataset.class_folder, dataset.split_folders)
     readers: dict[str, Callable[[Any], ImageSet]] = {
         "concept_world": lambda source: arrays.concepts(source, split),
         "generated": arrays.generated,
@@ -160,7 +160,8 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
     }
     for name, reader in readers.items():
         if (source := dataset.source(name)) is not None:
-            return reader(source)
+            images = reader(source)
+            return by_pattern(images, dataset.class_pattern, dataset.name) if dataset.class_pattern else images
     raise OodgridError(f"dataset {dataset.name} was imported and has no images: run oodgrid import for it")
 
 

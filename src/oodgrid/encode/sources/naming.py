@@ -10,6 +10,7 @@ import numpy as np
 
 from oodgrid.counts import counted
 from oodgrid.encode.sources.image_set import ImageSet
+from oodgrid.encode.sources.layout import in_order, twins
 from oodgrid.encode.sources.passing_over import printable
 from oodgrid.errors import OodgridError
 from oodgrid.labels import NO_CLASS, has_class
@@ -57,6 +58,26 @@ def _numbered(images: ImageSet, classnames: Sequence[str] | None, where: str, re
     labels = np.where(has_class(images.labels), np.searchsorted(numbers, images.labels), NO_CLASS).astype(np.int32)
     remark = f"labels run from 0: {_run(numbers)} in the source became 0 to {len(numbers) - 1}, by value"
     return replace(images, labels=labels, remarks=(*images.remarks, remark))
+
+
+def by_pattern(images: ImageSet, pattern: str, name: str) -> ImageSet:
+    """Return the images with the classes that their names say, by a regular expression with one group.
+
+    Raises:
+        OodgridError: A name says none.
+    """
+    found = [re.search(pattern, path) for path in images.paths]
+    for path, match in zip(images.paths, found, strict=True):
+        if match is None or not match[1]:
+            raise OodgridError(
+                f"dataset {name}: class_pattern finds no class in {printable(path)}: mend it, or take the image out"
+            )
+    words = [match[1] for match in found if match]
+    classnames = in_order(set(words))
+    index = {word: label for label, word in enumerate(classnames)}
+    remarks = (*images.remarks, *twins(classnames, f"dataset {name}"))
+    labels = np.asarray([index[word] for word in words], dtype=np.int32)
+    return replace(images, labels=labels, classnames=classnames, remarks=remarks)
 
 
 def check_gaps(labels: Sequence[np.ndarray], where: str) -> None:

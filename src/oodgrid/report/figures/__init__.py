@@ -16,13 +16,14 @@ from typing import Any
 import polars as pl
 
 from oodgrid import paths
-from oodgrid.manifests import Ranks
+from oodgrid.manifests import EstimateError, Ranks
 from oodgrid.progress import progress
 from oodgrid.report import canvas, select
 from oodgrid.report.figures.study import Study
 from oodgrid.report.names import Legend
 
-WITHOUT_MEANS = ("roc", "histograms", "geometry", *paths.SWEEP_FIGURES)  # are drawn from tables of their own
+# Are drawn from tables of their own.
+WITHOUT_MEANS = ("roc", "histograms", "geometry", *paths.FIGURES_IF_ASKED.values())
 NO_MEANS = (
     "summary.parquet and comparisons.parquet hold no row. Where results are of before December 2026, "
     "snakemake --forcerun evaluate makes both from the scores."
@@ -61,7 +62,7 @@ def write_figures(
         summary: The rows of summary.parquet.
         comparisons: The rows of comparisons.parquet. Without these two, figures of means say what they need.
         ranks: The rank tests over ID datasets.
-        others: `geometry`, `temperatures` and `curves_wanted`, as of `studies`.
+        others: `geometry`, `temperatures`, `grades`, `estimates` and `curves_wanted`, as of `studies`.
     """
     folder = paths.report(results, experiment, "figures")
     drawn = list(studies(metrics, curves, overlaps, summary, comparisons, ranks, **others))
@@ -102,6 +103,8 @@ def studies(
     geometry: pl.DataFrame | None = None,
     temperatures: pl.DataFrame | None = None,
     curves_wanted: tuple[str, str | None] | None = None,
+    grades: pl.DataFrame | None = None,
+    estimates: tuple[pl.DataFrame, Sequence[EstimateError]] | None = None,
 ) -> Iterator[tuple[Path, Study, tuple[str, ...]]]:
     """Yield every ID dataset of every backbone, and their mean: folder, study, and the names of its figures.
 
@@ -109,11 +112,15 @@ def studies(
         geometry: The rows of geometry.parquet, where it is there.
         temperatures: The rows of temperatures.parquet, where the config asks for temperatures.
         curves_wanted: The method and score whose curves are drawn, where the config asks for one.
+        grades: The rows of grades.parquet, where the config asks for grades.
+        estimates: The rows of estimates.parquet and their errors, where the config asks for estimates.
     """
     legend = Legend.of(metrics)
     certain = [pl.DataFrame(schema=COLUMNS) if frame is None else frame for frame in (summary, comparisons)]
     certain = [frame.filter(~pl.col("transductive")) for frame in certain]
-    names_of_pair = paths.FIGURES + (() if temperatures is None else paths.SWEEP_FIGURES)
+    asked = {"temperatures": temperatures, "grades": grades, "estimate": estimates}
+    names_of_pair = paths.FIGURES + tuple(paths.FIGURES_IF_ASKED[key] for key, it in asked.items() if it is not None)
+    tried, tried_errors = estimates or (None, ())
     for backbone in select.names(metrics, "backbone"):
         frames = [frame.filter(pl.col("backbone") == backbone) for frame in (metrics, curves, *certain)]
         of_backbone = tuple(each for each in ranks if each.backbone == backbone)
@@ -124,6 +131,9 @@ def studies(
                 curves_wanted=curves_wanted,
                 geometry=_of_pair(geometry, backbone, id_dataset),
                 temperatures=_of_pair(temperatures, backbone, id_dataset),
+                grades=_of_pair(grades, backbone, id_dataset),
+                estimates=_of_pair(tried, backbone, id_dataset),
+                estimate_errors=tried_errors,
             )
             yield Path(backbone, id_dataset), study, names_of_pair
         if names := paths.figures_of_backbone(len(id_datasets)):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from oodgrid.manifests import Ranks
+from oodgrid.manifests import EstimateError, Ranks
 from oodgrid.report import canvas, select
 from oodgrid.report.names import KINDS, Legend
 
@@ -39,6 +39,9 @@ class Study:
         curves_wanted: The method and score, or None for the default, whose curves the config asks for.
         geometry: Of geometry.parquet.
         temperatures: Of temperatures.parquet.
+        grades: Of grades.parquet.
+        estimates: Of estimates.parquet.
+        estimate_errors: How far these are off, over all ID datasets.
     """
 
     summary: pl.DataFrame
@@ -51,6 +54,9 @@ class Study:
     curves_wanted: tuple[str, str | None] | None = None
     geometry: pl.DataFrame = field(default_factory=pl.DataFrame)
     temperatures: pl.DataFrame = field(default_factory=pl.DataFrame)
+    grades: pl.DataFrame = field(default_factory=pl.DataFrame)
+    estimates: pl.DataFrame = field(default_factory=pl.DataFrame)
+    estimate_errors: Sequence[EstimateError] = ()
     _rows: dict[tuple[str, str, str | None], dict[Pair, Row]] = field(default_factory=dict)
 
     @cached_property

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, by_similarities
+from oodgrid.score.contract import Bank, by_similarities, directions
 from oodgrid.score.products import place_of
 
 
@@ -32,4 +32,4 @@ def knn(features: np.ndarray, bank: Bank, *, k: PositiveInt | None = None) -> np
     rank = min(min(10, bank.shots) if k is None else k, len(bank.features))
     # Similarities find the neighbour; 2 - 2 cos in place of its distance would be off by 1e-8 for near twins.
     neighbour = by_similarities(lambda cosines: place_of(cosines, rank), features, bank)
-    return -np.linalg.norm(features - bank.features[neighbour], axis=1)
+    return -np.linalg.norm(directions(features) - bank.directions[neighbour], axis=1)

@@ -11,6 +11,7 @@ from oodgrid.registry import score
     title="MaxLogit",
     needs=("logits",),
     family="logits",
+    one_class=True,
     paper="Hendrycks et al. 2022 (ICML), Scaling OOD detection, section 4",
 )
 def max_logit(logits: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from oodgrid.score.gaussians import Covariance, nearest_class, whole_bank
     title="Relative Mahalanobis",
     needs=("features", "bank"),
     family="features",
+    one_class=False,
     paper="Ren et al. 2021 (arXiv 2106.09022), section 2; "
     "github.com/google/uncertainty-baselines/tree/main/experimental/near_ood",
     adapted="covariance within the classes shrunk for few shots, alike in both distances",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank
+from oodgrid.score.contract import Bank, directions, of_directions
 from oodgrid.score.gaussians import Covariance, whole_bank
 
 
@@ -34,4 +34,4 @@ def single_gaussian(features: np.ndarray, bank: Bank, *, covariance: Covariance 
     Raises:
         Skip: The bank has no two samples that differ, or S is singular though shrunk.
     """
-    return -whole_bank(features, bank, covariance=covariance)
+    return -whole_bank(directions(features), of_directions(bank), covariance=covariance)

@@ -1,0 +1,268 @@
+"""Estimates for anybody's own unlabelled scores, with the error bars of a bench: what `oodgrid estimate` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from oodgrid import manifests
+from oodgrid.counts import counted
+from oodgrid.errors import OodgridError, brief
+from oodgrid.evaluate.estimate.clusters import two_clusters
+from oodgrid.evaluate.estimate.indicators import Pool, common_share, indicators, pool_of
+from oodgrid.evaluate.estimate.predictions import RATES, SMALLEST_SHARE, silence, standard_error, unmixed
+from oodgrid.evaluate.estimate.regression import predict
+from oodgrid.evaluate.intervals import Z
+from oodgrid.evaluate.score_csv import Dialect
+from oodgrid.evaluate.score_files import check_dialect, read_column
+
+FEW = 5  # scores: of fewer the share is not much surer than of one, and the wider of both error bars is given
+OURS = "clip_b32.json"  # the errors of experiments/clip-b32-estimate.yaml
+Scores = Mapping[str, ArrayLike]
+
+
+def read_bench(path: str | Path | None = None) -> manifests.Estimates:
+    """Return what is known of a bench: from an estimates.parquet, or the one that this package brings.
+
+    Raises:
+        OodgridError: The file is missing, damaged or none, or holds no set.
+    """
+    if path is None:
+        with resources.as_file(resources.files("oodgrid.evaluate.estimate") / OURS) as file:
+            return manifests.read(file, manifests.Estimates)
+    bench = manifests.read(Path(path), manifests.Estimates)
+    if not bench.sets:
+        raise OodgridError(f"{path} holds no set of a bench: take one of an experiment with more samples")
+    return bench
+
+
+NEEDED = {  # by estimator, by what share its error bar is looked up
+    **dict.fromkeys(("unmixed", "alone", "regression", "regression_alone"), "estimated"),
+    **{"known": "share", "clusters": "all"},
+}
+
+
+def needed(bench: manifests.Estimates) -> manifests.Estimates:
+    """Return what estimates take of a bench, without the estimators that are there for comparison."""
+    errors = [each for each in bench.errors if NEEDED.get(each.estimator) == each.by]
+    lines = [each for each in bench.lines if each.estimator in NEEDED]
+    return bench.model_copy(update={"errors": errors, "lines": lines})
+
+
+def check_share(share: float | None) -> None:
+    """Raise OodgridError unless a share of OOD samples that is given lies between 0 and 1."""
+    if share is not None and not 0 < share < 1:
+        raise OodgridError(f"a share of OOD samples of {brief(share)}: it lies between 0 and 1, as .5 for half")
+
+
+def estimate(
+    validation: Scores, pool: Scores, bench: manifests.Estimates, share: float | None = None
+) -> list[dict[str, Any]]:
+    """Return for every score of one pool what can be said of it, or why nothing can.
+
+    Args:
+        validation: Scores of ID samples that are not in the pool, by score, each of shape (N,).
+        pool: Scores of the unlabelled samples, by the same names, each of shape (M,).
+        bench: Where the error bars are from.
+        share: Of OOD samples in the pool, where it is known.
+
+    Returns:
+        Dictionaries with `score`, `n_validation`, `n_pool`, `ood_share` and `share_from`; `status`, "ok" or "nothing",
+        and `reason`; each rate with `_lo` and `_hi`, and as `regression_…`, None where nothing can be said; indicators.
+
+    Raises:
+        OodgridError: Scores are not one-dimensional, finite numbers, or the share is none.
+    """
+    check_share(share)
+    pools = {name: pool_of(validation[name], scores) for name, scores in pool.items()}
+    known = {name: indicators(each) for name, each in pools.items()}
+    common = common_share([each["own_share"] for each in known.values()])
+    source = "given" if share is not None else "this score" if len(pools) < 2 else counted(len(pools), "score")
+    rows = []
+    for name, each in pools.items():
+        of_pool = share if share is not None else common
+        reason = silence(each, of_pool, known=share is not None)
+        about = {"score": name, "n_validation": each.counts.n_id, "n_pool": each.counts.n_ood}
+        about |= {"ood_share": of_pool, "share_from": source, "status": "nothing" if reason else "ok", "reason": reason}
+        estimators: tuple[str, ...] = ("known",) if share is not None else ("alone", "unmixed")
+        if share is None and not 1 < len(pools) < FEW:
+            estimators = estimators[:1] if len(pools) == 1 else estimators[1:]
+        rates = dict.fromkeys(f"{kind}{rate}{end}" for kind in ("", "regression_") for rate in RATES for end in ENDS)
+        if not reason:
+            rates = _rates(each, known[name], of_pool, estimators, bench)
+        rows.append(about | rates | known[name])
+    return rows
+
+
+ENDS = ("", "_lo", "_hi")
+
+
+def without_validation(pool: Mapping[str, NDArray[np.float64]], bench: manifests.Estimates) -> list[dict[str, Any]]:
+    """Return for every score what its two clusters say, were the lower one OOD; whether it is, nothing tells.
+
+    Args: as of `estimate`.
+    """
+    rows = []
+    for name, scores in pool.items():
+        clusters = two_clusters(scores)
+        equal = not clusters.deviations[0]
+        about = {"score": name, "n_validation": 0, "n_pool": len(scores), "ood_share": clusters.share}
+        about |= {"share_from": "its clusters", "status": "nothing" if equal else "ok"}
+        about |= {"reason": "all scores of the pool are equal" if equal else None}
+        rates: dict[str, float | None] = dict.fromkeys(f"{rate}{end}" for rate in RATES for end in ENDS)
+        if not equal:
+            for rate, value in clusters.rates().items():
+                rates |= _with_ends(rate, value, _bar(bench, rate, "clusters", None))
+        rows.append(about | rates | {"separation": clusters.separation})
+    return rows
+
+
+def _rates(
+    pool: Pool, known: Mapping[str, float], share: float, estimators: Sequence[str], bench: manifests.Estimates
+) -> dict[str, float | None]:
+    """Return every rate with its ends, the widest of these estimators: unmixed, and by the regression of the bench."""
+    rates: dict[str, float | None] = {}
+    chance = Z * standard_error(pool.counts, share)
+    direct = unmixed(pool.counts, share)
+    for rate, value in direct.items():
+        bars = [bar for each in estimators if (bar := _bar(bench, rate, each, share)) is not None]
+        bars += [chance] if bars and rate == "auroc" else []
+        rates |= _with_ends(rate, value, max(bars, default=None))
+    alone = unmixed(pool.counts, max(known["own_share"], SMALLEST_SHARE))["auroc"]
+    values = dict(known) | {"clusters": pool.clusters.rates()["auroc"], "alone_auroc": alone, "common_share": share}
+    values |= {"unmixed_auroc": direct["auroc"]}
+    by = "regression_alone" if "alone" in estimators else "regression"
+    for line in (line for line in bench.lines if line.estimator == by):
+        bar = _bar(bench, line.rate, by, share)
+        rates |= _with_ends(f"regression_{line.rate}", predict(line.weights, values), bar)
+    return rates
+
+
+def _with_ends(name: str, value: float, bar: float | None) -> dict[str, float | None]:
+    ends = (None, None) if bar is None else (max(value - bar, 0.0), min(value + bar, 1.0))
+    return {name: value, f"{name}_lo": ends[0], f"{name}_hi": ends[1]}
+
+
+def _bar(bench: manifests.Estimates, rate: str, estimator: str, share: float | None) -> float | None:
+    """Return what 95 % of the errors of the bench at such a share stayed within; None where it had no such sets."""
+    by = NEEDED[estimator]
+    errors = [each for each in bench.errors if (each.rate, each.estimator, each.by) == (rate, estimator, by)]
+    if not errors:
+        return None
+    if share is None or by == "share":
+        return min(errors, key=lambda each: abs(each.low - (share or 0))).within95
+    return next((each.within95 for each in errors if each.low <= share < each.high or share == each.high == 1), None)
+
+
+def estimate_files(
+    pool_path: str | Path,
+    validation_path: str | Path | None,
+    columns: Sequence[str] = (),
+    negate: bool = False,
+    dialect: Dialect | None = None,
+    share: float | None = None,
+    bench: manifests.Estimates | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """Return what `estimate` does of score files, as `oodgrid metrics` reads them.
+
+    Args:
+        pool_path: Scores of the unlabelled samples.
+        validation_path: Scores of ID samples; without, only clusters are told.
+        columns: The columns to take from both files, where they have several; one share is estimated for all.
+        negate: Whether the files hold scores that are higher for more out-of-distribution samples.
+        dialect: How .csv files are written, where that is in doubt.
+        share: Of OOD samples in the pool, where it is known.
+        bench: Where the error bars are from; default: that of this package.
+        say: Is given one line on what was read, and on what is hardly meant.
+
+    Raises:
+        OodgridError: If `read_column` refuses a file, or a column is named twice, or the share is none.
+    """
+    check_share(share)
+    if twice := [name for name in columns if list(columns).count(name) > 1]:
+        raise OodgridError(f"--score {twice[0]} is named twice: take one out")
+    if share is not None and validation_path is None:
+        raise OodgridError("--share is for unmixing a pool from ID validation scores: give these by --validation FILE")
+    check_dialect([pool_path, *([] if validation_path is None else [validation_path])], dialect)
+    bench = bench or read_bench()
+
+    def read(path: str | Path) -> dict[str, NDArray[np.float64]]:
+        scores = {}
+        for name in columns or (None,):
+            column = read_column(path, name, dialect)
+            say(column.said(path))
+            if len(columns) > 1 and column.name != name:
+                raise OodgridError(f"{path} has one column without a name, and --score names several: leave it out")
+            scores[name or column.name or "scores"] = -column.scores if negate else column.scores
+        return scores
+
+    pool = read(pool_path)
+    if validation_path is None:
+        return without_validation(pool, bench)
+    validation = read(validation_path)
+    if len(columns) < 2:  # whatever the two files call their only one
+        validation = dict(zip(pool, validation.values(), strict=True))
+    for name, scores in pool.items():
+        if np.array_equal(np.sort(scores), np.sort(validation[name])):
+            say(f"{validation_path} holds the same scores as {pool_path}: are these the validation samples?")
+    return estimate(validation, pool, bench, share)
+
+
+WORDS = {"auroc": "AUROC", "fpr95_id_pos": "FPR95, ID pos.", "fpr95_ood_pos": "FPR95, OOD pos."}
+
+
+def format_estimates(rows: Sequence[dict[str, Any]], bench: manifests.Estimates) -> str:
+    """Return a text table in percent with a row for each score, best first, and what the error bars are."""
+    said = [row for row in rows if row["status"] == "ok"]
+    said.sort(key=lambda row: -row["auroc"])
+    lines = [f"about {100 * rows[0]['ood_share']:.0f} % of the pool are OOD samples ({_from(rows[0])})"] if said else []
+    if said:
+        table = [["score", *(WORDS[rate] for rate in RATES), "by regression: AUROC"]]
+        table += [[row["score"], *(_cell(row, rate) for rate in (*RATES, "regression_auroc"))] for row in said]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+        ]
+        lines.append(
+            f"percent [± what 95 % of the errors stayed within on {counted(bench.sets, 'set')} of a bench, "
+            "at such a share of OOD samples]"
+        )
+    lines += [f"{row['score']}: nothing can be said: {row['reason']}" for row in rows if row["status"] != "ok"]
+    return "\n".join([*lines, *remarks(rows, bench)])
+
+
+def remarks(rows: Sequence[dict[str, Any]], bench: manifests.Estimates) -> list[str]:
+    """Return what a reader must know beside the numbers."""
+    lines = []
+    if not rows[0]["n_validation"]:
+        lines.append(
+            "without validation scores nothing tells whether the pool holds OOD samples at all: this is what its two "
+            "clusters say, were the lower one OOD (--validation FILE)"
+        )
+    for side, name in (("n_validation", "validation"), ("n_pool", "pool")):
+        least = bench.sizes.get(name, [0])[0]
+        if 0 < rows[0][side] < least:
+            lines.append(
+                f"{counted(rows[0][side], f'{name} score')}: any set of the bench has more ({least} at the least), "
+                "so that errors are larger"
+            )
+    if any(row["status"] == "ok" and row["n_validation"] for row in rows):
+        lines.append("it is assumed that the ID samples of the pool score as those of validation do")
+    return lines
+
+
+def _from(row: dict[str, Any]) -> str:
+    return "as given" if row["share_from"] == "given" else f"estimated from {row['share_from']}"
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    if row.get(name) is None:
+        return "-"
+    bar = f" [{100 * row[f'{name}_lo']:.1f}, {100 * row[f'{name}_hi']:.1f}]" if row[f"{name}_lo"] is not None else ""
+    return f"{100 * row[name]:.1f}{bar}"
