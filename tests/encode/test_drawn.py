@@ -205,7 +205,7 @@ def test_an_image_that_has_changed_is_encoded_again(tmp_path, make, photos, enco
     np.testing.assert_array_equal(before.train.image_features[1:], after.train.image_features[1:])
 
 
-def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make, encoded):
+def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make, encoded, monkeypatch, capsys):
     views = [{"family": "rrc50", "count": 2}]
     found, data = [], []
     for place, train in (("whole", "whole"), ("part", "drawn")):
@@ -225,7 +225,10 @@ def test_views_of_the_draws_are_those_of_the_whole_split(tmp_path, make, encoded
     fewer = make(seeds=(1,), views=views)  # of a file that does not know all images whose views are there
     few_shot = encode(tmp_path / "part", fewer)
     encoded.clear()
+    monkeypatch.setenv("OODGRID_WAIT", "5")  # as a job of a run has it: nobody waits for a split that nobody makes
+    capsys.readouterr()
     file = encode_views(tmp_path / "part", fewer, fewer.backbones[0], few_shot.dataset, few_shot.dataset.views[0])
+    assert "waiting" not in capsys.readouterr().err
     again = store.read_views(file)
     assert not encoded
     np.testing.assert_array_equal(again.image_features, found[1].image_features[np.isin(found[1].index, again.index)])

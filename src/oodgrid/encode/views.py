@@ -229,8 +229,11 @@ def _digests_elsewhere(few_shot: FewShot, images: ImageSet) -> dict[int, np.ndar
         return {}
     folder, position = few_shot.file("train").parent, {path: row for row, path in enumerate(images.paths)}
     digests: dict[int, np.ndarray] = {}
-    for file in (*sorted(folder.glob("train.drawn-*.h5")), folder / "train.h5"):
-        with suppress(OodgridError):  # of one that is missing or damaged, views are made again
+    for file in (
+        *sorted(folder.glob("train.drawn-*.h5")),
+        *folder.glob("train.h5"),
+    ):  # nobody waits for what is not there
+        with suppress(OodgridError):  # of a damaged one, views are made again
             sources = store.read_sources(file)
             digests |= {position[p]: s for p, s in zip(sources.paths, sources.sha256, strict=True) if p in position}
     return digests
