@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from oodgrid import paths, store
+from oodgrid import paths, plan, store
 from oodgrid.config import Backbone, Dataset, load, parse
 from oodgrid.encode.exporting import export
 from oodgrid.encode.images import encode_images
-from oodgrid.encode.importing import import_arrays, import_experiment
+from oodgrid.encode.importing import import_arrays, import_experiment, import_tip_adapter
 from oodgrid.encode.scenarios import noisy_features, noisy_pixels, texts_of_others
 from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.verifying import check_sources
@@ -319,6 +319,13 @@ def test_imported_pairs_and_scenarios_of_them(tmp_path):
     assert np.array_equal(grainy.text_features, seen.text_features)
     assert not np.allclose(grainy.image_features, images)
     assert set(off.labels) == set(grainy.labels) == {-1} and paths.features(results, TINY, "off", "train").exists()
+    plan.check_identities(results, experiment)
+    torch.save(torch.from_numpy(images[::-1].copy()), cache / "test_f.pt")
+    import_tip_adapter(results, TINY, "seen", cache, pair_texts=experiment.dataset("seen").imported.pair_texts)
+    line = failure(plan.check_identities, results, experiment)
+    assert "misaligned pairs made of those of seen" in line and "holds others now: run oodgrid import" in line
+    import_experiment(results, experiment)
+    plan.check_identities(results, experiment)
     wrong = {**source, "pair_texts": {**source["pair_texts"], "row": 7}}
     raw["id_datasets"][0]["imported"] = wrong
     assert "row 7 is asked for" in failure(import_experiment, tmp_path / "other", parse(raw))

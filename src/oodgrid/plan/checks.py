@@ -68,6 +68,7 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             for file, provenance in provenances.items():
                 _check_identity(file, provenance, backbone, dataset, identity)
                 _check_complete(file, provenance, dataset)
+                _check_origin(results, file, provenance, backbone.name, dataset)
             _check_alike({file: each.get("classnames") for file, each in provenances.items()}, "classnames")
             encoders |= {file: each["backbone"] for file, each in provenances.items() if not imported}
         for dataset in experiment.id_datasets:
@@ -138,6 +139,21 @@ def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) ->
         raise OodgridError(
             f"{file} lacks {counted(len(skipped), 'broken image')}, the first {skipped[0][0]}, but the config says "
             f"on_error: stop. Write on_error: skip for {dataset.name}, or mend the images and delete the file"
+        )
+
+
+def _check_origin(results: Path, file: Path, provenance: dict[str, Any], backbone: str, dataset: Dataset) -> None:
+    """Refuse a scenario of imported pairs that was made of others than there are now: its pairs were imported anew."""
+    scenario = dataset.imported and dataset.imported.derived
+    if not scenario:
+        return
+    origin, test = (paths.features(results, backbone, scenario.of, split) for split in (file.stem, "test"))
+    now = store.read_digest(origin) if origin.exists() else None
+    if test.exists() and provenance["imported"].get("origin") != now:
+        are = "holds others" if now else "is no longer there"
+        raise OodgridError(
+            f"{file} is {scenario.scenario} pairs made of those of {scenario.of}, and {origin} {are} now: run "
+            "oodgrid import experiment CONFIG again, which makes both"
         )
 
 
