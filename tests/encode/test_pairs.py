@@ -167,6 +167,43 @@ def test_configurations_that_make_no_sense_are_refused(ood, id_set, expected):
     assert expected in str(caught.value)
 
 
+def halves(of):
+    world = {"name": "seen", "concept_world": {"group": "id", "captions": True}}
+    raw = config()
+    raw["id_datasets"] = [
+        {
+            **world,
+            "classes": {"half": half},
+            "ood": {"far": [{"name": f"off{half}", "pairs": {**made()["pairs"], **of}}]},
+        }
+        for half in (1, 2)
+    ]
+    return raw
+
+
+def test_of_names_the_part_of_a_dataset_that_is_meant():
+    """The ID set above where a bare name could be several, or the name that files have; else it is refused."""
+    for of, expected in (({"of": "seen"}, [1, 2]), ({"of": "seen-half-2-seed-0"}, [2, 2])):
+        sets = parse(halves(of)).id_datasets
+        assert [each.ood.far[0].pairs_.source["classes"]["half"] for each in sets] == expected
+    raw = halves({"of": "seen"})
+    raw["id_datasets"].append({"name": "other", "concept_world": {"group": "unseen_both"}, "ood": {"far": [made()]}})
+    line = failure(parse, raw)
+    assert "could be those of seen-half-1-seed-0 or seen-half-2-seed-0: write which" in line
+
+
+def test_scenarios_of_imports_have_no_noise_and_no_limit_that_would_do_nothing():
+    def of_import(**more):
+        raw = config({**made(), **more})
+        del raw["id_datasets"][0]["concept_world"]
+        raw["id_datasets"][0]["imported"] = {"tip_adapter": "/x", "pair_texts": {"features": "t.npy"}}
+        return raw
+
+    assert "limit is for images" in failure(parse, of_import(limit=5))
+    assert parse({**of_import(), "limit": 5}).dataset("off").limit is None  # that of all datasets is of none imported
+    assert "noise is of scenario: noisy" in failure(parse, of_import(pairs=made(noise=3)["pairs"]))
+
+
 def test_scenarios_are_made_of_other_pairs_and_have_no_class(tmp_path):
     world = {"group": "id", "captions": True, "train": 2, "val": 1, "test": 3}
     noisy = {"name": "grainy", "pairs": {"of": "seen", "scenario": "noisy", "noise": 0.2, "seed": 4}}

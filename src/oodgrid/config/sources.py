@@ -279,6 +279,12 @@ class Derived(Strict):
         "no pixels, relative to the norm of the feature. Default: .5",
     )
 
+    @model_validator(mode="after")
+    def _noise_of_noisy(self) -> Derived:
+        if self.noise is not None and self.scenario != "noisy":
+            raise OodgridError(f"pairs of {self.of}: noise is of scenario: noisy, not of {self.scenario}: take it out")
+        return self
+
     @property
     def strength(self) -> float:
         """The standard deviation of the noise."""
