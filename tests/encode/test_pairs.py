@@ -73,6 +73,9 @@ def test_every_format_gives_the_same_pairs(table, name):
 def test_kinds_splits_and_archives(table, tmp_path):
     aligned = open_split(dataset(table(), kinds=["aligned"]), "test")
     assert aligned.kinds == ["aligned"] * 3 and "1 pair of another kind" in " ".join(aligned.remarks)
+    spelt = table(kind=["Aligned", "Noisy ", "Mis-aligned", "aligned"], label=list("abcd"))
+    assert open_split(dataset(spelt), "test").labels.tolist() == [0, -1, -1, 1]
+    assert len(open_split(dataset(spelt, kinds=["aligned"]), "test")) == 2
     opened = open_splits(dataset(table(), split="part"))
     assert {split: len(pairs) for split, pairs in opened.items()} == {"train": 1, "val": 1, "test": 2}
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
@@ -111,7 +114,8 @@ def test_what_is_passed_over_or_twice_is_counted(table):
         ({}, {"kinds": ["alinged"]}, "no pair is of the kind 'alinged'; there are"),
         ({}, {"label": "class"}, "column of labels"),
         ({}, {"root": "/nowhere"}, "root /nowhere does not exist"),
-        ({"text": [1, 2, 3, 4]}, {"format": "parquet"}, "is no text"),
+        ({"text": [1, 2, 3, 4]}, {"format": "parquet"}, "is no text: name another column by text:"),
+        ({"image": [1, 2, 3, 4]}, {"format": "parquet"}, "is no text: name another column by image:"),
         ({"image": [""] * 4}, {}, "holds no pair of its test split (passed over 4 rows without an image"),
     ],
 )
@@ -246,8 +250,11 @@ def test_noise_is_as_strong_as_asked_and_an_images_own():
     assert np.array_equal(noisy, noisy_pixels(grey, 0.1, 0, "a"))
     assert not np.array_equal(noisy, noisy_pixels(grey, 0.1, 0, "b"))
     features = 7 * np.random.default_rng(0).normal(size=(50, 256)).astype(np.float32)
-    moved = np.linalg.norm(noisy_features(features, 0.5, 1) - features, axis=1) / np.linalg.norm(features, axis=1)
+    noise = [noisy_features(features, 0.5, 1, split) - features for split in ("train", "test")]
+    moved = np.linalg.norm(noise[0], axis=1) / np.linalg.norm(features, axis=1)
     assert moved.mean() == pytest.approx(0.5, rel=0.05)
+    alike = (noise[0] * noise[1]).sum() / (np.linalg.norm(noise[0]) * np.linalg.norm(noise[1]))
+    assert abs(alike) < 0.05  # else a fit would have seen the noise of test pairs
 
 
 # ------------------------------------------------------------------------------------------------------ the file
