@@ -364,6 +364,14 @@ def test_imported_pairs_and_scenarios_of_them(tmp_path):
     assert not np.allclose(grainy.image_features, images)
     assert set(off.labels) == set(grainy.labels) == {-1} and paths.features(results, TINY, "off", "train").exists()
     plan.check_identities(results, experiment)
+    (tmp_path / "text.npy").rename(tmp_path / "moved.npy")  # its content counts, and not where it lies
+    place = {**source["pair_texts"], "features": str(tmp_path / "moved.npy")}
+    moved = {**raw, "id_datasets": [{**raw["id_datasets"][0], "imported": {**source, "pair_texts": place}}]}
+    plan.check_identities(results, parse(moved))
+    np.save(tmp_path / "text.npy", np.eye(3, 8, dtype=np.float32)[::-1])
+    assert "imported.pair_texts.features_sha256 is" in failure(plan.check_identities, results, experiment)
+    (tmp_path / "moved.npy").replace(tmp_path / "text.npy")
+    plan.check_identities(results, experiment)
     torch.save(torch.from_numpy(images[::-1].copy()), cache / "test_f.pt")
     import_tip_adapter(results, TINY, "seen", cache, pair_texts=experiment.dataset("seen").imported.pair_texts)
     line = failure(plan.check_identities, results, experiment)

@@ -211,7 +211,7 @@ def _test_split(imported: Imported) -> dict[str, Any]:
     """Return the identity of an import by this description; one brought by hand, `imported: {}`, may differ."""
     if imported.derived:
         return imported.derived.model_dump()
-    texts = imported.pair_texts.model_dump() if imported.pair_texts else None
+    texts = imported.pair_texts.identity if imported.pair_texts else None
     return {"test": imported.test, "pair_texts": texts} if imported.tip_adapter else {}
 
 
