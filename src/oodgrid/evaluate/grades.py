@@ -144,7 +144,7 @@ def _columns(
 
 
 def _of_table(table: ScoreTable, cells: Cells, axes: Collection[str]) -> Iterator[pl.DataFrame]:
-    """Yield the rows of each score of one table at the largest shots: cells, means over seeds, and what they add up to."""
+    """Yield the rows of each score at the largest shots: cells, means over seeds, and what they add up to."""
     with manifests.open_table(table.path, manifests.ScoreTable) as (opened, about):
         worked = [fit for fit in about.fits if fit.status == "ok"] if table.scores else []
         largest = max((fit.shots for fit in worked), default=0)
