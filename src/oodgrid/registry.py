@@ -277,11 +277,14 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
     """Return the parameters converted to their declared types.
 
     Raises:
-        OodgridError: The name or a parameter does not exist, or a value has the wrong type.
+        OodgridError: The name or a parameter does not exist, a value has the wrong type, or a method refuses several
+            values together, in its `__post_init__`.
     """
     entry = find(kind, name)
     checked: dict[str, Any] = {}
     all_of(*(partial(_check_param, entry, key, value, checked) for key, value in params.items()))
+    if kind == "method" and hasattr(entry.make, "__post_init__"):
+        entry.make(**checked)
     return checked
 
 
