@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def check_share(share: Any) -> float:
     Raises:
         OodgridError: It is no number between 0 and 1.
     """
-    if not isinstance(share, Real) or not 0 < share < 1:
+    if not isinstance(share, float | int | np.floating | np.integer) or not 0 < share < 1:
         raise OodgridError(f"a share of OOD samples of {brief(share)}: it is a number between 0 and 1, as .5 for half")
     return float(share)
 
