@@ -222,8 +222,8 @@ def test_a_share_that_is_given_takes_no_regression_and_pools_of_other_lengths_ar
     ]:
         assert words in failure(estimates.estimate_all, *sides)
     for share in ("0.5", [0.5], None, True, 1j, np.nan):
-        assert "is a number between 0 and 1" in failure(estimates.unmixed, scores, pool, share)
-    assert "is a number between 0 and 1" in failure(estimates.estimate, scores, pool, "0.5")
+        assert "is a number that lies between 0 and 1" in failure(estimates.unmixed, scores, pool, share)
+    assert "is a number that lies between 0 and 1" in failure(estimates.estimate, scores, pool, "0.5")
 
 
 def test_numbers_that_are_none_are_refused_by_the_name_of_the_side():

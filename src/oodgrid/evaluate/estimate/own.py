@@ -62,7 +62,9 @@ def check_share(share: Any) -> float:
         OodgridError: It is no number between 0 and 1.
     """
     if not isinstance(share, float | int | np.floating | np.integer) or not 0 < share < 1:
-        raise OodgridError(f"a share of OOD samples of {brief(share)}: it is a number between 0 and 1, as .5 for half")
+        raise OodgridError(
+            f"a share of OOD samples of {brief(share)}: it is a number that lies between 0 and 1, as .5 for half"
+        )
     return float(share)
 
 
