@@ -99,6 +99,12 @@ BAD = {
         "levels", "equal to 2",
     ),
     "cells without an axis": ({"grades": {"sets": "cov_{covariate}"}}, "has to hold {semantic} once", "as in cov_"),
+    "cells whose levels nothing parts": (
+        {"grades": {"sets": "x{semantic}{covariate}"}}, "nothing tells where one level ends", "put a letter",
+    ),
+    "cells that no set is": (
+        {"grades": {"sets": "cov_{covariate}_sem_{semantic}"}}, "no OOD set has a name as cov_", "up to 99: ",
+    ),
     "cells with an axis twice": (
         {"grades": {"sets": "{semantic}{semantic}{covariate}"}}, "has to hold {semantic} once", "as in cov_",
     ),

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from oodgrid import plugins, signatures
-from oodgrid.errors import OodgridError, all_of, brief, printable, unknown
+from oodgrid.errors import OodgridError, all_of, brief, one_line, printable, unknown
 from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
 from oodgrid.signatures import OF_METHOD
@@ -277,11 +277,16 @@ def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]
     """Return the parameters converted to their declared types.
 
     Raises:
-        OodgridError: The name or a parameter does not exist, or a value has the wrong type.
+        OodgridError: The name or a parameter does not exist, a value has the wrong type, or they do not go together.
     """
     entry = find(kind, name)
     checked: dict[str, Any] = {}
     all_of(*(partial(_check_param, entry, key, value, checked) for key, value in params.items()))
+    if hasattr(entry.make, "__post_init__"):  # which is where a method refuses parameters that do not go together
+        try:
+            entry.make(**checked)
+        except (OodgridError, TypeError, ValueError) as error:
+            raise OodgridError(f"{kind} {name}: {one_line(error)}") from None
     return checked
 
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from oodgrid import paths, store
+from oodgrid import paths, plan, store
 from oodgrid.config import Backbone, Dataset, load, parse
 from oodgrid.encode.exporting import export
 from oodgrid.encode.images import encode_images
-from oodgrid.encode.importing import import_arrays, import_experiment
+from oodgrid.encode.importing import import_arrays, import_experiment, import_tip_adapter
 from oodgrid.encode.scenarios import noisy_features, noisy_pixels, texts_of_others
 from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.verifying import check_sources
@@ -73,6 +73,9 @@ def test_every_format_gives_the_same_pairs(table, name):
 def test_kinds_splits_and_archives(table, tmp_path):
     aligned = open_split(dataset(table(), kinds=["aligned"]), "test")
     assert aligned.kinds == ["aligned"] * 3 and "1 pair of another kind" in " ".join(aligned.remarks)
+    spelt = table(kind=["Aligned", "Noisy ", "Mis-aligned", "aligned"], label=list("abcd"))
+    assert open_split(dataset(spelt), "test").labels.tolist() == [0, -1, -1, 1]
+    assert len(open_split(dataset(spelt, kinds=["aligned"]), "test")) == 2
     opened = open_splits(dataset(table(), split="part"))
     assert {split: len(pairs) for split, pairs in opened.items()} == {"train": 1, "val": 1, "test": 2}
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
@@ -111,7 +114,8 @@ def test_what_is_passed_over_or_twice_is_counted(table):
         ({}, {"kinds": ["alinged"]}, "no pair is of the kind 'alinged'; there are"),
         ({}, {"label": "class"}, "column of labels"),
         ({}, {"root": "/nowhere"}, "root /nowhere does not exist"),
-        ({"text": [1, 2, 3, 4]}, {"format": "parquet"}, "is no text"),
+        ({"text": [1, 2, 3, 4]}, {"format": "parquet"}, "is no text: name another column by text:"),
+        ({"image": [1, 2, 3, 4]}, {"format": "parquet"}, "is no text: name another column by image:"),
         ({"image": [""] * 4}, {}, "holds no pair of its test split (passed over 4 rows without an image"),
     ],
 )
@@ -167,6 +171,43 @@ def test_configurations_that_make_no_sense_are_refused(ood, id_set, expected):
     assert expected in str(caught.value)
 
 
+def halves(of):
+    world = {"name": "seen", "concept_world": {"group": "id", "captions": True}}
+    raw = config()
+    raw["id_datasets"] = [
+        {
+            **world,
+            "classes": {"half": half},
+            "ood": {"far": [{"name": f"off{half}", "pairs": {**made()["pairs"], **of}}]},
+        }
+        for half in (1, 2)
+    ]
+    return raw
+
+
+def test_of_names_the_part_of_a_dataset_that_is_meant():
+    """The ID set above where a bare name could be several, or the name that files have; else it is refused."""
+    for of, expected in (({"of": "seen"}, [1, 2]), ({"of": "seen-half-2-seed-0"}, [2, 2])):
+        sets = parse(halves(of)).id_datasets
+        assert [each.ood.far[0].pairs_.source["classes"]["half"] for each in sets] == expected
+    raw = halves({"of": "seen"})
+    raw["id_datasets"].append({"name": "other", "concept_world": {"group": "unseen_both"}, "ood": {"far": [made()]}})
+    line = failure(parse, raw)
+    assert "could be those of seen-half-1-seed-0 or seen-half-2-seed-0: write which" in line
+
+
+def test_scenarios_of_imports_have_no_noise_and_no_limit_that_would_do_nothing():
+    def of_import(**more):
+        raw = config({**made(), **more})
+        del raw["id_datasets"][0]["concept_world"]
+        raw["id_datasets"][0]["imported"] = {"tip_adapter": "/x", "pair_texts": {"features": "t.npy"}}
+        return raw
+
+    assert "limit is for images" in failure(parse, of_import(limit=5))
+    assert parse({**of_import(), "limit": 5}).dataset("off").limit is None  # that of all datasets is of none imported
+    assert "noise is of scenario: noisy" in failure(parse, of_import(pairs=made(noise=3)["pairs"]))
+
+
 def test_scenarios_are_made_of_other_pairs_and_have_no_class(tmp_path):
     world = {"group": "id", "captions": True, "train": 2, "val": 1, "test": 3}
     noisy = {"name": "grainy", "pairs": {"of": "seen", "scenario": "noisy", "noise": 0.2, "seed": 4}}
@@ -209,8 +250,11 @@ def test_noise_is_as_strong_as_asked_and_an_images_own():
     assert np.array_equal(noisy, noisy_pixels(grey, 0.1, 0, "a"))
     assert not np.array_equal(noisy, noisy_pixels(grey, 0.1, 0, "b"))
     features = 7 * np.random.default_rng(0).normal(size=(50, 256)).astype(np.float32)
-    moved = np.linalg.norm(noisy_features(features, 0.5, 1) - features, axis=1) / np.linalg.norm(features, axis=1)
+    noise = [noisy_features(features, 0.5, 1, split) - features for split in ("train", "test")]
+    moved = np.linalg.norm(noise[0], axis=1) / np.linalg.norm(features, axis=1)
     assert moved.mean() == pytest.approx(0.5, rel=0.05)
+    alike = (noise[0] * noise[1]).sum() / (np.linalg.norm(noise[0]) * np.linalg.norm(noise[1]))
+    assert abs(alike) < 0.05  # else a fit would have seen the noise of test pairs
 
 
 # ------------------------------------------------------------------------------------------------------ the file
@@ -319,6 +363,21 @@ def test_imported_pairs_and_scenarios_of_them(tmp_path):
     assert np.array_equal(grainy.text_features, seen.text_features)
     assert not np.allclose(grainy.image_features, images)
     assert set(off.labels) == set(grainy.labels) == {-1} and paths.features(results, TINY, "off", "train").exists()
+    plan.check_identities(results, experiment)
+    (tmp_path / "text.npy").rename(tmp_path / "moved.npy")  # its content counts, and not where it lies
+    place = {**source["pair_texts"], "features": str(tmp_path / "moved.npy")}
+    moved = {**raw, "id_datasets": [{**raw["id_datasets"][0], "imported": {**source, "pair_texts": place}}]}
+    plan.check_identities(results, parse(moved))
+    np.save(tmp_path / "text.npy", np.eye(3, 8, dtype=np.float32)[::-1])
+    assert "imported.pair_texts.features_sha256 is" in failure(plan.check_identities, results, experiment)
+    (tmp_path / "moved.npy").replace(tmp_path / "text.npy")
+    plan.check_identities(results, experiment)
+    torch.save(torch.from_numpy(images[::-1].copy()), cache / "test_f.pt")
+    import_tip_adapter(results, TINY, "seen", cache, pair_texts=experiment.dataset("seen").imported.pair_texts)
+    line = failure(plan.check_identities, results, experiment)
+    assert "misaligned pairs made of those of seen" in line and "holds others now: run oodgrid import" in line
+    import_experiment(results, experiment)
+    plan.check_identities(results, experiment)
     wrong = {**source, "pair_texts": {**source["pair_texts"], "row": 7}}
     raw["id_datasets"][0]["imported"] = wrong
     assert "row 7 is asked for" in failure(import_experiment, tmp_path / "other", parse(raw))

@@ -63,3 +63,23 @@ def test_cells_are_quantiles_of_both_axes_over_all_ood_samples_of_one_fit(tables
     assert seen >= 3
     assert set(frame["score"]) == {"mcm", "vim"}  # an axis is not judged by itself
     assert set(frame["what"]) == {"cell", "mean", "sensitivity", "correlation"}
+
+
+def test_a_pair_that_cannot_be_graded_costs_the_others_nothing(mini, capsys):
+    """No set but covariate ones; or an axis that one shot does not allow."""
+    mini.applied("prototype", "prototypes", [mini.prototypes(shots=1).fit])
+    axes = Grades(semantic="knn", covariate="mahalanobis")
+    plain = mini.experiment(scores=["mcm", "knn", "mahalanobis"], shots=[1])
+    skipped = plain.model_copy(update={"grades": axes})
+    sets = plain.id_datasets[0]
+    shifted = sets.ood.model_copy(update={"near": [], "far": [], "covariate": [*sets.ood.near, *sets.ood.far]})
+    alone = skipped.model_copy(update={"id_datasets": [sets.model_copy(update={"ood": shifted})]})
+    for experiment, why in ((skipped, "cannot be measured"), (alone, "it has no near or far OOD set")):
+        for method in ("prototype", "any"):
+            score(mini.results, experiment, "mini", "pets", method)
+        evaluate(mini.results, experiment)
+        assert f"oodgrid: no graded shifts of mini, pets: {why}" in capsys.readouterr().err.replace(
+            "knn and mahalanobis ", ""
+        )
+        assert store.read_table(paths.grades(mini.results, "mini"))[0].is_empty()
+        assert len(store.read_table(paths.metrics(mini.results, "mini"))[0])

@@ -143,3 +143,14 @@ def test_parameters_out_of_range_are_refused(params):
 
     with pytest.raises(OodgridError):
         check_params("score", "laid_semantic", {"texts": "grid", **params})
+
+
+def test_the_norm_of_features_is_no_shift():
+    """Under own_head features have their own norm."""
+    world, rng = Planted(2), np.random.default_rng(0)
+    images, bank = world.images(rng.integers(0, 9, 20), rng.integers(0, 5, 20)), world.bank()
+    long = Bank(bank.features * rng.uniform(1, 9, (len(bank.features), 1)), bank.labels, bank.shots)
+    for name in ("laid_semantic", "laid_covariate"):
+        options = {"texts": listed(world.grid), "steps": 0}
+        before = find("score", name).make(images, bank, **options)
+        np.testing.assert_allclose(find("score", name).make(3 * images, long, **options), before, rtol=1e-9)

@@ -80,12 +80,13 @@ class FitFiles:
         Raises:
             OodgridError: One is missing, or its features are of another width.
         """
-        read = {file.parent.name: store.read_features(file) for file in self.outlier_files}
+        files = sorted(self.outlier_files, key=lambda file: file.parent.name)  # their order in the config says nothing
+        read = {file.parent.name: store.read_features(file) for file in files}
         return {name: features for name, features in read.items() if features.text_features is not None}
 
-    def outliers_identity(self) -> list[str]:
-        """Return digests of the labelled OOD pairs that a fit learns from; none for methods without them."""
-        return [features.digest for features in self.outliers.values()]
+    def outliers_identity(self) -> dict[str, str]:
+        """Return digests of the labelled OOD pairs that a fit learns from, by set; none for methods without them."""
+        return {name: features.digest for name, features in self.outliers.items()}
 
     def views_identity(self, fit: Fit) -> list[str]:
         """Return digests of the views that a fit learns from; none for methods without views."""

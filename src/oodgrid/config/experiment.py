@@ -180,8 +180,9 @@ class Experiment(Strict):
         """Refuse plugins that failed, and have every score once for each value of its parameters."""
         all_of(partial(_check_plugins, data, left_out), partial(spread_scores, data, left_out))
         if isinstance(data.get("id_datasets"), list):
-            shared = with_shared_keys(data["id_datasets"], data.get("limit"), data.get("root"))
-            data["id_datasets"], mistakes = with_origins(shared)
+            written = data["id_datasets"]
+            shared = with_shared_keys(written, data.get("limit"), data.get("root"))
+            data["id_datasets"], mistakes = with_origins(shared, written)
             if mistakes:
                 raise Mistakes(mistakes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
 from oodgrid.config.base import Strict
@@ -23,3 +25,15 @@ class Grades(Strict):
         None,
         description="In place of axes: the names of OOD sets that are cells, as cov_{covariate}_sem_{semantic}.",
     )
+
+
+def named_cell(name: str, pattern: str) -> tuple[int, int] | None:
+    """Return the semantic and the covariate level that the name of an OOD set says; None where it is no such name.
+
+    Levels have one digit or two: there is a place for each between the lowest and the highest.
+    """
+    place = re.escape(pattern)
+    for axis in ("semantic", "covariate"):
+        place = place.replace(rf"\{{{axis}\}}", f"(?P<{axis}>[0-9]{{1,2}})", 1)
+    match = re.fullmatch(place, name)
+    return (int(match["semantic"]), int(match["covariate"])) if match else None

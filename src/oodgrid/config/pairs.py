@@ -14,6 +14,16 @@ WITHOUT_CLASS = ("misaligned", "noisy")  # kinds of pairs that are out-of-distri
 OF_SCENARIO = {"scenario", "seed", "noise"}
 
 
+def plain_kind(kind: str) -> str:
+    """Return a kind of pairs as it is compared with others: Mis-aligned is misaligned."""
+    return kind.casefold().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def is_without_class(kind: str) -> bool:
+    """Return whether pairs of a kind are out-of-distribution whatever their class, however the kind is spelt."""
+    return plain_kind(kind) in WITHOUT_CLASS
+
+
 class PairTable(TextTable):
     """Pairs of an image and a text: a table with a row for each, or a scenario made of the pairs of another dataset."""
 
@@ -86,4 +96,5 @@ class PairTable(TextTable):
 
     def is_apart_from(self, other: PairTable) -> bool:
         """Return whether this and another choice of pairs surely share none: they are of other kinds."""
-        return bool(self.kinds and other.kinds and not set(self.kinds) & set(other.kinds))
+        own, others = (set(map(plain_kind, each.kinds or ())) for each in (self, other))
+        return bool(own and others and not own & others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from oodgrid import paths, registry, texts
+from oodgrid.config.grades import named_cell
 from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
@@ -65,28 +67,35 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     if experiment.temperatures and "scores" not in left_out and not any(map(swept, experiment.scores)):
         yield "temperatures: no listed score is a function of logits and a temperature alone, as mcm: list one"
     if experiment.grades and not left_out & {"grades", "scores"}:
-        yield from _grades(experiment)
+        yield from _grades(experiment, left_out)
     if "label_lists" not in left_out:
         yield from _lists(experiment)
     if "id_datasets" not in left_out:
         yield from _freed(experiment)
 
 
-def _grades(experiment: Experiment) -> Iterator[str]:
+def _grades(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     grades = experiment.grades
     assert grades is not None
     if grades.sets is not None:
         for axis in ("{semantic}", "{covariate}"):
             if grades.sets.count(axis) != 1:
                 yield f"grades.sets: {grades.sets} has to hold {axis} once, as in cov_{{covariate}}_sem_{{semantic}}"
+                return
+        names = [ood.name for dataset in experiment.id_datasets for _, ood in dataset.pairs()]
+        if re.search(r"}[0-9]*{", grades.sets):
+            yield f"grades.sets: in {grades.sets} nothing tells where one level ends: put a letter between both"
+        elif "id_datasets" not in left_out and not any(named_cell(name, grades.sets) for name in names):
+            listed = some(sorted(set(names)), 3)
+            yield f"grades.sets: no OOD set has a name as {grades.sets}, with levels up to 99: {listed}"
         return
-    listed = {score.listed("score"): registry.find("score", score.name) for score in experiment.scores}
+    entries = {score.listed("score"): registry.find("score", score.name) for score in experiment.scores}
     for axis, name in (("semantic", grades.semantic), ("covariate", grades.covariate)):
-        variants = [other for other, entry in listed.items() if entry.name == name]
-        if name not in listed:
+        variants = [other for other, entry in entries.items() if entry.name == name]
+        if name not in entries:
             known = f": write {' or '.join(variants)}, as it is listed" if variants else ": list it under scores"
             yield f"grades.{axis}: no score is listed as {name}{known}"
-        elif not listed[name].on_features or listed[name].transductive:
+        elif not entries[name].on_features or entries[name].transductive:
             yield f"grades.{axis}: {name} depends on the method or on a stream, and an axis is of the sample alone"
     if grades.semantic == grades.covariate:
         yield f"grades: both axes are {grades.semantic}: name two scores"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
+from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict, expand
 from oodgrid.errors import OodgridError
+from oodgrid.identity import file_sha256, is_file
 
 
 class ConceptWorld(Strict):
@@ -279,6 +281,12 @@ class Derived(Strict):
         "no pixels, relative to the norm of the feature. Default: .5",
     )
 
+    @model_validator(mode="after")
+    def _noise_of_noisy(self) -> Derived:
+        if self.noise is not None and self.scenario != "noisy":
+            raise OodgridError(f"pairs of {self.of}: noise is of scenario: noisy, not of {self.scenario}: take it out")
+        return self
+
     @property
     def strength(self) -> float:
         """The standard deviation of the noise."""
@@ -294,6 +302,16 @@ class PairTexts(Strict):
         "label", description="label: the row of the class of the image; any: a draw for each; a number: this row."
     )
     seed: Seed = Field(0, description="Of the draws.")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the texts: the content of the files that are there, wherever they lie, and whose a row is."""
+        told: dict[str, Any] = {"row": self.row, "seed": self.seed}
+        for key, place in (("features", self.features), ("names", self.names)):
+            with suppress(OodgridError):  # a variable that is not set here: the file cannot be compared
+                if place is None or is_file(expand(place)):
+                    told[f"{key}_sha256"] = None if place is None else file_sha256(expand(place))
+        return told
 
 
 class Imported(Strict):

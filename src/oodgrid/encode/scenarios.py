@@ -65,8 +65,16 @@ def noisy_pixels(pixels: np.ndarray, strength: float, seed: int, name: str) -> n
     return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
 
 
-def noisy_features(features: np.ndarray, strength: float, seed: int) -> np.ndarray:
-    """Return features (N, D) with Gaussian noise whose norm is about so many times that of each, float32."""
-    noise = np.random.default_rng(seed).standard_normal(features.shape) / np.sqrt(features.shape[1])
+def noisy_features(features: np.ndarray, strength: float, seed: int, split: str) -> np.ndarray:
+    """Return features (N, D) with Gaussian noise whose norm is about so many times that of each, float32.
+
+    Args:
+        features: The features.
+        strength: The norm of the noise, relative to that of the feature.
+        seed: Of the noise.
+        split: Its noise is its own: what a fit learns of training pairs stands in no test pair.
+    """
+    rng = np.random.default_rng([seed, crc32(split.encode())])
+    noise = rng.standard_normal(features.shape) / np.sqrt(features.shape[1])
     values = features.astype(np.float64)
     return (values + strength * np.linalg.norm(values, axis=1, keepdims=True) * noise).astype(np.float32)

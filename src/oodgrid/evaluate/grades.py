@@ -11,12 +11,12 @@ that are cells themselves, as those of IS-OOD. Each cell is compared with all ID
 
 There a rate of exactly 0 counts as a cell that is not there. Here it is a rate.
 
-Fits of the largest shots count, and numbers are means over their seeds.
+Fits of the largest shots count; cells are means over their seeds.
 """
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from oodgrid import manifests, store
 from oodgrid.config import ANY
-from oodgrid.config.grades import FEWEST, Grades
-from oodgrid.errors import OodgridError
+from oodgrid.config.grades import FEWEST, Grades, named_cell
 from oodgrid.evaluate.metrics import Counts, auroc, count_scores, fpr95_id_pos, fpr95_ood_pos
 from oodgrid.evaluate.score_table import ScoreTable
 from oodgrid.progress import progress
@@ -41,7 +40,7 @@ GRADES: dict[str, Any] = {
     **{"semantic": pl.Int32, "covariate": pl.Int32, "n_ood": pl.Int64, "seeds": pl.Int32},
     **dict.fromkeys(RATES, pl.Float64),
 }
-KEYS = ("what", "axis", "semantic", "covariate", "n_ood")
+_SUMMARISED = {name: GRADES[name] for name in ("what", "axis", "semantic", "covariate", "n_ood", *RATES)}
 
 
 @dataclass(frozen=True)
@@ -68,22 +67,31 @@ def graded(
         overlaps: Pairs of an ID and an OOD set that share classes: in no cell.
         experiment: Name.
 
+    A pair of backbone and ID set whose samples cannot be placed is left out, and a line says why.
+
     Raises:
-        OodgridError: A table is damaged, or lacks the scores that are the axes.
+        OodgridError: A table is damaged.
     """
     frames = [pl.DataFrame(schema=GRADES)]
     by_pair: dict[tuple[str, str], list[ScoreTable]] = {}
     for table in tables:
         by_pair.setdefault((table.names["backbone"], table.names["id_dataset"]), []).append(table)
-    for of_pair in by_pair.values():
-        known = [name for _, name in _oods(of_pair[0], overlaps)]
-        cells = _named(known, grades.sets) if grades.sets else _measured(of_pair, grades, known)
+    for pair, of_pair in by_pair.items():
+        cells = _cells(of_pair, grades, [name for _, name in _oods(of_pair[0], overlaps)])
+        if isinstance(cells, str):
+            print(f"oodgrid: no graded shifts of {', '.join(pair)}: {cells}", file=sys.stderr)
+            continue
         for table in progress(of_pair, desc="grades", unit="table"):
-            rows = list(_of_table(table, cells, {grades.semantic, grades.covariate}))
-            if rows:
-                shared = {"experiment": experiment, **table.names}
-                frames.append(_over_seeds(pl.DataFrame(rows, infer_schema_length=None), shared))
+            shared = {"experiment": experiment, **table.names}
+            frames += [_row_of(rows, shared) for rows in _of_table(table, cells, {grades.semantic, grades.covariate})]
     return pl.concat(frames)
+
+
+def _cells(tables: Sequence[ScoreTable], grades: Grades, names: Sequence[str]) -> Cells | str:
+    """Return where the samples of some OOD sets are, or why that is not known."""
+    if not names:
+        return "it has no near or far OOD set that shares no class with it"
+    return _named(names, grades.sets) if grades.sets else _measured(tables, grades, names)
 
 
 def _oods(table: ScoreTable, overlaps: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -92,30 +100,28 @@ def _oods(table: ScoreTable, overlaps: Collection[tuple[str, str]]) -> list[tupl
     return [(kind, name) for kind, name in table.oods() if kind != "covariate" and (of_id, name) not in overlaps]
 
 
-def _named(names: Sequence[str], pattern: str) -> Cells:
+def _named(names: Sequence[str], pattern: str) -> Cells | str:
     """Return the cells that OOD sets are by their names; sets of other names are in none."""
-    place = re.escape(pattern).replace(r"\{semantic\}", "(?P<semantic>[0-9]+)", 1)
-    place = place.replace(r"\{covariate\}", "(?P<covariate>[0-9]+)", 1)
-    found = {name: [int(match[axis]) for axis in AXES] for name in names if (match := re.fullmatch(place, name))}
+    found = {name: cell for name in names if (cell := named_cell(name, pattern))}
     if not found:
-        raise OodgridError(f"grades.sets: no OOD set has a name as {pattern}, with whole numbers: {', '.join(names)}")
+        return f"none of its OOD sets has a name as {pattern}: {', '.join(names)}"
     lowest, highest = np.min(list(found.values()), axis=0), np.max(list(found.values()), axis=0)
     levels = {name: (np.array(level) - lowest)[:, None] for name, level in found.items()}
     count_semantic, count_covariate = (highest - lowest + 1).tolist()
     return Cells(levels, (count_semantic, count_covariate))
 
 
-def _measured(tables: Sequence[ScoreTable], grades: Grades, names: Sequence[str]) -> Cells:
+def _measured(tables: Sequence[ScoreTable], grades: Grades, names: Sequence[str]) -> Cells | str:
     """Return the cells by two scores that depend on no method, of the fit that figures show."""
     table = next((each for each in tables if each.names["method"] == ANY), None)
     axes = [grades.semantic, grades.covariate]
     if table is None or not set(axes) <= table.scores.keys():
-        raise OodgridError(f"grades: there are no scores {' and '.join(axes)} that depend on no method: list both")
+        return f"there are no scores {' and '.join(axes)} that depend on no method"
     with manifests.open_table(table.path, manifests.ScoreTable) as (opened, about):
         fit = table.shown(about.fits)
-        if fit is None or (skipped := {**fit.skipped}.keys() & set(axes)):
-            why = fit.skipped[min(skipped)] if fit else "every fit of these failed"
-            raise OodgridError(f"grades: {' and '.join(axes)} cannot be measured: {why}")
+        if fit is None or (skipped := fit.skipped.keys() & set(axes)):
+            why = fit.skipped[min(skipped)] if fit else "no fit of these worked"
+            return f"{' and '.join(axes)} cannot be measured: {why}"
         shifts = _columns(opened, fit, axes)
     pooled = np.concatenate([shifts[name] for name in names], axis=1)
     edges = [np.quantile(shift, np.arange(1, grades.levels) / grades.levels) for shift in pooled]
@@ -137,19 +143,24 @@ def _columns(
     return {str(key[0]): -values.to_numpy().T for key, values in groups.items()}
 
 
-def _of_table(table: ScoreTable, cells: Cells, axes: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the fits of the largest shots of one table, seed by seed."""
+def _of_table(table: ScoreTable, cells: Cells, axes: Collection[str]) -> Iterator[pl.DataFrame]:
+    """Yield the rows of each score at the largest shots: cells, means over seeds, and what they add up to."""
     with manifests.open_table(table.path, manifests.ScoreTable) as (opened, about):
         worked = [fit for fit in about.fits if fit.status == "ok"] if table.scores else []
         largest = max((fit.shots for fit in worked), default=0)
+        by_score: dict[str, list[pl.DataFrame]] = {}
         for fit in (fit for fit in worked if fit.shots == largest):
             scores = [name for name in table.scores if name not in axes and name not in fit.skipped]
             values = _columns(opened, fit, scores) if scores else {}
             for place, score in enumerate(scores):
                 one = {name: -each[place] for name, each in values.items()}
-                about_row = {"shots": fit.shots, "seed": fit.seed, "score": score, "base_score": table.scores[score]}
-                for row in summarised(of_cells(one[table.names["id_dataset"]], one, cells)):
-                    yield about_row | row
+                rates = of_cells(one[table.names["id_dataset"]], one, cells)
+                by_score.setdefault(score, []).append(rates)
+    for score, of_seeds in by_score.items():
+        means = pl.concat(of_seeds).group_by("semantic", "covariate", "n_ood", maintain_order=True).mean()
+        rows = pl.DataFrame(list(summarised(means)), schema=_SUMMARISED)
+        about_score = {"shots": largest, "score": score, "base_score": table.scores[score], "seeds": len(of_seeds)}
+        yield rows.with_columns(pl.lit(value).alias(name) for name, value in about_score.items())
 
 
 def of_cells(id_scores: NDArray[np.float64], scores: Mapping[str, NDArray[np.float64]], cells: Cells) -> pl.DataFrame:
@@ -166,7 +177,8 @@ def of_cells(id_scores: NDArray[np.float64], scores: Mapping[str, NDArray[np.flo
     pooled = count_scores(id_scores, ood)
     places = np.searchsorted(pooled.values, ood)
     rows = []
-    for number in np.flatnonzero(np.bincount(cell) >= FEWEST):
+    numbers, sizes = np.unique(cell, return_counts=True)
+    for number in numbers[sizes >= FEWEST]:
         of_cell = np.bincount(places[cell == number], minlength=len(pooled.values))
         counts = Counts(pooled.values, pooled.id_counts, of_cell)
         semantic, covariate = map(int, np.unravel_index(number, cells.counts))
@@ -202,11 +214,7 @@ def line(levels: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[float
     return abs(slope), (None if np.abs(y).max() < 1e-12 else min(max(float(x @ y) / spread, -1.0), 1.0))
 
 
-def _over_seeds(rows: pl.DataFrame, shared: Mapping[str, str]) -> pl.DataFrame:
-    """Return the means over seeds."""
-    names = ("shots", "score", "base_score", *KEYS)
-    means = rows.group_by(names, maintain_order=True).agg(
-        pl.col("seed").n_unique().alias("seeds"), *(pl.col(name).mean() for name in RATES)
-    )
-    means = means.with_columns(pl.lit(value).alias(name) for name, value in shared.items())
-    return means.select(pl.col(name).cast(kind) for name, kind in GRADES.items())
+def _row_of(rows: pl.DataFrame, shared: Mapping[str, str]) -> pl.DataFrame:
+    """Return rows with what all of their table share."""
+    rows = rows.with_columns(pl.lit(value).alias(name) for name, value in shared.items())
+    return rows.select(pl.col(name).cast(kind) for name, kind in GRADES.items())

@@ -68,6 +68,7 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             for file, provenance in provenances.items():
                 _check_identity(file, provenance, backbone, dataset, identity)
                 _check_complete(file, provenance, dataset)
+                _check_origin(results, file, provenance, backbone.name, dataset)
             _check_alike({file: each.get("classnames") for file, each in provenances.items()}, "classnames")
             encoders |= {file: each["backbone"] for file, each in provenances.items() if not imported}
         for dataset in experiment.id_datasets:
@@ -141,6 +142,21 @@ def _check_complete(file: Path, provenance: dict[str, Any], dataset: Dataset) ->
         )
 
 
+def _check_origin(results: Path, file: Path, provenance: dict[str, Any], backbone: str, dataset: Dataset) -> None:
+    """Refuse a scenario of imported pairs that was made of others than there are now: its pairs were imported anew."""
+    scenario = dataset.imported and dataset.imported.derived
+    if not scenario:
+        return
+    origin, test = (paths.features(results, backbone, scenario.of, split) for split in (file.stem, "test"))
+    now = store.read_digest(origin) if origin.exists() else None
+    if test.exists() and provenance["imported"].get("origin") != now:
+        are = "holds others" if now else "is no longer there"
+        raise OodgridError(
+            f"{file} is {scenario.scenario} pairs made of those of {scenario.of}, and {origin} {are} now: run "
+            "oodgrid import experiment CONFIG again, which makes both"
+        )
+
+
 def _check_alike(parts: dict[Path, Any], what: str) -> None:
     """Refuse a file that differs from the first: weights or classes changed between two runs."""
     for file, value in parts.items():
@@ -195,7 +211,7 @@ def _test_split(imported: Imported) -> dict[str, Any]:
     """Return the identity of an import by this description; one brought by hand, `imported: {}`, may differ."""
     if imported.derived:
         return imported.derived.model_dump()
-    texts = imported.pair_texts.model_dump() if imported.pair_texts else None
+    texts = imported.pair_texts.identity if imported.pair_texts else None
     return {"test": imported.test, "pair_texts": texts} if imported.tip_adapter else {}
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oodgrid.score.contract import Bank, Skip, TextList, normalise
+from oodgrid.score.contract import Bank, Skip, TextList, directions, normalise, of_directions
 from oodgrid.score.gaussians import whitening
 from oodgrid.score.sharing import frozen, shared
 
@@ -128,15 +128,17 @@ def _cross_entropy(cosines: np.ndarray, labels: np.ndarray) -> tuple[float, np.n
 def semantic_similarity(features: np.ndarray, bank: Bank, texts: TextList, *, share: float, steps: int) -> np.ndarray:
     """Return the largest cosine of the semantic part with that of a class mean of the bank, shape (N,)."""
     part = transform(texts, share=share, steps=steps).semantic
-    return (normalise(features @ part) @ normalise(bank.means @ part).T).max(axis=1)
+    means = of_directions(bank).means
+    return (normalise(directions(features) @ part) @ normalise(means @ part).T).max(axis=1)
 
 
 @shared
 def covariate_distance(features: np.ndarray, bank: Bank, texts: TextList, *, share: float, steps: int) -> np.ndarray:
     """Return the Mahalanobis distance, squared, of the covariate part to that of the whole bank, shape (N,)."""
     part = transform(texts, share=share, steps=steps).covariate
-    of_bank = _part_of(bank, part)
-    points = whitening(of_bank, tied=False, covariance="ledoit_wolf").coordinates(features @ part - of_bank.centre)
+    of_bank = _part_of(of_directions(bank), part)
+    points = directions(features) @ part - of_bank.centre
+    points = whitening(of_bank, tied=False, covariance="ledoit_wolf").coordinates(points)
     return np.einsum("nd,nd->n", points, points)
 
 

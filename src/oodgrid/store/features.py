@@ -376,6 +376,19 @@ def _optional(**arrays: tuple[np.ndarray | None, type]) -> dict[str, np.ndarray]
     return {name: np.asarray(values, dtype) for name, (values, dtype) in arrays.items() if values is not None}
 
 
+def read_digest(path: Path) -> str:
+    """Return the digest of what a feature, text or view file holds, as reading it whole gives it, without its data.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    return _digest_of(read_attribute(path, "checksums"))
+
+
 def content_digest(content: hdf5.Content) -> str:
     """Return the digest of what a file holds, but for the times at which its sources were last changed."""
-    return digest({name: text for name, text in content.checksums.items() if name != "stamps"})
+    return _digest_of(content.checksums)
+
+
+def _digest_of(checksums: dict[str, str]) -> str:
+    return digest({name: text for name, text in checksums.items() if name != "stamps"})

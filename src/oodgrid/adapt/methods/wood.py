@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
+from zlib import crc32
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -14,6 +15,7 @@ from oodgrid.adapt.pair_losses import cood, hinge
 from oodgrid.adapt.training import batches, mean_loss, take_step
 from oodgrid.counts import counted
 from oodgrid.devices import device
+from oodgrid.errors import OodgridError
 from oodgrid.labels import NO_CLASS
 from oodgrid.progress import progress
 from oodgrid.registry import method
@@ -78,6 +80,13 @@ class Wood:
     lr: NonNegativeFloat = 0.001
     batch: PositiveInt = 64
 
+    def __post_init__(self) -> None:
+        """Refuse what the module that is left out would have read: the fit would be another in name alone."""
+        unread = {"contrastive": ("weight", "dropout"), "binary": ("losses", "margin", "weight")}.get(self.modules, ())
+        for name in unread:
+            if getattr(self, name) != getattr(Wood, name):
+                raise OodgridError(f"modules: {self.modules} does not read {name}: take {name} out")
+
     def fit(self, data: FitData) -> Learned:
         """Train the maps and the classifier on the shots and the labelled OOD pairs."""
         import torch
@@ -100,8 +109,8 @@ class Wood:
         """
         if data.train_texts is None:
             raise Skip("the samples are no pairs of an image and a text")
-        rng = np.random.default_rng(data.seed)
-        drawn = [_drawn(outliers, round(self.labelled * len(data.train)), rng) for outliers in data.outliers]
+        count, sets = round(self.labelled * len(data.train)), sorted(data.outliers, key=lambda each: each.name)
+        drawn = [_drawn(outliers, count, data.seed) for outliers in sets]
         images = np.concatenate([data.train, *(images for images, _ in drawn)])
         texts = np.concatenate([data.train_texts, *(texts for _, texts in drawn)])
         ood = np.full(len(images) - len(data.train), NO_CLASS)
@@ -210,7 +219,11 @@ class Wood:
         return Classifier(prototypes.astype(np.float32), of_pairs=of_pairs)
 
 
-def _drawn(outliers: Outliers, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and texts of so many labelled OOD pairs of a set, one at least and all it has at most."""
+def _drawn(outliers: Outliers, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and texts of so many labelled OOD pairs of a set, one at least and all it has at most.
+
+    Which they are depends on the set and the seed, and on no other set beside it.
+    """
+    rng = np.random.default_rng([seed, crc32(outliers.name.encode())])
     rows = np.sort(rng.permutation(len(outliers.images))[: max(1, count)])
     return outliers.images[rows], outliers.texts[rows]

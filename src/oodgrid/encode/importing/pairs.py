@@ -96,7 +96,7 @@ def _write(results: Path, backbone: str, dataset: str, split: str, pairs: store.
         rows = texts_of_others(pairs.labels, words, scenario.seed, f"{scenario.of}/{split}")
         texts, names = texts[rows], None if names is None else [names[row] for row in rows.tolist()]
     elif scenario.scenario == "noisy":
-        images = noisy_features(images, scenario.strength, scenario.seed)
+        images = noisy_features(images, scenario.strength, scenario.seed, split)
     of_class = scenario.scenario not in WITHOUT_CLASS
     return write_split(
         results,

@@ -57,7 +57,7 @@ def import_tip_adapter(
     for split in [split for split, arrays in splits.items() if arrays is None]:  # of an earlier import; it may overlap
         paths.features(results, backbone, dataset, split).unlink(missing_ok=True)
     source: dict[str, Any] = {"format": "tip-adapter", "test": test}
-    source |= {} if pair_texts is None else {"pair_texts": pair_texts.model_dump()}
+    source |= {} if pair_texts is None else {"pair_texts": {**pair_texts.model_dump(), **pair_texts.identity}}
     texts = texts_of_images(pair_texts) if pair_texts else lambda labels, split: {}
     return [
         write_split(

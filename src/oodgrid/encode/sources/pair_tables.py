@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid.config import PairTable, expand
-from oodgrid.config.pairs import WITHOUT_CLASS
+from oodgrid.config.pairs import is_without_class, plain_kind
 from oodgrid.counts import counted, plural, some
 from oodgrid.encode.sources.archives import open_members, refuse_twice
 from oodgrid.encode.sources.files import reading
@@ -31,7 +31,7 @@ def open_pairs(source: PairTable) -> ImageSet:
     where = ", ".join(source.files)
     kinds = _kinds(source, table, where)
     images = [str(row.values[source.image]) for row in table.rows]
-    labels = [None if kind in WITHOUT_CLASS else label for kind, label in zip(kinds, table.labels, strict=True)]
+    labels = [None if is_without_class(kind) else label for kind, label in zip(kinds, table.labels, strict=True)]
     if dropped := sum(one is None and other not in (None, "") for one, other in zip(labels, table.labels, strict=True)):
         table.remarks.append(f"{counted(dropped, 'pair')} of a kind that is out-of-distribution by itself: no class")
     numbers, names = classes_by_value(labels, where)
@@ -100,10 +100,11 @@ def _kinds(source: PairTable, table: Table, where: str) -> list[str]:
             listed = ", ".join(f"{count:,} {kind or 'without a kind'}" for kind, count in there.most_common(5))
             table.remarks.append(f"pairs of several kinds are taken ({listed}): kinds: [aligned] takes some alone")
         return kinds
-    if strange := [kind for kind in source.kinds if kind not in there]:
+    known, wanted = set(map(plain_kind, there)), set(map(plain_kind, source.kinds))
+    if strange := [kind for kind in source.kinds if plain_kind(kind) not in known]:
         has = some([kind or "(none)" for kind in there], 5)
         raise OodgridError(f"pairs of {where}: no pair is of the kind {strange[0]!r}; there are {has}: mend kinds:")
-    rows = [row for row, kind in enumerate(kinds) if kind in source.kinds]
+    rows = [row for row, kind in enumerate(kinds) if plain_kind(kind) in wanted]
     if others := len(kinds) - len(rows):
         table.remarks.append(f"passed over {counted(others, 'pair of another kind', 'pairs of other kinds')}")
     for name in ("names", "texts", "labels", "splits", "rows"):

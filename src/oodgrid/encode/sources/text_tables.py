@@ -133,8 +133,8 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
         if side := next((s for s, column in source.sides.items() if _is_empty(row.values.get(column))), None):
             empty[side].append(row.line)
             continue
-        for column in source.sides.values():
-            checked(row.values[column], f"{file}, line {row.line}")
+        for side, column in source.sides.items():
+            checked(row.values[column], f"{file}, line {row.line}", side)
         text = row.values[source.text]
         whole.texts.append(text)
         whole.names.append(f"{file.name}:{row.line} {printable(text, SHOWN)}")
@@ -170,16 +170,16 @@ def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, 
     return None
 
 
-def checked(text: Any, where: str) -> str:
-    """Return a text that is one.
+def checked(text: Any, where: str, side: str = "text") -> str:
+    """Return a text that is one: that of a sample, or, of a pair, the path of its image.
 
     Raises:
         OodgridError: It is a number or the like, or holds half a character.
     """
     if not isinstance(text, str):
-        raise OodgridError(f"{where}: {printable(repr(text), SHOWN)} is no text: name another column by text:")
+        raise OodgridError(f"{where}: {printable(repr(text), SHOWN)} is no text: name another column by {side}:")
     if "\0" in text or (not text.isascii() and text.encode("utf-8", "ignore").decode() != text):
-        raise OodgridError(f"{where}: the text holds half a character (a lone surrogate, or NUL): mend it")
+        raise OodgridError(f"{where}: the {side} holds half a character (a lone surrogate, or NUL): mend it")
     return text
 
 

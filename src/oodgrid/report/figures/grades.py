@@ -38,7 +38,7 @@ def draw(study: Study, width: float) -> Figure:
         axes.set_xlabel(_slopes(_of(study.grades, pair)), fontsize=canvas.TINY)
         if not place % columns:
             axes.set_ylabel("covariate shift", fontsize=canvas.TINY)
-    canvas.note(figure, _text(len(pairs), side))
+    canvas.note(figure, _text(len(pairs), cells))
     return figure
 
 
@@ -82,10 +82,11 @@ def _slopes(rows: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _text(scores: int, side: int) -> str:
+def _text(scores: int, cells: pl.DataFrame) -> str:
+    levels = [cells[axis].n_unique() for axis in AXES]
     left_out = f" {counted(scores - MOST, 'more score is', 'more scores are')} left out." if scores > MOST else ""
     return (
-        f"AUROC in percent of all ID samples against the OOD samples of a cell: {side} levels of semantic shift from "
-        "left to right, of covariate shift from below; cells of ten samples or fewer are grey. Below: sensitivity, "
-        f"points a level, and correlation with the level. Largest shots, mean over seeds.{left_out}"
+        f"AUROC in percent of all ID samples against the OOD samples of a cell: {levels[0]} levels of semantic shift "
+        f"from left to right, {levels[1]} of covariate shift from below; cells of ten samples or fewer are grey. "
+        f"Below: sensitivity, points a level, and correlation with the level. Largest shots, mean over seeds.{left_out}"
     )
