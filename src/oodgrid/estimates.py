@@ -66,8 +66,8 @@ def unmixed(validation: ArrayLike, pool: ArrayLike, ood_share: float) -> dict[st
     Raises:
         OodgridError: As of `indicators`, or for the share.
     """
-    own.check_share(ood_share)
-    return unmixed_rates(count_scores(validation, pool, of_pool.SIDES), ood_share)
+    share = own.check_share(ood_share)
+    return unmixed_rates(count_scores(validation, pool, of_pool.SIDES), share)
 
 
 def estimate(validation: ArrayLike, pool: ArrayLike, ood_share: float | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def estimate_all(
         ood_share: Of OOD samples in the pool, where it is known.
 
     Raises:
-        OodgridError: As of `estimate`, or a score is there on one side only.
+        OodgridError: As of `estimate`, or a score is there on one side only, or holds other samples than another.
     """
     sides = mapping(validation, "validation"), mapping(pool, "pool")
     if lacking := sorted(set(sides[0]) ^ set(sides[1])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from math import log, sqrt
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -140,6 +141,17 @@ def test_a_monotone_map_of_all_scores_changes_no_rank_indicator_and_an_affine_on
         assert mapped == pytest.approx(indicators.indicators(before), rel=1e-6)
 
 
+def test_scores_that_differ_little_beside_their_size_differ_all_the_same():
+    rng = np.random.default_rng(3)
+    validation, pool = rng.normal(size=200), np.r_[rng.normal(size=150), rng.normal(-5, 1, size=150)]
+    before, after = (indicators.pool_of(validation + far, pool + far) for far in (0, 1e13))
+    assert after.clusters.share == pytest.approx(before.clusters.share, abs=0.01)
+    assert indicators.indicators(after) == pytest.approx(indicators.indicators(before), abs=0.02)
+    noise = 1 + np.finfo(float).eps * (np.arange(50) % 4)
+    assert clusters.two_clusters(noise).deviations == (0, 0)
+    assert indicators.wasserstein(noise[:9], noise[9:]) == 0
+
+
 def test_the_order_of_samples_changes_nothing():
     validation, of_id, ood = drawn(8)
     whole, rng = np.concatenate([of_id, ood]), np.random.default_rng(0)
@@ -151,7 +163,9 @@ def test_the_order_of_samples_changes_nothing():
 # ------------------------------------------------------------------------------------------- where nothing can be said
 
 
-@pytest.mark.parametrize("case", ["all ID", "few OOD", "equal", "too few", "one", "other sign"])
+@pytest.mark.parametrize(
+    "case", ["all ID", "few OOD", "equal", "too few", "one", "other sign", "more OOD than given", "few given"]
+)
 def test_where_nothing_can_be_said_that_is_said(case):
     rng = np.random.default_rng(1)
     of_id, far = rng.normal(size=5000), rng.normal(-6, 1, size=1000)
@@ -162,11 +176,54 @@ def test_where_nothing_can_be_said_that_is_said(case):
         "too few": (of_id[:12], np.r_[of_id[12:24], far[:12] + 5], "by chance alone"),
         "one": (of_id[:1], far[:30], "two or more"),
         "other sign": (-of_id[:400], np.r_[-of_id[400:1000], -far], "is the sign right"),
+        "more OOD than given": (of_id[:400], far, "20 % of OOD samples cannot be: by this score"),
+        "few given": (
+            of_id[:2500],
+            np.r_[of_id[2500:], far[:125]],
+            "5 % of the pool are OOD samples as given, and below",
+        ),
     }[case]
-    (row,) = own.estimate({"s": validation}, {"s": pool}, BENCH)
+    share = {"more OOD than given": 0.2, "few given": 0.05}.get(case)
+    (row,) = own.estimate({"s": validation}, {"s": pool}, BENCH, share)
     assert row["status"] == "nothing"
     assert words in row["reason"]
     assert [row[name] for name in predictions.RATES] == [None] * 3
+
+
+@pytest.mark.parametrize("pool", [[0.0, 1.0], [1.0, 2.0, 3.0, 1e308] * 5 + [-1e308], [*range(99), 1e308]])
+def test_too_few_samples_for_two_clusters_are_said(pool):
+    (row,) = own.without_validation({"s": np.array(pool)}, BENCH)
+    assert (row["status"], row["auroc"]) == ("nothing", None)
+    assert "at least 5 and 20 are needed" in row["reason"]
+
+
+def test_the_share_is_no_less_than_one_score_shows_beyond_chance():
+    rng = np.random.default_rng(0)
+    validation = {name: rng.normal(size=1000) for name in ("blind 1", "blind 2", "blind 3", "blind 4", "good")}
+    pool = {name: np.r_[rng.normal(size=1000), rng.normal(-4 if name == "good" else -0.5, 1, 1000)]
+            for name in validation}  # fmt: skip
+    rows = own.estimate(validation, pool, BENCH)
+    assert {round(row["ood_share"], 6) for row in rows} == {round(rows[0]["ood_share"], 6)}
+    assert 0.4 < rows[0]["ood_share"] < 0.5
+    assert np.quantile([row["own_share"] for row in rows], 0.8) < 0.35
+    never = [indicators.least_share(count_scores(rng.normal(size=300), rng.normal(size=300)), 40) for _ in range(40)]
+    assert max(never) == 0
+
+
+def test_a_share_that_is_given_takes_no_regression_and_pools_of_other_lengths_are_refused():
+    rng = np.random.default_rng(5)
+    scores, pool = rng.normal(size=400), np.r_[rng.normal(size=300), rng.normal(-3, 1, size=300)]
+    (given,), (free,) = (own.estimate({"s": scores}, {"s": pool}, BENCH, share) for share in (0.5, None))
+    assert free["regression_auroc"] is not None
+    assert [given[f"regression_{rate}"] for rate in predictions.RATES] == [None] * 3
+    for sides, words in [
+        (({"a": scores, "b": scores}, {"a": pool, "b": pool[:9]}), "the pool has 9 scores of 'b' and 600 of 'a'"),
+        (({"a": scores, "b": scores[1:]}, {"a": pool, "b": pool}), "validation has 399 scores of 'b' and 400 of 'a'"),
+    ]:
+        assert words in failure(estimates.estimate_all, *sides)
+    for share in ("0.5", [0.5], None, True, 1j, np.nan):
+        assert "is a number that lies between 0 and 1" in failure(estimates.unmixed, scores, pool, share)
+    assert "is a number that lies between 0 and 1" in failure(estimates.estimate, scores, pool, "0.5")
 
 
 def test_numbers_that_are_none_are_refused_by_the_name_of_the_side():
@@ -204,11 +261,11 @@ def test_a_bench_has_two_hundred_sets_or_more_and_no_sample_twice(pairs):
 
 
 def frame_of(pairs, seed=0):
-    """Rows of a bench with one indicator, of three OOD sets and their mixtures."""
+    """Rows of a bench with one indicator, of two backbones and of OOD sets of which one is an ID set elsewhere."""
     rng = np.random.default_rng(seed)
-    names = ("a", "b", "c", "a + b")
-    rows = [(f"b{p}", "id", name, x, 0.5 + 0.3 * x + rng.normal(scale=0.05))
-            for p in range(pairs) for name in names for x in rng.uniform(0, 1, size=6)]  # fmt: skip
+    names = ("a", "b", "c", "a + b", "id0")
+    rows = [(f"b{b}", f"id{p}", name, x, 0.5 + 0.3 * x + rng.normal(scale=0.05))
+            for b in range(2) for p in range(pairs) for name in names for x in rng.uniform(0, 1, size=6)]  # fmt: skip
     return pl.DataFrame(rows, ["backbone", "id_dataset", "ood_datasets", "x", "y"], orient="row")
 
 
@@ -217,14 +274,33 @@ def test_a_set_is_predicted_by_the_line_through_sets_that_share_nothing_with_it(
     frame = frame_of(pairs)
     found = regression.left_out(frame, ["x"], "y")
     for row, value in zip(frame.iter_rows(named=True), found, strict=True):
-        own_sets = set(row["ood_datasets"].split(" + "))
+        own_sets = {*row["ood_datasets"].split(" + "), row["id_dataset"] if pairs > 1 else ""}
         seen = [other for other in frame.iter_rows(named=True)
                 if not own_sets & set(other["ood_datasets"].split(" + "))
-                and (pairs == 1 or other["backbone"] != row["backbone"])]  # fmt: skip
+                and (pairs == 1 or other["id_dataset"] not in own_sets)]  # fmt: skip
         line = np.polyfit([other["x"] for other in seen], [other["y"] for other in seen], 1)
         assert value == pytest.approx(np.clip(np.polyval(line, row["x"]), 0, 1), abs=1e-4)
     alone = frame_of(1).filter(ood_datasets="a")
     assert np.isnan(regression.left_out(alone, ["x"], "y")).all()
+
+
+def test_rows_are_kept_by_the_names_of_their_sets(monkeypatch):
+    found = []
+
+    def get(identity, *_):
+        found.append(identity)
+        raise LookupError
+
+    for name in ("cars", "vans", "cars"):
+        fit = SimpleNamespace(parts={"pets": "0", name: "1"})
+        pets, scores = SimpleNamespace(name="pets"), {"mcm": "mcm"}
+        of_pets = SimpleNamespace(
+            id_dataset=pets, oods=lambda name=name: [("far", name)], code="", scores=scores, names={"method": "any"}
+        )
+        monkeypatch.setattr(table, "_shown", lambda _, fit=fit: fit)
+        with pytest.raises(LookupError):
+            table._of_pair([of_pets], 42, SimpleNamespace(get=get))
+    assert found[0] == found[2] != found[1]
 
 
 # ------------------------------------------------------------------------------------------------ evaluate and report

@@ -13,6 +13,7 @@ MOST_POINTS = 256  # quantiles that stand for a larger pool
 ROUNDS = 60
 SMALLEST = 1e-3  # of a cluster's deviation, in deviations of the pool: no cluster is a single value
 STILL = 1e-5  # of the mean log-likelihood
+ROUNDING = 1e-15  # of the largest score: differences of no more are taken for none
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,24 @@ def two_clusters(pool: NDArray[np.float64]) -> Clusters:
     points = np.sort(pool)
     if len(points) > MOST_POINTS:
         points = points[((np.arange(MOST_POINTS) + 0.5) * len(points) / MOST_POINTS).astype(np.int64)]
-    points = points / max(float(np.abs(points).max()), 1e-300)
+    points = centred(points)
     spread = float(points.std())
-    if spread < 1e-12:
+    if not spread:
         return Clusters((0.0, 0.0), (0.0, 0.0), 0.0)
     points = (points - points.mean()) / spread
     return _maximised(points, _best_split(points))
+
+
+def centred(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scores less their median, over the largest of what is left; zeros where they differ by rounding alone.
+
+    So no square of them over- or underflows, and scores that differ little beside their size still differ.
+    """
+    if np.abs(scores).max() > 1e300:
+        scores = scores / 4  # no difference of two overflows
+    left = scores - np.median(scores)
+    most = np.abs(left).max()
+    return left / most if most > ROUNDING * np.abs(scores).max() else np.zeros_like(left)
 
 
 def _best_split(points: NDArray[np.float64]) -> NDArray[np.float64]:

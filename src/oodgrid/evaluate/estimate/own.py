@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from oodgrid import manifests
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, brief
-from oodgrid.evaluate.estimate.clusters import two_clusters
+from oodgrid.evaluate.estimate.bench import FEWEST_ID, FEWEST_OOD
+from oodgrid.evaluate.estimate.clusters import Clusters, two_clusters
 from oodgrid.evaluate.estimate.indicators import Pool, common_share, indicators, pool_of
 from oodgrid.evaluate.estimate.predictions import RATES, SMALLEST_SHARE, silence, standard_error, unmixed
 from oodgrid.evaluate.estimate.regression import predict
@@ -54,10 +55,17 @@ def needed(bench: manifests.Estimates) -> manifests.Estimates:
     return bench.model_copy(update={"errors": errors, "lines": lines})
 
 
-def check_share(share: float | None) -> None:
-    """Raise OodgridError unless a share of OOD samples that is given lies between 0 and 1."""
-    if share is not None and not 0 < share < 1:
-        raise OodgridError(f"a share of OOD samples of {brief(share)}: it lies between 0 and 1, as .5 for half")
+def check_share(share: Any) -> float:
+    """Return a share of OOD samples that is given.
+
+    Raises:
+        OodgridError: It is no number between 0 and 1.
+    """
+    if not isinstance(share, float | int | np.floating | np.integer) or not 0 < share < 1:
+        raise OodgridError(
+            f"a share of OOD samples of {brief(share)}: it is a number that lies between 0 and 1, as .5 for half"
+        )
+    return float(share)
 
 
 def estimate(
@@ -76,12 +84,22 @@ def estimate(
         and `reason`; each rate with `_lo` and `_hi`, and as `regression_…`, None where nothing can be said; indicators.
 
     Raises:
-        OodgridError: Scores are not one-dimensional, finite numbers, or the share is none.
+        OodgridError: Scores are not one-dimensional, finite numbers, or not of the same samples, or the share is none.
     """
-    check_share(share)
+    share = None if share is None else check_share(share)
     pools = {name: pool_of(validation[name], scores) for name, scores in pool.items()}
+    for side, sizes in (
+        ("validation", {name: each.counts.n_id for name, each in pools.items()}),
+        ("the pool", {name: each.counts.n_ood for name, each in pools.items()}),
+    ):
+        first, size = next(iter(sizes.items()))
+        if other := next((name for name in sizes if sizes[name] != size), None):
+            raise OodgridError(
+                f"{side} has {counted(sizes[other], 'score')} of {brief(other)} and {size:,} of {brief(first)}: "
+                "several scores of one pool are of the same samples; estimate each pool by itself"
+            )
     known = {name: indicators(each) for name, each in pools.items()}
-    common = common_share([each["own_share"] for each in known.values()])
+    common = common_share([each["own_share"] for each in known.values()], [each.counts for each in pools.values()])
     source = "given" if share is not None else "this score" if len(pools) < 2 else counted(len(pools), "score")
     rows = []
     for name, each in pools.items():
@@ -94,7 +112,9 @@ def estimate(
             estimators = estimators[:1] if len(pools) == 1 else estimators[1:]
         rates = dict.fromkeys(f"{kind}{rate}{end}" for kind in ("", "regression_") for rate in RATES for end in ENDS)
         if not reason:
-            rates = _rates(each, known[name], of_pool, estimators, bench)
+            rates |= _rates(each, of_pool, estimators, bench)
+        if not reason and share is None:  # lines are learned with shares that are estimated
+            rates |= _by_regression(each, known[name], of_pool, "alone" in estimators, bench)
         rows.append(about | rates | known[name])
     return rows
 
@@ -110,33 +130,50 @@ def without_validation(pool: Mapping[str, NDArray[np.float64]], bench: manifests
     rows = []
     for name, scores in pool.items():
         clusters = two_clusters(scores)
-        equal = not clusters.deviations[0]
+        reason = _clusterless(clusters, len(scores))
         about = {"score": name, "n_validation": 0, "n_pool": len(scores), "ood_share": clusters.share}
-        about |= {"share_from": "its clusters", "status": "nothing" if equal else "ok"}
-        about |= {"reason": "all scores of the pool are equal" if equal else None}
+        about |= {"share_from": "its clusters", "status": "nothing" if reason else "ok", "reason": reason}
         rates: dict[str, float | None] = dict.fromkeys(f"{rate}{end}" for rate in RATES for end in ENDS)
-        if not equal:
+        if not reason:
             for rate, value in clusters.rates().items():
                 rates |= _with_ends(rate, value, _bar(bench, rate, "clusters", None))
         rows.append(about | rates | {"separation": clusters.separation})
     return rows
 
 
-def _rates(
-    pool: Pool, known: Mapping[str, float], share: float, estimators: Sequence[str], bench: manifests.Estimates
-) -> dict[str, float | None]:
-    """Return every rate with its ends, the widest of these estimators: unmixed, and by the regression of the bench."""
+def _clusterless(clusters: Clusters, size: int) -> str | None:
+    """Return why two clusters say nothing of a pool of that size; None where they do."""
+    if not clusters.deviations[0]:
+        return "all scores of the pool are equal"
+    lower = round(clusters.share * size)
+    if lower < FEWEST_OOD or size - lower < FEWEST_ID:
+        return (
+            f"its clusters hold {lower:,} and {counted(size - lower, 'sample')}: at least {FEWEST_OOD} and {FEWEST_ID} "
+            "are needed, as any set of a bench has"
+        )
+    return None
+
+
+def _rates(pool: Pool, share: float, estimators: Sequence[str], bench: manifests.Estimates) -> dict[str, float | None]:
+    """Return every rate unmixed, with its ends, the widest of these estimators."""
     rates: dict[str, float | None] = {}
     chance = Z * standard_error(pool.counts, share)
-    direct = unmixed(pool.counts, share)
-    for rate, value in direct.items():
+    for rate, value in unmixed(pool.counts, share).items():
         bars = [bar for each in estimators if (bar := _bar(bench, rate, each, share)) is not None]
         bars += [chance] if bars and rate == "auroc" else []
         rates |= _with_ends(rate, value, max(bars, default=None))
+    return rates
+
+
+def _by_regression(
+    pool: Pool, known: Mapping[str, float], share: float, by_itself: bool, bench: manifests.Estimates
+) -> dict[str, float | None]:
+    """Return every rate by the regression of the bench, with its ends."""
+    rates: dict[str, float | None] = {}
     alone = unmixed(pool.counts, max(known["own_share"], SMALLEST_SHARE))["auroc"]
     values = dict(known) | {"clusters": pool.clusters.rates()["auroc"], "alone_auroc": alone, "common_share": share}
-    values |= {"unmixed_auroc": direct["auroc"]}
-    by = "regression_alone" if "alone" in estimators else "regression"
+    values |= {"unmixed_auroc": unmixed(pool.counts, share)["auroc"]}
+    by = "regression_alone" if by_itself else "regression"
     for line in (line for line in bench.lines if line.estimator == by):
         bar = _bar(bench, line.rate, by, share)
         rates |= _with_ends(f"regression_{line.rate}", predict(line.weights, values), bar)
@@ -184,7 +221,7 @@ def estimate_files(
     Raises:
         OodgridError: If `read_column` refuses a file, or a column is named twice, or the share is none.
     """
-    check_share(share)
+    share = None if share is None else check_share(share)
     if twice := [name for name in columns if list(columns).count(name) > 1]:
         raise OodgridError(f"--score {twice[0]} is named twice: take one out")
     if share is not None and validation_path is None:

@@ -78,11 +78,18 @@ def silence(pool: Pool, share: float, known: bool = False) -> str | None:
             "the pool does not score lower than validation beyond chance: it holds no OOD samples, too few of them, or "
             "this score does not see them"
         )
-    if share < FEWEST_OOD:
+    if known and area - Z * error > 0.5 + share / 2:  # no AUROC is above 1
+        least = 100 * (2 * (area - Z * error) - 1)
         return (
-            f"about {100 * share:.0f} % of the pool seem to be OOD samples, and below {100 * FEWEST_OOD:.0f} % nothing "
-            "can be told from it"
+            f"{100 * share:.3g} % of OOD samples cannot be: by this score {least:.0f} % or more of the pool are, or "
+            "its ID samples do not score as those of validation do"
         )
+    if share < FEWEST_OOD:
+        of_pool = (
+            f"{100 * share:.3g} % of the pool are" if known else f"about {100 * share:.0f} % of the pool seem to be"
+        )
+        as_given = " as given" if known else ""
+        return f"{of_pool} OOD samples{as_given}, and below {100 * FEWEST_OOD:.0f} % nothing can be told from it"
     if Z * error / share > WIDEST:
         return f"± {100 * Z * error / share:.0f} points by chance alone: give more samples of the pool or of validation"
     return None

@@ -56,21 +56,20 @@ def fitted(frame: pl.DataFrame, names: Sequence[str], target: str) -> dict[str, 
 def left_out(frame: pl.DataFrame, names: Sequence[str], target: str) -> NDArray[np.float64]:
     """Return what each row is predicted by the line through the rows that share nothing with it, shape (N,).
 
-    Rows are left out that share an OOD set, wherever it is used, and, of an experiment with several (backbone, ID set),
-    those of the same. NaN where none is left.
+    Rows are left out that share a set with it, whatever the backbone: an OOD set, and of an experiment with several ID
+    sets also the ID set, as OOD set too: what is OOD here and ID there are the same images. NaN where none is left.
 
     Args:
-        frame: Rows of a bench, with `backbone`, `id_dataset` and `ood_datasets`.
+        frame: Rows of a bench, with `id_dataset` and `ood_datasets`.
         names: The indicators.
         target: The column that is predicted.
     """
     columns, wanted = _columns(frame, names), frame[target].to_numpy()
-    keys = frame.select("backbone", "id_dataset", "ood_datasets").rows()
+    keys = frame.select("id_dataset", "ood_datasets").rows()
     groups = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     of_row = np.array([groups[key] for key in keys])
-    sets = [set(key[2].split(JOIN)) for key in groups]
-    pairs = [key[:2] for key in groups]
-    several = len(set(pairs)) > 1
+    several = frame["id_dataset"].n_unique() > 1
+    sets = [{*oods.split(JOIN), *([of_id] if several else [])} for of_id, oods in groups]
     moments, targets, counts = [], [], np.bincount(of_row, minlength=len(groups))
     for number in range(len(groups)):
         rows = of_row == number
@@ -78,11 +77,7 @@ def left_out(frame: pl.DataFrame, names: Sequence[str], target: str) -> NDArray[
         targets.append(columns[rows].T @ wanted[rows])
     predicted = np.full(len(frame), np.nan)
     for number in range(len(groups)):
-        seen = [
-            other
-            for other in range(len(groups))
-            if not sets[other] & sets[number] and not (several and pairs[other] == pairs[number])
-        ]
+        seen = [other for other in range(len(groups)) if not sets[other] & sets[number]]
         if seen:
             sums = sum(moments[i] for i in seen), sum(targets[i] for i in seen), float(counts[seen].sum())
             rows = of_row == number

@@ -95,7 +95,7 @@ def _of_pair(tables: Sequence[ScoreTable], count: int, kept: Kept) -> pl.DataFra
     parts = [fit.parts[name] for table, fit in shown for name in (table.id_dataset.name, *_oods(table))]
     code = tables[0].code
     identity = {"estimates": parts, "code": code, "count": count, "seed": SEED}
-    identity |= {"scores": [[sorted(table.scores.items()), table.names] for table, _ in shown]}
+    identity |= {"scores": [[sorted(table.scores.items()), table.names, _oods(table)] for table, _ in shown]}
 
     def compute(path: Path) -> None:
         manifests.write_table(path, _computed(shown, count), manifests.EstimateRows(parts=parts, code=code))
@@ -177,7 +177,7 @@ def _of_set(
                 "pseudo_labels_auroc": pseudo_labelled(pool.counts)["auroc"],
             }
         )
-    common = common_share([row["own_share"] for row in rows])
+    common = common_share([row["own_share"] for row in rows], [pool.counts for pool in pools])
     for row, pool in zip(rows, pools, strict=True):
         row |= {"common_share": common, "clusters": row["clusters_auroc"]}
         for name, by in TRIED.items():
