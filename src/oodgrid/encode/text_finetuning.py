@@ -165,7 +165,7 @@ def finetune(
     }
     with text_folders.whole_folder(folder) as beside:
         said = text_folders.write(loaded, backbone, beside)
-        text_folders.write_json(beside / RECORD, record)
+        text_folders.put_json(beside / RECORD, record)
     return {"model": backbone.model, "pretrained": str(folder), **said}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @method(
     title="MLP head",
-    look="orange D hollow",
+    look="orange > : hollow",
     leaves="features",
     needs=("shots",),
     paper="Uppaal et al. 2023 (ACL), section 4 (its losses, on frozen features); Khosla et al. 2020, equation 2",
