@@ -17,7 +17,7 @@ COLOURS = {
 Line = str | tuple[int, tuple[int, ...]]  # as matplotlib takes it
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d")
-MARKS = (*product(SHAPES, (False, True)), *((shape, False) for shape in "+x12|_"))  # shape, and whether it is hollow
+MARKS = (*product(SHAPES, (False, True)), *((shape, False) for shape in "+x1234|_"))  # shape, and whether it is hollow
 
 
 @dataclass(frozen=True)
