@@ -14,7 +14,7 @@ from PIL import Image
 from oodgrid import paths, store
 from oodgrid.cli.checking import check_experiment
 from oodgrid.config import parse
-from oodgrid.encode import concept_world
+from oodgrid.encode import concept_world, decode
 from oodgrid.encode.sources import copies, open_splits
 from oodgrid.errors import OodgridError
 
@@ -122,7 +122,7 @@ def test_what_is_encoded_is_compared_by_its_digests(world, make_features, encode
     experiment = world.make()
     for dataset in filter(lambda each: each.name in encoded, experiment.datasets()):
         for split, images in open_splits(dataset).items():
-            sha256 = [np.frombuffer(copies.source_sha256(images.read(row)), np.uint8) for row in range(len(images))]
+            sha256 = [np.frombuffer(decode.source_sha256(images.read(row)), np.uint8) for row in range(len(images))]
             provenance = {"backbone": OTHER | experiment.backbones[0].identity, "dataset": dataset.identity,
                           "split": split, "classnames": images.classnames, "normalised": False}  # fmt: skip
             features = make_features(

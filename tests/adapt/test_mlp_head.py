@@ -7,7 +7,9 @@ import pytest
 
 from oodgrid import registry
 from oodgrid.adapt.contract import class_means, normalise
+from oodgrid.config import parse
 from tests.adapt.test_opsupcon import supcon
+from tests.failing import failure
 
 pytest.importorskip("torch")
 
@@ -59,3 +61,11 @@ def test_without_cross_entropy_the_prototypes_are_means_of_what_was_learned(few_
     _, classifier = fitted(data, epochs=20, cross_entropy=0)
     means = class_means(classifier.change(data.train), data.train_labels, 3)
     np.testing.assert_allclose(classifier.prototypes, means, atol=1e-6)
+
+
+def test_a_head_without_a_loss_is_refused_with_the_configuration(experiment_of):
+    """And not by the job that fits it; of a study of 0 and 1 that leaves one weight, both are taken."""
+    for kept in ("cross_entropy", "contrast"):
+        parse(experiment_of(methods=[{"name": "mlp_head", "cross_entropy": 0, "contrast": 0, kept: 1}], shots=[1]))
+    wrong = experiment_of(methods=[{"name": "mlp_head", "cross_entropy": 0, "contrast": 0.0}], shots=[1])
+    assert "mlp_head: cross_entropy and contrast are both 0" in failure(parse, wrong)

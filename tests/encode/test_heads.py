@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oodgrid import store
+from oodgrid import paths, store
 from oodgrid.config import Backbone, build, parse
 from oodgrid.encode.heads import chosen_outputs, encode_head
 from oodgrid.errors import OodgridError
+from oodgrid.plan import check_identities
+from tests.failing import failure
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = ["n01\ttench", "n02\tGreat White_Shark", "n03\tcrane", "n04\tcrane", "n05\tgoldfish"]
@@ -95,6 +97,66 @@ def experiment(backbone, classnames):
     dataset = {"name": "mine", "imported": {}, "classnames": classnames, "text": "own_head", "ood": {"far": ["noise"]}}
     return parse({"experiment": "x", "backbones": [backbone], "id_datasets": [dataset], "methods": ["own_head"],
                   "scores": ["msp"]})  # fmt: skip
+
+
+def backbone_of(file, **arrays):
+    """Return a backbone whose head of three classes lies in a file, which is written where arrays are given."""
+    if arrays:
+        np.savez(file, **arrays)
+    head = {"classes": ["a", "b", "c"], "weights": str(file)}
+    return {"name": "net", "model": "timm/test_vit", "pretrained": "random", "head": head}
+
+
+WEIGHT, BIAS = np.arange(24.0).reshape(3, 8), np.array([1.0, 2, 3])
+BIASES = {
+    "none": ({"weight": WEIGHT, "names": np.array(["a", "b", "c"])}, [0, 0, 0]),
+    "beside": ({"head.weight": WEIGHT, "norm.bias": np.ones(8), "head.bias": BIAS}, BIAS),
+    "capitals": ({"W": WEIGHT, "B": BIAS}, BIAS),
+    "the only one": ({"fc.weight": WEIGHT, "bias": BIAS}, BIAS),
+    "several": ({"fc.weight": WEIGHT, "a.bias": BIAS, "b.bias": BIAS}, "a.bias, b.bias may be the bias of fc.weight"),
+    "another word": ({"weight": WEIGHT, "bias_": BIAS}, "bias_ may be the bias of weight"),
+    "words": ({"weight": WEIGHT, "bias": np.array(["1", "2", "3"])}, "bias holds no real numbers"),
+    "a column": ({"weight": WEIGHT, "bias": BIAS[:, None]}, "shape (3, 1)"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "expected"), BIASES.values(), ids=BIASES)
+def test_the_bias_of_a_file_is_that_of_its_weight_or_refused(tmp_path, arrays, expected):
+    made = experiment(backbone_of(tmp_path / "w.npz", **arrays), ["c", "a"])
+    given = (tmp_path, made.backbones[0], made.id_datasets[0])
+    if isinstance(expected, str):
+        assert expected in failure(encode_head, *given)
+        return
+    head = store.read_texts(encode_head(*given))
+    np.testing.assert_array_equal(head.bias, np.asarray(expected)[[2, 0]])
+    np.testing.assert_array_equal(head.text_features[0], WEIGHT[[2, 0]])
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "Parameter"])
+def test_a_head_that_numpy_would_refuse_is_read(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    values = {"weight": torch.arange(24.0).reshape(3, 8), "bias": torch.tensor([1.0, 2, 3])}
+    change = torch.nn.Parameter if kind == "Parameter" else torch.Tensor.bfloat16
+    torch.save({name: change(tensor) for name, tensor in values.items()}, tmp_path / "w.pt")
+    made = experiment(backbone_of(tmp_path / "w.pt"), ["c", "a"])
+    head = store.read_texts(encode_head(tmp_path, made.backbones[0], made.id_datasets[0]))
+    np.testing.assert_array_equal(head.bias, [3, 1])
+
+
+def test_the_head_for_other_classes_is_refused(tmp_path, make_features):
+    """Where the config names the set's classes in another order, and where its files do; what they mean is taken."""
+    made = [experiment(backbone_of(tmp_path / "w.npz", weight=np.eye(3)), names) for names in (["a", "b"], ["b", "a"])]
+    encode_head(tmp_path, made[0].backbones[0], made[0].id_datasets[0])
+    check_identities(tmp_path, made[0])
+    assert 'text.classnames is ["a", "b"] in the file and ["b", "a"]' in failure(check_identities, tmp_path, made[1])
+    unnamed = experiment(backbone_of(tmp_path / "w.npz"), None)
+    file = paths.features(tmp_path, "net", "mine", "test")
+    for names in (["b", "a"], ["a", "b"]):
+        provenance = {"backbone": {"name": "net"}, "imported": {}, "classnames": names}
+        store.write_features(file, make_features(classes=2, provenance=provenance))
+        if names == ["b", "a"]:
+            assert "does not fit" in failure(check_identities, tmp_path, unnamed)
+    check_identities(tmp_path, unnamed)
 
 
 @pytest.mark.parametrize("model", ["test_vit", "test_efficientnet", "test_resnet"])

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from oodgrid import backbones, cli
 from oodgrid.config import Backbone, Dataset
@@ -32,7 +33,8 @@ def talk(tmp_path_factory):
     file, rng = tmp_path_factory.mktemp("talk") / "talk.json", np.random.default_rng(0)
     pools = {"music": WORDS[7:11], "weather": WORDS[-4:]}
     rows = [[" ".join(rng.choice(words, 3)) + f" {k}", name] for name, words in pools.items() for k in range(15)]
-    content = {"train": [*rows, ["send cash", ""]], "val": rows[::5], "test": rows[::4]}
+    others = [[f"{text} again", name] for text, name in rows]
+    content = {"train": [*rows, ["send cash", ""]], "val": others[::5], "test": others[1::4]}
     file.write_text(json.dumps(content))
     return file
 
@@ -78,6 +80,25 @@ def test_shots_are_those_that_methods_draw(encoder, talk, tmp_path):
     assert json.loads((tmp_path / "shots" / RECORD).read_text())["texts"]["rows"] == 8
 
 
+def test_texts_of_other_splits_are_left_out_and_few_shots_are_said(encoder, talk, tmp_path, capsys):
+    content = json.loads(talk.read_text())
+    train = [["play music", "a"], ["rain today", "b"], ["play music", "a"], ["rain", "b"], ["mum", "a"], ["snow", "b"]]
+    for name, test, left_out in (("some", [["rain", "a"]], 1), ("most", [["rain today", "b"], *train[3::2]], 3)):
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps({**content, "train": train, "test": test}))
+        call = (finetune, Backbone(**entry(encoder)), dataset(file), Recipe(epochs=0), tmp_path / name, 16)
+        if name == "most":
+            assert "have 1 class (3 training texts stand in val or test too): two or more" in failure(*call)
+        else:
+            call[0](*call[1:])
+        said = capsys.readouterr().err
+        assert f"{left_out} training text" in said and "left out" in said
+        assert "2 of 2 classes have fewer than 16 training samples (the fewest: 3)" in said
+        assert "train text too, as" in said or "train texts too, as" in said
+    about = json.loads((tmp_path / "some" / RECORD).read_text())["texts"]
+    assert (about["rows"], about["fewest_of_a_class"], about["left_out"], about["shots"]) == (5, 2, 1, 16)
+
+
 def test_a_causal_network_and_padding_are_taken(talk, tmp_path):
     for kind, changes in {"gpt2": {"pooling": "last"}, "roberta": {"pooling": "mean_with_padding"}}.items():
         encoder = save_encoder(tmp_path / kind, kind)
@@ -108,6 +129,8 @@ def test_what_cannot_be_learned_is_refused_in_one_line(encoder, talk, tmp_path, 
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "a.txt").touch()
     assert "is there already" in failure(finetune, backbone, whole, QUICK, tmp_path / "there")
+    for given in ({"epochs": 10**12}, {"epochs": 1.5}, {"batch": True}, {"tau": "1"}, {"lr": 10**400}):
+        assert f"--{next(iter(given))} " in failure(finetune, backbone, whole, Recipe(**given), tmp_path / "x")
     assert "--lr nan" in failure(finetune, backbone, whole, Recipe(lr=float("nan")), tmp_path / "x")
     assert "nothing to learn" in failure(finetune, backbone, whole, Recipe(cross_entropy=0, contrast=0), tmp_path / "x")
     assert "in fp32" in failure(finetune, Backbone(**untrained), whole, QUICK, tmp_path / "x")
@@ -138,11 +161,15 @@ def test_the_command_says_how_to_name_the_new_backbone(encoder, talk, tmp_path, 
             }
         )
     )
-    run = ["finetune", "text", str(tmp_path / "mine"), "--config", str(config), "--epochs", "1", "--shots", "2"]
+    run = ["finetune", "text", str(tmp_path / "mine"), "--config", str(config), "--epochs", "0", "--shots", "2"]
     assert cli.main(run) == 0
     assert (
         f"{{name: mine, model: transformers, pretrained: {tmp_path / 'mine'}, lowercase: true}}"
         in capsys.readouterr().out
     )
+    odd = str(tmp_path / "é ü, {x}: 😀")
+    assert cli.main([*run[:2], odd, *run[3:]]) == 0
+    said = yaml.safe_load(capsys.readouterr().out.partition("as a backbone: ")[2])
+    assert said == {"name": "x", "model": "transformers", "pretrained": odd, "lowercase": True}
     assert cli.main([*run, "--dataset", "tolk"]) != 0
     assert cli.main([*run, "--shots", "0"]) != 0

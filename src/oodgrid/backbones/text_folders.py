@@ -82,7 +82,7 @@ def write(loaded: LoadedBackbone, backbone: Backbone, folder: Path) -> dict[str,
     modes = {f"pooling_mode_{theirs}": ours == model.pooling for theirs, ours in POOLING.items()}
     length = {"max_seq_length": model.max_length, "do_lower_case": bool(backbone.lowercase)}
     for name, content in (("modules", modules), ("1_Pooling/config", modes), ("sentence_bert_config", length)):
-        write_json(folder / f"{name}.json", content)
+        put_json(folder / f"{name}.json", content)
     said: dict[str, Any] = {"lowercase": True} if backbone.lowercase else {}
     said |= {"pooling": model.pooling} if model.pooling not in POOLING.values() else {}
     said |= {"layer": model.layer} if model.layer != -1 else {}
@@ -107,7 +107,7 @@ def _check(loaded: LoadedBackbone, entry: Backbone) -> None:
         )
 
 
-def write_json(file: Path, content: Any) -> None:
+def put_json(file: Path, content: Any) -> None:
     """Write a JSON file, and the folder in which it lies."""
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from oodgrid.errors import OodgridError
 if TYPE_CHECKING:
     from oodgrid.config import Backbone, Dataset
 
+LONGEST = 60  # characters of the name that is proposed
 EXAMPLE = """\
 oodgrid finetune text encoders/minilm-clinc --config experiments/text-ood.yaml --dataset clinc150 --epochs 3 --shots 16
       (then as a backbone: {name: minilm-clinc, model: transformers, pretrained: encoders/minilm-clinc})"""
@@ -52,8 +54,19 @@ def run_finetune_text(options: argparse.Namespace) -> None:
     given = {field.name: value for field in fields(Recipe) if (value := getattr(options, field.name)) is not None}
     entry = finetune(backbone, dataset, Recipe(**given), options.out, options.shots, options.seed)
     say(options.out)
-    words = ", ".join(f"{key}: {str(value).lower() if value is True else value}" for key, value in entry.items())
-    print(f"as a backbone: {{name: {options.out.name}, {words}}}")
+    import yaml
+
+    words = {"name": _as_name(options.out), **entry}
+    flow = yaml.safe_dump(words, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1_000_000)
+    print(f"as a backbone: {flow.strip()}")
+
+
+def _as_name(folder: Path) -> str:
+    """Return the name of a folder as that of a backbone: what such a name may not have becomes a dash."""
+    from oodgrid.config import wrong_name
+
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:LONGEST]
+    return "finetuned" if wrong_name(name) else name
 
 
 def _one(name: str | None, every: list[Any], find: Any, what: str) -> Any:

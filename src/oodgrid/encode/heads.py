@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from oodgrid.backbones import timm_models
 from oodgrid.config import Backbone, Dataset
 from oodgrid.config.backbone import BESIDE
 from oodgrid.counts import counted, plural
-from oodgrid.encode.importing.reading import read_npz, read_safetensors
+from oodgrid.encode.importing.reading import read_checkpoint, read_npz, read_safetensors
 from oodgrid.encode.sources import class_names
 from oodgrid.errors import OodgridError, brief
 from oodgrid.labels import plain_name
@@ -148,17 +149,24 @@ def _in_file(backbone: Backbone) -> tuple[np.ndarray, np.ndarray, dict[str, Any]
     head = backbone.head
     assert head is not None and head.file is not None
     file, what = head.file, f"backbone {backbone.name}, head: weights"
-    readers = {".npz": read_npz, ".safetensors": read_safetensors}
-    if file.suffix in readers:
-        arrays = readers[file.suffix](file)
-    elif file.suffix in (".pt", ".pth", ".bin"):
-        arrays = {name: values.numpy() for name, values in backbones.weights.read_state(file).items()}
-    else:
+    readers: dict[str, Callable[[Path], dict[str, Any]]] = {".npz": read_npz, ".safetensors": read_safetensors}
+    readers |= dict.fromkeys((".pt", ".pth", ".bin"), read_checkpoint)
+    if file.suffix not in readers:
         raise OodgridError(f"{what}: {file} is no .npz, .safetensors or .pt file")
-    weights, bias = _array(arrays, WEIGHTS), _array(arrays, BIASES)
-    if weights is None or weights.ndim != 2:
-        raise OodgridError(f"{what}: {file} holds no weight (K, D): it holds {', '.join(sorted(arrays))[:100]}")
-    bias = np.zeros(len(weights)) if bias is None else bias
+    arrays = readers[file.suffix](file)
+    name, there = _weight_name(arrays), ", ".join(sorted(arrays))[:100]
+    weights = None if name is None else _numbers(arrays[name])
+    if name is None or weights is None or weights.ndim != 2:
+        raise OodgridError(f"{what}: {file} holds no weight (K, D): it holds {there}")
+    of_bias = _bias_names(arrays, name, len(weights))
+    if len(of_bias) > 1 or (of_bias and not _is_named(of_bias[0], BIASES)):
+        raise OodgridError(
+            f"{what}: {file}: {', '.join(of_bias)[:100]} may be the bias of {name}: it holds {there}: "
+            "call the head's weight and bias so, and take out what is neither"
+        )
+    bias = _numbers(arrays[of_bias[0]]) if of_bias else np.zeros(len(weights))
+    if bias is None:
+        raise OodgridError(f"{what}: {file}: {of_bias[0]} holds no real numbers")
     if bias.shape != weights.shape[:1]:
         raise OodgridError(f"{what}: bias: shape {bias.shape} beside weight of shape {weights.shape} in {file}")
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
@@ -166,11 +174,29 @@ def _in_file(backbone: Backbone) -> tuple[np.ndarray, np.ndarray, dict[str, Any]
     return weights, bias, backbone.identity
 
 
-def _array(arrays: dict[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
-    """Return the array of that name, or the only one whose name ends so."""
-    ends = [name for name in arrays if name.lower() in names or name.lower().rpartition(".")[2] in names]
-    named = next((name for name in names if name in arrays), ends[0] if len(ends) == 1 else None)
-    if named is None:
-        return None
-    values = np.asarray(arrays[named])
-    return values.astype(np.float64) if values.dtype.kind in "fiu" else None
+def _weight_name(arrays: dict[str, Any]) -> str | None:
+    """Return the array that is called weight, or the only one whose name ends so."""
+    ends = [name for name in arrays if _is_named(name, WEIGHTS)]
+    return next((name for name in WEIGHTS if name in arrays), ends[0] if len(ends) == 1 else None)
+
+
+def _bias_names(arrays: dict[str, Any], weight: str, outputs: int) -> list[str]:
+    """Return which arrays may be the bias: none of a layer without one, and several where it would be a guess.
+
+    It is the one beside the weight, as `head.bias` beside `head.weight`, else what is called so; where nothing is, any
+    other array of K numbers may be it.
+    """
+    ends = [name for name in arrays if _is_named(name, BIASES)]
+    beside = [name for name in ends if name.rpartition(".")[0] == weight.rpartition(".")[0]]
+    others = [name for name in arrays if name != weight and _numbers(arrays[name], (outputs,)) is not None]
+    return beside or ends or others
+
+
+def _is_named(name: str, words: tuple[str, ...]) -> bool:
+    return name.lower().rpartition(".")[2] in words
+
+
+def _numbers(array: Any, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
+    """Return real numbers as float64; None where they are none, or of another shape than the one asked for."""
+    is_real = isinstance(array, np.ndarray) and array.dtype.kind in "fiu" and shape in (None, array.shape)
+    return array.astype(np.float64) if is_real else None

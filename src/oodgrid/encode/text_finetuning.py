@@ -2,17 +2,22 @@
 
 The recipe is that of Uppaal, Hu & Li (ACL 2023), read in their code (github.com/Uppaal/lm-ood, `src/model.py` and
 `src/run_ood_detection.py`): behind the pooled tokens z a head, dropout, a layer of their width, tanh, dropout and a
-layer of K logits; the loss `cross_entropy` · CE(logits) + `contrast` · SupCon(z); AdamW, no weight decay of biases and
-of LayerNorm, the rate falling linearly to zero over all steps; each epoch in another order, without a last batch
-that is not full. The last epoch counts, nothing is selected. The head is not kept: scores see z.
+layer of K logits; the loss `cross_entropy` · CE(logits) + `contrast` · SupCon(z); AdamW, no weight decay of what
+is called `bias` or `LayerNorm.weight`, the rate falling linearly to zero over all steps; each epoch in another order,
+without a last batch that is not full. The last epoch counts, nothing is selected. The head is not kept: scores see z.
 
 Deviations: a batch is padded to what its longest text needs and not to `max_length` (but under pooling
 `mean_with_padding`, where padding counts); a last batch is taken if it is the only one; gradients are not checkpointed.
+AdamW is torch's, not transformers', which takes the decay after its step and not before. Texts are cut at the
+backbone's `max_length`, not at their 256 tokens. What is spared of decay goes by their two words in the names of
+parameters, so that norms of other names, as GPT-2's `ln_1.weight`, decay as theirs would. Texts that stand in the
+validation or the test split too are left out.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,13 +36,14 @@ from oodgrid.encode.images import identify
 from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
 from oodgrid.encode.text_samples import with_cuts
-from oodgrid.errors import OodgridError
-from oodgrid.fewshot import draw
+from oodgrid.errors import OodgridError, brief
+from oodgrid.fewshot import count_remarks, draw
 from oodgrid.labels import has_class
 from oodgrid.progress import progress
 
 RECORD = "finetuning.json"  # in the folder: from what, on what and how
 UNDECAYED = ("bias", "LayerNorm.weight")  # in names of parameters
+MOST = {"epochs": 100_000, "batch": 100_000}  # whole numbers
 INITIAL = 0.02  # deviation of the head's weights at the start, where the network's settings say none
 
 
@@ -70,9 +76,13 @@ class Recipe:
             OodgridError: Naming the option.
         """
         for name, value in asdict(self).items():
-            least = {"batch": 1, "tau": 1e-6}.get(name, 0)
-            if not (math.isfinite(value) and value >= least):
-                raise OodgridError(f"--{name.replace('_', '-')} {value}: give a number from {least} on")
+            least, most = {"batch": 1, "tau": 1e-6}.get(name, 0), MOST.get(name, sys.float_info.max)
+            wanted = "whole number" if name in MOST else "number"
+            is_one = isinstance(value, int if name in MOST else (int, float)) and not isinstance(value, bool)
+            if not (is_one and least <= value <= most):
+                until = f"to {most:,}" if name in MOST else "on"
+                option = f"--{name.replace('_', '-')} {brief(value)}"
+                raise OodgridError(f"{option}: give a {wanted} from {least} {until}")
         if self.epochs and not (self.cross_entropy or self.contrast):
             raise OodgridError("--cross-entropy and --contrast are both 0: there is nothing to learn")
 
@@ -140,7 +150,7 @@ def finetune(
         raise OodgridError(f"backbone {backbone.name} {what}: name one of model: transformers in fp32")
     text_folders.check_new(folder)
     loaded = backbones.load(backbone)
-    samples, rows = _training_texts(loaded, dataset, shots, seed)
+    samples, rows, about = _training_texts(loaded, dataset, shots, seed)
     texts = [(samples.texts or ())[row] for row in rows]
     labels = torch.from_numpy(samples.labels[rows].astype(np.int64)).to(loaded.device)
     losses = train(loaded, loaded.tokenize(texts), labels, recipe, seed, f"finetune {backbone.name} on {dataset.name}")
@@ -148,38 +158,54 @@ def finetune(
     del texts_identity["backbone"]
     record = {
         "source": {"name": backbone.name, **loaded.identity},
-        "texts": {**texts_identity, "shots": shots, "rows": len(rows)},
+        "texts": {**texts_identity, "shots": shots, "rows": len(rows), **about},
         "recipe": {"paper": "Uppaal et al. 2023 (ACL)", **asdict(recipe), "seed": seed},
         "losses": losses,
         "run": store.run_record(),
     }
     with text_folders.whole_folder(folder) as beside:
         said = text_folders.write(loaded, backbone, beside)
-        text_folders.write_json(beside / RECORD, record)
+        text_folders.put_json(beside / RECORD, record)
     return {"model": backbone.model, "pretrained": str(folder), **said}
 
 
 def _training_texts(
     loaded: LoadedBackbone, dataset: Dataset, shots: int | None, seed: int
-) -> tuple[ImageSet, np.ndarray]:
-    """Return the training split of a dataset, and the rows that are learned from."""
+) -> tuple[ImageSet, np.ndarray, dict[str, int]]:
+    """Return the training split of a dataset, the rows that are learned from, and what the record says of them.
+
+    Texts that stand in the validation or the test split too are left out of what was drawn, and nothing takes their
+    place: the other shots are those of methods.
+    """
     if not dataset.holds_texts:
         raise OodgridError(f"dataset {dataset.name} has no texts: name one with texts:")
     opened = open_splits(dataset)
     if "train" not in opened:
         raise OodgridError(f"dataset {dataset.name} has no training split: nothing can be learned from it")
     samples = with_cuts(loaded, opened["train"])
-    report_remarks(dataset, {"train": samples})
+    report_remarks(dataset, {**opened, "train": samples})
     if shots is None:
-        rows = np.flatnonzero(has_class(samples.labels))
+        drawn = np.flatnonzero(has_class(samples.labels))
     else:
         val = opened["val"].labels if "val" in opened and has_class(opened["val"].labels).any() else None
-        rows = draw(samples.labels, val, shots, seed).train
-    if (classes := len(np.unique(samples.labels[rows]))) < 2:
+        drawn = draw(samples.labels, val, shots, seed).train
+        for remark in count_remarks(samples.labels, None, shots, [seed]):
+            print(f"oodgrid: {dataset.name} at {counted(shots, 'shot')}: {remark}", file=sys.stderr)
+    texts = samples.texts or ()
+    others = {text for split, other in opened.items() if split != "train" for text in other.texts or ()}
+    rows = np.array([row for row in drawn.tolist() if texts[row] not in others], dtype=np.int64)
+    left_out, but = len(drawn) - len(rows), ""
+    if left_out:
+        are = counted(left_out, "training text stands", "training texts stand")
+        but = f" ({are} in val or test too)"
+        print(f"oodgrid: {dataset.name}: {are} in val or test too: left out, not learned from", file=sys.stderr)
+    counts = np.unique(samples.labels[rows], return_counts=True)[1]
+    if len(counts) < 2:
         raise OodgridError(
-            f"the training texts of {dataset.name} have {counted(classes, 'class', 'classes')}: two or more are needed"
+            f"the training texts of {dataset.name} have {counted(len(counts), 'class', 'classes')}{but}: two or more "
+            "are needed"
         )
-    return samples, rows
+    return samples, rows, {"fewest_of_a_class": int(counts.min()), "left_out": left_out}
 
 
 def train(
@@ -218,8 +244,8 @@ def _epochs(
     generator: torch.Generator,
     title: str,
 ) -> list[float]:
-    steps = [len(list(_batches(len(labels), recipe.batch, None)))] * recipe.epochs
-    if not sum(steps):
+    steps = recipe.epochs * len(list(_batches(len(labels), recipe.batch, None)))
+    if not steps:
         return []
     settings = model.network.config
     with torch.no_grad():
@@ -229,9 +255,9 @@ def _epochs(
     head = Head(width, int(labels.max()) + 1, dropout, deviation).to(labels.device)
     groups = _groups(model, head, recipe.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=recipe.lr, eps=1e-8, fused=True)  # one pass over the weights, not ten
-    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / sum(steps))
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
     means = []
-    with progress(total=sum(steps), desc=title, unit="step") as bar:
+    with progress(total=steps, desc=title, unit="step") as bar:
         for epoch in range(recipe.epochs):
             losses = []
             for rows in _batches(len(labels), recipe.batch, generator):

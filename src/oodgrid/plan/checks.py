@@ -87,7 +87,7 @@ def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str,
     """Check a text file against the configuration and against the classes that it goes with; return its provenance."""
     provenance, entry = store.read_provenance(file.path), file.entry
     if file.source is HEAD:
-        _check_head(file, provenance, backbone)
+        _check_head(results, file, provenance, backbone)
         return provenance
     _check_identity(file.path, provenance, backbone, entry, {"text": file.source.identity(entry)})
     if isinstance(entry, LabelList):
@@ -102,11 +102,17 @@ def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str,
     return provenance
 
 
-def _check_head(file: TextFile, provenance: dict[str, Any], backbone: Backbone) -> None:
-    """Refuse the head of another network, or with other classes, than the configuration says."""
-    own = None if backbone.head is None else backbone.head.identity
-    if lines := differences(provenance, {"backbone": backbone.identity, "head": own}):
+def _check_head(results: Path, file: TextFile, provenance: dict[str, Any], backbone: Backbone) -> None:
+    """Refuse the head of another network, with other outputs, or for other classes of the set, than is meant."""
+    own, entry = None if backbone.head is None else backbone.head.identity, file.entry
+    assert isinstance(entry, Dataset)
+    names = entry.known_classes or None  # None: the set's files name its classes
+    text = {"text": {"classnames": names}} if names else {}
+    if lines := differences(provenance, {"backbone": backbone.identity, "head": own, **text}):
         raise _other_meaning(file.path, lines)
+    images = {} if names else _identities(split_files(results, backbone.name, entry))
+    classnames = {path: known for path, each in images.items() if (known := each.get("classnames"))}
+    _check_alike({**classnames, file.path: provenance["text"]["classnames"]}, "classnames")
 
 
 def _identities(files: list[Path]) -> dict[Path, dict[str, Any]]:

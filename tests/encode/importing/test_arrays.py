@@ -141,6 +141,9 @@ def test_parquet_of_other_programs(tmp_path, dtype):
     assert list(found.paths) == ["0", "1", "2", "3"]
 
 
+TEXTS = {"image_features": None, "labels": None, "text_features": [[1.0], [2.0]]}  # beside images they are pairs
+
+
 @pytest.mark.parametrize(
     ("columns", "metadata", "said"),
     [
@@ -157,15 +160,16 @@ def test_parquet_of_other_programs(tmp_path, dtype):
         ({"sha256": [b"a", b"b"]}, {}, "(samples, 32)"),
         ({}, {"provenance": "[]"}, "no JSON object"),
         ({}, {"classnames": "{"}, "x.parquet"),
-        ({"text_features": [[1.0], [2.0]], "classnames": ["a", "b"]}, {}, "'templates'"),
-        ({"text_features": [[1.0], [2.0]], "classnames": ["a", "b"]}, {"templates": '["a {}", "b {}"]'}, "same class"),
-        ({"text_features": [[1.0], [2.0]], "classnames": ["a", "b"]}, {"templates": "[]"}, "same class"),
-        ({"text_features": [[1.0], [2.0]]}, {"templates": '["a {}"]'}, "same class"),
+        ({**TEXTS, "classnames": ["a", "b"]}, {}, "'templates'"),
+        ({**TEXTS, "classnames": ["a", "b"]}, {"templates": '["a {}", "b {}"]'}, "same class"),
+        ({**TEXTS, "classnames": ["a", "b"]}, {"templates": "[]"}, "same class"),
+        (TEXTS, {"templates": '["a {}"]'}, "same class"),
     ],
 )
 def test_parquet_that_is_not_sound_is_one_line(tmp_path, columns, metadata, said):
     sound = {"image_features": [[1.0], [2.0]], "labels": [0, 1]}
-    line = failure(parquet, tmp_path, metadata, **{**sound, **columns})
+    given = {name: values for name, values in {**sound, **columns}.items() if values is not None}
+    line = failure(parquet, tmp_path, metadata, **given)
     assert said in line
     assert not (tmp_path / "results").exists()
 

@@ -13,6 +13,7 @@ from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSid
 from oodgrid.adapt.methods.opsupcon import contrast
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, mean_view, uniform
 from oodgrid.devices import device
+from oodgrid.errors import OodgridError
 from oodgrid.registry import method
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @method(
     title="MLP head",
-    look="orange D hollow",
+    look="orange > : hollow",
     leaves="features",
     needs=("shots",),
     paper="Uppaal et al. 2023 (ACL), section 4 (its losses, on frozen features); Khosla et al. 2020, equation 2",
@@ -49,6 +50,14 @@ class MlpHead:
     lr: NonNegativeFloat = 0.1
     batch: PositiveInt = 256
     views: Family = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be class means under another name, though training is asked for."""
+        if not (self.cross_entropy or self.contrast):
+            raise OodgridError(
+                "method mlp_head: cross_entropy and contrast are both 0: there is nothing to learn: give one a weight, "
+                "or name prototype"
+            )
 
     def fit(self, data: FitData) -> Learned:
         """Train the two layers and the prototypes on the shots."""

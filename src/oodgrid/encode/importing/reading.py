@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid.backbones.weights import load_tensors, refuse_no_weights
+from oodgrid.backbones.weights import load_tensors, read_state, refuse_no_weights
 from oodgrid.encode.lines import existing, parse_json, read_lines
 from oodgrid.encode.sources.image_set import label_text
 from oodgrid.errors import OodgridError, one_line
@@ -54,7 +54,18 @@ def _load_pt(file: Path) -> np.ndarray:
     if not isinstance(tensor, torch.Tensor):
         raise OodgridError(f"{file} holds no tensor, but a {type(tensor).__name__}: save the tensor of features alone")
     with _guarded(file, "a tensor that NumPy can hold"):
-        return _as_numpy(tensor.detach())
+        return _as_numpy(tensor)
+
+
+def read_checkpoint(file: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a checkpoint, .pt or .safetensors, as arrays.
+
+    Raises:
+        OodgridError: It holds no state dict, or tensors that NumPy cannot hold.
+        MemoryError: It does not fit into the memory at hand.
+    """
+    with _guarded(file, "a file of tensors that NumPy can hold"):
+        return {name: _as_numpy(tensor) for name, tensor in read_state(file).items()}
 
 
 def read_npz(file: Path) -> dict[str, Any]:
@@ -117,7 +128,8 @@ def _as_numpy(tensor: Any) -> np.ndarray:
     """Return a tensor as it is; bfloat16, which NumPy does not have, as float32, which holds its values exactly."""
     import torch
 
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    values = tensor.detach()  # a parameter is one that NumPy refuses
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def read_labels(file: Path) -> np.ndarray:
