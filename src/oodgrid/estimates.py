@@ -76,7 +76,7 @@ def estimate(validation: ArrayLike, pool: ArrayLike, ood_share: float | None = N
     Args:
         validation: As of `indicators`.
         pool: Likewise.
-        ood_share: Of OOD samples in the pool, where it is known.
+        ood_share: Of OOD samples in the pool, where it is known; the `regression_…` are None then.
 
     Raises:
         OodgridError: As of `indicators`, or for the share.
