@@ -9,6 +9,7 @@ import pytest
 
 from oodgrid import paths, store
 from oodgrid.config import Backbone, build, parse
+from oodgrid.encode import heads
 from oodgrid.encode.heads import chosen_outputs, encode_head
 from oodgrid.errors import OodgridError
 from oodgrid.plan import check_identities
@@ -186,6 +187,14 @@ def test_logits_of_cached_features_are_those_of_the_network(tmp_path, model, ord
     ours = features @ head.text_features[0].T + head.bias
     np.testing.assert_allclose(ours, logits[:, ::-1][:, :5], rtol=1e-4, atol=1e-4)
     assert head.classnames == names[::-1][:5]
+
+
+def test_a_random_network_has_the_head_of_its_own_features():
+    for model in ("test_vit", "test_efficientnet", "test_resnet"):
+        head = {"classes": "by_order"}
+        entry = build(Backbone, name="net", model=f"timm/{model}", pretrained="random", seed=3, head=head)
+        weights, bias, _ = heads._own(entry)
+        assert np.array_equal(weights, heads._own(entry)[0]) and len(weights) == len(bias) > 1
 
 
 def test_an_order_that_does_not_fit_is_refused(tmp_path):

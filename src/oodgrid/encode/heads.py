@@ -121,6 +121,8 @@ def _own(backbone: Backbone) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     loaded = backbones.load(backbone)
     torch.manual_seed(backbone.seed)  # as for `random` weights that were loaded above
     network = timm_models.with_head(backbone).eval()
+    if backbone.pretrained == "random":  # a seed draws the layers before a head otherwise than those without one
+        network.load_state_dict((loaded.reference or loaded.model).state_dict(), strict=False)
     layer = network.get_classifier()
     if not isinstance(layer, torch.nn.Linear):
         raise _no_linear(backbone)
