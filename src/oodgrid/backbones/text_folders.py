@@ -21,6 +21,7 @@ from oodgrid.config import Backbone
 from oodgrid.errors import OodgridError
 from oodgrid.identity import is_there
 from oodgrid.services import without
+from oodgrid.store import sync
 
 
 def check_new(folder: Path) -> None:
@@ -47,10 +48,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         yield beside
         for file in [*beside.rglob("*"), beside]:
             without("permissions", folder.parent, partial(file.chmod, _rights(file)))  # safetensors gives 0600
-            without("fsync", folder.parent, partial(_sync, file))
+            without("fsync", folder.parent, partial(sync, file))
         check_new(folder)  # training may have taken hours
         beside.replace(folder)
-        without("fsync of folders", folder.parent, lambda: _sync(folder.parent))
+        without("fsync of folders", folder.parent, lambda: sync(folder.parent))
     except OSError as error:
         raise OodgridError(f"{folder} cannot be written: {error.strerror or error}: mend that") from error
     finally:
@@ -118,11 +119,3 @@ def _rights(path: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return (0o777 if path.is_dir() else 0o666) & ~mask
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

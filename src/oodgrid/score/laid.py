@@ -16,13 +16,17 @@ code nor their formulas could be read, so what stands here is ours, after their 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from oodgrid.score.contract import Bank, Skip, TextList, directions, normalise, of_directions
 from oodgrid.score.gaussians import whitening
 from oodgrid.score.sharing import frozen, shared
 
+Share = Annotated[float, Field(gt=0, le=1)]
+Steps = Annotated[int, Field(ge=0, le=1000)]
 T = 0.01
 FIRST_STEP = 1e-3
 HALVINGS = 20  # of a step that does not descend, before the descent has ended

@@ -37,6 +37,7 @@ from oodgrid.store.files import (
     read_bytes,
     refuse_to_replace,
     run_record,
+    sync,
 )
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import open_local_rows, read_local_features, read_local_rows
@@ -102,6 +103,7 @@ __all__ = [
     "recut",
     "refuse_to_replace",
     "run_record",
+    "sync",
     "write_arrays",
     "write_features",
     "write_json",

@@ -49,9 +49,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         beside = _beside(path)
         yield beside
-        without("fsync", path.parent, lambda: _sync(beside))
+        without("fsync", path.parent, lambda: sync(beside))
         _put(beside, path)
-        without("fsync of folders", path.parent, lambda: _sync(path.parent))
+        without("fsync of folders", path.parent, lambda: sync(path.parent))
     except (OSError, RuntimeError) as error:  # HDF5 gives the reason in words alone
         for number, mend in NO_ROOM.items():
             if os.strerror(number) in str(error):
@@ -257,7 +257,8 @@ def _pieces(file: Binary, start: int, stop: int) -> Iterator[memoryview]:
         start += count
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what was written into a file or folder on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Bank, LabelList
-from oodgrid.score.laid import semantic_similarity
+from oodgrid.score.laid import Share, Steps, semantic_similarity
 
 
 @score(
@@ -24,8 +21,8 @@ def laid_semantic(
     bank: Bank,
     *,
     texts: LabelList,
-    share: Annotated[float, Field(gt=0, le=1)] = 0.95,
-    steps: Annotated[int, Field(ge=0, le=1000)] = 50,
+    share: Share = 0.95,
+    steps: Steps = 50,
 ) -> np.ndarray:
     """Semantic axis: the largest cosine of the semantic part with that of a class mean; the shift is minus this.
 
