@@ -56,7 +56,7 @@ from oodgrid.counts import counted
 from oodgrid.edge import Shapes, attribute, bound, whole_number
 from oodgrid.errors import OodgridError, Skip, brief, lacking
 from oodgrid.labels import has_class
-from oodgrid.score.inputs import scaled
+from oodgrid.score.references import scaled
 from oodgrid.vectors import normalise
 
 __all__ = ["Fitted", "fit"]
