@@ -34,6 +34,7 @@ class Measure:
     of_id: bool = False
 
 
+RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")  # what a detector is told by, under both conventions
 _ALL = (
     Measure(
         "auroc", "AUROC", "higher",
@@ -144,6 +145,33 @@ def asked_recall(metric: str) -> Fraction:
     return percent / 100
 
 
+def asked_first(metric: str) -> int | None:
+    """Return of how many first samples of a stream a config asks for metrics, as 100 of first@100; None of others.
+
+    Raises:
+        OodgridError: It is no such number.
+    """
+    if not metric.startswith("first@"):
+        return None
+    count = metric.removeprefix("first@")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", count) or int(count) < 2:
+        raise OodgridError(
+            f"metrics: {brief(metric)} is not of the form first@100, with a number of samples of a stream from 2 on"
+        )
+    return int(count)
+
+
+def first_names(count: int) -> list[str]:
+    """Return the columns of the rates of the first samples of a stream, as auroc_first100."""
+    return [f"{name}_first{count}" for name in RATES]
+
+
+def of_first(name: str) -> int | None:
+    """Return of how many first samples of a stream a column holds a rate; None of another column."""
+    match = re.fullmatch(r"(\w+)_first(\d+)", name)
+    return int(match[2]) if match and match[1] in RATES else None
+
+
 def in_percent(recall: Fraction) -> str:
     """Return a recall in percent, as 99.5."""
     return f"{float(100 * recall):.10g}"
@@ -173,14 +201,27 @@ def _fpr(name: str, percent: str) -> Measure:
     return Measure(name, f"FPR{percent} (OOD pos.)", "lower", definition, "see fpr95_ood_pos")
 
 
+def _first(name: str, rate: str, count: str) -> Measure:
+    """Return a rate of the first samples of a stream, by its name, the rate's and their number."""
+    of_all = MEASURES[rate]
+    return Measure(
+        name, f"{of_all.title}, first {count}", of_all.better,
+        f"{of_all.title} of the first {count} samples of a stream; none where only one side is among them.",
+        "cold start of transductive scores",
+    )  # fmt: skip
+
+
 class _Measures(dict[str, Measure]):
-    """The metrics by name; those at recalls that a config asks for, as fpr90_id_pos, are made when they are read."""
+    """The metrics by name; those that a config asks for, as fpr90_id_pos, are made when they are read."""
 
     def __missing__(self, name: str) -> Measure:
-        if (recall := recall_in(name)) is None:
-            raise KeyError(name)
-        return _fpr(name, in_percent(recall))
+        if (recall := recall_in(name)) is not None:
+            return _fpr(name, in_percent(recall))
+        if (count := of_first(name)) is not None:
+            return _first(name, name.partition("_first")[0], str(count))
+        raise KeyError(name)
 
 
 MEASURES = _Measures({measure.name: measure for measure in _ALL})
 ON_REQUEST = (_fpr("fprN_id_pos", "N"), _fpr("fprN_ood_pos", "N"))  # by `metrics: [fpr@N]` and `--recall`
+OF_STREAMS = tuple(_first(f"{name}_firstN", name, "N") for name in RATES)  # by `metrics: [first@N]`

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
-from oodgrid import texts
+from oodgrid import streams, texts
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 
 OF_METHOD = {"logits", "head", "negative_logits", "local_logits", "pair_logits"}  # what depends on the method
+STATE = "state"
 NEEDS = (*sorted(OF_METHOD), "features", "pair_texts", "bank", "val")  # of scores, beside the kinds of `texts`
 
 
@@ -53,6 +54,15 @@ def check_signature(name: str, make: Callable, needs: tuple[str, ...], transduct
     orders = [p.default for p in parameters if p.name == "order"]
     if transductive and not any(isinstance(order, int) and order >= 0 for order in orders):
         raise OodgridError(f"score {name} is transductive: it needs a parameter order: int = 0, the stream's seed")
+    if transductive and any(p.name == "stream" and p.default != streams.MIXED for p in parameters):
+        raise OodgridError(
+            f"score {name}: the parameter stream is the protocol of the stream: let its default be mixed"
+        )
+
+
+def keeps_state(make: Callable) -> bool:
+    """Return whether a transductive score takes a `state`, the dict of arrays in which it remembers a stream."""
+    return STATE in inspect.signature(make).parameters
 
 
 def check_default(what: str, default: Any) -> None:
@@ -74,11 +84,15 @@ def summary(make: Callable) -> str:
 
 
 def defaults(make: Callable) -> dict[str, Any]:
-    """Return the parameters with their defaults: fields of a dataclass, keyword-only arguments of a function."""
+    """Return the parameters with their defaults: fields of a dataclass, keyword-only arguments of a function.
+
+    An argument `state` is none: see `keeps_state`.
+    """
     if is_dataclass(make):
         return {field.name: field.default for field in fields(make)}
     parameters = inspect.signature(make).parameters.values()
-    values = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    keyword_only = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name != STATE]
+    values = {p.name: p.default for p in keyword_only}
     if any(value is inspect.Parameter.empty for value in values.values()):
         lists = label_lists(make)
         values |= {

@@ -164,12 +164,15 @@ def _load_plugins(options: argparse.Namespace) -> None:
 
 def _list_metrics() -> None:
     """Print what every metric is, which way is better and who uses it."""
-    from oodgrid.measures import MEASURES, ON_REQUEST
+    from oodgrid.measures import MEASURES, OF_STREAMS, ON_REQUEST
 
     for measure in MEASURES.values():
         _print_metric(measure)
     print("\nOn request, of an experiment by metrics: [fpr@90], of your own scores by oodgrid metrics --recall 0.9:")
     for measure in ON_REQUEST:
+        _print_metric(measure)
+    print("\nOn request, of the scores of streams of an experiment, by metrics: [first@100]:")
+    for measure in OF_STREAMS:
         _print_metric(measure)
 
 

@@ -24,7 +24,7 @@ from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
 from oodgrid.errors import Mistakes, OodgridError, all_of, printable, unknown
 from oodgrid.labels import plain_name
-from oodgrid.measures import asked_recall
+from oodgrid.measures import asked_first, asked_recall
 
 Precision = Literal["float64", "float32"]
 KINDS = ("near", "far", "covariate")
@@ -40,7 +40,8 @@ def _from_catalogue(kind: str) -> BeforeValidator:
 
 def _metric(metric: str) -> str:
     """Return a metric that is asked for, if it is one."""
-    asked_recall(metric)
+    if asked_first(metric) is None:
+        asked_recall(metric)
     return metric
 
 
@@ -143,7 +144,10 @@ class Experiment(Strict):
     seeds: list[Seed] = Field([1, 2, 3], min_length=1, max_length=MOST_ENTRIES)
     scores: list[ScoreChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list scores")
     metrics: list[MetricChoice] = Field(
-        [], max_length=MOST_ENTRIES, description="Beside oodgrid list metrics: FPR at other recalls, as fpr@90."
+        [],
+        max_length=MOST_ENTRIES,
+        description="Beside oodgrid list metrics: FPR at other recalls, as fpr@90; "
+        "of streams, rates of their first samples, as first@100.",
     )
     temperatures: list[Annotated[float, Field(gt=0, le=MOST)]] = Field(
         [],
@@ -200,7 +204,13 @@ class Experiment(Strict):
     @property
     def recalls(self) -> tuple[Fraction, ...]:
         """The recalls at which `metrics` asks for false-positive rates, each once."""
-        return tuple(dict.fromkeys(asked_recall(metric) for metric in self.metrics))
+        asked = [metric for metric in self.metrics if asked_first(metric) is None]
+        return tuple(dict.fromkeys(asked_recall(metric) for metric in asked))
+
+    @property
+    def firsts(self) -> tuple[int, ...]:
+        """Of how many first samples of streams `metrics` asks for rates, each once."""
+        return tuple(dict.fromkeys(filter(None, map(asked_first, self.metrics))))
 
     @property
     def draws(self) -> Draws:

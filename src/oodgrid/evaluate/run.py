@@ -22,6 +22,7 @@ from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
 from oodgrid.evaluate.sweep import SweepTable, temperatures
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept
+from oodgrid.measures import first_names
 from oodgrid.plan import evaluated
 from oodgrid.progress import progress
 
@@ -95,8 +96,9 @@ def evaluate(results: Path, experiment: Experiment) -> list[Path]:
 
 
 def metrics_schema(experiment: Experiment) -> dict[str, Any]:
-    """Return the columns of metrics.parquet: `METRICS`, and behind them the rates that the config asks for."""
-    return METRICS | dict.fromkeys(fpr_columns(experiment.recalls), pl.Float64)
+    """Return the columns of metrics.parquet: `METRICS`, and behind them what the config asks for."""
+    firsts = [name for count in experiment.firsts for name in first_names(count)]
+    return METRICS | dict.fromkeys((*fpr_columns(experiment.recalls), *firsts), pl.Float64)
 
 
 def _tables(results: Path, experiment: Experiment) -> Iterator[ScoreTable]:
@@ -122,7 +124,7 @@ class _Method:
     place: tuple[Path, str]
     names: dict[str, str]
     dataset: IdDataset
-    shared: tuple[Kept, str, tuple[Fraction, ...]]
+    shared: tuple[Kept, str, tuple[Fraction, ...], tuple[int, ...]]
 
     def table(self, kind: type[T], path: Callable[..., Path], choices: list[Choice]) -> T:
         """Return the table of some of its scores."""
@@ -132,7 +134,7 @@ class _Method:
 
 
 def _methods(results: Path, experiment: Experiment) -> Iterator[_Method]:
-    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate"), experiment.recalls
+    shared = Kept(results, "evaluate"), computing_fingerprint("oodgrid.evaluate"), experiment.recalls, experiment.firsts
     for backbone in experiment.backbones:
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):

@@ -26,6 +26,8 @@ from oodgrid.evaluate.mistakes import mistaken
 from oodgrid.kept import Kept
 from oodgrid.labels import accuracy
 from oodgrid.manifests import PairMetrics, ScoredFit
+from oodgrid.measures import RATES
+from oodgrid.streams import place_column
 from oodgrid.threads import side_by_side
 
 
@@ -53,6 +55,7 @@ class Samples:
         scores: The scores that the fit has.
         by: The columns that tell the sets of samples apart.
         reading: Held while reading, for one fit after the other: so polars fills one set of buffers.
+        places: Of scores of streams whose first samples count: the column with the places in the stream.
         accuracy: Of the classification of the ID samples.
     """
 
@@ -61,6 +64,7 @@ class Samples:
     scores: list[str]
     by: tuple[str, ...]
     reading: AbstractContextManager[Any]
+    places: dict[str, str] = field(default_factory=dict)
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
     _named: dict[Any, pl.DataFrame] | None = None
@@ -71,7 +75,7 @@ class Samples:
         """Return the scores of every set of samples, by the values of the columns `by`."""
         with self.reading:
             if self._sets is None:
-                self._sets = self.columns([*self.scores, "label", "prediction"])
+                self._sets = self.columns([*self.scores, *dict.fromkeys(self.places.values()), "label", "prediction"])
             return self._sets
 
     def named(self) -> dict[Any, pl.DataFrame]:
@@ -109,6 +113,7 @@ class ScoreTable:
         kept: Where finished comparisons are kept.
         code: The fingerprint of the code that compares.
         recalls: At which false-positive rates are asked for.
+        firsts: Of how many first samples of streams rates are asked for.
     """
 
     path: Path
@@ -118,6 +123,7 @@ class ScoreTable:
     kept: Kept
     code: str
     recalls: tuple[Fraction, ...] = ()
+    firsts: tuple[int, ...] = ()
 
     by: ClassVar[tuple[str, ...]] = ("dataset",)
     drawn = True  # whether figures show these scores
@@ -136,7 +142,7 @@ class ScoreTable:
             self._check(table, about)
             fits = about.fits if self.scores else []
             shown = self.shown(fits)
-            comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
+            comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, about, shown))
             for fit in fits:
                 oods = self.oods() if fit.status == "ok" else []
                 of_sets = {name: next(comparisons) for _, name in oods}
@@ -159,14 +165,15 @@ class ScoreTable:
         return max(worked, key=lambda fit: fit.shots, default=None)  # of equals the first
 
     def _pairs(
-        self, table: store.OpenTable, fits: list[ScoredFit], shown: ScoredFit | None
+        self, table: store.OpenTable, about: manifests.ScoreTable, shown: ScoredFit | None
     ) -> Iterator[tuple[Samples, str, bool]]:
         """Yield what is to be compared: the samples of a fit, an OOD set, and whether figures show it."""
-        reading = Lock()
-        for fit in fits:
+        reading, places = Lock(), self.places(about)
+        for fit in about.fits if self.scores else []:
             if fit.status != "ok":
                 continue
-            samples = Samples(table, fit, [n for n in self.scores if n not in fit.skipped], self.by, reading)
+            scores = [name for name in self.scores if name not in fit.skipped]
+            samples = Samples(table, fit, scores, self.by, reading, places)
             with reading:
                 labelled = samples.columns(["label", "prediction"])
             self._check_sets(fit, labelled)
@@ -203,6 +210,10 @@ class ScoreTable:
     def measured(self) -> list[str]:
         """Return what tells the columns that are kept of a comparison: tables of two kinds may hold the same scores."""
         return [type(self).__name__, *map(str, self.recalls)]
+
+    def places(self, about: manifests.ScoreTable) -> dict[str, str]:
+        """Return by score the column with the places of samples in its stream, where the first of these count."""
+        return {}
 
     def rates(self, id_scores: np.ndarray, ood_scores: np.ndarray) -> dict[str, float]:
         """Return the metrics of one score that look at nothing but the scores of the two sets."""
@@ -283,6 +294,24 @@ class StreamTable(ScoreTable):
     def pair_of(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the rows of the ID samples and of the OOD samples of one stream."""
         return sets[ood, self.id_dataset.name], sets[ood, ood]
+
+    def measured(self) -> list[str]:
+        """Return what tells the columns that are kept, with those of the first samples."""
+        return [*super().measured(), *(f"first@{count}" for count in self.firsts)]
+
+    def places(self, about: manifests.ScoreTable) -> dict[str, str]:
+        """Return by score the column with the places of samples in its stream, where the first of these count."""
+        return {name: place_column(about.params[name]) for name in self.scores} if self.firsts else {}
+
+    def more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
+        """Return the metrics that look at predictions, and those of the first samples of the stream."""
+        sides = self.pair_of(samples.sets(), ood)
+        measures = super().more(samples, ood, score)
+        for count in self.firsts:
+            firsts = [side.filter(pl.col(samples.places[score]) < count)[score].to_numpy() for side in sides]
+            rates = metrics_from_counts(count_scores(*firsts)) if all(map(len, firsts)) else {}
+            measures |= {f"{rate}_first{count}": rates.get(rate) for rate in RATES}
+        return measures
 
     def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
         return [fit.parts[ood]]

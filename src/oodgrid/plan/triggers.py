@@ -93,7 +93,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     "spread": lambda experiment, names: experiment.report.spread,
     "curves": lambda experiment, names: experiment.report.model_dump()["curves"],
     "published": lambda experiment, names: catalogue.file_sha256(PUBLISHED),
-    "recalls": lambda experiment, names: list(map(str, experiment.recalls)),
+    "recalls": lambda experiment, names: [*map(str, experiment.recalls), *(f"first@{n}" for n in experiment.firsts)],
 }
 
 # By rule: what is compared, by the name of the param. Encoding goes by its version alone, never by its code, for it

@@ -90,6 +90,11 @@ class Entry:
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
 
     @cached_property
+    def keeps_state(self) -> bool:
+        """Whether a transductive score can go on where it stopped: it takes its memory as a dict of arrays."""
+        return self.transductive and signatures.keeps_state(self.make)
+
+    @cached_property
     def label_lists(self) -> tuple[str, ...]:
         """The parameters that name a label list, whose texts the score is given."""
         lists = signatures.label_lists(self.make)

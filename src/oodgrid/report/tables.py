@@ -11,8 +11,9 @@ import polars as pl
 
 from oodgrid import paths
 from oodgrid.counts import counted
+from oodgrid.measures import RATES, of_first
 from oodgrid.progress import progress
-from oodgrid.report import answer, latex, letters, names, notes, render, select, words
+from oodgrid.report import answer, latex, letters, names, notes, render, select, streaming, words
 from oodgrid.report.evaluated import ROW, Evaluated
 from oodgrid.report.names import Legend
 from oodgrid.report.numbers import numbers
@@ -20,7 +21,6 @@ from oodgrid.report.render import Column, Table
 from oodgrid.store import atomic
 
 SHOWN = ("auroc", "fpr95_id_pos")  # of each kind in the main table
-RATES = ("auroc", "fpr95_id_pos", "fpr95_ood_pos")  # of each kind in the scores table, under both conventions
 LONGEST = 30  # letters of an OOD set's name in a header; a longer one has a letter there, and a note
 BOLD = "Bold: not distinguishable from the best."  # of every caption
 CONVENTIONS = notes.CONVENTIONS
@@ -120,9 +120,14 @@ def main(pair: Evaluated, score: str | None = None) -> Table:
     return Table(caption, list(ROW), columns, frame, legend, about, remarks)
 
 
-def scores(pair: Evaluated) -> Table:
-    """Lay out the scores table: a row a method and score, means over near and far OOD, both conventions."""
-    columns = _kind_columns(pair, RATES)
+def scores(pair: Evaluated, more: Sequence[str] = ()) -> Table:
+    """Lay out the scores table: a row a method and score, means over near and far OOD, both conventions.
+
+    Args:
+        pair: One pair.
+        more: Metrics to show behind these.
+    """
+    columns = _kind_columns(pair, (*RATES, *more))
     table = _by_score(pair, columns, "Methods and scores, averaged over near and over far OOD sets")
     about = notes.fpr([names.FPR_ID, names.FPR_OOD]) + notes.averages(pair)
     return replace(table, notes=table.notes + about)
@@ -147,12 +152,19 @@ def sets(pair: Evaluated) -> Table:
 
 def streams(pair: Evaluated) -> Table:
     """Lay out the table of transductive scores: as the scores table; orders of the stream count as seeds do."""
-    table = scores(pair)
+    firsts = [name for name in pair.metrics.columns if of_first(name)]
+    table = scores(pair, firsts)
     about = (
         "Transductive scores: the value of a sample depends on those before it in a stream of ID and OOD samples, so "
         "no number here compares with a score of single samples. Means are over seeds and over orders of the stream."
     )
-    return replace(table, caption=["Transductive scores.", *table.caption], notes=[about, *table.notes])
+    peeking = [*streaming.peeking(pair.metrics, table.legend), *streaming.first_samples(firsts)]
+    return replace(
+        table,
+        caption=["Transductive scores.", *table.caption],
+        notes=[about, *peeking, *table.notes],
+        remarks=[*streaming.orders(pair, table), *table.remarks],
+    )
 
 
 def graded(pair: Evaluated, grades: pl.DataFrame) -> Table:
@@ -232,9 +244,13 @@ def _kind_columns(pair: Evaluated, rates: Sequence[str]) -> list[Column]:
         count = select.of_kind(shown, kind)["ood_dataset"].n_unique()
         if count:
             title = f"{names.KINDS[kind]} ({count} set{'s' if count > 1 else ''})"
-            columns += [Column(f"{kind}.{rate}", (title, _metric(rate)), rate, kind) for rate in rates]
+            columns += [
+                Column(f"{kind}.{rate}", (title, _metric(rate)), rate, kind, ranked=rate in RATES) for rate in rates
+            ]
     return columns
 
 
 def _metric(metric: str) -> str:
-    return f"{names.METRICS[metric]} {names.BETTER[metric]}"
+    """Return how the header of a column says a metric, of the first samples of a stream too: AUROC, first 100."""
+    rate, _, count = metric.partition("_first")
+    return f"{names.METRICS[rate]}{f', first {count}' * bool(count)} {names.BETTER[rate]}"

@@ -53,7 +53,8 @@ class Scorer:
         arguments = [self._chosen(names, inputs) for names in self._alternatives]
         if self._entry.label_lists and "logits" in self.needs and not inputs.get("text_cosines"):
             raise Skip("it compares logits with cosines to texts of the same tower, and this method's are no cosines")
-        values = _numbers(_call(self._entry, arguments, self._params), self._who)
+        state = {"state": inputs["state"]} if self._entry.keeps_state and "state" in inputs else {}
+        values = _numbers(_call(self._entry, arguments, self._params | state), self._who)
         count = len(inputs["features"] if "features" in inputs else arguments[0])
         if values.shape != (count,):
             raise OodgridError(

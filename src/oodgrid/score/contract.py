@@ -16,6 +16,9 @@ All scores: higher = more in-distribution. Inputs by the names under which score
   method learned.
 * `prompt_variants`: shape (V, K, D), likewise: the prompts of the classes with their words shuffled, V times.
 
+* `state`: of transductive scores that take it, a dict of arrays: what a score remembers of the stream so far. An empty
+  one begins a stream; the score writes into it what the next part of the stream is to be scored with.
+
 For a parameter of the type `LabelList` the configuration names a list of texts, and the score is given the `TextList`.
 
 A score that needs neither logits nor a head does not depend on the method, and is computed once, under `any`.
@@ -46,6 +49,7 @@ __all__ = [
     "LabelList",
     "LocalLogits",
     "Skip",
+    "State",
     "TextList",
     "by_rows",
     "by_similarities",
@@ -60,6 +64,7 @@ __all__ = [
     "ranked",
     "similarities",
 ]
+State = dict[str, np.ndarray]  # what a transductive score remembers of a stream
 UNIT = 1e-6  # by which the squared norm of a direction may be off 1: rounding of float32 is
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
 

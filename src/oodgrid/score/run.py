@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,9 @@ from oodgrid.score.geometry import FitAngles
 from oodgrid.score.inputs import FitInputs, Samples, read_fits
 from oodgrid.score.kept_tables import KeptTables
 from oodgrid.score.products import computing_on, described_device
+from oodgrid.score.streaming import FitStreams
 from oodgrid.score.texts import Texts, read_texts
+from oodgrid.streams import place_column
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 ONE_CLASS = "it compares classes, and the ID set has one"
@@ -119,14 +121,12 @@ class _Job:
         if fit.status != "ok":
             return _Entries(outcome(), outcome(), outcome())
         inputs = FitInputs(self.results, fit, self.applied, self.few_shot, self.texts, self.precision)
-        id_set, *ood_sets = self.sets
+        _, *ood_sets = self.sets
         shown = fit.shots == self.largest
         parts = {name: self._of_set(inputs, name, self.of_samples) for name in self.sets}
         sweep = {name: self._of_set(inputs, name, self.of_sweep) for name in self.sets if shown and self.of_sweep}
-        streams = {
-            ood: self._part(fit, [id_set, ood], self.of_streams, partial(self._score_stream, inputs, id_set, ood))
-            for ood in (ood_sets if self.of_streams else ())
-        }
+        of_fit = FitStreams(inputs, self.sets, self.of_streams, self._column)
+        streams = {ood: self._stream(of_fit, ood) for ood in (ood_sets if self.of_streams else ())}
         geometry, no_geometry = self.angles.of_fit(inputs) if shown and self.applied.method != ANY else ({}, {})
         samples = outcome(parts=parts, geometry=geometry, no_geometry=no_geometry)
         return _Entries(samples, outcome(parts=streams), outcome(parts=sweep))
@@ -147,10 +147,10 @@ class _Job:
             on_gpu = {name: part.device for name, part in parts.items() if part.device}
             update = {"skipped": in_some, "skipped_in": skipped_in, "devices": on_gpu}
             entries.append(fit.model_copy(update=update))
-        places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
+        params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
+        places = dict.fromkeys(map(place_column, params.values()) if transductive else (), pl.Int32)
         columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
         empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
-        params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
         broken = {n: len(images) for n, s in self.sets.items() if (images := s.features.provenance.get("skipped"))}
         about = ScoreTable(fits=entries, params=params, broken_images=broken, precision=self.precision, cached=cached)
         self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
@@ -160,8 +160,14 @@ class _Job:
         """Return the key by which some scores of single samples of one set are kept, making them if need be."""
         return self._part(fit.fit, [name], choices, partial(self._score, fit, choices, name))
 
-    def _part(self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
-        """Return the key by which some scores of some sets are kept, calling `make(path)` where they are not."""
+    def _part(
+        self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None],
+        more: dict[str, Any] | None = None,
+    ) -> str:  # fmt: skip
+        """Return the key by which some scores of some sets are kept, calling `make(path)` where they are not.
+
+        What else decides them is `more`.
+        """
         applied = [fit.classifier, fit.bank, fit.val, *(fit.sets.get(name) for name in names)]
         identity = {
             "fit": [fit.shots, fit.seed, *applied],
@@ -173,6 +179,7 @@ class _Job:
             "scores": sorted([listed, choice.name, choice.params] for listed, choice in choices.items()),
             "precision": self.precision,
             "code": self.code,
+            **(more or {}),
         }
         key = digest(identity)
         self.kept.make(key, partial(self._computed, make))
@@ -185,7 +192,7 @@ class _Job:
 
     def _score(self, fit: FitInputs, choices: dict[str, Choice], name: str, path: Path) -> None:
         """Score the samples of one set, block by block: first what needs no local features, then what does."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists, self._one_class(c)) for n, c in choices.items()}
+        columns = {name: self._column(fit, choice) for name, choice in choices.items()}
         predictions: np.ndarray | None = None
         for local in (False, True):
             group = [column for column in columns.values() if ("local_logits" in column.needs) == local]
@@ -197,37 +204,31 @@ class _Job:
         table = _samples(self.sets[name].features, None if self.few_shot.classes == 1 else predictions)
         _write_part(path, table, columns)
 
+    def _column(self, fit: FitInputs, choice: Choice) -> Column:
+        """Return one score of a fit, to which samples are to be added."""
+        return Column(choice, fit.lacking, self.texts.lists, self._one_class(choice))
+
     def _one_class(self, choice: Choice) -> str | None:
         """Return why a score says nothing of an ID set of one class, where that is what it is given."""
         alone = self.few_shot.classes == 1 and not registry.find("score", choice.name).makes_of_one
         return ONE_CLASS if alone else None
 
-    def _score_stream(self, fit: FitInputs, id_set: str, ood: str, path: Path) -> None:
-        """Score ID and OOD samples in one stream, once for every order that some score has as a parameter."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists, self._one_class(c)) for n, c in self.of_streams.items()}
-        parts = [self.sets[id_set], self.sets[ood]]
+    def _stream(self, streams: FitStreams, ood: str) -> str:
+        """Return the key by which the scores of the stream of one OOD set are kept, making them if need be."""
+        names = [*streams.before(ood), ood]
+        make = partial(self._score_stream, streams.fit, streams, ood)
+        more = {"sequences": streams.sequences(ood)} if len(names) > 1 else {}
+        return self._part(streams.fit.fit, [next(iter(self.sets)), *names], self.of_streams, make, more)
+
+    def _score_stream(self, fit: FitInputs, streams: FitStreams, ood: str, path: Path) -> None:
+        """Score ID and OOD samples in the streams of all transductive scores, and write the part of one OOD set."""
+        parts = [next(iter(self.sets.values())), self.sets[ood]]
         table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
-        for order, names in _orders(self.of_streams).items():
-            stream = np.random.default_rng(order).permutation(len(table))
-            inputs = fit.stream(parts, stream, {need for name in names for need in columns[name].needs})
-            place = np.argsort(stream)
-            for name in names:
-                values = columns[name].of(inputs)
-                columns[name].add(None if values is None else values[place])
-            added = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
-            if "logits" in inputs and self.few_shot.classes != 1:
-                added["prediction"] = pl.Series(inputs["logits"].argmax(axis=1)[place], dtype=pl.Int32)
-            table = table.with_columns(**added)
-        _write_part(path, table, columns)
-
-
-def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
-    """Return the seeds of the orders of streams, each with its transductive scores."""
-    by_order: dict[int, list[str]] = {}
-    for name, choice in choices.items():
-        order = choice.params.get("order", registry.find("score", choice.name).params["order"])
-        by_order.setdefault(order, []).append(name)
-    return by_order
+        columns, places, predictions = streams.scored(ood)
+        added = {name: pl.Series(place, dtype=pl.Int32) for name, place in places.items()}
+        if predictions is not None and self.few_shot.classes != 1:
+            added["prediction"] = pl.Series(predictions, dtype=pl.Int32)
+        _write_part(path, table.with_columns(**added), columns)
 
 
 def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:

@@ -49,6 +49,7 @@ from oodgrid.config import Choice
 from oodgrid.errors import OodgridError, brief, unknown
 from oodgrid.scores import arguments, documentation
 from oodgrid.scores.blocks import compute_all
+from oodgrid.signatures import STATE
 
 if TYPE_CHECKING:
     from oodgrid.methods import Fitted
@@ -176,9 +177,10 @@ def _function(name: str) -> Callable[..., np.ndarray]:
         bound = edge.bound(signature, f"score {name}", positional, named)
         arrays = {key: value for key, value in bound.items() if key in arguments.EVERY}
         lists = {key: value for key, value in bound.items() if key in texts}
+        state = bound.pop(STATE, None)
         params = {key: value for key, value in bound.items() if key not in arrays and key not in lists}
         choice = Choice(name=name, **registry.check_params("score", name, params))
-        values, skipped = compute_all([choice], arrays, lists, f"score {name}")
+        values, skipped = compute_all([choice], arrays, lists, f"score {name}", state=state)
         if skipped:
             reason = skipped.popitem()[1]
             lacks = "logits" in reason and "train_logits" in set(signature.parameters) - set(arrays)

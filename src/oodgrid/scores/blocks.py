@@ -15,11 +15,12 @@ from oodgrid import registry, store
 from oodgrid.config import Choice
 from oodgrid.registry import Entry
 from oodgrid.score.compute import Column
-from oodgrid.score.contract import normalise
+from oodgrid.score.contract import State, normalise
 from oodgrid.score.references import LOCAL_NUMBERS, ROWS
 from oodgrid.score.sharing import frozen
 from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments
+from oodgrid.signatures import STATE
 
 OF_SAMPLES = ("features", "logits", "negative_logits", "local_logits")
 
@@ -30,6 +31,7 @@ def compute_all(
     lists: Mapping[str, Any],
     what: str,
     file: str | PathLike[str] | None = None,
+    state: State | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return scores of N samples, each of shape (N,), float64, and why there are no others.
 
@@ -39,6 +41,7 @@ def compute_all(
         lists: Lists of texts beside the classes, likewise.
         what: What they are for, for messages.
         file: A feature file with local features of the same samples.
+        state: What a transductive score remembers; it is changed.
 
     Raises:
         OodgridError: An array is none or does not fit another, or a score is none.
@@ -61,7 +64,7 @@ def compute_all(
         (streams if entry.transductive else columns)[name] = Column(listed, _lacking, texts)
     local = {} if file is None or "local_logits" in inputs else _needing_patches(columns)
     _fill({name: column for name, column in columns.items() if name not in local}, _blocks(inputs, ROWS))
-    _fill(streams, _blocks(inputs, None))
+    _fill(streams, _blocks(inputs if state is None else inputs | {STATE: state}, None))
     _fill(local, _local_blocks(inputs, file))
     columns |= streams
     skipped |= {name: why for name, column in columns.items() if (why := column.skipped)}

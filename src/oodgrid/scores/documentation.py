@@ -10,8 +10,9 @@ import numpy as np
 
 from oodgrid.registry import Entry
 from oodgrid.scores.arguments import TEXT_LIST, Argument, of_needs
+from oodgrid.signatures import STATE
 
-NOT_HERE = ("bank", "order")  # the caller chooses the samples and their order
+NOT_HERE = ("bank", "order", "stream")  # the caller chooses the samples and their order
 
 
 def signature(entry: Entry) -> Signature:
@@ -25,6 +26,7 @@ def signature(entry: Entry) -> Signature:
         for name, default in entry.params.items()
         if name not in (*NOT_HERE, *entry.label_lists)
     ]
+    params += [Parameter(STATE, Parameter.KEYWORD_ONLY, default=None)] * entry.keeps_state
     return Signature([*positional, *lists, *optional, *params], return_annotation=np.ndarray)
 
 

@@ -6,10 +6,11 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, by_rows
+from oodgrid.score.contract import LabelList, State, by_rows
 from oodgrid.score.mining import Seed, farthest_and_nearest, in_groups
 from oodgrid.score.scores.neglabel import grouped_share
 from oodgrid.score.shares import largest_share
+from oodgrid.streams import Stream
 
 
 @score(
@@ -29,7 +30,9 @@ def clipscope(
     rank: PositiveInt = 50,
     each: PositiveInt = 5000,
     order: Seed = 0,
+    stream: Stream = "mixed",
     frozen: bool = False,
+    state: State | None = None,
 ) -> np.ndarray:
     """CLIPScope: p q / prior of the predicted class k, over a stream of samples in the order given.
 
@@ -47,7 +50,9 @@ def clipscope(
         rank: Which of a candidate's cosines with the classes is its nearness, from the largest.
         each: How many of the farthest candidates, and of the nearest.
         order: Seed of the stream's order; the stage uses it when it makes the stream, the score does not.
+        stream: Its protocol, likewise: see `oodgrid.streams`.
         frozen: Leave the prior out: p q, which looks at each sample alone.
+        state: What it remembers of the stream so far: `counts`, shape (K,). It is changed.
 
     Returns:
         Shape (N,), in [0, K + N).
@@ -59,14 +64,22 @@ def clipscope(
     negatives, _ = in_groups(labels, chosen, groups=1, seed=0)
     confidence = by_rows(lambda block: largest_share(block, T=T), logits, rows=1024)
     confidence *= grouped_share(features, logits, negatives, groups=1, T=T)
-    return confidence if frozen else confidence / prior(logits.argmax(axis=1), logits.shape[1])
+    if frozen:
+        return confidence
+    counts = (state or {}).get("counts", np.ones(logits.shape[1])).copy()
+    shares = prior(logits.argmax(axis=1), counts)
+    if state is not None:
+        state["counts"] = counts
+    return confidence / shares
 
 
-def prior(predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return, for each class predicted in a stream, its share of the counts just before: shape (N,)."""
-    counts = np.ones(classes)
-    shares = np.empty(len(predicted))
+def prior(predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return, for each class predicted in a stream, its share of the counts just before: shape (N,).
+
+    The counts (K,) go on with it.
+    """
+    before, shares = counts.sum(), np.empty(len(predicted))
     for i, k in enumerate(predicted):
-        shares[i] = counts[k] / (classes + i)
+        shares[i] = counts[k] / (before + i)
         counts[k] += 1
     return shares

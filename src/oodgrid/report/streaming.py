@@ -1,0 +1,59 @@
+"""What stands under the table of transductive scores: what each sees of the test stream, and how its orders differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import polars as pl
+
+from oodgrid import streams
+from oodgrid.counts import counted
+from oodgrid.measures import of_first
+from oodgrid.report.evaluated import Evaluated
+from oodgrid.report.names import Legend
+from oodgrid.report.render import Table
+from oodgrid.report.select import percent
+
+COMES = {
+    streams.MIXED: "ID and OOD samples come mixed",
+    streams.ID_FIRST: "all ID samples come before the OOD samples",
+    streams.OOD_FIRST: "all OOD samples come before the ID samples",
+    streams.TEMPORAL: "mixed streams of the OOD sets come one after the other, in the order of the configuration, and "
+    "what it remembers stays",
+}
+
+
+def peeking(rows: pl.DataFrame, legend: Legend) -> list[str]:
+    """Return, for each score of rows of metrics.parquet, that it looks at the test stream, and in what order."""
+    lines = {}
+    for score, params in rows.select("score", "params").unique(maintain_order=True).rows():
+        stream = json.loads(params).get("stream", streams.MIXED)
+        then = f"mixed streams of {stream.replace(streams.THEN, ', then ')}, and what it remembers stays"
+        lines[score] = f"{legend.scores[score]} peeks at the unlabelled test stream: {COMES.get(stream, then)}."
+    return list(lines.values())
+
+
+def first_samples(columns: Sequence[str]) -> list[str]:
+    """Return what the columns of first samples are; nothing where there are none."""
+    counts = sorted({count for name in columns if (count := of_first(name)) is not None})
+    return [
+        f"First {' and '.join(f'{count:,}' for count in counts)}: of the ID and OOD samples that come first in a "
+        "stream; in one that goes on from another OOD set, first of their set. No number where one side is missing."
+    ] * bool(counts)
+
+
+def orders(pair: Evaluated, table: Table) -> list[str]:
+    """Return how much the orders of the stream differ; nothing where each score has one."""
+    means = [pair.means(column.metric, column.scope).with_columns(key=pl.lit(column.header[-1])) for column in
+             table.columns]  # fmt: skip
+    spread = pl.concat(means).drop_nulls("order_sd") if means else pl.DataFrame()
+    if spread.is_empty():
+        return []
+    worst = spread.sort("order_sd", descending=True, maintain_order=True).row(0, named=True)
+    middle = spread.select(pl.median("order_sd")).item()
+    return [
+        f"Standard deviation over {counted(int(spread.select(pl.max('orders')).item()), 'order')} of the stream: "
+        f"median {percent(middle, 2)}, at most {percent(worst['order_sd'], 2)} "
+        f"({table.legend.scores[worst['score']]}, {worst['key'].rstrip(' ↑↓')})."
+    ]
