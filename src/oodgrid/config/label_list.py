@@ -13,7 +13,7 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256, is_file
 
-SOURCES = ("file", "labels", "lexicographer", "imported")
+SOURCES = ("file", "labels", "lexicographer", "noise_images", "imported")
 SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 TEMPLATES = ["a photo of a {}."]
 DATABASE = {"noun": "data.noun", "adj": "data.adj"}  # WordNet's own files (wndb(5WN)), by the first part of a lexname
@@ -61,6 +61,13 @@ class LabelList(Strict):
     file: str | None = Field(None, description=f"{', '.join(SUFFIXES)}: see docs/texts.md.")
     labels: Texts | ByKind | None = Field(None, description="The labels themselves, or labels by kind.")
     lexicographer: Lexicographer | None = None
+    noise_images: int | None = Field(
+        None,
+        strict=True,
+        ge=1,
+        le=1000,
+        description="In place of texts: so many images of each of five kinds of noise.",
+    )
     imported: ImportedTexts | None = None
     templates: Texts | ByKind = Field(TEMPLATES, description="Prompts with {} for the label, or prompts by kind.")
     lower: bool = Field(False, description="Turn labels to lower case.")
@@ -89,6 +96,8 @@ class LabelList(Strict):
         changed = [field for field in ("lower", "drop_classes_of") if getattr(self, field)]
         if self.imported and changed:
             raise OodgridError(f"label list {self.name}: {changed[0]} would change what was imported: take it out")
+        if self.noise_images and (changed or self.templates != TEMPLATES):
+            raise OodgridError(f"label list {self.name}: {(*changed, 'templates')[0]} is of texts: take it out")
         return self
 
     def _check_templates(self) -> None:
@@ -118,6 +127,8 @@ class LabelList(Strict):
         """What decides its texts, as far as the configuration says it; files count by their content."""
         if self.imported:
             return {"templates": self.templates} if self.imported.text else {}
+        if self.noise_images:
+            return {"noise_images": self.noise_images}
         fields = self.model_dump(include={"templates", "lower", "drop_classes_of"})
         if self.drop_classes_of:
             fields["drop"] = self.drop

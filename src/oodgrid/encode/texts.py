@@ -20,6 +20,7 @@ from oodgrid.config import Backbone, Dataset, Experiment, LabelList
 from oodgrid.counts import counted, plural
 from oodgrid.encode.chunks import pieces
 from oodgrid.encode.embedding import embed
+from oodgrid.encode.noise import encode_noise
 from oodgrid.encode.sources import class_names
 from oodgrid.encode.text_lists import prompts, read_text_list
 from oodgrid.errors import OodgridError
@@ -77,6 +78,8 @@ def encode_text_list(results: Path, experiment: Experiment, backbone: Backbone, 
     Raises:
         OodgridError: The list cannot be read, or the backbone does not know a word.
     """
+    if entry.noise_images:
+        return encode_noise(results, backbone, entry)
     classes = classes_of(results, experiment, backbone.name, entry.drop_classes_of) if entry.drop_classes_of else []
     table = read_text_list(entry, classes)
     list_prompts = prompts(entry, table)

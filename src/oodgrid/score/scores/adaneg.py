@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, product
-from oodgrid.score.mining import Fraction, Seed, in_groups, most_unlike
+from oodgrid.score.contract import LabelList, Skip, State, product
+from oodgrid.score.draws import TorchDraws
+from oodgrid.score.memory import Memory, entropies
+from oodgrid.score.mining import Fraction, Seed, most_unlike
 from oodgrid.score.shares import id_share
 from oodgrid.score.sharing import frozen
-
-CHUNK = 512  # texts at a time, so that their memories' cosines with a batch stay small
+from oodgrid.streams import Stream
 
 
 @score(
@@ -35,23 +38,32 @@ def adaneg(
     length: PositiveInt = 10,
     threshold: Fraction = 0.5,
     gap: Fraction = 0.5,
-    beta: NonNegativeFloat = 5.5,
+    beta: NonNegativeFloat = 5.0,
     weight: NonNegativeFloat = 0.1,
+    precision: Literal["full", "half"] = "full",
     batch: PositiveInt = 256,
     order: Seed = 0,
+    stream: Stream = "mixed",
+    state: State | None = None,
 ) -> np.ndarray:
-    """AdaNeg-like: S + weight S_0, of NegLabel's score S_0 and of S, the same of cosines with adaptive proxies.
+    """AdaNeg: S + weight S_0, of NegLabel's score S_0 and of S, the same of cosines with adaptive proxies.
 
     As in the code of record: the stream comes in batches. A sample with S_0 above threshold + gap (1 - threshold) is
     remembered for its class, one with S_0 below threshold - gap threshold for its negative text; then the batch is
     scored. A memory holds its text and up to length - 1 samples; when full, a sample of lower entropy (of the
     softmax over the classes, or over the negative texts) replaces the highest. The proxy of a text, for a sample x,
-    is sum_m exp(-beta (1 - x m)) m over its memory, normalised; beta = 0 makes it the mean, the task-adaptive proxy.
+    is sum_m exp(-beta (1 - x m)) m over its memory, normalised. That is the sample-adaptive proxy, `samada: True`
+    there, with beta = 5 (the scripts say 5.5, of which the code takes the whole part); beta = 0 makes it the mean,
+    the task-adaptive proxy, `samada: False`.
 
-    Not as in the code of record: it truncates beta to 5; it runs CLIP in half precision, where those entropies can be
-    NaN, and then nothing is ever replaced; torch shuffles its groups, and texts that fill no group have a
-    memory there. Where a method learned another classifier than `class_texts`, S_0, predictions and entropies are the
-    method's, and the classes' memories begin with `class_texts`.
+    Two behaviours are published. precision = full is the paper's rule. The released code runs CLIP in half precision,
+    where small probabilities are 0 and the entropy 0 log 0 is not a number, so that nothing is ever replaced: the
+    first sure samples of a text stay. precision = half takes entropies in half precision, and so does that; all else
+    stays float64.
+
+    Texts are mined as for `neglabel`; all have a memory, and those that fill no group are in no share. Groups are
+    drawn as torch draws them. Where a method learned another classifier than `class_texts`, S_0, predictions and
+    entropies are the method's, and the classes' memories begin with `class_texts`.
 
     Samples lie nearer to samples than to texts, so that what is remembered prevails: where hardly any sample was taken
     for a negative text, S is 1 but for rounding, and S_0 alone ranks.
@@ -71,8 +83,11 @@ def adaneg(
         gap: Share of either side of the threshold that is not remembered.
         beta: How much more a memory near to the sample counts.
         weight: Of S_0, the paper's lambda.
+        precision: Of the entropies: full, or half as in the released code.
         batch: Samples that are remembered before they are scored.
         order: Seed of the stream's order; the stage uses it when it makes the stream, the score does not.
+        stream: Its protocol, likewise: see `oodgrid.streams`.
+        state: What it remembers of the stream so far; it is changed. A batch ends where a part of the stream does.
 
     Returns:
         Shape (N,), in [0, 1 + weight].
@@ -80,67 +95,43 @@ def adaneg(
     Raises:
         Skip: No candidate is left.
     """
-    chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep)
-    negatives, groups = in_groups(labels, chosen, groups=groups, seed=seed)
+    negatives, groups, grouped = _negatives(labels, class_texts, quantile, keep, groups, seed)
     classes = len(class_texts)
     texts = frozen(np.vstack([class_texts, negatives]))
-    memory = _Memory(features, texts, length - 1, beta)
+    memory = Memory(texts, length - 1, beta, state or {})
     scores = np.empty(len(features))
     for start in range(0, len(features), batch):
-        rows = np.arange(start, min(start + batch, len(features)))
-        cosines = product(features[rows], texts)
-        static = id_share(logits[rows], cosines[:, classes:].copy(), groups=groups, T=T)
+        samples, of_classes = features[start : start + batch], logits[start : start + batch]
+        cosines = product(samples, texts)
+        of_negatives = cosines[:, classes:]
+        static = id_share(of_classes, of_negatives[:, :grouped].copy(), groups=groups, T=T)
         sure = static > threshold + gap * (1 - threshold)
-        memory.remember(rows[sure], logits[rows[sure]], T)
         unlike = static < threshold - gap * threshold
-        memory.remember(rows[unlike], cosines[unlike, classes:], T, first=classes)
-        memory.adapt(features[rows], cosines)
-        adaptive = id_share(cosines[:, :classes], cosines[:, classes:], groups=groups, T=T)
-        scores[rows] = adaptive + weight * static
+        for rows, among, first in ((sure, of_classes, 0), (unlike, of_negatives, classes)):
+            if length > 1 and rows.any():
+                chosen = among[rows]
+                entropy = entropies(chosen, T, precision == "half")
+                memory.remember(samples[rows], first + chosen.argmax(axis=1), entropy)
+        memory.adapt(samples, cosines)
+        adaptive = id_share(cosines[:, :classes], of_negatives[:, :grouped], groups=groups, T=T)
+        scores[start : start + batch] = adaptive + weight * static
+    if state is not None:
+        state |= memory.state()
     return scores
 
 
-class _Memory:
-    """The samples of the stream that are remembered for each text, and the proxies that they make."""
+def _negatives(
+    labels: LabelList, class_texts: np.ndarray, quantile: float, keep: float, groups: int, seed: int
+) -> tuple[np.ndarray, int, int]:
+    """Return the mined texts (n, D), group after group and then those that fill none, the groups, and how many fill.
 
-    def __init__(self, features: np.ndarray, texts: np.ndarray, length: int, beta: float) -> None:
-        self.features, self.texts, self.length, self.beta = features, texts, length, beta
-        self.rows = np.zeros((len(texts), length), dtype=np.intp)
-        self.entropies = np.zeros((len(texts), length))
-        self.filled = np.zeros(len(texts), dtype=np.intp)
-
-    def remember(self, rows: np.ndarray, logits: np.ndarray, T: float, first: int = 0) -> None:
-        """Remember samples for the texts of their largest logits; `first` is the index of the first column's text."""
-        from scipy.special import entr, softmax
-
-        entropies = entr(softmax(logits / T, axis=1)).sum(axis=1)
-        for row, text, entropy in zip(rows, first + logits.argmax(axis=1), entropies, strict=True):
-            slot = self.filled[text]
-            if slot < self.length:
-                self.filled[text] += 1
-            elif self.length and entropy < self.entropies[text].max():
-                slot = self.entropies[text].argmax()
-            else:
-                continue
-            self.rows[text, slot], self.entropies[text, slot] = row, entropy
-
-    def adapt(self, samples: np.ndarray, cosines: np.ndarray) -> None:
-        """Replace cosines with the texts, shape (n, texts), by those with the proxies."""
-        active = np.flatnonzero(self.filled)
-        active = active[np.argsort(self.filled[active], kind="stable")]  # neighbours have memories of one size
-        for start in range(0, len(active), CHUNK):
-            chunk = active[start : start + CHUNK]
-            cosines[:, chunk] = self._with_proxies(samples, chunk)
-
-    def _with_proxies(self, samples: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Return the cosines with the proxies of some texts, w s / sqrt(w G w), without making a proxy."""
-        width = self.filled[texts].max()
-        empty = np.arange(width) >= self.filled[texts, None]
-        samples_held = self.features[self.rows[texts, :width]]
-        samples_held[empty] = 0
-        held = np.concatenate([self.texts[texts, None], samples_held], axis=1)
-        gram = held @ held.transpose(0, 2, 1)
-        cosines = np.einsum("nd,lmd->lnm", samples, held, optimize=True)
-        weights = np.exp(-self.beta * (1 - cosines))
-        squares = ((weights @ gram) * weights).sum(axis=2)
-        return ((weights * cosines).sum(axis=2) / np.sqrt(squares)).T
+    Raises:
+        Skip: No candidate is left.
+    """
+    chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep)
+    if not len(chosen):
+        raise Skip(f"no negative text is left of {len(labels.names)} candidates")
+    groups = min(groups, len(chosen))
+    grouped = len(chosen) // groups * groups
+    places = np.concatenate([TorchDraws(seed).permutation(grouped), np.arange(grouped, len(chosen))])
+    return labels.features[chosen[places]], groups, grouped
