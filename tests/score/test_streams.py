@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import manifests, paths, registry, store
+from oodgrid import config, manifests, paths, registry, store
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 from oodgrid.registry import score as register
+from oodgrid.report.evaluated import Evaluated
+from oodgrid.report.render import markdown
+from oodgrid.report.tables import of_pair
+from oodgrid.score.contract import State
 from oodgrid.score.run import score
+from oodgrid.score.streaming import arranged
+from oodgrid.streams import Stream
 
 STREAM = "streaming_mean"
 
@@ -23,11 +30,21 @@ def streaming_mean(logits, *, order: int = 0, scale: float = 1.0):
     return scale * (best - np.cumsum(best) / np.arange(1, len(best) + 1))
 
 
+def going_on(logits, *, order: int = 0, stream: Stream = "mixed", state: State | None = None):
+    """The same mean, over what it remembers too."""
+    best, state = logits.max(axis=1), {} if state is None else state
+    total, count = state.get("before", np.zeros(2))
+    state["before"] = np.array([total + best.sum(), count + len(best)])
+    return best - (total + np.cumsum(best)) / np.arange(count + 1, count + len(best) + 1)
+
+
 @pytest.fixture(autouse=True)
 def registered():
-    register(needs=("logits",), paper="none", transductive=True)(streaming_mean)
+    for function in (streaming_mean, going_on):
+        register(needs=("logits",), paper="none", transductive=True)(function)
     yield
-    del registry.entries("score")[STREAM]
+    for function in (streaming_mean, going_on):
+        del registry.entries("score")[function.__name__]
 
 
 SCORES = ["mcm", STREAM, {"name": STREAM, "order": [1, 2]}]
@@ -117,3 +134,137 @@ def test_a_method_without_logits_skips_them_with_a_reason(mini):
     assert metrics.select("method", "score").unique(maintain_order=True).rows() == [
         ("prototype", "mcm"), ("prototype", STREAM), ("any", "knn"),
     ]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------- protocols
+
+
+@pytest.mark.parametrize(("n_id", "n_ood"), [(0, 0), (1, 3), (6, 1), (9, 7)])
+def test_every_protocol_is_an_order_of_all_samples_and_its_seed_draws_it(n_id, n_ood):
+    for stream in ("mixed", "id_first", "ood_first", "temporal", "a>b"):
+        orders = [arranged(stream, order, n_id, n_ood) for order in range(3)]
+        for each in orders:
+            assert sorted(each.tolist()) == list(range(n_id + n_ood))
+            is_id = (each < n_id).tolist()
+            if stream in ("id_first", "ood_first"):
+                assert is_id == sorted(is_id, reverse=stream == "id_first")
+        assert n_id + n_ood < 8 or len({tuple(each) for each in orders}) == 3
+        if stream in ("temporal", "a>b"):
+            np.testing.assert_array_equal(orders[1], arranged("mixed", 1, n_id, n_ood))
+
+
+def test_scores_of_each_protocol_are_those_of_its_stream(mini):
+    """Of a temporal one those of all mixed streams in one piece; in the order of the configuration, or as written."""
+    fit = mini.prototypes()
+    mini.applied("prototype", "prototypes", [fit.fit])
+    protocols = ["mixed", "id_first", "ood_first", "temporal", "cars>noise"]
+    scores = ["mcm", {"name": "going_on", "stream": protocols, "order": [0, 4]}, STREAM]
+    experiment = mini.experiment(scores=scores)
+    score(mini.results, experiment, "mini", "pets", "prototype")
+    file = paths.streams(mini.results, "mini", "mini", "pets", "prototype")
+    table, about = manifests.read_table(file, manifests.ScoreTable)
+
+    def logits(ood):
+        features = np.concatenate([mini.read(name).image_features for name in ("pets", ood)]).astype(np.float64)
+        return features / np.linalg.norm(features, axis=1, keepdims=True) @ fit.values.T
+
+    for name, params in ((name, params) for name, params in about.params.items() if name != STREAM):
+        stream, order, state = params["stream"], params["order"], {}
+        for ood in ("cars", "noise") if stream == "cars>noise" else ("noise", "cars"):
+            got, rows = table.filter(pl.col("ood_dataset") == ood), arranged(stream, order, 10, len(logits(ood)) - 10)
+            state = state if stream in protocols[3:] else {}
+            expected = going_on(logits(ood)[rows], state=state)
+            np.testing.assert_allclose(got[name].to_numpy()[rows], expected, atol=1e-12)
+            apart = f",stream={stream}" if stream in protocols[1:3] else ""
+            assert got[f"place@order={order}{apart}"].to_numpy()[rows].tolist() == list(range(len(rows)))
+            assert got["prediction"].to_list() == logits(ood).argmax(axis=1).tolist()
+    assert len(about.params) == 11
+
+
+def test_where_every_stream_goes_on_there_are_predictions_and_another_order_is_scored_anew(mini, scored):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    tables = []
+    for stream in ("temporal", "noise>cars", "cars>noise", "temporal"):
+        listed = ["mcm", {"name": "going_on", "stream": stream}]
+        score(mini.results, mini.experiment(scores=listed), "mini", "pets", "prototype")
+        tables.append(store.read_table(paths.streams(mini.results, "mini", "mini", "pets", "prototype"))[0])
+        assert tables[-1]["prediction"].null_count() == 0
+    names = [f"going_on@stream={each}" for each in ("temporal", "noise-cars", "cars-noise", "temporal")]
+    values = [table[name].to_list() for table, name in zip(tables, names, strict=True)]
+    assert values[0] == values[1] == values[3] != values[2]
+    streams = [ood for _, ood in scored if not isinstance(ood, dict)]
+    assert streams.count("cars") >= 3
+
+
+def test_first_samples_of_a_stream_have_rates_of_their_own(mini):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    listed = ["mcm", {"name": "going_on", "stream": ["mixed", "id_first", "temporal"], "order": [0, 1]}]
+    raw = mini.experiment(scores=["mcm"]).model_dump(exclude_unset=True, mode="json")
+    experiment = config.parse({**raw, "scores": listed, "metrics": ["first@6", "first@99", "fpr@90"]})
+    score(mini.results, experiment, "mini", "pets", "prototype")
+    metrics, about = manifests.read_table(evaluate(mini.results, experiment)[0], manifests.Metrics)
+    table = store.read_table(paths.streams(mini.results, "mini", "mini", "pets", "prototype"))[0]
+    columns = [name for name in metrics.columns if "_first" in name]
+    assert columns == [f"{rate}_first{n}" for n in (6, 99) for rate in ("auroc", "fpr95_id_pos", "fpr95_ood_pos")]
+    assert metrics.filter(score="mcm").select(columns).null_count().row(0) == (2,) * 6
+    for row in metrics.filter(pl.col("score") != "mcm").iter_rows(named=True):
+        stream = table.filter(pl.col("ood_dataset") == row["ood_dataset"])
+        params = json.loads(row["params"])
+        place = f"place@order={params['order']}" + ",stream=id_first" * (params["stream"] == "id_first")
+        ours, others = (
+            stream.filter(pl.col("dataset") == name, pl.col(place) < 6)[row["score"]].to_numpy()
+            for name in ("pets", row["ood_dataset"])
+        )
+        area = np.mean([(a > b) + 0.5 * (a == b) for a in ours for b in others]) if len(ours) and len(others) else None
+        assert row["auroc_first6"] == (None if area is None else pytest.approx(area, abs=1e-12))
+        assert [row[f"{name}_first99"] for name in ("auroc", "fpr95_id_pos")] == [row["auroc"], row["fpr95_id_pos"]]
+        assert (row["auroc_first6"] is None) == (params["stream"] == "id_first")
+    check_table(mini, metrics, about)
+
+
+def check_table(mini, metrics, about):
+    frames = [store.read_table(path(mini.results, "mini"))[0] for path in (paths.summary, paths.comparisons)]
+    assert frames[0].filter(metric="auroc_first6", scope="far")["orders"].to_list() == [2, 2]
+    table = of_pair(Evaluated(metrics, *frames, transductive=about.transductive).pair("mini", "pets"))["streams"]
+    assert {"far.auroc_first6", "near.fpr95_ood_pos_first99", "far.auroc"} <= {column.key for column in table.columns}
+    text = " ".join([*table.notes, *table.remarks])
+    assert "going_on (stream=id_first) peeks at the unlabelled test stream: all ID samples come before" in text
+    assert "Standard deviation over 2 orders of the stream" in text
+    assert "First 6 and 99: of the ID and OOD samples that come first" in text
+    assert "first 99" in markdown(table)
+
+
+@pytest.mark.parametrize(
+    ("scores", "metrics", "message"),
+    [
+        (
+            {"stream": "shuffled"},
+            [],
+            "going_on: stream = 'shuffled' does not fit: mixed, id_first, ood_first, temporal",
+        ),
+        ({"stream": 3}, [], "going_on: stream = 3 does not fit: .*string is wanted"),
+        ({"stream": "cars>"}, [], "stream = 'cars>' does not fit: mixed"),
+        ({"stream": "cars>birds"}, [], "score going_on, stream: .*OOD set of pets.*birds"),
+        ({"stream": "cars>noise>cars"}, [], "cars>noise>cars comes to cars twice: name it once"),
+        ({"name": STREAM, "stream": "temporal"}, [], "parameter of score streaming_mean.*stream"),
+        ({"state": 1}, [], "state"),
+        ({}, ["first@0"], "'first@0' is not of the form first@100"),
+        ({}, ["first@1"], "first@1"),
+        ({}, ["first@"], "first@"),
+        ({}, ["first@1e3"], "first@1e3"),
+        ({}, ["first@" + "9" * 40], "is not of the form first@100"),
+        ({"name": "msp"}, ["first@100"], "metrics: first@100 is of streams, and no listed score is transductive"),
+    ],
+)
+def test_what_is_no_stream_is_refused_in_a_line(mini, scores, metrics, message):
+    raw = mini.experiment(scores=["mcm"]).model_dump(exclude_unset=True, mode="json")
+    with pytest.raises(OodgridError, match=message):
+        config.parse({**raw, "scores": ["max_logit", {"name": "going_on", **scores}], "metrics": metrics})
+
+
+def test_a_plugin_s_stream_begins_mixed():
+    def shaky(logits, *, order: int = 0, stream: str = "id_first"):
+        """Not allowed."""
+
+    with pytest.raises(OodgridError, match="let its default be mixed"):
+        register(needs=("logits",), transductive=True)(shaky)

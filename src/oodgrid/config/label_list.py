@@ -66,7 +66,7 @@ class LabelList(Strict):
         strict=True,
         ge=1,
         le=1000,
-        description="In place of texts: so many images of each of five kinds of noise.",
+        description="In place of texts: so many images of each of five noises.",
     )
     imported: ImportedTexts | None = None
     templates: Texts | ByKind = Field(TEMPLATES, description="Prompts with {} for the label, or prompts by kind.")

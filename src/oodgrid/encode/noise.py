@@ -1,8 +1,8 @@
 """Images of noise through a backbone, as TANL begins with them; they lie in a file like those of texts.
 
-Five kinds: Gaussian noise, noise of a Poisson (mean 5) and of a gamma distribution (shape 2, scale 1), each stretched to
-[0, 1] over the images of a kind; uniform noise; and salt and pepper, 0 or 1. As in the code of record they have the size
-that the network takes, and go into it as they are: nothing is subtracted from their channels.
+Five kinds: Gaussian noise, noise of a Poisson (mean 5) and of a gamma distribution (shape 2, scale 1), each stretched
+to [0, 1] over the images of a kind; uniform noise; and salt and pepper, 0 or 1. As in the code of record they have the
+size that the network takes, and go into it as they are: nothing is subtracted from their channels.
 """
 
 from __future__ import annotations

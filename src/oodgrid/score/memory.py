@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oodgrid.errors import OodgridError
-from oodgrid.score.contract import State
+from oodgrid.score.contract import State, remembered
 from oodgrid.score.products import product
 
 CHUNK = 512  # texts at a time, so that what a batch makes of their memories stays small
@@ -36,23 +35,20 @@ class Memory:
         texts: Shape (L, D).
         length: Of one memory, beside the text itself.
         beta: How much more what is near to a sample counts in its proxies.
-        state: What to begin with; empty for nothing.
+        state: What to begin with; empty or None for nothing.
 
     Raises:
         OodgridError: The state is of other texts or of another length.
     """
 
-    def __init__(self, texts: np.ndarray, length: int, beta: float, state: State) -> None:
+    def __init__(self, texts: np.ndarray, length: int, beta: float, state: State | None) -> None:
         self.texts, self.length, self.beta = texts, length, beta
-        shape = (len(texts), length)
+        shape, wide = (len(texts), length), (None, texts.shape[1])
+        state = remembered(state, "adaneg", held=wide, rows=shape, entropies=shape, filled=shape[:1])
         self._rows = state.get("rows", np.zeros(shape, dtype=np.int64)).astype(np.int64)
         self._entropies = np.array(state.get("entropies", np.zeros(shape)))
         self._filled = np.array(state.get("filled", np.zeros(len(texts), dtype=np.int64)))
         held = state.get("held", np.empty((0, texts.shape[1])))
-        if self._rows.shape != shape or self._filled.shape != shape[:1] or held.shape[1] != texts.shape[1]:
-            raise OodgridError(
-                f"adaneg: state is of other texts or parameters: {shape[0]} texts of length {length + 1}"
-            )
         self._held, self._used = np.array(held), len(held)
         self._sums, self._grams = np.array(texts), np.zeros((len(texts), length + 1, length + 1)) if beta else None
         for text in np.flatnonzero(self._filled):

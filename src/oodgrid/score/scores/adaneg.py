@@ -98,7 +98,7 @@ def adaneg(
     negatives, groups, grouped = _negatives(labels, class_texts, quantile, keep, groups, seed)
     classes = len(class_texts)
     texts = frozen(np.vstack([class_texts, negatives]))
-    memory = Memory(texts, length - 1, beta, state or {})
+    memory = Memory(texts, length - 1, beta, state)
     scores = np.empty(len(features))
     for start in range(0, len(features), batch):
         samples, of_classes = features[start : start + batch], logits[start : start + batch]

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, State, by_rows
+from oodgrid.score.contract import LabelList, State, by_rows, remembered
 from oodgrid.score.mining import Seed, farthest_and_nearest, in_groups
 from oodgrid.score.scores.neglabel import grouped_share
 from oodgrid.score.shares import largest_share
@@ -66,7 +66,8 @@ def clipscope(
     confidence *= grouped_share(features, logits, negatives, groups=1, T=T)
     if frozen:
         return confidence
-    counts = (state or {}).get("counts", np.ones(logits.shape[1])).copy()
+    before = remembered(state, "clipscope", counts=logits.shape[1:])
+    counts = np.array(before.get("counts", np.ones(logits.shape[1])))
     shares = prior(logits.argmax(axis=1), counts)
     if state is not None:
         state["counts"] = counts

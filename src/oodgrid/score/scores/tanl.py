@@ -7,9 +7,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
-from oodgrid.errors import OodgridError
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Skip, State, TextList, product
+from oodgrid.score.contract import LabelList, Skip, State, TextList, product, remembered
 from oodgrid.score.draws import TorchDraws
 from oodgrid.score.mining import Fraction, Seed
 from oodgrid.signatures import ListName
@@ -90,7 +89,7 @@ def tanl(
     """
     if not len(labels.features):
         raise Skip("no negative text is left of 0 candidates")
-    queues = _Queues(class_texts, labels.features, noise.features, (T, count, length, recent, seed), state or {})
+    queues = _Queues(class_texts, labels.features, noise.features, (T, count, length, recent, seed), state)
     scores = np.empty(len(features))
     for start in range(0, len(features), batch):
         rows = slice(start, start + batch)
@@ -109,14 +108,13 @@ class _Queues:
         texts: np.ndarray,
         noise: np.ndarray,
         params: tuple[float, int, int, int, int],
-        state: State,
+        state: State | None,
     ) -> None:
         self.T, count, self.length, self.recent, seed = params
         self.count = min(count, len(texts))
-        if state:
-            self.id, self.ood, self.scores = (np.array(state[name]) for name in ("id", "ood", "scores"))
-            if not self.id.shape[1] == self.ood.shape[1] == len(texts):
-                raise OodgridError(f"tanl: state is of {self.id.shape[1]} texts, and there are {len(texts)}")
+        wide = (None, len(texts))
+        if begun := remembered(state, "tanl", id=wide, ood=wide, scores=(None,)):
+            self.id, self.ood, self.scores = (np.array(begun[name]) for name in ("id", "ood", "scores"))
             return
         draws, first = TorchDraws(seed), []
         for begin in (class_texts, noise):
