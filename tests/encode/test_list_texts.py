@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from oodgrid.config import Backbone, Dataset, LabelList, parse
 from oodgrid.encode import embedding, texts
 from oodgrid.encode.exporting import export
 from oodgrid.encode.importing import import_experiment, import_text
+from oodgrid.encode.noise import encode_noise, noise_images
 from oodgrid.encode.texts import encode_text_list, encode_texts
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
@@ -337,3 +339,46 @@ def test_a_list_is_exported_with_its_kinds(encoded, tmp_path):
     table = pl.read_parquet(export(file, tmp_path / "far.parquet"))
     assert table["classnames"].to_list() == ["tree", "cat", "été", "red"] * 2
     assert table["kinds"].to_list() == (["noun"] * 3 + ["adjective"]) * 2
+
+
+# -------------------------------------------------------------------------------------------------- images of noise
+
+
+def test_images_of_noise_are_encoded_as_they_are(tmp_path, backbone, experiment_of):
+    """Fifteen, of five kinds, in [0, 1]; the same every time; and a score may name them as it names any list."""
+    experiment = parse(experiment_of(label_lists=[{"name": "noisy", "noise_images": 2}]))
+    counts = {"noise-images": 3, "noisy": 2}
+    for name, count in counts.items():
+        found = store.read_texts(encode_text_list(tmp_path, experiment, backbone, experiment.label_list(name)))
+        loaded = backbones.load(backbone)
+        images = noise_images(count, loaded.input_shape)
+        assert images.shape == (5 * count, *loaded.input_shape)
+        assert (images.min(), images.max()) == (0, 1)
+        assert set(np.unique(images[-count:])) == {0, 1}
+        np.testing.assert_array_equal(images, noise_images(count, loaded.input_shape))
+        with torch.inference_mode():
+            wanted = loaded.encode_image(torch.from_numpy(images)).cpu().numpy()
+        close(found.text_features[0], wanted)
+        assert found.classnames[:2] == ["gaussian 1", "gaussian 2"]
+        assert found.provenance["text"] == {"noise_images": count, "label_list": name, "count": 5 * count}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise_images": 0}, "greater than or equal to 1"), ({"noise_images": "3"}, "valid integer"),
+        ({"noise_images": True}, "valid integer"), ({"noise_images": 10**9}, "less than or equal to 1000"),
+        ({"noise_images": 3, "lower": True}, "label list noisy: lower is of texts: take it out"),
+        ({"noise_images": 3, "templates": ["a {}"]}, "label list noisy: templates is of texts: take it out"),
+        ({"noise_images": 3, "labels": ["a"]}, "label list noisy needs one source of .* labels and noise_images"),
+    ],
+)  # fmt: skip
+def test_a_list_of_noise_that_is_none_is_refused(experiment_of, changes, message):
+    with pytest.raises(OodgridError, match=message):
+        parse(experiment_of(label_lists=[{"name": "noisy", **changes}]))
+
+
+def test_noise_needs_an_encoder_of_images(tmp_path, experiment_of):
+    words = SimpleNamespace(name="words", takes_images=False)
+    with pytest.raises(OodgridError, match="noise-images is of images, and backbone words takes texts alone"):
+        encode_noise(tmp_path, words, parse(experiment_of()).label_list("noise-images"))
