@@ -37,7 +37,7 @@ def test_every_job_is_there_once_and_no_other(study, experiment):
         "encode drawn": backbones * 2,  # of ImageNet's and Food-101's training splits what the draws take
         "encode texts": pairs,  # prompts with class names
         "encode shuffled": pairs,  # of TAG
-        "encode labels": backbones * 3,  # three lists, whatever scores and ID sets use them
+        "encode labels": backbones * 4,  # four lists, one of noise, whatever scores and ID sets use them
         "encode views": pairs * 2,  # two families, whatever methods learn from them
         "fit": pairs * methods,  # all shots and seeds of a method in one job
         "apply": pairs * methods,
@@ -49,7 +49,7 @@ def test_every_job_is_there_once_and_no_other(study, experiment):
     }
     learned = shots * seeds
     assert study.fits(experiment) == pairs * ((methods - 1) * learned + 1)  # zero-shot is one
-    assert len(experiment.scores) == 49
+    assert len(experiment.scores) == 50
     # scores of image features: under `any`, and again under the three methods that change features
     of_pair = sum(len(grid.fits(experiment, m)) * len(grid.scores(experiment, m)) for m in grid.methods(experiment))
     assert grid.count_rows(experiment) == pairs * ood_sets * of_pair

@@ -407,7 +407,8 @@ def test_metrics_refuse_in_one_line(call, said):
 
 # ------------------------------------------------------------------------------------------ documentation that runs
 
-PUBLIC = ("oodgrid", "oodgrid.cache", "oodgrid.estimates", "oodgrid.methods", "oodgrid.metrics", "oodgrid.scores")
+PUBLIC = ("oodgrid", "oodgrid.cache", "oodgrid.estimates", "oodgrid.methods", "oodgrid.metrics", "oodgrid.scores",
+          "oodgrid.scores.states")  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -15,6 +15,7 @@ from oodgrid.report.names import Legend
 from oodgrid.report.render import Table
 from oodgrid.report.select import percent
 
+MOST_NAMED = 8  # rows, in one note
 COMES = {
     streams.MIXED: "ID and OOD samples come mixed",
     streams.ID_FIRST: "all ID samples come before the OOD samples",
@@ -44,16 +45,26 @@ def first_samples(columns: Sequence[str]) -> list[str]:
 
 
 def orders(pair: Evaluated, table: Table) -> list[str]:
-    """Return how much the orders of the stream differ; nothing where each score has one."""
-    means = [pair.means(column.metric, column.scope).with_columns(key=pl.lit(column.header[-1])) for column in
-             table.columns]  # fmt: skip
+    """Return how much the orders of the stream differ, of the rows that differ most; nothing where each has one."""
+    aurocs = [column for column in table.columns if column.metric == "auroc"]
+    means = [
+        pair.means(column.metric, column.scope).select(
+            "method", "score", "orders", "order_sd", kind=pl.lit(column.scope)
+        )
+        for column in aurocs
+    ]
     spread = pl.concat(means).drop_nulls("order_sd") if means else pl.DataFrame()
     if spread.is_empty():
         return []
-    worst = spread.sort("order_sd", descending=True, maintain_order=True).row(0, named=True)
-    middle = spread.select(pl.median("order_sd")).item()
+    by_row = spread.group_by("method", "score", maintain_order=True).agg("kind", "order_sd", most=pl.max("order_sd"))
+    rows = by_row.sort("most", descending=True, maintain_order=True)
+    listed = [
+        f"{table.legend.methods[method]}, {table.legend.scores[score]} "
+        + ", ".join(f"{kind} {percent(sd)}" for kind, sd in zip(kinds, deviations, strict=True))
+        for method, score, kinds, deviations, _ in rows.head(MOST_NAMED).iter_rows()
+    ]
+    rest = [f"{len(rows) - MOST_NAMED:,} more, none of which differs more"] * (len(rows) > MOST_NAMED)
     return [
-        f"Standard deviation over {counted(int(spread.select(pl.max('orders')).item()), 'order')} of the stream: "
-        f"median {percent(middle, 2)}, at most {percent(worst['order_sd'], 2)} "
-        f"({table.legend.scores[worst['score']]}, {worst['key'].rstrip(' ↑↓')})."
+        f"Standard deviation of AUROC over {counted(int(spread['orders'].max()), 'order')} of the stream: "
+        f"{'; '.join([*listed, *rest])}."
     ]

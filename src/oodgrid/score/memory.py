@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oodgrid.score.contract import State, remembered
+from oodgrid.score.contract import State, probabilities, remembered
 from oodgrid.score.products import product
 
 CHUNK = 512  # texts at a time, so that what a batch makes of their memories stays small
@@ -16,16 +16,13 @@ def entropies(logits: np.ndarray, T: float, half: bool) -> np.ndarray:
 
     In half precision small probabilities are 0, and 0 log 0 is not a number: nor is then the entropy.
     """
-    scaled = logits / T
-    if half:
-        scaled = scaled.astype(np.float16).astype(np.float32)
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    p = powers / powers.sum(axis=1, keepdims=True)
-    if half:
-        p = p.astype(np.float16)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return -(p * np.log(p + np.float16(TINY))).sum(axis=1, dtype=np.float32).astype(np.float64)
-    return -(p * np.log(np.minimum(p + TINY, 1))).sum(axis=1)
+    if not half:
+        p = probabilities(logits, T=T)
+        return -(p * np.log(np.minimum(p + TINY, 1))).sum(axis=1)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        rounded = (logits / T).astype(np.float16).astype(np.float32)
+        p = probabilities(rounded, T=1.0).astype(np.float16)
+        return -(p * np.log(p + np.float16(TINY))).sum(axis=1, dtype=np.float32).astype(np.float64)
 
 
 class Memory:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from oodgrid.counts import counted
 from oodgrid.registry import score
 from oodgrid.score.contract import LabelList, Skip, State, product
 from oodgrid.score.draws import TorchDraws
@@ -130,7 +131,7 @@ def _negatives(
     """
     chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep)
     if not len(chosen):
-        raise Skip(f"no negative text is left of {len(labels.names)} candidates")
+        raise Skip(f"no negative text is left of {counted(len(labels.names), 'candidate')}")
     groups = min(groups, len(chosen))
     grouped = len(chosen) // groups * groups
     places = np.concatenate([TorchDraws(seed).permutation(grouped), np.arange(grouped, len(chosen))])
