@@ -308,8 +308,8 @@ class StreamTable(ScoreTable):
         sides = self.pair_of(samples.sets(), ood)
         measures = super().more(samples, ood, score)
         for count in self.firsts:
-            firsts = [side.filter(pl.col(samples.places[score]) < count)[score].to_numpy() for side in sides]
-            rates = metrics_from_counts(count_scores(*firsts)) if all(map(len, firsts)) else {}
+            of_id, other = (side.filter(pl.col(samples.places[score]) < count)[score].to_numpy() for side in sides)
+            rates = metrics_from_counts(count_scores(of_id, other)) if len(of_id) and len(other) else {}
             measures |= {f"{rate}_first{count}": rates.get(rate) for rate in RATES}
         return measures
 

@@ -48,7 +48,7 @@ class Memory:
         held = state.get("held", np.empty((0, texts.shape[1])))
         self._held, self._used = np.array(held), len(held)
         self._sums, self._grams = np.array(texts), np.zeros((len(texts), length + 1, length + 1)) if beta else None
-        for text in np.flatnonzero(self._filled):
+        for text in np.flatnonzero(self._filled).tolist():
             self._changed(text)
 
     def state(self) -> State:
@@ -69,7 +69,7 @@ class Memory:
             else:
                 continue
             self._entropies[text, slot] = entropy
-        for text in np.unique(texts):
+        for text in np.unique(texts).tolist():
             self._changed(text)
 
     def adapt(self, samples: np.ndarray, cosines: np.ndarray) -> None:
