@@ -64,7 +64,8 @@ def orders(pair: Evaluated, table: Table) -> list[str]:
         for method, score, kinds, deviations, _ in rows.head(MOST_NAMED).iter_rows()
     ]
     rest = [f"{len(rows) - MOST_NAMED:,} more, none of which differs more"] * (len(rows) > MOST_NAMED)
+    orders_of_row = max(spread["orders"].to_list())
     return [
-        f"Standard deviation of AUROC over {counted(int(spread['orders'].max()), 'order')} of the stream: "
+        f"Standard deviation of AUROC over {counted(orders_of_row, 'order')} of the stream: "
         f"{'; '.join([*listed, *rest])}."
     ]
