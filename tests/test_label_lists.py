@@ -104,7 +104,7 @@ def test_a_default_list_that_does_not_exist_is_named_with_its_parameter(experime
     [
         (
             {"labels": ["a"], "file": "a.txt"},
-            "needs one source of file, labels, lexicographer, imported; it names file",
+            "needs one source of file, labels, lexicographer, noise_images, imported; it names file",
         ),
         ({"template": ["{}"]}, "unknown config key of label list 'template': did you mean 'templates'"),
         ({"file": "a.xlsx"}, "a.xlsx is none of .txt, .csv, .parquet, .json"),

@@ -206,7 +206,7 @@ def _first(name: str, rate: str, count: str) -> Measure:
     of_all = MEASURES[rate]
     return Measure(
         name, f"{of_all.title}, first {count}", of_all.better,
-        f"{of_all.title} of the first {count} samples of a stream; none where only one side is among them.",
+        f"{of_all.title} of what comes first in a stream, up to place {count}; none where one side is missing.",
         "cold start of transductive scores",
     )  # fmt: skip
 

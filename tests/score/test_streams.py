@@ -228,7 +228,7 @@ def check_table(mini, metrics, about):
     table = of_pair(Evaluated(metrics, *frames, transductive=about.transductive).pair("mini", "pets"))["streams"]
     assert {"far.auroc_first6", "near.fpr95_ood_pos_first99", "far.auroc"} <= {column.key for column in table.columns}
     text = " ".join([*table.notes, *table.remarks])
-    assert "going_on (stream=id_first) peeks at the unlabelled test stream: all ID samples come before" in text
+    assert "going_on (stream=id_first): it peeks at the unlabelled test stream; all ID samples come before" in text
     assert "Standard deviation of AUROC over 2 orders of the stream: Prototype, going_on" in text
     assert "First 6 and 99: of the ID and OOD samples that come first" in text
     assert "first 99" in markdown(table)

@@ -31,7 +31,7 @@ def peeking(rows: pl.DataFrame, legend: Legend) -> list[str]:
     for score, params in rows.select("score", "params").unique(maintain_order=True).rows():
         stream = json.loads(params).get("stream", streams.MIXED)
         then = f"mixed streams of {stream.replace(streams.THEN, ', then ')}, and what it remembers stays"
-        lines[score] = f"{legend.scores[score]} peeks at the unlabelled test stream: {COMES.get(stream, then)}."
+        lines[score] = f"{legend.scores[score]}: it peeks at the unlabelled test stream; {COMES.get(stream, then)}."
     return list(lines.values())
 
 
