@@ -42,7 +42,7 @@ ARRAYS = {
     "labels": TEXTS.features,
     "texts": TEXTS.by_template,
     "agents": TEXTS.features,
-    "noise": TEXTS.features[:3],
+    "noise": TEXTS.features,
     **{name: GIVEN[name] for name in ("logits", "negative_logits", "local_logits", "class_texts", "prompt_variants")},
     **{name: GIVEN[name] for name in ("pair_texts", "pair_logits")},
 }

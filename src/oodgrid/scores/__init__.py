@@ -178,6 +178,8 @@ def _function(name: str) -> Callable[..., np.ndarray]:
         arrays = {key: value for key, value in bound.items() if key in arguments.EVERY}
         lists = {key: value for key, value in bound.items() if key in texts}
         state = bound.pop(STATE, None)
+        if not isinstance(state, dict | None):
+            raise OodgridError(f"score {name}: state is a dict that the score may change, as {{}}, not {brief(state)}")
         params = {key: value for key, value in bound.items() if key not in arrays and key not in lists}
         choice = Choice(name=name, **registry.check_params("score", name, params))
         values, skipped = compute_all([choice], arrays, lists, f"score {name}", state=state)
