@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,6 +287,12 @@ def doubts(call):
     return [str(each.message) for each in caught]
 
 
+def refused_or_not(function, arrays):
+    """Call a score that may refuse what it has doubted before, as DPM does where all predictions are alike."""
+    with suppress(OodgridError):
+        function(**arrays)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_on_the_scale_of_clip_are_doubted_where_a_temperature_is_on_cosines(name):
     function, given = getattr(scores, name), arrays_of(name)
@@ -294,7 +301,7 @@ def test_logits_on_the_scale_of_clip_are_doubted_where_a_temperature_is_on_cosin
     warm = "T" in inspect.signature(function).parameters
     for argument in [each for each in given if each.endswith("logits")]:
         scaled = {**given, argument: 100 * np.asarray(given[argument])}
-        lines = doubts(lambda scaled=scaled: function(**scaled))
+        lines = doubts(lambda scaled=scaled: refused_or_not(function, scaled))
         assert [f"score {name}: {argument} go up to" in line for line in lines] == [True] * warm
 
 
