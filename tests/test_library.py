@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = sorted(registry.entries("score"))
 GIVEN, TEXTS = example(), example_texts()
 BANK = GIVEN["bank"]
+PAIRS = replace(TEXTS, features=np.tile(TEXTS.features, (3, 1)), names=TEXTS.names * 3, kinds=TEXTS.kinds * 3)
 ARRAYS = {
     "features": 7 * GIVEN["features"],  # as an encoder gives them
     "weights": GIVEN["head"].weights,
@@ -43,6 +44,7 @@ ARRAYS = {
     "labels": TEXTS.features,
     "texts": TEXTS.by_template,
     "agents": TEXTS.features,
+    "pairs": PAIRS.features,
     **{name: GIVEN[name] for name in ("logits", "negative_logits", "local_logits", "class_texts", "prompt_variants")},
     **{name: GIVEN[name] for name in ("pair_texts", "pair_logits")},
 }
@@ -65,8 +67,8 @@ def arrays_of(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_score_of_arrays_is_what_the_stage_computes(name):
-    lists = dict.fromkeys(registry.find("score", name).label_lists, "away")
-    expected = compute(Choice(name=name, **lists), GIVEN, {"away": texts_of(name)})
+    lists = {p: "pairs" if p == "pairs" else "away" for p in registry.find("score", name).label_lists}
+    expected = compute(Choice(name=name, **lists), GIVEN, {"away": texts_of(name), "pairs": PAIRS})
     found = getattr(scores, name)(**arrays_of(name))
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
     assert found.dtype == np.float64
