@@ -1,4 +1,4 @@
-"""Scores that the labels of shots decide: InterNeg's mining and DPM, against loops in plain Python."""
+"""Static scores of 2024 to 2026, InterNeg, DPM and NegRefine, against loops in plain Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from oodgrid import registry
 from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
-from oodgrid.score.mining import inter_modal
+from oodgrid.score.mining import inter_modal, most_unlike
 
 CLASSES, WIDTH, SHOTS = 5, 12, 3
 RNG = np.random.default_rng(7)
@@ -210,3 +210,60 @@ def test_a_class_without_shots_has_no_pattern_and_its_validation_samples_count()
     few = bank_of(LABELS[LABELS != 2])
     expected, _ = naive_dpm(few, VAL, "mcm", 1 / 30, 1 / 6, None)
     np.testing.assert_allclose(score("dpm", LOGITS, few, VAL), expected, rtol=1e-8)
+
+
+# --------------------------------------------------------------------------------------------------------- NegRefine
+
+
+def pairs_of(labels, seed=6, joined=" and "):
+    count = CLASSES * len(labels.names)
+    features = normalise(np.random.default_rng(seed).normal(size=(count, WIDTH)))
+    names = [f"class {k}{joined}{name}" for k in range(CLASSES) for name in labels.names]
+    return TextList(features, names, [""] * count)
+
+
+def naive_match(row, logits, labels, pairs, chosen, top, T):
+    best = 0.0
+    cosines = {j: dot(row, labels.features[j].tolist()) for j in chosen}
+    for k in sorted(range(CLASSES), key=lambda k: -logits[k])[:top]:
+        for j in sorted(chosen, key=lambda j: -cosines[j])[:top]:
+            both = dot(row, pairs.features[k * len(labels.names) + j].tolist())
+            best = max(best, math.exp(both / T) / (math.exp(both / T) + math.exp(cosines[j] / T)))
+    return best
+
+
+@pytest.mark.parametrize(("keep", "top", "weight", "T"), [(0.5, 5, 2.0, 0.01), (1.0, 2, 4.0, 0.1), (0.1, 9, 1.0, 0.05)])
+def test_negrefine_against_the_formula(keep, top, weight, T):
+    labels = words(40, ("noun", "adjective"))
+    pairs = pairs_of(labels)
+    params = {"keep": keep, "T": T, "groups": 3, "quantile": 1.0}
+    chosen = most_unlike(labels, CLASS_TEXTS, quantile=1.0, keep=keep, closest=0.95).tolist()
+    share = score("csp", FEATURES, LOGITS, CLASS_TEXTS, labels=labels, **params)
+    matches = [naive_match(row, logits, labels, pairs, chosen, top, T)
+               for row, logits in zip(FEATURES.tolist(), LOGITS.tolist(), strict=True)]  # fmt: skip
+    got = score(
+        "negrefine", FEATURES, LOGITS, CLASS_TEXTS, labels=labels, pairs=pairs, top=top, weight=weight, **params
+    )
+    np.testing.assert_allclose(got, share + weight * np.array(matches), rtol=1e-10)
+
+
+def test_negrefine_of_weight_0_is_csp_and_pairs_that_do_not_fit_are_named():
+    labels, other = words(20), words(21, seed=9)
+    given = FEATURES, LOGITS, CLASS_TEXTS
+    of_csp = score("csp", *given, labels=labels, quantile=1.0)
+    np.testing.assert_array_equal(score("negrefine", *given, labels=labels, pairs=pairs_of(labels), weight=0.0), of_csp)
+    with pytest.raises(Skip, match="its pairs are 105 texts, and 5 classes with 20 labels make 100"):
+        score("negrefine", *given, labels=labels, pairs=pairs_of(other))
+    moved = TextList(labels.features, labels.names[::-1], labels.kinds)
+    with pytest.raises(Skip, match="its pair 'class 0 and word 19' is not of the label in its place"):
+        score("negrefine", *given, labels=labels, pairs=pairs_of(moved))
+
+
+def test_what_a_score_looks_at_is_said():
+    looks_at = {name: registry.find("score", name).looks_at for name in ("mcm", "interneg", "dpm", "clipscope")}
+    assert looks_at == {
+        "mcm": [],
+        "interneg": ["labelled shots", "texts beside the classes"],
+        "dpm": ["labelled shots", "validation samples"],
+        "clipscope": ["the samples of the test stream before it", "texts beside the classes"],
+    }
