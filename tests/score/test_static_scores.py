@@ -86,7 +86,11 @@ def test_inter_modal_mining_against_the_recipe(kinds, count, capsys):
     assert inter_modal(labels, CLASS_TEXTS, BANK, count=count).tolist() == expected
     assert 20 < survivors < 90
     said = capsys.readouterr().err
-    assert said == "" if count <= survivors else f"{survivors} of 90 candidates" in said and said.count("\n") == 1
+    assert (
+        said == ""
+        if count <= survivors
+        else f"of 90 candidates {survivors} texts lie farther" in said and said.count("\n") == 1
+    )
 
 
 def test_as_many_are_mined_as_are_wanted_whatever_kinds_there_are():
@@ -122,7 +126,7 @@ def test_interneg_against_the_formula(group, count, groups, T):
 @pytest.mark.parametrize(
     ("labels", "bank", "reason"),
     [
-        (words(9), bank_of(LABELS[LABELS != 2]), "the shots of every class, and 1 class have none"),
+        (words(9), bank_of(LABELS[LABELS != 2]), "the shots of every class, and 1 class has none"),
         (TextList(normalise(CENTRES), list("abcde"), [""] * 5), BANK, "of 5 candidates none lies farther"),
         (words(0), BANK, "of 0 candidates none lies farther"),
     ],
@@ -196,6 +200,7 @@ def test_dpm_of_beta_0_is_its_confidence_and_test_samples_decide_nothing():
     [
         (bank_of(np.arange(CLASSES)), None, "validation samples, or 2 shots a class, and 5 classes have one"),
         (bank_of(np.zeros(4, int)), None, "there is one class"),
+        (bank_of(LABELS[:6], head=Head(CLASS_TEXTS[:2], np.zeros(2))), None, "of two classes one is left"),
         (bank_of(head=None), VAL, "leaves no logits of its shots"),
         (BANK, bank_of(head=None), "leaves no logits of its shots"),
         (bank_of(head=None, logits=np.full((15, CLASSES), 0.2)), None, "all labelled samples predict alike"),

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from oodgrid.counts import counted
+from oodgrid.counts import counted, plural
 from oodgrid.score.contract import Bank, Skip, TextList, by_rows, normalise, of_directions
 from oodgrid.score.sharing import shared
 
@@ -111,8 +111,9 @@ def inter_modal(candidates: TextList, class_texts: np.ndarray, bank: Bank, *, co
         )
     if len(survivors) < count:
         print(
-            f"oodgrid: {len(survivors):,} of {counted(len(candidates.names), 'candidate')} lie farther from the shots "
-            f"of every class than its own text does, and count = {count:,} asks for more: all of these are taken",
+            f"oodgrid: of {counted(len(candidates.names), 'candidate')} {counted(len(survivors), 'text')} "
+            f"{plural(len(survivors), 'lies', 'lie')} farther from the shots of every class than its own text does, "
+            f"fewer than the {counted(count, 'text')} that are wanted (count): all of them are taken",
             file=sys.stderr,
         )
     return _in_proportion(survivors, gaps, np.array(candidates.kinds, dtype=str), min(count, len(survivors)))
@@ -126,18 +127,19 @@ def class_directions(bank: Bank, classes: int) -> np.ndarray:
     """
     present = bank.classes[0]
     if len(absent := np.setdiff1d(np.arange(classes), present)):
-        raise Skip(
-            f"it compares with the shots of every class, and {counted(len(absent), 'class', 'classes')} have none"
-        )
+        count = len(absent)
+        have = f"{counted(count, 'class', 'classes')} {plural(count, 'has', 'have')}"
+        raise Skip(f"it compares with the shots of every class, and {have} none")
     return normalise(of_directions(bank).means)
 
 
 def _in_proportion(members: np.ndarray, ranks: np.ndarray, kinds: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` members, those of the highest rank of every kind, as many of each as its share of the members."""
+    """Return `count` members, those of the highest rank of every kind, as many of each as its share of the members.
+
+    The last kind by alphabet, of two the nouns, gets what rounding leaves, as in the code of record.
+    """
     chosen, seen = [], 0
-    for kind in sorted(
-        set(kinds[members])
-    ):  # the last kind, nouns, gets what rounding leaves, as in the code of record
+    for kind in sorted(set(kinds[members])):
         of_kind = members[kinds[members] == kind]
         wanted = count * (seen + len(of_kind)) // len(members) - count * seen // len(members)
         chosen.append(of_kind[np.argsort(-ranks[of_kind], kind="stable")][:wanted])

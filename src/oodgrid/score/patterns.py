@@ -71,8 +71,8 @@ def fusion(
         beta: The weight; None where it is to be found.
 
     Raises:
-        Skip: The method leaves no logits, there is one class, a shot is alone in its class and there is no other
-            reference, or all divergences are equal.
+        Skip: The method leaves no logits, there is one class, or two and no `beta`, a shot is alone in its class and
+            there is no other reference, or all divergences are equal.
     """
     patterns = log_patterns(bank, T=T_visual)
     alone = np.bincount(bank.classes[1]) < 2
@@ -82,6 +82,9 @@ def fusion(
         count = int(alone.sum())
         have = f"{plural(count, 'class', 'classes')} {plural(count, 'has', 'have')}"
         raise Skip(f"its scale needs validation samples, or 2 shots a class, and {count:,} {have} one")
+
+    if beta is None and patterns.shape[1] == 2:
+        raise Skip("of two classes one is left when the other is taken out, which says nothing of beta: set it")
 
     def twice(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return _scored_twice(logits, labels, bank, patterns, by=by, T=T, T_visual=T_visual, among=reference is bank)

@@ -49,7 +49,7 @@ def dpm(
 
     Raises:
         Skip: The method leaves no logits of its shots, a class has one shot and there are no validation samples, there
-            is one class, or all labelled samples predict alike.
+            is one class, or two and `beta` is not set, or all labelled samples predict alike.
     """
     scale, beta = fusion(bank, reference, by=text, T=T, T_visual=T_visual, beta=beta)
     distances = divergences(logits, log_patterns(bank, T=T_visual), T=T_visual)
