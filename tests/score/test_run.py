@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import fewshot, manifests, paths, registry, store
+from oodgrid import fewshot, grid, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
+from oodgrid.score import run as run_module
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Head, Skip
 from oodgrid.score.run import score
@@ -80,9 +81,12 @@ def test_metadata_of_a_method(mini):
     assert about.params == {"mcm": {"T": 1.0}, "mcm@T=0.5": {"T": 0.5}, "max_logit": {}}
     [fit] = about.fits
     angles = {"geometry": fit.geometry, "no_geometry": fit.no_geometry}
-    assert fit == manifests.ScoredFit(shots=2, seed=1, status="ok", reason=None, parts=fit.parts, **angles)
-    assert list(fit.parts) == list(SETS)
-    assert len(set(fit.parts.values())) == 3
+    assert fit == manifests.ScoredFit(
+        shots=2, seed=1, status="ok", reason=None, parts=fit.parts, rows=fit.rows, **angles
+    )
+    assert list(fit.parts) == list(fit.rows) == list(SETS)
+    assert len(set(fit.parts.values())) == len(set(fit.rows.values())) == 3
+    assert list(about.scores) == ["prediction", *LOGIT_SCORES]
 
 
 def test_names_that_are_no_utf_8_are_told_apart(mini):
@@ -378,6 +382,77 @@ def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini, 
     for T in (0.5, 0.50000001):
         assert run(mini, scores=[{"name": "mcm", "T": T}])[0].columns == [*SAMPLE, "mcm@T=0.5"]
     assert len(scored) == 6
+
+
+MANY = ["mcm", {"name": "mcm", "T": 0.5}, "max_logit", "energy", "knn", {"name": "knn", "k": 1}, "tag", "cma", "adaneg"]
+
+
+@pytest.mark.parametrize("method", ["prototype", "any"])
+def test_a_new_score_is_computed_alone_and_one_taken_out_costs_nothing(mini, method, computed, capsys):
+    """Whatever comes and goes, in whatever order: values and reasons are those of all scores computed at once."""
+    fits = [mini.prototypes(seed=seed).fit for seed in (1, 2)]
+    mini.applied("prototype", "prototypes", fits)
+    fresh, rng, known = type(mini)(mini.results.parent / "fresh"), np.random.default_rng(1), set()
+    for seed in (1, 2):
+        fresh.prototypes(seed=seed)
+    fresh.applied("prototype", "prototypes", fits)
+    options = {"shots": [2], "seeds": [1, 2]}
+    whole, about = run(fresh, method, scores=MANY, **options)
+    streams = paths.streams(fresh.results, "mini", "mini", "pets", method)
+    whole_streams = manifests.read_table(streams, manifests.ScoreTable)[0]
+    for _ in range(6):
+        computed.clear()
+        chosen = [MANY[k] for k in rng.permutation(len(MANY))[: 1 + rng.integers(len(MANY))]]
+        experiment = mini.experiment(scores=chosen, **options)
+        if method == "any" and not any(grid.on_features(choice) for choice in experiment.scores):
+            continue
+        table, now = run(mini, method, scores=chosen, **options)
+        listed = {c.listed("score") for c in grid.scores(experiment, method)}
+        assert {name for _, _, names in computed for name in names} == listed - known
+        assert f"{len(listed - known)} of {len(listed)} scores to compute, {len(listed & known)} kept" in (
+            capsys.readouterr().err.replace(" 1 score ", " 1 scores ")
+        )
+        known |= listed
+        assert table.equals(whole.select(table.columns))
+        for fit, of_all in zip(now.fits, about.fits, strict=True):
+            assert fit.skipped_in == {
+                name: {score: why for score, why in of_set.items() if score in table.columns}
+                for name, of_set in of_all.skipped_in.items()
+                if set(of_set) & set(table.columns)
+            }
+        if "adaneg" in listed:
+            table = manifests.read_table(paths.streams(mini.results, "mini", "mini", "pets", method))[0]
+            assert table.equals(whole_streams)
+
+
+def test_what_a_killed_job_has_computed_of_a_new_score_is_not_computed_again(mini, computed, monkeypatch):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    run(mini, scores=["mcm"])
+    computed.clear()
+    of_set = run_module.of_set
+
+    def killed(fit, samples, choices, predict):
+        if samples.name == "cars":
+            raise KeyboardInterrupt
+        return of_set(fit, samples, choices, predict)
+
+    monkeypatch.setattr(run_module, "of_set", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(mini, scores=["energy", "mcm"])
+    monkeypatch.setattr(run_module, "of_set", of_set)
+    assert run(mini, scores=["mcm", "energy"])[0]["energy"].null_count() == 0
+    assert computed == [(1, name, ["energy"]) for name in SETS]
+    assert not list((mini.results / "kept" / "score").rglob("parts/*"))
+
+
+def test_a_score_of_a_sweep_that_is_listed_too_is_computed_once(mini, computed):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    experiment = mini.experiment(scores=["mcm", "knn"]).model_copy(update={"temperatures": [0.5, 1.0]})
+    score(mini.results, experiment, "mini", "pets", "prototype")
+    assert computed == [(1, name, names) for names in (["mcm"], ["mcm@T=0.5"]) for name in SETS]
+    tables = [path(mini.results, "mini", "mini", "pets", "prototype") for path in (paths.scores, paths.sweeps)]
+    first, sweep = (store.read_table(path)[0] for path in tables)
+    assert sweep["mcm"].equals(first["mcm"]) and sweep["prediction"].equals(first["prediction"])
 
 
 @pytest.mark.parametrize("part", ["classifier", "sets", "bank"])
