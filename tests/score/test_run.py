@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import fewshot, grid, manifests, paths, registry, store
+from oodgrid import fewshot, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.score import run as run_module
@@ -384,57 +384,16 @@ def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini, 
     assert len(scored) == 6
 
 
-MANY = ["mcm", {"name": "mcm", "T": 0.5}, "max_logit", "energy", "knn", {"name": "knn", "k": 1}, "tag", "cma", "adaneg"]
-
-
-@pytest.mark.parametrize("method", ["prototype", "any"])
-def test_a_new_score_is_computed_alone_and_one_taken_out_costs_nothing(mini, method, computed, capsys):
-    """Whatever comes and goes, in whatever order: values and reasons are those of all scores computed at once."""
-    fits = [mini.prototypes(seed=seed).fit for seed in (1, 2)]
-    mini.applied("prototype", "prototypes", fits)
-    fresh, rng, known = type(mini)(mini.results.parent / "fresh"), np.random.default_rng(1), set()
-    for seed in (1, 2):
-        fresh.prototypes(seed=seed)
-    fresh.applied("prototype", "prototypes", fits)
-    options = {"shots": [2], "seeds": [1, 2]}
-    whole, about = run(fresh, method, scores=MANY, **options)
-    streams = paths.streams(fresh.results, "mini", "mini", "pets", method)
-    whole_streams = manifests.read_table(streams, manifests.ScoreTable)[0]
-    for _ in range(6):
-        computed.clear()
-        chosen = [MANY[k] for k in rng.permutation(len(MANY))[: 1 + rng.integers(len(MANY))]]
-        experiment = mini.experiment(scores=chosen, **options)
-        if method == "any" and not any(grid.on_features(choice) for choice in experiment.scores):
-            continue
-        table, now = run(mini, method, scores=chosen, **options)
-        listed = {c.listed("score") for c in grid.scores(experiment, method)}
-        assert {name for _, _, names in computed for name in names} == listed - known
-        assert f"{len(listed - known)} of {len(listed)} scores to compute, {len(listed & known)} kept" in (
-            capsys.readouterr().err.replace(" 1 score ", " 1 scores ")
-        )
-        known |= listed
-        assert table.equals(whole.select(table.columns))
-        for fit, of_all in zip(now.fits, about.fits, strict=True):
-            assert fit.skipped_in == {
-                name: {score: why for score, why in of_set.items() if score in table.columns}
-                for name, of_set in of_all.skipped_in.items()
-                if set(of_set) & set(table.columns)
-            }
-        if "adaneg" in listed:
-            table = manifests.read_table(paths.streams(mini.results, "mini", "mini", "pets", method))[0]
-            assert table.equals(whole_streams)
-
-
 def test_what_a_killed_job_has_computed_of_a_new_score_is_not_computed_again(mini, computed, monkeypatch):
     mini.applied("prototype", "prototypes", [mini.prototypes().fit])
     run(mini, scores=["mcm"])
     computed.clear()
     of_set = run_module.of_set
 
-    def killed(fit, samples, choices, predict):
+    def killed(fit, samples, choices, **options):
         if samples.name == "cars":
             raise KeyboardInterrupt
-        return of_set(fit, samples, choices, predict)
+        return of_set(fit, samples, choices, **options)
 
     monkeypatch.setattr(run_module, "of_set", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -49,8 +49,12 @@ def apply_code(method_name: str) -> str:
 
 
 def score_code(experiment: Experiment) -> str:
-    """Return the fingerprint of the code that decides the scores of an experiment; of other scores it knows nothing."""
-    return digest(sorted({registry.score_code(score.name) for score in experiment.scores}))[:16]
+    """Return the fingerprint of the code behind the tables of scores of an experiment; of other scores it knows nothing.
+
+    That of the stage alone, as of the angles, makes jobs run again and no score be computed.
+    """
+    of_scores = sorted({registry.score_code(score.name) for score in experiment.scores})
+    return digest([computing_fingerprint("oodgrid.score.run"), *of_scores])[:16]
 
 
 def report_code(part: str, experiment: Experiment) -> str:

@@ -15,7 +15,8 @@ from oodgrid.fewshot import FewShot
 from oodgrid.identity import computing_fingerprint, digest
 from oodgrid.manifests import AppliedFit
 from oodgrid.score.compute import needed
-from oodgrid.score.inputs import Samples, Texts
+from oodgrid.score.inputs import Samples
+from oodgrid.score.texts import Texts
 
 
 @dataclass

@@ -28,9 +28,10 @@ from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import needed, needs_of
 from oodgrid.score.geometry import FitAngles
 from oodgrid.score.identities import Identities
-from oodgrid.score.inputs import FitInputs, Samples, read_fits, read_texts
+from oodgrid.score.inputs import FitInputs, Samples, read_fits
 from oodgrid.score.kept_tables import Columns, KeptTables
 from oodgrid.score.products import computing_on, described_device
+from oodgrid.score.texts import read_texts
 from oodgrid.score.values import of_set, of_stream, orders, places
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
