@@ -49,9 +49,9 @@ def apply_code(method_name: str) -> str:
 
 
 def score_code(experiment: Experiment) -> str:
-    """Return the fingerprint of the code behind the tables of scores of an experiment; of other scores it knows nothing.
+    """Return the fingerprint of the code behind the tables of scores of an experiment: of the stage, and of its scores.
 
-    That of the stage alone, as of the angles, makes jobs run again and no score be computed.
+    The code of other scores is not in it. That of the stage alone, as of angles, has jobs run that compute no score.
     """
     of_scores = sorted({registry.score_code(score.name) for score in experiment.scores})
     return digest([computing_fingerprint("oodgrid.score.run"), *of_scores])[:16]
