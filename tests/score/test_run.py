@@ -12,6 +12,8 @@ import pytest
 from oodgrid import fewshot, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
+from oodgrid.evaluate import score_table
+from oodgrid.evaluate.run import evaluate
 from oodgrid.score import run as run_module
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Head, Skip
@@ -412,6 +414,35 @@ def test_a_score_of_a_sweep_that_is_listed_too_is_computed_once(mini, computed):
     tables = [path(mini.results, "mini", "mini", "pets", "prototype") for path in (paths.scores, paths.sweeps)]
     first, sweep = (store.read_table(path)[0] for path in tables)
     assert sweep["mcm"].equals(first["mcm"]) and sweep["prediction"].equals(first["prediction"])
+
+
+def test_of_a_new_score_alone_metrics_are_computed_and_older_tables_are_read(mini, monkeypatch):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    measured, all_metrics = [], score_table.all_metrics
+    monkeypatch.setattr(
+        score_table, "all_metrics", lambda *sides, **options: measured.append(1) or all_metrics(*sides, **options)
+    )
+
+    def metrics(scores):
+        measured.clear()
+        run(mini, scores=scores)
+        return store.read_table(evaluate(mini.results, mini.experiment(scores=scores))[0])[0], len(measured)
+
+    _, once = metrics(["mcm"])
+    both, added = metrics(["energy", "mcm"])
+    one, taken_out = metrics(["energy"])
+    assert (once, added, taken_out) == (2, 2, 0)
+    assert one.equals(both.filter(score="energy"))
+    table, about = run(mini, scores=["energy", "mcm"])
+    fits = [fit.model_copy(update={"rows": {}}) for fit in about.fits]  # as before columns were kept apart
+    older = about.model_copy(update={"scores": {}, "fits": fits})
+    path = paths.scores(mini.results, "mini", "mini", "pets", "prototype")
+    path.unlink()
+    manifests.write_table(path, table, older)
+    measured.clear()
+    again, _ = store.read_table(evaluate(mini.results, mini.experiment(scores=["energy", "mcm"]))[0])
+    assert again.equals(both)
+    assert len(measured) == 4
 
 
 @pytest.mark.parametrize("part", ["classifier", "sets", "bank"])
