@@ -150,14 +150,11 @@ class _Job:
         pieces = [(table.keys, piece.rows) for fit, table in fits for piece in self._pieces(fit, table)]
         missing = [{keys[name] for name in self.kept.missing(rows, keys)} for keys, rows in pieces]
         every = {key for keys, _ in pieces for key in keys.values()} - {self.identities.prediction}
-        lacking = every.intersection(*[set[str]().union(*missing)])
-        sets = f"{sum(map(bool, missing)):,} of {counted(len(pieces), 'set')} of all fits lack some"
+        lacking = every & set[str]().union(*missing)
+        work = f"; work for {sum(map(bool, missing)):,} of {counted(len(pieces), 'set')} of all fits" if lacking else ""
         if every:
-            print(
-                f"oodgrid: {title}: {len(lacking):,} of {counted(len(every), 'score')} to compute, "
-                f"{len(every) - len(lacking):,} kept{f'; {sets}' if lacking else ''}",
-                file=sys.stderr,
-            )
+            todo = f"{len(lacking):,} of {counted(len(every), 'score')} to compute, {len(every) - len(lacking):,} kept"
+            print(f"oodgrid: {title}: {todo}{work}", file=sys.stderr)
 
     def _pieces(self, fit: AppliedFit, table: _Table) -> list[_Piece]:
         """Return what a table is to have of one fit."""
