@@ -130,3 +130,6 @@ class Scored:
 
     def __len__(self):
         return len(self.parts)
+
+    def clear(self):
+        self.parts.clear()

@@ -188,7 +188,7 @@ def test_parts_that_another_job_put_into_its_table_meanwhile_are_found_there(tmp
     for path in job.kept():
         path.unlink()
     gone = KeptTables(tmp_path, "b", "d", "m")
-    with pytest.raises(OodgridError, match=r"lacks mcm: another run took them away\. Run snakemake again$"):
+    with pytest.raises(OodgridError, match=r"lacks scores \(mcm\) that another run removed\. Run snakemake again$"):
         gone.read("1-own", scores)
 
 

@@ -92,7 +92,7 @@ class KeptTables:
                     return self._read({name: self._places[rows, key] for name, key in scores.items()})
             self._scan()
         names = ", ".join(missing or scores)
-        raise OodgridError(f"{self.folder} lacks {names}: another run took them away. Run snakemake again")
+        raise OodgridError(f"{self.folder} lacks scores ({names}) that another run removed. Run snakemake again")
 
     def write(self, table: pl.DataFrame, about: ScoreTable, path: Path) -> None:
         """Keep a table, give it its second name, and remove the parts and the older tables that it replaces.
