@@ -33,6 +33,8 @@ OTHERS = {  # of which scores others are made
     "clipscope": {"neglabel"},
     "csp": {"neglabel"},
     "gl_mcm": {"l_mcm"},
+    "interneg": {"neglabel"},
+    "negrefine": {"neglabel"},
     "tag": {"energy", "gen", "max_logit", "msp"},
 }
 
