@@ -39,6 +39,7 @@ class FitInputs:
         leaves: What the method leaves: "prototypes", "features" or "logits".
         normalises: Whether scores are given normalised features.
         precision: Of the products of features with weights and with the bank.
+        carried: Of scores whose stream comes to one OOD set after the other: by variant and set, values, or why none.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class FitInputs:
     ) -> None:
         self.results, self.fit, self.few_shot, self.texts = results, fit, few_shot, texts
         self.leaves, self.normalises, self.precision = of_method.leaves, of_method.normalises, precision
+        self.carried: dict[tuple[str, str], tuple[np.ndarray | None, str | None]] = {}
         self._no_draw = ""
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[Inputs, int]]:
