@@ -104,10 +104,11 @@ def computed(monkeypatch):
     for name in ("of_set", "of_stream"):
         real = getattr(run, name)
 
-        def spy(fit, samples, choices, real=real, **options):
-            last = samples[-1] if isinstance(samples, list) else samples
-            parts.append((fit.fit.seed, last.name, list(choices)))
-            return real(fit, samples, choices, **options)
+        def spy(fit, *arguments, real=real, **options):
+            choices = arguments[-1]
+            name = arguments[1] if len(arguments) > 2 else arguments[0].name
+            parts.append((fit.fit.seed, name, list(choices)))
+            return real(fit, *arguments, **options)
 
         monkeypatch.setattr(run, name, spy)
     return parts
