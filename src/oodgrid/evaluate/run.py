@@ -18,7 +18,8 @@ from oodgrid.evaluate.estimate.table import estimates
 from oodgrid.evaluate.grades import graded
 from oodgrid.evaluate.intervals import COLUMNS, fpr_columns
 from oodgrid.evaluate.mistakes import SAMPLES
-from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable, StreamTable
+from oodgrid.evaluate.score_table import FULL_SPECTRUM, ScoreTable
+from oodgrid.evaluate.stream_table import StreamTable
 from oodgrid.evaluate.sweep import SweepTable, temperatures
 from oodgrid.identity import computing_fingerprint
 from oodgrid.kept import Kept

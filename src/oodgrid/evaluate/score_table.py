@@ -26,8 +26,6 @@ from oodgrid.evaluate.mistakes import mistaken
 from oodgrid.kept import Kept, is_whole
 from oodgrid.labels import accuracy
 from oodgrid.manifests import PairMetrics, ScoredFit
-from oodgrid.measures import RATES
-from oodgrid.streams import place_column
 from oodgrid.threads import side_by_side
 
 
@@ -300,41 +298,6 @@ class ScoreTable:
         if lacking := sorted(names - {name for key in sets for name in np.atleast_1d(key)}):
             of_fit = f"{counted(fit.shots, 'shot')} and seed {fit.seed}"
             raise OodgridError(f"{self.path} holds no scores of {', '.join(lacking)} for {of_fit}: {ANOTHER}")
-
-
-class StreamTable(ScoreTable):
-    """One table of transductive scores: a stream holds the ID samples and those of one OOD set.
-
-    No figure puts them beside scores of single samples.
-    """
-
-    by: ClassVar[tuple[str, ...]] = ("ood_dataset", "dataset")
-    drawn = False
-
-    def pair_of(self, sets: dict[Any, pl.DataFrame], ood: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the rows of the ID samples and of the OOD samples of one stream."""
-        return sets[ood, self.id_dataset.name], sets[ood, ood]
-
-    def measured(self) -> list[str]:
-        """Return what tells the columns that are kept, with those of the first samples."""
-        return [*super().measured(), *(f"first@{count}" for count in self.firsts)]
-
-    def places(self, about: manifests.ScoreTable) -> dict[str, str]:
-        """Return by score the column with the places of samples in its stream, where the first of these count."""
-        return {name: place_column(about.params[name]) for name in self.scores} if self.firsts else {}
-
-    def more(self, samples: Samples, ood: str, score: str) -> dict[str, float | None]:
-        """Return the metrics that look at predictions, and those of the first samples of the stream."""
-        sides = self.pair_of(samples.sets(), ood)
-        measures = super().more(samples, ood, score)
-        for count in self.firsts:
-            of_id, other = (side.filter(pl.col(samples.places[score]) < count)[score].to_numpy() for side in sides)
-            rates = metrics_from_counts(count_scores(of_id, other)) if len(of_id) and len(other) else {}
-            measures |= {f"{rate}_first{count}": rates.get(rate) for rate in RATES}
-        return measures
-
-    def _rows(self, fit: ScoredFit, ood: str) -> list[str]:
-        return [(fit.rows or fit.parts)[ood]]
 
 
 FULL_SPECTRUM = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")  # OpenOOD's, with the suffix _fs
