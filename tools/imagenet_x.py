@@ -1,10 +1,10 @@
-"""Cut the published ViT-B/32 features of ImageNet to ImageNet-X, its OOD half by how near its names are to the ID half's.
+"""Cut the published ViT-B/32 features of ImageNet's training images to ImageNet-X, and its OOD half to five levels.
 
-ImageNet-X (github.com/hoshi23/OOD-X-Banchmarks) parts ImageNet's classes in two, so that siblings below one node of
-WordNet stand on both sides. The four images a class are the test images, those of the draw of two that are none of them
-the training images (tools/imagenet_pairs.py tells which). An OOD class is the nearer in meaning, the larger the cosine
-of its text with the nearest text of an ID class: five levels of 100 classes, 0 the nearest. Images decide nothing of it.
-Caches in Tip-Adapter's format are written, for experiments/clip-b32-imagenet-x.yaml:
+ImageNet-X (github.com/hoshi23/OOD-X-Banchmarks) parts ImageNet's classes in two halves, so that siblings below one node
+of WordNet stand on both sides. Test images are the draw of four a class; training images are those of the draw of two
+that are none of these (imagenet_pairs.py says how that is known). A level has 100 OOD classes; level 0 has those whose
+text has the largest cosine with that of an ID class. Levels depend on texts alone, and on no image. Caches in
+Tip-Adapter's format are written, for experiments/clip-b32-imagenet-x.yaml:
 
     python tools/imagenet_x.py
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from imagenet_pairs import CLIP, SAME, keys
+from imagenet_pairs import CLIP, apart, keys
 
 LISTS = CLIP.parent / "labels" / "imagenet_x"
 LEVELS = 5
@@ -52,9 +52,7 @@ def write(folder: Path, classes: np.ndarray, with_training: bool = False) -> Non
     torch.save(test[taken].clone(), folder / "test_f.pt")
     torch.save(torch.tensor([number[int(label)] for label in test_labels[taken]]), folder / "test_l.pt")
     if with_training:
-        of_class = train_labels[:, None] == test_labels
-        nearest = torch.where(of_class, train.float() @ test.float().T, -torch.ones(1)).max(dim=1).values
-        kept = (nearest <= SAME) & torch.isin(train_labels, torch.from_numpy(classes))
+        kept = apart(train, train_labels, test, test_labels) & torch.isin(train_labels, torch.from_numpy(classes))
         labels = torch.tensor([number[int(label)] for label in train_labels[kept]])
         torch.save(train[kept].T.clone(), folder / "keys_2shots.pt")
         one_hot = torch.nn.functional.one_hot(labels, len(classes)).to(torch.uint8)
