@@ -203,7 +203,7 @@ def test_scenarios_of_imports_have_no_noise_and_no_limit_that_would_do_nothing()
         raw["id_datasets"][0]["imported"] = {"tip_adapter": "/x", "pair_texts": {"features": "t.npy"}}
         return raw
 
-    assert "limit is for images" in failure(parse, of_import(limit=5))
+    assert "limit is for samples" in failure(parse, of_import(limit=5))
     assert parse({**of_import(), "limit": 5}).dataset("off").limit is None  # that of all datasets is of none imported
     assert "noise is of scenario: noisy" in failure(parse, of_import(pairs=made(noise=3)["pairs"]))
 

@@ -67,8 +67,8 @@ def _fail(options: argparse.Namespace, error: BaseException) -> int:
 def _cap_threads() -> None:
     """Limit threads to the number of CPUs, whatever the workflow says; must run before numpy loads.
 
-    What is not set follows `OMP_NUM_THREADS`: beside other work, MKL on two threads of which the other waits takes seven
-    times the CPU time of one.
+    What is not set follows `OMP_NUM_THREADS`: beside other work, MKL on two threads, of which one waits for the other,
+    took seven times the CPU time of one.
     """
     most = usual = threads.cpus()
     for variable in THREAD_VARIABLES:
