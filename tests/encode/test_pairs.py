@@ -157,7 +157,7 @@ def made(**pairs):
         ({"name": "off", "pairs": {"file": "t.csv", "kind": None, "kinds": ["a"]}}, {}, "kinds are read from a column"),
         ({"name": "off", "pairs": {"hf": "somewhere"}}, {}, "write file: or of:"),
         (made(), {"concept_world": {"group": "id"}}, "seen has no pairs"),
-        (made(), {"views": [{"family": "rrc08"}]}, "views are for images"),
+        (made(), {"views": [{"family": "rrc08"}]}, "views is for images"),
         (made(), {"train": "drawn", "concept_world": {"group": "id", "captions": True, "train": 2, "val": 1}},
          "of pairs the whole training split is encoded"),
         ({**made(), "classnames": ["a", "b"]}, {}, "classnames are those of seen"),

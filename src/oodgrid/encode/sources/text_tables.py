@@ -21,6 +21,7 @@ from oodgrid.encode.sources.text_formats import READERS, Row, json_parts
 from oodgrid.errors import OodgridError, printable, unknown
 
 SHOWN = 60  # characters of a text that stand in its name
+SEPARATORS = ";|\t,"  # in the name of an only column: of a table that was taken for one of another kind
 ARTICLES = {"text": "a text", "image": "an image"}
 Column = int | str | None
 
@@ -158,6 +159,11 @@ def _is_empty(value: Any) -> bool:
 def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, Any]) -> Column:
     """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
     there = {str(name): name for name in columns}
+    if len(there) == 1 and (mark := next((mark for mark in SEPARATORS if mark in next(iter(there))), None)):
+        raise OodgridError(
+            f"{file}: its first line is one column, and {mark!r} seems to part it: save it with commas as .csv or with "
+            "tabs as .tsv"
+        )
     for name, column in (*source.sides.items(), ("split", source.split)):
         if column is not None and column not in columns:
             raise unknown(f"column of {name}s of {file}", str(column), there)
