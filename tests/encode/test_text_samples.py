@@ -254,7 +254,7 @@ def test_a_folder_of_sentence_transformers_says_its_pooling_and_length(tmp_path)
         (folder / "config_sentence_transformers.json").write_text(said)
         if name == "query":
             assert "puts 'play: ' before every text: write prefix: \"play: \"" in failure(load, folder, pooling=None)
-        assert load(folder, pooling=None, prefix="").identity["pooling"] == "cls"
+        assert load(folder, pooling=None, prefix="none").identity["pooling"] == "cls"
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls", "include_prompt": False}))
     assert "take prefix out" in failure(load, folder, pooling=None, prefix="play ")
     (folder / "adapter_config.json").write_text("{}")
@@ -269,7 +269,7 @@ def test_a_prefix_stands_before_every_text(encoder, lowercase):
     assert torch.equal(prefixed.tokenize(texts), whole)
     assert torch.equal(prefixed.encode_text(prefixed.tokenize(texts)), plain.encode_text(whole))
     assert cut_rows(prefixed, texts) == cut_rows(plain, [f"Play Weather: {text}" for text in texts])
-    assert plain.identity == load(encoder, lowercase=lowercase, prefix="").identity != prefixed.identity
+    assert plain.identity == load(encoder, lowercase=lowercase, prefix="none").identity != prefixed.identity
     assert "prefix" not in str(plain.identity)  # as in features of before there were prefixes
     assert "no place beside 4 tokens" in failure(load, encoder, prefix="play weather", max_length=4)
 

