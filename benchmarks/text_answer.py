@@ -52,7 +52,8 @@ def _of(own: pl.DataFrame, scope: str, method: str, score: str) -> str:
 def _name(row: dict[str, str]) -> str:
     """Return method and score in the words of the docs."""
     score, _, params = row["score"].partition("@")
-    words = [METHODS[row["method"]], SCORES[score] + ", k = 1" * ("k=1" in params)]
+    of = "maximum logit" if (row["method"], score) == ("linear_probe", "max_logit") else SCORES[score]
+    words = [METHODS[row["method"]], of + ", k = 1" * ("k=1" in params)]
     return ", ".join(filter(None, words)) + " of the whole split" * ("bank=train" in params)
 
 
