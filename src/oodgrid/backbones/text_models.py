@@ -100,7 +100,7 @@ class TextTokenizer:
         self.max_length, self.lowercase, self.prefix = max_length, lowercase, prefix
         backend.no_padding()
         backend.no_truncation()
-        self.fixed = len(backend.encode(prefix).ids)  # tokens that every text has
+        self.fixed = len(backend.encode(prefix.lower() if lowercase else prefix).ids)  # tokens that every text has
         self.sha256 = digest(backend.to_str())
         self._backend = backend
 
@@ -262,8 +262,8 @@ def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
 
 def _check_prefix(backbone: Backbone, folder: Path, pooling: dict[str, Any], settings: dict[str, Any]) -> None:
     """Refuse a prompt that a model of sentence-transformers has by default, unless the entry says what to do of it."""
-    prompts = settings.get("prompts")
-    prompt = prompts.get(settings.get("default_prompt_name")) if isinstance(prompts, dict) else None
+    prompts, name = settings.get("prompts"), settings.get("default_prompt_name")
+    prompt = prompts.get(name) if isinstance(prompts, dict) and isinstance(name, str) else None
     if prompt and backbone.prefix is None:
         raise OodgridError(
             f"backbone {backbone.name}: {folder} puts {brief(prompt)} before every text: write prefix: "

@@ -28,8 +28,9 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
         OodgridError: The source or the backbone cannot be read, or an image is broken; what was finished stays.
     """
     loaded = backbones.load(backbone)
+    opened = open_splits(dataset)
     kind = KINDS[dataset.thing]
-    opened = {split: kind.remarked(loaded, samples) for split, samples in open_splits(dataset).items()}
+    opened = {split: kind.remarked(loaded, samples) for split, samples in opened.items()}
     report_remarks(dataset, opened)
     written = []
     for split, images in opened.items():

@@ -159,13 +159,13 @@ def _is_empty(value: Any) -> bool:
 def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, Any]) -> Column:
     """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
     there = {str(name): name for name in columns}
-    if len(there) == 1 and (mark := next((mark for mark in SEPARATORS if mark in next(iter(there))), None)):
-        raise OodgridError(
-            f"{file}: its first line is one column, and {mark!r} seems to part it: save it with commas as .csv or with "
-            "tabs as .tsv"
-        )
     for name, column in (*source.sides.items(), ("split", source.split)):
         if column is not None and column not in columns:
+            if len(there) == 1 and (mark := next((mark for mark in SEPARATORS if mark in next(iter(there))), None)):
+                raise OodgridError(
+                    f"{file}: its first line is one column, and {mark!r} seems to part it: save it with commas as .csv "
+                    "or with tabs as .tsv"
+                )
             raise unknown(f"column of {name}s of {file}", str(column), there)
     if source.label is None or source.label in columns:
         return source.label
