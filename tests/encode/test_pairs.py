@@ -166,7 +166,7 @@ def made(**pairs):
         ({"name": "off", "pairs": {"file": "t.csv", "kind": None, "kinds": ["a"]}}, {}, "kinds are read from a column"),
         ({"name": "off", "pairs": {"hf": "somewhere"}}, {}, "write file: or of:"),
         (made(), {"concept_world": {"group": "id"}}, "seen has no pairs"),
-        (made(), {"views": [{"family": "rrc08"}]}, "views are for images"),
+        (made(), {"views": [{"family": "rrc08"}]}, "views is for images"),
         (made(), {"train": "drawn", "concept_world": {"group": "id", "captions": True, "train": 2, "val": 1}},
          "of pairs the whole training split is encoded"),
         ({**made(), "classnames": ["a", "b"]}, {}, "classnames are those of seen"),
@@ -212,7 +212,7 @@ def test_scenarios_of_imports_have_no_noise_and_no_limit_that_would_do_nothing()
         raw["id_datasets"][0]["imported"] = {"tip_adapter": "/x", "pair_texts": {"features": "t.npy"}}
         return raw
 
-    assert "limit is for images" in failure(parse, of_import(limit=5))
+    assert "limit is for samples" in failure(parse, of_import(limit=5))
     assert parse({**of_import(), "limit": 5}).dataset("off").limit is None  # that of all datasets is of none imported
     assert "noise is of scenario: noisy" in failure(parse, of_import(pairs=made(noise=3)["pairs"]))
 

@@ -247,6 +247,31 @@ def test_a_folder_of_sentence_transformers_says_its_pooling_and_length(tmp_path)
     assert (identity["pooling"], identity["max_length"]) == ("cls", 21)
     (folder / "modules.json").write_text(json.dumps([*modules, {"type": "sentence_transformers.models.Dense"}]))
     assert "module Dense" in failure(load, folder)
+    (folder / "modules.json").write_text(json.dumps(modules))
+    prompts = {"prompts": {"query": "play: ", "none": ""}, "default_prompt_name": "query"}
+    for name in ("query", "none", None, "strange"):  # of these one has a prompt, which is taken or refused, not lost
+        said = json.dumps({**prompts, "default_prompt_name": name})
+        (folder / "config_sentence_transformers.json").write_text(said)
+        if name == "query":
+            assert "puts 'play: ' before every text: write prefix: \"play: \"" in failure(load, folder, pooling=None)
+        assert load(folder, pooling=None, prefix="none").identity["pooling"] == "cls"
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls", "include_prompt": False}))
+    assert "take prefix out" in failure(load, folder, pooling=None, prefix="play ")
+    (folder / "adapter_config.json").write_text("{}")
+    assert "merge it into them" in failure(load, folder, pooling=None)
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_a_prefix_stands_before_every_text(encoder, lowercase):
+    plain, prefixed = (load(encoder, lowercase=lowercase, **more) for more in ({}, {"prefix": "Play Weather: "}))
+    texts = ["song", " a", "😀", LONG, "weather " * 30]
+    whole = plain.tokenize([f"Play Weather: {text}" for text in texts])
+    assert torch.equal(prefixed.tokenize(texts), whole)
+    assert torch.equal(prefixed.encode_text(prefixed.tokenize(texts)), plain.encode_text(whole))
+    assert cut_rows(prefixed, texts) == cut_rows(plain, [f"Play Weather: {text}" for text in texts])
+    assert plain.identity == load(encoder, lowercase=lowercase, prefix="none").identity != prefixed.identity
+    assert "prefix" not in str(plain.identity)  # as in features of before there were prefixes
+    assert "no place beside 4 tokens" in failure(load, encoder, prefix="play weather", max_length=4)
 
 
 def test_what_cannot_be_loaded_is_refused_in_one_line(tmp_path, encoder):

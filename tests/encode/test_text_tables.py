@@ -150,6 +150,10 @@ def test_digests_and_sizes_serve_the_search_for_copies(tmp_path):
     [
         ("t.csv", b"text,category\na,b\n", {"label": "categry"}, "unknown column of labels"),
         ("t.csv", b"sentence,label\na,b\n", {}, "unknown column of texts"),
+        *(
+            (f"t.{kind}", f"text{mark}label\na{mark}b\n".encode(), {}, f"one column, and {mark!r} seems to part it")
+            for kind, mark in (("csv", ";"), ("csv", "|"), ("csv", "\t"), ("tsv", ","))
+        ),
         ("t.csv", b"text,text\na,b\n", {}, "two columns are called 'text'"),
         ("t.csv", b"text,label\na,b,c\n", {}, "line 2: 3 columns where the first line has 2"),
         ("t.csv", b"text,label\nalone\n", {}, "line 2: 1 column where the first line has 2"),

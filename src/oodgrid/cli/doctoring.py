@@ -109,7 +109,7 @@ def _of_experiment(
     encoded = {dataset.name for dataset in plan.unencoded(options.results, experiment)}
     try:
         counts |= check_experiment(options.results, experiment)
-        opened = ", ".join(f"{name} ({counted(count, 'image')})" for name, count in counts.items())
+        opened = ", ".join(f"{name} ({counted(count, 'sample')})" for name, count in counts.items())
         others = sorted(encoded - set(counts))
         text = f"all {counted(len({dataset.name for dataset in experiment.datasets()}), 'dataset')} are at hand"
         text += f"; to encode: {opened}" if opened else ""
@@ -142,7 +142,7 @@ def _needed(results: Path, experiment: Experiment, counts: dict[str, int]) -> tu
         needed += every["score"].units * images * A_SCORE * len(experiment.scores)
     uncounted = every["encode"].uncounted
     local = [each.name for each in experiment.backbones if each.local_features]
-    unknown = [f"images of {', '.join(sorted(uncounted))}"] if uncounted else []
+    unknown = [f"samples of {', '.join(sorted(uncounted))}"] if uncounted else []
     unknown += [f"local features of {', '.join(local)}"] if local and every["encode"].unmeasured else []
     unknown += ["scores"] if not images and every["score"].unmeasured and grid.count_rows(experiment) else []
     return needed, " and ".join(unknown)

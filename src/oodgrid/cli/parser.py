@@ -273,11 +273,11 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     inspect = _verb(verbs, "inspect", run_inspect, "what a results file holds and where it comes from", shared,
                     f"oodgrid inspect {FEATURES}")  # fmt: skip
     inspect.add_argument("file", type=Path)
-    verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
+    verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the samples behind them", shared,
                    f"oodgrid verify {FEATURES.parents[1]}/*/*.h5 --sources")  # fmt: skip
     verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
-    verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
-    verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
+    verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the samples")
+    verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every sample")
     _add_kept(verbs, shared)
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,

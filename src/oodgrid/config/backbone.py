@@ -20,7 +20,7 @@ TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts a
 TIMM = "timm/"
 INSTALLED = "installed:"  # stands before a folder or file within a package of Python
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
-OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
+OF_TEXTS = {"pooling", "layer", "max_length", "lowercase", "prefix"}
 OF_IMAGES = {"decode", "local_features"}
 OF_TIMM = {"head", "match"}
 # Of a folder of transformers or sentence-transformers, what nobody reads here. All else decides its numbers: which
@@ -135,6 +135,12 @@ class Backbone(Strict):
         None, ge=1, le=1_000_000, description="Of transformers: tokens after which a text is cut. Default: its own."
     )
     lowercase: bool = Field(False, description="Of transformers: lower-case texts before its tokenizer sees them.")
+    prefix: str | None = Field(
+        None,
+        max_length=1000,
+        description="Of transformers: what stands before every text, as E5's 'query: '. Default: nothing; where "
+        "sentence-transformers would put something there, it or `none` must be written.",
+    )
 
     @model_validator(mode="after")
     def _check_samples(self) -> Backbone:
@@ -181,6 +187,11 @@ class Backbone(Strict):
     def takes_images(self) -> bool:
         """Whether it has an image tower."""
         return self.model != TRANSFORMERS
+
+    @property
+    def before_texts(self) -> str:
+        """What stands before every text."""
+        return "" if self.prefix in (None, "none") else str(self.prefix)
 
     @property
     def is_timm(self) -> bool:
@@ -235,6 +246,8 @@ class Backbone(Strict):
             fields["pretrained"] = "folder"
             fields["pretrained_sha256"] = _content_of_folder(folder)
         asked = {key: fields.pop(key) for key in sorted(OF_TEXTS)}
+        if not self.before_texts:  # as in features of before there were prefixes
+            del asked["prefix"]
         fields |= {"pooling": asked["pooling"]} if self.is_timm else {}  # None, as always was, is left out below
         others: set[str] = set() if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
         fields = {key: value for key, value in fields.items() if key not in others}

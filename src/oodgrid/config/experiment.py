@@ -70,7 +70,7 @@ class IdDataset(Dataset):
         description="Choose hyper-parameters on the whole test split, as some published numbers did; tables say so.",
     )
     train: Literal["whole", "drawn"] = Field(
-        "whole", description="drawn: of the training split encode the images alone that the draws of it take."
+        "whole", description="drawn: of the training split encode those samples alone that the draws of it take."
     )
 
     def pairs(self) -> Iterator[tuple[str, Dataset]]:

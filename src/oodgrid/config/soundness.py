@@ -41,7 +41,7 @@ def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
         yield f"ID dataset {dataset.name} has no training split to make views of"
     if dataset.train == "drawn" and (dataset.imported or "train" not in dataset.split_names):
         yield f"ID dataset {dataset.name} has no training split to encode: take train: drawn out"
-    if dataset.train == "drawn" and dataset.are_pairs:
+    if dataset.train == "drawn" and dataset.thing == "pair":
         yield f"ID dataset {dataset.name}: of pairs the whole training split is encoded: take train: drawn out"
     if len(set(families)) < len(families):
         yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
@@ -209,8 +209,8 @@ def _texts(experiment: Experiment) -> Iterator[str]:
 def _samples(experiment: Experiment) -> Iterator[str]:
     """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
     datasets = list({dataset.name: dataset for dataset in experiment.datasets()}.values())
-    texts = [dataset.name for dataset in datasets if dataset.holds_texts or dataset.are_pairs]
-    images = [dataset.name for dataset in datasets if not (dataset.holds_texts or dataset.imported)]
+    texts = [dataset.name for dataset in datasets if "text" in dataset.parts]
+    images = [dataset.name for dataset in datasets if "image" in dataset.parts]
     for backbone in experiment.backbones:
         if texts and not backbone.takes_texts:
             yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are or have texts"
@@ -223,11 +223,10 @@ def _views(experiment: Experiment) -> Iterator[str]:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
             family = method.params.get("views")
-            if family and (dataset.holds_texts or dataset.are_pairs):
-                thing = "texts" if dataset.holds_texts else "pairs"
+            if family and not dataset.may_have_views:
                 yield (
-                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are {thing}, "
-                    "which have none: list it without views"
+                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are "
+                    f"{dataset.thing}s, which have none: list it without views"
                 )
             elif family and family not in families and not dataset.imported:
                 yield (

@@ -13,7 +13,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.plan.files import evaluated_files, is_redrawn, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
 
-UNITS = {"encode": "image", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
+UNITS = {"encode": "sample", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
 
 ListsFits = manifests.Fitted | manifests.Applied | manifests.ScoreTable
 
@@ -24,11 +24,11 @@ class Cost:
 
     Attributes:
         kind: "encode", "fit", "apply", "score", "evaluate" or "report".
-        units: How many images, fits, rows or parts, as far as known.
+        units: How many samples, fits, rows or parts, as far as known.
         there: How many are done.
         takes: What the units take.
         unmeasured: What was never done here, and so is not in `takes`.
-        uncounted: Datasets whose images were not counted.
+        uncounted: Datasets whose samples were not counted.
     """
 
     kind: str
@@ -56,7 +56,7 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
     Args:
         results: The results folder.
         experiment: The experiment.
-        images: How many images the splits of a dataset have together, where it is known.
+        images: How many samples the splits of a dataset have together, where it is known.
     """
     works = rates.read(results)
     by_kind = {kind: Cost(kind) for kind in UNITS}
@@ -150,7 +150,7 @@ def summary(results: Path, experiment: Experiment, images: Mapping[str, int], co
 def _described(cost: Cost, seconds: float) -> str:
     of_all = f" of {cost.units + cost.there:,}" if cost.there else ""
     parts = [f"{cost.units:,}{of_all} {plural(cost.units + cost.there, UNITS[cost.kind])}"] if cost.units else []
-    parts += [f"images of {', '.join(sorted(cost.uncounted))}, not counted"] if cost.uncounted else []
+    parts += [f"samples of {', '.join(sorted(cost.uncounted))}, not counted"] if cost.uncounted else []
     parts += [f"about {_duration(seconds)}"] if seconds else []
     parts += [_size(cost.takes.bytes)] if cost.takes.bytes >= 1e5 else []
     parts += [f"not measured yet: {', '.join(filter(None, cost.unmeasured)) or 'this'}"] if cost.unmeasured else []

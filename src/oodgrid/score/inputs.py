@@ -82,7 +82,7 @@ class FitInputs:
         """Return why a need is not met."""
         return {
             "bank": self._no_draw or "the shots of a fit, and there are none; bank: train takes the whole train split",
-            "val": "validation images of a fit with shots, and there are none",
+            "val": "validation samples of a fit with shots, and there are none",
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
             "negative_logits": "negative prompts, as neg_prompt and lsn learn them",

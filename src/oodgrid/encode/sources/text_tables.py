@@ -21,6 +21,7 @@ from oodgrid.encode.sources.text_formats import READERS, Row, json_parts
 from oodgrid.errors import OodgridError, printable, unknown
 
 SHOWN = 60  # characters of a text that stand in its name
+SEPARATORS = ";|\t,"  # in the name of an only column: of a table that was taken for one of another kind
 ARTICLES = {"text": "a text", "image": "an image"}
 NO_NAMES = ("nan", "na", "n/a", "<na>", "null", "none")  # what tools write for a label that is not there
 Column = int | str | None
@@ -175,6 +176,11 @@ def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, 
     there = {str(name): name for name in columns}
     for name, column in (*source.sides.items(), ("split", source.split)):
         if column is not None and column not in columns:
+            if len(there) == 1 and (mark := next((mark for mark in SEPARATORS if mark in next(iter(there))), None)):
+                raise OodgridError(
+                    f"{file}: its first line is one column, and {mark!r} seems to part it: save it with commas as .csv "
+                    "or with tabs as .tsv"
+                )
             raise unknown(f"column of {name}s of {file}", str(column), there)
     if source.label is None or source.label in columns:
         return source.label
