@@ -87,6 +87,18 @@ def test_features_are_those_of_the_formula_and_texts_those_of_the_encoder(parts,
     assert joint.parity(pixels) is None
 
 
+def test_the_text_tower_may_be_that_of_a_clip(parts):
+    names = ["red circle", "blue star", "green ring", "yellow cross", "red square"]
+    head = {**parts["classifier"]["head"], "classes": names}
+    joint = backbones.load(space(parts, classifier={**TINY, "head": head}, text=TINY, template="a photo of a {}."))
+    tiny = backbones.load(build(Backbone, **TINY))
+    texts = ["a photo of a red circle.", "a drawing"]
+    assert np.array_equal(embed(joint, texts), embed(tiny, texts))
+    assert type(text_tower.of(joint)) is type(text_tower.of(tiny))
+    features = joint.encode_image(torch.zeros(1, *joint.input_shape)).numpy()[0]
+    assert features.shape == embed(tiny, texts)[0].shape and np.linalg.norm(features) <= 1 + 1e-6
+
+
 def test_less_precision_is_in_the_encoders_alone_and_is_measured(parts):
     pixels = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     exact, rough = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from oodgrid import catalogue
 from oodgrid.config.base import MOST, Seed, Slug, Strict, collected
@@ -20,6 +20,7 @@ TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts a
 TIMM = "timm/"
 CONSE = "conse"  # the `model`, and `pretrained`, of a space that is made of a classifier and an encoder of texts
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
+ONE_OR_BOTH: list[JsonValue] = [{"required": ["model", "pretrained"]}, {"required": ["conse"]}]  # for editors
 OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
 OF_IMAGES = {"decode", "local_features"}
 OF_TIMM = {"head", "match"}
@@ -35,6 +36,8 @@ PREPROCESSING = {"size", "resize", "interpolation", "resize_mode", "mean", "std"
 
 class Backbone(Strict):
     """Architecture, weights, preprocessing and precision together: two interpolations are two backbones."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name"], "anyOf": ONE_OR_BOTH})
 
     name: Slug = Field(description="The name of this backbone in results/ and tables.")
     model: str = Field(
