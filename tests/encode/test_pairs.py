@@ -100,6 +100,15 @@ def test_what_is_passed_over_or_twice_is_counted(table):
     assert "passed over 2 rows without an image in pairs.csv, the first in line 3" in remarks
     assert "passed over 1 row without a text in pairs.csv, the first in line 5" in remarks
     assert "1 test pair is of another split too, as a.png" in remarks
+    unlabelled = table(label=["circle", None, "NaN", "n/a"], kind=None)
+    pairs = open_split(dataset(unlabelled), "test")
+    assert pairs.labels.tolist() == [1, -1, 0, 2] and pairs.remarks == (
+        "1 row of pairs.csv without label, the first in line 3: no class",
+        "label in pairs.csv: 1 'NaN', 1 'n/a' taken as names of classes: leave cells empty that have none",
+    )
+    numbers = open_split(dataset(table("pairs.parquet", label=[0.0, np.nan, 1.0, None])), "test")
+    assert numbers.labels.tolist() == [0, -1, -1, -1]  # the third is misaligned
+    assert "2 rows of pairs.parquet without label, the first in line 2: no class" in numbers.remarks
     doubled = table(image=["a.png"] * 3, text=["one", "one", "two"], label=None, kind=None, part=None)
     assert "1 test pair repeats another, as a.png" in " ".join(open_splits(dataset(doubled))["test"].remarks)
 

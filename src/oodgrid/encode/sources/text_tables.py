@@ -22,6 +22,7 @@ from oodgrid.errors import OodgridError, printable, unknown
 
 SHOWN = 60  # characters of a text that stand in its name
 ARTICLES = {"text": "a text", "image": "an image"}
+NO_NAMES = ("nan", "na", "n/a", "<na>", "null", "none")  # what tools write for a label that is not there
 Column = int | str | None
 
 
@@ -127,6 +128,7 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
     """Take the rows of a file, or of one split in it, into a table."""
     rows = list(rows)
     empty: dict[str, list[int]] = {side: [] for side in source.sides}
+    first = len(whole.rows)
     columns = {column: None for row in rows for column in row.values}  # in JSON an object may lack what others have
     label = _columns(whole, file, source, columns) if rows else source.label
     for row in rows:
@@ -142,13 +144,26 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
         whole.labels.append(None if label is None else row.values.get(label))
         if whole.splits is not None:
             whole.splits.append(split or _split_of(file, source, row))
-    if label is not None and (lacking := [row.line for row in rows if label not in row.values]):
-        what = counted(len(lacking), "row", "rows")
-        whole.remarks.append(f"{what} of {file.name} without {label}, the first in line {lacking[0]}: no class")
+    whole.remarks += _label_remarks(file, label, whole.rows[first:]) if label is not None else []
     for side, lines in empty.items():
         if lines:
             what = counted(len(lines), f"row without {ARTICLES[side]}", f"rows without {ARTICLES[side]}")
             whole.remarks.append(f"passed over {what} in {file.name}, the first in line {lines[0]}")
+
+
+def _label_remarks(file: Path, label: Column, rows: Sequence[Row]) -> list[str]:
+    """Return what is to be said of rows without a label, and of labels that a tool may have written for none."""
+    remarks = []
+    labels = [(row.values.get(label), row.line) for row in rows]
+    if lacking := [line for value, line in labels if _is_empty(value) or value != value]:  # NaN
+        what = counted(len(lacking), "row", "rows")
+        remarks.append(f"{what} of {file.name} without {label}, the first in line {lacking[0]}: no class")
+    if words := Counter(
+        value for value, _ in labels if isinstance(value, str) and value.strip().casefold() in NO_NAMES
+    ):
+        listed = ", ".join(f"{count:,} {value!r}" for value, count in sorted(words.items()))
+        remarks.append(f"{label} in {file.name}: {listed} taken as names of classes: leave cells empty that have none")
+    return remarks
 
 
 def _is_empty(value: Any) -> bool:
