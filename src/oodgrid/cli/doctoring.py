@@ -89,7 +89,7 @@ def _extras(results: Path, experiment: Experiment | None) -> set[str]:
         learns = any("text_tower" in registry.find("method", each.name).needs for each in experiment.methods)
         trains = any(registry.find("method", each.name).learns for each in experiment.methods)
         extras |= {"encode"} if learns or trains or plan.unencoded(results, experiment) else set()
-        extras |= set() if all(each.takes_images for each in experiment.backbones) else {"text"}
+        extras |= set() if all(each.text_encoder.takes_images for each in experiment.backbones) else {"text"}
         of_hub = [dataset.hf or (dataset.texts and dataset.texts.hf) for dataset in experiment.datasets()]
         extras |= {"hf"} if any(of_hub) else set()
     return extras
