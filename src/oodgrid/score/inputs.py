@@ -16,7 +16,7 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
-from oodgrid.score.contract import Bank, Head, TextList, local_logits, normalise
+from oodgrid.score.contract import Bank, Head, TextList, local_logits, local_negatives, normalise
 from oodgrid.score.sharing import frozen
 from oodgrid.vectors import filled
 
@@ -119,8 +119,9 @@ class References:
             yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
 
     def local_blocks(
-        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
-    ) -> Iterator[tuple[Inputs, int]]:
+        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head,
+        needs: Collection[str],
+    ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield the same with the logits of the patches under the head, for features as cached.
 
         Args:
@@ -128,14 +129,20 @@ class References:
             features: Shape (N, D).
             local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
             head: The head.
+            needs: Of the scores that are to be computed.
         """
+        negatives = self.negatives if "local_negative_logits" in needs else None
+        width = len(head.weights) * (1 if negatives is None else 1 + negatives.shape[1])
 
         def inputs(row: int, part: np.ndarray) -> dict[str, Any]:
-            whole = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
-            return whole | {"local_logits": local_logits(normalise(filled(part, FILLED)), head)}
+            whole = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, needs)
+            patches = normalise(filled(part, FILLED))
+            if negatives is not None:
+                whole |= {"local_negative_logits": local_negatives(patches, negatives)}
+            return whole | {"local_logits": local_logits(patches, head)}
 
         for first, patches in local:
-            fitting = LOCAL_NUMBERS // (patches.shape[1] * len(head.weights))
+            fitting = LOCAL_NUMBERS // (patches.shape[1] * width)
             rows = max(FILLED, fitting // FILLED * FILLED)
             for start in range(0, len(patches), rows):
                 part = patches[start : start + rows]
@@ -169,7 +176,7 @@ class FitInputs:
         references = self.references(needs)
         if "local_logits" in needs and references.head is not None and self._has_local(samples):
             local = store.read_local_features(samples.file)
-            return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
+            return references.local_blocks(samples.name, samples.features.image_features, local, references.head, needs)
         return references.blocks(samples.name, *self.left_of(samples), needs, self.pairs_of(samples))
 
     def references(self, needs: Collection[str]) -> References:
@@ -196,7 +203,8 @@ class FitInputs:
             "val": "validation images of a fit with shots, and there are none",
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
-            "negative_logits": "negative prompts, as neg_prompt and lsn learn them",
+            "negative_logits": "negative prompts, as neg_prompt and lsn learn them and fa has them",
+            "local_negative_logits": "negative prompts, and local features of every set",
             "pair_texts": "pairs of an image and a text, and the samples are none",
             "pair_logits": "a classifier of pairs, as wood learns it",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
