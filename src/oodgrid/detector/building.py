@@ -78,10 +78,12 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
 
 
 def _refuse_pairs(experiment: Experiment, chosen: Chosen, needs: set[str]) -> None:
-    """Refuse a method or score of pairs: a detector is given images."""
+    """Refuse a method or score of pairs, as a detector is given images, and a method that combines others."""
     method = () if chosen.method == ANY else registry.find("method", experiment.method(chosen.method).name).needs
     if "pairs" in method or {"pair_texts", "pair_logits"} & needs:
         raise OodgridError(f"{chosen} looks at pairs, and a detector is given images alone: take another")
+    if "parts" in method:
+        raise OodgridError(f"{chosen} combines what other methods left of each set: take one of these, or another")
 
 
 def _record(
