@@ -11,7 +11,8 @@ from oodgrid import registry
 from oodgrid.config import Choice
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Head, normalise
-from oodgrid.score.inputs import References, Texts
+from oodgrid.score.references import References
+from oodgrid.score.texts import Texts
 
 RNG = np.random.default_rng(4)
 LOGITS, NEGATIVES = RNG.uniform(-1, 1, size=(20, 5)), RNG.uniform(-1, 1, size=(20, 5, 3))
