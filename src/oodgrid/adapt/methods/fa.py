@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @method(
     title="FA",
-    look="orange h -.",
+    look="orange d -.",
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,
