@@ -33,7 +33,7 @@ def _each_once(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 @method(
     title="Ensemble",
-    look="grey d : hollow",
+    look="grey d -- hollow",
     leaves="logits",
     needs=("parts",),
     paper="Humblot-Renaux et al. 2025 (ICCV workshops), COOkeD: Ensemble-based OOD detection in the era of zero-shot "
