@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import make_dataclass
 
 import numpy as np
 import pytest
 
-from oodgrid import grid, manifests, paths, plan, registry, store
+from oodgrid import grid, manifests, methods, paths, plan, registry, store
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.combining import matching
 from oodgrid.adapt.contract import Skip, normalise
 from oodgrid.adapt.fit import fit
+from oodgrid.detector import from_experiment
+from oodgrid.detector.choosing import Chosen
 from oodgrid.errors import OodgridError
 from oodgrid.manifests import AppliedFit
 from oodgrid.score.run import score
@@ -139,7 +142,7 @@ def test_jobs_of_an_ensemble_read_what_their_parts_left(mini):
 
 
 @pytest.mark.parametrize(
-    ("methods", "line"),
+    ("listed", "line"),
     [
         (["zero_shot", "ensemble"], "method ensemble, of: unknown other method of this experiment 'linear_probe'"),
         (["zero_shot", {"name": "ensemble", "of": ["zero-shot"]}], "did you mean 'zero_shot'"),
@@ -156,11 +159,23 @@ def test_jobs_of_an_ensemble_read_what_their_parts_left(mini):
         (["zero_shot", *[{"name": "ensemble", "of": ["zero_shot"]}] * 2], "ensemble@of=zero_shot is listed twice"),
     ],
 )  # fmt: skip
-def test_parts_that_are_none_are_refused_in_one_line(mini, methods, line):
-    assert line in failure(lambda: mini.experiment(*methods))
+def test_parts_that_are_none_are_refused_in_one_line(mini, listed, line):
+    assert line in failure(lambda: mini.experiment(*listed))
 
 
-def test_arrays_have_no_ensemble(mini):
-    from oodgrid import methods
+@pytest.mark.parametrize("missing", ["of", "combine", "leaves"])
+def test_a_method_of_one_s_own_that_combines_says_how(monkeypatch, missing):
+    monkeypatch.setattr(registry, "_ENTRIES", {kind: dict(registry.entries(kind)) for kind in registry.PACKAGES})
+    fields = [] if missing == "of" else [("of", tuple[str, ...], ("zero_shot",))]
+    own = {"__module__": "mine.vote"} | ({} if missing == "combine" else {"combine": lambda self, parts: parts[0]})
+    made = make_dataclass("Vote", fields, namespace=own)
+    leaves = "features" if missing == "leaves" else "logits"
+    assert "those that its parameter of names" in failure(registry.method(leaves=leaves, needs=("parts",)), made)
 
+
+def test_what_is_no_function_of_an_image_is_no_detector_and_no_function_of_arrays(mini):
+    experiment = mini.experiment("zero_shot", {"name": "ensemble", "of": ["zero_shot"]})
+    chosen = Chosen("mini", "pets", "ensemble@of=zero_shot", experiment.scores[0], 0, 0)
+    run(mini, experiment)
+    assert "combines what other methods left" in failure(from_experiment, mini.results, experiment, chosen)
     assert "take the mean of their softmaxes" in failure(methods.ensemble)

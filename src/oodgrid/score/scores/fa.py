@@ -14,7 +14,7 @@ from oodgrid.score.shares import largest_share
     title="FA",
     needs=("logits", "negative_logits"),
     family="vision-language",
-    paper="FA (ICCV 2025, ar`neg_prompt` looks for it amongiv 2507.04511); github.com/0xFAFA/FA at 9cf7f88 (main.py)",
+    paper="FA (ICCV 2025, arXiv 2507.04511); github.com/0xFAFA/FA at 9cf7f88 (main.py)",
 )
 def fa(logits: np.ndarray, negative_logits: np.ndarray, *, T: PositiveFloat = 1.0) -> np.ndarray:
     """FA: the largest chance of any prompt, in the softmax over positive and negative prompts together.
