@@ -65,10 +65,10 @@ def test_every_method_runs_together(clone):
     clone.write(whole)
     clone.snakemake("metrics")
     rows = clone.metrics("all-methods")
-    assert set(rows.filter(pl.col("status") != "ok")["score"]) == {"neg_prompt", "lsn"}
+    assert set(rows.filter(pl.col("status") != "ok")["score"]) == {"neg_prompt", "lsn", "fa", "energy"}
     mcm = rows.filter(score="mcm", ood_dataset="digits")
     assert len(mcm) == len(whole["methods"])
     assert mcm["id_accuracy"].min() > 3 / 24, "chance is 1 of 24"
     assert mcm["auroc"].n_unique() >= len(mcm) - 2  # gentle recipes may leave zero-shot as it is
     with_negatives = rows.filter(score="lsn", status="ok")["method"].unique()
-    assert {name.partition("@")[0] for name in with_negatives} == {"neg_prompt", "lsn"}
+    assert {name.partition("@")[0] for name in with_negatives} == {"neg_prompt", "lsn", "fa"}

@@ -78,6 +78,7 @@ class FitData:
         head: Of the network's own classification head, `weights` (K, D) and `bias` (K,), float32; None without one.
         train_texts: Shape (M, D): of pairs, the features of the text of each shot; None where the samples are no pairs.
         outliers: Of each OOD set of pairs with a training split, all of it; only for methods that need outliers.
+        parts: Of a method that combines others, the names of these.
     """
 
     text: TextSide
@@ -94,6 +95,7 @@ class FitData:
     head: Arrays | None = None
     train_texts: np.ndarray | None = None
     outliers: tuple[Outliers, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,14 @@ class Method(Protocol):
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Turn what was learned into a classifier."""
+        ...
+
+
+class Combination(Method, Protocol):
+    """A method that combines others of the experiment, those that its parameter `of` names: it needs "parts"."""
+
+    def combine(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Return logits (n, K) of those that each part leaves of the same samples, (n, K), float64."""
         ...
 
 

@@ -114,11 +114,13 @@ def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone:
 def run_adapt(options: argparse.Namespace) -> None:
     """Fit methods, or apply what was fitted."""
     experiment = experiment_of(options)
+    from oodgrid import grid
     from oodgrid.adapt.apply import apply
     from oodgrid.adapt.fit import fit
 
     step = {"fit": fit, "apply": apply}[options.part]
     methods = [choice.listed("method") for choice in experiment.methods]
+    methods.sort(key=lambda method: len(grid.parts(experiment, method)) > 0)  # those that combine others come last
     _for_each_table(options, experiment, methods, step, options.part)
 
 

@@ -54,6 +54,8 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     yield from _size(experiment)
     if "backbones" not in left_out:
         yield from _texts(experiment)
+    if "methods" not in left_out:
+        yield from _parts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
     if not left_out & {"backbones", "id_datasets"}:
@@ -233,6 +235,24 @@ def _views(experiment: Experiment) -> Iterator[str]:
                     f"method {method.listed('method')} wants views that ID dataset {dataset.name} does not have: "
                     f"write views: [{{family: {family}}}] under it"
                 )
+
+
+def parts_of(method: Choice) -> tuple[str, ...]:
+    """Return the other methods that a method combines, by the names that list them; none of most methods."""
+    entry = registry.find("method", method.name)
+    return (entry.params | method.params)["of"] if "parts" in entry.needs else ()
+
+
+def _parts(experiment: Experiment) -> Iterator[str]:
+    """Yield the parts of methods that combine others that are not listed, or that combine others themselves."""
+    listed = {method.listed("method"): method for method in experiment.methods}
+    single = [name for name, method in listed.items() if not parts_of(method)]
+    for name, method in listed.items():
+        for part in parts_of(method):
+            if part in listed and part not in single:
+                yield f"method {name}, of: {part} combines methods itself: name its parts"
+            elif part not in listed:
+                yield f"method {name}, of: {unknown('other method of this experiment', part, single)}"
 
 
 def _curves(experiment: Experiment) -> Iterator[str]:

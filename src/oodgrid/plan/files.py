@@ -145,6 +145,18 @@ def outlier_files(results: Path, experiment: Experiment, backbone: str, id_datas
     return [file for ood in oods for file in split_files(results, backbone, ood) if _split(file) == "train"]
 
 
+def fitted_parts(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the manifests of the fits of the methods that a method combines; none for most."""
+    place = (results, experiment.experiment, backbone, id_dataset)
+    return [paths.fitted(*place, part) for part in grid.parts(experiment, method)]
+
+
+def applied_parts(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the manifests of what these methods left of each set."""
+    place = (results, experiment.experiment, backbone, id_dataset)
+    return [paths.applied(*place, part) for part in grid.parts(experiment, method)]
+
+
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:
     """Return where views lie; an experiment of other draws, or of another count or seed of views, has another file."""
     draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), views.model_dump()])[:8]

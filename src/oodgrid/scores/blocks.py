@@ -21,7 +21,7 @@ from oodgrid.score.sharing import frozen
 from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments
 
-OF_SAMPLES = ("features", "logits", "negative_logits", "local_logits")
+OF_SAMPLES = ("features", *arguments.OF_SAMPLES)
 
 
 def compute_all(
