@@ -1,0 +1,32 @@
+"""Where pseudo-OOD texts lie, and which of them a method learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oodgrid import paths, registry
+from oodgrid.config import ANY, Choice, Experiment, PseudoOod
+from oodgrid.identity import digest
+
+
+def pseudo_ood_name(method: Choice) -> str | None:
+    """Return by what name a method takes pseudo-OOD texts, as it is written or by default; None where it takes none."""
+    return (registry.find("method", method.name).params | method.params).get("pseudo_ood")
+
+
+def pseudo_ood_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the pseudo-OOD texts that a method learns from, if it does."""
+    name = None if method == ANY else pseudo_ood_name(experiment.method(method))
+    recipes = [recipe for recipe in experiment.id_dataset(id_dataset).pseudo_ood if recipe.name == name]
+    return [pseudo_ood_file(results, experiment, backbone, id_dataset, recipe) for recipe in recipes]
+
+
+def pseudo_ood_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, recipe: PseudoOod) -> Path:
+    """Return where pseudo-OOD texts lie; an experiment of other draws, or of another recipe, has another file."""
+    draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), recipe.recipe])[:8]
+    return paths.pseudo_ood(results, backbone, id_dataset, recipe.name, draws)
+
+
+def pseudo_made(experiment: Experiment) -> list[str]:
+    """Return the ID datasets of which pseudo-OOD texts are made."""
+    return [dataset.name for dataset in experiment.id_datasets if dataset.pseudo_ood]
