@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from oodgrid import backbones, catalogue, devices, threads
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode import chunks
+from oodgrid.encode import work
 from oodgrid.encode.device_decoding import DeviceDecoder
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.pipeline import BATCH
@@ -95,7 +95,7 @@ def _devices(device: str | None) -> Iterator[None]:
         return
     with (
         mock.patch.object(devices, "device", lambda: "cpu"),
-        mock.patch.object(chunks, "nvjpeg", lambda name, preprocessing, device: DeviceDecoder(preprocessing, device)),
+        mock.patch.object(work, "nvjpeg", lambda name, preprocessing, device: DeviceDecoder(preprocessing, device)),
     ):
         yield
 

@@ -22,9 +22,10 @@ from machine import describe
 
 from oodgrid import backbones, store
 from oodgrid.config import Backbone
-from oodgrid.encode.chunks import WHOLE, Chunks
+from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet
+from oodgrid.encode.work import WHOLE
 
 ROOT = Path(__file__).parents[1]
 MODEL = {

@@ -25,9 +25,10 @@ from oodgrid import devices, registry
 from oodgrid.config import Choice
 from oodgrid.score.compute import Column, fill
 from oodgrid.score.contract import Bank, Head, TextList, normalise
-from oodgrid.score.inputs import ROWS, Inputs, References, Texts
 from oodgrid.score.products import computing_on
+from oodgrid.score.references import ROWS, Inputs, References
 from oodgrid.score.sharing import frozen
+from oodgrid.score.texts import Texts
 
 CLASSES, WIDTH, SHOTS, PATCHES = 1000, 512, 16, 196
 TEXTS = {"mined": 66_667, "chosen": 1000, "no": CLASSES, "agents": 5}  # a keep of .15 leaves 10,000 of the first

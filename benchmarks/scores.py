@@ -35,7 +35,7 @@ from oodgrid import config, grid, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.score import compute as computing
 from oodgrid.score.contract import Bank, Head, normalise
-from oodgrid.score.inputs import ROWS
+from oodgrid.score.references import ROWS
 from oodgrid.score.run import score
 from oodgrid.score.sharing import frozen
 from oodgrid.score.threads import on_threads

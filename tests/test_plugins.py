@@ -18,6 +18,7 @@ from oodgrid import plugins, registry
 from oodgrid.config import Experiment, parse
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, sources, state
+from oodgrid.registry import rules
 
 SCORE = """
 import numpy as np
@@ -200,7 +201,7 @@ def test_what_belongs_to_all_is_seen_to_change(tmp_path, change, said):
         assert state.changed(before).startswith(said)
 
 
-RESERVED = [("score", name) for name in registry.RESERVED["score"]] + [
+RESERVED = [("score", name) for name in rules.RESERVED["score"]] + [
     ("score", "MCM"),
     ("score", "größe"),
     ("score", "_"),

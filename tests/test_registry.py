@@ -9,6 +9,7 @@ import pytest
 from oodgrid import registry
 from oodgrid.errors import OodgridError
 from oodgrid.identity import code_files
+from oodgrid.registry.rules import RESERVED
 from oodgrid.signatures import ListName
 
 
@@ -107,7 +108,7 @@ def test_every_column_of_score_tables_is_reserved():
     from oodgrid.evaluate.score_files import NOT_SCORES
     from oodgrid.score.run import KEYS, SAMPLE
 
-    assert {*KEYS, *SAMPLE, *NOT_SCORES, "place"} <= set(registry.RESERVED["score"])
+    assert {*KEYS, *SAMPLE, *NOT_SCORES, "place"} <= set(RESERVED["score"])
 
 
 def test_a_method_must_be_a_dataclass():

@@ -11,7 +11,7 @@ from oodgrid.config import parse
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.score.checks import check_plugins
-from oodgrid.score.inputs import read_texts
+from oodgrid.score.texts import read_texts
 
 
 def loud_prompts(templates, names):

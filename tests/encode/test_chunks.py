@@ -14,9 +14,9 @@ from PIL import Image
 
 from oodgrid import backbones, store
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode import chunks, pipeline
-from oodgrid.encode.chunks import Shard
+from oodgrid.encode import chunks, pipeline, work
 from oodgrid.encode.images import encode_images
+from oodgrid.encode.work import Shard
 from oodgrid.errors import OodgridError
 
 pytest.importorskip("torch")
@@ -27,7 +27,7 @@ COUNT = 5 * BATCH + 7
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunks, "ROWS", BATCH)
+    monkeypatch.setattr(work, "ROWS", BATCH)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def encode(tmp_path, untrained, folder):
-    def run(results="results", shard=chunks.WHOLE, **fields):
+    def run(results="results", shard=work.WHOLE, **fields):
         dataset = Dataset(name="photos", folder=str(folder), **fields)
         return encode_images(tmp_path / results, Backbone(**untrained), dataset, shard)
 
@@ -188,7 +188,7 @@ def test_a_damaged_chunk_is_made_again(encode, tmp_path, encoded_rows):
 
 
 def test_so_is_one_whose_local_features_are_damaged(tmp_path, folder, untrained, monkeypatch):
-    monkeypatch.setattr(chunks, "LOCAL_ROWS", BATCH)
+    monkeypatch.setattr(work, "LOCAL_ROWS", BATCH)
     backbone, dataset = Backbone(**untrained, local_features=True), Dataset(name="photos", folder=str(folder))
     encode_images(tmp_path / "a", backbone, dataset, Shard(1, 2))
     first = min((tmp_path / "a" / "kept").rglob("*.local.safetensors"))
@@ -219,7 +219,7 @@ def test_so_is_what_was_made_of_a_source_without_times(tmp_path, untrained, fini
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 0, 1]))
         (raw / f"{part}-images-idx3-ubyte").touch()
 
-    def encode(shade, results="results", shard=chunks.WHOLE):
+    def encode(shade, results="results", shard=work.WHOLE):
         head = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28])
         (raw / "t10k-images-idx3-ubyte").write_bytes(head + bytes(784) + bytes([shade]) * 784)
         dataset = Dataset(name="f", torchvision={"dataset": "FashionMNIST", "root": str(tmp_path)})

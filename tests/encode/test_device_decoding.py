@@ -12,12 +12,12 @@ from PIL import Image
 
 from oodgrid import backbones, store
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode import chunks, device_decoding
-from oodgrid.encode.chunks import Work
+from oodgrid.encode import device_decoding
 from oodgrid.encode.device_decoding import DeviceDecoder, nvjpeg
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.pipeline import encoded
 from oodgrid.encode.sources import ImageSet
+from oodgrid.encode.work import Work
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")
@@ -155,7 +155,9 @@ def test_without_nvjpeg_in_torchvision_it_is_refused(loaded, monkeypatch):
 
 def test_the_feature_file_says_how_it_was_decoded(untrained, tmp_path, monkeypatch, capsys):
     """And which way it was is part of what identifies it."""
-    monkeypatch.setattr(chunks, "nvjpeg", lambda name, preprocessing, device: DeviceDecoder(preprocessing, "cpu"))
+    monkeypatch.setattr(
+        "oodgrid.encode.work.nvjpeg", lambda name, preprocessing, device: DeviceDecoder(preprocessing, "cpu")
+    )
     for number, (mode, kind) in enumerate(MODES.items()):
         path = tmp_path / "photos" / "cat" / f"{number}.{kind.lower()}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ PARENT = """
 import os, sys
 import torch, open_clip, h5py, tqdm
 from oodgrid import cli
-from oodgrid.encode import chunks, images, pipeline
-chunks.ROWS = 64
+from oodgrid.encode import images, pipeline, work
+work.ROWS = 64
 for line in sys.stdin:
     child = os.fork()
     if not child:

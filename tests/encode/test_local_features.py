@@ -123,9 +123,9 @@ def test_a_timm_model_is_refused_before_any_image_is_read(tmp_path):
 
 
 def test_files_hold_them_beside_the_same_image_features(tmp_path, monkeypatch):
-    from oodgrid.encode import chunks
+    from oodgrid.encode import work
 
-    monkeypatch.setattr(chunks, "LOCAL_ROWS", 64)
+    monkeypatch.setattr(work, "LOCAL_ROWS", 64)
     entry = catalogue.entry("backbone", "tiny")
     noise = Dataset(name="noise", generated={"kind": "noise", "images": 150})
     (plain,) = encode_images(tmp_path / "plain", Backbone(name="tiny", **entry), noise)

@@ -8,11 +8,11 @@ from PIL import Image, ImageFilter
 
 from oodgrid import backbones
 from oodgrid.config import Backbone
-from oodgrid.encode.chunks import Work
 from oodgrid.encode.decode import decode
 from oodgrid.encode.pipeline import encoded as encoded_chunks
 from oodgrid.encode.preprocessing import normalised, preparer
 from oodgrid.encode.sources.unseen import open_images
+from oodgrid.encode.work import Work
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")

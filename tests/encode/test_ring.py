@@ -8,9 +8,9 @@ import pytest
 from oodgrid import backbones
 from oodgrid.config import Backbone
 from oodgrid.encode import pipeline
-from oodgrid.encode.chunks import Work
 from oodgrid.encode.ring import Ring
 from oodgrid.encode.sources.unseen import open_images
+from oodgrid.encode.work import Work
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")

@@ -9,10 +9,11 @@ from scipy import stats
 
 from oodgrid import backbones, fewshot, paths, store
 from oodgrid.config import Backbone, parse
-from oodgrid.encode import chunks, views
-from oodgrid.encode.chunks import Chunks, Shard
+from oodgrid.encode import views, work
+from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.views import Crop, draw_crop, encode_views, make_view
+from oodgrid.encode.work import Shard
 from oodgrid.errors import OodgridError
 
 torch = pytest.importorskip("torch")
@@ -219,8 +220,8 @@ def small_blocks(monkeypatch):
         sizes.extend(len(each) for name, each in values.items() if "features" in name)
         return values, info
 
-    monkeypatch.setattr(chunks, "ROWS", 5)
-    monkeypatch.setattr(chunks, "LOCAL_ROWS", 5)
+    monkeypatch.setattr(work, "ROWS", 5)
+    monkeypatch.setattr(work, "LOCAL_ROWS", 5)
     monkeypatch.setattr(views, "LOCAL_ROWS", 6)  # two images of three views
     monkeypatch.setattr(store, "read_arrays", arrays)
     return sizes
@@ -236,8 +237,8 @@ def test_views_are_the_same_in_chunks_in_shards_after_a_kill_and_from_parts(
     """One undisturbed run is what all other ways must give, to the bit, and no step holds more than a chunk."""
     both = setting(seeds=(1, 2), local_features=True)
     with monkeypatch.context() as whole:
-        whole.setattr(chunks, "ROWS", 2048)
-        whole.setattr(chunks, "LOCAL_ROWS", 256)
+        whole.setattr(work, "ROWS", 2048)
+        whole.setattr(work, "LOCAL_ROWS", 256)
         expected = encode(tmp_path, both)
     digest, arrays = expected.digest, contents(expected)
     assert len(arrays[0]) >= 6

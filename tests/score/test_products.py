@@ -22,14 +22,14 @@ from oodgrid import devices, manifests, paths, registry
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.plan.triggers import TRIGGERS
-from oodgrid.score import inputs as score_inputs
 from oodgrid.score import products
 from oodgrid.score.compute import Column, Scorer, fill
 from oodgrid.score.contract import Bank, Head, LocalLogits, TextList, local_logits, normalise
-from oodgrid.score.inputs import References, Texts
 from oodgrid.score.products import by_rows, computing_on, on_device, product
+from oodgrid.score.references import References
 from oodgrid.score.run import score
 from oodgrid.score.sharing import frozen
+from oodgrid.score.texts import Texts
 
 ENTRIES = registry.entries("score")
 LISTS = {"cma": "agents", "clipn_atd": "no", "clipn_ctw": "no"}
@@ -220,7 +220,8 @@ def test_blocks_of_patches_are_hardly_filled_and_their_scores_those_of_all_at_on
     head = Head(normalise(np.random.default_rng(0).normal(size=(CLASSES, WIDTH))), np.zeros(CLASSES))
     patches = np.random.default_rng(1).normal(size=(300, 4, WIDTH))
     references = References(head, None, {}, Texts({}, {}, []), True)
-    monkeypatch.setattr(score_inputs, "LOCAL_NUMBERS", rows * 4 * CLASSES)  # as if so many rows were wanted in a block
+    # as if so many rows were wanted in a block
+    monkeypatch.setattr("oodgrid.score.references.LOCAL_NUMBERS", rows * 4 * CLASSES)
     read = [(start, patches[start : start + 256]) for start in (0, 256)]  # in blocks of 256, as files are
     expected = scorer("l_mcm", {})({"local_logits": head.logits(normalise(patches))})
     for device in (None, "cpu"):

@@ -33,8 +33,8 @@ def run_encode(options: argparse.Namespace) -> None:
 
 def _encode_images(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
     from oodgrid import manifests, rates, store
-    from oodgrid.encode.chunks import Shard
     from oodgrid.encode.images import encode_images
+    from oodgrid.encode.work import Shard
 
     encoded = [d for d in experiment.datasets() if not d.imported]
     datasets = {d.name: d for d in chosen(options.dataset, encoded, experiment.dataset)}
@@ -98,8 +98,8 @@ def _chosen_texts(
 
 def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
     from oodgrid import manifests
-    from oodgrid.encode.chunks import Shard
     from oodgrid.encode.views import encode_views
+    from oodgrid.encode.work import Shard
 
     datasets = chosen(options.dataset, experiment.id_datasets, experiment.id_dataset)
     shard = Shard.parse(options.shard)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from oodgrid.config.backbone import Backbone
 from oodgrid.config.base import SLUG, SPLITS, expand, wrong_name
-from oodgrid.config.dataset import Dataset, Views
+from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
@@ -30,6 +30,7 @@ from oodgrid.config.sources import (
     Torchvision,
     Webdataset,
 )
+from oodgrid.config.splits import Views
 from oodgrid.config.values import marked
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError

@@ -9,8 +9,9 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from oodgrid import catalogue
 from oodgrid.catalogue import real
-from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict
+from oodgrid.config.base import MOST, SPLITS, Slug, Strict
 from oodgrid.config.class_choice import ClassChoice, ClassPattern, Half, chosen, disjoint, mark_of
+from oodgrid.config.dataset_keys import check_keys
 from oodgrid.config.draws import Draws, OfDraws
 from oodgrid.config.pairs import WITHOUT_CLASS, PairTable
 from oodgrid.config.sources import (
@@ -27,32 +28,12 @@ from oodgrid.config.sources import (
     Webdataset,
     in_order,
 )
+from oodgrid.config.splits import Split, Splits, Views
 from oodgrid.config.word_files import words_of
-from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 
-Split = Literal["train", "val", "test"]
 TextSide = Literal["classnames", "visual_prototypes", "own_head"]
-
-
-class Splits(Strict):
-    """Seeded per-class splits of a set that comes without: the rest is the test split."""
-
-    train: int = Field(ge=1, le=MOST, description="Images a class.")
-    val: int = Field(ge=1, le=MOST, description="Images a class.")
-    seed: Seed = 0
-
-
-class Views(Strict):
-    """Augmented views of the training images that the few-shot draws use; methods take them by `views: FAMILY`."""
-
-    family: Literal["rrc08", "rrc50"] = Field(description="Random resized crops of .08-1 or .5-1 of the area, flipped.")
-    count: int = Field(10, ge=1, le=1000, description="Views an image.")
-    seed: Seed = 0
-    local_features: bool = Field(False, description="Local features of every view too.")
-
-
 SOURCES = (
     "concept_world",
     "generated",
@@ -208,66 +189,8 @@ class Dataset(OfDraws, Strict):
         if len(sources) != 1:
             named = " and ".join(sources) or "none"
             raise OodgridError(f"dataset {self.name} needs one source of {', '.join(SOURCES)}; it names {named}")
-        if self.limit and self.imported:
-            raise OodgridError(f"dataset {self.name}: limit is for images that are to be encoded; imports are whole")
-        if self.classes == []:
-            raise OodgridError(f"dataset {self.name}: classes is empty: name some, or take it out")
-        if self.holds_texts and (key := next((key for key in ("views", "exif_rotation") if getattr(self, key)), None)):
-            raise OodgridError(f"dataset {self.name}: {key} is for images, and its samples are texts: take it out")
-        if self.are_pairs and self.views:
-            raise OodgridError(f"dataset {self.name}: views are for images, and its samples are pairs: take them out")
-        if self.derived and (key := next((k for k in ("classnames", "classes", "splits") if getattr(self, k)), None)):
-            raise OodgridError(f"dataset {self.name}: {key} are those of {self.derived.of}: take {key} out")
-        self._check_root(sources[0])
-        if self.class_pattern and self.class_folder not in (None, "none"):
-            raise OodgridError(f"dataset {self.name}: class_pattern and class_folder both say the class: take one out")
-        for key in ("class_folder", "class_pattern", "split_folders"):
-            if getattr(self, key) and sources[0] not in ("folder", "archive"):
-                raise OodgridError(f"dataset {self.name}: {key} is for folder and archive, not for {sources[0]}")
-        splits = self._own_splits(sources[0])
-        if splits and "test" not in splits:
-            names = "split_folders" if self.split_folders else sources[0]
-            raise OodgridError(f"dataset {self.name}: {names} names the splits {', '.join(splits)} but no test split")
-        if self.splits and (self.concept_world or self.imported or len(splits) > 1):
-            raise OodgridError(f"dataset {self.name}: splits are for a source without; {sources[0]} has its own")
-        wrong = [template for template in self.templates if "{}" not in template]
-        if wrong:
-            raise OodgridError(f"dataset {self.name}: template {wrong[0]!r} lacks {{}}, the place of the class name")
+        check_keys(self, sources[0])
         return self
-
-    def _check_root(self, source: str) -> None:
-        """Refuse what does not go with a dataset of the catalogue, and what goes with nothing else."""
-        if source != "root":
-            wrong = next((key for key in ("of", "only", "partial") if getattr(self, key)), None)
-            if wrong:
-                raise OodgridError(f"dataset {self.name}: {wrong} is for a dataset of root, not for {source}")
-            if self.classes and self.imported:
-                raise OodgridError(f"dataset {self.name}: classes are of images to be encoded; imports are whole")
-            return
-        entry = real.real_set(self.real_name)
-        if self.splits:
-            raise OodgridError(f"dataset {self.name} has splits of its own: take splits out")
-        if strange := [split for split in self.only or () if split not in entry.splits]:
-            raise OodgridError(f"dataset {self.name} has no {strange[0]} split: it has {', '.join(entry.splits)}")
-        if self.only and "test" not in self.only:
-            raise OodgridError(f"dataset {self.name}: only names no test split: add test")
-        keys = real.class_keys(self.real_name)
-        if self.classes and not keys:
-            raise OodgridError(f"dataset {self.name} has no classes: take classes out")
-        if self.classnames and len(self.classnames) != len(keys):
-            raise OodgridError(
-                f"dataset {self.name}: {counted(len(self.classnames), 'classname')} for "
-                f"{counted(len(keys), 'class', 'classes')}: give one for each, "
-                "in the order of the catalogue"
-            )
-        is_part = self.taken_labels is not None  # a half without `of` has a mark in its name
-        is_marked = isinstance(self.classes, Half) and not self.of
-        if self.whole_name in real.names() and (self.real_name != self.whole_name or (is_part and not is_marked)):
-            what = f"{'a part of ' * is_part}{self.real_name}"
-            raise OodgridError(
-                f"dataset {self.name}: tables would show {what} as {self.whole_name}: "
-                f"write another name and what it is of, as {{name: {self.real_name}-part, of: {self.real_name}}}"
-            )
 
     @property
     def whole_name(self) -> str:
@@ -328,7 +251,7 @@ class Dataset(OfDraws, Strict):
         if self.splits or (self.concept_world and self.concept_world.train):
             return SPLITS
         source = next(name for name in SOURCES if self.source(name) is not None)
-        return self._own_splits(source) or ("test",)
+        return self.own_splits(source) or ("test",)
 
     @property
     def are_pairs(self) -> bool:
@@ -362,7 +285,7 @@ class Dataset(OfDraws, Strict):
             origin = None
         return tuple(split for split in (origin.split_names if origin else ("test",)) if split != "val")
 
-    def _own_splits(self, source: str) -> tuple[str, ...]:
+    def own_splits(self, source: str) -> tuple[str, ...]:
         """Return the splits that a source brings."""
         if self.pairs_ and self.pairs_.of:
             return self._splits_of_origin()

@@ -17,7 +17,9 @@ from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.manifests import Applied, AppliedFit, DetectorRecord, Fitted, Threshold
 from oodgrid.score.compute import needed, needs_of
-from oodgrid.score.inputs import FitInputs, References, read_fits, read_texts
+from oodgrid.score.inputs import FitInputs, read_fits
+from oodgrid.score.references import References
+from oodgrid.score.texts import read_texts
 from oodgrid.texts import CLASSES, HEAD
 
 ROWS = 2048  # validation images at a time

@@ -25,7 +25,8 @@ from oodgrid.errors import OodgridError, lacking
 from oodgrid.manifests import DetectorRecord
 from oodgrid.score.compute import Column, fill, needed
 from oodgrid.score.contract import Bank, Head, TextList
-from oodgrid.score.inputs import References, Texts
+from oodgrid.score.references import References
+from oodgrid.score.texts import Texts
 
 if TYPE_CHECKING:
     import polars as pl

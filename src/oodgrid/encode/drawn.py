@@ -16,16 +16,17 @@ import numpy as np
 
 from oodgrid import backbones, paths, store
 from oodgrid.config import Backbone, IdDataset
-from oodgrid.encode.chunks import JOINED, WHOLE, Chunks, Work, is_unchanged
+from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.images import describe
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
 from oodgrid.encode.text_samples import encode_text_rows, with_cuts
+from oodgrid.encode.work import WHOLE, Work, is_unchanged
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import BROKEN_ROWS, drawn_rows
 from oodgrid.identity import digest
-from oodgrid.kept import Kept, link
+from oodgrid.kept import JOINED, Kept, link
 from oodgrid.labels import has_class
 
 ROWS = 256  # gathered at a time

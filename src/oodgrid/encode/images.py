@@ -9,12 +9,13 @@ from typing import Any
 from oodgrid import backbones, paths
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Dataset
-from oodgrid.encode.chunks import WHOLE, Chunks, Shard
+from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.local_features import DEFINITION, check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
 from oodgrid.encode.text_samples import encode_text_rows, with_cuts
+from oodgrid.encode.work import WHOLE, Shard
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 

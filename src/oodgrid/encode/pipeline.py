@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from oodgrid import threads
-from oodgrid.encode.chunks import Chunk, Chunks, Shard, Work
+from oodgrid.encode.chunks import Chunk, Chunks
 from oodgrid.encode.decode import OutOfMemoryError
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.local_features import encode_with_local
 from oodgrid.encode.preprocessing import normalised
 from oodgrid.encode.ring import Ring
 from oodgrid.encode.sources import ImageSet
+from oodgrid.encode.work import Shard, Work
 from oodgrid.errors import OodgridError
 from oodgrid.progress import progress
 from oodgrid.store import check_finite

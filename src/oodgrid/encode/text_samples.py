@@ -11,10 +11,11 @@ from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.backbones.tokens import cut_rows, places_of
 from oodgrid.counts import counted
-from oodgrid.encode.chunks import Chunk, Chunks, Shard
+from oodgrid.encode.chunks import Chunk, Chunks
 from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.sources import ImageSet
+from oodgrid.encode.work import Shard
 from oodgrid.progress import progress
 
 PARITY = 64  # texts

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from oodgrid.backbones import LoadedBackbone
-from oodgrid.encode.chunks import WHOLE, Chunk, Work
+from oodgrid.encode.chunks import Chunk
 from oodgrid.encode.pipeline import encoded
 from oodgrid.encode.sources import ImageSet
+from oodgrid.encode.work import WHOLE, Work
 
 
 def encode_unseen(

@@ -18,12 +18,13 @@ import numpy as np
 from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Experiment, IdDataset, Views
-from oodgrid.encode.chunks import LOCAL_ROWS, WHOLE, Chunks, Shard
+from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.decode import decode
 from oodgrid.encode.images import identify
 from oodgrid.encode.local_features import check_local_features
 from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_split
+from oodgrid.encode.work import LOCAL_ROWS, WHOLE, Shard
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw
 from oodgrid.identity import digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,35 +11,15 @@ from typing import Any
 import numpy as np
 
 from oodgrid import grid, manifests, paths, store, texts
-from oodgrid.config import ANY, Experiment, IdDataset, Precision
+from oodgrid.config import ANY, Experiment, Precision
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
-from oodgrid.score.contract import Bank, Head, TextList, local_logits, normalise
+from oodgrid.score.contract import Bank, Head
+from oodgrid.score.references import Inputs, References, scaled
 from oodgrid.score.sharing import frozen
-from oodgrid.vectors import filled
-
-ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
-LOCAL_NUMBERS = 2**23  # in the local logits of a block, 64 MB, where FILLED rows have no more
-FILLED = 64  # the rows of a block are a multiple of so many, so that no sample's scores depend on how many there are
-
-Inputs = Callable[[], dict[str, Any]]  # makes the inputs of a block, on the thread that scores it
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The texts that scores may ask for, the same for all fits.
-
-    Attributes:
-        by_need: Those kinds of `oodgrid.texts` that are there, shape (K, D) or (T, K, D); float64, unit norm.
-        lists: By the names of label lists in the configuration.
-        digests: Of the files from which all this was read.
-    """
-
-    by_need: dict[str, np.ndarray]
-    lists: dict[str, TextList]
-    digests: list[str]
+from oodgrid.score.texts import Texts
 
 
 @dataclass(frozen=True)
@@ -49,97 +29,6 @@ class Samples:
     name: str
     features: store.Features
     file: Path
-
-
-@dataclass(frozen=True)
-class References:
-    """What the scores of one fit are given beside the samples.
-
-    Attributes:
-        head: What makes logits of features; None where the method leaves logits, or there is no method.
-        negatives: Shape (K, n, D), float64, or None.
-        banks: By the needs "bank", "val" and "train", as far as there are any.
-        texts: The texts.
-        text_cosines: Whether the logits are cosines with texts of the backbone's own tower.
-        normalises: Whether scores are given normalised features, as the banks then hold; else those as cached.
-    """
-
-    head: Head | None
-    negatives: np.ndarray | None
-    banks: dict[str, Bank]
-    texts: Texts
-    text_cosines: bool
-    normalises: bool = True
-
-    def inputs(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
-        of_pairs: Mapping[str, np.ndarray] | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
-
-        Args:
-            name: Of the set, for messages.
-            features: Shape (N, D), as the method leaves them.
-            logits: Shape (N, K), where those are what it leaves.
-            needs: Of the scores that are to be computed.
-            of_pairs: Of pairs: `pair_texts` (N, D), as the method leaves them, and `pair_logits` (N,) where it does.
-
-        Raises:
-            OodgridError: The features are of another width than what they are compared with.
-        """
-        inputs: dict[str, Any] = {"features": scaled(features, self.normalises), "text_cosines": self.text_cosines}
-        width = features.shape[1]
-        if logits is not None:
-            inputs["logits"] = logits.astype(np.float64)
-        elif self.head is not None:
-            _check_width(width, self.head.weights.shape[1], name, "prototypes")
-            inputs |= {"head": self.head, "logits": self.head.logits(inputs["features"])}
-        if self.negatives is not None and "negative_logits" in needs:
-            inputs["negative_logits"] = np.einsum("nd,kjd->nkj", inputs["features"], self.negatives, optimize=True)
-        for need, bank in self.banks.items():
-            _check_width(width, bank.features.shape[1], name, "training features")
-            inputs[need] = bank
-        for need, values in (of_pairs or {}).items():
-            inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
-        inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
-        return frozen(inputs)
-
-    def blocks(
-        self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
-        of_pairs: Mapping[str, np.ndarray] | None = None,
-    ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
-        """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
-
-        Args: as of `inputs`.
-        """
-        for start in range(0, max(len(features), 1), ROWS):
-            part = features[start : start + ROWS]
-            of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
-            pairs = {need: filled(values[start : start + ROWS], FILLED) for need, values in (of_pairs or {}).items()}
-            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
-
-    def local_blocks(
-        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
-    ) -> Iterator[tuple[Inputs, int]]:
-        """Yield the same with the logits of the patches under the head, for features as cached.
-
-        Args:
-            name: Of the set, for messages.
-            features: Shape (N, D).
-            local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
-            head: The head.
-        """
-
-        def inputs(row: int, part: np.ndarray) -> dict[str, Any]:
-            whole = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
-            return whole | {"local_logits": local_logits(normalise(filled(part, FILLED)), head)}
-
-        for first, patches in local:
-            fitting = LOCAL_NUMBERS // (patches.shape[1] * len(head.weights))
-            rows = max(FILLED, fitting // FILLED * FILLED)
-            for start in range(0, len(patches), rows):
-                part = patches[start : start + rows]
-                yield partial(inputs, first + start, part), len(part)
 
 
 class FitInputs:
@@ -277,19 +166,6 @@ class FitInputs:
         return {} if name is None else store.read_arrays(self.results / name)[0]
 
 
-def scaled(features: np.ndarray, normalises: bool) -> np.ndarray:
-    """Return features (N, D) as scores are given them, float64: normalised, or by their own norm."""
-    return normalise(features) if normalises else features.astype(np.float64)
-
-
-def _check_width(width: int, expected: int, name: str, what: str) -> None:
-    if width != expected:
-        raise OodgridError(
-            f"{name} has features of {counted(width, 'dimension')} but the {what} have {expected}: "
-            "they come from different backbones; import or encode them again under one"
-        )
-
-
 def read_fits(
     results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str, draws: bool = True
 ) -> tuple[Applied, FewShot]:
@@ -303,64 +179,6 @@ def read_fits(
         return manifests.read(path, Applied), few_shot
     fits = [_any(few_shot if draws else None, fit, experiment.seeds) for fit in grid.fits(experiment, ANY)]
     return Applied(method=ANY, leaves="prototypes", fits=fits), few_shot
-
-
-def read_texts(
-    results: Path, backbone: str, dataset: IdDataset, needs: Collection[str], lists: Collection[str]
-) -> Texts:
-    """Return the texts that scores need.
-
-    Args:
-        results: The results folder.
-        backbone: Name.
-        dataset: The ID set.
-        needs: What the scores need.
-        lists: The names of the label lists.
-
-    Raises:
-        OodgridError: The file of a list is missing or damaged.
-    """
-    by_need, text_lists, digests = {}, {}, []
-    for need, source in texts.needs().items():
-        path = source.path(results, backbone, dataset.name)
-        if need in needs and dataset.text_under(backbone) == "classnames" and path.exists():
-            of_classes = store.read_texts(path)
-            by_need[need] = frozen((class_texts if source.averaged else normalise)(_embeddings(of_classes)))
-            digests.append(of_classes.digest)
-    for name in lists:
-        file = store.read_texts(paths.label_texts(results, backbone, name))
-        text_lists[name] = text_list_of(file)
-        digests.append(file.digest)
-    return Texts(by_need, text_lists, digests)
-
-
-def class_texts(embeddings: np.ndarray) -> np.ndarray:
-    """Return the texts of the classes, shape (K, D), of embeddings (K, D), or (T, K, D) under several templates."""
-    each = normalise(embeddings)
-    return normalise(each.mean(axis=0)) if each.ndim == 3 else each
-
-
-def text_list_of(file: store.Texts) -> TextList:
-    """Return the texts of a label list that a text file holds."""
-    return text_list(_embeddings(file), file.classnames, file.provenance.get("text", {}).get("kinds"))
-
-
-def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
-    """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
-    means = embeddings.astype(np.float64).mean(axis=0)
-    several = frozen(embeddings) if len(embeddings) > 1 else None
-    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
-
-
-def _embeddings(texts: store.Texts) -> np.ndarray:
-    """Return the embeddings of texts, shape (T, K, D).
-
-    Raises:
-        OodgridError: They are not read from a file but about to be written into one.
-    """
-    if isinstance(texts.text_features, store.Blocks):
-        raise OodgridError("these texts are about to be written: read them from their file")
-    return texts.text_features
 
 
 def _any(few_shot: FewShot | None, fit: grid.Fit, seeds: list[int]) -> AppliedFit:

@@ -23,9 +23,10 @@ from oodgrid.progress import progress
 from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import Column, fill, needed, needs_of
 from oodgrid.score.geometry import FitAngles
-from oodgrid.score.inputs import FitInputs, Samples, Texts, read_fits, read_texts
+from oodgrid.score.inputs import FitInputs, Samples, read_fits
 from oodgrid.score.kept_tables import KeptTables
 from oodgrid.score.products import computing_on, described_device
+from oodgrid.score.texts import Texts, read_texts
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
 ONE_CLASS = "it compares classes, and the ID set has one"

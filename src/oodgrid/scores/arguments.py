@@ -13,7 +13,7 @@ from oodgrid.edge import Shapes, check_directions, whole_number
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
 from oodgrid.score.contract import Bank, Head, TextList, normalise
-from oodgrid.score.inputs import class_texts, text_list, text_list_of
+from oodgrid.score.texts import class_texts, text_list, text_list_of
 from oodgrid.store import Texts
 
 

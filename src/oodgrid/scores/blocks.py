@@ -16,7 +16,7 @@ from oodgrid.config import Choice
 from oodgrid.registry import Entry
 from oodgrid.score.compute import Column
 from oodgrid.score.contract import normalise
-from oodgrid.score.inputs import LOCAL_NUMBERS, ROWS
+from oodgrid.score.references import LOCAL_NUMBERS, ROWS
 from oodgrid.score.sharing import frozen
 from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments

@@ -6,25 +6,17 @@ Without its seal a file is refused. Tables of other people are read by `frames`.
 """
 
 from oodgrid.store import frames
+from oodgrid.store.attributes import array_shapes, read_attribute, read_digest, read_provenance
 from oodgrid.store.features import (
     Features,
     NewFeatures,
-    NewTexts,
     Sources,
-    Texts,
-    array_shapes,
-    check_finite,
     open_features,
-    read_attribute,
-    read_digest,
     read_features,
     read_labels,
-    read_provenance,
     read_sources,
     read_split_labels,
-    read_texts,
     write_features,
-    write_texts,
 )
 from oodgrid.store.files import (
     SEAL,
@@ -39,6 +31,7 @@ from oodgrid.store.files import (
     run_record,
     sync,
 )
+from oodgrid.store.floats import check_finite
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import open_local_rows, read_local_features, read_local_rows
 from oodgrid.store.pseudo_ood import PseudoOodTexts, read_pseudo_ood, write_pseudo_ood
@@ -55,6 +48,7 @@ from oodgrid.store.tables import (
     write_json,
     write_table,
 )
+from oodgrid.store.texts import NewTexts, Texts, read_texts, write_texts
 from oodgrid.store.views import NewViews, Views, read_views, write_views
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Feature and text files: what they hold, writing and reading them."""
+"""Feature files: what they hold, writing and reading them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid.counts import counted, plural
+from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.identity import digest
 from oodgrid.store import hdf5
+from oodgrid.store.attributes import content_digest
+from oodgrid.store.floats import as_floats, check_finite, optional
 from oodgrid.store.local_features import ARRAYS, local_blocks
 from oodgrid.store.rows import StoredRows
 
-FLOATS = (np.float16, np.float32)
 SAMPLES = ("image_features", "texts")  # a feature file holds one of them, and a text file neither
 
 
@@ -85,41 +85,6 @@ class Features(NewFeatures):
 
 
 @dataclass(frozen=True)
-class NewTexts:
-    """The embedded prompts of class names, or of a list of other texts, under one backbone, to be written.
-
-    Attributes:
-        text_features: Shape (T, K, D), float16 or float32, one embedding per template and name, not normalised unless
-            `provenance["normalised"]`; where they are too many for memory, blocks of them.
-        classnames: K names: of classes, or the texts of a list.
-        templates: T templates, with `{}` for the name.
-        provenance: What decides the numbers.
-        kinds: Of a list of texts: K words as "noun" and "adjective", "" where the kind is unknown; else None.
-        bias: Of the head of a network, whose weights stand in place of embeddings: shape (K,); else None.
-    """
-
-    text_features: np.ndarray | hdf5.Blocks
-    classnames: Sequence[str]
-    templates: Sequence[str]
-    provenance: dict[str, Any]
-    kinds: Sequence[str] | None = None
-    bias: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Texts(NewTexts):
-    """The embedded prompts of class names, or of a list of other texts, under one backbone, as read.
-
-    Attributes:
-        text_features: Shape (T, K, D), float16 or float32, not normalised unless `provenance["normalised"]`.
-        digest: Digest of the data.
-    """
-
-    text_features: np.ndarray
-    digest: str = ""
-
-
-@dataclass(frozen=True)
 class Sources:
     """What a feature file was made from: its fields are those of `Features`."""
 
@@ -147,7 +112,7 @@ def write_features(path: Path, features: NewFeatures) -> None:
         "labels": np.asarray(features.labels, dtype=np.int32),
         "sha256": np.asarray(features.sha256, dtype=np.uint8),
         "paths": features.paths,
-        **_optional(
+        **optional(
             draws=(features.draws, np.int32),
             stamps=(features.stamps, np.int64),
             rows=(features.rows, np.int64),
@@ -268,127 +233,3 @@ def read_split_labels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     others = [name for name in ARRAYS if name not in ("labels", "draws", "split_labels")]
     content = hdf5.read(path, "labels", leave=(*others, "local_features", "local_features_blocks"))
     return content.arrays.get("split_labels", content.array("labels")), content.arrays.get("draws")
-
-
-def write_texts(path: Path, texts: NewTexts) -> None:
-    """Write a text file.
-
-    Raises:
-        OodgridError: Shapes do not fit each other or an embedding is not finite; nothing is written.
-    """
-    values = as_floats(texts.text_features)
-    if len(values.shape) != 3 or values.shape[:2] != (len(texts.templates), len(texts.classnames)):
-        raise OodgridError(
-            f"{path.name}: text features of shape {values.shape} do not fit "
-            f"{counted(len(texts.templates), 'template')} and {counted(len(texts.classnames), 'class name')}"
-        )
-    if texts.kinds is not None and len(texts.kinds) != len(texts.classnames):
-        raise OodgridError(
-            f"{path.name}: {counted(len(texts.classnames), 'label')} but {counted(len(texts.kinds), 'kind')}"
-        )
-    if isinstance(values, np.ndarray):
-        check_finite(values.reshape(-1, values.shape[-1]), path.name, list(texts.classnames) * len(texts.templates))
-    arrays: dict[str, hdf5.Array] = {
-        "text_features": values,
-        "classnames": texts.classnames,
-        "templates": texts.templates,
-    }
-    if texts.kinds is not None:
-        arrays["kinds"] = texts.kinds
-    arrays |= {} if texts.bias is None else _optional(bias=(texts.bias, np.float32))
-    hdf5.write(path, arrays, texts.provenance)
-
-
-def read_texts(path: Path, as_stored: bool = False) -> Texts:
-    """Read a text file, checking its checksums.
-
-    Args:
-        path: The file.
-        as_stored: Leave float16 as it is; else it becomes float32, which changes no value.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    content = hdf5.read(path, "text_features")
-    values = content.array("text_features")
-    values = values if as_stored else values.astype(np.float32, copy=False)
-    names, templates = list(content.names("classnames")), list(content.names("templates"))
-    kinds = list(content.names("kinds")) if "kinds" in content.texts else None
-    bias = content.arrays.get("bias")
-    return Texts(values, names, templates, content.provenance, kinds, bias, content_digest(content))
-
-
-def read_provenance(path: Path) -> dict[str, Any]:
-    """Return the identity of a feature, text or view file, checked, without reading its data.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    return read_attribute(path, "provenance")
-
-
-def read_attribute(path: Path, name: str) -> dict[str, Any]:
-    """Return the `provenance` (what decides the numbers) or the `run` (when, where) of a file.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    with hdf5.sealed(path) as (_, file):
-        return hdf5.attribute(path, file, name)
-
-
-def array_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return the shape and the type of every array that a file holds.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    with hdf5.sealed(path) as (_, file):
-        return {
-            name: (file[name].shape, "text" if file[name].dtype.kind in "SO" else str(file[name].dtype))
-            for name in hdf5.attribute(path, file, "checksums")
-        }
-
-
-def check_finite(values: np.ndarray, where: str, names: Sequence[str]) -> None:
-    """Raise if any row of `values`, shape (N, D), is not finite, naming the first one and how many there are."""
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise OodgridError(
-            f"{where}: {len(bad):,} of {counted(len(values), 'feature row')} {plural(len(bad), 'is', 'are')} "
-            "NaN or infinite, "
-            f"the first is row {bad[0]} ({names[bad[0]]}): encode or import them again"
-        )
-
-
-def as_floats(values: np.ndarray | hdf5.Blocks) -> np.ndarray | hdf5.Blocks:
-    """Return float16 and float32 as they are and everything else as float32; blocks are their maker's to see to."""
-    return values if isinstance(values, hdf5.Blocks) else _in_memory(values)
-
-
-def _in_memory(values: np.ndarray) -> np.ndarray:
-    """Return float16 and float32 as they are and everything else as float32."""
-    values = np.asarray(values)
-    return np.ascontiguousarray(values, dtype=values.dtype if values.dtype in FLOATS else np.float32)
-
-
-def _optional(**arrays: tuple[np.ndarray | None, type]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(values, dtype) for name, (values, dtype) in arrays.items() if values is not None}
-
-
-def read_digest(path: Path) -> str:
-    """Return the digest of what a feature, text or view file holds, as reading it whole gives it, without its data.
-
-    Raises:
-        OodgridError: The file is missing or damaged.
-    """
-    return _digest_of(read_attribute(path, "checksums"))
-
-
-def content_digest(content: hdf5.Content) -> str:
-    """Return the digest of what a file holds, but for the times at which its sources were last changed."""
-    return _digest_of(content.checksums)
-
-
-def _digest_of(checksums: dict[str, str]) -> str:
-    return digest({name: text for name, text in checksums.items() if name != "stamps"})

@@ -11,7 +11,8 @@ import numpy as np
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.store import hdf5
-from oodgrid.store.features import as_floats, check_finite, content_digest
+from oodgrid.store.attributes import content_digest
+from oodgrid.store.floats import as_floats, check_finite
 from oodgrid.store.rows import StoredRows
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from oodgrid.config import Dataset, expand
 from oodgrid.config.class_choice import chosen
-from oodgrid.config.dataset import Splits
+from oodgrid.config.splits import Splits
 from oodgrid.counts import counted
 from oodgrid.encode.sources import archives, arrays, files, libraries, pair_tables, webdataset
 from oodgrid.encode.sources.derived import derived

@@ -11,131 +11,40 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, is_dataclass, replace
-from functools import cache, cached_property, partial
+from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from oodgrid import plugins, signatures
-from oodgrid.errors import OodgridError, all_of, brief, one_line, printable, unknown
+from oodgrid.errors import OodgridError, all_of, brief, one_line, unknown
 from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
-from oodgrid.signatures import OF_METHOD
+from oodgrid.registry.entry import Entry
+from oodgrid.registry.rules import ANY, check_entry
 
+__all__ = [
+    "ANY",
+    "PACKAGES",
+    "Entry",
+    "LabelList",
+    "check_params",
+    "entries",
+    "excluded",
+    "find",
+    "fit_code",
+    "load_plugin",
+    "method",
+    "score",
+    "score_code",
+    "variant",
+]
 UNSAFE = r"[^\w.+-]+"
-NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method: it names columns, files and anchors
-# Names beside those of scores and methods: columns of score tables, the seal of records, the method `any`.
-COLUMNS = ("dataset", "shots", "seed", "ood_dataset", "index", "path", "label", "prediction", "place")
-ANY = "any"  # stands in place of a method for scores that do not depend on it
-RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
-RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
-LEAVES = ("prototypes", "features", "logits")
 LabelList = signatures.LabelList  # the type of a plugin's parameter for which the configuration names a label list
-BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 PACKAGES = {"method": "oodgrid.adapt.methods", "score": "oodgrid.score.scores"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One registered method or score.
-
-    Attributes:
-        kind: "method" or "score".
-        name: The field's own name, in snake_case; for a method the name of its file.
-        make: The method's dataclass, or the score's function.
-        needs: What it cannot do without, as "shots", "text", "text_tower" or "logits", "bank", "val|bank".
-        params: Parameter names with their defaults.
-        leaves: What a method leaves for the scores, "prototypes", "features" or "logits"; "" for a score.
-        plugin: The file that it comes from, where that is none of the package's own.
-        text_cosines: Whether the logits of a method are cosines with what the text tower makes of prompts, and so
-            compare with those of other texts; not of what was trained as vectors, of images, or of sums.
-        paper: Where the formula stands.
-        summary: The first line of the docstring.
-        family: Of a score: "logits", "features", "activations" or "vision-language".
-        transductive: Whether a score of a sample depends on the samples before it.
-        adapted: What of a score was made for other networks, and how it is used here; "" where nothing was.
-        title: What a reader of tables and figures sees, as "Tip-Adapter-F"; the name where none is given.
-        look: How figures draw a method, as `Look.parse` has it; None where it takes one that is free.
-        normalises: Whether logits of a method, and scores of features under it, are of normalised features, as CLIP's;
-            else of features by their own norm, as a classifier has them that was trained so.
-        one_class: Whether it says something where there is one class alone; None for a score: by what it needs.
-    """
-
-    kind: str
-    name: str
-    make: Callable[..., Any]
-    needs: tuple[str, ...]
-    params: dict[str, Any]
-    leaves: str
-    paper: str
-    summary: str
-    family: str = ""
-    transductive: bool = False
-    adapted: str = ""
-    text_cosines: bool = False
-    plugin: Path | None = None
-    title: str = ""
-    look: Look | None = None
-    normalises: bool = True
-    one_class: bool | None = None
-
-    @property
-    def learns(self) -> bool:
-        """Whether this is a method that learns from shots."""
-        return "shots" in self.needs
-
-    @property
-    def makes_of_one(self) -> bool:
-        """Whether it says something where there is one class alone."""
-        if self.one_class is not None:
-            return self.one_class
-        of_method = OF_METHOD & {each for need in self.needs for each in need.split("|")}
-        return not of_method or bool(self.label_lists)
-
-    @property
-    def changes_features(self) -> bool:
-        """Whether scores of features see others under a method than as cached and normalised."""
-        return self.leaves == "features" or not self.normalises
-
-    @property
-    def on_features(self) -> bool:
-        """Whether this is a score of image features, which does not depend on a method that leaves them alone."""
-        return "features" in self.needs and not OF_METHOD & set(self.needs)
-
-    @property
-    def uses_bank(self) -> bool:
-        """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
-        return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
-
-    @cached_property
-    def label_lists(self) -> tuple[str, ...]:
-        """The parameters that name a label list, whose texts the score is given."""
-        lists = signatures.label_lists(self.make)
-        return tuple(name for name in self.params if name in lists)
-
-    @cached_property
-    def types(self) -> dict[str, Any]:
-        """The types of the parameters; of one without a type, that of its default."""
-        of_defaults = {name: Any if value is None else type(value) for name, value in self.params.items()}
-        hints = get_type_hints(self.make, include_extras=True)
-        return of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": BANK}
-
-    def adapter(self, parameter: str, strict: bool) -> TypeAdapter:
-        """Return what converts values of a parameter to its type; cached."""
-        adapter = self._adapters.get((parameter, strict))
-        if adapter is None:
-            adapter = TypeAdapter(self.types[parameter], config=ConfigDict(strict=strict, allow_inf_nan=False))
-            self._adapters[parameter, strict] = adapter
-        return adapter
-
-    @cached_property
-    def _adapters(self) -> dict[tuple[str, bool], TypeAdapter]:
-        return {}
-
-
 _ENTRIES: dict[str, dict[str, Entry]] = {kind: {} for kind in PACKAGES}
 
 
@@ -325,40 +234,5 @@ def _add(entry: Entry) -> None:
     if not entry.make.__module__.startswith("oodgrid."):
         entry = replace(entry, plugin=plugins.loading())
     known = _ENTRIES[entry.kind]
-    _check_names(entry, known)
+    check_entry(entry, known)
     known[entry.name] = replace(entry, params=entry.params | {"bank": "shots"}) if entry.uses_bank else entry
-
-
-def _check_names(entry: Entry, known: Iterable[str]) -> None:
-    """Raise OodgridError where a name is taken, by us or by others, or is none; or a parameter cannot be written."""
-    what = f"{entry.kind} {entry.name}"
-    if not re.fullmatch(NAME, entry.name):
-        raise OodgridError(f"{what}: it names columns and files, so write letters, digits and _ alone, 64 at most")
-    if entry.name in (reserved := RESERVED[entry.kind]):
-        raise OodgridError(f"{what} needs another name: {', '.join(reserved)} are names of tables and records")
-    if other := next((name for name in known if _is_another(entry, name)), None):
-        raise OodgridError(f"two {entry.kind}s are called {other}: give one another name")
-    if printable(entry.title, 64) != entry.title:
-        raise OodgridError(f"{what}: its title stands in tables and legends, so write one line of 64 letters at most")
-    if entry.kind == "method" and entry.leaves not in LEAVES:
-        raise OodgridError(f"{what}: leaves is one of {', '.join(LEAVES)}, not {entry.leaves!r}")
-    for name, default in entry.params.items():
-        if name in RESERVED_PARAMETERS:
-            raise OodgridError(f"{what}: no parameter may be called {' or '.join(RESERVED_PARAMETERS)}; rename it")
-        signatures.check_default(f"{what}: parameter {name}", default)
-    if entry.plugin:
-        _check_types(what, entry)
-
-
-def _is_another(entry: Entry, name: str) -> bool:
-    """Return whether a name is that of another entry on a file system that ignores case."""
-    known = _ENTRIES[entry.kind][name]
-    return name.lower() == entry.name.lower() and (name, known.make.__module__) != (entry.name, entry.make.__module__)
-
-
-def _check_types(what: str, entry: Entry) -> None:
-    for name in entry.params:
-        try:
-            TypeAdapter(entry.types[name])
-        except Exception as error:
-            raise OodgridError(f"{what}: the type of {name} cannot be checked ({plugins.described(error)})") from error

@@ -1,0 +1,88 @@
+"""Reads the texts that scores compare with: of the classes, and of label lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from oodgrid import paths, store, texts
+from oodgrid.config import IdDataset
+from oodgrid.errors import OodgridError
+from oodgrid.score.contract import TextList, normalise
+from oodgrid.score.sharing import frozen
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts that scores may ask for, the same for all fits.
+
+    Attributes:
+        by_need: Those kinds of `oodgrid.texts` that are there, shape (K, D) or (T, K, D); float64, unit norm.
+        lists: By the names of label lists in the configuration.
+        digests: Of the files from which all this was read.
+    """
+
+    by_need: dict[str, np.ndarray]
+    lists: dict[str, TextList]
+    digests: list[str]
+
+
+def read_texts(
+    results: Path, backbone: str, dataset: IdDataset, needs: Collection[str], lists: Collection[str]
+) -> Texts:
+    """Return the texts that scores need.
+
+    Args:
+        results: The results folder.
+        backbone: Name.
+        dataset: The ID set.
+        needs: What the scores need.
+        lists: The names of the label lists.
+
+    Raises:
+        OodgridError: The file of a list is missing or damaged.
+    """
+    by_need, text_lists, digests = {}, {}, []
+    for need, source in texts.needs().items():
+        path = source.path(results, backbone, dataset.name)
+        if need in needs and dataset.text_under(backbone) == "classnames" and path.exists():
+            of_classes = store.read_texts(path)
+            by_need[need] = frozen((class_texts if source.averaged else normalise)(_embeddings(of_classes)))
+            digests.append(of_classes.digest)
+    for name in lists:
+        file = store.read_texts(paths.label_texts(results, backbone, name))
+        text_lists[name] = text_list_of(file)
+        digests.append(file.digest)
+    return Texts(by_need, text_lists, digests)
+
+
+def class_texts(embeddings: np.ndarray) -> np.ndarray:
+    """Return the texts of the classes, shape (K, D), of embeddings (K, D), or (T, K, D) under several templates."""
+    each = normalise(embeddings)
+    return normalise(each.mean(axis=0)) if each.ndim == 3 else each
+
+
+def text_list_of(file: store.Texts) -> TextList:
+    """Return the texts of a label list that a text file holds."""
+    return text_list(_embeddings(file), file.classnames, file.provenance.get("text", {}).get("kinds"))
+
+
+def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str] | None = None) -> TextList:
+    """Return a list of texts of their embeddings under all templates, shape (T, M, D)."""
+    means = embeddings.astype(np.float64).mean(axis=0)
+    several = frozen(embeddings) if len(embeddings) > 1 else None
+    return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
+
+
+def _embeddings(texts: store.Texts) -> np.ndarray:
+    """Return the embeddings of texts, shape (T, K, D).
+
+    Raises:
+        OodgridError: They are not read from a file but about to be written into one.
+    """
+    if isinstance(texts.text_features, store.Blocks):
+        raise OodgridError("these texts are about to be written: read them from their file")
+    return texts.text_features
