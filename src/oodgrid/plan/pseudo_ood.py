@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oodgrid import paths, registry
-from oodgrid.config import ANY, Choice, Experiment, PseudoOod
+import numpy as np
+
+from oodgrid import paths, registry, store
+from oodgrid.config import ANY, Choice, Experiment, IdDataset, PseudoOod
 from oodgrid.identity import digest
+from oodgrid.labels import has_class
 
 
 def pseudo_ood_name(method: Choice) -> str | None:
@@ -25,6 +28,19 @@ def pseudo_ood_file(results: Path, experiment: Experiment, backbone: str, id_dat
     """Return where pseudo-OOD texts lie; an experiment of other draws, or of another recipe, has another file."""
     draws = digest([sorted(set(experiment.shots)), sorted(set(experiment.seeds)), recipe.recipe])[:8]
     return paths.pseudo_ood(results, backbone, id_dataset, recipe.name, draws)
+
+
+def pseudo_ood_count(
+    results: Path, experiment: Experiment, backbone: str, dataset: IdDataset, recipe: PseudoOod
+) -> int | None:
+    """Return how many texts there are to encode, at most; None where the training split is not there to count."""
+    file = paths.features(results, backbone, dataset.name, dataset.file_of("train"))
+    if not file.exists():
+        return None
+    labels, _ = store.read_split_labels(file)
+    of_class = np.unique(labels[has_class(labels)], return_counts=True)[1]
+    drawn = sum(int(np.minimum(of_class, shots).sum()) for shots in set(experiment.shots))
+    return drawn * len(set(experiment.seeds)) * recipe.count
 
 
 def pseudo_made(experiment: Experiment) -> list[str]:
