@@ -1,4 +1,4 @@
-"""POORE: its loss against a naive one in float64, what it degenerates to, and that training parts both kinds of text."""
+"""POORE: its loss against a naive one in float64, what it degenerates to, and that training parts both kinds."""
 
 from __future__ import annotations
 
