@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oodgrid import methods, registry
-from oodgrid.adapt.contract import PseudoOod, class_means, normalise
+from oodgrid.adapt.contract import PseudoTexts, class_means, normalise
 from tests.failing import failure
 
 torch = pytest.importorskip("torch")
@@ -25,7 +25,7 @@ def with_pseudo(data, seed=0, lacking=2, each=1):
     rows = np.repeat(np.arange(lacking, len(data.train)), each)
     noise = np.random.default_rng(seed).normal(size=(len(rows), data.train.shape[1]))
     features = data.train.mean(axis=0) + 0.3 * data.train[rows] + 0.1 * noise
-    return replace(data, pseudo_ood=PseudoOod(rows, features.astype(np.float32)))
+    return replace(data, pseudo_ood=PseudoTexts(rows, features.astype(np.float32)))
 
 
 def naive(data, first, second, prototypes, weight, margin, tau):
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_the_naive_loss(few_shot):
 def test_the_order_of_the_batch_and_of_the_texts_says_nothing(few_shot):
     data, rng = with_pseudo(few_shot(shots=4), each=2), np.random.default_rng(2)
     shuffled = rng.permutation(len(data.pseudo_ood.rows))
-    turned = PseudoOod(data.pseudo_ood.rows[shuffled], data.pseudo_ood.features[shuffled])
+    turned = PseudoTexts(data.pseudo_ood.rows[shuffled], data.pseudo_ood.features[shuffled])
     order = rng.permutation(len(data.train))
     moved = replace(
         data,

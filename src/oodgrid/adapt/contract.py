@@ -59,7 +59,7 @@ class Outliers:
 
 
 @dataclass(frozen=True)
-class PseudoOod:
+class PseudoTexts:
     """Texts out of distribution that were made of the shots.
 
     Attributes:
@@ -108,7 +108,7 @@ class FitData:
     head: Arrays | None = None
     train_texts: np.ndarray | None = None
     outliers: tuple[Outliers, ...] = ()
-    pseudo_ood: PseudoOod | None = None
+    pseudo_ood: PseudoTexts | None = None
 
 
 @dataclass(frozen=True)

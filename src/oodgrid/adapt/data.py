@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import Arrays, FitData, Outliers, PseudoOod, Skip, TextSide, class_means, text_prototypes
+from oodgrid.adapt.contract import Arrays, FitData, Outliers, PseudoTexts, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
@@ -139,7 +139,7 @@ class FitFiles:
         made = self.pseudo_ood and self.pseudo_ood.of(fit.shots, fit.seed)
         return digest([store.checksum(array) for array in made or ()])
 
-    def _pseudo_ood(self, fit: Fit, rows: np.ndarray) -> PseudoOod | None:
+    def _pseudo_ood(self, fit: Fit, rows: np.ndarray) -> PseudoTexts | None:
         """Return what was made of the shots, which are some rows of the feature file.
 
         Raises:
@@ -159,7 +159,7 @@ class FitFiles:
                 f"{self.pseudo_ood_file} is made of other texts than are drawn: delete it, and the next run makes "
                 "it again"
             )
-        return PseudoOod(order[place], features)
+        return PseudoTexts(order[place], features)
 
     def _outliers(self) -> tuple[Outliers, ...]:
         return tuple(

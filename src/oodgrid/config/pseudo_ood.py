@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from oodgrid import registry
 from oodgrid.config.base import Seed, Slug, Strict
+from oodgrid.config.choice import Choice
 from oodgrid.errors import OodgridError
 
 
@@ -46,3 +48,8 @@ class PseudoOod(Strict):
     def recipe(self) -> dict[str, Any]:
         """What decides the texts; the name says only how methods call them."""
         return self.model_dump(exclude={"name"})
+
+
+def pseudo_ood_name(method: Choice) -> str | None:
+    """Return by what name a method takes pseudo-OOD texts, as it is written or by default; None where it takes none."""
+    return (registry.find("method", method.name).params | method.params).get("pseudo_ood")

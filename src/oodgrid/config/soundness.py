@@ -12,6 +12,7 @@ import yaml
 
 from oodgrid import paths, registry, texts
 from oodgrid.config.grades import named_cell
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
@@ -258,7 +259,7 @@ def _pseudo_ood(experiment: Experiment) -> Iterator[str]:
     for dataset in experiment.id_datasets:
         names = [recipe.name for recipe in dataset.pseudo_ood]
         for method in experiment.methods:
-            wanted = (registry.find("method", method.name).params | method.params).get("pseudo_ood")
+            wanted = pseudo_ood_name(method)
             if wanted is None or (wanted in names and dataset.holds_texts):
                 continue
             listed = f"method {method.listed('method')} learns from pseudo-OOD texts"

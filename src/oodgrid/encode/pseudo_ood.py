@@ -54,14 +54,15 @@ def encode_pseudo_ood(
         OodgridError: The training split is not encoded yet or has changed since, or no text could be made.
     """
     few_shot = FewShot(results, backbone.name, dataset)
-    draws = _made(few_shot, experiment, dataset, recipe)
+    images = open_split(dataset, "train")
+    draws = _made(few_shot, images, experiment, dataset, recipe)
     if not any(draw.texts for draw in draws):
         raise OodgridError(
             f"dataset {dataset.name}, pseudo_ood {recipe.name}: nothing could be made of any text: take it out, with "
             "the methods that name it"
         )
     loaded = backbones.load(backbone)
-    about = {**identify(loaded, dataset, "train", open_split(dataset, "train")), "pseudo_ood": recipe.recipe}
+    about = {**identify(loaded, dataset, "train", images), "pseudo_ood": recipe.recipe}
     del about["texts_sha256"]  # of the whole split: a draw sees its own texts alone
     features: dict[str, np.ndarray] = {}
     parts = []
@@ -75,9 +76,10 @@ def encode_pseudo_ood(
     return path
 
 
-def _made(few_shot: FewShot, experiment: Experiment, dataset: IdDataset, recipe: PseudoOod) -> list[_Made]:
+def _made(
+    few_shot: FewShot, images: ImageSet, experiment: Experiment, dataset: IdDataset, recipe: PseudoOod
+) -> list[_Made]:
     """Return what is made of each draw of the experiment, in the order of shots and seeds."""
-    images = open_split(dataset, "train")
     texts = _texts_of_split(few_shot, images, dataset)
     draws = []
     for shots in sorted(set(experiment.shots)):
@@ -87,18 +89,17 @@ def _made(few_shot: FewShot, experiment: Experiment, dataset: IdDataset, recipe:
             except NoDraw:  # the fit of these shots and seed reports it
                 continue
             rows = few_shot.split_rows(bank.rows)
-            names = dict(zip(rows.tolist(), bank.rows.tolist(), strict=True))
-            order = sorted(names)
-            labels = dict(zip(rows.tolist(), bank.labels.tolist(), strict=True))
-            draw = Draw([texts[names[row]] for row in order], [labels[row] for row in order], recipe)
-            draws.append(_of_draw(draw, order, _Made(shots, seed), dataset, recipe))
+            order = np.argsort(rows)
+            of_draw = [texts[row] for row in bank.rows[order].tolist()]
+            draw = Draw(of_draw, bank.labels[order].tolist(), recipe)
+            draws.append(_of_draw(draw, rows[order].tolist(), _Made(shots, seed), dataset, recipe))
     return draws
 
 
-def _of_draw(draw: Draw, order: Sequence[int], made: _Made, dataset: IdDataset, recipe: PseudoOod) -> _Made:
+def _of_draw(draw: Draw, rows: Sequence[int], made: _Made, dataset: IdDataset, recipe: PseudoOod) -> _Made:
     """Fill in what is made of one draw, and say of how many texts nothing could be, with the reasons."""
     passed: Counter[str] = Counter()
-    for place, row in enumerate(order):
+    for place, row in enumerate(rows):
         outcomes = [draw.made(place, view) for view in range(recipe.count)]
         texts = [outcome for outcome in outcomes if isinstance(outcome, str)]
         made.rows += [row] * len(texts)
@@ -108,12 +109,12 @@ def _of_draw(draw: Draw, order: Sequence[int], made: _Made, dataset: IdDataset, 
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(passed.items()))
         print(
             f"oodgrid: {dataset.name}, pseudo_ood {recipe.name}, {counted(made.shots, 'shot')}, seed {made.seed}: of "
-            f"{passed.total():,} of {counted(len(order), 'text')} none is made: {reasons}"
+            f"{passed.total():,} of {counted(len(rows), 'text')} none is made: {reasons}"
         )
     return made
 
 
-def _texts_of_split(few_shot: FewShot, images: ImageSet, dataset: IdDataset) -> Mapping[int, str]:
+def _texts_of_split(few_shot: FewShot, images: ImageSet, dataset: IdDataset) -> list[str]:
     """Return the texts behind the rows of the file of training features, as they were when these were encoded.
 
     Raises:
@@ -123,15 +124,15 @@ def _texts_of_split(few_shot: FewShot, images: ImageSet, dataset: IdDataset) -> 
     if train is None or images.texts is None:
         raise OodgridError(f"dataset {dataset.name} has no training split of texts: take pseudo_ood out")
     place = {path: row for row, path in enumerate(images.paths)}
-    texts = {}
-    for row, (path, sha256) in enumerate(zip(train.paths, train.sha256, strict=True)):
+    texts = []
+    for path, sha256 in zip(train.paths, train.sha256, strict=True):
         text = images.texts[place[path]] if path in place else None
         if text is None or source_sha256(text.encode()) != sha256.tobytes():
             raise OodgridError(
                 f"dataset {dataset.name}: {path} is not what it was when the training split was encoded: restore it, "
                 "or delete the features of the training split to encode them again"
             )
-        texts[row] = text
+        texts.append(text)
     return texts
 
 

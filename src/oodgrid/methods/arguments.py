@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import cache, catalogue
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import FitData, Outliers, PseudoOod, TextSide, text_prototypes
+from oodgrid.adapt.contract import FitData, Outliers, PseudoTexts, TextSide, text_prototypes
 from oodgrid.config import Backbone, build
 from oodgrid.counts import counted
 from oodgrid.edge import Shapes, whole_number
@@ -97,7 +97,7 @@ def _outliers(shapes: Shapes, arrays: Mapping[str, Any]) -> tuple[Outliers, ...]
     return (Outliers("outliers", images, texts),)
 
 
-def _pseudo_ood(shapes: Shapes, arrays: Mapping[str, Any], kept: np.ndarray) -> PseudoOod | None:
+def _pseudo_ood(shapes: Shapes, arrays: Mapping[str, Any], kept: np.ndarray) -> PseudoTexts | None:
     """Return the texts that were made of the shots, without those of shots that have no class."""
     if "pseudo_features" not in arrays:
         return None
@@ -110,7 +110,7 @@ def _pseudo_ood(shapes: Shapes, arrays: Mapping[str, Any], kept: np.ndarray) -> 
         )
     rows = numbers.astype(np.int64)
     taken = np.isin(rows, kept)
-    return PseudoOod(np.searchsorted(kept, rows[taken]), features[taken])
+    return PseudoTexts(np.searchsorted(kept, rows[taken]), features[taken])
 
 
 def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:

@@ -56,7 +56,7 @@ from oodgrid.plan.machines import (
     threads_here,
     warn_of_cuda,
 )
-from oodgrid.plan.pseudo_ood import pseudo_made, pseudo_ood_file, pseudo_ood_files, pseudo_ood_name
+from oodgrid.plan.pseudo_ood import pseudo_made, pseudo_ood_file, pseudo_ood_files
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -98,7 +98,6 @@ __all__ = [
     "pseudo_made",
     "pseudo_ood_file",
     "pseudo_ood_files",
-    "pseudo_ood_name",
     "report_code",
     "report_files",
     "report_parts",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from oodgrid import grid, manifests, paths, rates, store
 from oodgrid.config import ANY, Dataset, Experiment, IdDataset, PseudoOod
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.plan.files import evaluated_files, is_redrawn, report_parts, split_files
@@ -64,11 +65,12 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
     if is_redrawn(results, experiment):
         _add_report(by_kind["report"], works, results, experiment)
         return list(by_kind.values())
+    wanted = {pseudo_ood_name(method) for method in experiment.methods}
     for backbone in experiment.backbones:
         for dataset in {each.name: each for each in experiment.datasets() if not each.imported}.values():
             _add_images(by_kind["encode"], works, results, backbone.name, dataset, images)
         for dataset in experiment.id_datasets:
-            for recipe in dataset.pseudo_ood:
+            for recipe in (each for each in dataset.pseudo_ood if each.name in wanted):
                 _add_pseudo_ood(by_kind["encode"], works, results, experiment, backbone.name, dataset, recipe)
             for method in grid.methods(experiment):
                 _add_method(by_kind, works, results, experiment, (backbone.name, dataset.name, method))

@@ -6,15 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from oodgrid import paths, registry, store
-from oodgrid.config import ANY, Choice, Experiment, IdDataset, PseudoOod
+from oodgrid import paths, store
+from oodgrid.config import ANY, Experiment, IdDataset, PseudoOod
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.identity import digest
 from oodgrid.labels import has_class
-
-
-def pseudo_ood_name(method: Choice) -> str | None:
-    """Return by what name a method takes pseudo-OOD texts, as it is written or by default; None where it takes none."""
-    return (registry.find("method", method.name).params | method.params).get("pseudo_ood")
 
 
 def pseudo_ood_files(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:

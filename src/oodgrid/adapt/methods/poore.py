@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, PseudoOod, Skip, TextSide, normalise
+from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, PseudoTexts, Skip, TextSide, normalise
 from oodgrid.adapt.methods.mlp_head import MlpHead, embedded
 from oodgrid.counts import counted
 from oodgrid.devices import device
@@ -70,7 +70,7 @@ class Poore:
         notes = f"reconstructed; {counted(count, 'pseudo-OOD text')} of {counted(len(data.train), 'shot')}"
         return Learned(learned.arrays, learned.info | {"pseudo_ood": count, "notes": notes})
 
-    def _separation_of(self, made: PseudoOod, train_labels: np.ndarray) -> Beside:
+    def _separation_of(self, made: PseudoTexts, train_labels: np.ndarray) -> Beside:
         """Return the part of the loss that sees pseudo-OOD texts, as a function of the head, a batch and its z."""
         import torch
 
