@@ -31,6 +31,7 @@ import numpy as np
 from oodgrid.config.pseudo_ood import PseudoOod
 
 TRIES = 10
+MOST_POOLS = 256  # of classes, that are held at once
 DIGITS = 12  # of a tf-idf: what lies below depends on the machine, and would decide between equal ones
 UNSPACED = (  # blocks of Unicode whose scripts have no blanks between words
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
@@ -197,7 +198,9 @@ class Draw:
         """Return the words of other classes that a class has not, in order, and the running sums of their counts."""
         if label not in self._pools:
             own = self._documents[label]
-            others = sorted(key for key in self._total if key not in own)
+            others = [key for key in self._alphabet if key not in own]
+            if len(self._pools) >= MOST_POOLS:  # each has as many words as there are
+                self._pools.clear()
             self._pools[label] = others, np.cumsum([self._total[key] for key in others])
         return self._pools[label]
 
@@ -205,6 +208,11 @@ class Draw:
     def _total(self) -> Counter[str]:
         """How often each word stands in all documents."""
         return sum(self._documents.values(), Counter())
+
+    @cached_property
+    def _alphabet(self) -> list[str]:
+        """All words, in order."""
+        return sorted(self._total)
 
     @cached_property
     def _spread(self) -> Counter[str]:
