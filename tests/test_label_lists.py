@@ -142,6 +142,14 @@ def test_classes_are_dropped_of_an_id_set_of_the_experiment(experiment):
     )
 
 
+def test_joined_lists_name_one_id_set_of_the_experiment(experiment):
+    assert experiment(lists=[{**OWN, "joined_to": "concepts"}]).label_list("far").classes_of == "concepts"
+    line = failure(experiment, lists=[{**OWN, "joined_to": "concept"}])
+    assert line.startswith("label list far, joined_to: unknown ID dataset of this experiment 'concept'")
+    two = failure(experiment, lists=[{**OWN, "joined_to": "concepts", "drop_classes_of": "digits"}])
+    assert "drop_classes_of names digits and joined_to concepts: name the one ID dataset" in two
+
+
 @pytest.mark.parametrize("name", catalogue.entries("label_list"))
 def test_every_list_of_the_catalogue_is_valid(name):
     assert LabelList(name=name).name == name

@@ -8,6 +8,7 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 
 NO_CLASS = -1
+JOINED = " and "  # between a class and another text, in texts of both
 
 
 def has_class(labels: np.ndarray) -> np.ndarray:

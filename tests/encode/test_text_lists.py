@@ -138,6 +138,27 @@ def test_classes_are_dropped_whatever_their_case():
     assert free_of(table, []) == table
 
 
+def test_classes_are_joined_with_every_label_that_is_none_of_them():
+    labels = {"noun": ["cat", "house", " fence", "house"], "adjective": ["old"]}
+    entry = LabelList(
+        name="x", labels=labels, joined_to="d", drop_classes_of="d", templates={"noun": ["a {}"], "adjective": ["{}!"]}
+    )
+    table = read_text_list(entry, ["Cat", "dog"])
+    assert table.names == [
+        "Cat and house",
+        "Cat and fence",
+        "Cat and old",
+        "dog and house",
+        "dog and fence",
+        "dog and old",
+    ]
+    assert table.kinds == ["noun", "noun", "adjective"] * 2
+    assert prompts(entry, table).texts[0][1:4] == ["a Cat and fence", "Cat and old!", "a dog and house"]
+    plain = LabelList(name="x", labels=labels, templates=["a {}"])
+    assert plain.identity != LabelList(name="x", labels=labels, templates=["a {}"], joined_to="d").identity
+    assert "joined_to" not in plain.identity
+
+
 def test_a_list_of_which_nothing_is_left_is_one_line():
     labels = LabelList(name="x", labels=["cat"], drop_classes_of="d")
     assert "label list x holds no label" in failure(read_text_list, labels, ["cat"])

@@ -69,7 +69,7 @@ def inputs(samples, precision="float64", ties=False):
         "pair_logits": frozen(rng.normal(size=samples)),
         "text_cosines": True,
     }
-    counts = {"texts": 31, "no": CLASSES, "agents": 5}
+    counts = {"texts": 31, "no": CLASSES, "agents": 5, "pairs": CLASSES * 31}
     texts = {name: normalise(rng.normal(size=(count, WIDTH))) for name, count in counts.items()}
     lists = {n: TextList(v, list(map(str, range(len(v)))), ["noun"] * len(v)) for n, v in texts.items()}
     prompts = frozen(rng.normal(size=(3, 1, WIDTH)) + rng.normal(size=(7, WIDTH)))
@@ -77,7 +77,7 @@ def inputs(samples, precision="float64", ties=False):
 
 
 def scorer(name, lists):
-    chosen = {parameter: LISTS.get(name, "texts") for parameter in ENTRIES[name].label_lists}
+    chosen = {p: "pairs" if p == "pairs" else LISTS.get(name, "texts") for p in ENTRIES[name].label_lists}
     return Scorer(Choice(name=name, **chosen, **FEWER.get(name, {})), lists, lambda need: "which is not there")
 
 

@@ -186,6 +186,7 @@ def _described(entry: Entry) -> list[str]:
     return [
         entry.summary,
         f"needs: {', '.join(entry.needs) or 'nothing'}",
+        *([f"looks at: {', '.join(entry.looks_at)}"] if entry.kind == "score" and entry.looks_at else []),
         f"parameters: {_params(entry)}",
         *filter(None, ["; ".join(filter(None, kind)), entry.adapted and f"adapted: {entry.adapted}"]),
         entry.paper,

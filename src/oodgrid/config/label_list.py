@@ -68,6 +68,9 @@ class LabelList(Strict):
     drop: Literal["exact", "word"] = Field(
         "exact", description="exact: labels that are a class. word: labels that share a word with one (EOE, near OOD)."
     )
+    joined_to: Slug | None = Field(
+        None, description="An ID dataset of whose classes each is joined with every label, as 'class and label'."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -85,8 +88,13 @@ class LabelList(Strict):
             raise OodgridError(f"label list {self.name} needs one source of {', '.join(SOURCES)}; it names {named}")
         if self.file and not self.file.endswith(SUFFIXES):
             raise OodgridError(f"label list {self.name}: {self.file} is none of {', '.join(SUFFIXES)}")
+        if self.drop_classes_of and self.joined_to not in (None, self.drop_classes_of):
+            raise OodgridError(
+                f"label list {self.name}: drop_classes_of names {self.drop_classes_of} and joined_to {self.joined_to}: "
+                "name the one ID dataset whose classes are meant"
+            )
         self._check_templates()
-        changed = [field for field in ("lower", "drop_classes_of") if getattr(self, field)]
+        changed = [field for field in ("lower", "drop_classes_of", "joined_to") if getattr(self, field)]
         if self.imported and changed:
             raise OodgridError(f"label list {self.name}: {changed[0]} would change what was imported: take it out")
         return self
@@ -108,6 +116,11 @@ class LabelList(Strict):
             raise OodgridError(f"label list {self.name}: imported texts are of one template: write templates: [PROMPT]")
 
     @property
+    def classes_of(self) -> str | None:
+        """The ID dataset whose classes decide its texts, where there is one."""
+        return self.drop_classes_of or self.joined_to
+
+    @property
     def source_files(self) -> list[Path]:
         """The file or folder of the user's own that it is read from; none where there is no such thing."""
         source = self.file or (self.lexicographer and self.lexicographer.folder)
@@ -121,6 +134,8 @@ class LabelList(Strict):
         fields = self.model_dump(include={"templates", "lower", "drop_classes_of"})
         if self.drop_classes_of:
             fields["drop"] = self.drop
+        if self.joined_to:
+            fields["joined_to"] = self.joined_to
         if self.labels:
             fields["given_labels_sha256"] = digest(self.labels)
         elif self.lexicographer:

@@ -314,7 +314,8 @@ def _lists(experiment: Experiment) -> Iterator[str]:
 def _freed(experiment: Experiment) -> Iterator[str]:
     for label_list in experiment.label_lists:
         try:
-            if label_list.drop_classes_of:
-                experiment.id_dataset(label_list.drop_classes_of)
+            if label_list.classes_of:
+                experiment.id_dataset(label_list.classes_of)
         except OodgridError as error:
-            yield f"label list {label_list.name}, drop_classes_of: {error}"
+            key = "drop_classes_of" if label_list.drop_classes_of else "joined_to"
+            yield f"label list {label_list.name}, {key}: {error}"

@@ -42,8 +42,8 @@ def _check_file(
 ) -> None:  # fmt: skip
     entry = file.entry
     if isinstance(entry, LabelList):
-        freed = experiment.id_dataset(entry.drop_classes_of) if entry.drop_classes_of else None
-        classes = _class_names(results, backbone, freed, opened) if freed else []
+        dataset = experiment.id_dataset(entry.classes_of) if entry.classes_of else None
+        classes = _class_names(results, backbone, dataset, opened) if dataset else []
         texts, whose = prompts(entry, read_text_list(entry, classes)).texts, f"label list {entry.name}"
     else:
         names = _class_names(results, backbone, entry, opened)

@@ -77,14 +77,14 @@ def encode_text_list(results: Path, experiment: Experiment, backbone: Backbone, 
     Raises:
         OodgridError: The list cannot be read, or the backbone does not know a word.
     """
-    classes = classes_of(results, experiment, backbone.name, entry.drop_classes_of) if entry.drop_classes_of else []
+    classes = classes_of(results, experiment, backbone.name, entry.classes_of) if entry.classes_of else []
     table = read_text_list(entry, classes)
     list_prompts = prompts(entry, table)
     loaded = backbones.load(backbone)
     text = {**entry.identity, "label_list": entry.name, "texts_sha256": list_prompts.sha256, "count": len(table.names)}
     if cut := _cut(entry, loaded, table.names, list_prompts.texts):
         text["cut"] = cut
-    if entry.drop_classes_of:
+    if entry.classes_of:
         text["classes_sha256"] = digest(classes)
     path = paths.label_texts(results, backbone.name, entry.name)
     about = store.NewTexts(

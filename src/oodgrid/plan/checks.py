@@ -99,8 +99,8 @@ def _check_texts(results: Path, backbone: Backbone, file: TextFile) -> dict[str,
         return provenance
     _check_identity(file.path, provenance, backbone, entry, {"text": file.source.identity(entry)})
     if isinstance(entry, LabelList):
-        if entry.drop_classes_of:
-            texts = _identities([paths.texts(results, backbone.name, entry.drop_classes_of)])
+        if entry.classes_of:
+            texts = _identities([paths.texts(results, backbone.name, entry.classes_of)])
             classes = {path: digest(each["text"]["classnames"]) for path, each in texts.items()}
             _check_alike({**classes, file.path: provenance["text"]["classes_sha256"]}, "classes_sha256")
     elif not entry.imported:

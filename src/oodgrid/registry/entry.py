@@ -89,6 +89,18 @@ class Entry:
         """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
 
+    @property
+    def looks_at(self) -> list[str]:
+        """What a score looks at beside the sample, as a reader should know at a glance."""
+        needs = {each for need in self.needs for each in need.split("|")}
+        things = {
+            "the samples of the test stream before it": self.transductive,
+            "labelled shots": "bank" in needs,
+            "validation samples": "val" in needs,
+            "texts beside the classes": bool(self.label_lists),
+        }
+        return [thing for thing, looked_at in things.items() if looked_at]
+
     @cached_property
     def label_lists(self) -> tuple[str, ...]:
         """The parameters that name a label list, whose texts the score is given."""

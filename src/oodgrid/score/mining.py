@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from oodgrid.counts import counted
-from oodgrid.score.contract import Skip, TextList, by_rows
+from oodgrid.counts import counted, plural
+from oodgrid.score.contract import Bank, Skip, TextList, by_rows, normalise, of_directions
 from oodgrid.score.sharing import shared
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -71,6 +72,79 @@ def farthest_and_nearest(candidates: TextList, class_texts: np.ndarray, *, rank:
     nearness = _of_cosines(lambda cosines: np.partition(cosines, kth, axis=1)[:, kth], candidates, class_texts)
     order = np.argsort(nearness, kind="stable")
     return np.concatenate([order[:each], order[each:][-each:]])
+
+
+@shared
+def inter_modal(candidates: TextList, class_texts: np.ndarray, bank: Bank, *, count: int) -> np.ndarray:
+    """InterNeg's mining: the candidates that lie farther from the images of every class than its own text does.
+
+    With mu_c the normalised mean of the shots of class c and t_c its text, a candidate w survives where cos(w, mu_c) <
+    cos(t_c, mu_c) for every c. Of the survivors those are taken whose mean over c of cos(t_c, mu_c) - cos(w, mu_c) is
+    largest, of every kind in proportion to its survivors (Xu et al. 2026; github.com/ZhikangXu0112/InterNeg,
+    `clip_fixed_ood_prompt.py`). Of equals, the earlier one. Where fewer survive than are wanted, all are taken, and a
+    line on stderr says how many these are.
+
+    Args:
+        candidates: M texts.
+        class_texts: Shape (K, D), normalised.
+        bank: The labelled shots.
+        count: How many are wanted.
+
+    Returns:
+        Indices of candidates, kind after kind (adjectives before nouns), the farthest first.
+
+    Raises:
+        Skip: A class has no shot, or no candidate survives.
+    """
+    centres = class_directions(bank, len(class_texts))
+    own = np.einsum("kd,kd->k", class_texts, centres)
+    gaps = _of_cosines(
+        lambda cosines: np.where((cosines < own).all(axis=1), (own - cosines).mean(axis=1), -np.inf),
+        candidates,
+        centres,
+    )
+    survivors = np.flatnonzero(np.isfinite(gaps))
+    if not len(survivors):
+        raise Skip(
+            f"of {counted(len(candidates.names), 'candidate')} none lies farther from the shots of every class than "
+            "the text of that class does"
+        )
+    if len(survivors) < count:
+        print(
+            f"oodgrid: of {counted(len(candidates.names), 'candidate')} {counted(len(survivors), 'text')} "
+            f"{plural(len(survivors), 'lies', 'lie')} farther from the shots of every class than its own text does, "
+            f"fewer than the {counted(count, 'text')} that are wanted (count): all of them are taken",
+            file=sys.stderr,
+        )
+    return _in_proportion(survivors, gaps, np.array(candidates.kinds, dtype=str), min(count, len(survivors)))
+
+
+def class_directions(bank: Bank, classes: int) -> np.ndarray:
+    """Return the normalised means of the normalised samples of every class, shape (K, D).
+
+    Raises:
+        Skip: A class has no sample.
+    """
+    present = bank.classes[0]
+    if len(absent := np.setdiff1d(np.arange(classes), present)):
+        count = len(absent)
+        have = f"{counted(count, 'class', 'classes')} {plural(count, 'has', 'have')}"
+        raise Skip(f"it compares with the shots of every class, and {have} none")
+    return normalise(of_directions(bank).means)
+
+
+def _in_proportion(members: np.ndarray, ranks: np.ndarray, kinds: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` members, those of the highest rank of every kind, as many of each as its share of the members.
+
+    The last kind by alphabet, of two the nouns, gets what rounding leaves, as in the code of record.
+    """
+    chosen, seen = [], 0
+    for kind in sorted(set(kinds[members])):
+        of_kind = members[kinds[members] == kind]
+        wanted = count * (seen + len(of_kind)) // len(members) - count * seen // len(members)
+        chosen.append(of_kind[np.argsort(-ranks[of_kind], kind="stable")][:wanted])
+        seen += len(of_kind)
+    return np.concatenate(chosen)
 
 
 @shared

@@ -18,7 +18,7 @@ def largest_share(logits: Block, *, T: float) -> Block:
     return 1 / exp(shares).sum(axis=-1)
 
 
-def id_share(logits: Block, others: Block, *, groups: int, T: float) -> Block:
+def id_share(logits: Block, others: Block, *, groups: int, T: float, mean: bool = False) -> Block:
     """Return the classes' share of a softmax over them and one group of others, averaged over the groups.
 
     The largest logit of the classes is subtracted from all, so that the classes' sum is in [1, K]. That of the others
@@ -29,6 +29,7 @@ def id_share(logits: Block, others: Block, *, groups: int, T: float) -> Block:
         others: Shape (N, groups n), group after group; overwritten.
         groups: Number of groups.
         T: Temperature.
+        mean: Whether a group counts K times its mean in place of its sum, so that its size decides nothing.
 
     Returns:
         Shape (N,), in [0, 1].
@@ -39,5 +40,6 @@ def id_share(logits: Block, others: Block, *, groups: int, T: float) -> Block:
     others /= T
     with np.errstate(over="ignore"):
         exp(others)
-        sums = others.reshape(len(others), groups, others.shape[1] // groups).sum(axis=2)
+        of_groups = others.reshape(len(others), groups, others.shape[1] // groups)
+        sums = of_groups.mean(axis=2) * logits.shape[1] if mean else of_groups.sum(axis=2)
         return (1 / (1 + sums / classes)).mean(axis=1)

@@ -89,7 +89,7 @@ def of_needs(needs: tuple[str, ...]) -> tuple[list[Argument], list[Argument]]:
     asked = [NEEDS[need] for need in needs if not (has_head and need == "logits")]
     takes_logits = "logits" in needs and not has_head
     may = [each for need in asked for each in need.may if takes_logits or each.name != "train_logits"]
-    return [each for need in asked for each in need.must], may
+    return list(dict.fromkeys(each for need in asked for each in need.must)), list(dict.fromkeys(may))
 
 
 def inputs(

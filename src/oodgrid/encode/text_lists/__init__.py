@@ -5,8 +5,8 @@ Each text comes once, and without those that are a class where the configuration
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from oodgrid.config import LabelList, expand
 from oodgrid.counts import counted, plural
@@ -15,9 +15,9 @@ from oodgrid.encode.text_lists.tables import TextTable, read_table
 from oodgrid.encode.text_lists.wordnet import read_lexicographer
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
-from oodgrid.labels import plain_name
+from oodgrid.labels import JOINED, plain_name
 
-__all__ = ["Prompts", "TextTable", "free_of", "prompts", "read_text_list"]
+__all__ = ["Prompts", "TextTable", "free_of", "joined", "prompts", "read_text_list"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Prompts:
 def read_text_list(entry: LabelList, classes: Iterable[str] = ()) -> TextTable:
     """Return the texts of a list in their order, each once, without those that `drop_classes_of` takes out.
 
+    Of a list that is `joined_to` classes, the labels behind the first class come first: K M texts of M labels.
+
     Args:
         entry: The entry of the configuration.
         classes: The classes of the ID dataset that the entry names, if it does.
@@ -54,10 +56,11 @@ def read_text_list(entry: LabelList, classes: Iterable[str] = ()) -> TextTable:
         raise OodgridError(
             f"label list {entry.name} holds {counted(empty, 'empty label')}: take {plural(empty, 'it', 'them')} out"
         )
-    table = free_of(table.distinct(), classes, entry.drop)
+    classes = list(classes)
+    table = free_of(table.distinct(), classes if entry.drop_classes_of else (), entry.drop)
     if not table.names:
         raise OodgridError(f"label list {entry.name} holds no label: mend its source, or take it out of the config")
-    return table
+    return joined(table, classes) if entry.joined_to else table
 
 
 def free_of(table: TextTable, classes: Iterable[str], by: str = "exact") -> TextTable:
@@ -70,6 +73,12 @@ def free_of(table: TextTable, classes: Iterable[str], by: str = "exact") -> Text
         if name not in names and not words.intersection(name.split())
     ]
     return table.rows(kept)
+
+
+def joined(table: TextTable, classes: Sequence[str]) -> TextTable:
+    """Return every class with every text, as "class and text": texts behind texts of the first class, then others."""
+    texts = table.rows([*range(len(table.names))] * len(classes))
+    return replace(texts, names=[f"{each}{JOINED}{name}" for each in classes for name in table.names])
 
 
 def prompts(entry: LabelList, table: TextTable) -> Prompts:

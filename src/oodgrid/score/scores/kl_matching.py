@@ -7,6 +7,7 @@ from pydantic import PositiveFloat
 
 from oodgrid.registry import score
 from oodgrid.score.contract import Bank, log_probabilities, probabilities, product
+from oodgrid.score.patterns import log_means
 from oodgrid.score.sharing import shared
 
 
@@ -43,8 +44,4 @@ def kl_matching(logits: np.ndarray, val: Bank, *, T: PositiveFloat = 0.01) -> np
 def log_typical(val: Bank, *, T: float) -> np.ndarray:
     """Return log d_c for each of the C classes that are predicted, shape (C, K)."""
     logits = val.own_logits()
-    predicted = logits.argmax(axis=1)
-    order = np.argsort(predicted, kind="stable")
-    _, starts, counts = np.unique(predicted[order], return_index=True, return_counts=True)
-    sums = np.logaddexp.reduceat(log_probabilities(logits, T=T)[order], starts, axis=0)
-    return sums - np.log(counts)[:, None]
+    return log_means(logits, logits.argmax(axis=1), T=T)

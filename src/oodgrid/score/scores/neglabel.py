@@ -59,11 +59,11 @@ def neglabel(
 
 
 def grouped_share(
-    features: np.ndarray, logits: np.ndarray, negatives: np.ndarray, *, groups: int, T: float
+    features: np.ndarray, logits: np.ndarray, negatives: np.ndarray, *, groups: int, T: float, mean: bool = False
 ) -> np.ndarray:
-    """Return the classes' share, the mean over groups, shape (N,), of the texts (groups n, D) of negative texts."""
+    """Return the classes' share, shape (N,), the mean over groups of negative texts (groups n, D): see `id_share`."""
 
     def share(rows: Block, of_classes: Block) -> Block:
-        return id_share(of_classes, product(rows, negatives), groups=groups, T=T)
+        return id_share(of_classes, product(rows, negatives), groups=groups, T=T, mean=mean)
 
     return on_device(share, features, logits, width=max(len(negatives), logits.shape[1]), rows=1024)
