@@ -169,5 +169,6 @@ def test_the_experiment_runs_on_some_of_the_real_texts(shared, tmp_path, monkeyp
         for stage in (score,) if method == "any" else (fit, apply, score):
             stage(tmp_path, config, backbone.name, dataset.name, method)
     metrics = pl.read_parquet(evaluate(tmp_path, config)[0])
-    assert set(metrics["status"]) == {"ok"}
+    assert "failed" not in set(metrics["status"])  # of one shot a class there is no covariance: that is skipped
+    assert set(metrics.filter(pl.col("score").is_in(["msp", "max_logit", "energy"]))["status"]) == {"ok"}
     assert metrics["method"].n_unique() == len(config.methods) + 1

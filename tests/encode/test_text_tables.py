@@ -270,7 +270,10 @@ def test_ood_texts_within_a_file_are_told_by_a_column(tmp_path):
         ({"column": 0, "only": []}, "name a word of the column"),
         ({"column": 0, "only": {"a": 1}}, "name a word of the column"),
         ({"column": True, "only": "a"}, "YAML reads on, off, yes, no as true or false"),
-        ({"column": 0, "without": ["outOfDomain", "weather/find", "alarm/set_alarm"]}, "no text of its train split"),
+        (
+            {"column": 0, "without": ["outOfDomain", "weather/find", "alarm/set_alarm"]},
+            "takes, none is of the train split",
+        ),
     ],
 )
 def test_rows_that_cannot_be_chosen_are_refused(tmp_path, rows, line):

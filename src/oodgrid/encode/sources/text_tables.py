@@ -235,7 +235,13 @@ def _split_of(file: Path, source: TextTable, row: Row) -> str:
 
 def _check_splits(source: TextTable, table: Table) -> None:
     there = set(table.splits or ())
-    if missing := [split for split in source.own_splits if split not in there]:
+    missing = [split for split in source.own_splits if split not in there]
+    if missing and source.rows:
+        raise OodgridError(
+            f"{source.what} of {', '.join(source.files)}: of the rows that rows: of column {source.rows.column} takes, "
+            f"none is of the {missing[0]} split: choose others, or name the files of other splits"
+        )
+    if missing:
         has = ", ".join(split for split in SPLITS if split in there) or "none"
         raise OodgridError(
             f"{source.what} of {', '.join(source.files)}: no {source.thing} is of the {missing[0]} split; there are "
