@@ -98,7 +98,7 @@ def test_it_is_encoded_checked_and_read(tmp_path, experiment, experiment_of, wri
     assert stored.templates == ["loud", "louder"]
     assert given.by_need["loud_texts"].shape == stored.text_features.shape
     np.testing.assert_allclose(np.linalg.norm(given.by_need["loud_texts"], axis=-1), 1)
-    assert given.digests == [stored.digest]
+    assert given.digests == {"loud_texts": stored.digest}
 
 
 def test_plugins_that_ask_for_it_are_tried_with_it(experiment):

@@ -19,9 +19,9 @@ from oodgrid.evaluate.run import evaluate
 from oodgrid.kept import JOINED, Kept, link
 from oodgrid.score.run import score
 from oodgrid.unlock import alone, hold
-from tests.score.conftest import CLASSES, WIDTH, Mini, scored
+from tests.score.conftest import CLASSES, WIDTH, Mini, computed, scored
 
-__all__ = ["scored"]  # a fixture of the room score
+__all__ = ["computed", "scored"]  # fixtures of the room score
 
 
 class World(Mini):

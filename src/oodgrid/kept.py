@@ -35,12 +35,16 @@ class Kept:
 
     def get(self, identity: dict[str, Any], suffix: str, make: Callable[[Path], None]) -> Path:
         """Return the file of this identity, calling `make(path)` to write it where it is missing or damaged."""
-        key = digest(identity)
-        path = self.folder / key[:2] / f"{key}{suffix}"
+        path = self.path(identity, suffix)
         if not is_whole(path):
             with atomic(path) as beside:
                 make(beside)
         return path
+
+    def path(self, identity: dict[str, Any], suffix: str) -> Path:
+        """Return where the file of this identity lies, whether it is there or not."""
+        key = digest(identity)
+        return self.folder / key[:2] / f"{key}{suffix}"
 
     def place(self, identity: dict[str, Any]) -> Path:
         """Return the folder of this identity, for work that is done piece by piece and may be joined in one file."""

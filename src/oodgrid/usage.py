@@ -159,7 +159,7 @@ class _Named:
 
     Attributes:
         files: Names of kept files, with the experiments that name them.
-        parts: Parts of tables of scores, likewise.
+        parts: Parts of tables of scores, and what decides their rows, likewise.
         tables: Files, whatever their names, that are tables of scores, likewise.
         heads: First bytes of feature and text files, which hold the checksums of all others.
         views: Kept folders of the views that files hold.
@@ -215,8 +215,9 @@ def _named(results: Path, experiments: list[str]) -> _Named:
             for fit in manifests.read(path, manifests.Applied).fits:
                 _add(named.files, fit.files, experiment)
         for path in _there(results, paths.scores, experiment=experiment):  # of streams too
-            parts = manifests.read(path, manifests.ScoreTable).parts
-            _add(named.parts, parts, experiment)
+            scored = manifests.read(path, manifests.ScoreTable)
+            parts = scored.parts
+            _add(named.parts, parts | {rows for fit in scored.fits for rows in fit.rows.values()}, experiment)
             _add(named.files, parts, experiment)  # version 1 names the files of parts
             _add(named.tables, [_file(path)], experiment)
     encoded = (paths.features, paths.texts, paths.label_texts)  # of views and of shuffled prompts too

@@ -96,17 +96,40 @@ def mini(tmp_path):
 
 
 @pytest.fixture
-def scored(monkeypatch):
-    """What was scored and not taken from what was kept: (seed, set or OOD set of the stream) of every part."""
+def computed(monkeypatch):
+    """What was computed and not taken from what was kept: seed, set (or OOD set of the stream) and scores."""
     from oodgrid.score import run
 
-    found = []
-    for name in ("_score", "_score_stream"):
-        computed = getattr(run._Job, name)
+    parts = []
+    for name in ("of_set", "of_stream"):
+        real = getattr(run, name)
 
-        def spy(job, fit, *arguments, computed=computed):
-            found.append((fit.fit.seed, arguments[-2]))
-            return computed(job, fit, *arguments)
+        def spy(fit, samples, choices, real=real, **options):
+            last = samples[-1] if isinstance(samples, list) else samples
+            parts.append((fit.fit.seed, last.name, list(choices)))
+            return real(fit, samples, choices, **options)
 
-        monkeypatch.setattr(run._Job, name, spy)
-    return found
+        monkeypatch.setattr(run, name, spy)
+    return parts
+
+
+@pytest.fixture
+def scored(computed):
+    """The same without the scores."""
+    return Scored(computed)
+
+
+class Scored:
+    """A list of seeds and sets, compared as one."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __eq__(self, other):
+        return [part[:2] for part in self.parts] == other
+
+    def __len__(self):
+        return len(self.parts)
+
+    def clear(self):
+        self.parts.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -11,12 +12,14 @@ import pytest
 
 from oodgrid import manifests, store
 from oodgrid.errors import OodgridError
+from oodgrid.kept import link
 from oodgrid.manifests import ScoredFit, ScorePart, ScoreTable
 from oodgrid.score import kept_tables
-from oodgrid.score.kept_tables import KeptTables
+from oodgrid.score.kept_tables import Columns, KeptTables
 
 OUTCOME = {"shots": 2, "status": "ok", "reason": None}
 SETS = ("own", "near", "far")
+SCORES = ("mcm", "vim", "knn")
 
 
 class KilledError(Exception):
@@ -27,51 +30,65 @@ def number(key):
     return int(hashlib.sha256(key.encode()).hexdigest()[:6], 16)
 
 
-def rows(key):
-    """Return the samples of a part: as many, and of such scores, as its key says."""
-    values = number(key) + np.arange(1 + number(key) % 3) / 8
-    return pl.DataFrame({"index": np.arange(len(values), dtype=np.int32), "mcm": values})
+def values(rows, key):
+    """Return the values of a column: as many as its rows say, and such as both say; null where it was skipped."""
+    count = 1 + number(rows) % 3
+    return [None if reason(rows, key) else number(f"{rows} {key}") + row / 8 for row in range(count)]
 
 
-def reasons(key):
-    return {"vim": f"because of {key}"} if number(key) % 3 == 0 else {}
+def reason(rows, key):
+    return f"because of {key}" if number(f"{key} {rows}") % 4 == 0 else None
+
+
+def columns(rows, scores):
+    """Return the columns of some scores, as `KeptTables.make` wants them and `read` returns them."""
+    table = pl.DataFrame({name: pl.Series(values(rows, key), dtype=pl.Float64) for name, key in scores.items()})
+    skipped = {name: why for name, key in scores.items() if (why := reason(rows, key))}
+    devices = {name: f"gpu of {key}" for name, key in scores.items() if number(key) % 2}
+    return Columns(table, skipped, devices)
 
 
 class Job:
-    """A score job as `score.run` does it, of parts that cost nothing."""
+    """A score job as `score.run` does it, of scores that cost nothing."""
 
     def __init__(self, results):
         self.results, self.made = results, []
 
-    def run(self, experiment, wanted, version, most=99):
-        """Compute the table of some seeds and sets under some scores; be killed when `most` parts are made."""
-        kept, path, made = KeptTables(self.results, "b", "d", "m"), self.path(experiment), []
+    def run(self, experiment, wanted, version, most=99, scores=SCORES[:1]):
+        """Compute the table of some seeds and sets under some scores; be killed when `most` parts are made.
 
-        def make(key, file):
+        Args:
+            wanted: By seed, the sets.
+            version: Of the scores: one number, or by score.
+            scores: Their names.
+        """
+        kept, path, made = KeptTables(self.results, "b", "d", "m"), self.path(experiment), []
+        versions = version if isinstance(version, dict) else dict.fromkeys(scores, version)
+        keys = {name: f"{versions[name]}-{name}" for name in scores}
+
+        def make(rows, names):
             if len(made) == most:
                 raise KilledError
-            manifests.write_table(file, rows(key), ScorePart(skipped=reasons(key)))
-            made.append(key)
-            self.made.append(key)
+            made.append(rows)
+            self.made += [(rows, keys[name]) for name in names]
+            return columns(rows, {name: keys[name] for name in names})
 
         fits, tables = [], []
         for seed, names in wanted.items():
-            parts = {name: f"{version}-{seed}-{name}" for name in names}
-            for key in parts.values():
-                kept.make(key, lambda file, key=key: make(key, file))
-            fits.append((seed, parts))
-        about = []
-        for seed, parts in fits:
-            skipped = {}
-            for name, key in parts.items():
-                table, part = kept.read(key)
-                skipped[name] = part.skipped
-                assert table.equals(rows(key))
-                assert skipped[name] == reasons(key)
-                tables.append(table.with_columns(dataset=pl.lit(name), shots=pl.lit(2), seed=pl.lit(seed)))
-            skipped_in = {name: found for name, found in skipped.items() if found}
-            about.append(ScoredFit(**OUTCOME, seed=seed, parts=parts, skipped_in=skipped_in))
-        kept.write(pl.concat(tables), ScoreTable(fits=about, params={"mcm": {}}), path)
+            for name in names:
+                kept.make(f"{seed}-{name}", keys, partial(make, f"{seed}-{name}"))
+        for seed, names in wanted.items():
+            of_sets = {name: kept.read(f"{seed}-{name}", keys) for name in names}
+            for name, found in of_sets.items():
+                expected = columns(f"{seed}-{name}", keys)
+                assert found.table.equals(expected.table)
+                assert (found.skipped, found.devices) == (expected.skipped, expected.devices)
+                tables.append(found.table.with_columns(dataset=pl.lit(name), shots=pl.lit(2), seed=pl.lit(seed)))
+            rows = {name: f"{seed}-{name}" for name in names}
+            said = {"skipped_in": {n: c.skipped for n, c in of_sets.items()}}
+            said["devices_in"] = {n: c.devices for n, c in of_sets.items()}
+            fits.append(ScoredFit(**OUTCOME, seed=seed, rows=rows, parts=rows, **said))
+        kept.write(pl.concat(tables), ScoreTable(fits=fits, params={name: {} for name in scores}, scores=keys), path)
         return made
 
     def path(self, experiment):
@@ -83,12 +100,14 @@ class Job:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_comes_between_nothing_is_made_twice_and_all_is_stored_once(tmp_path, seed):
+    """Experiments gain and lose seeds, sets and scores, one score's code changes, jobs are killed, files damaged."""
     rng, job, there, tables = np.random.default_rng(seed), Job(tmp_path), set(), {}
     for _ in range(25):
-        experiment, version = ("one", "two")[rng.integers(2)], int(rng.integers(2))
-        chosen = [name for name in SETS if rng.random() < 0.7] or ["own"]
-        wanted = {int(k): chosen for k in rng.permutation(4)[: 1 + rng.integers(4)]}
-        keys = {f"{version}-{k}-{name}" for k in wanted for name in chosen}
+        experiment, version = ("one", "two")[rng.integers(2)], {name: int(rng.integers(2)) for name in SCORES}
+        sets = [name for name in SETS if rng.random() < 0.7] or ["own"]
+        scores = [str(name) for name in rng.permutation(SCORES)[: 1 + rng.integers(3)]]
+        wanted = {int(k): sets for k in rng.permutation(4)[: 1 + rng.integers(4)]}
+        keys = {(f"{k}-{name}", f"{version[score]}-{score}") for k in wanted for name in sets for score in scores}
         job.path(experiment).unlink(missing_ok=True)  # as Snakemake does
         tables.pop(experiment, None)
         if rng.random() < 0.2 and (files := job.kept()):
@@ -98,7 +117,7 @@ def test_whatever_comes_between_nothing_is_made_twice_and_all_is_stored_once(tmp
             there = held_whole(tmp_path)
         try:
             job.made.clear()
-            job.run(experiment, wanted, version, int(rng.integers(8)) if rng.random() < 0.3 else 99)
+            job.run(experiment, wanted, version, int(rng.integers(8)) if rng.random() < 0.3 else 99, scores)
             tables[experiment] = keys
         except KilledError:
             pass
@@ -112,13 +131,33 @@ def test_whatever_comes_between_nothing_is_made_twice_and_all_is_stored_once(tmp
 
 
 def held_whole(results):
-    """Return the keys of all parts that lie in whole tables, or as files that are whole."""
-    found = set()
+    """Return what decides all columns that lie in whole tables, or in parts that are whole."""
+    held = set()
     for path in (results / "kept").rglob("*.parquet"):
         with suppress(OodgridError):
             store.check(path)
-            found |= {path.stem} if path.parent.name == "parts" else manifests.read(path, ScoreTable).parts
-    return found
+            if path.parent.name == "parts":
+                part = manifests.read(path, ScorePart)
+                held |= {(part.rows, key) for key in part.scores.values()}
+            else:
+                held |= manifests.read(path, ScoreTable).columns
+    return held
+
+
+def test_a_table_of_before_columns_were_kept_apart_is_no_fault_and_makes_room(tmp_path):
+    job = Job(tmp_path)
+    job.run("one", {1: SETS}, 0)
+    [kept] = job.kept()
+    fits = [ScoredFit(**OUTCOME, seed=1, parts={"own": "1-own"}, devices={"own": "a GPU"})]
+    older = kept.with_name("older.parquet")
+    manifests.write_table(older, pl.DataFrame({"mcm": [0.5]}), ScoreTable(fits=fits, params={"mcm": {}}))
+    held = job.path("two")
+    link(older, held)
+    assert job.run("one", {1: SETS, 2: SETS}, 0) == [f"2-{name}" for name in SETS]
+    assert older.exists()  # an experiment has it
+    held.unlink()
+    job.run("one", {1: SETS, 2: SETS}, 0)
+    assert not older.exists()
 
 
 def test_tables_of_growing_experiments_leave_one_file(tmp_path):
@@ -142,14 +181,15 @@ def test_the_same_scores_of_another_experiment_are_not_made_again_and_leave_the_
 def test_parts_that_another_job_put_into_its_table_meanwhile_are_found_there(tmp_path):
     job = Job(tmp_path)
     first = KeptTables(tmp_path, "b", "d", "m")
-    first.make("0-1-own", lambda file: manifests.write_table(file, rows("0-1-own"), ScorePart(skipped={})))
+    scores = {"mcm": "0-mcm"}
+    first.make("1-own", scores, lambda names: columns("1-own", scores))
     job.run("other", {1: ["own"], 2: ["own"]}, 0)  # takes the part, and takes it away
-    assert first.read("0-1-own")[0].equals(rows("0-1-own"))
+    assert first.read("1-own", scores).table.equals(columns("1-own", scores).table)
     for path in job.kept():
         path.unlink()
     gone = KeptTables(tmp_path, "b", "d", "m")
-    with pytest.raises(OodgridError, match=r"0-1-own.parquet is missing: another run took it away\. Run snakemake"):
-        gone.read("0-1-own")
+    with pytest.raises(OodgridError, match=r"lacks scores \(mcm\) that another run removed\. Run snakemake again$"):
+        gone.read("1-own", scores)
 
 
 def test_a_table_that_another_experiment_removes_before_it_has_its_second_name_is_written_again(tmp_path, monkeypatch):
@@ -181,5 +221,5 @@ def test_without_hard_links_a_table_is_a_copy_and_found_all_the_same(tmp_path, m
     job = Job(tmp_path)
     job.run("one", {1: SETS}, 0)
     job.path("one").unlink()
-    assert job.run("one", {1: SETS, 2: SETS}, 0) == [f"0-2-{name}" for name in SETS]
+    assert job.run("one", {1: SETS, 2: SETS}, 0) == [f"2-{name}" for name in SETS]
     assert len(job.kept()) == 1

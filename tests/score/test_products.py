@@ -219,7 +219,7 @@ def test_a_users_score_is_given_an_array_of_local_logits():
 def test_blocks_of_patches_are_hardly_filled_and_their_scores_those_of_all_at_once(rows, monkeypatch):
     head = Head(normalise(np.random.default_rng(0).normal(size=(CLASSES, WIDTH))), np.zeros(CLASSES))
     patches = np.random.default_rng(1).normal(size=(300, 4, WIDTH))
-    references = References(head, None, {}, Texts({}, {}, []), True)
+    references = References(head, None, {}, Texts({}, {}, {}), True)
     # as if so many rows were wanted in a block
     monkeypatch.setattr("oodgrid.score.references.LOCAL_NUMBERS", rows * 4 * CLASSES)
     read = [(start, patches[start : start + 256]) for start in (0, 256)]  # in blocks of 256, as files are

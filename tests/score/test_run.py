@@ -12,6 +12,9 @@ import pytest
 from oodgrid import fewshot, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
+from oodgrid.evaluate import score_table
+from oodgrid.evaluate.run import evaluate
+from oodgrid.score import run as run_module
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Head, Skip
 from oodgrid.score.run import score
@@ -80,9 +83,12 @@ def test_metadata_of_a_method(mini):
     assert about.params == {"mcm": {"T": 1.0}, "mcm@T=0.5": {"T": 0.5}, "max_logit": {}}
     [fit] = about.fits
     angles = {"geometry": fit.geometry, "no_geometry": fit.no_geometry}
-    assert fit == manifests.ScoredFit(shots=2, seed=1, status="ok", reason=None, parts=fit.parts, **angles)
-    assert list(fit.parts) == list(SETS)
-    assert len(set(fit.parts.values())) == 3
+    assert fit == manifests.ScoredFit(
+        shots=2, seed=1, status="ok", reason=None, parts=fit.parts, rows=fit.rows, **angles
+    )
+    assert list(fit.parts) == list(fit.rows) == list(SETS)
+    assert len(set(fit.parts.values())) == len(set(fit.rows.values())) == 3
+    assert list(about.scores) == ["prediction", *LOGIT_SCORES]
 
 
 def test_names_that_are_no_utf_8_are_told_apart(mini):
@@ -378,6 +384,65 @@ def test_a_score_whose_parameter_looks_the_same_in_its_name_is_not_either(mini, 
     for T in (0.5, 0.50000001):
         assert run(mini, scores=[{"name": "mcm", "T": T}])[0].columns == [*SAMPLE, "mcm@T=0.5"]
     assert len(scored) == 6
+
+
+def test_what_a_killed_job_has_computed_of_a_new_score_is_not_computed_again(mini, computed, monkeypatch):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    run(mini, scores=["mcm"])
+    computed.clear()
+    of_set = run_module.of_set
+
+    def killed(fit, samples, choices, **options):
+        if samples.name == "cars":
+            raise KeyboardInterrupt
+        return of_set(fit, samples, choices, **options)
+
+    monkeypatch.setattr(run_module, "of_set", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(mini, scores=["energy", "mcm"])
+    monkeypatch.setattr(run_module, "of_set", of_set)
+    assert run(mini, scores=["mcm", "energy"])[0]["energy"].null_count() == 0
+    assert computed == [(1, name, ["energy"]) for name in SETS]
+    assert not list((mini.results / "kept" / "score").rglob("parts/*"))
+
+
+def test_a_score_of_a_sweep_that_is_listed_too_is_computed_once(mini, computed):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    experiment = mini.experiment(scores=["mcm", "knn"]).model_copy(update={"temperatures": [0.5, 1.0]})
+    score(mini.results, experiment, "mini", "pets", "prototype")
+    assert computed == [(1, name, names) for names in (["mcm"], ["mcm@T=0.5"]) for name in SETS]
+    tables = [path(mini.results, "mini", "mini", "pets", "prototype") for path in (paths.scores, paths.sweeps)]
+    first, sweep = (store.read_table(path)[0] for path in tables)
+    assert sweep["mcm"].equals(first["mcm"]) and sweep["prediction"].equals(first["prediction"])
+
+
+def test_of_a_new_score_alone_metrics_are_computed_and_older_tables_are_read(mini, monkeypatch):
+    mini.applied("prototype", "prototypes", [mini.prototypes().fit])
+    measured, all_metrics = [], score_table.all_metrics
+    monkeypatch.setattr(
+        score_table, "all_metrics", lambda *sides, **options: measured.append(1) or all_metrics(*sides, **options)
+    )
+
+    def metrics(scores):
+        measured.clear()
+        run(mini, scores=scores)
+        return store.read_table(evaluate(mini.results, mini.experiment(scores=scores))[0])[0], len(measured)
+
+    _, once = metrics(["mcm"])
+    both, added = metrics(["energy", "mcm"])
+    one, taken_out = metrics(["energy"])
+    assert (once, added, taken_out) == (2, 2, 0)
+    assert one.equals(both.filter(score="energy"))
+    table, about = run(mini, scores=["energy", "mcm"])
+    fits = [fit.model_copy(update={"rows": {}}) for fit in about.fits]  # as before columns were kept apart
+    older = about.model_copy(update={"scores": {}, "fits": fits})
+    path = paths.scores(mini.results, "mini", "mini", "pets", "prototype")
+    path.unlink()
+    manifests.write_table(path, table, older)
+    measured.clear()
+    again, _ = store.read_table(evaluate(mini.results, mini.experiment(scores=["energy", "mcm"]))[0])
+    assert again.equals(both)
+    assert len(measured) == 4
 
 
 @pytest.mark.parametrize("part", ["classifier", "sets", "bank"])

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid import manifests, paths, registry, store
+from oodgrid import grid, manifests, paths, registry, store
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 from oodgrid.registry import score as register
@@ -117,3 +117,50 @@ def test_a_method_without_logits_skips_them_with_a_reason(mini):
     assert metrics.select("method", "score").unique(maintain_order=True).rows() == [
         ("prototype", "mcm"), ("prototype", STREAM), ("any", "knn"),
     ]  # fmt: skip
+
+
+ONE = {"name": "mcm", "T": 0.25}
+MANY = ["mcm", {"name": "mcm", "T": 0.5}, "max_logit", "knn", {"name": "knn", "k": 1}, "tag", STREAM]
+MANY += [{"name": STREAM, "order": order} for order in (1, 2)]
+
+
+@pytest.mark.parametrize("method", ["prototype", "any"])
+def test_a_new_score_is_computed_alone_and_one_taken_out_costs_nothing(mini, method, computed, capsys):
+    """Whatever comes and goes, in whatever order: values and reasons are those of all scores computed at once."""
+    fits = [mini.prototypes(seed=seed).fit for seed in (1, 2)]
+    mini.applied("prototype", "prototypes", fits)
+    fresh, rng, known = type(mini)(mini.results.parent / "fresh"), np.random.default_rng(1), set()
+    for seed in (1, 2):
+        fresh.prototypes(seed=seed)
+    fresh.applied("prototype", "prototypes", fits)
+
+    def run(world, method, scores):
+        experiment = world.experiment(scores=scores, seeds=[1, 2])
+        table = score(world.results, experiment, "mini", "pets", method)
+        streams = paths.streams(world.results, "mini", "mini", "pets", method)
+        both = [manifests.read_table(file, manifests.ScoreTable) for file in (table, streams) if file.exists()]
+        streams.unlink(missing_ok=True)
+        return [*both, (pl.DataFrame(), None)][:2]
+
+    (whole, about), (whole_streams, _) = run(fresh, method, [ONE, *MANY])
+    for _ in range(6):
+        computed.clear()
+        chosen = [ONE, *(MANY[k] for k in rng.permutation(len(MANY))[: rng.integers(len(MANY))])]
+        experiment = mini.experiment(scores=chosen)
+        if method == "any" and not any(grid.on_features(choice) for choice in experiment.scores):
+            continue
+        (table, now), (streams, _) = run(mini, method, chosen)
+        listed = {c.listed("score") for c in grid.scores(experiment, method)}
+        assert {name for _, _, names in computed for name in names} == listed - known
+        assert f"{len(listed - known)} of {len(listed)} scores to compute, {len(listed & known)} kept" in (
+            capsys.readouterr().err.replace(" 1 score ", " 1 scores ")
+        )
+        known |= listed
+        assert table.equals(whole.select(table.columns))
+        for fit, of_all in zip(now.fits, about.fits, strict=True):
+            assert fit.skipped_in == {
+                name: {score: why for score, why in of_set.items() if score in table.columns}
+                for name, of_set in of_all.skipped_in.items()
+                if set(of_set) & set(table.columns)
+            }
+        assert streams.equals(whole_streams.select(streams.columns)) if method == "prototype" else streams.is_empty()

@@ -81,12 +81,14 @@ EDITS = {
         lambda experiment: experiment["id_datasets"][0]["ood"].update(far=[{"name": "another", "imported": {}}])
     ),
     "one more score": config(lambda experiment: experiment["scores"].append("energy")),
+    "one score fewer": config(lambda experiment: experiment["scores"].pop()),
     "far instead of near for an OOD set": config(move),
     "a corrected overlap in the catalogue": both(
         code("catalogue/overlaps.yaml", PAIRS, f"- pair: [own, other]\n  why: found later\n{PAIRS}"),
         config(lambda experiment: experiment["id_datasets"][0].update(allow_overlap=True)),
     ),
     "code of one score": code("score/scores/mcm.py", ".max(axis=1)", ".max(axis=1) * 2"),
+    "code of angles": code("score/geometry.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "code of one method": code("adapt/methods/tip_adapter.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "code of intervals": code("evaluate/intervals.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "code of figures": code("report/figures/forest.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),

@@ -308,7 +308,7 @@ class Detector:
             name: TextList(arrays[f"list.{name}"], words.names, words.kinds, arrays.get(f"templates.{name}"))
             for name, words in record.lists.items()
         }
-        return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, []), record.text_cosines,
+        return References(head, arrays.get("negatives"), banks, Texts(by_need, lists, {}), record.text_cosines,
                           record.normalises)  # fmt: skip
 
     @cached_property

@@ -23,7 +23,7 @@ from oodgrid.evaluate import curves as curve
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
 from oodgrid.evaluate.mistakes import mistaken
-from oodgrid.kept import Kept
+from oodgrid.kept import Kept, is_whole
 from oodgrid.labels import accuracy
 from oodgrid.manifests import PairMetrics, ScoredFit
 from oodgrid.threads import side_by_side
@@ -53,6 +53,7 @@ class Samples:
         scores: The scores that the fit has.
         by: The columns that tell the sets of samples apart.
         reading: Held while reading, for one fit after the other: so polars fills one set of buffers.
+        keys: By score, what decides it beside the rows.
         accuracy: Of the classification of the ID samples.
     """
 
@@ -61,6 +62,7 @@ class Samples:
     scores: list[str]
     by: tuple[str, ...]
     reading: AbstractContextManager[Any]
+    keys: dict[str, str] = field(default_factory=dict)
     accuracy: float | None = None
     _sets: dict[Any, pl.DataFrame] | None = None
     _named: dict[Any, pl.DataFrame] | None = None
@@ -136,7 +138,8 @@ class ScoreTable:
             self._check(table, about)
             fits = about.fits if self.scores else []
             shown = self.shown(fits)
-            comparisons = side_by_side(lambda pair: self._compare(*pair), self._pairs(table, fits, shown))
+            pairs = self._pairs(table, fits, shown, about.scores)
+            comparisons = side_by_side(lambda pair: self._compare(*pair), pairs)
             for fit in fits:
                 oods = self.oods() if fit.status == "ok" else []
                 of_sets = {name: next(comparisons) for _, name in oods}
@@ -159,14 +162,14 @@ class ScoreTable:
         return max(worked, key=lambda fit: fit.shots, default=None)  # of equals the first
 
     def _pairs(
-        self, table: store.OpenTable, fits: list[ScoredFit], shown: ScoredFit | None
+        self, table: store.OpenTable, fits: list[ScoredFit], shown: ScoredFit | None, keys: dict[str, str]
     ) -> Iterator[tuple[Samples, str, bool]]:
         """Yield what is to be compared: the samples of a fit, an OOD set, and whether figures show it."""
         reading = Lock()
         for fit in fits:
             if fit.status != "ok":
                 continue
-            samples = Samples(table, fit, [n for n in self.scores if n not in fit.skipped], self.by, reading)
+            samples = Samples(table, fit, [n for n in self.scores if n not in fit.skipped], self.by, reading, keys)
             with reading:
                 labelled = samples.columns(["label", "prediction"])
             self._check_sets(fit, labelled)
@@ -177,28 +180,44 @@ class ScoreTable:
     def _compare(self, samples: Samples, ood: str, shown: bool) -> Measured:
         """Compare the ID set with an OOD set under one fit; metrics are kept, because intervals take time."""
 
-        def of_scores(function: Callable[[np.ndarray, np.ndarray], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        def of_scores(function: Callable[..., dict[str, Any]], scores: list[str]) -> dict[str, dict[str, Any]]:
             measures = {}
             of_id, other = self.pair_of(samples.sets(), ood)
-            for score in samples.scores:
+            for score in scores:
                 try:
                     measures[score] = function(of_id[score].to_numpy(), other[score].to_numpy())
                 except OodgridError as error:
                     raise OodgridError(f"{self.path}: score {score}, OOD set {ood}: {error}") from error
             return measures
 
-        def compute(path: Path) -> None:
-            metrics = {name: row | self.more(samples, ood, name) for name, row in of_scores(self.rates).items()}
-            manifests.write(path, PairMetrics(parts=parts, code=self.code, metrics=metrics))
+        def compute(scores: list[str]) -> dict[str, dict[str, float | None]]:
+            rates = of_scores(self.rates, scores)
+            return {name: row | self.more(samples, ood, name) for name, row in rates.items()}
 
-        parts = self._parts(samples.about, ood)
-        identity = {"parts": parts, "scores": sorted(samples.scores), "code": self.code, "measured": self.measured()}
-        metrics = manifests.read(self.kept.get(identity, ".json", compute), PairMetrics).metrics
-        curves = of_scores(_curves) if shown else {}
+        metrics = self._kept(samples, ood, compute)
+        curves = of_scores(_curves, samples.scores) if shown else {}
         if "path" in samples.table.columns:
             for score, points in curves.items():
                 points |= mistaken(*self.pair_of(samples.named(), ood), score)
         return Measured(metrics, curves, samples.accuracy)
+
+    def _kept(
+        self, samples: Samples, ood: str, compute: Callable[[list[str]], dict[str, dict[str, float | None]]]
+    ) -> dict[str, dict[str, float | None]]:
+        """Return the metrics of a pair by score, calling `compute(scores)` for those that are not kept.
+
+        One record has those of all scores that experiments have of the pair, each with what decided it.
+        """
+        rows = self._rows(samples.about, ood)
+        path = self.kept.path({"rows": rows, "code": self.code, "measured": self.measured()}, ".json")
+        none = PairMetrics(parts=rows, code=self.code, metrics={})
+        known = manifests.read(path, PairMetrics) if is_whole(path) else none
+        keys = {score: samples.keys.get(score, "") for score in samples.scores}  # none of before: the rows decide all
+        if missing := [score for score, key in keys.items() if known.scores.get(score) != key]:
+            scores, metrics = known.scores | keys, known.metrics | compute(missing)
+            known = PairMetrics(parts=rows, code=self.code, metrics=metrics, scores=scores)
+            manifests.write(path, known)
+        return {score: known.metrics[score] for score in samples.scores}
 
     def measured(self) -> list[str]:
         """Return what tells the columns that are kept of a comparison: tables of two kinds may hold the same scores."""
@@ -235,9 +254,10 @@ class ScoreTable:
         """Return the rows of the ID samples and of those of an OOD set."""
         return sets[self.id_dataset.name], sets[ood]
 
-    def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
-        """Return what decides the scores of a pair of sets."""
-        return [fit.parts[name] for name in (self.id_dataset.name, ood, *self._shifted(ood))]
+    def _rows(self, fit: ScoredFit, ood: str) -> list[str]:
+        """Return what decides the samples of a pair of sets; of tables of before 2026-11-27 their scores, too."""
+        of_sets = fit.rows or fit.parts
+        return [of_sets[name] for name in (self.id_dataset.name, ood, *self._shifted(ood))]
 
     def _outcome(self, fit: ScoredFit, score: str) -> dict[str, str | None]:
         status, reason = fit.status, fit.reason
@@ -284,8 +304,8 @@ class StreamTable(ScoreTable):
         """Return the rows of the ID samples and of the OOD samples of one stream."""
         return sets[ood, self.id_dataset.name], sets[ood, ood]
 
-    def _parts(self, fit: ScoredFit, ood: str) -> list[str]:
-        return [fit.parts[ood]]
+    def _rows(self, fit: ScoredFit, ood: str) -> list[str]:
+        return [(fit.rows or fit.parts)[ood]]
 
 
 FULL_SPECTRUM = ("auroc", "fpr95_id_pos", "fpr95_ood_pos", "aupr_in", "aupr_out")  # OpenOOD's, with the suffix _fs

@@ -10,18 +10,20 @@ from oodgrid.manifests.base import Count, Fields, Manifest
 
 
 class PairMetrics(Manifest):
-    """The kept metrics of one fit on one pair of sets.
+    """The kept metrics of one fit on one pair of sets: of all scores that experiments have had of it.
 
     Attributes:
-        parts: Of what scores; names as in `ScoredFit`.
+        parts: Of what rows, as in `ScoredFit`; of records of before 2026-11-27, of what parts.
         code: The fingerprint of the code that computed them.
         metrics: Numbers by score and column.
+        scores: By score, what decided it, as in `ScoreTable`.
     """
 
     what = "record of metrics"
     parts: list[str]
     code: str
     metrics: dict[str, dict[str, float | None]]
+    scores: dict[str, str] = Field(default_factory=dict)
 
 
 class Spreads(Manifest):

@@ -49,8 +49,12 @@ def apply_code(method_name: str) -> str:
 
 
 def score_code(experiment: Experiment) -> str:
-    """Return the fingerprint of the code that decides the scores of an experiment; of other scores it knows nothing."""
-    return digest(sorted({registry.score_code(score.name) for score in experiment.scores}))[:16]
+    """Return the fingerprint of the code behind the tables of scores of an experiment: of the stage, and of its scores.
+
+    The code of other scores is not in it. That of the stage alone, as of angles, has jobs run that compute no score.
+    """
+    of_scores = sorted({registry.score_code(score.name) for score in experiment.scores})
+    return digest([computing_fingerprint("oodgrid.score.run"), *of_scores])[:16]
 
 
 def report_code(part: str, experiment: Experiment) -> str:

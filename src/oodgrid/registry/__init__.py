@@ -179,7 +179,7 @@ def fit_code(name: str) -> str:
 def score_code(name: str) -> str:
     """Return the fingerprint of what computes a score: its code, that of all scores, and the libraries of both."""
     entry = find("score", name)
-    return computing_fingerprint("oodgrid.score.run", entry.make.__module__) + _plugin_code(entry)
+    return computing_fingerprint("oodgrid.score.values", entry.make.__module__) + _plugin_code(entry)
 
 
 def check_params(kind: str, name: str, params: dict[str, Any]) -> dict[str, Any]:

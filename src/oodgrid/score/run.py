@@ -1,36 +1,42 @@
-"""The stage score: every score of one method on every sample, in one table."""
+"""The stage score: every score of one method on every sample, in one table.
+
+What is kept is not computed again, score by score: see `oodgrid.score.kept_tables`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from oodgrid import devices, grid, manifests, paths, registry, store
-from oodgrid.config import ANY, Choice, Experiment, IdDataset, Precision
+from oodgrid import devices, grid, paths, registry, store
+from oodgrid.config import ANY, Choice, Experiment, IdDataset
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.fewshot import FewShot
 from oodgrid.identity import digest
 from oodgrid.labels import plain_name
-from oodgrid.manifests import Applied, AppliedFit, Geometry, ScoredFit, ScorePart, ScoreTable
+from oodgrid.manifests import Applied, AppliedFit, ScoredFit, ScoreTable
 from oodgrid.progress import progress
 from oodgrid.score.checks import check_plugins
-from oodgrid.score.compute import Column, fill, needed, needs_of
+from oodgrid.score.compute import needed, needs_of
 from oodgrid.score.geometry import FitAngles
+from oodgrid.score.identities import Identities
 from oodgrid.score.inputs import FitInputs, Samples, read_fits
-from oodgrid.score.kept_tables import KeptTables
+from oodgrid.score.kept_tables import Columns, KeptTables
 from oodgrid.score.products import computing_on, described_device
-from oodgrid.score.texts import Texts, read_texts
+from oodgrid.score.texts import read_texts
+from oodgrid.score.values import of_set, of_stream, orders, places
 
 KEYS = {"dataset": pl.String, "shots": pl.Int32, "seed": pl.Int32}
-ONE_CLASS = "it compares classes, and the ID set has one"
-SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, "prediction": pl.Int32}
+PREDICTION = "prediction"
+SAMPLE = {"index": pl.Int32, "path": pl.String, "label": pl.Int32, PREDICTION: pl.Int32}
 
 
 def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> Path:
@@ -61,194 +67,199 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     few_shot.check_labels(sets[id_dataset].features.labels, "test")
     lists = [label_list.name for label_list in experiment.wanted_lists(choices.values())]
     texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
-    job = _Job(
-        results,
-        sets,
-        applied,
-        few_shot,
-        texts,
-        choices,
-        {choice.listed("score"): choice for choice in grid.sweep(experiment, method)},
-        experiment.score_precision,
-        experiment.score_device == "gpu",
-        KeptTables(results, backbone, id_dataset, method),
-    )
+    kept = KeptTables(results, backbone, id_dataset, method)
+    identities = Identities(experiment, sets, few_shot, texts)
+    tables = list(_tables(experiment, method, identities))
+    job = _Job(results, experiment, applied, identities, tables, kept)
     title = f"score {method} on {id_dataset} ({backbone})"
+    job.tell(title)
     fits = [job.run(fit) for fit in progress(applied.fits, desc=title, unit="fit")]
-    place = (results, experiment.experiment, backbone, id_dataset, method)
+    for number, table in reversed(list(enumerate(tables))):
+        path = table.path(results, experiment.experiment, backbone, id_dataset, method)
+        job.write(number, fits, path)
+    return path
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table that the job is to write.
+
+    Attributes:
+        path: Where such tables lie, a function of `paths`.
+        choices: The scores, by their variants.
+        keys: What decides each column beside the rows: of these, and of the predicted classes.
+        streams: Whether its rows are streams of the ID set and an OOD set.
+        sweep: Whether it is of other temperatures, and has the fits of the largest shots alone.
+    """
+
+    path: Callable[..., Path]
+    choices: dict[str, Choice]
+    keys: dict[str, str]
+    streams: bool = False
+    sweep: bool = False
+
+
+def _tables(experiment: Experiment, method: str, identities: Identities) -> Iterator[_Table]:
+    """Yield the tables of a method, first that of single samples."""
+    listed = grid.scores(experiment, method)
+
+    def of(choices: Iterable[Choice], **others: str) -> tuple[dict[str, Choice], dict[str, str]]:
+        variants = {choice.listed("score"): choice for choice in choices}
+        return variants, others | {name: identities.of_score(choice) for name, choice in variants.items()}
+
+    predicted = {PREDICTION: identities.prediction}
+    yield _Table(paths.scores, *of((each for each in listed if not grid.transductive(each)), **predicted))
     if grid.has_streams(experiment):
-        job.write([fit.streams for fit in fits], job.of_streams, paths.streams(*place))
+        yield _Table(paths.streams, *of(filter(grid.transductive, listed)), streams=True)
     if experiment.temperatures:
-        job.write([fit.sweep for fit in fits if fit.sweep.parts], job.of_sweep, paths.sweeps(*place))
-    return job.write([fit.samples for fit in fits], job.of_samples, paths.scores(*place), cached=job.angles.of_cached())
+        yield _Table(paths.sweeps, *of(grid.sweep(experiment, method), **predicted), sweep=True)
 
 
-class _Entries(NamedTuple):
-    """The entries of one fit: in the table of scores, of streams, and of scores under other temperatures."""
+class _Piece(NamedTuple):
+    """What a table is to have of one fit: the rows of one set, or of the stream of the ID set and an OOD set.
 
-    samples: ScoredFit
-    streams: ScoredFit
-    sweep: ScoredFit
+    Attributes:
+        sets: The set, or both.
+        rows: What decides the rows.
+    """
+
+    sets: tuple[str, ...]
+    rows: str
 
 
 @dataclass
 class _Job:
-    """Scores all fits of one method: the feature files, the texts, the scores, and the store of finished parts."""
+    """Scores all fits of one method, and writes their tables."""
 
     results: Path
-    sets: dict[str, Samples]
+    experiment: Experiment
     applied: Applied
-    few_shot: FewShot
-    texts: Texts
-    choices: dict[str, Choice]
-    of_sweep: dict[str, Choice]
-    precision: Precision
-    on_gpu: bool
+    identities: Identities
+    tables: list[_Table]
     kept: KeptTables
 
     def __post_init__(self) -> None:
-        self.code = sorted({registry.score_code(choice.name) for choice in self.choices.values()})
-        self.of_streams = {name: choice for name, choice in self.choices.items() if grid.transductive(choice)}
-        self.of_samples = {name: choice for name, choice in self.choices.items() if name not in self.of_streams}
+        self.sets = self.identities.sets
         self.largest = max((fit.shots for fit in self.applied.fits if fit.status == "ok"), default=0)
         self.angles = FitAngles(self.sets, self.kept.geometry)
+        self._of_sets: dict[str, pl.DataFrame] = {}
 
-    def run(self, fit: AppliedFit) -> _Entries:
-        """Score one fit on the sets and streams that are not kept; return its entry in each of the tables."""
-        outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
-        if fit.status != "ok":
-            return _Entries(outcome(), outcome(), outcome())
-        inputs = FitInputs(self.results, fit, self.applied, self.few_shot, self.texts, self.precision)
+    def tell(self, title: str) -> None:
+        """Say how many scores are to be computed, and how many are kept."""
+        fits = product(self.applied.fits, self.tables)
+        pieces = [(table.keys, piece.rows) for fit, table in fits for piece in self._pieces(fit, table)]
+        missing = [{keys[name] for name in self.kept.missing(rows, keys)} for keys, rows in pieces]
+        every = {key for keys, _ in pieces for key in keys.values()} - {self.identities.prediction}
+        lacking = every & set[str]().union(*missing)
+        work = f"; work for {sum(map(bool, missing)):,} of {counted(len(pieces), 'set')} of all fits" if lacking else ""
+        if every:
+            todo = f"{len(lacking):,} of {counted(len(every), 'score')} to compute, {len(every) - len(lacking):,} kept"
+            print(f"oodgrid: {title}: {todo}{work}", file=sys.stderr)
+
+    def _pieces(self, fit: AppliedFit, table: _Table) -> list[_Piece]:
+        """Return what a table is to have of one fit."""
+        if fit.status != "ok" or (table.sweep and fit.shots < self.largest):
+            return []
         id_set, *ood_sets = self.sets
-        shown = fit.shots == self.largest
-        parts = {name: self._of_set(inputs, name, self.of_samples) for name in self.sets}
-        sweep = {name: self._of_set(inputs, name, self.of_sweep) for name in self.sets if shown and self.of_sweep}
-        streams = {
-            ood: self._part(fit, [id_set, ood], self.of_streams, partial(self._score_stream, inputs, id_set, ood))
-            for ood in (ood_sets if self.of_streams else ())
-        }
-        geometry, no_geometry = self.angles.of_fit(inputs) if shown and self.applied.method != ANY else ({}, {})
-        samples = outcome(parts=parts, geometry=geometry, no_geometry=no_geometry)
-        return _Entries(samples, outcome(parts=streams), outcome(parts=sweep))
+        every = [(id_set, name) for name in ood_sets] if table.streams else [(name,) for name in self.sets]
+        of_samples = not (table.streams or table.sweep)  # that has a row of each sample, even without a score
+        return [_Piece(sets, self.identities.of_rows(fit, sets)) for sets in every if table.choices or of_samples]
 
-    def write(
-        self, fits: list[ScoredFit], choices: dict[str, Choice], path: Path, cached: Geometry | None = None
-    ) -> Path:
-        """Join the parts of some scores in one table: of scores of single samples, or of transductive ones."""
-        transductive = choices is self.of_streams
-        entries, tables = [], []
-        for fit in fits:
-            parts: dict[str, ScorePart] = {}
-            for name, key in fit.parts.items():
-                table, parts[name] = self.kept.read(key)
-                tables.append(_keyed(table, fit, name, transductive))
-            in_some = {score: reason for part in parts.values() for score, reason in part.skipped.items()}
-            skipped_in = {name: part.skipped for name, part in parts.items() if part.skipped}
-            on_gpu = {name: part.device for name, part in parts.items() if part.device}
-            update = {"skipped": in_some, "skipped_in": skipped_in, "devices": on_gpu}
-            entries.append(fit.model_copy(update=update))
-        places = {f"place@order={order}": pl.Int32 for order in _orders(self.of_streams if transductive else {})}
-        columns = {**SAMPLE, **places, **dict.fromkeys(choices, pl.Float64)}
-        empty = pl.DataFrame(schema={**({"ood_dataset": pl.String} if transductive else {}), **KEYS, **columns})
-        params = {name: registry.find("score", c.name).params | c.params for name, c in choices.items()}
-        broken = {n: len(images) for n, s in self.sets.items() if (images := s.features.provenance.get("skipped"))}
-        about = ScoreTable(fits=entries, params=params, broken_images=broken, precision=self.precision, cached=cached)
-        self.kept.write(pl.concat([empty, *(table.select(empty.columns) for table in tables)]), about, path)
-        return path
+    def run(self, fit: AppliedFit) -> list[ScoredFit]:
+        """Compute what is not kept of one fit; return its entry in each table."""
+        texts, precision = self.identities.texts, self.experiment.score_precision
+        inputs = FitInputs(self.results, fit, self.applied, self.identities.few_shot, texts, precision)
+        outcome = partial(ScoredFit, shots=fit.shots, seed=fit.seed, status=fit.status, reason=fit.reason)
+        entries = []
+        for table in self.tables:
+            pieces = self._pieces(fit, table)
+            for piece in pieces:
+                self.kept.make(piece.rows, table.keys, partial(self._computed, inputs, table, piece))
+            entries.append(outcome(rows={piece.sets[-1]: piece.rows for piece in pieces}))
+        if fit.status == "ok" and fit.shots == self.largest and self.applied.method != ANY:
+            geometry, no_geometry = self.angles.of_fit(inputs)
+            entries[0] = outcome(rows=entries[0].rows, geometry=geometry, no_geometry=no_geometry)
+        return entries
 
-    def _of_set(self, fit: FitInputs, name: str, choices: dict[str, Choice]) -> str:
-        """Return the key by which some scores of single samples of one set are kept, making them if need be."""
-        return self._part(fit.fit, [name], choices, partial(self._score, fit, choices, name))
+    def _computed(self, inputs: FitInputs, table: _Table, piece: _Piece, names: list[str]) -> Columns:
+        """Return some columns of a piece, by their names, products being computed where the experiment says."""
+        choices = {name: choice for name, choice in table.choices.items() if name in names}
+        sets, on_gpu = [self.sets[name] for name in piece.sets], self.experiment.score_device == "gpu"
+        with computing_on(devices.gpu("score_device: gpu") if on_gpu else None):
+            device = described_device()
+            if table.streams:
+                values = of_stream(inputs, sets, choices)
+            else:
+                values = of_set(inputs, sets[0], choices, predict=PREDICTION in names)
+        columns: dict[str, np.ndarray | None] = {PREDICTION: values.predictions, **values.scores}
+        count = sum(len(each.features.labels) for each in sets)
+        frame = pl.select(
+            pl.repeat(None, count, dtype=dtype).alias(name)
+            if (column := columns.get(name)) is None
+            else pl.lit(pl.Series(name, column, dtype=dtype))
+            for name, dtype in ((name, SAMPLE.get(name, pl.Float64)) for name in names)
+        )
+        return Columns(frame, values.skipped, dict.fromkeys(names, device) if device else {})
 
-    def _part(self, fit: AppliedFit, names: list[str], choices: dict[str, Choice], make: Callable[[Path], None]) -> str:
-        """Return the key by which some scores of some sets are kept, calling `make(path)` where they are not."""
-        applied = [fit.classifier, fit.bank, fit.val, *(fit.sets.get(name) for name in names)]
-        identity = {
-            "fit": [fit.shots, fit.seed, *applied],
-            "features": [self.sets[name].features.digest for name in names],
-            "labelled": self.few_shot.digests(fit.shots, fit.seed)
-            if fit.shots or "train" in needed(self.choices.values())
-            else None,
-            "texts": self.texts.digests,
-            "scores": sorted([listed, choice.name, choice.params] for listed, choice in choices.items()),
-            "precision": self.precision,
-            "code": self.code,
-        }
-        key = digest(identity)
-        self.kept.make(key, partial(self._computed, make))
-        return key
+    def write(self, number: int, fits: list[list[ScoredFit]], path: Path) -> None:
+        """Join what one of the tables is to have of all fits, and write it."""
+        table, entries, frames = self.tables[number], [], []
+        for of_tables in fits:
+            fit = of_tables[number]
+            columns = {name: self.kept.read(rows, table.keys) for name, rows in fit.rows.items()}
+            frames += [self._frame(table, of_tables, name, of_set.table) for name, of_set in columns.items()]
+            if fit.rows or not table.sweep:
+                entries.append(_entry(fit, columns, [self.identities.prediction, table.keys]))
+        places_of = {f"place@order={each}": pl.Int32 for each in (orders(table.choices) if table.streams else ())}
+        set_of_stream = {"ood_dataset": pl.String} if table.streams else {}
+        names = {**set_of_stream, **KEYS, **SAMPLE, **places_of, **dict.fromkeys(table.choices, pl.Float64)}
+        empty = pl.DataFrame(schema=names)
+        about = ScoreTable(
+            fits=entries,
+            params={name: registry.find("score", c.name).params | c.params for name, c in table.choices.items()},
+            scores=table.keys,
+            broken_images={n: len(b) for n, s in self.sets.items() if (b := s.features.provenance.get("skipped"))},
+            precision=self.experiment.score_precision,
+            cached=None if table.streams or table.sweep else self.angles.of_cached(),
+        )
+        self.kept.write(pl.concat([empty, *(frame.select(empty.columns) for frame in frames)]), about, path)
 
-    def _computed(self, make: Callable[[Path], None], path: Path) -> None:
-        """Call `make(path)`, its products being computed where the experiment says."""
-        with computing_on(devices.gpu("score_device: gpu") if self.on_gpu else None):
-            make(path)
+    def _frame(self, table: _Table, fit: list[ScoredFit], name: str, scores: pl.DataFrame) -> pl.DataFrame:
+        """Return the samples of a set, or of a stream, with their scores under one fit, given its entries."""
+        keys = [pl.lit(fit[0].shots, pl.Int32).alias("shots"), pl.lit(fit[0].seed, pl.Int32).alias("seed")]
+        if not table.streams:
+            return self._samples(name).hstack(scores).with_columns(pl.lit(name).alias("dataset"), *keys)
+        parts = []
+        for of in (next(iter(self.sets)), name):
+            predicted = self.kept.read(fit[0].rows[of], {PREDICTION: self.identities.prediction}).table
+            parts.append(self._samples(of).hstack(predicted).with_columns(pl.lit(of).alias("dataset")))
+        stream = pl.concat(parts).hstack(scores)
+        in_order = {order: pl.Series(places(order, len(stream)), dtype=pl.Int32) for order in orders(table.choices)}
+        named = {f"place@order={order}": values for order, values in in_order.items()}
+        return stream.with_columns(pl.lit(name).alias("ood_dataset"), *keys, **named)
 
-    def _score(self, fit: FitInputs, choices: dict[str, Choice], name: str, path: Path) -> None:
-        """Score the samples of one set, block by block: first what needs no local features, then what does."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists, self._one_class(c)) for n, c in choices.items()}
-        predictions: np.ndarray | None = None
-        for local in (False, True):
-            group = [column for column in columns.values() if ("local_logits" in column.needs) == local]
-            if local and not group:
-                break
-            blocks = fit.blocks(self.sets[name], {need for column in group for need in column.needs})
-            predicted = fill(group, blocks)
-            predictions = predictions if local else predicted
-        table = _samples(self.sets[name].features, None if self.few_shot.classes == 1 else predictions)
-        _write_part(path, table, columns)
-
-    def _one_class(self, choice: Choice) -> str | None:
-        """Return why a score says nothing of an ID set of one class, where that is what it is given."""
-        alone = self.few_shot.classes == 1 and not registry.find("score", choice.name).makes_of_one
-        return ONE_CLASS if alone else None
-
-    def _score_stream(self, fit: FitInputs, id_set: str, ood: str, path: Path) -> None:
-        """Score ID and OOD samples in one stream, once for every order that some score has as a parameter."""
-        columns = {n: Column(c, fit.lacking, self.texts.lists, self._one_class(c)) for n, c in self.of_streams.items()}
-        parts = [self.sets[id_set], self.sets[ood]]
-        table = pl.concat([_samples(p.features, None).with_columns(dataset=pl.lit(p.name)) for p in parts])
-        for order, names in _orders(self.of_streams).items():
-            stream = np.random.default_rng(order).permutation(len(table))
-            inputs = fit.stream(parts, stream, {need for name in names for need in columns[name].needs})
-            place = np.argsort(stream)
-            for name in names:
-                values = columns[name].of(inputs)
-                columns[name].add(None if values is None else values[place])
-            added = {f"place@order={order}": pl.Series(place, dtype=pl.Int32)}
-            if "logits" in inputs and self.few_shot.classes != 1:
-                added["prediction"] = pl.Series(inputs["logits"].argmax(axis=1)[place], dtype=pl.Int32)
-            table = table.with_columns(**added)
-        _write_part(path, table, columns)
+    def _samples(self, name: str) -> pl.DataFrame:
+        """Return what a set says of its samples, whatever the fit."""
+        if name not in self._of_sets:
+            features = self.sets[name].features
+            names = store.frames.texts(features.paths)
+            columns = {"index": np.arange(len(features.labels)), "path": names, "label": features.labels}
+            schema = {name: SAMPLE[name] for name in columns}
+            self._of_sets[name] = pl.DataFrame(columns, schema=schema, strict=False)
+        return self._of_sets[name]
 
 
-def _orders(choices: dict[str, Choice]) -> dict[int, list[str]]:
-    """Return the seeds of the orders of streams, each with its transductive scores."""
-    by_order: dict[int, list[str]] = {}
-    for name, choice in choices.items():
-        order = choice.params.get("order", registry.find("score", choice.name).params["order"])
-        by_order.setdefault(order, []).append(name)
-    return by_order
-
-
-def _samples(features: store.Features, prediction: np.ndarray | None) -> pl.DataFrame:
-    names = store.frames.texts(features.paths)
-    columns = [np.arange(len(features.labels)), names, features.labels, prediction]
-    return pl.DataFrame(dict(zip(SAMPLE, columns, strict=True)), schema_overrides=SAMPLE)
-
-
-def _write_part(path: Path, table: pl.DataFrame, columns: dict[str, Column]) -> None:
-    table = table.with_columns(pl.lit(None, pl.Float64).alias(n) for n, c in columns.items() if c.skipped)
-    values = {name: column.values() for name, column in columns.items() if not column.skipped}
-    skipped = {name: reason for name, column in columns.items() if (reason := column.skipped)}
-    about = ScorePart(skipped=skipped, device=described_device())
-    manifests.write_table(path, table.with_columns(**values), about)
-
-
-def _keyed(table: pl.DataFrame, fit: ScoredFit, name: str, transductive: bool) -> pl.DataFrame:
-    """Return the samples of a part, with the columns that tell it from others."""
-    keys = {"shots": fit.shots, "seed": fit.seed, ("ood_dataset" if transductive else "dataset"): name}
-    types = {**KEYS, "ood_dataset": pl.String}
-    return table.with_columns(pl.lit(value, dtype=types[key]).alias(key) for key, value in keys.items())
+def _entry(fit: ScoredFit, columns: dict[str, Columns], scores: list[Any]) -> ScoredFit:
+    """Return the entry of a fit in a table with what is said of its columns, set by set."""
+    devices_in = {name: of_set.devices for name, of_set in columns.items() if of_set.devices}
+    update = {
+        "parts": {name: digest([rows, *scores]) for name, rows in fit.rows.items()},
+        "skipped": {score: why for of_set in columns.values() for score, why in of_set.skipped.items()},
+        "skipped_in": {name: of_set.skipped for name, of_set in columns.items() if of_set.skipped},
+        "devices": {name: "; ".join(sorted(set(those.values()))) for name, those in devices_in.items()},
+        "devices_in": devices_in,
+    }
+    return fit.model_copy(update=update)
 
 
 def _check_class_names(dataset: IdDataset, sets: dict[str, Samples]) -> None:

@@ -22,12 +22,12 @@ class Texts:
     Attributes:
         by_need: Those kinds of `oodgrid.texts` that are there, shape (K, D) or (T, K, D); float64, unit norm.
         lists: By the names of label lists in the configuration.
-        digests: Of the files from which all this was read.
+        digests: Of the files from which they were read: of each kind by its need, of each list as ("list", name).
     """
 
     by_need: dict[str, np.ndarray]
     lists: dict[str, TextList]
-    digests: list[str]
+    digests: dict[str | tuple[str, str], str]
 
 
 def read_texts(
@@ -45,17 +45,18 @@ def read_texts(
     Raises:
         OodgridError: The file of a list is missing or damaged.
     """
-    by_need, text_lists, digests = {}, {}, []
+    by_need, text_lists = {}, {}
+    digests: dict[str | tuple[str, str], str] = {}
     for need, source in texts.needs().items():
         path = source.path(results, backbone, dataset.name)
         if need in needs and dataset.text_under(backbone) == "classnames" and path.exists():
             of_classes = store.read_texts(path)
             by_need[need] = frozen((class_texts if source.averaged else normalise)(_embeddings(of_classes)))
-            digests.append(of_classes.digest)
+            digests[need] = of_classes.digest
     for name in lists:
         file = store.read_texts(paths.label_texts(results, backbone, name))
         text_lists[name] = text_list_of(file)
-        digests.append(file.digest)
+        digests["list", name] = file.digest
     return Texts(by_need, text_lists, digests)
 
 

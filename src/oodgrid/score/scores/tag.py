@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from pydantic import PositiveFloat
 
-from oodgrid.registry import find, score
+from oodgrid.registry import score
 from oodgrid.score.contract import product
+from oodgrid.score.scores.energy import energy
+from oodgrid.score.scores.gen import gen
+from oodgrid.score.scores.max_logit import max_logit
+from oodgrid.score.scores.msp import msp
 
 
 @score(
@@ -38,6 +43,6 @@ def tag(
     Returns:
         Shape (N,).
     """
-    entry = find("score", base)
-    params = {"T": T} if "T" in entry.params else {}
-    return sum(entry.make(product(features, texts), **params) for texts in prompt_variants) / len(prompt_variants)
+    with_temperature = {"msp": msp, "energy": energy, "gen": gen}
+    of_logits = partial(with_temperature[base], T=T) if base in with_temperature else max_logit
+    return sum(of_logits(product(features, texts)) for texts in prompt_variants) / len(prompt_variants)
