@@ -271,7 +271,8 @@ def test_a_fit_never_opens_a_test_file(mini, method, damage):
         train = replace(train, text_features=train.image_features[::-1])
         store.write_features(paths.features(mini.results, "mini", "cars", "train"), train)
     store.write_features(paths.features(mini.results, "mini", "pets", "train"), train)
-    short = {"epochs": 1, "negative_epochs": 1, "context_tokens": 2}
+    # pseudo-OOD texts are made of texts, and these features are imported: tests/encode/test_pseudo_ood.py has those
+    short = {"epochs": 1, "negative_epochs": 1, "context_tokens": 2, "pseudo_ood": None}
     params = {name: value for name, value in short.items() if name in registry.find("method", method).params}
     imported = {"ood": {"far": [{"name": "cars", "imported": {}}]}} if is_of_pairs else {}
     parts = registry.find("method", method).params.get("of", ())

@@ -59,6 +59,19 @@ class Outliers:
 
 
 @dataclass(frozen=True)
+class PseudoTexts:
+    """Texts out of distribution that were made of the shots.
+
+    Attributes:
+        rows: Shape (P,): of which row of the shots each was made.
+        features: Shape (P, D), float32, not normalised.
+    """
+
+    rows: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
 class FitData:
     """All that a fit may see: shots, few-shot validation and text; never a test file.
 
@@ -79,6 +92,7 @@ class FitData:
         train_texts: Shape (M, D): of pairs, the features of the text of each shot; None where the samples are no pairs.
         outliers: Of each OOD set of pairs with a training split, all of it; only for methods that need outliers.
         parts: Of a method that combines others, the names of these.
+        pseudo_ood: Texts out of distribution made of the shots; None where the method names no recipe of them.
     """
 
     text: TextSide
@@ -96,6 +110,7 @@ class FitData:
     train_texts: np.ndarray | None = None
     outliers: tuple[Outliers, ...] = ()
     parts: tuple[str, ...] = ()
+    pseudo_ood: PseudoTexts | None = None
 
 
 @dataclass(frozen=True)

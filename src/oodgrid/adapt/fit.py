@@ -15,7 +15,7 @@ from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
 from oodgrid.manifests import LearnedFit
-from oodgrid.plan import outlier_files, view_files
+from oodgrid.plan import outlier_files, pseudo_ood_files, view_files
 from oodgrid.progress import progress
 
 IN_PLACE = {
@@ -34,10 +34,11 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     entry = registry.find("method", choice.name)
     method = entry.make(**choice.params)
     views = view_files(results, experiment, backbone_name, id_dataset, variant)
+    made = pseudo_ood_files(results, experiment, backbone_name, id_dataset, variant)
     files = FitFiles(
         results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
         views[0] if views else None, "local_features" in entry.needs,
-        tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)),
+        tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)), made[0] if made else None,
     )  # fmt: skip
     manifests_of_parts = fitted_parts(results, experiment, backbone_name, id_dataset, variant)
     parts = {name: part.fits for name, part in manifests_of_parts.items()}
@@ -99,6 +100,7 @@ def _fit_one(
             "views": files.views_identity(fit),
             **({"outliers": files.outliers_identity()} if "outliers" in entry.needs else {}),
             **({"parts": _files_of(parts, fit)} if parts else {}),
+            **({"pseudo_ood": files.pseudo_ood_identity(fit)} if files.pseudo_ood_file else {}),
             "shots": fit.shots,
             "seed": fit.seed,
         }

@@ -12,6 +12,7 @@ import yaml
 
 from oodgrid import paths, registry, texts
 from oodgrid.config.grades import named_cell
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
@@ -45,6 +46,22 @@ def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
         yield f"ID dataset {dataset.name}: of pairs the whole training split is encoded: take train: drawn out"
     if len(set(families)) < len(families):
         yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
+    yield from _pseudo_ood_of(dataset)
+
+
+def _pseudo_ood_of(dataset: IdDataset) -> Iterator[str]:
+    """Yield why no pseudo-OOD texts can be made of a dataset that asks for some."""
+    if not dataset.pseudo_ood:
+        return
+    if dataset.imported:
+        yield f"ID dataset {dataset.name}: pseudo_ood changes texts, and its features are imported alone: take it out"
+    elif not dataset.holds_texts:
+        thing = "pairs" if dataset.are_pairs else "images"
+        yield f"ID dataset {dataset.name}: pseudo_ood is for texts, and its samples are {thing}: take it out"
+    elif "train" not in dataset.split_names:
+        yield f"ID dataset {dataset.name} has no training split to make pseudo_ood of: take it out"
+    names = [recipe.name for recipe in dataset.pseudo_ood]
+    yield from _twice(f"pseudo_ood of {dataset.name}:", names)
 
 
 def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
@@ -58,6 +75,7 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _parts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
+        yield from _pseudo_ood(experiment)
     if not left_out & {"backbones", "id_datasets"}:
         yield from _samples(experiment)
     if not left_out & {"scores", "id_datasets"}:
@@ -253,6 +271,30 @@ def _parts(experiment: Experiment) -> Iterator[str]:
                 yield f"method {name}, of: {part} combines methods itself: name its parts"
             elif part not in listed:
                 yield f"method {name}, of: {unknown('other method of this experiment', part, single)}"
+
+
+def _pseudo_ood(experiment: Experiment) -> Iterator[str]:
+    """Yield the methods that want texts made of the training texts where there are none, or not of that recipe."""
+    for dataset in experiment.id_datasets:
+        names = [recipe.name for recipe in dataset.pseudo_ood]
+        for method in experiment.methods:
+            wanted = pseudo_ood_name(method)
+            if wanted is None or (wanted in names and dataset.holds_texts):
+                continue
+            listed = f"method {method.listed('method')} learns from pseudo-OOD texts"
+            if dataset.imported:
+                yield (
+                    f"{listed}, and the features of {dataset.name} are imported, without texts: give it texts: in "
+                    "place of imported:, or list mlp_head, its head, in its place"
+                )
+            elif not dataset.holds_texts:
+                thing = "pairs" if dataset.are_pairs else "images"
+                yield f"{listed}, and the samples of {dataset.name} are {thing}: list mlp_head, its head, in its place"
+            else:
+                yield (
+                    f"{listed} that ID dataset {dataset.name} does not have: write pseudo_ood: [{{name: {wanted}}}] "
+                    "under it"
+                )
 
 
 def _curves(experiment: Experiment) -> Iterator[str]:

@@ -30,6 +30,8 @@ def check_sources(path: Path, deep: bool = False) -> str:
     about = store.read_provenance(path) if path.suffix == ".h5" else {}
     if "views" in about:
         return "views of images of the training split: compare that one"
+    if "pseudo_ood" in about:
+        return "made of texts of the training split: compare that one"
     if "files_sha256" not in about:
         return "no samples stand behind it"
     if about.get("encode_version", ENCODE_VERSION) != ENCODE_VERSION:

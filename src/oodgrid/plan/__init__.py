@@ -58,6 +58,7 @@ from oodgrid.plan.machines import (
     threads_here,
     warn_of_cuda,
 )
+from oodgrid.plan.pseudo_ood import pseudo_made, pseudo_ood_file, pseudo_ood_files
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -98,6 +99,9 @@ __all__ = [
     "job_environment",
     "memory_here",
     "outlier_files",
+    "pseudo_made",
+    "pseudo_ood_file",
+    "pseudo_ood_files",
     "report_code",
     "report_files",
     "report_parts",

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oodgrid import grid, manifests, paths, rates, store
-from oodgrid.config import ANY, Dataset, Experiment
+from oodgrid.config import ANY, Dataset, Experiment, IdDataset, PseudoOod
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.plan.files import evaluated_files, is_redrawn, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
+from oodgrid.plan.pseudo_ood import pseudo_ood_count, pseudo_ood_file
 
 UNITS = {"encode": "sample", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
 
@@ -63,10 +65,13 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
     if is_redrawn(results, experiment):
         _add_report(by_kind["report"], works, results, experiment)
         return list(by_kind.values())
+    wanted = {pseudo_ood_name(method) for method in experiment.methods}
     for backbone in experiment.backbones:
         for dataset in {each.name: each for each in experiment.datasets() if not each.imported}.values():
             _add_images(by_kind["encode"], works, results, backbone.name, dataset, images)
         for dataset in experiment.id_datasets:
+            for recipe in (each for each in dataset.pseudo_ood if each.name in wanted):
+                _add_pseudo_ood(by_kind["encode"], works, results, experiment, backbone.name, dataset, recipe)
             for method in grid.methods(experiment):
                 _add_method(by_kind, works, results, experiment, (backbone.name, dataset.name, method))
     rows = grid.count_rows(experiment)
@@ -91,6 +96,25 @@ def _add_images(
         cost.add(works, max(0, images[dataset.name] - count), backbone, f"{backbone}/{dataset.name}")
     else:
         cost.uncounted.add(dataset.name)
+
+
+def _add_pseudo_ood(
+    cost: Cost,
+    works: list[rates.Work],
+    results: Path,
+    experiment: Experiment,
+    backbone: str,
+    dataset: IdDataset,
+    recipe: PseudoOod,
+) -> None:
+    file = pseudo_ood_file(results, experiment, backbone, dataset.name, recipe)
+    count = pseudo_ood_count(results, experiment, backbone, dataset, recipe)
+    if file.exists():
+        cost.there += store.array_shapes(file)["text_features"][0][0]
+    elif count is None:
+        cost.uncounted.add(f"{dataset.name} (pseudo_ood {recipe.name})")
+    else:
+        cost.add(works, count, backbone, f"{backbone}/{dataset.name}")
 
 
 def _add_method(
