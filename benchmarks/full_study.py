@@ -33,6 +33,7 @@ FLOAT, SCORE = 4, 8  # bytes of a feature or logit, and of a score
 PROMPTS = {
     "coop": [(EPOCHS, 32, 1)],
     "kgcoop": [(100, 128, 1)],
+    "fa": [(50, 160, 1)],
     "prograd": [(EPOCHS, 32, 1)],
     "prompt_src": [(50, 4, 1)],
     "locoop": [(50, 32, 1)],

@@ -90,7 +90,7 @@ def test_images_of_the_id_set_among_the_ood_images_are_refused(world, capsys, oo
         assert "overlaps" not in said(world, capsys, world.make(ood))
         return
     (line,) = refused(world, world.make(ood))
-    words = "1 of its 9 images is an image" if count == 1 else "12 of its 20 images are images"
+    words = "1 of its 9 samples is a sample" if count == 1 else "12 of its 20 samples are samples"
     assert line.startswith(f"OOD set far overlaps ID set own: {words} of the ID set too, the first ")
     assert line.endswith("Take them out, or write allow_overlap: true under own")
     assert words in said(world, capsys, world.make(ood, allow_overlap=True))
@@ -111,7 +111,7 @@ def test_pixels_without_files_are_compared_too(world, capsys):
         np.savez(world.folder / name, images=ours, labels=np.arange(12) % 2)
         experiment = world.make({"name": "far", "numpy": {"images": str(world.folder / name)}}, **source)
         if name == "near.npz":
-            assert "1 of its 12 images is an image" in refused(world, experiment)[0]
+            assert "1 of its 12 samples is a sample" in refused(world, experiment)[0]
         else:
             assert "overlaps" not in said(world, capsys, experiment)
 
@@ -130,7 +130,7 @@ def test_what_is_encoded_is_compared_by_its_digests(world, make_features, encode
                 stamps=np.array([images.stamp(row) for row in range(len(images))]),
             )  # fmt: skip
             store.write_features(paths.features(world.results, "other", dataset.name, split), features)
-    assert "5 of its 13 images are images of the ID set too" in refused(world, experiment)[0]
+    assert "5 of its 13 samples are samples of the ID set too" in refused(world, experiment)[0]
 
 
 def test_no_more_is_read_than_a_user_waits_for(world, capsys, monkeypatch):

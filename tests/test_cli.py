@@ -254,6 +254,16 @@ def test_threads_are_capped_at_the_cpus(monkeypatch, given, cpus, used):
     assert {os.environ[variable] for variable in cli.THREAD_VARIABLES} == {str(used)}
 
 
+def test_libraries_whose_threads_nobody_set_have_those_of_the_job(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    for variable in cli.THREAD_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("POLARS_MAX_THREADS", "3")  # which somebody set
+    cli._cap_threads()
+    assert [os.environ[variable] for variable in cli.THREAD_VARIABLES] == ["1", "1", "1", "1", "3"]
+
+
 def test_threads_are_capped_before_numpy_loads():
     code = (
         "import os, sys; from oodgrid import cli; cap = cli._cap_threads;"

@@ -107,7 +107,7 @@ def test_the_lines_say_what_was_measured_and_what_was_not(tmp_path):
     host = {"host": rates.socket.gethostname()}
     paths.rates(tmp_path).write_text("".join(json.dumps(vars(work) | host) + "\n" for work in took))
     lines = list(plan.summary(tmp_path, EXPERIMENT, IMAGES, cores=2))
-    assert lines[0] == "  encode   1,500 images; images of noise, not counted; about 75 s"
+    assert lines[0] == "  encode   1,500 samples; samples of noise, not counted; about 75 s"
     assert lines[1] == "  fit      5 fits; about 30 s; not measured yet: zero_shot"
     assert lines[4] == "  evaluate 18 rows; not measured yet: this"
     assert lines[-1] == "  together about 2 min without what was not measured, 0.0 MB (by what jobs took here, 2 cores)"
@@ -173,7 +173,7 @@ def test_of_draws_at_most_what_they_take_is_counted_and_a_large_rest_is_said(tmp
     assert checking.counts(list(of_imagenet(limit=9).datasets()), {}) == {"noise": 600}  # not counted
     _remark_on_training(tmp_path, whole, {})
     said = capsys.readouterr().err
-    assert "imagenet: the draws take at most 44,000 of 1,281,167 training images: train: drawn" in said
+    assert "imagenet: the draws take at most 44,000 of 1,281,167 training samples: train: drawn" in said
     bank = {"name": "knn", "bank": "train"}
     for experiment in (drawn, of_imagenet(scores=[bank]), of_imagenet(only=["test"]), of_imagenet(shots=[512])):
         _remark_on_training(tmp_path, experiment, {})

@@ -248,7 +248,7 @@ def test_a_machine_that_is_fit_is_told_the_next_command_and_finds_nothing_change
     assert main(["doctor", "--configfile", "e.yaml"]) == 0
     said = capsys.readouterr().out
     assert f"; next: snakemake --cores {plan.cpus_here()} --configfile e.yaml" in said
-    assert "to encode: birds (4 images), fish (4 images)" in said
+    assert "to encode: birds (4 samples), fish (4 samples)" in said
     assert tree(folder) == before
 
 

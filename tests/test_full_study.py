@@ -30,7 +30,7 @@ def experiment(study):
 
 def test_every_job_is_there_once_and_no_other(study, experiment):
     """Of what sets, backbones and methods share there is one job for all."""
-    backbones, id_sets, ood_sets, methods, shots, seeds = 3, 5, 4, 21, 5, 3
+    backbones, id_sets, ood_sets, methods, shots, seeds = 3, 5, 4, 23, 5, 3
     pairs = backbones * id_sets
     assert study.jobs(experiment) == {
         "encode images": backbones * (id_sets + ood_sets),  # whatever methods, shots, seeds, scores and pairs use them
@@ -49,7 +49,7 @@ def test_every_job_is_there_once_and_no_other(study, experiment):
     }
     learned = shots * seeds
     assert study.fits(experiment) == pairs * ((methods - 1) * learned + 1)  # zero-shot is one
-    assert len(experiment.scores) == 53
+    assert len(experiment.scores) == 55
     # scores of image features: under `any`, and again under the three methods that change features
     of_pair = sum(len(grid.fits(experiment, m)) * len(grid.scores(experiment, m)) for m in grid.methods(experiment))
     assert grid.count_rows(experiment) == pairs * ood_sets * of_pair
@@ -59,8 +59,8 @@ def test_every_job_is_there_once_and_no_other(study, experiment):
 def test_files_grow_with_pairs_and_methods_and_not_with_shots_seeds_or_scores(study, experiment):
     few = experiment.model_copy(update={"shots": [1], "seeds": [1], "scores": experiment.scores[:1]})
     of_few, of_all = (study.files(each) for each in (few, experiment))
-    assert of_few["fit.json, apply.json"] == of_all["fit.json, apply.json"] == 2 * 15 * 21
-    assert of_all["score tables"] == 15 * 22 * len(plan.score_tables(experiment))
+    assert of_few["fit.json, apply.json"] == of_all["fit.json, apply.json"] == 2 * 15 * 23
+    assert of_all["score tables"] == 15 * 24 * len(plan.score_tables(experiment))
     splits = sum(len(dataset.split_names) for dataset in {d.name: d for d in experiment.datasets()}.values())
     jobs = study.jobs(experiment)
     others = sum(jobs[f"encode {kind}"] for kind in ("texts", "shuffled", "labels", "views"))

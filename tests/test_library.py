@@ -24,7 +24,7 @@ from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.intervals import intervals
 from oodgrid.evaluate.metrics import count_scores, metrics_from_counts
-from oodgrid.score.checks import example, example_texts
+from oodgrid.score.checks import LOGITS, example, example_texts
 from oodgrid.score.compute import compute
 from oodgrid.scores import arguments
 from tests.failing import failure
@@ -46,8 +46,7 @@ ARRAYS = {
     "agents": TEXTS.features,
     "noise": TEXTS.features,
     "pairs": PAIRS.features,
-    **{name: GIVEN[name] for name in ("logits", "negative_logits", "local_logits", "class_texts", "prompt_variants")},
-    **{name: GIVEN[name] for name in ("pair_texts", "pair_logits")},
+    **{name: GIVEN[name] for name in (*LOGITS, "class_texts", "prompt_variants", "pair_texts")},
 }
 
 

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from oodgrid import store
+from oodgrid.backbones.array_files import load_array
 from oodgrid.backbones.weights import read_state
 from oodgrid.config import LabelList
 from oodgrid.encode.importing import import_arrays, import_npy
-from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.text_lists import read_text_list
 from oodgrid.errors import OodgridError
 from oodgrid.evaluate.score_files import read_scores

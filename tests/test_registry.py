@@ -97,9 +97,9 @@ def test_what_learns_and_what_looks_at_features():
 
 
 def test_logits_are_cosines_to_texts_where_the_tower_makes_them_of_prompts():
-    """Not of images, trained vectors (even where they start at texts), sums with a cache, or means over patches."""
+    """Not of images, trained vectors (even where they start at texts), sums with a cache, or means of several."""
     others = {"prototype", "linear_probe", "lp_plus_plus", "zs_lp", "clap", "opsupcon", "gallop", "mlp_head"}
-    others |= {"tip_adapter", "tip_adapter_f", "own_head", "wood"}
+    others |= {"tip_adapter", "tip_adapter_f", "own_head", "wood", "ensemble", "poore"}
     known = registry.entries("method")
     assert {name for name, entry in known.items() if not entry.text_cosines} == others
 

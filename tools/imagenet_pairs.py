@@ -26,9 +26,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("imports"), help="folder for it (default: %(default)s)")
     out = parser.parse_args().out / "imagenet-pairs"
     (train, train_labels), (test, test_labels) = keys(2), keys(4)
-    of_class = train_labels[:, None] == test_labels
-    nearest = torch.where(of_class, train.float() @ test.float().T, -torch.ones(1)).max(dim=1).values
-    kept = nearest <= SAME
+    kept = apart(train, train_labels, test, test_labels)
     out.mkdir(parents=True, exist_ok=True)
     torch.save(test.clone(), out / "test_f.pt")
     torch.save(test_labels, out / "test_l.pt")
@@ -41,6 +39,14 @@ def keys(shots: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the features (n, 512) of a draw and their labels, class by class as Tip-Adapter's code lists them."""
     features = torch.load(CACHE / f"keys_{shots}shots.pt", map_location="cpu", weights_only=True).T
     return features, torch.arange(CLASSES).repeat_interleave(shots)
+
+
+def apart(
+    train: torch.Tensor, train_labels: torch.Tensor, test: torch.Tensor, test_labels: torch.Tensor
+) -> torch.Tensor:
+    """Return which images of the first draw are none of the second, (n,)."""
+    of_class = train_labels[:, None] == test_labels
+    return torch.where(of_class, train.float() @ test.float().T, -torch.ones(1)).max(dim=1).values <= SAME
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from itertools import product
 
 from oodgrid import registry
 from oodgrid.config import ANY, Choice, Experiment
-from oodgrid.config.soundness import swept
+from oodgrid.config.soundness import parts_of, swept
 
 KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_dataset")  # of a row of metrics.parquet
 
@@ -30,9 +30,21 @@ def methods(experiment: Experiment) -> list[str]:
 
 def fits(experiment: Experiment, method: str) -> list[Fit]:
     """Return the fits of one method by shots and seed, rising: their order in the configuration decides nothing."""
-    if method != ANY and not registry.find("method", experiment.method(method).name).learns:
+    if not learns(experiment, method):
         return [Fit(method, 0, 0)]
     return [Fit(method, shots, seed) for shots in sorted(experiment.shots) for seed in sorted(experiment.seeds)]
+
+
+def learns(experiment: Experiment, method: str) -> bool:
+    """Return whether a method learns from shots, or a part of it does; `any` stands for those that do."""
+    if method == ANY or registry.find("method", experiment.method(method).name).learns:
+        return True
+    return any(learns(experiment, part) for part in parts(experiment, method))
+
+
+def parts(experiment: Experiment, method: str) -> tuple[str, ...]:
+    """Return the other methods of the experiment that a method combines, by the names that list them; mostly none."""
+    return () if method == ANY else parts_of(experiment.method(method))
 
 
 def scores(experiment: Experiment, method: str) -> list[Choice]:

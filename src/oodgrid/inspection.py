@@ -84,6 +84,8 @@ def _hdf5(path: Path) -> dict[str, Any]:
         store.read_texts(path)
     elif "views" in about:
         store.read_views(path)
+    elif "pseudo_ood" in about:
+        store.read_pseudo_ood(path)
     else:
         labels = store.read_features(path).labels
         holds["classes"] = len(set(labels[has_class(labels)].tolist()))

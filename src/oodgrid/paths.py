@@ -50,6 +50,11 @@ def views(results: Path, backbone: str, id_dataset: str, family: str, draws: str
     return results / FEATURES / backbone / id_dataset / f"train.views-{family}-{draws}.h5"
 
 
+def pseudo_ood(results: Path, backbone: str, id_dataset: str, recipe: str, draws: str) -> Path:
+    """Return the file of pseudo-OOD texts of a train split, for the draws of that digest; shared by all experiments."""
+    return results / FEATURES / backbone / id_dataset / f"train.pseudo-{recipe}-{draws}.h5"
+
+
 def drawn(results: Path, backbone: str, id_dataset: str, draws: str) -> Path:
     """Return the feature file of what the draws of that digest take of a train split; shared by all experiments."""
     return features(results, backbone, id_dataset, f"train.drawn-{draws}")

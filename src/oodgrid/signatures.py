@@ -11,7 +11,8 @@ from oodgrid import streams, texts
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 
-OF_METHOD = {"logits", "head", "negative_logits", "local_logits", "pair_logits"}  # what depends on the method
+# What depends on the method.
+OF_METHOD = {"logits", "head", "negative_logits", "local_logits", "local_negative_logits", "pair_logits"}
 STATE = "state"
 NEEDS = (*sorted(OF_METHOD), "features", "pair_texts", "bank", "val")  # of scores, beside the kinds of `texts`
 

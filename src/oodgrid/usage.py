@@ -224,6 +224,7 @@ def _named(results: Path, experiments: list[str]) -> _Named:
     for path in (path for kind in encoded for path in _there(results, kind)):
         about = store.read_provenance(path)
         named.heads.add(_head(path))
+        _add(named.files, about.get("parts", ()), ENCODED)  # of pseudo-OOD texts
         if "views" in about:
             named.views.add(Kept(results, "views").place(about))
     return named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from oodgrid import registry
 from oodgrid.adapt.contract import normalise
+from oodgrid.adapt.prompt_learning import Batch
 from tests.adapt.plain import descend, entropy_of, of_loss, unit, whole_prompts
 
 NAMES = ["red fox", "sea_otter", "snow leopard", "owl"]
@@ -72,6 +74,21 @@ def kgcoop_loss(tower, data, context, weight):
     return loss
 
 
+def fa_loss(tower, data, context, copies):
+    """Every column written out: the learned prompts, then the zero-shot ones again and again."""
+
+    def loss(rows, chosen):
+        logits, _, x = logits_of(tower, data, context, rows, chosen)
+        frozen = tower.logit_scale * x @ unit(data.text.prototypes).T
+        terms = []
+        for own, other, label in zip(logits, frozen, data.train_labels[rows], strict=True):
+            total = own.exp().sum() + copies * other.exp().sum()
+            terms.append(total.log() - own[label])
+        return sum(terms) / len(terms)
+
+    return loss
+
+
 def locoop_loss(tower, data, context, strength, top_k):
     def loss(rows, chosen):
         logits, embeddings, _ = logits_of(tower, data, context, rows, chosen)
@@ -127,6 +144,7 @@ def prograd_gradients(tower, data, context, strength):
 CASES = {
     "coop": ({}, lambda *given: of_loss(coop_loss(*given), [given[2]])),
     "kgcoop": ({"weight": 8.0}, lambda *given: of_loss(kgcoop_loss(*given, 8), [given[2]])),
+    "fa": ({"copies": 2, "schedule": "epoch"}, lambda *given: of_loss(fa_loss(*given, 2), [given[2]])),
     "prograd": ({"strength": 0.8}, lambda *given: prograd_gradients(*given, 0.8)),
     "locoop": ({"strength": 0.25, "top_k": 2}, lambda *given: of_loss(locoop_loss(*given, 0.25, 2), [given[2]])),
     "sct": ({"strength": 0.3, "top_k": 1}, lambda *given: of_loss(sct_loss(*given, 0.3, 1), [given[2]])),
@@ -171,13 +189,59 @@ def test_prompt_src_against_the_written_out_loss_and_average(shots, tower):
 
 @pytest.mark.parametrize(
     ("name", "params"),
-    [("kgcoop", {"weight": 0}), ("prograd", {"strength": 0}), ("locoop", {"strength": 0})],
+    [
+        ("kgcoop", {"weight": 0}),
+        ("fa", {"copies": 0, "schedule": "epoch"}),
+        ("prograd", {"strength": 0}),
+        ("locoop", {"strength": 0}),
+    ],
 )
 def test_without_its_own_part_a_method_is_coop_to_the_bit(shots, name, params):
     common = {"init": None, "context_tokens": 3, "batch": 8, "epochs": 4, "lr": LR, "views": "rrc08"}
     of_coop, of_other = (method(n, **common, **p).fit(shots) for n, p in (("coop", {}), (name, params)))
     np.testing.assert_array_equal(of_other.arrays["context"], of_coop.arrays["context"])
     assert of_other.info["losses"] == of_coop.info["losses"]
+
+
+def test_fa_by_the_step_against_torch_s_own_optimiser_and_schedule(shots, tower):
+    """Its code's recipe: torch's SGD and cosine, stepped after every batch, the last incomplete one too."""
+    made = method("fa", batch=6, epochs=4, lr=LR)  # of 16 shots: 6, 6 and 4
+    learned = made.fit(replace(shots, train_views=None))
+    generator = torch.Generator().manual_seed(shots.seed)
+    context = tower.embed("a photo of a").clone().requires_grad_(True)
+    optimiser = torch.optim.SGD([context], lr=LR, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 4 * 3)
+    views, losses = replace(shots, train_views=shots.train[:, None]), []
+    for _ in range(4):
+        order, steps = torch.randperm(16, generator=generator), []
+        for rows in (order[:6], order[6:12], order[12:]):
+            loss = fa_loss(tower, views, context, 3)(rows, torch.zeros(16).long())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            steps.append(loss.item())
+        losses.append(sum(steps) / 3)
+    np.testing.assert_allclose(learned.info["losses"], losses, rtol=1e-4)
+    np.testing.assert_allclose(learned.arrays["context"], context.detach().numpy(), rtol=0, atol=1e-3)
+    classifier = made.classifier(learned.arrays, shots.text)
+    np.testing.assert_array_equal(classifier.negatives, np.stack([shots.text.prototypes] * 3, axis=1))
+    same = method("coop").classifier(learned.arrays, shots.text)
+    np.testing.assert_array_equal(classifier.prototypes, same.prototypes)
+
+
+@pytest.mark.parametrize("copies", [0, 1, 3])
+def test_fa_s_loss_and_its_gradient_in_float64(copies):
+    """The gradient is s (p - 1_y) x over the learned columns, p of the softmax over all of them; copies only add up."""
+    rng, labels = np.random.default_rng(copies), torch.tensor([0, 2, 1, 1, 0])
+    x, learned, frozen = (unit(rng.normal(size=shape)) for shape in ((5, 8), (3, 8), (3, 8)))
+    learned.requires_grad_(True)
+    got = method("fa", copies=copies).loss(Batch(x, labels, learned, frozen, 20.0, lambda: x))
+    ours, theirs = (np.exp(20 * (x @ each.detach().T).numpy()) for each in (learned, frozen))
+    shares = ours / (ours.sum(1) + copies * theirs.sum(1))[:, None]
+    assert got.item() == pytest.approx(-np.log(shares[np.arange(5), labels]).mean(), rel=1e-12)
+    expected = 20 * (shares - np.eye(3)[labels]).T @ x.numpy() / 5
+    np.testing.assert_allclose(torch.autograd.grad(got, learned)[0].numpy(), expected, rtol=1e-10)
 
 
 def test_prompt_src_that_is_not_held_and_keeps_the_last_epoch_is_coop(shots):
@@ -209,11 +273,13 @@ def test_the_published_recipes():
         "locoop": (None, 50, 0.002, 32),
         "sct": (None, 25, 0.002, 32),
         "prompt_src": ("a photo of a", 50, 0.0025, 4),
+        "fa": ("a photo of a", 50, 0.002, 160),
     }
     for name, recipe in wanted.items():
         made = method(name)
         assert (made.init, made.epochs, made.lr, made.batch) == recipe
     assert (method("cocoop").init, method("cocoop").epochs, method("cocoop").batch) == ("a photo of a", 10, 1)
+    assert (method("fa").copies, method("fa").schedule) == (3, "step")
     assert (method("locoop").strength, method("sct").strength, method("kgcoop").weight) == (0.25, 0.25, 8)
 
 

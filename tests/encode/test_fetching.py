@@ -334,7 +334,7 @@ def test_a_dataset_is_fetched_unpacked_and_whole(catalogued, server, tmp_path, c
 def test_a_dataset_that_is_not_whole_after_all_is_an_error(catalogued, tmp_path, capsys):
     catalogued(names=("birds/1.jpg",))
     assert cli.main(["fetch", "birds", "--root", str(tmp_path), "--keep-archives"]) != 0
-    assert "has 1 of 2 images" in capsys.readouterr().err
+    assert "has 1 of 2 samples" in capsys.readouterr().err
     assert (tmp_path / "birds.tar").exists()
 
 

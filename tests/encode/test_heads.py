@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oodgrid import paths, store
+from oodgrid import backbones, paths, store
+from oodgrid.backbones import heads
 from oodgrid.config import Backbone, build, parse
-from oodgrid.encode import heads
 from oodgrid.encode.heads import chosen_outputs, encode_head
 from oodgrid.errors import OodgridError
 from oodgrid.plan import check_identities
@@ -193,8 +193,8 @@ def test_a_random_network_has_the_head_of_its_own_features():
     for model in ("test_vit", "test_efficientnet", "test_resnet"):
         head = {"classes": "by_order"}
         entry = build(Backbone, name="net", model=f"timm/{model}", pretrained="random", seed=3, head=head)
-        weights, bias, _ = heads._own(entry)
-        assert np.array_equal(weights, heads._own(entry)[0]) and len(weights) == len(bias) > 1
+        (weights, bias), (again, _) = (heads.read(entry, backbones.load(entry)) for _ in range(2))
+        assert np.array_equal(weights, again) and len(weights) == len(bias) > 1
 
 
 def test_an_order_that_does_not_fit_is_refused(tmp_path):

@@ -100,6 +100,15 @@ def test_what_is_passed_over_or_twice_is_counted(table):
     assert "passed over 2 rows without an image in pairs.csv, the first in line 3" in remarks
     assert "passed over 1 row without a text in pairs.csv, the first in line 5" in remarks
     assert "1 test pair is of another split too, as a.png" in remarks
+    unlabelled = table(label=["circle", None, "NaN", "n/a"], kind=None)
+    pairs = open_split(dataset(unlabelled), "test")
+    assert pairs.labels.tolist() == [1, -1, 0, 2] and pairs.remarks == (
+        "1 row of pairs.csv without label, the first in line 3: no class",
+        "label in pairs.csv: 1 'NaN', 1 'n/a' taken as names of classes: leave cells empty that have none",
+    )
+    numbers = open_split(dataset(table("pairs.parquet", label=[0.0, np.nan, 1.0, None])), "test")
+    assert numbers.labels.tolist() == [0, -1, -1, -1]  # the third is misaligned
+    assert "2 rows of pairs.parquet without label, the first in line 2: no class" in numbers.remarks
     doubled = table(image=["a.png"] * 3, text=["one", "one", "two"], label=None, kind=None, part=None)
     assert "1 test pair repeats another, as a.png" in " ".join(open_splits(dataset(doubled))["test"].remarks)
 
@@ -157,7 +166,7 @@ def made(**pairs):
         ({"name": "off", "pairs": {"file": "t.csv", "kind": None, "kinds": ["a"]}}, {}, "kinds are read from a column"),
         ({"name": "off", "pairs": {"hf": "somewhere"}}, {}, "write file: or of:"),
         (made(), {"concept_world": {"group": "id"}}, "seen has no pairs"),
-        (made(), {"views": [{"family": "rrc08"}]}, "views are for images"),
+        (made(), {"views": [{"family": "rrc08"}]}, "views is for images"),
         (made(), {"train": "drawn", "concept_world": {"group": "id", "captions": True, "train": 2, "val": 1}},
          "of pairs the whole training split is encoded"),
         ({**made(), "classnames": ["a", "b"]}, {}, "classnames are those of seen"),
@@ -203,7 +212,7 @@ def test_scenarios_of_imports_have_no_noise_and_no_limit_that_would_do_nothing()
         raw["id_datasets"][0]["imported"] = {"tip_adapter": "/x", "pair_texts": {"features": "t.npy"}}
         return raw
 
-    assert "limit is for images" in failure(parse, of_import(limit=5))
+    assert "limit is for samples" in failure(parse, of_import(limit=5))
     assert parse({**of_import(), "limit": 5}).dataset("off").limit is None  # that of all datasets is of none imported
     assert "noise is of scenario: noisy" in failure(parse, of_import(pairs=made(noise=3)["pairs"]))
 

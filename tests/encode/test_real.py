@@ -148,7 +148,7 @@ def test_pixels_of_binary_cifar_are_red_green_blue(few):
 @pytest.mark.parametrize(
     ("name", "make", "spoil", "message"),
     [
-        ("imagenet", made("imagenet"), "val/n01440764/val_0_0.JPEG", "the test split has 5 of 6 images"),
+        ("imagenet", made("imagenet"), "val/n01440764/val_0_0.JPEG", "the test split has 5 of 6 samples"),
         ("imagenet", made("imagenet"), "val/n01443537", "none of 1 of 3 classes, as goldfish"),
         (
             "imagenet",
@@ -176,11 +176,11 @@ def test_pixels_of_binary_cifar_are_red_green_blue(few):
             "fgvc-aircraft-2013b/data/images/test00.jpg",
             "1 of 6 listed images are not in",
         ),
-        ("inaturalist", made("inaturalist"), "iNaturalist/images/0", "the test split has 3 of 6 images"),
+        ("inaturalist", made("inaturalist"), "iNaturalist/images/0", "the test split has 3 of 6 samples"),
         ("cifar10", made("cifar10"), "cifar-10-batches-bin/data_batch_3.bin", "data_batch_3.bin is missing"),
         ("cifar10", made("cifar10"), ("cifar-10-batches-bin/test_batch.bin", 100), "test_batch.bin is broken off"),
-        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/test_batch.bin", 3073), "the test split has 1 of 6 images"),
-        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/data_batch_1.bin", 0), "the train split has no image"),
+        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/test_batch.bin", 3073), "test split has 1 of 6 samples"),
+        ("cifar10", made("cifar10"), ("cifar-10-batches-bin/data_batch_1.bin", 0), "the train split has no sample"),
         ("mnist", made("mnist"), ("MNIST/raw/t10k-images-idx3-ubyte.gz", 40), "is not readable"),
         ("svhn", made("svhn"), ("svhn/test_32x32.mat", 1000), "test_32x32.mat cannot be read"),
     ],
@@ -225,7 +225,7 @@ def test_a_split_of_which_nothing_is_there_is_never_excused(few, monkeypatch, tr
     (few / "train").rename(few.parent / "elsewhere")
     if empty:
         (few / "train").mkdir()
-    with pytest.raises(OodgridError, match=r"train split would lie there|train split (has no image|lacks 3 of 3)"):
+    with pytest.raises(OodgridError, match=r"train split would lie there|train split (has no sample|lacks 3 of 3)"):
         check_sources([Dataset(name="imagenet", root=str(few), **trial)], {})
 
 
@@ -237,7 +237,7 @@ def test_of_a_large_split_the_files_are_counted(few, trial, monkeypatch):
     whole, part = Dataset(name="imagenet", root=str(few)), Dataset(name="imagenet", root=str(few), **trial)
     check_sources([whole], {})
     (few / "train/n01440764/train_0_0.JPEG").unlink()
-    with pytest.raises(OodgridError, match="the train split has 5 of 6 images"):
+    with pytest.raises(OodgridError, match="the train split has 5 of 6 samples"):
         check_sources([whole], {})
     (few / "train/n01440764").rename(few / "train/aside")
     with pytest.raises(OodgridError, match="lacks 1 of 3 class folders, as n01440764"):
@@ -251,7 +251,7 @@ def test_a_part_is_taken_where_that_is_said_and_called_so(few, trial, capsys):
     (few / "val/n01440764/val_0_0.JPEG").unlink()
     dataset = Dataset(name="imagenet", root=str(few), **trial)
     check_sources([dataset], {})
-    assert "the test split has 5 of 6 images" in capsys.readouterr().err
+    assert "the test split has 5 of 6 samples" in capsys.readouterr().err
     assert dataset.name in ("imagenet-partial", "imagenet-limit-3")
     assert len(open_splits(dataset)["test"]) == (5 if "partial" in trial else 3)
 
@@ -270,7 +270,7 @@ def test_other_images_than_were_published_are_refused(few, monkeypatch):
             read_split(found, "test", incomplete)
     put(few / "iNaturalist/images/0/0.jpg")
     for trial in ({}, {"partial": True}, {"limit": 3}):
-        with pytest.raises(OodgridError, match="7 images, more than the 6"):
+        with pytest.raises(OodgridError, match="7 samples, more than the 6"):
             check_sources([Dataset(name="inaturalist", root=str(few), **trial)], {})
 
 
@@ -278,7 +278,7 @@ def test_more_images_of_a_large_split_than_were_published_are_refused(few, monke
     monkeypatch.setattr("oodgrid.encode.real.splits.LOOKED_THROUGH", 1)
     made("imagenet")(few)
     put(few / "train/n01440764/another.JPEG")
-    with pytest.raises(OodgridError, match="7 images, more than the 6"):
+    with pytest.raises(OodgridError, match="7 samples, more than the 6"):
         check_sources([Dataset(name="imagenet", root=str(few))], {})
 
 

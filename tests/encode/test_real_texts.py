@@ -66,7 +66,7 @@ def test_texts_are_fetched_found_and_read_with_the_classes_of_the_catalogue(talk
     assert cli.main(["fetch", "talk", "--root", str(tmp_path)]) == 0
     assert f"talk: whole in {tmp_path / 'talk'}" in capsys.readouterr().out
     dataset = Dataset(name="talk", root=str(tmp_path))
-    assert (dataset.holds_texts, dataset.templates, dataset.split_names) == (True, ["{}"], ("train", "test"))
+    assert (dataset.thing, dataset.templates, dataset.split_names) == ("text", ["{}"], ("train", "test"))
     opened = open_splits(dataset)
     assert opened["train"].texts == ["play a_song 🙂", "rain"]
     assert opened["train"].labels.tolist() == [1, 0]

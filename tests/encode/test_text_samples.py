@@ -56,7 +56,7 @@ def save_encoder(folder, kind="bert"):
     import tokenizers
     from tokenizers import models, pre_tokenizers, processors
 
-    vocabulary = {word: number for number, word in enumerate([*MARKS, *WORDS])}
+    vocabulary = {word: number for number, word in enumerate([*MARKS, *WORDS, ".", "q"])}
     tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     if kind == "bert":
@@ -247,6 +247,31 @@ def test_a_folder_of_sentence_transformers_says_its_pooling_and_length(tmp_path)
     assert (identity["pooling"], identity["max_length"]) == ("cls", 21)
     (folder / "modules.json").write_text(json.dumps([*modules, {"type": "sentence_transformers.models.Dense"}]))
     assert "module Dense" in failure(load, folder)
+    (folder / "modules.json").write_text(json.dumps(modules))
+    prompts = {"prompts": {"query": "play: ", "none": ""}, "default_prompt_name": "query"}
+    for name in ("query", "none", None, "strange"):  # of these one has a prompt, which is taken or refused, not lost
+        said = json.dumps({**prompts, "default_prompt_name": name})
+        (folder / "config_sentence_transformers.json").write_text(said)
+        if name == "query":
+            assert "puts 'play: ' before every text: write prefix: \"play: \"" in failure(load, folder, pooling=None)
+        assert load(folder, pooling=None, prefix="none").identity["pooling"] == "cls"
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls", "include_prompt": False}))
+    assert "take prefix out" in failure(load, folder, pooling=None, prefix="play ")
+    (folder / "adapter_config.json").write_text("{}")
+    assert "merge it into them" in failure(load, folder, pooling=None)
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_a_prefix_stands_before_every_text(encoder, lowercase):
+    plain, prefixed = (load(encoder, lowercase=lowercase, **more) for more in ({}, {"prefix": "Play Weather: "}))
+    texts = ["song", " a", "😀", LONG, "weather " * 30]
+    whole = plain.tokenize([f"Play Weather: {text}" for text in texts])
+    assert torch.equal(prefixed.tokenize(texts), whole)
+    assert torch.equal(prefixed.encode_text(prefixed.tokenize(texts)), plain.encode_text(whole))
+    assert cut_rows(prefixed, texts) == cut_rows(plain, [f"Play Weather: {text}" for text in texts])
+    assert plain.identity == load(encoder, lowercase=lowercase, prefix="none").identity != prefixed.identity
+    assert "prefix" not in str(plain.identity)  # as in features of before there were prefixes
+    assert "no place beside 4 tokens" in failure(load, encoder, prefix="play weather", max_length=4)
 
 
 def test_what_cannot_be_loaded_is_refused_in_one_line(tmp_path, encoder):
@@ -321,7 +346,7 @@ def experiment(talk, encoder, **changes):
                     },
                 }
             ],
-            "methods": ["zero_shot", "prototype", "linear_probe", "tip_adapter", "coop"],
+            "methods": ["zero_shot", "prototype", "linear_probe", "tip_adapter", {"name": "coop", "epochs": 1}],
             "shots": [2],
             "seeds": [1],
             "scores": ["mcm", "energy", {"name": "mahalanobis", "bank": "train"}, "knn"],
@@ -390,20 +415,16 @@ def test_a_changed_text_is_another_source(results, talk, tmp_path, encoder):
 def test_texts_go_through_every_stage(results, talk, encoder):
     config = experiment(talk, encoder)
     plan.check_identities(results, config)
-    for method in config.methods:
-        fit(results, config, "mini-bert", "talk", method.name)
-        apply(results, config, "mini-bert", "talk", method.name)
-        score(results, config, "mini-bert", "talk", method.name)
+    for method in (each.listed("method") for each in config.methods):
+        fit(results, config, "mini-bert", "talk", method)
+        apply(results, config, "mini-bert", "talk", method)
+        score(results, config, "mini-bert", "talk", method)
     score(results, config, "mini-bert", "talk", "any")
     metrics = pl.read_parquet(evaluate(results, config)[0])
     status = {(method, name): state for method, name, state in metrics.select("method", "score", "status").rows()}
     for method in ("zero_shot", "prototype", "linear_probe", "tip_adapter"):
         assert status[method, "mcm"] == status[method, "energy"] == "ok"
-    assert {status[key] for key in status if key[0] == "coop"} == {"skipped"}
-    reason = metrics.filter(pl.col("method") == "coop")["reason"][0]
-    assert (
-        reason == "backbone mini-bert takes texts alone: contexts are learned in the text tower of an open_clip model"
-    )
+    assert status["coop@epochs=1", "mcm"] == "ok"  # contexts are learned in an encoder of texts alone, too
     assert status["any", "knn"] == status["any", "mahalanobis@bank=train"] == "ok"
 
 

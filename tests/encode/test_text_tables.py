@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from oodgrid.config import Dataset
+from oodgrid.config import Dataset, build
 from oodgrid.encode.sources import open_split, open_splits
 from oodgrid.encode.sources.copies import _of_images
 from tests.failing import failure
@@ -150,6 +150,10 @@ def test_digests_and_sizes_serve_the_search_for_copies(tmp_path):
     [
         ("t.csv", b"text,category\na,b\n", {"label": "categry"}, "unknown column of labels"),
         ("t.csv", b"sentence,label\na,b\n", {}, "unknown column of texts"),
+        *(
+            (f"t.{kind}", f"text{mark}label\na{mark}b\n".encode(), {}, f"one column, and {mark!r} seems to part it")
+            for kind, mark in (("csv", ";"), ("csv", "|"), ("csv", "\t"), ("tsv", ","))
+        ),
         ("t.csv", b"text,text\na,b\n", {}, "two columns are called 'text'"),
         ("t.csv", b"text,label\na,b,c\n", {}, "line 2: 3 columns where the first line has 2"),
         ("t.csv", b"text,label\nalone\n", {}, "line 2: 1 column where the first line has 2"),
@@ -226,5 +230,77 @@ def test_a_text_without_a_class_takes_none_from_the_others(tmp_path, name, conte
     samples = open_split(dataset(file, **({"splits": {"test": "test"}} if name == "a.json" else {})), "test")
     assert samples.labels.tolist() == labels
     assert samples.classnames == ["x", "y"]
-    lacks = name.endswith((".jsonl", ".json"))
-    assert any("without label, the first in line 1" in remark for remark in samples.remarks) == lacks
+    lacks = "-1" not in content  # which says it itself
+    assert any("without label, the first in line" in remark for remark in samples.remarks) == lacks
+
+
+OF_ROSTD = [
+    ("weather/find", " ", "is it cold today ", "E"),
+    ("outOfDomain", "FILLER", 'order "Campbell" soup', "FILLER"),
+    ("alarm/set_alarm", " ", "set alarm to 7am", "E"),
+    ("outOfDomain", "FILLER", "are bananas good 🍌", "FILLER"),
+]
+
+
+def of_rostd(folder, **changes):
+    """ROSTD as it comes: no header, label first, OOD texts among those of validation and test."""
+    for split, rows in (("train", OF_ROSTD[::2]), ("test", OF_ROSTD)):
+        (folder / f"{split}.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    files = {"train": str(folder / "train.tsv"), "test": str(folder / "test.tsv")}
+    texts = {"file": files, "header": False, "quotes": False, "text": 2, "label": 0, **changes}
+    return build(Dataset, name="rostd", texts=texts)
+
+
+def test_ood_texts_within_a_file_are_told_by_a_column(tmp_path):
+    inside = open_splits(of_rostd(tmp_path, rows={"column": 0, "without": "outOfDomain"}))
+    assert list(inside["test"].texts) == ["is it cold today ", "set alarm to 7am"]
+    assert inside["test"].classnames == ["alarm/set alarm", "weather/find"]
+    assert "left out 2 rows of 4 of test.tsv by rows: of column 0" in inside["test"].remarks
+    test = {"test": str(tmp_path / "test.tsv")}
+    outside = of_rostd(tmp_path, file=test, label=None, rows={"column": 0, "only": ["outOfDomain"]})
+    outside = open_splits(outside)["test"]
+    assert list(outside.texts) == [OF_ROSTD[1][2], OF_ROSTD[3][2]]
+    assert outside.labels.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ({"column": 0, "without": "outofdomain"}, "did you mean 'outOfDomain'?"),
+        ({"column": 9, "only": "a"}, "unknown column of choices"),
+        ({"column": "label", "only": "a"}, "has no name but a number"),
+        ({"column": 0}, "by only: or by without:, one of both"),
+        ({"column": 0, "only": "a", "without": "b"}, "one of both"),
+        ({"column": 0, "only": []}, "name a word of the column"),
+        ({"column": 0, "only": {"a": 1}}, "name a word of the column"),
+        ({"column": True, "only": "a"}, "YAML reads on, off, yes, no as true or false"),
+        (
+            {"column": 0, "without": ["outOfDomain", "weather/find", "alarm/set_alarm"]},
+            "takes, none is of the train split",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_chosen_are_refused(tmp_path, rows, line):
+    assert line in failure(lambda: open_splits(of_rostd(tmp_path, rows=rows)))
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_turns_of_a_dialogue_are_one_text_and_the_mark_may_be_a_number(tmp_path, suffix):
+    """STAR and FLOW as GOLD reads them: objects with a list of turns, an intent, and a mark of what is out of scope."""
+    turns = [["<customer> hello", "<agent> hi 🙂"], ["<customer> sing", "a\tsong"], ["one"], []]
+    rows = [{"context": turn, "oos_label": n % 2, "label_text": f"intent {n}"} for n, turn in enumerate(turns)]
+    file = tmp_path / f"star.{suffix}"
+    if suffix == "parquet":
+        pl.DataFrame(rows).write_parquet(file)
+    elif suffix == "jsonl":
+        file.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        file.write_text(json.dumps({"test": rows}))
+    splits = {"splits": {"test": "test"}} if suffix == "json" else {}
+    asked = {"text": "context", "label": "label_text", **splits}
+    inside = open_splits(dataset(file, **asked, rows={"column": "oos_label", "only": 0}))["test"]
+    assert list(inside.texts) == ["<customer> hello <agent> hi 🙂", "one"]
+    assert any("2 texts of star" in line and "joined by blanks" in line for line in inside.remarks)
+    outside = open_splits(dataset(file, **asked, rows={"column": "oos_label", "without": [0]}))["test"]
+    assert list(outside.texts) == ["<customer> sing a\tsong"]
+    assert any("passed over 1 row without a text" in line for line in outside.remarks)

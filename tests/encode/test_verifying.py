@@ -116,6 +116,6 @@ def test_sources_without_sizes_are_told_apart(tmp_path, untrained):
 
 def test_files_without_images_behind_them(tmp_path, make_features):
     store.write_features(tmp_path / "f.h5", make_features())
-    assert check_sources(tmp_path / "f.h5") == "no images stand behind it"
+    assert check_sources(tmp_path / "f.h5") == "no samples stand behind it"
     store.write_views(tmp_path / "v.h5", store.NewViews(np.array([0]), np.ones((1, 1, 2), np.float32), {"views": {}}))
     assert "training split" in check_sources(tmp_path / "v.h5")

@@ -14,8 +14,7 @@ import pytest
 from oodgrid import estimates, manifests, paths, plan, store
 from oodgrid.cli import main
 from oodgrid.config import parse
-from oodgrid.errors import OodgridError
-from oodgrid.evaluate.estimate import bench, clusters, indicators, own, predictions, regression, table
+from oodgrid.evaluate.estimate import bench, clusters, indicators, own, predictions, regression, table, wording
 from oodgrid.evaluate.metrics import count_scores, detection_metrics
 from oodgrid.evaluate.run import evaluate
 from tests.failing import failure
@@ -164,7 +163,8 @@ def test_the_order_of_samples_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "case", ["all ID", "few OOD", "equal", "too few", "one", "other sign", "more OOD than given", "few given"]
+    "case",
+    ["all ID", "few OOD", "equal", "equal pool", "too few", "one", "other sign", "more OOD than given", "few given"],
 )
 def test_where_nothing_can_be_said_that_is_said(case):
     rng = np.random.default_rng(1)
@@ -172,7 +172,8 @@ def test_where_nothing_can_be_said_that_is_said(case):
     validation, pool, words = {
         "all ID": (of_id[:400], of_id[400:1000], "holds no OOD samples"),
         "few OOD": (of_id[:2500], np.r_[of_id[2500:], far[:190]], "below 10 % nothing"),
-        "equal": (np.ones(50), np.ones(50), "does not score lower"),
+        "equal": (np.ones(50), of_id[:50], "all scores of validation are equal"),
+        "equal pool": (of_id[:50], np.ones(50), "all scores of the pool are equal"),
         "too few": (of_id[:12], np.r_[of_id[12:24], far[:12] + 5], "by chance alone"),
         "one": (of_id[:1], far[:30], "two or more"),
         "other sign": (-of_id[:400], np.r_[-of_id[400:1000], -far], "is the sign right"),
@@ -248,6 +249,7 @@ def test_a_bench_has_two_hundred_sets_or_more_and_no_sample_twice(pairs):
     count = bench.sets_of_each(pairs)
     planned = bench.plan(500, oods, count)
     again = bench.plan(500, oods, count)
+    assert bench.plan(500, [], count) == []
     assert len(planned) * pairs >= 200
     assert {each.made for each in planned} == set(bench.WAYS)
     for each, same in zip(planned, again, strict=True):
@@ -425,6 +427,10 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(4)
     validation, pool = rng.normal(size=400), np.r_[rng.normal(size=400), rng.normal(-2.5, 1, size=400)]
+    np.save("two.npy", pool.reshape(2, -1))
+    Path("folder.npy").mkdir()
+    Path("hole.csv").write_text("ü\n1\nnan\n")
+    pl.DataFrame({"ü": ["a"]}).write_parquet("words.parquet")
     for name, scores in (("val", validation), ("pool", pool)):
         np.save(f"{name}.npy", scores)
         frame = pl.DataFrame({"mcm": scores, "ü knn": scores**3})
@@ -464,8 +470,10 @@ def test_every_kind_of_file_gives_the_same_estimate(files, capsys):
         (["pool.npy", "--share", "0.5"], "--validation FILE"),
         (["pool.csv", "--validation", "val.csv", "--score", "mcm", "mcm"], "named twice"),
         (["pool.csv", "--validation", "val.csv", "--score", "mcn"], "mcn"),
-        (["pool.npy", "--validation", "val.npy", "--bench", "pool.parquet"], "pool.parquet"),
-        (["pool.npy", "--validation", "val.npy", "--bench", "none.parquet"], "none.parquet"),
+        (["two.npy", "--validation", "val.npy"], "two.npy: has shape (2, 400); give one number per sample"),
+        (["words.parquet", "--validation", "val.npy"], "column 'ü' has type String; scores must be numbers"),
+        (["pool.npy", "--validation", "hole.csv"], "hole.csv: 1 of 2 scores is missing, NaN or infinite"),
+        (["folder.npy", "--validation", "val.npy"], "folder.npy: is a folder, not a file"),
         (["pool.npy", "--validation", "val.npy", "--no-header"], "are for .csv files"),
     ],
 )
@@ -482,7 +490,89 @@ def test_the_errors_that_the_package_brings_are_those_of_the_committed_bench():
     assert committed.sets >= 200
 
 
-def test_a_bench_of_nothing_is_refused(tmp_path):
-    manifests.write(tmp_path / "empty.json", manifests.Estimates(sets=0))
-    with pytest.raises(OodgridError, match="holds no set"):
-        own.read_bench(tmp_path / "empty.json")
+def changed(**fields):
+    """The fields of a bench, changed."""
+    return BENCH.model_dump() | fields
+
+
+def line_of(weights):
+    return changed(lines=[{"estimator": "regression", "rate": "auroc", "weights": weights}])
+
+
+BENCHES = {
+    "nowhere.parquet": (None, "no such file"),
+    "folder.parquet": (Path.mkdir, "is a folder"),
+    "text.parquet": (lambda path: path.write_text("ü"), "has no seal"),
+    "empty.json": (lambda path: path.write_text(""), "has no seal"),
+    "cut.parquet": (lambda path: path.write_bytes(A_TABLE.read_bytes()[:5000]), "has no seal"),
+    "strangers.parquet": (lambda path: pl.DataFrame({"a": [1.0]}).write_parquet(path), "has no seal"),
+    "metrics.parquet": (
+        lambda path: path.write_bytes(A_TABLE.with_name("metrics.parquet").read_bytes()),
+        "is no table of estimates: it lacks sets",
+    ),
+    "none.json": (changed(sets=0), "holds no set"),
+    "without errors.json": (changed(errors=[]), "holds no set"),
+    "negative.json": (changed(errors=[BENCH.errors[0].model_dump() | {"within95": -0.1}]), "errors.0.within95"),
+    "nan.json": (changed(errors=[BENCH.errors[0].model_dump() | {"within95": np.nan}]), "errors.0.within95"),
+    "sizes.json": (changed(sizes={"pool": []}), "sizes.pool"),
+    "nan line.json": (line_of({"intercept": np.nan}), "lines.0.weights.intercept"),
+    "other line.json": (line_of({"intercept": 0.1}), "its line 'regression' is of other indicators"),
+}
+A_TABLE = ROOT / "results/clip-b32-estimate/estimates.parquet"
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_what_is_no_bench_is_one_line_that_says_what_is_one_and_tells_to_delete_nothing(files, capsys, name):
+    make, words = BENCHES[name]
+    if callable(make):
+        make(files / name)
+    elif make:
+        store.write_json(files / name, {"version": manifests.VERSION, **make})
+    assert main(["estimate", "pool.npy", "--validation", "val.npy", "--bench", name]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert line.startswith(f"oodgrid: error: {name}")
+    assert "elete" not in line
+    assert "holds no set" in line or line.endswith(own.A_BENCH)
+
+
+def test_a_pool_that_reaches_above_validation_is_said():
+    rng = np.random.default_rng(6)
+    scores, pool = rng.normal(size=400), np.r_[rng.normal(size=300), rng.normal(-3, 1, size=300)]
+    (sound,), (scaled,) = (own.estimate({"s": scores}, {"s": scale * pool}, BENCH) for scale in (1, 100))
+    assert sound["above_validation"] == 0
+    assert 0.1 < scaled["above_validation"] < np.mean(100 * pool > scores.max())
+    assert not any("higher than validation does" in line for line in wording.remarks([sound], BENCH))
+    assert any("higher than validation does" in line for line in wording.remarks([scaled], BENCH))
+
+
+KINDS = {  # of OOD scores beside ID scores that are standard normal: seen well, badly, and in part not at all
+    "apart": lambda rng, n: rng.normal(-3, 1, n),
+    "near": lambda rng, n: rng.normal(-0.7, 1, n),
+    "wide": lambda rng, n: rng.normal(-1.5, 2, n),
+    "heavy": lambda rng, n: rng.standard_t(2, n) - 2,
+    "half hidden": lambda rng, n: np.where(rng.random(n) < 0.5, rng.normal(size=n), rng.normal(-3, 1, n)),
+}
+
+
+def test_the_sure_auroc_holds_whatever_the_ood_samples_are():
+    rng, held, said, wide = np.random.default_rng(0), 0, 0, []
+    for kind, ood_of in KINDS.items():
+        for share in (0.2, 0.5, 0.8) * 8:
+            of_id, ood = rng.normal(size=round(2000 * (1 - share))), ood_of(rng, round(2000 * share))
+            pool = np.r_[of_id, ood]
+            (row,) = own.estimate({"s": rng.normal(size=1000)}, {"s": pool}, BENCH)
+            assert (row["status"] == "ok") == (row["auroc_sure_lo"] is not None)
+            if row["status"] == "ok":
+                said += 1
+                held += row["auroc_sure_lo"] <= detection_metrics(of_id, ood)["auroc"] <= row["auroc_sure_hi"]
+                wide += [row["auroc_sure_hi"] - row["auroc_sure_lo"]] * (kind == "apart" and share == 0.8)
+    assert said > 60
+    assert held / said > 0.95
+    assert max(wide) < 0.2
+    validation, ood = rng.normal(size=1000), rng.normal(-2, 1, 500)
+    pool = np.r_[rng.normal(size=500), ood]
+    (row,) = own.estimate({"s": validation}, {"s": pool}, BENCH, share=0.5)
+    assert row["auroc_sure_lo"] < row["auroc"] < row["auroc_sure_hi"]
+    assert row["auroc_sure_hi"] - row["auroc_sure_lo"] < 0.15
+    assert "AUROC, sure" in wording.format_estimates([row], BENCH)

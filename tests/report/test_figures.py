@@ -21,6 +21,7 @@ STUDIES = {
     "smallest": {"methods": 1, "scores": 1, "sets": 1, "features": (), "shots": (16,)},
     "small": {"methods": 3, "scores": 7, "sets": 2, "shots": (1, 4, 16)},
     "real": {"methods": 7, "scores": 7, "sets": 5, "shots": (1, 2, 4, 8, 16)},
+    "thirty": {"methods": 30, "scores": 5, "sets": 2, "shots": (16,), "seeds": (1,), "long_names": True},
     "large": {"methods": 20, "scores": 46, "sets": 8, "shots": (1, 16), "seeds": (1,)},
     "long names": {
         "methods": 12,
@@ -102,7 +103,11 @@ CASES += [("long names", figure, canvas.TEXT) for figure in ("shots", "roc")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("forest", "scores", "accuracy", "sets", "histograms")]
 CASES += [("long names", figure, canvas.COLUMN) for figure in ("geometry", "temperature")]
 CASES += [("large", figure, canvas.COLUMN) for figure in ("forest_scores", "scores", "geometry", "temperature")]
-CASES += [("large", "scores", canvas.TEXT), ("long names", "grades", canvas.COLUMN)]
+CASES += [
+    ("thirty", "scores", canvas.COLUMN),
+    ("large", "scores", canvas.TEXT),
+    ("long names", "grades", canvas.COLUMN),
+]
 
 
 @pytest.mark.parametrize(("name", "figure", "width"), CASES)
@@ -110,6 +115,11 @@ def test_layout(name, figure, width):
     solved = drawn(name, figure, width)
     assert solved.get_figwidth() == width
     check_layout(solved)
+
+
+def test_layouts_are_solved_at_the_dots_by_which_figures_are_saved():
+    solved, saved = canvas.styled(lambda: [matplotlib.rcParams[f"{name}.dpi"] for name in ("figure", "savefig")])()
+    assert solved == saved  # small letters have other widths on other dots, and would reach over the edge
 
 
 def test_estimates_are_drawn_against_the_truth_by_their_share_of_ood():

@@ -186,7 +186,7 @@ def test_notes_say_what_is_missing_and_why(metrics):
     notes = " ".join(table.notes + table.remarks)
     assert "-- no number. CoOp (MCM): needs the text tower" in notes
     assert "textures (its classes overlap the ID classes), blurred_3 (covariate shift)" in notes
-    assert "Fits on 16 labelled images per class" in notes
+    assert "Fits on 16 labelled samples per class" in notes
     assert "expected to be overstated by about 1.0 points" in notes
     assert "Standard deviation over 3 seeds: median" in notes
     assert "† Its classes overlap" in " ".join(tables.sets(one(metrics, OVERLAPS)).notes)

@@ -24,7 +24,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.plan.triggers import TRIGGERS
 from oodgrid.score import products
 from oodgrid.score.compute import Column, Scorer, fill
-from oodgrid.score.contract import Bank, Head, LocalLogits, TextList, local_logits, normalise
+from oodgrid.score.contract import Bank, Head, LocalLogits, TextList, local_logits, local_negatives, normalise
 from oodgrid.score.products import by_rows, computing_on, on_device, product
 from oodgrid.score.references import References
 from oodgrid.score.run import score
@@ -69,6 +69,10 @@ def inputs(samples, precision="float64", ties=False):
         "pair_logits": frozen(rng.normal(size=samples)),
         "text_cosines": True,
     }
+    patches, negatives = (
+        np.random.default_rng(9).normal(size=(*shape, WIDTH)) for shape in ((samples, 4), (CLASSES, 2))
+    )
+    values["local_negative_logits"] = frozen(local_negatives(normalise(patches), normalise(negatives)))
     counts = {"texts": 31, "no": CLASSES, "agents": 5, "pairs": CLASSES * 31}
     texts = {name: normalise(rng.normal(size=(count, WIDTH))) for name, count in counts.items()}
     lists = {n: TextList(v, list(map(str, range(len(v)))), ["noun"] * len(v)) for n, v in texts.items()}

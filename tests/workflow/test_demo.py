@@ -59,16 +59,18 @@ def test_every_method_runs_together(clone):
     """experiments/all-methods.yaml with fewer shots and seeds: every method on images, and each does something."""
     whole = yaml.safe_load((clone.folder / "experiments/all-methods.yaml").read_text(encoding="utf-8"))
     listed = {method if isinstance(method, str) else method["name"] for method in whole["methods"]}
-    of_images = {name for name, entry in registry.entries("method").items() if "pairs" not in entry.needs}
+    of_images = {
+        name for name, entry in registry.entries("method").items() if not {"pairs", "pseudo_ood"} & set(entry.needs)
+    }
     assert listed | {"own_head"} == of_images  # that needs a network with a head
     whole["shots"], whole["seeds"] = [2], [1]
     clone.write(whole)
     clone.snakemake("metrics")
     rows = clone.metrics("all-methods")
-    assert set(rows.filter(pl.col("status") != "ok")["score"]) == {"neg_prompt", "lsn"}
+    assert set(rows.filter(pl.col("status") != "ok")["score"]) == {"neg_prompt", "lsn", "fa", "energy"}
     mcm = rows.filter(score="mcm", ood_dataset="digits")
     assert len(mcm) == len(whole["methods"])
     assert mcm["id_accuracy"].min() > 3 / 24, "chance is 1 of 24"
     assert mcm["auroc"].n_unique() >= len(mcm) - 2  # gentle recipes may leave zero-shot as it is
     with_negatives = rows.filter(score="lsn", status="ok")["method"].unique()
-    assert {name.partition("@")[0] for name in with_negatives} == {"neg_prompt", "lsn"}
+    assert {name.partition("@")[0] for name in with_negatives} == {"neg_prompt", "lsn", "fa"}

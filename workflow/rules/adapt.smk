@@ -25,6 +25,7 @@ rule apply:
     input:
         fit=pattern(paths.fitted),
         features=test_features,
+        parts=applied_parts,
     output:
         pattern(paths.applied),
     log:

@@ -154,3 +154,28 @@ rule encode_views:
     shell:
         "python -m oodgrid encode views --config {params.config} --backbone {wildcards.backbone}"
         " --dataset {wildcards.id_dataset} --family {wildcards.family} --log {log}"
+
+
+# Texts out of distribution, made of the training texts of each draw. Other shots or seeds have a file of their own, for which
+# only what no draw gave before is encoded.
+rule encode_pseudo_ood:
+    input:
+        drawn_from,
+    output:
+        pattern(paths.pseudo_ood),
+    log:
+        log_of("encode", "{backbone}", "{id_dataset}.pseudo-{recipe}-{draws}"),
+    wildcard_constraints:
+        id_dataset=plan.either(plan.pseudo_made(experiment)),
+        draws="[0-9a-f]{8}",
+    conda:
+        torch_environment("encode")
+    threads: THREADS["encode"]
+    resources:
+        **RESOURCES["encode"],
+    params:
+        **triggers("encode"),
+        config=CONFIG,
+    shell:
+        "python -m oodgrid encode pseudo-ood --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.id_dataset} --recipe {wildcards.recipe} --log {log}"

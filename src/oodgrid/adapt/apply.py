@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from oodgrid import manifests, paths, registry, store
-from oodgrid.adapt.contract import Arrays, Classifier, Diverged, Method, Skip, check_finite
+from oodgrid.adapt.combining import Part, PartLogits, applied_parts, matching
+from oodgrid.adapt.contract import Arrays, Classifier, Combination, Diverged, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.counts import counted
@@ -43,6 +44,8 @@ def apply(results: Path, experiment: Experiment, backbone_name: str, id_dataset:
     features = {name: store.read_features(paths.features(results, backbone_name, name, "test")) for name in names}
     fitted = manifests.read(paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant), Fitted)
     application = _Application(entry.make(**choice.params), entry, files, features)
+    if parts := applied_parts(results, experiment, backbone_name, id_dataset, variant):
+        application = _Combination(application, parts)
     fits = progress(fitted.fits, desc=f"apply {variant} on {id_dataset} ({backbone_name})", unit="fit")
     applied = Applied(
         method=choice.name, leaves=application.leaves, normalises=entry.normalises,
@@ -152,6 +155,48 @@ class _Application:
         if "local_features" not in store.array_shapes(path):
             raise Skip(f"there are no local features of {name}: write local_features: true for the backbone")
         return path
+
+
+class _Combination(_Application):
+    """A method that combines others, made of what these left of each set."""
+
+    def __init__(self, application: _Application, parts: Mapping[str, Applied]) -> None:
+        vars(self).update(vars(application))
+        self.parts = parts
+
+    def _parts(self, fit: LearnedFit) -> dict[str, Any]:
+        """Return the names of the files that one fit leaves: logits of each set, and of the validation images.
+
+        Raises:
+            Skip: A part was skipped or failed.
+        """
+        fits = matching({name: part.fits for name, part in self.parts.items()}, fit.shots, fit.seed)
+        parts = [Part(self.files.results, self.parts[name], each) for name, each in fits.items()]
+        sets = {
+            name: self._part(fit, features.digest, partial(self._of_set, parts, name))
+            for name, features in self.features.items()
+        }
+        return {"sets": sets, "val": self._part(fit, "val", partial(self._of_validation, parts, fit))}
+
+    def _of_set(self, parts: Sequence[Part], name: str) -> Arrays:
+        features = self.features[name].image_features
+        return self._combined([part.of_set(name, features) for part in parts], len(features))
+
+    def _of_validation(self, parts: Sequence[Part], fit: LearnedFit) -> Arrays:
+        """Return the logits of the validation images with their labels; without, where a part left none of these."""
+        samples = self.files.draw(fit.shots, fit.seed).val
+        logits = [part.of_validation(samples.labels, samples.features) for part in parts] if samples else [None]
+        known = [each for each in logits if each is not None]
+        combined = self._combined(known, len(samples.labels)) if len(known) == len(logits) else {}
+        return {**combined, "labels": samples.labels}
+
+    def _combined(self, logits: Sequence[PartLogits], count: int) -> Arrays:
+        method = cast("Combination", self.method)
+        blocks = [slice(start, start + BATCH) for start in range(0, max(count, 1), BATCH)]
+        parts = [method.combine([of_part(rows) for of_part in logits]) for rows in blocks]
+        arrays = {"logits": np.concatenate(parts).astype(np.float32)}
+        check_finite(arrays, "of the combined methods")
+        return arrays
 
 
 def applied(

@@ -59,6 +59,19 @@ class Outliers:
 
 
 @dataclass(frozen=True)
+class PseudoTexts:
+    """Texts out of distribution that were made of the shots.
+
+    Attributes:
+        rows: Shape (P,): of which row of the shots each was made.
+        features: Shape (P, D), float32, not normalised.
+    """
+
+    rows: np.ndarray
+    features: np.ndarray
+
+
+@dataclass(frozen=True)
 class FitData:
     """All that a fit may see: shots, few-shot validation and text; never a test file.
 
@@ -78,6 +91,8 @@ class FitData:
         head: Of the network's own classification head, `weights` (K, D) and `bias` (K,), float32; None without one.
         train_texts: Shape (M, D): of pairs, the features of the text of each shot; None where the samples are no pairs.
         outliers: Of each OOD set of pairs with a training split, all of it; only for methods that need outliers.
+        parts: Of a method that combines others, the names of these.
+        pseudo_ood: Texts out of distribution made of the shots; None where the method names no recipe of them.
     """
 
     text: TextSide
@@ -94,6 +109,8 @@ class FitData:
     head: Arrays | None = None
     train_texts: np.ndarray | None = None
     outliers: tuple[Outliers, ...] = ()
+    parts: tuple[str, ...] = ()
+    pseudo_ood: PseudoTexts | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +164,14 @@ class Method(Protocol):
 
     def classifier(self, learned: Arrays, text: TextSide) -> Classifier:
         """Turn what was learned into a classifier."""
+        ...
+
+
+class Combination(Method, Protocol):
+    """A method that combines others of the experiment, those that its parameter `of` names: it needs "parts"."""
+
+    def combine(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Return logits (n, K) of those that each part leaves of the same samples, (n, K), float64."""
         ...
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from oodgrid import paths, store
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import Arrays, FitData, Outliers, Skip, TextSide, class_means, text_prototypes
+from oodgrid.adapt.contract import Arrays, FitData, Outliers, PseudoTexts, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import Drawn, FewShot, NoDraw, Rows
 from oodgrid.grid import Fit
+from oodgrid.identity import digest
 from oodgrid.texts import HEAD
 
 
@@ -29,6 +30,7 @@ class FitFiles:
         family: The family of augmented views that the method takes, or None.
         views_file: The file of these views, or None.
         local: Whether the method takes local features.
+        pseudo_ood_file: The file of pseudo-OOD texts that the method learns from, or None.
         outlier_files: The training splits of OOD sets that the method learns from; none where it needs no outliers.
     """
 
@@ -39,6 +41,7 @@ class FitFiles:
     views_file: Path | None = None
     local: bool = False
     outlier_files: tuple[Path, ...] = ()
+    pseudo_ood_file: Path | None = None
 
     @cached_property
     def few_shot(self) -> FewShot:
@@ -123,7 +126,40 @@ class FitFiles:
             self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
             self._local(train.rows) if self.local else None, self._head(), train.text_features, self._outliers(),
+            self._pseudo_ood(fit, train.rows),
         )  # fmt: skip
+
+    @cached_property
+    def pseudo_ood(self) -> store.PseudoOodTexts | None:
+        """The pseudo-OOD texts of all draws, in their file; None where the method takes none."""
+        return None if self.pseudo_ood_file is None else store.read_pseudo_ood(self.pseudo_ood_file)
+
+    def pseudo_ood_identity(self, fit: Fit) -> str:
+        """Return a digest of the pseudo-OOD texts that a fit learns from."""
+        made = self.pseudo_ood and self.pseudo_ood.of(fit.shots, fit.seed)
+        return digest([store.checksum(array) for array in made or ()])
+
+    def _pseudo_ood(self, fit: Fit, rows: np.ndarray) -> PseudoTexts | None:
+        """Return what was made of the shots, which are some rows of the feature file.
+
+        Raises:
+            Skip: Of none of them anything was.
+            OodgridError: It was made of other samples.
+        """
+        if self.pseudo_ood is None:
+            return None
+        index, features = self.pseudo_ood.of(fit.shots, fit.seed)
+        of_split = self.few_shot.split_rows(rows)
+        if not len(index):
+            raise Skip(f"of no training text of {self.dataset.name} a pseudo-OOD text could be made")
+        order = np.argsort(of_split)
+        place = np.searchsorted(of_split[order], index).clip(max=len(order) - 1)
+        if not np.array_equal(of_split[order][place], index):
+            raise OodgridError(
+                f"{self.pseudo_ood_file} is made of other texts than are drawn: delete it, and the next run makes "
+                "it again"
+            )
+        return PseudoTexts(order[place], features)
 
     def _outliers(self) -> tuple[Outliers, ...]:
         return tuple(
@@ -220,6 +256,8 @@ class FitFiles:
         splits = {"train": self.few_shot.train, "val": self.few_shot.val}
         splits |= self.outliers
         widths = {name: split.image_features.shape[1] for name, split in splits.items() if split}
+        if self.pseudo_ood:
+            widths["pseudo_ood"] = self.pseudo_ood.text_features.shape[1]
         if self.texts:
             widths["text"] = self.texts.text_features.shape[2]
         if self.head:

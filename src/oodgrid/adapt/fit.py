@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from oodgrid import grid, manifests, paths, registry, store
+from oodgrid.adapt.combining import fitted_parts, matching
 from oodgrid.adapt.contract import Diverged, FitData, Method, Skip, check_finite
 from oodgrid.adapt.data import FitFiles
 from oodgrid.config import Experiment
 from oodgrid.kept import Kept
 from oodgrid.manifests import LearnedFit
-from oodgrid.plan import outlier_files, view_files
+from oodgrid.plan import outlier_files, pseudo_ood_files, view_files
 from oodgrid.progress import progress
 
 IN_PLACE = {
@@ -32,11 +34,14 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     entry = registry.find("method", choice.name)
     method = entry.make(**choice.params)
     views = view_files(results, experiment, backbone_name, id_dataset, variant)
+    made = pseudo_ood_files(results, experiment, backbone_name, id_dataset, variant)
     files = FitFiles(
         results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
         views[0] if views else None, "local_features" in entry.needs,
-        tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)),
+        tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)), made[0] if made else None,
     )  # fmt: skip
+    manifests_of_parts = fitted_parts(results, experiment, backbone_name, id_dataset, variant)
+    parts = {name: part.fits for name, part in manifests_of_parts.items()}
     kept = Kept(results, "fit")
     identity = {
         "method": choice.name,
@@ -47,7 +52,7 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     }
     title = f"fit {variant} on {id_dataset} ({backbone_name})"
     fits = [
-        _remarked(_fit_one(method, entry, files, fit, kept, identity), files, experiment.seeds)
+        _remarked(_fit_one(method, entry, files, fit, kept, identity, parts), files, experiment.seeds)
         for fit in progress(grid.fits(experiment, variant), desc=title, unit="fit")
     ]
     path = paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant)
@@ -74,12 +79,14 @@ def _summary(fits: list[LearnedFit]) -> str:
 
 
 def _fit_one(
-    method: Method, entry: registry.Entry, files: FitFiles, fit: grid.Fit, kept: Kept, identity: dict[str, Any]
-) -> LearnedFit:
+    method: Method, entry: registry.Entry, files: FitFiles, fit: grid.Fit, kept: Kept, identity: dict[str, Any],
+    parts: dict[str, list[LearnedFit]],
+) -> LearnedFit:  # fmt: skip
+    """Return one fit's line in the manifest, learning it if it is not kept; `parts` are what the method combines."""
     outcome = partial(LearnedFit, shots=fit.shots, seed=fit.seed)
 
     def learn(path: Path) -> None:
-        data = files.data(fit)
+        data = replace(files.data(fit), parts=tuple(parts))
         _check_needs(entry, data, files)
         learned = method.fit(data)
         check_finite(learned.arrays, "that training left")
@@ -92,6 +99,8 @@ def _fit_one(
             "data": files.identity(fit),
             "views": files.views_identity(fit),
             **({"outliers": files.outliers_identity()} if "outliers" in entry.needs else {}),
+            **({"parts": _files_of(parts, fit)} if parts else {}),
+            **({"pseudo_ood": files.pseudo_ood_identity(fit)} if files.pseudo_ood_file else {}),
             "shots": fit.shots,
             "seed": fit.seed,
         }
@@ -101,6 +110,11 @@ def _fit_one(
     except Diverged as failure:
         return outcome(status="failed", reason=str(failure))
     return outcome(status="ok", reason=None, file=kept.name(path), info=store.read_arrays(path)[1])
+
+
+def _files_of(parts: dict[str, list[LearnedFit]], fit: grid.Fit) -> dict[str, str | None]:
+    """Return the files of what the parts have learned for one fit."""
+    return {name: part.file for name, part in matching(parts, fit.shots, fit.seed).items()}
 
 
 def _check_needs(entry: registry.Entry, data: FitData, files: FitFiles) -> None:

@@ -112,6 +112,8 @@ class Recipe:
         scaled: Whether the loss is scaled before the backward pass, as float16 needs.
         momentum: Of SGD.
         warm_up: Whether the first epoch runs at a rate of 1e-5.
+        by_step: Whether the cosine goes down at every batch rather than at every epoch; then there is no warm-up.
+        drop_last: Whether a last incomplete batch is left out, as `batches` has it.
     """
 
     epochs: int
@@ -121,6 +123,8 @@ class Recipe:
     scaled: bool = False
     momentum: float = 0.9
     warm_up: bool = True
+    by_step: bool = False
+    drop_last: bool = True
 
     def descend(
         self,
@@ -152,15 +156,20 @@ class Recipe:
         scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=self.scaled)
         losses = []
         for epoch in progress(range(self.epochs), desc="train", unit="epoch", leave=False):
-            optimiser.param_groups[0]["lr"] = coop_learning_rate(epoch + (not self.warm_up), self.epochs, self.lr)
-            x = features.epoch(generator)
-            step_losses = [
-                (step or take_step)(loss(rows, x[rows]), optimiser, scaler)
-                for rows in batches(len(data.train_labels), self.batch, generator, device=x.device)
-            ]
+            x, step_losses = features.epoch(generator), []
+            of_epoch = list(batches(len(data.train_labels), self.batch, generator, self.drop_last, x.device))
+            for number, rows in enumerate(of_epoch):
+                optimiser.param_groups[0]["lr"] = self._rate(epoch, number / len(of_epoch))
+                step_losses.append((step or take_step)(loss(rows, x[rows]), optimiser, scaler))
             losses.append(mean_loss(step_losses, epoch))
             after_epoch(epoch)
         return losses
+
+    def _rate(self, epoch: int, passed: float) -> float:
+        """Return the learning rate in an epoch (from 0) of which some share has passed."""
+        if self.by_step:
+            return self.lr * 0.5 * (1 + math.cos(math.pi * (epoch + passed) / self.epochs))
+        return coop_learning_rate(epoch + (not self.warm_up), self.epochs, self.lr)
 
 
 def take_step(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from oodgrid import devices
@@ -18,6 +20,8 @@ from oodgrid.identity import digest
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+    from oodgrid.config.backbone import Conse
 
 __all__ = ["LoadedBackbone", "load"]
 
@@ -54,6 +58,20 @@ class LoadedBackbone:
         """Channels, height and width of a preprocessed image."""
         size = self.identity["preprocessing"]["size"]
         return (3, size, size) if isinstance(size, int) else (3, *size)
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers D of an image feature."""
+        import torch
+
+        with torch.inference_mode():
+            return self.encode_image(torch.zeros(1, *self.input_shape, device=self.device)).shape[1]
+
+    @property
+    def exact(self) -> LoadedBackbone:
+        """The same backbone in fp32."""
+        identity = {**self.identity, "precision": "fp32"}
+        return replace(self, model=self.reference or self.model, identity=identity, reference=None)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return image features, shape (N, D), float32, not normalised, of preprocessed images, shape (N, 3, H, W)."""
@@ -184,6 +202,8 @@ def load(backbone: Backbone) -> LoadedBackbone:
     """
     import torch
 
+    if backbone.conse is not None:
+        return _of_both(backbone, backbone.conse)
     device = devices.device()
     if device == "cpu" and ("fp16" in backbone.precision or backbone.precision == "tf32"):
         raise OodgridError(f"backbone {backbone.name}: precision {backbone.precision} needs a GPU: write bf16 or fp32")
@@ -226,6 +246,41 @@ def _of_texts(backbone: Backbone, device: str) -> LoadedBackbone:
         reference, model = model, _in(backbone.precision, model)
     preprocess = _no_image(backbone)
     return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, reference=reference)
+
+
+def _of_both(backbone: Backbone, conse: Conse) -> LoadedBackbone:
+    """Return the joint space of a classifier and an encoder of texts."""
+    import torch
+
+    from oodgrid.backbones import heads
+    from oodgrid.backbones.conse import ConseModel
+
+    of_space = {"precision": backbone.precision}
+    classifier, text = (load(each.model_copy(update=of_space)) for each in (conse.classifier, conse.text))
+    weights, bias = heads.read(conse.classifier, classifier)
+    if classifier.width != weights.shape[1]:
+        raise OodgridError(
+            f"backbone {backbone.name}: the head of {classifier.name} is for features of {weights.shape[1]} numbers, "
+            f"and its network has {classifier.width}: name the head of this network"
+        )
+    head = tuple(torch.from_numpy(part).to(classifier.device) for part in (weights, bias))
+    model, *references = (
+        ConseModel(conse, *encoders, head).eval()
+        for encoders in ((classifier, text), (classifier.exact, text.exact))[: 1 if backbone.precision == "fp32" else 2]
+    )
+    parts = {"classifier": classifier.identity, "text": text.identity}
+    of_head = hashlib.sha256(weights.tobytes() + bias.tobytes()).hexdigest()
+    identity = {
+        **backbone.identity,
+        "decode": conse.classifier.decode,
+        "preprocessing": classifier.identity["preprocessing"],
+        "encoders": parts,
+        "weights_sha256": digest([each["weights_sha256"] for each in parts.values()] + [of_head]),
+    }
+    return LoadedBackbone(
+        backbone.name, model, classifier.preprocess, text.tokenizer, classifier.device, identity, text.vocabulary,
+        *references,
+    )  # fmt: skip
 
 
 def _in(precision: str, model: torch.nn.Module) -> torch.nn.Module:

@@ -83,9 +83,12 @@ def write(loaded: LoadedBackbone, backbone: Backbone, folder: Path) -> dict[str,
     modes = {f"pooling_mode_{theirs}": ours == model.pooling for theirs, ours in POOLING.items()}
     length = {"max_seq_length": model.max_length, "do_lower_case": bool(backbone.lowercase)}
     for name, content in (("modules", modules), ("1_Pooling/config", modes), ("sentence_bert_config", length)):
-        put_json(folder / f"{name}.json", content)
+        file = folder / f"{name}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")  # theirs: without a seal
     said: dict[str, Any] = {"lowercase": True} if backbone.lowercase else {}
     said |= {"pooling": model.pooling} if model.pooling not in POOLING.values() else {}
+    said |= {"prefix": backbone.prefix} if backbone.before_texts else {}
     said |= {"layer": model.layer} if model.layer != -1 else {}
     _check(loaded, Backbone(name=backbone.name, model=backbone.model, pretrained=str(folder), **said))
     return said
@@ -106,12 +109,6 @@ def _check(loaded: LoadedBackbone, entry: Backbone) -> None:
             f"transformers writes {type(loaded.model.network).__name__} so that another network is read: take an "
             "encoder or decoder alone, as BERT, RoBERTa or GPT-2"
         )
-
-
-def put_json(file: Path, content: Any) -> None:
-    """Write a JSON file, and the folder in which it lies."""
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _rights(path: Path) -> int:

@@ -21,7 +21,7 @@ import torch
 
 from oodgrid.backbones.weights import OFFLINE
 from oodgrid.config import Backbone
-from oodgrid.errors import OodgridError, first_line
+from oodgrid.errors import OodgridError, brief, first_line
 from oodgrid.identity import digest
 
 PADDING = -1  # in place of a token; the number that a model pads with may be a token of texts too
@@ -96,20 +96,23 @@ def to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
 class TextTokenizer:
     """Texts to token ids, called as open_clip's tokenizers are."""
 
-    def __init__(self, backend: Any, max_length: int, lowercase: bool) -> None:
-        self.max_length, self.lowercase = max_length, lowercase
+    def __init__(self, backend: Any, max_length: int, lowercase: bool, prefix: str = "") -> None:
+        self.max_length, self.lowercase, self.prefix = max_length, lowercase, prefix
         backend.no_padding()
         backend.no_truncation()
+        self.fixed = len(backend.encode(prefix.lower() if lowercase else prefix).ids)  # tokens that every text has
         self.sha256 = digest(backend.to_str())
         self._backend = backend
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
         """Return token ids, shape (N, L), of texts that are cut after some tokens; `PADDING` behind each.
 
-        L is that of the longest of them: some models take a hundred thousand tokens, and no text has as many.
+        L is that of the longest of them: some models take a hundred thousand tokens, and no text has as many. The
+        empty text stays as it is, so that its tokens are those of no word.
         """
         self._backend.enable_truncation(context_length or self.max_length)
-        texts = [text.lower() for text in texts] if self.lowercase else list(texts)
+        texts = [f"{self.prefix}{text}" if text else text for text in texts]
+        texts = [text.lower() for text in texts] if self.lowercase else texts
         ids = [encoding.ids for encoding in self._backend.encode_batch(texts)]
         tokens = torch.full((len(texts), max(map(len, ids), default=0)), PADDING)
         for row, of_text in enumerate(ids):
@@ -136,11 +139,11 @@ def build(backbone: Backbone) -> tuple[TextModel, TextTokenizer, dict[str, Any]]
     max_length = _max_length(backbone, network, backend, defaults)
     layer = -1 if backbone.layer is None else backbone.layer
     model = TextModel(network, pooling, layer, max_length, pad)
-    tokenizer = TextTokenizer(backend._tokenizer, max_length, bool(backbone.lowercase))
+    tokenizer = TextTokenizer(backend._tokenizer, max_length, bool(backbone.lowercase), backbone.before_texts)
     _check(backbone, model, tokenizer)
     settings = {
         "pooling": pooling, "layer": layer, "max_length": max_length, "lowercase": tokenizer.lowercase,
-        "tokenizer_sha256": tokenizer.sha256,
+        "tokenizer_sha256": tokenizer.sha256, **({"prefix": tokenizer.prefix} if tokenizer.prefix else {}),
     }  # fmt: skip
     return model, tokenizer, settings
 
@@ -223,6 +226,11 @@ def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
     """
     folder = Path(where)
     file_of = (lambda name: folder / name) if backbone.text_folder else partial(_file_of_hub, where)
+    if file_of("adapter_config.json").is_file():  # whether it counts would hang on the library peft being installed
+        raise OodgridError(
+            f"backbone {backbone.name}: {folder} holds an adapter of peft beside its weights, which is not read here: "
+            "merge it into them (merge_and_unload) and save the model anew"
+        )
     modules = _json(file_of("modules.json"), list) or []
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if strange := [kind for kind in kinds if kind not in WHOLE]:
@@ -243,12 +251,26 @@ def _defaults(backbone: Backbone, where: str) -> dict[str, Any]:
     names += [about["pooling_mode"]] if about.get("pooling_mode") in ("cls", "mean") else []
     names += ["last"] if about.get("pooling_mode") == "lasttoken" else []
     settings = _json(file_of("sentence_bert_config.json"), dict) or {}
+    _check_prefix(backbone, folder, about, _json(file_of("config_sentence_transformers.json"), dict) or {})
     if settings.get("do_lower_case") and not backbone.lowercase:
         raise OodgridError(f"backbone {backbone.name}: {folder} lower-cases texts first: write lowercase: true")
     length = settings.get("max_seq_length")
     if length is not None and not isinstance(length, int):
         raise OodgridError(f"{folder / 'sentence_bert_config.json'}: max_seq_length is no whole number: mend it")
     return {"pooling": names[0] if len(names) == 1 else None, "max_length": length}
+
+
+def _check_prefix(backbone: Backbone, folder: Path, pooling: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse a prompt that a model of sentence-transformers has by default, unless the entry says what to do of it."""
+    prompts, name = settings.get("prompts"), settings.get("default_prompt_name")
+    prompt = prompts.get(name) if isinstance(prompts, dict) and isinstance(name, str) else None
+    if prompt and backbone.prefix is None:
+        raise OodgridError(
+            f"backbone {backbone.name}: {folder} puts {brief(prompt)} before every text: write prefix: "
+            f"{json.dumps(str(prompt), ensure_ascii=False)}, or prefix: none"
+        )
+    if backbone.before_texts and pooling.get("include_prompt") is False:
+        raise OodgridError(f"backbone {backbone.name}: {folder} pools without the tokens of a prefix: take prefix out")
 
 
 def _file_of_hub(repository: str, name: str) -> Path:
@@ -289,11 +311,10 @@ def _max_length(backbone: Backbone, network: Any, tokenizer: Any, defaults: dict
 
 def _check(backbone: Backbone, model: TextModel, tokenizer: TextTokenizer) -> None:
     """Refuse a layer or a length that the model does not have, by a trial."""
-    marks = int((tokenizer([""]) != PADDING).sum())
+    marks = tokenizer.fixed
     if tokenizer.max_length <= marks:
-        raise OodgridError(
-            f"backbone {backbone.name}: max_length {tokenizer.max_length} leaves no place beside {marks} marks"
-        )
+        what = f"{marks} tokens of marks and prefix" if tokenizer.prefix else f"{marks} marks"
+        raise OodgridError(f"backbone {backbone.name}: max_length {tokenizer.max_length} leaves no place beside {what}")
     try:
         with torch.inference_mode():
             model.eval().pooled(tokenizer(["a text"])[:, : max(marks + 1, 2)])

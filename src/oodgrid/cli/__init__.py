@@ -65,10 +65,15 @@ def _fail(options: argparse.Namespace, error: BaseException) -> int:
 
 
 def _cap_threads() -> None:
-    """Limit threads to the number of CPUs, whatever the workflow says; must run before numpy loads."""
-    most = threads.cpus()
+    """Limit threads to the number of CPUs, whatever the workflow says; must run before numpy loads.
+
+    What is not set follows `OMP_NUM_THREADS`: beside other work, MKL on two threads, of which one waits for the other,
+    took seven times the CPU time of one.
+    """
+    most = usual = threads.cpus()
     for variable in THREAD_VARIABLES:
-        number = most
+        number = usual
         with suppress(OodgridError):  # what is no number the libraries pass over, too
-            number = min(environment.whole_number(variable, most), most)
+            number = min(environment.whole_number(variable, usual), most)
         os.environ[variable] = str(number)
+        usual = int(os.environ[THREAD_VARIABLES[0]])

@@ -91,7 +91,7 @@ def _remark_on_training(results: Path, experiment: Experiment, opened: Mapping[s
         taken = count_drawn(dataset, experiment.draws, opened)
         if taken and taken.whole - taken.drawn >= MANY and taken.drawn < taken.whole / 2:
             print(
-                f"oodgrid: {dataset.name}: the draws take at most {taken.drawn:,} of {taken.whole:,} training images: "
+                f"oodgrid: {dataset.name}: the draws take at most {taken.drawn:,} of {taken.whole:,} training samples: "
                 "train: drawn under it encodes no others",
                 file=sys.stderr,
             )

@@ -89,7 +89,7 @@ def _extras(results: Path, experiment: Experiment | None) -> set[str]:
         learns = any("text_tower" in registry.find("method", each.name).needs for each in experiment.methods)
         trains = any(registry.find("method", each.name).learns for each in experiment.methods)
         extras |= {"encode"} if learns or trains or plan.unencoded(results, experiment) else set()
-        extras |= set() if all(each.takes_images for each in experiment.backbones) else {"text"}
+        extras |= set() if all(each.text_encoder.takes_images for each in experiment.backbones) else {"text"}
         of_hub = [dataset.hf or (dataset.texts and dataset.texts.hf) for dataset in experiment.datasets()]
         extras |= {"hf"} if any(of_hub) else set()
     return extras
@@ -109,7 +109,7 @@ def _of_experiment(
     encoded = {dataset.name for dataset in plan.unencoded(options.results, experiment)}
     try:
         counts |= check_experiment(options.results, experiment)
-        opened = ", ".join(f"{name} ({counted(count, 'image')})" for name, count in counts.items())
+        opened = ", ".join(f"{name} ({counted(count, 'sample')})" for name, count in counts.items())
         others = sorted(encoded - set(counts))
         text = f"all {counted(len({dataset.name for dataset in experiment.datasets()}), 'dataset')} are at hand"
         text += f"; to encode: {opened}" if opened else ""
@@ -142,7 +142,7 @@ def _needed(results: Path, experiment: Experiment, counts: dict[str, int]) -> tu
         needed += every["score"].units * images * A_SCORE * len(experiment.scores)
     uncounted = every["encode"].uncounted
     local = [each.name for each in experiment.backbones if each.local_features]
-    unknown = [f"images of {', '.join(sorted(uncounted))}"] if uncounted else []
+    unknown = [f"samples of {', '.join(sorted(uncounted))}"] if uncounted else []
     unknown += [f"local features of {', '.join(local)}"] if local and every["encode"].unmeasured else []
     unknown += ["scores"] if not images and every["score"].unmeasured and grid.count_rows(experiment) else []
     return needed, " and ".join(unknown)

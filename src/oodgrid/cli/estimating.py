@@ -51,7 +51,8 @@ def add_estimate(verb: argparse.ArgumentParser) -> None:
 
 def run_estimate(options: argparse.Namespace) -> None:
     """Print what unlabelled scores say of AUROC and false-positive rates, with the error bars of a bench."""
-    from oodgrid.evaluate.estimate.own import estimate_files, format_estimates, read_bench, remarks
+    from oodgrid.evaluate.estimate.own import estimate_files, read_bench
+    from oodgrid.evaluate.estimate.wording import format_estimates, remarks
     from oodgrid.evaluate.score_csv import Dialect
 
     def say(line: str) -> None:

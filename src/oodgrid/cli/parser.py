@@ -65,9 +65,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
-    encode = _verb(verbs, "encode", run_encode, "images, texts or augmented views through a backbone", staged,
+    encode = _verb(verbs, "encode", run_encode, "images, texts, views or pseudo-OOD texts through a backbone", staged,
                    "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
-    encode.add_argument("part", choices=("images", "drawn", "texts", "views"))
+    encode.add_argument("part", choices=("images", "drawn", "texts", "views", "pseudo-ood"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
@@ -75,6 +75,7 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
         encode.add_argument(f"--{source.kind}", dest="kind", action="store_const", const=source.kind,
                             help=f"texts: the {source.what} only")  # fmt: skip
     encode.add_argument("--family", help="views: default: all of the dataset")
+    encode.add_argument("--recipe", metavar="NAME", help="pseudo-ood: default: all of the dataset")
     encode.add_argument(
         "--shard", default="1/1", metavar="I/N", help="images and views: this part only, for a job of its own"
     )
@@ -273,11 +274,11 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     inspect = _verb(verbs, "inspect", run_inspect, "what a results file holds and where it comes from", shared,
                     f"oodgrid inspect {FEATURES}")  # fmt: skip
     inspect.add_argument("file", type=Path)
-    verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the images behind them", shared,
+    verify = _verb(verbs, "verify", run_verify, "check checksums of results files, and the samples behind them", shared,
                    f"oodgrid verify {FEATURES.parents[1]}/*/*.h5 --sources")  # fmt: skip
     verify.add_argument("files", type=Path, nargs="+", help="results, or an experiment's folder of results")
-    verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the images")
-    verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every image")
+    verify.add_argument("--sources", action="store_true", help="also compare names, sizes and times of the samples")
+    verify.add_argument("--deep", action="store_true", help="also compare the SHA-256 of every sample")
     _add_kept(verbs, shared)
     _verb(verbs, "schema", run_schema, "the JSON schema of an experiment file", shared, "oodgrid schema")
     _verb(verbs, "unlock", run_unlock, "remove the lock of a killed snakemake, if none is running here", shared,

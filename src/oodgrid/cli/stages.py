@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 
 def run_encode(options: argparse.Namespace) -> None:
-    """Encode images, texts or augmented views."""
+    """Encode images, texts, augmented views or pseudo-OOD texts."""
     from oodgrid.plan import check_identities
 
     experiment = experiment_of(options)
     check_identities(options.results, experiment)  # another experiment may mean something else by the same name
     parts = {"images": _encode_images, "drawn": _encode_drawn, "texts": _encode_texts, "views": _encode_views}
+    parts["pseudo-ood"] = _encode_pseudo_ood
     encode = parts[options.part]
     for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
         encode(options, experiment, backbone)
@@ -111,14 +112,38 @@ def _encode_views(options: argparse.Namespace, experiment: Experiment, backbone:
         manifests.write(options.manifest, manifests.Shard(shard=options.shard, datasets=[d.name for d in datasets]))
 
 
+def _encode_pseudo_ood(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import rates, store
+    from oodgrid.encode.pseudo_ood import encode_pseudo_ood
+    from oodgrid.errors import unknown
+
+    datasets = chosen(options.dataset, experiment.id_datasets, experiment.id_dataset)
+    recipes = [(dataset, recipe) for dataset in datasets for recipe in dataset.pseudo_ood]
+    wanted = [each for each in recipes if options.recipe in (None, each[1].name)]
+    if not recipes:
+        raise OodgridError(
+            "no ID dataset of this experiment has pseudo_ood: write pseudo_ood: [{name: keywords}] under it"
+        )
+    if not wanted:
+        raise unknown("recipe of pseudo_ood", options.recipe, [recipe.name for _, recipe in recipes])
+    for dataset, recipe in wanted:
+        where = f"{backbone.name}/{dataset.name}"
+        with rates.measured(options.results, "encode", backbone.name, where) as work:
+            file = encode_pseudo_ood(options.results, experiment, backbone, dataset, recipe)
+            work.units, work.bytes = len(store.read_pseudo_ood(file).texts), file.stat().st_size
+        say(file)
+
+
 def run_adapt(options: argparse.Namespace) -> None:
     """Fit methods, or apply what was fitted."""
     experiment = experiment_of(options)
+    from oodgrid import grid
     from oodgrid.adapt.apply import apply
     from oodgrid.adapt.fit import fit
 
     step = {"fit": fit, "apply": apply}[options.part]
     methods = [choice.listed("method") for choice in experiment.methods]
+    methods.sort(key=lambda method: len(grid.parts(experiment, method)) > 0)  # those that combine others come last
     _for_each_table(options, experiment, methods, step, options.part)
 
 

@@ -18,6 +18,7 @@ from oodgrid.config.draws import Draws
 from oodgrid.config.experiment import KINDS, Choice, Experiment, IdDataset, Precision, load_plugins, with_plugins
 from oodgrid.config.label_list import ImportedTexts, LabelList, Lexicographer
 from oodgrid.config.pairs import PairTable
+from oodgrid.config.pseudo_ood import PseudoOod
 from oodgrid.config.reading import check_config_files, read, read_config_file
 from oodgrid.config.sources import (
     Derived,
@@ -56,6 +57,7 @@ __all__ = [
     "NumpyArrays",
     "PairTable",
     "Precision",
+    "PseudoOod",
     "TextTable",
     "Torchvision",
     "Views",

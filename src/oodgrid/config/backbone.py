@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from oodgrid import catalogue
-from oodgrid.catalogue import real
-from oodgrid.config.base import Seed, Slug, Strict, expand
-from oodgrid.config.word_files import read_words
-from oodgrid.counts import plural
+from oodgrid.config.base import MOST, Seed, Slug, Strict, collected
+from oodgrid.config.class_head import BESIDE, INSTALLED, ClassHead, content, place_of
+from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256, is_file, is_there
 
+__all__ = ["BESIDE", "INSTALLED", "TIMM", "Backbone", "ClassHead", "Conse"]
+
 TRANSFORMERS = "transformers"  # the `model` of an encoder or decoder of texts alone
 TIMM = "timm/"
-INSTALLED = "installed:"  # stands before a folder or file within a package of Python
+CONSE = "conse"  # the `model`, and `pretrained`, of a space that is made of a classifier and an encoder of texts
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
-OF_TEXTS = {"pooling", "layer", "max_length", "lowercase"}
+ONE_OR_BOTH: list[JsonValue] = [{"required": ["model", "pretrained"]}, {"required": ["conse"]}]  # for editors
+OF_TEXTS = {"pooling", "layer", "max_length", "lowercase", "prefix"}
 OF_IMAGES = {"decode", "local_features"}
 OF_TIMM = {"head", "match"}
 # Of a folder of transformers or sentence-transformers, what nobody reads here. All else decides its numbers: which
@@ -30,56 +31,13 @@ NOT_READ = (
     *("generation_config.json", "trainer_state.json", "finetuning.json"),
     *("*.bin", "*.pt", "*.pth", "*.pkl", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf"),  # other weights
 )
-BESIDE = "\t"  # between the folder of a class and its name: an output of a head may be called by either
 PREPROCESSING = {"size", "resize", "interpolation", "resize_mode", "mean", "std"}
-
-
-class ClassHead(Strict):
-    """The classification head of a network: a linear classifier on its features as they are, by their own norm."""
-
-    classes: list[str] | Literal["by_order"] = Field(
-        description="What its outputs are called, in their order: a list, a .txt or .json file, or the name of a "
-        "dataset of the catalogue, as imagenet. by_order: as the classes of each ID set are, one for one."
-    )
-    weights: str | None = Field(
-        None,
-        description="An .npz, .safetensors or .pt file with weight (K, D) and bias (K,). Default: those of the "
-        "backbone's own weights.",
-    )
-
-    @classmethod
-    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
-        """Read the classes where they are those of a dataset, or a file."""
-        classes = data.get("classes")
-        if isinstance(classes, str) and classes != "by_order":
-            left_out.add("classes")
-            del data["classes"]
-            if classes.endswith((".txt", ".json")):
-                data["classes"] = read_words(classes, "head, classes")
-            else:
-                data["classes"] = _classes_of(classes)
-            left_out.discard("classes")
-
-    @model_validator(mode="after")
-    def _some_classes(self) -> ClassHead:
-        if self.classes != "by_order" and (len(self.classes) < 2 or not all(map(str.strip, self.classes))):
-            raise OodgridError("head: classes names two or more outputs, none of them empty")
-        return self
-
-    @property
-    def file(self) -> Path | None:
-        """The file of its weights, which need not be there; None where they are the backbone's."""
-        return None if self.weights is None else _place_of(self.weights)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides it beside the backbone, as far as the configuration says it."""
-        content = {} if self.weights is None else {"sha256": _content(self.file)}
-        return {"classes": self.classes if isinstance(self.classes, str) else digest(self.classes), **content}
 
 
 class Backbone(Strict):
     """Architecture, weights, preprocessing and precision together: two interpolations are two backbones."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name"], "anyOf": ONE_OR_BOTH})
 
     name: Slug = Field(description="The name of this backbone in results/ and tables.")
     model: str = Field(
@@ -135,6 +93,39 @@ class Backbone(Strict):
         None, ge=1, le=1_000_000, description="Of transformers: tokens after which a text is cut. Default: its own."
     )
     lowercase: bool = Field(False, description="Of transformers: lower-case texts before its tokenizer sees them.")
+    prefix: str | None = Field(
+        None,
+        max_length=1000,
+        description="Of transformers: what stands before every text, as E5's 'query: '. Default: nothing; where "
+        "sentence-transformers would put something there, it or `none` must be written.",
+    )
+
+    conse: Conse | None = Field(
+        None, description="In place of model and pretrained: a joint space of a classifier and an encoder of texts."
+    )
+
+    @classmethod
+    def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
+        """Fill in what conse: stands for."""
+        if data.get("conse") is not None:
+            data.setdefault("model", CONSE)
+            data.setdefault("pretrained", CONSE)
+
+    @model_validator(mode="after")
+    def _check_conse(self) -> Backbone:
+        if self.conse is None:
+            if self.model == CONSE:
+                raise OodgridError(f"backbone {self.name}: model: {CONSE} needs conse: {{classifier: …, text: …}}")
+            return self
+        keys = self.model_dump(exclude_defaults=True).keys() - {"name", "conse", "precision", "local_features"}
+        if others := sorted(key for key in keys if getattr(self, key) != CONSE):
+            raise OodgridError(
+                f"backbone {self.name}: {', '.join(others)} {plural(len(others), 'is', 'are')} for one network, and "
+                "conse joins two: write it under classifier or text"
+            )
+        if self.local_features:
+            raise OodgridError(f"backbone {self.name}: a space of conse has no local features: take local_features out")
+        return self
 
     @model_validator(mode="after")
     def _check_samples(self) -> Backbone:
@@ -183,6 +174,11 @@ class Backbone(Strict):
         return self.model != TRANSFORMERS
 
     @property
+    def before_texts(self) -> str:
+        """What stands before every text."""
+        return "" if self.prefix in (None, "none") else str(self.prefix)
+
+    @property
     def is_timm(self) -> bool:
         """Whether it is a network of timm, which takes images alone."""
         return self.model.startswith(TIMM)
@@ -193,11 +189,21 @@ class Backbone(Strict):
         return not self.is_timm
 
     @property
+    def text_encoder(self) -> Backbone:
+        """The backbone whose text tower it has: itself, unless it joins two."""
+        return self if self.conse is None else self.conse.text
+
+    @property
+    def encoders(self) -> list[Backbone]:
+        """The backbones with weights of their own: itself, or the two that it joins."""
+        return [self] if self.conse is None else [self.conse.classifier, self.conse.text]
+
+    @property
     def text_folder(self) -> Path | None:
         """The folder of a model of transformers, which need not be there; None where `pretrained` is no folder."""
         if self.takes_images:
             return None
-        path = _place_of(self.pretrained)
+        path = place_of(self.pretrained)
         if self.pretrained.startswith(INSTALLED):
             return path
         is_name = len(path.parts) == 2 and not path.is_absolute()  # of the hub, as OWNER/NAME
@@ -208,7 +214,7 @@ class Backbone(Strict):
         """The file of the weights, or None where `pretrained` is a tag; it need not be there."""
         if not self.takes_images:
             return None
-        path = _place_of(self.pretrained)
+        path = place_of(self.pretrained)
         is_placed = self.pretrained.startswith((catalogue.PACKAGE, INSTALLED))
         return path if is_placed or path.suffix in WEIGHTS or is_file(path) else None
 
@@ -223,6 +229,8 @@ class Backbone(Strict):
 
         Files count by their content and not by their place.
         """
+        if self.conse is not None:
+            return {"model": self.model, "precision": self.precision, "conse": self.conse.identity}
         fields = self.model_dump(mode="json", exclude={"name", "sha256", "seed", "model_config_file", "head"})
         if self.model_config_file:
             fields["model_config_sha256"] = _content_of(self.model_config_file)
@@ -235,12 +243,70 @@ class Backbone(Strict):
             fields["pretrained"] = "folder"
             fields["pretrained_sha256"] = _content_of_folder(folder)
         asked = {key: fields.pop(key) for key in sorted(OF_TEXTS)}
+        if not self.before_texts:  # as in features of before there were prefixes
+            del asked["prefix"]
         fields |= {"pooling": asked["pooling"]} if self.is_timm else {}  # None, as always was, is left out below
         others: set[str] = set() if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
         fields = {key: value for key, value in fields.items() if key not in others}
         fields = {key: value for key, value in fields.items() if value is not None or key in PREPROCESSING}
         # None too, so that a setting which is taken out again is another one; what it came to, the encoder adds
         return fields if self.takes_images else fields | {"asked": asked}
+
+
+def _from_catalogue(entry: Any) -> Any:
+    return {"name": entry, **catalogue.entry("backbone", entry)} if isinstance(entry, str) else entry
+
+
+Encoder = Annotated[Backbone, BeforeValidator(collected(_from_catalogue), json_schema_input_type=str | Backbone)]
+
+
+class Conse(Strict):
+    """A joint space of two encoders: an image is the mean of the texts of its likeliest classes (ConSE)."""
+
+    classifier: Encoder = Field(description="A backbone with a head that names its classes.")
+    text: Encoder = Field(description="A backbone with a text tower.")
+    top: int = Field(10, ge=1, le=MOST, description="T: so many of the likeliest classes are averaged.")
+    template: str = Field("a photo of a {}.", description="Around the name of each class; {} stands for the name.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Conse:
+        head = self.classifier.head
+        if head is None:
+            raise OodgridError(f"conse, classifier: {self.classifier.name} has no head: write head: {{classes: …}}")
+        if head.classes == "by_order":
+            raise OodgridError("conse, classifier, head: classes: by_order names no class: name the outputs")
+        if self.top > len(head.classes):
+            raise OodgridError(
+                f"conse, top: {self.top} is more than the {counted(len(head.classes), 'class', 'classes')} of the head"
+            )
+        if not self.text.takes_texts:
+            raise OodgridError(f"conse, text: {self.text.name} has no text tower: name another backbone")
+        if self.text.conse is not None:
+            raise OodgridError(f"conse, text: {self.text.name} is of conse itself: name its encoder of texts")
+        for encoder in (self.classifier, self.text):
+            if encoder.precision != "fp32" or encoder.local_features:
+                key = "local_features" if encoder.local_features else "precision"
+                raise OodgridError(f"conse: {key} of {encoder.name} is that of the whole space: take it out there")
+        if self.template.count("{}") != 1 or "{" in self.template.replace("{}", ""):
+            raise OodgridError(f"conse, template: {self.template!r} has to hold {{}} once, for the name of a class")
+        return self
+
+    @property
+    def class_texts(self) -> list[str]:
+        """The text of each class of the classifier: its name in the template."""
+        assert self.classifier.head is not None
+        names = [output.rpartition(BESIDE)[2].replace("_", " ") for output in self.classifier.head.classes]
+        return [self.template.replace("{}", name) for name in names]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides its numbers, as far as the configuration says it."""
+        assert self.classifier.head is not None
+        classifier = {**self.classifier.identity, "head": self.classifier.head.identity}
+        return {"classifier": classifier, "text": self.text.identity, "top": self.top, "template": self.template}
+
+
+Backbone.model_rebuild()
 
 
 def _content_of_folder(folder: Path) -> str | None:
@@ -254,29 +320,4 @@ def _content_of_folder(folder: Path) -> str | None:
 
 def _content_of(name: str) -> str | None:
     """Return the digest of a file of the package or the user; None where it is not there (features may be, without)."""
-    return catalogue.file_sha256(name) if name.startswith(catalogue.PACKAGE) else _content(_place_of(name))
-
-
-def _content(path: Path | None) -> str | None:
-    """Return the digest of a file; None where it is not there, also of a name too long for a file."""
-    return file_sha256(path) if path is not None and is_file(path) else None
-
-
-def _place_of(name: str) -> Path:
-    """Return where a file or folder lies: in oodgrid, within another package of Python, or as a user says."""
-    if name.startswith(catalogue.PACKAGE):
-        return catalogue.packaged(name)
-    if name.startswith(INSTALLED):
-        package, _, inner = name.removeprefix(INSTALLED).partition("/")
-        spec = find_spec(package) if package.isidentifier() else None
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        return Path(places[0]) / inner if places else Path(name)
-    return expand(name)
-
-
-def _classes_of(dataset: str) -> list[str]:
-    """Return the classes of a dataset of the catalogue, each as its folder and its name."""
-    keys = real.class_keys(dataset)
-    if not keys:
-        raise OodgridError(f"head, classes: {dataset} has no classes: name a dataset that has, as imagenet")
-    return [f"{key}{BESIDE}{name}" for key, name in keys.items()]
+    return catalogue.file_sha256(name) if name.startswith(catalogue.PACKAGE) else content(place_of(name))

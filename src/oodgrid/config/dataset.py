@@ -55,6 +55,7 @@ OF_SAMPLES = (  # what of an entry decides its samples, and so those of pairs th
     *("name", "of", "only", "partial", "classes", "class_folder", "split_folders", "splits", "classnames"),
     *("exif_rotation", "limit"),
 )
+PARTS = {"image": ("image",), "text": ("text",), "pair": ("image", "text"), "sample": ()}
 FIELDS = {"list": "list_", "pairs": "pairs_"}  # of sources by whose names the models have something else
 FILES = ("classnames", "templates", "classes")  # keys whose list may be a file
 
@@ -140,7 +141,7 @@ class Dataset(OfDraws, Strict):
         strict=True,
         ge=1,
         le=MOST,
-        description="For trials: so many images of each split, drawn from all classes alike; files and tables then "
+        description="For trials: so many samples of each split, drawn from all classes alike; files and tables then "
         "call the dataset NAME-limit-N.",
     )
     semantic_distance: int | None = Field(None, description="Where it is known: grade of semantic shift.")
@@ -169,8 +170,8 @@ class Dataset(OfDraws, Strict):
     @classmethod
     def owned(cls, data: dict[str, Any], key: Any, line: str) -> str:
         """Return the line of a mistake in a source with the name of the dataset."""
-        name = str(data.get("name"))
-        return f"dataset {name}: {line}" if key in SOURCES and name not in line else line
+        whose = f"dataset {data.get('name')}"
+        return f"{whose}: {line}" if key in SOURCES and whose not in line else line
 
     @model_validator(mode="before")
     @classmethod
@@ -205,9 +206,23 @@ class Dataset(OfDraws, Strict):
         return self.of or self.whole_name
 
     @property
-    def holds_texts(self) -> bool:
-        """Whether its samples are texts."""
-        return bool(self.texts) or (bool(self.root) and real.holds_texts(self.real_name))
+    def thing(self) -> str:
+        """What one of its samples is, a key of `PARTS`: the one place that tells them apart by their source."""
+        if self.imported:
+            return "sample"
+        if self.pairs_ or (self.concept_world and self.concept_world.captions):
+            return "pair"
+        return "text" if self.texts or (self.root and real.holds_texts(self.real_name)) else "image"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of a sample goes through a backbone, which must take all of it; nothing of what was imported."""
+        return PARTS[self.thing]
+
+    @property
+    def may_have_views(self) -> bool:
+        """Whether augmented views of its samples can be made, or may have been imported."""
+        return self.thing in ("image", "sample")
 
     @property
     def taken_labels(self) -> list[int] | None:
@@ -252,11 +267,6 @@ class Dataset(OfDraws, Strict):
             return SPLITS
         source = next(name for name in SOURCES if self.source(name) is not None)
         return self.own_splits(source) or ("test",)
-
-    @property
-    def are_pairs(self) -> bool:
-        """Whether the samples are pairs of an image and a text; what an import brought is not known here."""
-        return bool(self.pairs_ or (self.concept_world and self.concept_world.captions))
 
     @property
     def derived(self) -> Derived | None:

@@ -35,13 +35,12 @@ def _check_samples(dataset: Dataset) -> None:
     """Refuse what is for samples of another kind: images, texts, pairs, or what was imported."""
     what = f"dataset {dataset.name}"
     if dataset.limit and dataset.imported:
-        raise OodgridError(f"{what}: limit is for images that are to be encoded; imports are whole")
+        raise OodgridError(f"{what}: limit is for samples that are to be encoded; imports are whole")
     if dataset.classes == []:
         raise OodgridError(f"{what}: classes is empty: name some, or take it out")
-    if dataset.holds_texts and (key := _first(dataset, "views", "exif_rotation")):
-        raise OodgridError(f"{what}: {key} is for images, and its samples are texts: take it out")
-    if dataset.are_pairs and dataset.views:
-        raise OodgridError(f"{what}: views are for images, and its samples are pairs: take them out")
+    keys = () if dataset.may_have_views else ("views",) if "image" in dataset.parts else ("views", "exif_rotation")
+    if key := _first(dataset, *keys):
+        raise OodgridError(f"{what}: {key} is for images, and its samples are {dataset.thing}s: take it out")
     if dataset.derived and (key := _first(dataset, "classnames", "classes", "splits")):
         raise OodgridError(f"{what}: {key} are those of {dataset.derived.of}: take {key} out")
 
@@ -51,7 +50,7 @@ def _check_no_root(dataset: Dataset, source: str) -> None:
     if wrong := _first(dataset, "of", "only", "partial"):
         raise OodgridError(f"dataset {dataset.name}: {wrong} is for a dataset of root, not for {source}")
     if dataset.classes and dataset.imported:
-        raise OodgridError(f"dataset {dataset.name}: classes are of images to be encoded; imports are whole")
+        raise OodgridError(f"dataset {dataset.name}: classes are of samples to be encoded; imports are whole")
 
 
 def _check_root(dataset: Dataset) -> None:

@@ -19,6 +19,7 @@ from oodgrid.config.draws import Draws
 from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.origins import with_origins
+from oodgrid.config.pseudo_ood import PseudoOod
 from oodgrid.config.shared_keys import with_shared_keys
 from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
@@ -71,7 +72,11 @@ class IdDataset(Dataset):
         description="Choose hyper-parameters on the whole test split, as some published numbers did; tables say so.",
     )
     train: Literal["whole", "drawn"] = Field(
-        "whole", description="drawn: of the training split encode the images alone that the draws of it take."
+        "whole", description="drawn: of the training split encode those samples alone that the draws of it take."
+    )
+
+    pseudo_ood: list[PseudoOod] = Field(
+        [], description="Of texts: texts out of distribution made of them, for methods with pseudo_ood: NAME."
     )
 
     def pairs(self) -> Iterator[tuple[str, Dataset]]:

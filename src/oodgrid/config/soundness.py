@@ -12,6 +12,7 @@ import yaml
 
 from oodgrid import paths, registry, streams, texts
 from oodgrid.config.grades import named_cell
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
@@ -41,10 +42,26 @@ def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
         yield f"ID dataset {dataset.name} has no training split to make views of"
     if dataset.train == "drawn" and (dataset.imported or "train" not in dataset.split_names):
         yield f"ID dataset {dataset.name} has no training split to encode: take train: drawn out"
-    if dataset.train == "drawn" and dataset.are_pairs:
+    if dataset.train == "drawn" and dataset.thing == "pair":
         yield f"ID dataset {dataset.name}: of pairs the whole training split is encoded: take train: drawn out"
     if len(set(families)) < len(families):
         yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
+    yield from _pseudo_ood_of(dataset)
+
+
+def _pseudo_ood_of(dataset: IdDataset) -> Iterator[str]:
+    """Yield why no pseudo-OOD texts can be made of a dataset that asks for some."""
+    if not dataset.pseudo_ood:
+        return
+    if dataset.imported:
+        yield f"ID dataset {dataset.name}: pseudo_ood changes texts, and its features are imported alone: take it out"
+    elif not dataset.holds_texts:
+        thing = "pairs" if dataset.are_pairs else "images"
+        yield f"ID dataset {dataset.name}: pseudo_ood is for texts, and its samples are {thing}: take it out"
+    elif "train" not in dataset.split_names:
+        yield f"ID dataset {dataset.name} has no training split to make pseudo_ood of: take it out"
+    names = [recipe.name for recipe in dataset.pseudo_ood]
+    yield from _twice(f"pseudo_ood of {dataset.name}:", names)
 
 
 def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
@@ -54,8 +71,11 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     yield from _size(experiment)
     if "backbones" not in left_out:
         yield from _texts(experiment)
+    if "methods" not in left_out:
+        yield from _parts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
+        yield from _pseudo_ood(experiment)
     if not left_out & {"backbones", "id_datasets"}:
         yield from _samples(experiment)
     if not left_out & {"scores", "id_datasets"}:
@@ -235,8 +255,8 @@ def _texts(experiment: Experiment) -> Iterator[str]:
 def _samples(experiment: Experiment) -> Iterator[str]:
     """Yield the pairs of a backbone and a dataset whose samples it cannot take."""
     datasets = list({dataset.name: dataset for dataset in experiment.datasets()}.values())
-    texts = [dataset.name for dataset in datasets if dataset.holds_texts or dataset.are_pairs]
-    images = [dataset.name for dataset in datasets if not (dataset.holds_texts or dataset.imported)]
+    texts = [dataset.name for dataset in datasets if "text" in dataset.parts]
+    images = [dataset.name for dataset in datasets if "image" in dataset.parts]
     for backbone in experiment.backbones:
         if texts and not backbone.takes_texts:
             yield f"backbone {backbone.name} has no text tower, and the samples of {some(texts, 3)} are or have texts"
@@ -249,16 +269,57 @@ def _views(experiment: Experiment) -> Iterator[str]:
         families = [views.family for views in dataset.views]
         for method in experiment.methods:
             family = method.params.get("views")
-            if family and (dataset.holds_texts or dataset.are_pairs):
-                thing = "texts" if dataset.holds_texts else "pairs"
+            if family and not dataset.may_have_views:
                 yield (
-                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are {thing}, "
-                    "which have none: list it without views"
+                    f"method {method.listed('method')} wants views, and the samples of {dataset.name} are "
+                    f"{dataset.thing}s, which have none: list it without views"
                 )
             elif family and family not in families and not dataset.imported:
                 yield (
                     f"method {method.listed('method')} wants views that ID dataset {dataset.name} does not have: "
                     f"write views: [{{family: {family}}}] under it"
+                )
+
+
+def parts_of(method: Choice) -> tuple[str, ...]:
+    """Return the other methods that a method combines, by the names that list them; none of most methods."""
+    entry = registry.find("method", method.name)
+    return (entry.params | method.params)["of"] if "parts" in entry.needs else ()
+
+
+def _parts(experiment: Experiment) -> Iterator[str]:
+    """Yield the parts of methods that combine others that are not listed, or that combine others themselves."""
+    listed = {method.listed("method"): method for method in experiment.methods}
+    single = [name for name, method in listed.items() if not parts_of(method)]
+    for name, method in listed.items():
+        for part in parts_of(method):
+            if part in listed and part not in single:
+                yield f"method {name}, of: {part} combines methods itself: name its parts"
+            elif part not in listed:
+                yield f"method {name}, of: {unknown('other method of this experiment', part, single)}"
+
+
+def _pseudo_ood(experiment: Experiment) -> Iterator[str]:
+    """Yield the methods that want texts made of the training texts where there are none, or not of that recipe."""
+    for dataset in experiment.id_datasets:
+        names = [recipe.name for recipe in dataset.pseudo_ood]
+        for method in experiment.methods:
+            wanted = pseudo_ood_name(method)
+            if wanted is None or (wanted in names and dataset.holds_texts):
+                continue
+            listed = f"method {method.listed('method')} learns from pseudo-OOD texts"
+            if dataset.imported:
+                yield (
+                    f"{listed}, and the features of {dataset.name} are imported, without texts: give it texts: in "
+                    "place of imported:, or list mlp_head, its head, in its place"
+                )
+            elif not dataset.holds_texts:
+                thing = "pairs" if dataset.are_pairs else "images"
+                yield f"{listed}, and the samples of {dataset.name} are {thing}: list mlp_head, its head, in its place"
+            else:
+                yield (
+                    f"{listed} that ID dataset {dataset.name} does not have: write pseudo_ood: [{{name: {wanted}}}] "
+                    "under it"
                 )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from oodgrid.config.base import MOST, SPLITS, Seed, Slug, Strict, expand
+from oodgrid.config.row_choice import RowChoice
 from oodgrid.errors import OodgridError
 from oodgrid.identity import file_sha256, is_file
 
@@ -190,6 +191,7 @@ class TextTable(Strict):
         min_length=1,
         description="What they are called: in the column of splits, in a json file, by Hugging Face. Default: so.",
     )
+    rows: RowChoice | None = Field(None, description="Take the rows that have some word in a column, or all but those.")
 
     @model_validator(mode="after")
     def _one_place(self) -> TextTable:
@@ -220,9 +222,12 @@ class TextTable(Strict):
         columns = {name: column for name in ("text", "label", "split") if (column := getattr(self, name)) is not None}
         if formats == {"lines"} and (named := self._said & columns.keys()):
             raise OodgridError(f"{self.what}: lines have no columns: take {min(named)} out, or write format: tsv")
+        columns |= {"choice": self.rows.column} if self.rows else {}
+        if formats == {"lines"} and self.rows:
+            raise OodgridError(f"{self.what}: lines have no columns: take rows out, or write format: tsv")
         wrong = int if self.header or not formats <= {"csv", "tsv"} else str
         for name, column in columns.items():
-            if isinstance(column, wrong) and (wrong is int or name in self._said or name == "text"):
+            if isinstance(column, wrong) and (wrong is int or name in self._said or name in ("text", "choice")):
                 how = "has a name" if wrong is int else "has no name but a number, from 0"
                 raise OodgridError(f"{self.what}: the column of {name}s {how} (header: {str(self.header).lower()})")
 

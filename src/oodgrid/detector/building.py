@@ -60,9 +60,9 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     applied = paths.applied(results, experiment.experiment, backbone.name, dataset.name, chosen.method)
     if chosen.method != ANY and not applied.exists():
         raise not_run(results, experiment.experiment)
-    plan.check_inputs(results, experiment, backbone.name, dataset.name)
     needs = needed([chosen.score])
-    _refuse_pairs(experiment, chosen, needs)
+    _refuse_what_is_no_image(experiment, chosen, needs)
+    plan.check_inputs(results, experiment, backbone.name, dataset.name)
     draws = "bank" in needs_of(chosen.score)
     of_method, few_shot = read_fits(results, experiment, backbone.name, dataset.name, chosen.method, draws)
     fit = _fit(of_method, chosen)
@@ -79,11 +79,13 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     return Detector(record, {**arrays, "validation": validation}, inputs.lacking)
 
 
-def _refuse_pairs(experiment: Experiment, chosen: Chosen, needs: set[str]) -> None:
-    """Refuse a method or score of pairs: a detector is given images."""
+def _refuse_what_is_no_image(experiment: Experiment, chosen: Chosen, needs: set[str]) -> None:
+    """Refuse a method or score of pairs, as a detector is given images, and a method that combines others."""
     method = () if chosen.method == ANY else registry.find("method", experiment.method(chosen.method).name).needs
     if "pairs" in method or {"pair_texts", "pair_logits"} & needs:
         raise OodgridError(f"{chosen} looks at pairs, and a detector is given images alone: take another")
+    if "parts" in method:
+        raise OodgridError(f"{chosen} combines what other methods left of each set: take one of these, or another")
 
 
 def _record(

@@ -222,6 +222,9 @@ def _candidates(
     )  # fmt: skip
     overlapping = [ood for own, ood in about.overlaps if own == dataset]  # their numbers stand in no mean
     table = table.filter(~pl.col("ood_dataset").is_in(overlapping))
+    if wanted.method is None:  # a method that combines others is no function of an image
+        combining = [name for name in grid.methods(experiment) if grid.parts(experiment, name)]
+        table = table.filter(~pl.col("method").is_in(combining))
     if wanted.seed is not None:
         table = table.filter(pl.col("seed").is_in([0, wanted.seed]))
     of_each = table.group_by("method", "shots", "score", maintain_order=True).agg(

@@ -264,7 +264,7 @@ class Detector:
         name = f"detector {record.method}"
         head = self._references.head
         if record.leaves == "prototypes" and patches is not None and head is not None:
-            predictions = fill([column], self._references.local_blocks(name, features, patches, head))
+            predictions = fill([column], self._references.local_blocks(name, features, patches, head, column.needs))
         else:
             predictions = fill([column], self._references.blocks(name, features, logits, column.needs))
         if column.skipped:

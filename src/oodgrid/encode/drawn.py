@@ -18,10 +18,9 @@ from oodgrid import backbones, paths, store
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.encode.chunks import Chunks
 from oodgrid.encode.images import describe
-from oodgrid.encode.pipeline import encode_rows
+from oodgrid.encode.kinds import KINDS
 from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
-from oodgrid.encode.text_samples import encode_text_rows, with_cuts
 from oodgrid.encode.work import WHOLE, Work, is_unchanged
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import BROKEN_ROWS, drawn_rows
@@ -46,8 +45,8 @@ def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
         raise OodgridError(f"the whole training split of {dataset.name} is encoded: write train: drawn under it")
     loaded = backbones.load(backbone)
     opened = open_splits(dataset)
-    images = opened["train"] if not dataset.holds_texts else with_cuts(loaded, opened["train"])
-    encode = encode_rows if not dataset.holds_texts else encode_text_rows
+    kind = KINDS[dataset.thing]
+    images, prepare = kind.remarked(loaded, opened["train"]), kind.prepare(loaded)
     report_remarks(dataset, {"train": images})
     about = describe(loaded, backbone, dataset, "train", images)
     provenance = {**about, "draws": {"shots": list(draws.shots), "seeds": list(draws.seeds)}}
@@ -59,15 +58,18 @@ def encode_drawn(results: Path, backbone: Backbone, dataset: IdDataset) -> Path:
     val_labels = opened["val"].labels if "val" in opened and has_class(opened["val"].labels).any() else None
     skip, local = dataset.on_error == "skip", backbone.local_features
     rounds = []
-    skipped = donors.still_broken(whole, Work(loaded, images, upright=dataset.exif_rotation)) if skip else []
+    skipped: list[list[str]] = []
+    if skip:
+        work = Work(loaded, images, upright=dataset.exif_rotation, prepare=prepare)
+        skipped = donors.still_broken(whole, work)
     broken = donors.rows_of(skipped)
     while len(missing := donors.lacking(rows := drawn_rows(images.labels, val_labels, *draws, broken))):
         names = digest([images.paths[row] for row in missing])
         part = images.subset(missing)
         identity = {**about, "images": names, "draws": provenance["draws"]}  # or two jobs would share these chunks
-        rounds.append(chunks := Chunks(results, identity, loaded, part, skip=skip, local=local))
+        rounds.append(chunks := Chunks(results, identity, loaded, part, skip=skip, local=local, prepare=prepare))
         title = f"encode {backbone.name}/{dataset.name}/train, {len(missing):,} of {len(rows):,} drawn"
-        file = chunks.joined(partial(encode, chunks, WHOLE, title), may_be_empty=skip)
+        file = chunks.joined(partial(kind.encode, chunks, WHOLE, title), may_be_empty=skip)
         donors.add(file)
         skipped += donors.skipped(file)
         broken = donors.rows_of(skipped)

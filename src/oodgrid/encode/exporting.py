@@ -38,7 +38,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, list[str]], dict
     """Return the arrays of numbers, the lists of texts and the provenance of a file."""
     shapes = store.array_shapes(file)
     if "index" in shapes:
-        raise OodgridError(f"{file} holds augmented views: only feature and text files can be exported")
+        raise OodgridError(f"{file} holds views or pseudo-OOD texts: only feature and text files can be exported")
     if "text_features" in shapes and not {"texts", "image_features"} & shapes.keys():
         texts = store.read_texts(file, as_stored=True)
         named = {"classnames": list(texts.classnames), "templates": list(texts.templates)}

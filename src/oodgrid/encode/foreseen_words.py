@@ -28,11 +28,15 @@ def check_all_words(results: Path, experiment: Experiment, opened: Mapping[str, 
     if paths.metrics(results, experiment.experiment).exists():
         return
     checks = []
-    for backbone in (each for each in experiment.backbones if each.pretrained.startswith(catalogue.PACKAGE)):
+    for backbone in (
+        each for each in experiment.backbones if each.text_encoder.pretrained.startswith(catalogue.PACKAGE)
+    ):
         for file in plan.text_files(results, experiment, backbone.name):
             if not (file.entry.imported or file.path.exists()):
                 checks.append(partial(_check_file, results, experiment, backbone, file, opened))
-        checks += [partial(check_words, backbone, [text], whose) for whose, text in _first_words(experiment)]
+        checks += [
+            partial(check_words, backbone.text_encoder, [text], whose) for whose, text in _first_words(experiment)
+        ]
     all_of(*checks)
 
 
@@ -49,7 +53,7 @@ def _check_file(
         names = _class_names(results, backbone, entry, opened)
         by_template = file.source.prompts(entry.templates, names) if file.source.prompts and names else []
         texts, whose = [of_names for _, of_names in by_template], f"the {file.source.what} of {entry.name}"
-    check_words(backbone, (text for one in texts for text in one), whose)
+    check_words(backbone.text_encoder, (text for one in texts for text in one), whose)
 
 
 def _class_names(

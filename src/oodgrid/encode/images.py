@@ -10,11 +10,10 @@ from oodgrid import backbones, paths
 from oodgrid.backbones import LoadedBackbone
 from oodgrid.config import Backbone, Dataset
 from oodgrid.encode.chunks import Chunks
+from oodgrid.encode.kinds import KINDS
 from oodgrid.encode.local_features import DEFINITION, check_local_features
-from oodgrid.encode.pipeline import encode_rows
 from oodgrid.encode.sources import ImageSet, open_splits
 from oodgrid.encode.sources.checking import report_remarks
-from oodgrid.encode.text_samples import encode_text_rows, with_cuts
 from oodgrid.encode.work import WHOLE, Shard
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
@@ -30,24 +29,23 @@ def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Sh
     """
     loaded = backbones.load(backbone)
     opened = open_splits(dataset)
-    if dataset.holds_texts or dataset.are_pairs:
-        opened = {split: with_cuts(loaded, texts) for split, texts in opened.items()}
+    kind = KINDS[dataset.thing]
+    opened = {split: kind.remarked(loaded, samples) for split, samples in opened.items()}
     report_remarks(dataset, opened)
-    encode = encode_text_rows if dataset.holds_texts else encode_rows
     written = []
     for split, images in opened.items():
         if dataset.file_of(split) != split:  # of which only what the draws take is encoded, by a job of its own
             continue
         about = describe(loaded, backbone, dataset, split, images)
         skip, local = dataset.on_error == "skip", "local_features" in about
-        chunks = Chunks(results, about, loaded, images, skip=skip, local=local)
+        chunks = Chunks(results, about, loaded, images, skip=skip, local=local, prepare=kind.prepare(loaded))
         path = paths.features(results, backbone.name, dataset.name, split)
         title = f"encode {backbone.name}/{dataset.name}/{split}"
         if shard == WHOLE:
-            chunks.finish(path, partial(encode, chunks, WHOLE, title))
+            chunks.finish(path, partial(kind.encode, chunks, WHOLE, title))
             written.append(path)
         else:
-            encode(chunks, shard, f"{title} {shard}")
+            kind.encode(chunks, shard, f"{title} {shard}")
     return written
 
 
@@ -60,7 +58,7 @@ def describe(
         OodgridError: Local features are wanted, and the model has none.
     """
     about = identify(loaded, dataset, split, images)
-    if backbone.local_features and images.texts is None:
+    if backbone.local_features and KINDS[images.thing].has_patches:
         check_local_features(backbone.name, loaded.model)
         about["local_features"] = DEFINITION
     return about

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from oodgrid.errors import OodgridError, one_line
-from oodgrid.store import existing, read_bytes
+from oodgrid.errors import OodgridError
+from oodgrid.store import existing, parse_json, read_bytes
 
 __all__ = ["existing", "parse_json", "read_json", "read_lines", "read_names", "whole_texts"]
 
@@ -36,20 +35,6 @@ def read_json(file: Path) -> Any:
         OodgridError: It is missing, or no JSON.
     """
     return parse_json("\n".join(read_lines(file)), str(file))
-
-
-def parse_json(text: str, where: str) -> Any:
-    """Return what a JSON text says.
-
-    Raises:
-        OodgridError: It is no JSON, or nested deeper than anything sensible.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise OodgridError(f"{where} is JSON nested too deeply to be read: lay it flat") from error
-    except ValueError as error:
-        raise OodgridError(f"{where} is not valid JSON ({one_line(error)}): mend it, or name another file") from error
 
 
 def read_names(file: Path) -> list[str]:

@@ -165,7 +165,7 @@ def finetune(
     }
     with text_folders.whole_folder(folder) as beside:
         said = text_folders.write(loaded, backbone, beside)
-        text_folders.put_json(beside / RECORD, record)
+        store.write_json(beside / RECORD, record)
     return {"model": backbone.model, "pretrained": str(folder), **said}
 
 
@@ -177,7 +177,7 @@ def _training_texts(
     Texts that stand in the validation or the test split too are left out of what was drawn, and nothing takes their
     place: the other shots are those of methods.
     """
-    if not dataset.holds_texts:
+    if dataset.thing != "text":
         raise OodgridError(f"dataset {dataset.name} has no texts: name one with texts:")
     opened = open_splits(dataset)
     if "train" not in opened:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from oodgrid import store
 from oodgrid.backbones import LoadedBackbone
@@ -64,6 +65,11 @@ def with_cuts(loaded: LoadedBackbone, samples: ImageSet) -> ImageSet:
         f"of {len(texts):,}), the first: {samples.paths[rows[0]]}"
     )
     return replace(samples, remarks=(*samples.remarks, line))
+
+
+def tokens_of(loaded: LoadedBackbone) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
+    """Return what makes network input of one text, by its row and its UTF-8."""
+    return lambda row, source: loaded.tokenize([bytes(source).decode()])
 
 
 def _texts(samples: ImageSet) -> Sequence[str]:

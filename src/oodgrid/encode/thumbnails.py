@@ -15,13 +15,13 @@ QUALITY = 70  # of JPEG
 
 
 def thumbnails(dataset: Dataset, paths: Sequence[str]) -> dict[str, bytes]:
-    """Return JPEG pictures of test images by path; none of those that cannot be read here, as imported sets' cannot.
+    """Return JPEG pictures of test images by path; none of texts, nor of what cannot be read here.
 
     Args:
         dataset: The dataset, as the configuration says it.
         paths: Names of images as its feature file has them.
     """
-    if dataset.imported or not paths:
+    if "image" not in dataset.parts or not paths:
         return {}
     try:
         images = open_split(dataset, "test")

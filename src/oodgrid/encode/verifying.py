@@ -30,8 +30,10 @@ def check_sources(path: Path, deep: bool = False) -> str:
     about = store.read_provenance(path) if path.suffix == ".h5" else {}
     if "views" in about:
         return "views of images of the training split: compare that one"
+    if "pseudo_ood" in about:
+        return "made of texts of the training split: compare that one"
     if "files_sha256" not in about:
-        return "no images stand behind it"
+        return "no samples stand behind it"
     if about.get("encode_version", ENCODE_VERSION) != ENCODE_VERSION:
         raise _differs(path, f"its encoding is of version {about['encode_version']}, and now of {ENCODE_VERSION}")
     sources = store.read_sources(path)
@@ -46,9 +48,8 @@ def check_sources(path: Path, deep: bool = False) -> str:
     if images.captions is not None and digest(images.captions) != sources.provenance.get("texts_sha256"):
         raise _differs(path, "the texts of its pairs are others")
     if deep or images.texts is not None:  # texts are read whole anyway
-        _compare(
-            path, sources, "content", [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
-        )
+        same = [sources.sha256[k].tobytes() == _sha256(images, row) for k, row in _bar(rows)]
+        _compare(path, sources, thing, "content", same)
         return f"{counted(len(rows), f'{thing} has', f'{thing}s have')} the SHA-256 of before"
     if sources.stamps is None or (sources.stamps < 0).all():
         return (
@@ -58,6 +59,7 @@ def check_sources(path: Path, deep: bool = False) -> str:
     _compare(
         path,
         sources,
+        thing,
         "size or time",
         [tuple(sources.stamps[k].tolist()) == images.stamp(row) for k, row in _bar(rows)],
     )
@@ -77,10 +79,10 @@ def _matching_rows(path: Path, sources: store.Sources, images: ImageSet) -> list
                 f"{min(names)}",
             )
     if list(sources.paths) != [images.paths[row] for row in rows]:
-        raise _differs(path, "its images are listed in another order")
+        raise _differs(path, f"its {images.thing}s are listed in another order")
     if images.classnames != sources.provenance["classnames"]:
         raise _differs(path, f"its classes were {sources.provenance['classnames']} and are {images.classnames}")
-    _compare(path, sources, "label", (sources.labels == images.labels[rows]).tolist())
+    _compare(path, sources, images.thing, "label", (sources.labels == images.labels[rows]).tolist())
     return rows
 
 
@@ -98,12 +100,12 @@ def _check_skipped(path: Path, sources: store.Sources, dataset: Dataset, images:
             raise _differs(path, f"of its images that were broken one is mended: {name}")
 
 
-def _compare(path: Path, sources: store.Sources, what: str, same: list[bool]) -> None:
+def _compare(path: Path, sources: store.Sources, thing: str, what: str, same: list[bool]) -> None:
     other = np.flatnonzero(~np.asarray(same, dtype=bool))
     if len(other):
         raise _differs(
             path,
-            f"{len(other):,} of its images {plural(len(other), 'has', 'have')} another {what}, the first: "
+            f"{len(other):,} of its {thing}s {plural(len(other), 'has', 'have')} another {what}, the first: "
             f"{sources.paths[int(other[0])]}",
         )
 

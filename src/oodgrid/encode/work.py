@@ -75,8 +75,7 @@ class Work:
             OodgridError: The backbone says `decode: nvjpeg`, and that cannot be done here.
         """
         self.loaded, self.images, self.skip, self.local = loaded, images, skip, local
-        decodes = prepare is None and images.texts is None
-        self.kind = kind = loaded.identity["decode"] if decodes else "reference"
+        self.kind = kind = loaded.identity["decode"] if prepare is None else "reference"
         if kind == "nvjpeg" and decoder is None:
             decoder = nvjpeg(loaded.name, loaded.identity["preprocessing"], loaded.device)
         self.decoder = None if upright else decoder
@@ -106,8 +105,6 @@ class Work:
 
     def preprocessor(self, kind: str, upright: bool) -> Callable[[int, bytes | np.ndarray], torch.Tensor]:
         """Return what makes network input, uint8 or float32, of an image's row and source, decoding on the host."""
-        if self.images.texts is not None:  # which are not prepared one by one
-            return lambda row, source: self.loaded.tokenize([bytes(source).decode()])
         preprocessing = self.loaded.identity["preprocessing"]
         one = preparer(self.loaded.preprocess, preprocessing, kind, upright, self.as_bytes)
         return lambda row, source: one(source, self.images.place(row))

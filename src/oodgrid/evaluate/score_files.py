@@ -24,6 +24,7 @@ from oodgrid.errors import OodgridError, unknown
 from oodgrid.evaluate.columns import Column, choose, finite
 from oodgrid.evaluate.intervals import all_metrics
 from oodgrid.evaluate.score_csv import Dialect, read_csv
+from oodgrid.identity import is_file, is_there
 from oodgrid.measures import in_percent, recall_in
 from oodgrid.services import silenced
 from oodgrid.store import frames
@@ -68,8 +69,8 @@ def read_column(path: str | Path, column: str | None = None, dialect: Dialect | 
         raise OodgridError(
             f"{path}: cannot tell its kind; score files end in {', '.join(SUFFIXES)}: rename a text of numbers to .csv"
         )
-    if not path.is_file():
-        raise OodgridError(f"{path}: no such file")
+    if not is_file(path):
+        raise OodgridError(f"{path}: {'is a folder, not a file' if is_there(path) else 'no such file'}")
     readers = {".npy": lambda: _read_npy(path), ".parquet": lambda: _read_parquet(path, column, where)}
     try:
         with silenced():

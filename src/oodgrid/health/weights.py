@@ -23,7 +23,7 @@ NAMES = "_oodgrid_open_clip_names"
 def of_weights(backbones: Iterable[Backbone]) -> Iterator[Finding]:
     """Yield for every backbone that is to encode something whether its weights are here; nothing is downloaded."""
     for backbone in backbones:
-        yield _of_one(backbone)
+        yield from map(_of_one, backbone.encoders)
 
 
 def _of_one(backbone: Backbone) -> Finding:

@@ -8,6 +8,10 @@ from pydantic import Field, Strict
 
 from oodgrid.manifests.base import Count, Fields, Manifest
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Bar = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Three = Annotated[list[Count], Field(min_length=3, max_length=3)]
+
 
 class PairMetrics(Manifest):
     """The kept metrics of one fit on one pair of sets: of all scores that experiments have had of it.
@@ -150,7 +154,7 @@ class EstimateError(Fields):
     bias: float
     mae: float
     rmse: float
-    within95: float
+    within95: Bar
     rank_scores: float | None = None
     rank_sets: float | None = None
 
@@ -165,7 +169,7 @@ class EstimateLine(Fields):
 
     estimator: str
     rate: str
-    weights: dict[str, float]
+    weights: dict[str, Finite]
 
 
 class Estimates(Manifest):
@@ -184,7 +188,7 @@ class Estimates(Manifest):
     sets: Count
     left_out: Count = 0
     detectors: Count = 0
-    sizes: dict[str, list[Count]] = Field(default_factory=dict)
+    sizes: dict[str, Three] = Field(default_factory=dict)
     errors: list[EstimateError] = Field(default_factory=list)
     lines: list[EstimateLine] = Field(default_factory=list)
 

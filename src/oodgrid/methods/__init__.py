@@ -101,11 +101,13 @@ def _signature(entry: registry.Entry) -> Signature:
         *(("train_local",) if "local_features" in needs else ()),
         *(("train_texts",) if "pairs" in needs else ()),
         *(("outlier_features", "outlier_texts") if "outliers" in needs else ()),
+        *(("pseudo_features", "pseudo_rows") if "pseudo_ood" in needs else ()),
     ]
     optional: dict[str, Any] = dict.fromkeys(("val_features", "val_labels", "shots") if entry.learns else ())
     optional |= {"head_bias": None} if "own_head" in needs else {}
     optional |= {"train_views": None} if "views" in entry.params else {}
-    optional |= {"seed": 1} | {name: default for name, default in entry.params.items() if name != "views"}
+    files = ("views", "pseudo_ood")  # parameters that name what is cached: here it comes as arrays
+    optional |= {"seed": 1} | {name: default for name, default in entry.params.items() if name not in files}
     parameters = [
         *(Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in positional),
         *(Parameter(name, Parameter.KEYWORD_ONLY) for name in required),

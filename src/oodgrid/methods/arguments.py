@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import cache, catalogue
 from oodgrid.adapt import text_tower
-from oodgrid.adapt.contract import FitData, Outliers, TextSide, text_prototypes
+from oodgrid.adapt.contract import FitData, Outliers, PseudoTexts, TextSide, text_prototypes
 from oodgrid.config import Backbone, build
 from oodgrid.counts import counted
 from oodgrid.edge import Shapes, whole_number
@@ -31,6 +31,8 @@ ARGUMENTS = {
     "outlier_texts": "Shape (O, D). Of the same: features of their texts.",
     "val_features": "Shape (V, D). Few-shot validation samples, on which hyper-parameters are chosen.",
     "val_labels": "Shape (V,). Their classes.",
+    "pseudo_features": "Shape (P, D). Texts out of distribution that were made of the shots.",
+    "pseudo_rows": "Shape (P,). Of which row of train_features each was made.",
     "train_views": "Shape (M, V, D). Augmented views of the shots.",
     "shots": "Images per class; default: the most that a class has.",
     "seed": "Seed of everything random in the fit.",
@@ -73,7 +75,7 @@ def fit_data(what: str, arrays: Mapping[str, Any]) -> FitData:
     outliers = _outliers(shapes, arrays)
     return FitData(
         text, classes, train, train_labels, val, val_labels, shots, seed, head=head, train_texts=texts,
-        outliers=outliers, **views,
+        outliers=outliers, pseudo_ood=_pseudo_ood(shapes, arrays, kept), **views,
     )  # fmt: skip
 
 
@@ -93,6 +95,22 @@ def _outliers(shapes: Shapes, arrays: Mapping[str, Any]) -> tuple[Outliers, ...]
         return ()
     images, texts = (shapes.features(name, arrays[name], "OD") for name in ("outlier_features", "outlier_texts"))
     return (Outliers("outliers", images, texts),)
+
+
+def _pseudo_ood(shapes: Shapes, arrays: Mapping[str, Any], kept: np.ndarray) -> PseudoTexts | None:
+    """Return the texts that were made of the shots, without those of shots that have no class."""
+    if "pseudo_features" not in arrays:
+        return None
+    features = shapes.features("pseudo_features", arrays["pseudo_features"], "PD")
+    numbers = shapes.numbers("pseudo_rows", arrays["pseudo_rows"], "P")
+    shots = len(arrays["train_features"])
+    if len(strange := numbers[(numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= shots)]):
+        raise OodgridError(
+            f"{shapes.what}: pseudo_rows: {strange[0]:g} is no row of train_features, which has {counted(shots, 'row')}"
+        )
+    rows = numbers.astype(np.int64)
+    taken = np.isin(rows, kept)
+    return PseudoTexts(np.searchsorted(kept, rows[taken]), features[taken])
 
 
 def _text_side(shapes: Shapes, arrays: Mapping[str, Any]) -> TextSide:

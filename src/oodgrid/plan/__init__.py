@@ -14,6 +14,7 @@ from oodgrid.plan.files import (
     STREAM_TABLES,
     TABLES,
     TextFile,
+    applied_parts,
     asked_figures,
     drawn,
     drawn_from,
@@ -26,6 +27,7 @@ from oodgrid.plan.files import (
     feature_files,
     figure_files,
     fit_input,
+    fitted_parts,
     is_redrawn,
     outlier_files,
     report_files,
@@ -56,6 +58,7 @@ from oodgrid.plan.machines import (
     threads_here,
     warn_of_cuda,
 )
+from oodgrid.plan.pseudo_ood import pseudo_made, pseudo_ood_file, pseudo_ood_files
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [
@@ -66,6 +69,7 @@ __all__ = [
     "TRIGGERS",
     "PlannedConfig",
     "TextFile",
+    "applied_parts",
     "apply_code",
     "asked_figures",
     "check_clock",
@@ -88,12 +92,16 @@ __all__ = [
     "feature_files",
     "figure_files",
     "fit_input",
+    "fitted_parts",
     "gpu_here",
     "has_gpu",
     "is_redrawn",
     "job_environment",
     "memory_here",
     "outlier_files",
+    "pseudo_made",
+    "pseudo_ood_file",
+    "pseudo_ood_files",
     "report_code",
     "report_files",
     "report_parts",

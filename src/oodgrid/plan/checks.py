@@ -26,6 +26,7 @@ from oodgrid.plan.files import (
     text_files,
     views_file,
 )
+from oodgrid.plan.pseudo_ood import pseudo_ood_file
 from oodgrid.plan.triggers import ENCODE_VERSION
 from oodgrid.texts import HEAD
 
@@ -44,6 +45,7 @@ def check_inputs(results: Path, experiment: Experiment, backbone_name: str, id_d
     experiment = experiment.model_copy(update={"backbones": [backbone], "id_datasets": [dataset]})
     check_identities(results, experiment)
     views = [views_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.views]
+    views += [pseudo_ood_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.pseudo_ood]
     for file, provenance in _identities([*feature_files(results, experiment), *views]).items():
         if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
             raise OodgridError(
@@ -76,6 +78,12 @@ def check_identities(results: Path, experiment: Experiment) -> None:
             for file, provenance in _identities(views).items():
                 _check_identity(file, provenance, backbone, dataset, {"dataset": dataset.identity})
                 encoders[file] = provenance["backbone"]
+            for recipe in dataset.pseudo_ood:
+                path = pseudo_ood_file(results, experiment, backbone.name, dataset.name, recipe)
+                identity = {"dataset": dataset.identity, "pseudo_ood": recipe.recipe}
+                for file, provenance in _identities([path]).items():
+                    _check_identity(file, provenance, backbone, dataset, identity)
+                    encoders[file] = provenance["backbone"]
         for text in text_files(results, experiment, backbone.name):
             provenance = _check_texts(results, backbone, text) if text.path.exists() else {}
             if provenance and not text.entry.imported and "weights_sha256" in provenance["backbone"]:

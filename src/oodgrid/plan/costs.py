@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oodgrid import grid, manifests, paths, rates, store
-from oodgrid.config import ANY, Dataset, Experiment
+from oodgrid.config import ANY, Dataset, Experiment, IdDataset, PseudoOod
+from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
 from oodgrid.plan.files import evaluated_files, is_redrawn, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
+from oodgrid.plan.pseudo_ood import pseudo_ood_count, pseudo_ood_file
 
-UNITS = {"encode": "image", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
+UNITS = {"encode": "sample", "fit": "fit", "apply": "fit", "score": "fit", "evaluate": "row", "report": "part"}
 
 ListsFits = manifests.Fitted | manifests.Applied | manifests.ScoreTable
 
@@ -24,11 +26,11 @@ class Cost:
 
     Attributes:
         kind: "encode", "fit", "apply", "score", "evaluate" or "report".
-        units: How many images, fits, rows or parts, as far as known.
+        units: How many samples, fits, rows or parts, as far as known.
         there: How many are done.
         takes: What the units take.
         unmeasured: What was never done here, and so is not in `takes`.
-        uncounted: Datasets whose images were not counted.
+        uncounted: Datasets whose samples were not counted.
     """
 
     kind: str
@@ -56,17 +58,20 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
     Args:
         results: The results folder.
         experiment: The experiment.
-        images: How many images the splits of a dataset have together, where it is known.
+        images: How many samples the splits of a dataset have together, where it is known.
     """
     works = rates.read(results)
     by_kind = {kind: Cost(kind) for kind in UNITS}
     if is_redrawn(results, experiment):
         _add_report(by_kind["report"], works, results, experiment)
         return list(by_kind.values())
+    wanted = {pseudo_ood_name(method) for method in experiment.methods}
     for backbone in experiment.backbones:
         for dataset in {each.name: each for each in experiment.datasets() if not each.imported}.values():
             _add_images(by_kind["encode"], works, results, backbone.name, dataset, images)
         for dataset in experiment.id_datasets:
+            for recipe in (each for each in dataset.pseudo_ood if each.name in wanted):
+                _add_pseudo_ood(by_kind["encode"], works, results, experiment, backbone.name, dataset, recipe)
             for method in grid.methods(experiment):
                 _add_method(by_kind, works, results, experiment, (backbone.name, dataset.name, method))
     rows = grid.count_rows(experiment)
@@ -91,6 +96,25 @@ def _add_images(
         cost.add(works, max(0, images[dataset.name] - count), backbone, f"{backbone}/{dataset.name}")
     else:
         cost.uncounted.add(dataset.name)
+
+
+def _add_pseudo_ood(
+    cost: Cost,
+    works: list[rates.Work],
+    results: Path,
+    experiment: Experiment,
+    backbone: str,
+    dataset: IdDataset,
+    recipe: PseudoOod,
+) -> None:
+    file = pseudo_ood_file(results, experiment, backbone, dataset.name, recipe)
+    count = pseudo_ood_count(results, experiment, backbone, dataset, recipe)
+    if file.exists():
+        cost.there += store.array_shapes(file)["text_features"][0][0]
+    elif count is None:
+        cost.uncounted.add(f"{dataset.name} (pseudo_ood {recipe.name})")
+    else:
+        cost.add(works, count, backbone, f"{backbone}/{dataset.name}")
 
 
 def _add_method(
@@ -150,7 +174,7 @@ def summary(results: Path, experiment: Experiment, images: Mapping[str, int], co
 def _described(cost: Cost, seconds: float) -> str:
     of_all = f" of {cost.units + cost.there:,}" if cost.there else ""
     parts = [f"{cost.units:,}{of_all} {plural(cost.units + cost.there, UNITS[cost.kind])}"] if cost.units else []
-    parts += [f"images of {', '.join(sorted(cost.uncounted))}, not counted"] if cost.uncounted else []
+    parts += [f"samples of {', '.join(sorted(cost.uncounted))}, not counted"] if cost.uncounted else []
     parts += [f"about {_duration(seconds)}"] if seconds else []
     parts += [_size(cost.takes.bytes)] if cost.takes.bytes >= 1e5 else []
     parts += [f"not measured yet: {', '.join(filter(None, cost.unmeasured)) or 'this'}"] if cost.unmeasured else []

@@ -11,6 +11,7 @@ from pathlib import Path
 from oodgrid import grid, paths, registry
 from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList, Views
 from oodgrid.identity import digest
+from oodgrid.plan.pseudo_ood import pseudo_ood_files
 from oodgrid.texts import CLASSES, SOURCES, TextSource
 
 _SUFFIXES = ("tex", "md", "csv", "html")
@@ -48,7 +49,8 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
             files.update(() if dataset.imported else split_files(results, backbone.name, dataset))
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):
-                files.update(view_files(results, experiment, backbone.name, dataset.name, method))
+                for of_method in (view_files, pseudo_ood_files):
+                    files.update(of_method(results, experiment, backbone.name, dataset.name, method))
         files.update(text.path for text in text_files(results, experiment, backbone.name) if text.is_encoded)
     return sorted(files)
 
@@ -143,6 +145,18 @@ def outlier_files(results: Path, experiment: Experiment, backbone: str, id_datas
         return []
     oods = [ood for _, ood in experiment.id_dataset(id_dataset).pairs()]
     return [file for ood in oods for file in split_files(results, backbone, ood) if _split(file) == "train"]
+
+
+def fitted_parts(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the manifests of the fits of the methods that a method combines; none for most."""
+    place = (results, experiment.experiment, backbone, id_dataset)
+    return [paths.fitted(*place, part) for part in grid.parts(experiment, method)]
+
+
+def applied_parts(results: Path, experiment: Experiment, backbone: str, id_dataset: str, method: str) -> list[Path]:
+    """Return the manifests of what these methods left of each set."""
+    place = (results, experiment.experiment, backbone, id_dataset)
+    return [paths.applied(*place, part) for part in grid.parts(experiment, method)]
 
 
 def views_file(results: Path, experiment: Experiment, backbone: str, id_dataset: str, views: Views) -> Path:

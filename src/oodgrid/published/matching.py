@@ -167,7 +167,7 @@ class _Matching:
     def _of_id(self, value: Value, backbone: str, id_dataset: str) -> Iterator[Reason]:
         _, limit = self.ours.whole_name(id_dataset, id_dataset)
         if limit:
-            yield Reason("limit", f"our ID set is cut to {limit} images")
+            yield Reason("limit", f"our ID set is cut to {limit} samples")
             return
         count, _ = self.ours.sizes[backbone, id_dataset]
         if value.n_id is None:
@@ -194,7 +194,7 @@ class _Matching:
             count, theirs = self.ours.sizes[backbone, id_dataset][1][ours], value.oods[name].count
             _, limit = self.ours.whole_name(id_dataset, ours)
             if limit:
-                yield Reason("limit", f"our {ours} is cut to {limit} images")
+                yield Reason("limit", f"our {ours} is cut to {limit} samples")
             elif theirs is None:
                 yield Reason("n_ood", f"the source does not say how many samples {name} has")
             elif count != theirs:

@@ -218,12 +218,16 @@ def variant(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
 
     It names files too: characters that a shell or a file system could misread become a hyphen.
     """
-    changed = [
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={re.sub(UNSAFE, '-', str(value))}"
-        for key, value in params.items()
-        if value != defaults[key]
-    ]
+    changed = [f"{key}={_named(value)}" for key, value in params.items() if value != defaults[key]]
     return f"{name}@{','.join(changed)}" if changed else name
+
+
+def _named(value: Any) -> str:
+    """Return a value as names of variants have it; words are joined by +."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    words = isinstance(value, tuple) and bool(value) and all(isinstance(each, str) for each in value)
+    return re.sub(UNSAFE, "-", "+".join(value) if words else str(value))
 
 
 def _plugin_code(entry: Entry) -> str:

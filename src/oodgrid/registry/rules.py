@@ -41,6 +41,11 @@ def check_entry(entry: Entry, known: Mapping[str, Entry]) -> None:
         raise OodgridError(f"{what}: its title stands in tables and legends, so write one line of 64 letters at most")
     if entry.kind == "method" and entry.leaves not in LEAVES:
         raise OodgridError(f"{what}: leaves is one of {', '.join(LEAVES)}, not {entry.leaves!r}")
+    if entry.kind == "method" and "parts" in entry.needs and not _combines(entry):
+        raise OodgridError(
+            f"{what} needs parts, those that its parameter of names: write of: tuple[str, ...], with some names for a "
+            "default, a function combine, and leaves='logits'"
+        )
     for name, default in entry.params.items():
         if name in RESERVED_PARAMETERS:
             raise OodgridError(f"{what}: no parameter may be called {' or '.join(RESERVED_PARAMETERS)}; rename it")
@@ -52,6 +57,12 @@ def check_entry(entry: Entry, known: Mapping[str, Entry]) -> None:
 def _is_another(entry: Entry, name: str, known: Entry) -> bool:
     """Return whether a name is that of another entry on a file system that ignores case."""
     return name.lower() == entry.name.lower() and (name, known.make.__module__) != (entry.name, entry.make.__module__)
+
+
+def _combines(entry: Entry) -> bool:
+    """Return whether a method has what one needs that combines others (`oodgrid.adapt.contract.Combination`)."""
+    names = isinstance(entry.params.get("of"), tuple)
+    return names and callable(getattr(entry.make, "combine", None)) and entry.leaves == "logits"
 
 
 def _check_types(what: str, entry: Entry) -> None:

@@ -109,7 +109,7 @@ def fpr(conventions: Sequence[str]) -> list[str]:
 
 
 def shots(shown: pl.DataFrame, legend: Legend) -> list[str]:
-    """Return how many labelled images a class the fits had."""
+    """Return how many labelled samples a class the fits had."""
     shown = select.ok(shown)
     trained = shown.filter(pl.col("shots") > 0).select("method", "shots").unique(maintain_order=True)
     counts = trained["shots"].unique()
@@ -117,12 +117,12 @@ def shots(shown: pl.DataFrame, legend: Legend) -> list[str]:
         return []
     if len(counts) == 1:
         none = "; zero-shot on none" if len(shown.filter(pl.col("shots") == 0)) else ""
-        return [f"Fits on {counted(counts[0], 'labelled image')} per class{none}."]
+        return [f"Fits on {counted(counts[0], 'labelled sample')} per class{none}."]
     each = "; ".join(
         f"{count}: {_methods(of['method'].to_list(), legend)}"
         for (count,), of in trained.group_by("shots", maintain_order=True)
     )
-    return [f"Shots are labelled images per class, the largest number that was run: {each}."]
+    return [f"Shots are labelled samples per class, the largest number that was run: {each}."]
 
 
 def ties(pair: Evaluated, frame: pl.DataFrame, legend: Legend) -> list[str]:

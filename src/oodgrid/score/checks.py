@@ -19,7 +19,8 @@ from oodgrid.score.sharing import frozen, shared_names
 
 CLASSES, WIDTH, SAMPLES = 3, 8, 24
 EXAMPLES = ("prototypes", "logits", "nothing")  # what methods leave
-BY_SAMPLE = ("features", "logits", "negative_logits", "local_logits", "pair_texts", "pair_logits")
+LOGITS = ("logits", "negative_logits", "local_logits", "local_negative_logits", "pair_logits")
+BY_SAMPLE = ("features", "pair_texts", *LOGITS)
 
 
 def check_plugins(choices: Iterable[Choice]) -> None:
@@ -162,6 +163,7 @@ def example(left: str = "prototypes") -> dict[str, Any]:
             "head": head,
             "negative_logits": np.stack([0.3 - head.logits(features)] * 2, axis=2),
             "local_logits": head.logits(patches),
+            "local_negative_logits": np.stack([0.3 - head.logits(patches)] * 2, axis=3),
         }
     return frozen(inputs)
 

@@ -5,6 +5,7 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 * `logits`: shape (N, K), float64, on the cosine scale.
 * `negative_logits`: shape (N, K, n), likewise: with the negative prompts of each class that a method learned.
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
+* `local_negative_logits`: shape (N, P, K, n), likewise, with the negative prompts; with `local_logits` alone.
 * `features`: shape (N, D), float64, L2-normalised; under a method that is registered with `normalises=False`, as
   `own_head`, by their own norm, and so are those of a bank. A score whose formula has cosines takes `directions`.
 * `pair_texts`: shape (N, D), float64, L2-normalised: of pairs, the features of the text of each sample.
@@ -218,6 +219,16 @@ class Bank:
         if self.head is None:
             raise Skip("the method leaves no logits of its shots")
         return self.head.logits(self.features)
+
+
+def local_negatives(patches: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """Return the cosines of patches (N, P, D) with negative prompts (K, n, D), both L2-normalised: shape (N, P, K, n).
+
+    Where all prompts of each class are copies of one, as FA's, that one is multiplied.
+    """
+    distinct = negatives[:, :1] if (negatives == negatives[:, :1]).all() else negatives
+    logits, shape = product(patches, distinct.reshape(-1, distinct.shape[-1])), patches.shape[:2]
+    return np.broadcast_to(frozen(logits).reshape(*shape, *distinct.shape[:2]), (*shape, *negatives.shape[:2]))
 
 
 def normalise(features: np.ndarray) -> np.ndarray:

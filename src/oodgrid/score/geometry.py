@@ -32,7 +32,7 @@ from oodgrid.score.threads import on_threads
 
 Features = dict[str, np.ndarray]  # of each set, the ID set first
 ROWS = 4096  # samples, or centres, in a block
-UNCHANGED = "the method leaves image features as they are cached: their angles are those under any"
+UNCHANGED = "the method leaves features as they are cached: their angles are those under any"
 NO_PROTOTYPES = "its logits are no products of features with prototypes"
 
 

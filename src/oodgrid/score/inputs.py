@@ -60,7 +60,7 @@ class FitInputs:
         references = self.references(needs)
         if "local_logits" in needs and references.head is not None and self._has_local(samples):
             local = store.read_local_features(samples.file)
-            return references.local_blocks(samples.name, samples.features.image_features, local, references.head)
+            return references.local_blocks(samples.name, samples.features.image_features, local, references.head, needs)
         return references.blocks(samples.name, *self.left_of(samples), needs, self.pairs_of(samples))
 
     def references(self, needs: Collection[str]) -> References:
@@ -84,10 +84,11 @@ class FitInputs:
         """Return why a need is not met."""
         return {
             "bank": self._no_draw or "the shots of a fit, and there are none; bank: train takes the whole train split",
-            "val": "validation images of a fit with shots, and there are none",
+            "val": "validation samples of a fit with shots, and there are none",
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
-            "negative_logits": "negative prompts, as neg_prompt and lsn learn them",
+            "negative_logits": "negative prompts, as neg_prompt and lsn learn them and fa has them",
+            "local_negative_logits": "negative prompts, and local features of every set",
             "pair_texts": "pairs of an image and a text, and the samples are none",
             "pair_logits": "a classifier of pairs, as wood learns it",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "

@@ -11,7 +11,7 @@ import numpy as np
 
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
-from oodgrid.score.contract import Bank, Head, local_logits, normalise
+from oodgrid.score.contract import Bank, Head, local_logits, local_negatives, normalise
 from oodgrid.score.sharing import frozen
 from oodgrid.score.texts import Texts
 from oodgrid.vectors import filled
@@ -91,8 +91,9 @@ class References:
             yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
 
     def local_blocks(
-        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head
-    ) -> Iterator[tuple[Inputs, int]]:
+        self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head,
+        needs: Collection[str],
+    ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield the same with the logits of the patches under the head, for features as cached.
 
         Args:
@@ -100,14 +101,20 @@ class References:
             features: Shape (N, D).
             local: Local features (n, P, D) of samples in their order, each block behind the row where it begins.
             head: The head.
+            needs: Of the scores that are to be computed.
         """
+        negatives = self.negatives if "local_negative_logits" in needs else None
+        width = len(head.weights) * (1 if negatives is None else 1 + negatives.shape[1])
 
         def inputs(row: int, part: np.ndarray) -> dict[str, Any]:
-            whole = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, ())
-            return whole | {"local_logits": local_logits(normalise(filled(part, FILLED)), head)}
+            whole = self.inputs(name, filled(features[row : row + len(part)], FILLED), None, needs)
+            patches = normalise(filled(part, FILLED))
+            if negatives is not None:
+                whole |= {"local_negative_logits": local_negatives(patches, negatives)}
+            return whole | {"local_logits": local_logits(patches, head)}
 
         for first, patches in local:
-            fitting = LOCAL_NUMBERS // (patches.shape[1] * len(head.weights))
+            fitting = LOCAL_NUMBERS // (patches.shape[1] * width)
             rows = max(FILLED, fitting // FILLED * FILLED)
             for start in range(0, len(patches), rows):
                 part = patches[start : start + rows]

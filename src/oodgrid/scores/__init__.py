@@ -94,6 +94,7 @@ def all_scores(
     val_logits: Any = None,
     negative_logits: Any = None,
     local_logits: Any = None,
+    local_negative_logits: Any = None,
     class_texts: Any = None,
     prompt_variants: Any = None,
     pair_texts: Any = None,
@@ -118,6 +119,7 @@ def all_scores(
         val_logits: Shape (V, K), where no weights make them.
         negative_logits: Shape (N, K, n), of negative prompts.
         local_logits: Shape (N, P, K), of patches; made of a file with local features and weights.
+        local_negative_logits: Shape (N, P, K, n), of patches with negative prompts.
         class_texts: Shape (K, D), or (T, K, D) under templates; or a text file that was read.
         prompt_variants: Shape (V, K, D): prompts with shuffled words; or a text file that was read.
         pair_texts: Shape (N, D): of pairs, the features of the text of each sample.

@@ -55,6 +55,9 @@ NEEDS = {
     "logits": Need((Argument("logits", "On the cosine scale: cosines with class texts, or CLIP's / 100.", ("NK",)),)),
     "negative_logits": Need((Argument("negative_logits", "Likewise, with what each class is not.", ("NKn",)),)),
     "local_logits": Need((Argument("local_logits", "Likewise, of every patch of the image.", ("NpK",)),)),
+    "local_negative_logits": Need(
+        (Argument("local_negative_logits", "Likewise, with what each class is not.", ("NpKn",)),)
+    ),
     "head": Need(
         (Argument("weights", "Logits, on the cosine scale, are normalised features · weights + bias.", ("KD",)),),
         (Argument("bias", "Default: zeros.", ("K",)),),
@@ -69,6 +72,7 @@ NEEDS = {
         (Argument("prompt_variants", "Text features of the classes, under v prompts with shuffled words.", ("vKD",)),)
     ),
 }
+OF_SAMPLES = ("logits", "negative_logits", "local_logits", "local_negative_logits")  # arrays of logits of the samples
 VALIDATION = (
     Argument("val_features", "Validation samples, normalised here.", ("VD",)),
     Argument("val_labels", "Their classes.", ("V",)),
@@ -112,9 +116,7 @@ def inputs(
         if value is not None and name in EVERY and EVERY[name].shapes and not name.endswith("labels")
     }
     texts = {name: _text_list(shapes, name, value) for name, value in lists.items()}
-    inputs: dict[str, Any] = {
-        name: checked[name] for name in ("logits", "negative_logits", "local_logits", "pair_logits") if name in checked
-    }
+    inputs: dict[str, Any] = {name: checked[name] for name in (*OF_SAMPLES, "pair_logits") if name in checked}
     if "features" in checked:
         inputs["features"] = _scaled("features", checked, arrays, what)
     if "pair_texts" in checked:
@@ -203,7 +205,7 @@ def doubts(inputs: Mapping[str, Any], temperatures: Iterable[float], cosines_kno
         temperatures: Of the scores that have one, each as a multiple of its default.
         cosines_known: Whether a method answers for the scale of the logits.
     """
-    logits = {need: inputs[need] for need in ("logits", "negative_logits", "local_logits") if need in inputs}
+    logits = {need: inputs[need] for need in OF_SAMPLES if need in inputs}
     banks = {side: inputs[need] for side, need in (("train", "bank"), ("val", "val")) if need in inputs}
     logits |= {f"{side}_logits": bank.logits for side, bank in banks.items() if bank.logits is not None}
     coldest = min(temperatures, default=None)

@@ -22,7 +22,7 @@ from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments
 from oodgrid.signatures import STATE
 
-OF_SAMPLES = ("features", "logits", "negative_logits", "local_logits")
+OF_SAMPLES = ("features", *arguments.OF_SAMPLES)
 
 
 def compute_all(

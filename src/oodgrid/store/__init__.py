@@ -26,6 +26,7 @@ from oodgrid.store.files import (
     mend,
     no_memory,
     opened,
+    parse_json,
     read_bytes,
     refuse_to_replace,
     run_record,
@@ -34,6 +35,7 @@ from oodgrid.store.files import (
 from oodgrid.store.floats import check_finite
 from oodgrid.store.hdf5 import FORMAT, Blocks
 from oodgrid.store.local_features import open_local_rows, read_local_features, read_local_rows
+from oodgrid.store.pseudo_ood import PseudoOodTexts, read_pseudo_ood, write_pseudo_ood
 from oodgrid.store.rows import StoredRows, recut
 from oodgrid.store.seal import USER_BLOCK, check, checksum
 from oodgrid.store.tables import (
@@ -61,6 +63,7 @@ __all__ = [
     "NewTexts",
     "NewViews",
     "OpenTable",
+    "PseudoOodTexts",
     "Sources",
     "StoredRows",
     "Texts",
@@ -78,6 +81,7 @@ __all__ = [
     "open_features",
     "open_local_rows",
     "opened",
+    "parse_json",
     "read_arrays",
     "read_attribute",
     "read_bytes",
@@ -89,6 +93,7 @@ __all__ = [
     "read_local_rows",
     "read_metadata",
     "read_provenance",
+    "read_pseudo_ood",
     "read_sources",
     "read_split_labels",
     "read_table",
@@ -101,6 +106,7 @@ __all__ = [
     "write_arrays",
     "write_features",
     "write_json",
+    "write_pseudo_ood",
     "write_table",
     "write_texts",
     "write_views",

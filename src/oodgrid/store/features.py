@@ -157,7 +157,7 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
     content = hdf5.read(path, SAMPLES, leave=("local_features",))
     labels, image_features = content.array("labels"), content.array(_name_of_features(content))
     if not len(labels):
-        raise OodgridError(f"{path} holds no sample: give the dataset images, or take it out of the config")
+        raise OodgridError(f"{path} holds no sample: give the dataset some, or take it out of the config")
     if len(labels) != len(image_features):
         raise OodgridError(
             f"{path}: {counted(len(image_features), 'feature')} but {counted(len(labels), 'label')}: make the "

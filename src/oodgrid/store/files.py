@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import platform
 import socket
@@ -20,7 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from oodgrid import __version__, environment, paths
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, one_line
 from oodgrid.services import without
 
 SEAL = "oodgrid-sha256:"  # stands in a file before the digest of the whole file, which takes its own place as zeros
@@ -202,6 +203,20 @@ def existing(path: Path) -> Path:
         what = "does not exist" if not path.exists() else f"is {_kind(path)}, not a file"
         raise OodgridError(f"file {path} {what}: mend the path")
     return path
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        OodgridError: It is no JSON, or nested deeper than anything sensible.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise OodgridError(f"{where} is JSON nested too deeply to be read: lay it flat") from error
+    except ValueError as error:
+        raise OodgridError(f"{where} is not valid JSON ({one_line(error)}): mend it, or name another file") from error
 
 
 def refuse_to_replace(out: Path, force: bool) -> None:

@@ -19,6 +19,8 @@ from oodgrid.registry import method
 if TYPE_CHECKING:
     import torch
 
+    Beside = Callable[[list[torch.Tensor], torch.Tensor, torch.Tensor], torch.Tensor]
+
 
 @method(
     title="MLP head",
@@ -61,6 +63,10 @@ class MlpHead:
 
     def fit(self, data: FitData) -> Learned:
         """Train the two layers and the prototypes on the shots."""
+        return self.learn(data)
+
+    def learn(self, data: FitData, beside: Beside | None = None) -> Learned:
+        """Train them; what `beside` returns of the head, the rows of a batch and their z is added to the loss."""
         import torch
 
         generator = torch.Generator().manual_seed(data.seed)
@@ -70,21 +76,24 @@ class MlpHead:
         labels = torch.from_numpy(data.train_labels).long().to(device())
         recipe = Recipe(self.epochs, self.lr, self.batch, warm_up=False)
         features = TrainingFeatures(data, device(), normalise)
-        losses = recipe.descend(parameters, data, features, generator, self._loss_of(parameters, labels))
+        losses = recipe.descend(parameters, data, features, generator, self._loss_of(parameters, labels, beside))
         first, second, prototypes = (parameter.detach().cpu().numpy() for parameter in parameters)
         if not self.cross_entropy:
             prototypes = class_means(_changed(mean_view(data), first, second), data.train_labels, data.classes)
         return Learned({"first": first, "second": second, "prototypes": normalise(prototypes)}, {"losses": losses})
 
-    def _loss_of(self, parameters: list[torch.Tensor], labels: torch.Tensor) -> Callable:
+    def _loss_of(
+        self, parameters: list[torch.Tensor], labels: torch.Tensor, beside: Beside | None
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         import torch
 
         def loss(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             first, second, prototypes = parameters
-            z = torch.nn.functional.normalize(x + (x @ first.T).relu() @ second.T, dim=1)
+            z = embedded(x, first, second)
             p = torch.nn.functional.normalize(prototypes, dim=1)
             classified = torch.nn.functional.cross_entropy(z @ p.T / self.tau, labels[rows])
-            return self.cross_entropy * classified + self.contrast * contrast(z, labels[rows], z[:0], self.tau)
+            total = self.cross_entropy * classified + self.contrast * contrast(z, labels[rows], z[:0], self.tau)
+            return total if beside is None else total + beside(parameters, rows, z)
 
         return loss
 
@@ -93,6 +102,13 @@ class MlpHead:
         return Classifier(
             learned["prototypes"], change=lambda features: _changed(features, learned["first"], learned["second"])
         )
+
+
+def embedded(x: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return what a head in training makes of unit features x (n, D), shape (n, D), unit norm."""
+    import torch
+
+    return torch.nn.functional.normalize(x + (x @ first.T).relu() @ second.T, dim=1)
 
 
 def _changed(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

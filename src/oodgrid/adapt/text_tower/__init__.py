@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oodgrid.adapt.contract import Skip
 from oodgrid.adapt.text_tower.causal import CausalTower
-from oodgrid.adapt.text_tower.plain import PlainTower
+from oodgrid.adapt.text_tower.plain import EncoderTower, PlainTower
 from oodgrid.adapt.text_tower.prompts import Position
 from oodgrid.adapt.text_tower.tower import Precision, TextTower
 
@@ -27,8 +27,6 @@ def load(backbone: Backbone) -> TextTower:
     """
     from oodgrid import backbones
 
-    if not backbone.takes_images:
-        raise _alone(backbone.name)
     return of(backbones.load(backbone.model_copy(update={"precision": "fp32"})))
 
 
@@ -41,13 +39,9 @@ def of(loaded: LoadedBackbone) -> TextTower:
     if loaded.tokenizer is None:
         raise Skip(f"backbone {loaded.name} has no text tower")
     if getattr(loaded.model, "embeds_any_length", False):
-        raise _alone(loaded.name)
+        return EncoderTower(loaded)
     part = getattr(loaded.model, "text", loaded.model)
     return CausalTower(loaded) if _is_causal_and_read_at_the_end(part) else PlainTower(loaded)
-
-
-def _alone(name: str) -> Skip:
-    return Skip(f"backbone {name} takes texts alone: contexts are learned in the text tower of an open_clip model")
 
 
 def _is_causal_and_read_at_the_end(part: torch.nn.Module) -> bool:

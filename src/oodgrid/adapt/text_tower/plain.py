@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 PLACEHOLDERS = ("X", "~", "@", "&", "q")  # words to try; the first that is in no class name marks the context
+NO_TOKEN = -2  # is none of any tokenizer
 CLASSES = 32  # per pass; the backward pass computes each again, to keep the memory of one
 
 
@@ -94,13 +95,45 @@ class PlainTower(TextTower):
 
         hook = self.embedding.register_forward_hook(put)
         try:
-            return self.loaded.model.encode_text(tokens, normalize=False)
+            return self._embeddings(tokens)
         finally:
             hook.remove()
 
-    def _id(self, word: str) -> int | None:
-        """Return the one token of a word; None where the tokenizer makes several of it, or joins neighbours."""
+    def _embeddings(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return text embeddings (k, D), not normalised, of token ids (k, L)."""
+        return self.loaded.model.encode_text(tokens, normalize=False)
+
+    def _id(self, word: str) -> int:
+        """Return the one token of a word; `NO_TOKEN` where the tokenizer makes several of it, or joins neighbours."""
         # The token that occurs as often as the word does is neither padding nor a mark of start or end.
         twice, thrice = (self.loaded.text_tokenizer([" ".join([word] * count)])[0].tolist() for count in (2, 3))
         tokens = [token for token in set(thrice) if twice.count(token) == 2 and thrice.count(token) == 3]
-        return tokens[0] if len(tokens) == 1 else None
+        return tokens[0] if len(tokens) == 1 else NO_TOKEN
+
+
+class EncoderTower(PlainTower):
+    """A frozen encoder or decoder of Hugging Face's library transformers, of texts alone or of a joint space."""
+
+    note = "the plain text tower, of an encoder of texts: every token may see every other, so nothing can be left out"
+
+    @property
+    def embedding(self) -> torch.nn.Module:
+        """The table of token embeddings."""
+        return self.part.network.get_input_embeddings()
+
+    def _id(self, word: str) -> int:
+        """Return the one token of a word, likewise, but for the padding's, which has no place in RoBERTa."""
+        token = super()._id(word)
+        return NO_TOKEN if token == getattr(self.part.network.config, "pad_token_id", None) else token
+
+    def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token ids and which are placeholders, likewise, padded as far as the longest would be by itself."""
+        from oodgrid.backbones.text_models import to_length
+
+        tokens, marked = super()._tokens(prompts, count)
+        length = self.part.padded(tokens.shape[1])
+        return to_length(tokens, length), self._torch.nn.functional.pad(marked, (0, length - marked.shape[1]))
+
+    def _embeddings(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return text embeddings (k, D), not normalised, of token ids (k, L)."""
+        return self.part.pooled(tokens)

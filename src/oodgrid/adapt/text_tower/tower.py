@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Constant = TypeVar("Constant")
+SCALE = 100.0  # by which all training logits here are divided on their way to the cosine scale
 
 
 def plain_names(loaded: LoadedBackbone, names: Sequence[str]) -> list[str]:
@@ -77,8 +78,9 @@ class TextTower:
 
     @cached_property
     def logit_scale(self) -> float:
-        """The learned logit scale (100 for OpenAI's weights)."""
-        return float(self.loaded.model.logit_scale.exp())
+        """The learned logit scale (100 for OpenAI's weights); 100 of a space that has learned none."""
+        scale = getattr(self.loaded.model, "logit_scale", None)
+        return SCALE if scale is None else float(scale.exp())
 
     def embed(self, text: str) -> torch.Tensor:
         """Return the embeddings of the tokens of a text without start and end, shape (L, W)."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from oodgrid.backbones.array_files import load_array, read_npz, read_safetensors
 from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
-from oodgrid.encode.importing.reading import load_array, read_labels, read_lines, read_npz, read_safetensors
+from oodgrid.encode.importing.reading import read_labels
 from oodgrid.encode.importing.tables import read_parquet
 from oodgrid.encode.importing.writing import write_split, write_texts
-from oodgrid.encode.lines import parse_json
+from oodgrid.encode.lines import parse_json, read_lines
 from oodgrid.errors import OodgridError
 
 READERS = {".npz": read_npz, ".safetensors": read_safetensors, ".parquet": read_parquet}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oodgrid.backbones.array_files import load_array
 from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
-from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.encode.sources.image_set import classes_by_folder, classes_by_value
 from oodgrid.errors import OodgridError

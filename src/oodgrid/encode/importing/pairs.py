@@ -10,11 +10,11 @@ from zlib import crc32
 import numpy as np
 
 from oodgrid import paths, store
+from oodgrid.backbones.array_files import load_array
 from oodgrid.config import Derived, expand
 from oodgrid.config.pairs import WITHOUT_CLASS
 from oodgrid.config.sources import PairTexts
 from oodgrid.counts import counted
-from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.encode.lines import read_json, read_names
 from oodgrid.encode.scenarios import noisy_features, texts_of_others

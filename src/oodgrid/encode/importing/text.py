@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oodgrid.backbones.array_files import load_array
 from oodgrid.counts import counted
-from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_texts
 from oodgrid.encode.lines import read_names
 from oodgrid.encode.text_lists.tables import TextTable, read_table

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from oodgrid import paths
+from oodgrid.backbones.array_files import load_array
 from oodgrid.config.sources import PairTexts
 from oodgrid.counts import counted
 from oodgrid.encode.importing import checks
 from oodgrid.encode.importing.pairs import texts_of_images
-from oodgrid.encode.importing.reading import load_array
 from oodgrid.encode.importing.writing import write_split
 from oodgrid.errors import OodgridError
 

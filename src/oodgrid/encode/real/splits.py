@@ -35,7 +35,7 @@ class Expected:
 
     def missing(self, count: int) -> str:
         """Return what a split of so many images lacks, in words; nothing where it lacks none."""
-        return f"has {count:,} of {self.images:,} images" if self.images is not None and count < self.images else ""
+        return f"has {count:,} of {self.images:,} samples" if self.images is not None and count < self.images else ""
 
     def wrong(self, images: ImageSet) -> str:
         """Return how images are others than were published, which nothing excuses; nothing where they are not."""
@@ -43,14 +43,14 @@ class Expected:
         if more := self.too_many(count):
             return more
         if self.names_sha256 and count == self.images and names_digest(images.paths) != self.names_sha256:
-            return f"has {counted(count, 'image')}, as it should, but others than were published: their names differ"
+            return f"has {counted(count, 'sample')}, as it should, but others than were published: their names differ"
         return ""
 
     def too_many(self, count: int) -> str:
         """Return that so many images are more than were published, in words; nothing where they are not."""
         if self.images is None or count <= self.images:
             return ""
-        return f"has {counted(count, 'image')}, more than the {self.images:,} that were published"
+        return f"has {counted(count, 'sample')}, more than the {self.images:,} that were published"
 
 
 def names_digest(paths: Iterable[str]) -> str:
@@ -80,7 +80,7 @@ def read_split(location: Location, split: str, incomplete: bool = False) -> Imag
     if wrong := published.wrong(images):
         raise _other_images(location, split, wrong)
     if not len(images):
-        raise _not_whole(location, split, "; ".join(["has no image", *images.remarks]), excusable=False)
+        raise _not_whole(location, split, "; ".join(["has no sample", *images.remarks]), excusable=False)
     lacks = published.missing(len(images))
     if classes := _without_images(images):
         lacks = f"{lacks or 'is not whole'}, and none of {classes}" if split != "val" else lacks

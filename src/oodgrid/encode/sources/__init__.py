@@ -14,7 +14,7 @@ from oodgrid.config import Dataset, expand
 from oodgrid.config.class_choice import chosen
 from oodgrid.config.splits import Splits
 from oodgrid.counts import counted
-from oodgrid.encode.sources import archives, arrays, files, libraries, pair_tables, webdataset
+from oodgrid.encode.sources import archives, arrays, files, libraries, pair_tables, text_tables, webdataset
 from oodgrid.encode.sources.derived import derived
 from oodgrid.encode.sources.image_set import ImageSet
 from oodgrid.encode.sources.layout import Rule
@@ -22,9 +22,10 @@ from oodgrid.encode.sources.limit import limited
 from oodgrid.encode.sources.lists import listed
 from oodgrid.encode.sources.naming import by_pattern, check_gaps, named, untrained
 from oodgrid.encode.sources.passing_over import summary
-from oodgrid.encode.sources.text_tables import open_texts, with_copies
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
+
+COPIES = {"text": text_tables.with_copies, "pair": pair_tables.with_copies}  # remarks on samples that stand twice
 
 __all__ = ["ImageSet", "class_names", "open_split", "open_splits"]
 
@@ -57,10 +58,10 @@ def open_splits(dataset: Dataset) -> dict[str, ImageSet]:
             other = sorted(set(images.classnames or ()) ^ set(opened[first].classnames or ()))
             raise OodgridError(
                 f"dataset {dataset.name}: its splits {first} and {split} differ in the names of their classes "
-                f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label images by numbers"
+                f"({', '.join(other[:3]) or 'in another order'}), and so in what a label means: label them by numbers"
             )
-    if dataset.holds_texts or (dataset.pairs_ and not dataset.derived):
-        opened = with_copies(opened) if dataset.holds_texts else pair_tables.with_copies(opened)
+    if dataset.thing in COPIES and not (dataset.derived or dataset.concept_world):
+        opened = COPIES[dataset.thing](opened)
     if "train" in opened and opened["train"].classnames is None:
         check_gaps([images.labels for images in opened.values()], f"dataset {dataset.name}")
     if dataset.are_without_class:
@@ -107,10 +108,9 @@ def _part(dataset: Dataset, images: ImageSet, split: str) -> ImageSet:
         images = images.subset(np.flatnonzero([of == split for of in images.splits]))
     if not len(images):
         why = summary(images.passed_over)
-        if dataset.holds_texts or dataset.pairs_:
-            thing = "text" if dataset.holds_texts else "pair"
+        if dataset.thing != "image":
             because = f" ({why})" if (why := "; ".join(filter(None, (why, *images.remarks)))) else ""
-            raise OodgridError(f"dataset {dataset.name} holds no {thing} of its {split} split{because}")
+            raise OodgridError(f"dataset {dataset.name} holds no {dataset.thing} of its {split} split{because}")
         raise OodgridError(
             f"dataset {dataset.name} holds no image of its {split} split: give it class folders with .jpg, .png or "
             f"other images in it{f' ({why})' if why else ''}"
@@ -154,7 +154,7 @@ def _read(dataset: Dataset, split: str) -> ImageSet:
         "numpy": arrays.numpy_arrays,
         "torchvision": lambda source: libraries.torchvision(source, split),
         "hf": lambda source: libraries.hugging_face(source, split),
-        "texts": lambda source: open_texts(source, split),
+        "texts": lambda source: text_tables.open_texts(source, split),
         "pairs": lambda source: _pairs(dataset, split),
         "root": lambda source: _real(dataset, split),
     }
@@ -200,7 +200,9 @@ def _split_rows(where: str, splits: Splits, images: ImageSet, split: str) -> np.
     labels = images.labels
     known = has_class(labels)
     if not known.any():
-        raise OodgridError(f"{where}: splits take images of every class, and no image has one: leave out splits")
+        raise OodgridError(
+            f"{where}: splits take {images.thing}s of every class, and no {images.thing} has one: leave out splits"
+        )
     rows: list[int] = [] if split in ("train", "val") else np.flatnonzero(~known).tolist()
     for label in np.unique(labels[known]):
         members = np.flatnonzero(labels == label).tolist()

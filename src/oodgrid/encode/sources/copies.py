@@ -143,6 +143,6 @@ def _line(dataset: IdDataset, ood: Dataset, own: list[Contents], others: list[Co
     there, here = printable(first.paths[row]), printable(here)
     return (
         f"OOD set {ood.name} overlaps ID set {dataset.name}: {count:,} of its "
-        f"{counted(sum(len(each.paths) for each in others), 'image')} {plural(count, 'is an image', 'are images')} of "
-        f"the ID set too, the first {there if there == here else f'{there}, there {here}'}"
+        f"{counted(sum(len(each.paths) for each in others), 'sample')} {plural(count, 'is a sample', 'are samples')} "
+        f"of the ID set too, the first {there if there == here else f'{there}, there {here}'}"
     )

@@ -146,7 +146,7 @@ def classes_by_value(values: Sequence[int | float | str | None], where: str) -> 
     words = [name for name in names if not name.removeprefix("-").isdecimal()]
     if 2 * len(words) < len(names):  # a damaged number, or "unknown", would make names of all the others
         raise OodgridError(
-            f"{where}: the label {words[0][:40]!r} is no whole number, as most are: label all images by numbers, with "
+            f"{where}: the label {words[0][:40]!r} is no whole number, as most are: label all samples by numbers, with "
             "-1 for no class, or all by names"
         )
     twins(names, where)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid.config import SPLITS, TextTable, expand
+from oodgrid.config.row_choice import RowChoice, said
 from oodgrid.counts import counted, plural
 from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, existing
 from oodgrid.encode.sources.layout import split_named
@@ -21,7 +22,9 @@ from oodgrid.encode.sources.text_formats import READERS, Row, json_parts
 from oodgrid.errors import OodgridError, printable, unknown
 
 SHOWN = 60  # characters of a text that stand in its name
+SEPARATORS = ";|\t,"  # in the name of an only column: of a table that was taken for one of another kind
 ARTICLES = {"text": "a text", "image": "an image"}
+NO_NAMES = ("nan", "na", "n/a", "<na>", "null", "none")  # what tools write for a label that is not there
 Column = int | str | None
 
 
@@ -35,6 +38,7 @@ class Table:
     splits: list[str] | None
     remarks: list[str]
     rows: list[Row] = field(default_factory=list)
+    words: set[str] = field(default_factory=set)  # of the column by which rows are chosen
 
 
 def open_texts(source: TextTable, split: str) -> ImageSet:
@@ -119,6 +123,10 @@ def read_files(source: TextTable) -> Table:
         parts = json_parts(file, source, split) if kind == "json" else [(split, READERS[kind](file, source))]
         for of, rows in parts:
             _take(whole, file, source, of, rows)
+    if source.rows and (missing := [word for word in source.rows.words if word not in whole.words]):
+        raise unknown(
+            f"word in column {source.rows.column} of {', '.join(source.files)} (rows)", missing[0], whole.words
+        )
     _check_splits(source, whole)
     return whole
 
@@ -127,8 +135,10 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
     """Take the rows of a file, or of one split in it, into a table."""
     rows = list(rows)
     empty: dict[str, list[int]] = {side: [] for side in source.sides}
+    first = len(whole.rows)
     columns = {column: None for row in rows for column in row.values}  # in JSON an object may lack what others have
     label = _columns(whole, file, source, columns) if rows else source.label
+    rows = _joined(whole, file, source.text, _chosen(whole, file, source.rows, rows))
     for row in rows:
         if side := next((s for s, column in source.sides.items() if _is_empty(row.values.get(column))), None):
             empty[side].append(row.line)
@@ -142,24 +152,71 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
         whole.labels.append(None if label is None else row.values.get(label))
         if whole.splits is not None:
             whole.splits.append(split or _split_of(file, source, row))
-    if label is not None and (lacking := [row.line for row in rows if label not in row.values]):
-        what = counted(len(lacking), "row", "rows")
-        whole.remarks.append(f"{what} of {file.name} without {label}, the first in line {lacking[0]}: no class")
+    whole.remarks += _label_remarks(file, label, whole.rows[first:]) if label is not None else []
     for side, lines in empty.items():
         if lines:
             what = counted(len(lines), f"row without {ARTICLES[side]}", f"rows without {ARTICLES[side]}")
             whole.remarks.append(f"passed over {what} in {file.name}, the first in line {lines[0]}")
 
 
+def _label_remarks(file: Path, label: Column, rows: Sequence[Row]) -> list[str]:
+    """Return what is to be said of rows without a label, and of labels that a tool may have written for none."""
+    remarks = []
+    labels = [(row.values.get(label), row.line) for row in rows]
+    if lacking := [line for value, line in labels if _is_empty(value) or value != value]:  # NaN
+        what = counted(len(lacking), "row", "rows")
+        remarks.append(f"{what} of {file.name} without {label}, the first in line {lacking[0]}: no class")
+    if words := Counter(
+        value for value, _ in labels if isinstance(value, str) and value.strip().casefold() in NO_NAMES
+    ):
+        listed = ", ".join(f"{count:,} {value!r}" for value, count in sorted(words.items()))
+        remarks.append(f"{label} in {file.name}: {listed} taken as names of classes: leave cells empty that have none")
+    return remarks
+
+
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _joined(whole: Table, file: Path, column: int | str, rows: list[Row]) -> list[Row]:
+    """Return rows whose text is one where it stood as a list, of what was said in turn in a dialogue, and say so."""
+
+    def is_list(row: Row) -> bool:
+        turns = row.values.get(column)
+        return isinstance(turns, list) and all(isinstance(turn, str) for turn in turns)
+
+    if not (count := sum(map(is_list, rows))):
+        return rows
+    whole.remarks.append(f"{counted(count, 'text')} of {file.name} stood as a list of turns, joined by blanks")
+    return [
+        replace(row, values={**row.values, column: " ".join(row.values[column])}) if is_list(row) else row
+        for row in rows
+    ]
+
+
+def _chosen(whole: Table, file: Path, choice: RowChoice | None, rows: list[Row]) -> list[Row]:
+    """Return the rows that the configuration chooses, of all those of a file, and say how many it leaves out."""
+    if choice is None:
+        return rows
+    words = [said(row.values.get(choice.column)) for row in rows]
+    whole.words.update(words)
+    taken = [row for row, word in zip(rows, words, strict=True) if choice.takes(word)]
+    left_out = counted(len(rows) - len(taken), "row")
+    whole.remarks.append(f"left out {left_out} of {len(rows):,} of {file.name} by rows: of column {choice.column}")
+    return taken
 
 
 def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, Any]) -> Column:
     """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
     there = {str(name): name for name in columns}
-    for name, column in (*source.sides.items(), ("split", source.split)):
+    choice = source.rows and source.rows.column
+    for name, column in (*source.sides.items(), ("split", source.split), ("choice", choice)):
         if column is not None and column not in columns:
+            if len(there) == 1 and (mark := next((mark for mark in SEPARATORS if mark in next(iter(there))), None)):
+                raise OodgridError(
+                    f"{file}: its first line is one column, and {mark!r} seems to part it: save it with commas as .csv "
+                    "or with tabs as .tsv"
+                )
             raise unknown(f"column of {name}s of {file}", str(column), there)
     if source.label is None or source.label in columns:
         return source.label
@@ -199,7 +256,13 @@ def _split_of(file: Path, source: TextTable, row: Row) -> str:
 
 def _check_splits(source: TextTable, table: Table) -> None:
     there = set(table.splits or ())
-    if missing := [split for split in source.own_splits if split not in there]:
+    missing = [split for split in source.own_splits if split not in there]
+    if missing and source.rows:
+        raise OodgridError(
+            f"{source.what} of {', '.join(source.files)}: of the rows that rows: of column {source.rows.column} takes, "
+            f"none is of the {missing[0]} split: choose others, or name the files of other splits"
+        )
+    if missing:
         has = ", ".join(split for split in SPLITS if split in there) or "none"
         raise OodgridError(
             f"{source.what} of {', '.join(source.files)}: no {source.thing} is of the {missing[0]} split; there are "

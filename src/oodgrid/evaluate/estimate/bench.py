@@ -83,7 +83,7 @@ def sets_of_each(pairs: int) -> int:
 
 
 def plan(n_id: int, oods: Sequence[Labelled], count: int, seed: int = 0) -> list[BenchSet]:
-    """Return the sets of one (backbone, ID set); fewer than asked for where most would be too small.
+    """Return the sets of one (backbone, ID set); fewer than asked for where most would be too small, none without OOD.
 
     Args:
         n_id: ID test samples.
@@ -91,7 +91,7 @@ def plan(n_id: int, oods: Sequence[Labelled], count: int, seed: int = 0) -> list
         count: How many to make.
         seed: Of all draws.
     """
-    tried = range(TRIES * count)
+    tried = range(TRIES * count if oods else 0)
     planned = (_planned(number, n_id, oods, np.random.default_rng([seed, number])) for number in tried)
     return list(islice((each for each in planned if each is not None), count))
 

@@ -106,6 +106,19 @@ def least_share(counts: Counts, scores: int = 1) -> float:
     return 1 - min(float(np.min(above_of_pool / above_of_validation[there], initial=1.0)), 1.0)
 
 
+def reach_above(counts: Counts) -> float:
+    """Return by how much more of the pool than of validation lies above some threshold, beyond chance (95 %).
+
+    ID samples alone cannot do that, nor OOD samples that score lower than they: 0 where all is as it should be.
+
+    Args:
+        counts: As of `own_share`.
+    """
+    noise = sum(sqrt(log(2 / SIGNIFICANT) / (2 * n)) for n in (counts.n_id, counts.n_ood))
+    above = counts.ood_from / counts.n_ood - counts.id_from / counts.n_id
+    return max(float(above.max()) - noise, 0.0)
+
+
 def common_share(shares: Sequence[float], counts: Sequence[Counts]) -> float:
     """Return the share of OOD samples in a pool by several scores of it: the 80 % quantile of `own_share`.
 

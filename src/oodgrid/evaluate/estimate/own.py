@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oodgrid import manifests
+from oodgrid import manifests, paths, store
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, brief
 from oodgrid.evaluate.estimate.bench import FEWEST_ID, FEWEST_OOD
 from oodgrid.evaluate.estimate.clusters import Clusters, two_clusters
-from oodgrid.evaluate.estimate.indicators import Pool, common_share, indicators, pool_of
-from oodgrid.evaluate.estimate.predictions import RATES, SMALLEST_SHARE, silence, standard_error, unmixed
-from oodgrid.evaluate.estimate.regression import predict
+from oodgrid.evaluate.estimate.indicators import Pool, common_share, indicators, least_share, pool_of, reach_above
+from oodgrid.evaluate.estimate.predictions import RATES, SMALLEST_SHARE, silence, standard_error, sure_area, unmixed
+from oodgrid.evaluate.estimate.regression import LINES, predict
 from oodgrid.evaluate.intervals import Z
 from oodgrid.evaluate.score_csv import Dialect
 from oodgrid.evaluate.score_files import check_dialect, read_column
+from oodgrid.identity import is_file, is_there
 
 FEW = 5  # scores: of fewer the share is not much surer than of one, and the wider of both error bars is given
 OURS = "clip_b32.json"  # the errors of experiments/clip-b32-estimate.yaml
+A_BENCH = "a bench is the estimates.parquet of an experiment with `estimate: true`"
 Scores = Mapping[str, ArrayLike]
 
 
@@ -31,14 +33,26 @@ def read_bench(path: str | Path | None = None) -> manifests.Estimates:
     """Return what is known of a bench: from an estimates.parquet, or the one that this package brings.
 
     Raises:
-        OodgridError: The file is missing, damaged or none, or holds no set.
+        OodgridError: The file is missing, damaged or none, or holds no set, no error or lines of other indicators.
     """
     if path is None:
         with resources.as_file(resources.files("oodgrid.evaluate.estimate") / OURS) as file:
             return manifests.read(file, manifests.Estimates)
-    bench = manifests.read(Path(path), manifests.Estimates)
-    if not bench.sets:
-        raise OodgridError(f"{path} holds no set of a bench: take one of an experiment with more samples")
+    file = Path(path)
+    if not is_file(file):
+        raise OodgridError(f"{file}: {'is a folder' if is_there(file) else 'no such file'}: {A_BENCH}")
+    try:
+        bench = manifests.read(file, manifests.Estimates)
+    except OodgridError as error:
+        if file.name == paths.estimates(Path(), "").name:
+            raise
+        reason = str(error).removesuffix(store.mend(file)).rstrip(". ")  # what to delete is not told of any file
+        raise OodgridError(f"{reason}: {A_BENCH}") from error
+    if not bench.sets or not bench.errors:
+        raise OodgridError(f"{file} holds no set of a bench: take one of an experiment with more samples")
+    for line in bench.lines:
+        if line.weights.keys() != {"intercept", *LINES.get(line.estimator, ())}:
+            raise OodgridError(f"{file}: its line {brief(line.estimator)} is of other indicators than ours: {A_BENCH}")
     return bench
 
 
@@ -81,13 +95,43 @@ def estimate(
 
     Returns:
         Dictionaries with `score`, `n_validation`, `n_pool`, `ood_share` and `share_from`; `status`, "ok" or "nothing",
-        and `reason`; each rate with `_lo` and `_hi`, and as `regression_…`, None where nothing can be said; indicators.
+        and `reason`; `above_validation`, see `reach_above`; each rate with `_lo` and `_hi`, and as `regression_…`, and
+        `auroc_sure_lo` and `_hi`, see `sure_area`; None where nothing can be said; indicators.
 
     Raises:
         OodgridError: Scores are not one-dimensional, finite numbers, or not of the same samples, or the share is none.
     """
     share = None if share is None else check_share(share)
     pools = {name: pool_of(validation[name], scores) for name, scores in pool.items()}
+    _check_sizes(pools)
+    known = {name: indicators(each) for name, each in pools.items()}
+    common = common_share([each["own_share"] for each in known.values()], [each.counts for each in pools.values()])
+    least = max(least_share(each.counts, len(pools)) for each in pools.values())
+    bounds = (share, share) if share is not None else (max(least, SMALLEST_SHARE), 1.0)
+    source = "given" if share is not None else "this score" if len(pools) < 2 else counted(len(pools), "score")
+    rows = []
+    for name, each in pools.items():
+        of_pool = share if share is not None else common
+        reason = silence(each, of_pool, known=share is not None)
+        about = {"score": name, "n_validation": each.counts.n_id, "n_pool": each.counts.n_ood}
+        about |= {"ood_share": of_pool, "share_from": source, "status": "nothing" if reason else "ok", "reason": reason}
+        about["above_validation"] = reach_above(each.counts)
+        estimators: tuple[str, ...] = ("known",) if share is not None else ("alone", "unmixed")
+        if share is None and not 1 < len(pools) < FEW:
+            estimators = estimators[:1] if len(pools) == 1 else estimators[1:]
+        rates = dict.fromkeys(f"{kind}{rate}{end}" for kind in ("", "regression_") for rate in RATES for end in ENDS)
+        rates |= dict.fromkeys(SURE)
+        if not reason:
+            rates |= _rates(each, of_pool, estimators, bench)
+            rates |= dict(zip(SURE, sure_area(each.counts, bounds), strict=True))
+        if not reason and share is None:  # lines are learned with shares that are estimated
+            rates |= _by_regression(each, known[name], of_pool, "alone" in estimators, bench)
+        rows.append(about | rates | known[name])
+    return rows
+
+
+def _check_sizes(pools: Mapping[str, Pool]) -> None:
+    """Refuse scores that are not of the same samples, as far as their number tells."""
     for side, sizes in (
         ("validation", {name: each.counts.n_id for name, each in pools.items()}),
         ("the pool", {name: each.counts.n_ood for name, each in pools.items()}),
@@ -98,28 +142,10 @@ def estimate(
                 f"{side} has {counted(sizes[other], 'score')} of {brief(other)} and {size:,} of {brief(first)}: "
                 "several scores of one pool are of the same samples; estimate each pool by itself"
             )
-    known = {name: indicators(each) for name, each in pools.items()}
-    common = common_share([each["own_share"] for each in known.values()], [each.counts for each in pools.values()])
-    source = "given" if share is not None else "this score" if len(pools) < 2 else counted(len(pools), "score")
-    rows = []
-    for name, each in pools.items():
-        of_pool = share if share is not None else common
-        reason = silence(each, of_pool, known=share is not None)
-        about = {"score": name, "n_validation": each.counts.n_id, "n_pool": each.counts.n_ood}
-        about |= {"ood_share": of_pool, "share_from": source, "status": "nothing" if reason else "ok", "reason": reason}
-        estimators: tuple[str, ...] = ("known",) if share is not None else ("alone", "unmixed")
-        if share is None and not 1 < len(pools) < FEW:
-            estimators = estimators[:1] if len(pools) == 1 else estimators[1:]
-        rates = dict.fromkeys(f"{kind}{rate}{end}" for kind in ("", "regression_") for rate in RATES for end in ENDS)
-        if not reason:
-            rates |= _rates(each, of_pool, estimators, bench)
-        if not reason and share is None:  # lines are learned with shares that are estimated
-            rates |= _by_regression(each, known[name], of_pool, "alone" in estimators, bench)
-        rows.append(about | rates | known[name])
-    return rows
 
 
 ENDS = ("", "_lo", "_hi")
+SURE = ("auroc_sure_lo", "auroc_sure_hi")
 
 
 def without_validation(pool: Mapping[str, NDArray[np.float64]], bench: manifests.Estimates) -> list[dict[str, Any]]:
@@ -249,57 +275,3 @@ def estimate_files(
         if np.array_equal(np.sort(scores), np.sort(validation[name])):
             say(f"{validation_path} holds the same scores as {pool_path}: are these the validation samples?")
     return estimate(validation, pool, bench, share)
-
-
-WORDS = {"auroc": "AUROC", "fpr95_id_pos": "FPR95, ID pos.", "fpr95_ood_pos": "FPR95, OOD pos."}
-
-
-def format_estimates(rows: Sequence[dict[str, Any]], bench: manifests.Estimates) -> str:
-    """Return a text table in percent with a row for each score, best first, and what the error bars are."""
-    said = [row for row in rows if row["status"] == "ok"]
-    said.sort(key=lambda row: -row["auroc"])
-    lines = [f"about {100 * rows[0]['ood_share']:.0f} % of the pool are OOD samples ({_from(rows[0])})"] if said else []
-    if said:
-        table = [["score", *(WORDS[rate] for rate in RATES), "by regression: AUROC"]]
-        table += [[row["score"], *(_cell(row, rate) for rate in (*RATES, "regression_auroc"))] for row in said]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines += [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
-        ]
-        lines.append(
-            f"percent [± what 95 % of the errors stayed within on {counted(bench.sets, 'set')} of a bench, "
-            "at such a share of OOD samples]"
-        )
-    lines += [f"{row['score']}: nothing can be said: {row['reason']}" for row in rows if row["status"] != "ok"]
-    return "\n".join([*lines, *remarks(rows, bench)])
-
-
-def remarks(rows: Sequence[dict[str, Any]], bench: manifests.Estimates) -> list[str]:
-    """Return what a reader must know beside the numbers."""
-    lines = []
-    if not rows[0]["n_validation"]:
-        lines.append(
-            "without validation scores nothing tells whether the pool holds OOD samples at all: this is what its two "
-            "clusters say, were the lower one OOD (--validation FILE)"
-        )
-    for side, name in (("n_validation", "validation"), ("n_pool", "pool")):
-        least = bench.sizes.get(name, [0])[0]
-        if 0 < rows[0][side] < least:
-            lines.append(
-                f"{counted(rows[0][side], f'{name} score')}: any set of the bench has more ({least} at the least), "
-                "so that errors are larger"
-            )
-    if any(row["status"] == "ok" and row["n_validation"] for row in rows):
-        lines.append("it is assumed that the ID samples of the pool score as those of validation do")
-    return lines
-
-
-def _from(row: dict[str, Any]) -> str:
-    return "as given" if row["share_from"] == "given" else f"estimated from {row['share_from']}"
-
-
-def _cell(row: dict[str, Any], name: str) -> str:
-    if row.get(name) is None:
-        return "-"
-    bar = f" [{100 * row[f'{name}_lo']:.1f}, {100 * row[f'{name}_hi']:.1f}]" if row[f"{name}_lo"] is not None else ""
-    return f"{100 * row[name]:.1f}{bar}"

@@ -57,6 +57,21 @@ def standard_error(counts: Counts, share: float) -> float:
     return sqrt(delong_variance(counts)) / share
 
 
+def sure_area(counts: Counts, shares: tuple[float, float]) -> tuple[float, float]:
+    """Return what the AUROC is at the least and at the most, 95 % sure, whatever the OOD samples of the pool are.
+
+    No score shows how many OOD samples score as ID samples do, so that their share is known from below alone. AUROC is
+    1/2 + (AUROC(validation, pool) - 1/2) / share, which is lowest where all of the pool is OOD.
+
+    Args:
+        counts: As of `unmixed`.
+        shares: The least and the largest share of OOD samples that the pool may have, above 0.
+    """
+    area, chance = auroc(counts) - 0.5, Z * sqrt(delong_variance(counts))
+    ends = 0.5 + (area - chance) / shares[1], 0.5 + (area + chance) / shares[0]
+    return min(max(ends[0], 0.0), 1.0), min(max(ends[1], 0.0), 1.0)
+
+
 def silence(pool: Pool, share: float, known: bool = False) -> str | None:
     """Return why nothing can be said of a pool; None where something can.
 
@@ -68,6 +83,9 @@ def silence(pool: Pool, share: float, known: bool = False) -> str | None:
     area, error = auroc(pool.counts), sqrt(delong_variance(pool.counts))
     if not np.isfinite(error):
         return "too few samples: two or more are needed on each side"
+    for side, scores in (("validation", pool.validation), ("the pool", pool.scores)):
+        if scores.min() == scores.max():
+            return f"all scores of {side} are equal"
     if area + Z * error < 0.5:
         return (
             "the pool scores higher than the validation samples do: is the sign right (--negate), and are both from "

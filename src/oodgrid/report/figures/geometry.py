@@ -65,7 +65,7 @@ def draw(study: Study, width: float) -> Figure:
     panels += [Panel(f"Separation\n{kind}", "separation", kind, True) for kind in scopes]
     blocks = _blocks(frame, scopes)
     if not blocks:
-        return canvas.sentence("No angles: no method has prototypes of its own or changes image features.", width)
+        return canvas.sentence("No angles: no method has prototypes of its own or changes features.", width)
     counts = [len(methods) for methods in blocks.values()]
     line = 0.165 if sum(counts) <= 24 else 0.125
     height = 0.5 + 0.3 * len(blocks) + line * sum(counts)
@@ -158,7 +158,7 @@ def _text(study: Study, frame: pl.DataFrame, blocks: dict[str, list[str]], scope
         "Angles in degrees: between centres (dispersion), of ID to the centre of its class (compactness)"
         f"{separation}. Test samples, largest shots, mean over seeds.",
         "" if scopes else f"No separation: {NOTHING}",
-        "" if "means" in blocks else "No method changes image features, so class means stay.",
+        "" if "means" in blocks else "No method changes features, so class means stay.",
         f"Without features or prototypes of their own: {', '.join(unmoved[:NAMED])}{more}." if unmoved else "",
         f"{counted(fewer, f'row of less {ranked} is', f'rows of less {ranked} are')} left out." if fewer > 0 else "",
     ]

@@ -5,6 +5,8 @@ Scores that do not depend on the method are a strip of their own, a cell across 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import radians, sin
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +21,8 @@ from oodgrid.report.figures.study import NOTHING, OVERALL, TITLES, Study
 
 LABELS, BAR = 0.24, 0.55  # share of the width for names of scores; inches for the scale
 MAP_HEIGHT = 6.6  # inches of all rows at most
+AROUND = 0.65  # inches above and below the rows, without the names of methods
+SLANT = 35  # degrees, of names above wide columns
 DIGIT = 0.64  # a digit's width, in letters' size
 
 
@@ -30,16 +34,18 @@ def draw(study: Study, width: float) -> Figure:
     kinds = study.kinds if width > canvas.COLUMN else [OVERALL]
     row = min(0.17, MAP_HEIGHT / (len(scores) + len(strip)))
     heights = [row * len(part) for part in (scores, strip) if part]
-    figure, grid = canvas.blank(len(heights), len(kinds), width, 0.95 + sum(heights), height_ratios=heights)
-    scale, extend = _scale([mean["mean"] for kind in kinds for mean in study.rows(kind).values()])
     cell = (width * (1 - LABELS) - BAR) / len(kinds) / max(len(methods), 1)
+    of_methods = _names(study, methods, cell)
+    around = AROUND + (of_methods.height if scores else 0)
+    figure, grid = canvas.blank(len(heights), len(kinds), width, around + sum(heights), height_ratios=heights)
+    scale, extend = _scale([mean["mean"] for kind in kinds for mean in study.rows(kind).values()])
     size = min(6.0, row * 72 * 0.75, cell * 72 / (4 * DIGIT))
     for column, kind in zip(grid.T, kinds, strict=True):
         parts = iter(column)
         if scores:
             axes = next(parts)
             _map(axes, study, kind, methods, scores, scale, size)
-            _name_methods(axes, study, methods, cell)
+            of_methods.write(axes)
             canvas.title(axes, f"{TITLES[kind]}: mean AUROC, %", 0.75 * width / len(kinds))
         if strip:
             axes = next(parts)
@@ -118,12 +124,35 @@ def _is_readable(size: float) -> bool:
     return size >= canvas.TINY - 0.5
 
 
-def _name_methods(axes: Axes, study: Study, methods: list[str], cell: float) -> None:
-    """Write the methods above their columns, slanted, or upright where columns are narrow."""
+@dataclass(frozen=True)
+class _Names:
+    """The methods above their columns, slanted, or upright where columns are narrow.
+
+    Attributes:
+        labels: As they are written.
+        size: Of letters, in points.
+        slanted: Whether they are.
+    """
+
+    labels: list[str]
+    size: float
+    slanted: bool
+
+    @property
+    def height(self) -> float:
+        """Inches of the highest."""
+        longest = max((canvas.width_of(label, self.size) for label in self.labels), default=0.0)
+        return longest * (sin(radians(SLANT)) if self.slanted else 1)
+
+    def write(self, axes: Axes) -> None:
+        """Write them."""
+        axes.xaxis.tick_top()
+        turn = {"rotation": SLANT, "ha": "left", "rotation_mode": "anchor"} if self.slanted else {"rotation": 90}
+        axes.set_xticks(range(len(self.labels)), labels=self.labels, fontsize=self.size, **turn)
+        axes.tick_params(axis="x", length=0)
+
+
+def _names(study: Study, methods: list[str], cell: float) -> _Names:
+    """Return the names of methods above columns of so many inches."""
     size = max(4.5, min(6.5, cell * 72 * 0.85))
-    slanted = cell > 0.3
-    labels = canvas.fit([study.legend.methods[method] for method in methods], 1.0, size)
-    axes.xaxis.tick_top()
-    turn = {"rotation": 35, "ha": "left", "rotation_mode": "anchor"} if slanted else {"rotation": 90}
-    axes.set_xticks(range(len(methods)), labels=labels, fontsize=size, **turn)
-    axes.tick_params(axis="x", length=0)
+    return _Names(canvas.fit([study.legend.methods[method] for method in methods], 1.0, size), size, cell > 0.3)

@@ -6,7 +6,9 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import log_normaliser
+from oodgrid.score.contract import Skip, log_normaliser
+
+ROUNDING = 1e-7  # of probabilities whose logarithms were stored in float32
 
 
 @score(
@@ -26,5 +28,11 @@ def energy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
 
     Returns:
         Shape (N,), between max_k s_k and max_k s_k + T log K.
+
+    Raises:
+        Skip: It is 0 for every sample: the logits are T log p.
     """
-    return log_normaliser(logits, T=T)
+    energies = log_normaliser(logits, T=T)
+    if energies.size and np.abs(energies).max() < ROUNDING:
+        raise Skip("its logits are logarithms of probabilities, as an ensemble leaves: the energy of every sample is 0")
+    return energies
