@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from oodgrid import paths, registry, streams, texts
+from oodgrid import paths, registry, texts
 from oodgrid.config.grades import named_cell
 from oodgrid.config.pseudo_ood import pseudo_ood_name
+from oodgrid.config.stream_soundness import of_streams
 from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
@@ -82,10 +83,7 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _drawn(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
         yield "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
-    if not left_out & {"scores", "id_datasets"}:
-        yield from _streams(experiment)
-    if not left_out & {"scores", "metrics"} and experiment.firsts and not any(map(_is_of_streams, experiment.scores)):
-        yield f"metrics: first@{experiment.firsts[0]} is of streams, and no listed score is transductive: list one"
+    yield from of_streams(experiment, left_out)
     if not left_out & {"methods", "scores", "report"}:
         yield from _curves(experiment)
     if experiment.temperatures and "scores" not in left_out and not any(map(swept, experiment.scores)):
@@ -123,28 +121,6 @@ def _grades(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
             yield f"grades.{axis}: {name} depends on the method or on a stream, and an axis is of the sample alone"
     if grades.semantic == grades.covariate:
         yield f"grades: both axes are {grades.semantic}: name two scores"
-
-
-def _streams(experiment: Experiment) -> Iterator[str]:
-    """Yield the scores of streams whose protocol they or the ID sets do not have."""
-    for score in filter(_is_of_streams, experiment.scores):
-        stream = score.params.get("stream", streams.MIXED)
-        if streams.carries_over(stream) and not registry.find("score", score.name).keeps_state:
-            yield (
-                f"score {score.name}, stream: {stream}: it begins every stream anew, for it takes no state: write "
-                "stream: mixed, id_first or ood_first"
-            )
-        named = streams.named_sets(stream)
-        if twice := next((name for name, count in Counter(named).items() if count > 1), None):
-            yield f"score {score.name}, stream: {stream} comes to {twice} twice: name it once"
-        for dataset in experiment.id_datasets:
-            known = [ood.name for _, ood in dataset.pairs()]
-            for name in (name for name in named if name not in known):
-                yield f"score {score.name}, stream: {unknown(f'OOD set of {dataset.name}', name, known)}"
-
-
-def _is_of_streams(score: Choice) -> bool:
-    return registry.find("score", score.name).transductive
 
 
 def swept(score: Choice) -> bool:
