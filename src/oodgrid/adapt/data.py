@@ -126,7 +126,7 @@ class FitFiles:
             self.text_side(train), self._classes(), train.features, train.labels, val.features,
             val.labels, fit.shots, fit.seed, normalised, self._of_views(train.rows),
             self._local(train.rows) if self.local else None, self._head(), train.text_features, self._outliers(),
-            self._pseudo_ood(fit, train.rows),
+            pseudo_ood=self._pseudo_ood(fit, train.rows),
         )  # fmt: skip
 
     @cached_property

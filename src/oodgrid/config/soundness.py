@@ -56,9 +56,8 @@ def _pseudo_ood_of(dataset: IdDataset) -> Iterator[str]:
         return
     if dataset.imported:
         yield f"ID dataset {dataset.name}: pseudo_ood changes texts, and its features are imported alone: take it out"
-    elif not dataset.holds_texts:
-        thing = "pairs" if dataset.are_pairs else "images"
-        yield f"ID dataset {dataset.name}: pseudo_ood is for texts, and its samples are {thing}: take it out"
+    elif dataset.thing != "text":
+        yield f"ID dataset {dataset.name}: pseudo_ood is for texts, and its samples are {dataset.thing}s: take it out"
     elif "train" not in dataset.split_names:
         yield f"ID dataset {dataset.name} has no training split to make pseudo_ood of: take it out"
     names = [recipe.name for recipe in dataset.pseudo_ood]
@@ -281,7 +280,7 @@ def _pseudo_ood(experiment: Experiment) -> Iterator[str]:
         names = [recipe.name for recipe in dataset.pseudo_ood]
         for method in experiment.methods:
             wanted = pseudo_ood_name(method)
-            if wanted is None or (wanted in names and dataset.holds_texts):
+            if wanted is None or (wanted in names and dataset.thing == "text"):
                 continue
             listed = f"method {method.listed('method')} learns from pseudo-OOD texts"
             if dataset.imported:
@@ -289,9 +288,9 @@ def _pseudo_ood(experiment: Experiment) -> Iterator[str]:
                     f"{listed}, and the features of {dataset.name} are imported, without texts: give it texts: in "
                     "place of imported:, or list mlp_head, its head, in its place"
                 )
-            elif not dataset.holds_texts:
-                thing = "pairs" if dataset.are_pairs else "images"
-                yield f"{listed}, and the samples of {dataset.name} are {thing}: list mlp_head, its head, in its place"
+            elif dataset.thing != "text":
+                things = f"{dataset.thing}s"
+                yield f"{listed}, and the samples of {dataset.name} are {things}: list mlp_head, its head, in its place"
             else:
                 yield (
                     f"{listed} that ID dataset {dataset.name} does not have: write pseudo_ood: [{{name: {wanted}}}] "
