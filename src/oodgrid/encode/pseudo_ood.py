@@ -20,7 +20,7 @@ from oodgrid.encode.decode import source_sha256
 from oodgrid.encode.images import identify
 from oodgrid.encode.pseudo_texts import Draw, Passed
 from oodgrid.encode.sources import ImageSet, open_split
-from oodgrid.encode.text_samples import encode_text_rows
+from oodgrid.encode.text_samples import encode_text_rows, tokens_of
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw
 from oodgrid.identity import digest
@@ -152,7 +152,7 @@ def _encoded(results: Path, loaded: LoadedBackbone, dataset: IdDataset, draw: _M
             [f"pseudo-OOD {place}" for place in range(len(texts))], np.full(len(texts), -1, np.int32), None,
             lambda row: texts[row].encode(), lambda row: (len(texts[row].encode()), -1), texts=texts,
         )  # fmt: skip
-        chunks = Chunks(results, about, loaded, samples)
+        chunks = Chunks(results, about, loaded, samples, prepare=tokens_of(loaded))
         title = f"encode pseudo-OOD texts of {dataset.name} ({counted(draw.shots, 'shot')}, seed {draw.seed})"
         encode_text_rows(chunks, WHOLE, title)
         features = np.concatenate(list(chunks.features().blocks))
