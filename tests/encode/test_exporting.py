@@ -226,7 +226,7 @@ def test_other_mistakes_of_exporting_are_one_line(tmp_path, make_features):
     assert "the suffix says the format" in failure(export, tmp_path / "f.h5", tmp_path / "f.csv")
     assert "missing" in failure(export, tmp_path / "none.h5", tmp_path / "f.npz")
     store.write_views(tmp_path / "v.h5", store.NewViews(np.arange(2), np.ones((2, 2, 3), np.float32), {}))
-    assert "augmented views" in failure(export, tmp_path / "v.h5", tmp_path / "f.npz")
+    assert "holds views or pseudo-OOD texts" in failure(export, tmp_path / "v.h5", tmp_path / "f.npz")
     assert not list(tmp_path.glob("*.npz"))
 
 

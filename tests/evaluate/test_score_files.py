@@ -301,7 +301,7 @@ def test_unknown_kinds_are_refused(tmp_path, name):
 def test_missing_file_and_folder_are_refused(tmp_path):
     assert "no such file" in refusal(tmp_path / "s.csv")
     (tmp_path / "d.parquet").mkdir()
-    assert "no such file" in refusal(tmp_path / "d.parquet")
+    assert "is a folder, not a file" in refusal(tmp_path / "d.parquet")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ OTHERS = {  # of which scores others are made
     "clipn_ctw": {"clipn_atd"},
     "clipscope": {"neglabel"},
     "csp": {"neglabel"},
+    "gl_fa": {"fa"},
     "gl_mcm": {"l_mcm"},
     "interneg": {"neglabel"},
     "negrefine": {"neglabel"},

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oodgrid.backbones import array_files
 from oodgrid.encode import lines
 from oodgrid.encode.importing import reading
 from tests.failing import failure
@@ -80,7 +81,7 @@ def test_files_that_are_something_else_are_one_line(tmp_path):
     with (tmp_path / "x.npy").open("wb") as file:
         np.savez(file, a=np.ones(2))
     assert "it is an .npz archive" in failure(reading.load_array, tmp_path / "x.npy")
-    for read in (reading.load_array, reading.read_npz, reading.read_lines, reading.read_labels):
+    for read in (reading.load_array, array_files.read_npz, reading.read_lines, reading.read_labels):
         assert "is a folder" in failure(read, tmp_path)
         assert "does not exist" in failure(read, tmp_path / "none")
     np.save(tmp_path / "y.npy", np.ones((100, 8)))
