@@ -231,7 +231,7 @@ def test_blocks_of_patches_are_hardly_filled_and_their_scores_those_of_all_at_on
     for device in (None, "cpu"):
         column = Column(Choice(name="l_mcm"), str, {})
         with computing_on(device):
-            blocks = list(references.local_blocks("pets", patches[:, 0], read, head))
+            blocks = list(references.local_blocks("pets", patches[:, 0], read, head, column.needs))
             made = sum(len(make()["features"]) for make, _ in blocks)
             fill([column], iter(blocks))
         np.testing.assert_allclose(column.values(), expected, rtol=1e-12)

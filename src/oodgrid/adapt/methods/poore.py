@@ -24,7 +24,7 @@ NO_TEXT = -1  # in a table of places: of this shot nothing was made
 
 @method(
     title="POORE (rec.)",
-    look="blue h :",
+    look="blue + :",
     leaves="features",
     needs=("shots", "pseudo_ood"),
     paper="Sundararaman et al. 2022, arXiv 2210.09132, Pseudo-OOD training for robust language models; reconstructed "
