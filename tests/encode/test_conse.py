@@ -10,7 +10,7 @@ import pytest
 
 from oodgrid import backbones, catalogue
 from oodgrid.adapt import text_tower
-from oodgrid.config import Backbone, build
+from oodgrid.config import Backbone, build, parse
 from oodgrid.encode.embedding import embed
 from oodgrid.errors import OodgridError
 from tests.encode.test_text_samples import WORDS, entry, save_encoder
@@ -145,6 +145,7 @@ WRONG = {
     "a word in the place": ({"template": "{name}"}, "has to hold {} once"),
     "no text tower": ({"text": {"name": "n", "model": "timm/vit", "pretrained": "random"}}, "n has no text tower"),
     "a space of its own": ({"text": "conse-lite0-minilm"}, "name its encoder of texts"),
+    "a classifier that is a space": ({"classifier": "conse-lite0-minilm"}, "name its classifier"),
     "precision below": ({"text": {**TINY, "precision": "bf16"}}, "precision of tiny is that of the whole space"),
     "no side": ({"text": None}, "text"),
     "another key": ({"templates": "{}"}, "did you mean 'template'"),
@@ -207,6 +208,33 @@ def test_a_hard_prompt_through_the_prompt_path_is_the_plain_text(parts, tmp_path
     middle = tower.encode(context.detach(), tower.prompts(["bank"], "middle"))
     text = embed(backbones.load(backbone), ["play bank a song."])[0]
     np.testing.assert_allclose(middle[0].numpy(), text / np.linalg.norm(text), rtol=0, atol=1e-6)
+
+
+def test_a_prefix_stands_before_classes_texts_and_learned_contexts_alike(parts, tmp_path):
+    bare = entry(save_encoder(tmp_path / "bert"), max_length=30)
+    joint = backbones.load(space(parts, text={**bare, "prefix": "send b "}))
+    assert space(parts, text={**bare, "prefix": "send b "}).identity != space(parts, text=bare).identity
+    plain = backbones.load(build(Backbone, **bare))
+    texts = embed(plain, ["send b play music .", "send b play song a bank."]).astype(np.float64)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    np.testing.assert_allclose(joint.model.class_texts()[0].numpy(), texts[0], rtol=0, atol=1e-6)
+    tower = text_tower.of(joint)
+    learned = tower.encode(tower.embed("play song a"), tower.prompts(["bank"])).detach().numpy()
+    np.testing.assert_allclose(learned[0], texts[1], rtol=0, atol=1e-6)
+
+
+def test_a_space_has_no_head_to_stand_for_classes():
+    dataset = {"name": "concepts", "text": "own_head", "ood": {"far": ["digits"]}}
+    with pytest.raises(OodgridError, match="minilm has no head: list its classifier alone, or"):
+        parse(
+            {
+                "experiment": "x",
+                "backbones": ["conse-lite0-minilm"],
+                "id_datasets": [dataset],
+                "methods": ["own_head"],
+                "scores": ["msp"],
+            }
+        )
 
 
 @pytest.mark.slow  # half a minute: 800 photographs and 1000 class names

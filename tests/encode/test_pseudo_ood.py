@@ -17,6 +17,7 @@ from oodgrid.adapt.fit import fit
 from oodgrid.config import parse
 from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.encode import pseudo_ood
+from oodgrid.encode.drawn import encode_drawn
 from oodgrid.encode.embedding import embed
 from oodgrid.encode.images import encode_images
 from oodgrid.encode.pseudo_ood import encode_pseudo_ood
@@ -93,6 +94,25 @@ def test_texts_are_made_of_the_shots_and_fitted_on(tmp_path, talk, encoder, resu
         assert all(arrays[name].tobytes() == plain_arrays[name].tobytes() for name in plain_arrays)
         assert not np.array_equal(with_texts["prototypes"], plain_arrays["prototypes"])
     assert fits["poore@epochs=3"][0].info["pseudo_ood"] > 0
+
+
+def test_of_the_draws_alone_the_same_texts_and_fits_come(tmp_path, talk, encoder, results):  # noqa: F811
+    config = asked(talk, encoder, shots=[1], seeds=[1, 2], scores=["energy"])
+    raw = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    raw["id_datasets"][0]["train"] = "drawn"
+    drawn, left = parse(raw), []
+    for folder, each in ((tmp_path / "whole", config), (tmp_path / "drawn", drawn)):
+        [backbone], [dataset] = each.backbones, each.id_datasets
+        for samples in each.datasets():
+            encode_images(folder, backbone, samples)
+        if each is drawn:
+            encode_drawn(folder, backbone, dataset)
+        encode_texts(folder, backbone, dataset)
+        made = store.read_pseudo_ood(encoded(folder, each))
+        fits = manifests.read(fit(folder, each, "mini-bert", "talk", "poore@epochs=3"), manifests.Fitted).fits
+        arrays = [store.read_arrays(folder / of.file)[0] for of in fits]
+        left.append((list(made.texts), made.index.tolist(), [of["prototypes"].tobytes() for of in arrays]))
+    assert left[0] == left[1]
 
 
 encode = pseudo_ood.encode_text_rows

@@ -169,3 +169,9 @@ def test_a_long_text_and_one_of_one_word():
     draw = Draw(texts, [0, 1, 2], PseudoOod(share=1.0))
     assert len(words(draw.made(0))) == 2001
     assert draw.made(1) in ("word", "alpha", "gamma", "delta")
+
+
+@pytest.mark.parametrize(("share", "words", "most"), [(0.28, 25, 7), (0.14, 50, 7), (0.56, 25, 14), (0.3, 25, 8)])
+def test_a_share_is_rounded_up_and_its_float_is_not(share, words, most):
+    texts = [" ".join(f"w{number}" for number in range(words)), "other"]
+    assert len(Draw(texts, [0, 1], PseudoOod(share=share)).keywords(0)) == most

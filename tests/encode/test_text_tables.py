@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from oodgrid.config import Dataset, build
-from oodgrid.encode.sources import open_split, open_splits
+from oodgrid.encode.sources import libraries, open_split, open_splits
 from oodgrid.encode.sources.copies import _of_images
 from tests.failing import failure
 
@@ -304,3 +305,30 @@ def test_turns_of_a_dialogue_are_one_text_and_the_mark_may_be_a_number(tmp_path,
     outside = open_splits(dataset(file, **asked, rows={"column": "oos_label", "without": [0]}))["test"]
     assert list(outside.texts) == ["<customer> sing a\tsong"]
     assert any("passed over 1 row without a text" in line for line in outside.remarks)
+
+
+class OfLibrary(list):
+    """A split as Hugging Face's library has it: rows, and names of the classes whose numbers stand in them."""
+
+    def __init__(self, rows):
+        super().__init__(rows)
+        self.features = {"intent": SimpleNamespace(names=("pay", "oos", "plan"))}
+
+
+def of_library(monkeypatch, rows):
+    splits = {"train": OfLibrary([{"text": "send it", "intent": 0}, {"text": "go", "intent": 2}]),
+              "test": OfLibrary([{"text": "pay me", "intent": 0}, {"text": "moon", "intent": 1}])}  # fmt: skip
+    monkeypatch.setattr(libraries, "load_hugging_face", lambda name, subset, split, *_: splits[split])
+    return Dataset(name="talk", texts={"hf": "me/talk", "label": "intent", "rows": rows,
+                                       "splits": {split: split for split in splits}})  # fmt: skip
+
+
+def test_rows_of_a_library_are_chosen_by_the_name_of_a_class_and_not_by_its_number(monkeypatch):
+    inside = open_splits(of_library(monkeypatch, {"column": "intent", "without": ["oos", "plan"]}))  # none in both
+    assert [list(inside[split].texts) for split in ("train", "test")] == [["send it"], ["pay me"]]
+    for rows, line in (
+        ({"column": "intent", "without": "oss"}, "did you mean 'oos'?"),
+        ({"column": "intent", "without": 1}, "unknown word in column intent of me/talk (rows) '1'"),
+        ({"column": "intent", "only": "plan"}, "leaves the test split without texts"),
+    ):
+        assert line in failure(lambda rows=rows: open_splits(of_library(monkeypatch, rows)))

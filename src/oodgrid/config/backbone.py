@@ -271,6 +271,8 @@ class Conse(Strict):
     @model_validator(mode="after")
     def _check(self) -> Conse:
         head = self.classifier.head
+        if self.classifier.conse is not None:
+            raise OodgridError(f"conse, classifier: {self.classifier.name} is of conse itself: name its classifier")
         if head is None:
             raise OodgridError(f"conse, classifier: {self.classifier.name} has no head: write head: {{classes: …}}")
         if head.classes == "by_order":

@@ -218,9 +218,10 @@ def _texts(experiment: Experiment) -> Iterator[str]:
     for dataset in experiment.id_datasets:
         for backbone in experiment.backbones:
             if dataset.text_under(backbone.name) == texts.HEAD.stands and backbone.head is None:
+                mend = "write head: {classes: …} under it" if backbone.conse is None else "list its classifier alone"
                 yield (
-                    f"ID dataset {dataset.name}, text: own_head: backbone {backbone.name} has no head: write head: "
-                    f"{{classes: …}} under it, or text: {{{backbone.name}: visual_prototypes}}"
+                    f"ID dataset {dataset.name}, text: own_head: backbone {backbone.name} has no head: {mend}, or "
+                    f"text: {{{backbone.name}: visual_prototypes}}"
                 )
         for name in () if isinstance(dataset.text, str) else dataset.text:
             if name not in names:

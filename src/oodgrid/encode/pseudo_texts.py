@@ -164,7 +164,8 @@ class Draw:
             key: round(document[key] / size * math.log(classes / self._spread[key]), DIGITS) for key in set(text.keys)
         }
         ranked = sorted((key for key in weight if weight[key] > 0), key=lambda key: (-weight[key], key))
-        return ranked[: math.ceil(self.recipe.share * len(weight))]
+        most = math.ceil(round(self.recipe.share * len(weight), DIGITS))  # .28 of 25 are 7, and in floats a bit more
+        return ranked[:most]
 
     def _changed(self, text: _Text, label: int, random: np.random.Generator) -> list[str]:
         """Return the words that are to be changed: the keywords, or as many at random."""

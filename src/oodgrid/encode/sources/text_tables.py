@@ -123,12 +123,15 @@ def read_files(source: TextTable) -> Table:
         parts = json_parts(file, source, split) if kind == "json" else [(split, READERS[kind](file, source))]
         for of, rows in parts:
             _take(whole, file, source, of, rows)
-    if source.rows and (missing := [word for word in source.rows.words if word not in whole.words]):
-        raise unknown(
-            f"word in column {source.rows.column} of {', '.join(source.files)} (rows)", missing[0], whole.words
-        )
+    _check_words(source, ", ".join(source.files), whole.words)
     _check_splits(source, whole)
     return whole
+
+
+def _check_words(source: TextTable, where: str, there: Iterable[str]) -> None:
+    """Refuse to choose rows by a word that stands nowhere in their column."""
+    if source.rows and (missing := [word for word in source.rows.words if word not in there]):
+        raise unknown(f"word in column {source.rows.column} of {where} (rows)", missing[0], there)
 
 
 def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: Iterable[Row]) -> None:
@@ -283,13 +286,34 @@ def _of_hugging_face(source: TextTable, split: str) -> Table:
     from oodgrid.encode.sources.libraries import load_hugging_face
 
     names: dict[str, str] = dict((source.splits or {}).items())
-    name = names.get(split, split)
-    rows = load_hugging_face(str(source.hf), source.subset, name, source.revision, source.download)
-    file = Path(f"{source.hf}/{name}")
+
+    def load(of: str) -> Any:
+        return load_hugging_face(str(source.hf), source.subset, names.get(of, of), source.revision, source.download)
+
+    rows = load(split)
+    file = Path(f"{source.hf}/{names.get(split, split)}")
     table = Table([], [], [], None, [])
-    _take(table, file, source, split, (Row(number, row) for number, row in enumerate(rows, 1)))
+    _take(table, file, source, split, (Row(number, _named(row, rows, source)) for number, row in enumerate(rows, 1)))
+    if source.rows and not table.words.issuperset(source.rows.words):  # it may stand in another split
+        column = source.rows.column
+        others = (_named(row, of, source) for of in map(load, set(source.own_splits) - {split}) for row in of)
+        _check_words(source, str(source.hf), table.words | {said(row.get(column)) for row in others})
+    if source.rows and not table.texts:
+        raise OodgridError(
+            f"texts of {source.hf}: rows: of column {source.rows.column} leaves the {split} split without texts: "
+            "choose others, or take this split out"
+        )
     feature = rows.features.get(source.label)
     if words := getattr(feature, "names", None):
         table.labels = [None if isinstance(label, int) and label < 0 else label for label in table.labels]
         table.labels = [words[label] if isinstance(label, int) else label for label in table.labels]
     return table
+
+
+def _named(row: Mapping[Any, Any], rows: Any, source: TextTable) -> Mapping[Any, Any]:
+    """Return a row in which the column that rows are chosen by has the name of a class and not its number."""
+    column = source.rows and source.rows.column
+    words = getattr(rows.features.get(column), "names", None)
+    if not words or not isinstance(number := row.get(column), int):
+        return row
+    return {**row, column: words[number] if number >= 0 else None}
