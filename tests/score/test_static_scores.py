@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from oodgrid import registry
+from oodgrid import paths, registry, store
+from oodgrid.config import IdDataset
 from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
 from oodgrid.score.mining import inter_modal, most_unlike
+from oodgrid.score.texts import read_texts
 
 CLASSES, WIDTH, SHOTS = 5, 12, 3
 RNG = np.random.default_rng(7)
@@ -262,6 +264,24 @@ def test_negrefine_of_weight_0_is_csp_and_pairs_that_do_not_fit_are_named():
     moved = TextList(labels.features, labels.names[::-1], labels.kinds)
     with pytest.raises(Skip, match="its pair 'class 0 and word 19' is not of the label in its place"):
         score("negrefine", *given, labels=labels, pairs=pairs_of(moved))
+    own = pairs_of(labels)
+    foreign = TextList(own.features, own.names, own.kinds, foreign="its list both is joined to the classes of cats")
+    with pytest.raises(Skip, match="its list both is joined to the classes of cats"):  # of as many classes as here
+        score("negrefine", *given, labels=labels, pairs=foreign)
+
+
+def test_a_list_that_is_joined_to_the_classes_of_another_set_says_so(tmp_path):
+    templates, about = ["a {}"], {"text": {"joined_to": "cats"}}
+    names = ["tabby and grass", "lynx and grass"]
+    path = paths.label_texts(tmp_path, "mini", "both")
+    store.write_texts(path, store.Texts(np.ones((1, 2, 8), np.float32), names, templates, about))
+    said = []
+    for name in ("cats", "dogs"):
+        dataset = IdDataset.model_validate(
+            {"name": name, "imported": {}, "ood": {"far": [{"name": "x", "imported": {}}]}}
+        )
+        said.append(read_texts(tmp_path, "mini", dataset, (), ["both"]).lists["both"].foreign)
+    assert said == ["", "its list both is joined to the classes of cats"]
 
 
 def test_what_a_score_looks_at_is_said():
