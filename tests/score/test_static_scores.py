@@ -11,6 +11,7 @@ from oodgrid import paths, registry, store
 from oodgrid.config import IdDataset
 from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
 from oodgrid.score.mining import inter_modal, most_unlike
+from oodgrid.score.patterns import log_means_of_others
 from oodgrid.score.texts import read_texts
 
 CLASSES, WIDTH, SHOTS = 5, 12, 3
@@ -217,6 +218,15 @@ def test_a_class_without_shots_has_no_pattern_and_its_validation_samples_count()
     few = bank_of(LABELS[LABELS != 2])
     expected, _ = naive_dpm(few, VAL, "mcm", 1 / 30, 1 / 6, None)
     np.testing.assert_allclose(score("dpm", LOGITS, few, VAL), expected, rtol=1e-8)
+
+
+def test_a_shot_unlike_the_others_of_its_class_is_as_far_from_them_at_any_temperature():
+    """The others' chances are far below the rounding of its own."""
+    logits = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.9]])
+    others = log_means_of_others(logits, np.zeros(4, int), T=0.01)
+    shares = [math.exp(-80), math.exp(-70), math.exp(-80)]  # of class 0, by the three others
+    np.testing.assert_allclose(others[0, :2], [math.log(math.fsum(shares) / 3), math.log(2 / 3)], rtol=1e-12)
+    np.testing.assert_allclose(log_means_of_others(logits[:2], np.zeros(2, int), T=0.01)[0], [-80, 0, -80], atol=1e-9)
 
 
 # --------------------------------------------------------------------------------------------------------- NegRefine
