@@ -121,3 +121,11 @@ def test_logits_times_100_are_right_under_a_temperature_times_100_and_doubtful_u
         assert bool(caught) == (factor == 100 and times < 100), times
         if times == factor and name != "energy":
             np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+def test_local_logits_of_other_patches_are_named():
+    given = np.zeros((6, 2)), np.zeros((6, 2, 3)), np.zeros((6, 5, 2)), np.zeros((6, 4, 2, 3))
+    with pytest.raises(
+        OodgridError, match=r"local_negative_logits: shape \(6, 4, 2, 3\) where .* with P = 5 is needed"
+    ):
+        scores.gl_fa(*given)

@@ -132,6 +132,37 @@ def test_what_is_fitted_again_is_combined_again(mini):
     assert files[0] != files[1]
 
 
+def test_a_part_that_is_not_applied_to_a_set_is_named_and_one_applied_otherwise_is_combined_again(mini):
+    experiment = mini.experiment(TIP, {"name": "ensemble", "of": [NAMES[2]]})
+    place, applied = (mini.results, experiment, "mini", "pets"), run(mini, experiment)
+    [name] = [each for each in grid.methods(experiment) if grid.parts(experiment, each)]
+    path, [of_tip] = paths.applied(mini.results, "mini", "mini", "pets", NAMES[2]), applied[NAMES[2]].fits
+
+    def with_sets(sets):
+        changed = [of_tip.model_copy(update={"sets": sets})]
+        manifests.write(path, applied[NAMES[2]].model_copy(update={"fits": changed}))
+
+    with_sets({"pets": of_tip.sets["pets"]})  # as before cars became one of its OOD sets
+    line = failure(apply, *place, name)
+    assert line == f"{NAMES[2]} is not applied to cars: run oodgrid adapt apply --method {NAMES[2]}"
+    other = mini.results / "kept" / "apply" / "other.safetensors"
+    store.write_arrays(other, {"logits": np.zeros((8, 4), np.float32), "labels": mini.read("cars").labels})
+    with_sets({**of_tip.sets, "cars": "kept/apply/other.safetensors"})
+    [again] = manifests.read(apply(*place, name), manifests.Applied).fits
+    [first] = applied[name].fits
+    assert again.sets["pets"] == first.sets["pets"]
+    assert again.sets["cars"] != first.sets["cars"]
+    assert again.val == first.val
+
+
+def test_what_tables_must_say_of_a_part_they_say_of_the_ensemble(mini):
+    experiment = mini.experiment("tip_adapter", "zero_shot", {"name": "ensemble", "of": ["tip_adapter", "zero_shot"]})
+    applied = run(mini, experiment)
+    [of_part], [of_all] = applied["tip_adapter"].fits, applied["ensemble@of=tip_adapter+zero_shot"].fits
+    assert of_part.reason, "no value that it chose lies at an end of its grid any more: take another part"
+    assert of_all.reason == "; ".join(f"{remark} (tip_adapter)" for remark in of_part.reason.split("; "))
+
+
 def test_jobs_of_an_ensemble_read_what_their_parts_left(mini):
     experiment = mini.experiment("zero_shot", "linear_probe", "ensemble")
     place = (mini.results, experiment, "mini", "pets")
@@ -146,6 +177,10 @@ def test_jobs_of_an_ensemble_read_what_their_parts_left(mini):
     [
         (["zero_shot", "ensemble"], "method ensemble, of: unknown other method of this experiment 'linear_probe'"),
         (["zero_shot", {"name": "ensemble", "of": ["zero-shot"]}], "did you mean 'zero_shot'"),
+        (
+            [{"name": "ensemble", "of": ["zero_shot"]}],
+            "of: the experiment lists no method to combine: list zero_shot under methods, too",
+        ),
         (["zero_shot", {"name": "ensemble", "of": []}], "of names no part"),
         (["zero_shot", {"name": "ensemble", "of": ["zero_shot", "zero_shot"]}], "of names zero_shot twice"),
         (["zero_shot", {"name": "ensemble", "of": "zero_shot"}], "of = 'zero_shot' does not fit"),

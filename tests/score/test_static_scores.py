@@ -7,9 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from oodgrid import registry
+from oodgrid import paths, registry, store
+from oodgrid.config import IdDataset
 from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
 from oodgrid.score.mining import inter_modal, most_unlike
+from oodgrid.score.patterns import log_means_of_others
+from oodgrid.score.texts import read_texts
 
 CLASSES, WIDTH, SHOTS = 5, 12, 3
 RNG = np.random.default_rng(7)
@@ -217,6 +220,15 @@ def test_a_class_without_shots_has_no_pattern_and_its_validation_samples_count()
     np.testing.assert_allclose(score("dpm", LOGITS, few, VAL), expected, rtol=1e-8)
 
 
+def test_a_shot_unlike_the_others_of_its_class_is_as_far_from_them_at_any_temperature():
+    """The others' chances are far below the rounding of its own."""
+    logits = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.9]])
+    others = log_means_of_others(logits, np.zeros(4, int), T=0.01)
+    shares = [math.exp(-80), math.exp(-70), math.exp(-80)]  # of class 0, by the three others
+    np.testing.assert_allclose(others[0, :2], [math.log(math.fsum(shares) / 3), math.log(2 / 3)], rtol=1e-12)
+    np.testing.assert_allclose(log_means_of_others(logits[:2], np.zeros(2, int), T=0.01)[0], [-80, 0, -80], atol=1e-9)
+
+
 # --------------------------------------------------------------------------------------------------------- NegRefine
 
 
@@ -262,6 +274,24 @@ def test_negrefine_of_weight_0_is_csp_and_pairs_that_do_not_fit_are_named():
     moved = TextList(labels.features, labels.names[::-1], labels.kinds)
     with pytest.raises(Skip, match="its pair 'class 0 and word 19' is not of the label in its place"):
         score("negrefine", *given, labels=labels, pairs=pairs_of(moved))
+    own = pairs_of(labels)
+    foreign = TextList(own.features, own.names, own.kinds, foreign="its list both is joined to the classes of cats")
+    with pytest.raises(Skip, match="its list both is joined to the classes of cats"):  # of as many classes as here
+        score("negrefine", *given, labels=labels, pairs=foreign)
+
+
+def test_a_list_that_is_joined_to_the_classes_of_another_set_says_so(tmp_path):
+    templates, about = ["a {}"], {"text": {"joined_to": "cats"}}
+    names = ["tabby and grass", "lynx and grass"]
+    path = paths.label_texts(tmp_path, "mini", "both")
+    store.write_texts(path, store.Texts(np.ones((1, 2, 8), np.float32), names, templates, about))
+    said = []
+    for name in ("cats", "dogs"):
+        dataset = IdDataset.model_validate(
+            {"name": name, "imported": {}, "ood": {"far": [{"name": "x", "imported": {}}]}}
+        )
+        said.append(read_texts(tmp_path, "mini", dataset, (), ["both"]).lists["both"].foreign)
+    assert said == ["", "its list both is joined to the classes of cats"]
 
 
 def test_what_a_score_looks_at_is_said():

@@ -114,8 +114,11 @@ class _Application:
         arrays, _ = store.read_arrays(self.files.results / fit.file)
         return self.method.classifier(arrays, self.text)
 
-    def _part(self, fit: LearnedFit, part: str, compute: Callable[[], Arrays]) -> str:
-        identity = {"fit": fit.file, "what": part, "code": self.code}
+    def _part(
+        self, fit: LearnedFit, part: str, compute: Callable[[], Arrays], made_of: Sequence[str | None] = ()
+    ) -> str:
+        """Return the name of the file of one part; `made_of` are the files that other methods left, if it reads any."""
+        identity = {"fit": fit.file, "what": part, "code": self.code} | ({"made_of": made_of} if made_of else {})
         return self.kept.name(self.kept.get(identity, ".safetensors", lambda path: store.write_arrays(path, compute())))
 
     def _set(self, classifier: Callable[[], Classifier], name: str) -> Arrays:
@@ -171,12 +174,15 @@ class _Combination(_Application):
             Skip: A part was skipped or failed.
         """
         fits = matching({name: part.fits for name, part in self.parts.items()}, fit.shots, fit.seed)
-        parts = [Part(self.files.results, self.parts[name], each) for name, each in fits.items()]
+        parts = [Part(self.files.results, name, self.parts[name], each) for name, each in fits.items()]
+        heads = [each.classifier for each in fits.values()]
+        left = {name: [*heads, *(each.sets.get(name) for each in fits.values())] for name in self.features}
+        of_val = [*heads, *(each.val for each in fits.values())]
         sets = {
-            name: self._part(fit, features.digest, partial(self._of_set, parts, name))
+            name: self._part(fit, features.digest, partial(self._of_set, parts, name), left[name])
             for name, features in self.features.items()
         }
-        return {"sets": sets, "val": self._part(fit, "val", partial(self._of_validation, parts, fit))}
+        return {"sets": sets, "val": self._part(fit, "val", partial(self._of_validation, parts, fit), of_val)}
 
     def _of_set(self, parts: Sequence[Part], name: str) -> Arrays:
         features = self.features[name].image_features

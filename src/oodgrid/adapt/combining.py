@@ -63,16 +63,24 @@ class Part:
 
     Attributes:
         results: The results folder.
+        name: By which the experiment lists its method.
         of_method: What its method leaves.
         fit: The names of the files.
     """
 
     results: Path
+    name: str
     of_method: Applied
     fit: AppliedFit
 
     def of_set(self, name: str, features: np.ndarray) -> PartLogits:
-        """Return the logits of a test split of features (N, D) as cached."""
+        """Return the logits of a test split of features (N, D) as cached.
+
+        Raises:
+            OodgridError: The part has not been applied to it.
+        """
+        if self.of_method.leaves != "prototypes" and name not in self.fit.sets:
+            raise OodgridError(f"{self.name} is not applied to {name}: run oodgrid adapt apply --method {self.name}")
         return self._logits(self._left(self.fit.sets.get(name)), features)
 
     def of_validation(self, labels: np.ndarray, features: np.ndarray) -> PartLogits | None:

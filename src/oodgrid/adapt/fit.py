@@ -52,7 +52,7 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     }
     title = f"fit {variant} on {id_dataset} ({backbone_name})"
     fits = [
-        _remarked(_fit_one(method, entry, files, fit, kept, identity, parts), files, experiment.seeds)
+        _remarked(_fit_one(method, entry, files, fit, kept, identity, parts), files, experiment.seeds, parts)
         for fit in progress(grid.fits(experiment, variant), desc=title, unit="fit")
     ]
     path = paths.fitted(results, experiment.experiment, backbone_name, id_dataset, variant)
@@ -61,11 +61,13 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     return path
 
 
-def _remarked(fit: LearnedFit, files: FitFiles, seeds: list[int]) -> LearnedFit:
-    """Return a fit with the remarks that tables show beside it, where it worked."""
+def _remarked(fit: LearnedFit, files: FitFiles, seeds: list[int], parts: dict[str, list[LearnedFit]]) -> LearnedFit:
+    """Return a fit with the remarks that tables show beside it, where it worked: of its parts, too."""
     if fit.status != "ok":
         return fit
+    of_parts = matching(parts, fit.shots, fit.seed)
     remarks = files.few_shot.remarks(fit.shots, seeds) + fit.info.get("remarks", [])
+    remarks += [f"{remark} ({name})" for name, part in of_parts.items() for remark in part.info.get("remarks", [])]
     return fit.model_copy(update={"reason": "; ".join(remarks) or None})
 
 

@@ -271,6 +271,8 @@ def _parts(experiment: Experiment) -> Iterator[str]:
         for part in parts_of(method):
             if part in listed and part not in single:
                 yield f"method {name}, of: {part} combines methods itself: name its parts"
+            elif not single:
+                yield f"method {name}, of: the experiment lists no method to combine: list {part} under methods, too"
             elif part not in listed:
                 yield f"method {name}, of: {unknown('other method of this experiment', part, single)}"
 

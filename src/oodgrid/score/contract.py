@@ -136,12 +136,14 @@ class TextList:
         names: M words, without their template.
         kinds: M words, as "noun" and "adjective", where the list says them; "" elsewhere.
         by_template: Shape (T, M, D), the embeddings as the encoder made them; None where there is one template.
+        foreign: Of a list that is joined to classes, why these are not the ones at hand; "" elsewhere.
     """
 
     features: np.ndarray
     names: Sequence[str]
     kinds: Sequence[str]
     by_template: np.ndarray | None = None
+    foreign: str = ""
 
     def __post_init__(self) -> None:
         frozen(self)

@@ -44,6 +44,21 @@ def log_means(logits: np.ndarray, groups: np.ndarray, *, T: float) -> np.ndarray
     return sums - np.log(counts)[:, None]
 
 
+def log_means_of_others(logits: np.ndarray, groups: np.ndarray, *, T: float) -> np.ndarray:
+    """Return log of the mean softmax(s / T) of the other rows of each row's group, shape (M, K); no row is alone in it.
+
+    They are added up from both ends: what is left when a large chance is subtracted from a sum would be its rounding.
+    """
+    values = log_probabilities(logits, T=T)
+    others = np.full_like(values, -np.inf)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        others[rows[1:]] = np.logaddexp.accumulate(values[rows[:-1]])
+        others[rows[:-1]] = np.logaddexp(others[rows[:-1]], np.logaddexp.accumulate(values[rows[:0:-1]])[::-1])
+        others[rows] -= np.log(len(rows) - 1)
+    return others
+
+
 def divergences(logits: np.ndarray, patterns: np.ndarray, *, T: float) -> np.ndarray:
     """Return KL(softmax(s / T) || d), shape (N, C), of logits (N, K), which may be -inf, and log d, (C, K)."""
     p = probabilities(logits, T=T)
@@ -86,10 +101,14 @@ def fusion(
     if beta is None and patterns.shape[1] == 2:
         raise Skip("of two classes one is left when the other is taken out, which says nothing of beta: set it")
 
-    def twice(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return _scored_twice(logits, labels, bank, patterns, by=by, T=T, T_visual=T_visual, among=reference is bank)
+    arrays = [reference.own_logits(), reference.labels]
+    if reference is bank:
+        arrays.append(log_means_of_others(*arrays, T=T_visual))
 
-    whole, distance, without, distance_without = by_rows(twice, reference.own_logits(), reference.labels, rows=1024).T
+    def twice(logits: np.ndarray, labels: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+        return _scored_twice(logits, labels, bank, patterns, others, by=by, T=T, T_visual=T_visual)
+
+    whole, distance, without, distance_without = by_rows(twice, *arrays, rows=1024).T
     if np.ptp(distance) < NOTHING:
         raise Skip("all labelled samples predict alike, so that nothing says how far an unlike prediction is")
     scale = np.ptp(whole) / np.ptp(distance)
@@ -100,8 +119,8 @@ def fusion(
 
 
 def _scored_twice(
-    logits: np.ndarray, labels: np.ndarray, bank: Bank, patterns: np.ndarray,
-    *, by: Confidence, T: float, T_visual: float, among: bool,
+    logits: np.ndarray, labels: np.ndarray, bank: Bank, patterns: np.ndarray, others: np.ndarray | None,
+    *, by: Confidence, T: float, T_visual: float,
 ) -> np.ndarray:  # fmt: skip
     """Return confidence and smallest divergence, then both without the sample's own class, shape (N, 4).
 
@@ -110,17 +129,16 @@ def _scored_twice(
         labels: Shape (N,).
         bank: Of the patterns.
         patterns: Shape (C, K), their logarithms.
+        others: Where the samples are among those of the patterns: of each that of its own class without it, (N, K).
         by: The confidence.
         T: Its temperature.
         T_visual: That of the patterns.
-        among: Whether the samples are among those of the patterns: each then leaves its own pattern.
     """
     rows, own = np.arange(len(labels)), labels[:, None] == bank.classes[0]
     distances = divergences(logits, patterns, T=T_visual)
-    if among:
-        distances[own] = _to_the_others(
-            logits, patterns[own.argmax(axis=1)], own @ np.bincount(bank.classes[1]), T_visual
-        )
+    if others is not None:
+        p = probabilities(logits, T=T_visual)
+        distances[own] = (p * (log_probabilities(logits, T=T_visual) - others)).sum(axis=1)
     masked = logits.copy()
     masked[rows, labels] = -np.inf
     rest = np.log(np.maximum(-np.expm1(patterns[:, labels].T), TINY))  # patterns without that class sum to less than 1
@@ -132,13 +150,6 @@ def _scored_twice(
         distances_without.min(axis=1),
     )
     return np.stack(parts, axis=1)
-
-
-def _to_the_others(logits: np.ndarray, patterns: np.ndarray, counts: np.ndarray, T: float) -> np.ndarray:
-    """Return KL(softmax(s / T) || mean of the others of its class), shape (N,), of log means with it (N, K)."""
-    p = probabilities(logits, T=T)
-    others = np.maximum(counts[:, None] * np.exp(patterns) - p, TINY) / (counts - 1)[:, None]
-    return (p * (log_probabilities(logits, T=T) - np.log(others))).sum(axis=1)
 
 
 def _auroc(higher: np.ndarray, lower: np.ndarray) -> float:

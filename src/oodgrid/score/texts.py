@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def read_texts(
             digests[need] = of_classes.digest
     for name in lists:
         file = store.read_texts(paths.label_texts(results, backbone, name))
-        text_lists[name] = text_list_of(file)
+        text_lists[name] = replace(text_list_of(file), foreign=_foreign(name, file, dataset))
         digests["list", name] = file.digest
     return Texts(by_need, text_lists, digests)
 
@@ -76,6 +76,12 @@ def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str]
     means = embeddings.astype(np.float64).mean(axis=0)
     several = frozen(embeddings) if len(embeddings) > 1 else None
     return TextList(frozen(normalise(means)), names, list(kinds or [""] * len(names)), several)
+
+
+def _foreign(name: str, file: store.Texts, dataset: IdDataset) -> str:
+    """Return why the texts of a list that is joined to classes are not of this ID set's; "" where they are."""
+    joined_to = file.provenance.get("text", {}).get("joined_to") or dataset.name
+    return "" if joined_to == dataset.name else f"its list {name} is joined to the classes of {joined_to}"
 
 
 def _embeddings(texts: store.Texts) -> np.ndarray:

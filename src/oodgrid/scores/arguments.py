@@ -54,9 +54,9 @@ NEEDS = {
     "pair_logits": Need((Argument("pair_logits", "Of pairs: logits of a classifier, higher = more ID.", ("N",)),)),
     "logits": Need((Argument("logits", "On the cosine scale: cosines with class texts, or CLIP's / 100.", ("NK",)),)),
     "negative_logits": Need((Argument("negative_logits", "Likewise, with what each class is not.", ("NKn",)),)),
-    "local_logits": Need((Argument("local_logits", "Likewise, of every patch of the image.", ("NpK",)),)),
+    "local_logits": Need((Argument("local_logits", "Likewise, of every patch of the image.", ("NPK",)),)),
     "local_negative_logits": Need(
-        (Argument("local_negative_logits", "Likewise, with what each class is not.", ("NpKn",)),)
+        (Argument("local_negative_logits", "Likewise, with what each class is not.", ("NPKn",)),)
     ),
     "head": Need(
         (Argument("weights", "Logits, on the cosine scale, are normalised features · weights + bias.", ("KD",)),),

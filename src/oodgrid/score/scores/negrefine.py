@@ -64,7 +64,7 @@ def negrefine(
     Raises:
         Skip: No candidate is left, or the pairs are not those of these classes and candidates.
     """
-    if reason := mismatch(labels, pairs, classes=logits.shape[1]):
+    if reason := pairs.foreign or mismatch(labels, pairs, classes=logits.shape[1]):
         raise Skip(reason)
     chosen = most_unlike(labels, class_texts, quantile=quantile, keep=keep, closest=closest)
     negatives, groups = in_groups(labels, chosen, groups=groups, seed=seed)
