@@ -109,6 +109,15 @@ def test_what_is_passed_over_or_twice_is_counted(table):
     numbers = open_split(dataset(table("pairs.parquet", label=[0.0, np.nan, 1.0, None])), "test")
     assert numbers.labels.tolist() == [0, -1, -1, -1]  # the third is misaligned
     assert "2 rows of pairs.parquet without label, the first in line 2: no class" in numbers.remarks
+    of_kinds = {"kind": ["aligned", "noisy", "misaligned", "new"], "label": ["circle", "nan", None, " "]}
+    pairs = open_split(dataset(table(**of_kinds)), "test")  # of the second and the third no label counts
+    assert pairs.classnames == ["circle"] and "label in" not in " ".join(pairs.remarks)
+    assert "1 row of pairs.csv without label, the first in line 5: no class" in pairs.remarks
+    aligned = open_split(dataset(table(**of_kinds), kinds=["Aligned"]), "test")
+    assert aligned.remarks == ("passed over 3 pairs of other kinds",)
+    gone = {"kind": ["aligned", "noisy", "misaligned", "noisy"], "label": [0.0, np.nan, 1.0, None]}
+    pairs = open_split(dataset(table("pairs.parquet", **gone)), "test")
+    assert "1 pair of a kind that is out-of-distribution by itself: no class" in pairs.remarks
     doubled = table(image=["a.png"] * 3, text=["one", "one", "two"], label=None, kind=None, part=None)
     assert "1 test pair repeats another, as a.png" in " ".join(open_splits(dataset(doubled))["test"].remarks)
 

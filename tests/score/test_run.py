@@ -445,6 +445,29 @@ def test_of_a_new_score_alone_metrics_are_computed_and_older_tables_are_read(min
     assert len(measured) == 4
 
 
+def test_metrics_that_two_experiments_add_side_by_side_are_kept_of_both(mini, monkeypatch):
+    fits = [mini.prototypes().fit]
+    mini.applied("prototype", "prototypes", fits)
+    other = mini.experiment(scores=["energy"]).model_copy(update={"experiment": "other"})
+    applied = manifests.Applied(method="prototype", leaves="prototypes", fits=fits)
+    manifests.write(paths.applied(mini.results, "other", "mini", "pets", "prototype"), applied)
+    all_metrics, measured = score_table.all_metrics, []
+
+    def meanwhile(*sides, **options):
+        measured.append(1)
+        if len(measured) == 1:  # the other experiment is evaluated from beginning to end
+            score(mini.results, other, "mini", "pets", "prototype")
+            evaluate(mini.results, other)
+        return all_metrics(*sides, **options)
+
+    monkeypatch.setattr(score_table, "side_by_side", map)
+    monkeypatch.setattr(score_table, "all_metrics", meanwhile)
+    for scores in (["mcm"], ["energy", "mcm"]):
+        run(mini, scores=scores)
+        evaluate(mini.results, mini.experiment(scores=scores))
+    assert len(measured) == 4
+
+
 @pytest.mark.parametrize("part", ["classifier", "sets", "bank"])
 def test_what_apply_left_anew_is_scored_anew(mini, part, scored):
     """Apply names its files by content: another name is another content."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -73,6 +74,12 @@ class PairTable(TextTable):
     def sides(self) -> dict[str, Any]:
         """The columns without which a row is no sample."""
         return {"image": self.image, "text": self.text}
+
+    def takes_label(self, row: Mapping[Any, Any]) -> bool:
+        """Return whether the label of a row counts: not of kinds that are passed over or have no class anyway."""
+        kind = str(row.get(self.kind) or "")
+        is_taken = self.kinds is None or plain_kind(kind) in map(plain_kind, self.kinds)
+        return is_taken and not is_without_class(kind)
 
     def _column_names(self) -> list[str]:
         """Return the names of the columns, with those that are only looked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
@@ -217,6 +217,10 @@ class TextTable(Strict):
     def sides(self) -> dict[str, Any]:
         """The columns without which a row is no sample."""
         return {"text": self.text}
+
+    def takes_label(self, row: Mapping[Any, Any]) -> bool:
+        """Return whether the label of a row counts."""
+        return True
 
     def _check_columns(self, formats: set[str]) -> None:
         columns = {name: column for name in ("text", "label", "split") if (column := getattr(self, name)) is not None}

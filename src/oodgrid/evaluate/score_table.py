@@ -215,14 +215,21 @@ class ScoreTable:
         """
         rows = self._rows(samples.about, ood)
         path = self.kept.path({"rows": rows, "code": self.code, "measured": self.measured()}, ".json")
-        none = PairMetrics(parts=rows, code=self.code, metrics={})
-        known = manifests.read(path, PairMetrics) if is_whole(path) else none
+
+        def kept() -> PairMetrics:
+            none = PairMetrics(parts=rows, code=self.code, metrics={})
+            return manifests.read(path, PairMetrics) if is_whole(path) else none
+
+        known = kept()
         keys = {score: samples.keys.get(score, "") for score in samples.scores}  # none of before: the rows decide all
-        if missing := [score for score, key in keys.items() if known.scores.get(score) != key]:
-            scores, metrics = known.scores | keys, known.metrics | compute(missing)
-            known = PairMetrics(parts=rows, code=self.code, metrics=metrics, scores=scores)
-            manifests.write(path, known)
-        return {score: known.metrics[score] for score in samples.scores}
+        missing = [score for score, key in keys.items() if known.scores.get(score) != key]
+        metrics = {score: known.metrics[score] for score in keys.keys() - set(missing)}
+        if missing:
+            metrics |= compute(missing)
+            known = kept()  # another experiment may have added its scores meanwhile
+            scores, every = known.scores | keys, known.metrics | metrics
+            manifests.write(path, PairMetrics(parts=rows, code=self.code, metrics=every, scores=scores))
+        return {score: metrics[score] for score in samples.scores}
 
     def measured(self) -> list[str]:
         """Return what tells the columns that are kept of a comparison: tables of two kinds may hold the same scores."""

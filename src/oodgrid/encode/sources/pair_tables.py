@@ -13,7 +13,7 @@ from oodgrid.config.pairs import is_without_class, plain_kind
 from oodgrid.counts import counted, plural, some
 from oodgrid.encode.sources.archives import open_members, refuse_twice
 from oodgrid.encode.sources.files import reading
-from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, file_stamp
+from oodgrid.encode.sources.image_set import ImageSet, classes_by_value, file_stamp, label_text
 from oodgrid.encode.sources.text_tables import SHOWN, Table, read_files
 from oodgrid.errors import OodgridError, printable, unknown
 
@@ -32,7 +32,10 @@ def open_pairs(source: PairTable) -> ImageSet:
     kinds = _kinds(source, table, where)
     images = [str(row.values[source.image]) for row in table.rows]
     labels = [None if is_without_class(kind) else label for kind, label in zip(kinds, table.labels, strict=True)]
-    if dropped := sum(one is None and other not in (None, "") for one, other in zip(labels, table.labels, strict=True)):
+    if dropped := sum(
+        is_without_class(kind) and bool(label_text(label, where))
+        for kind, label in zip(kinds, table.labels, strict=True)
+    ):
         table.remarks.append(f"{counted(dropped, 'pair')} of a kind that is out-of-distribution by itself: no class")
     numbers, names = classes_by_value(labels, where)
     root = _root(source)

@@ -155,7 +155,8 @@ def _take(whole: Table, file: Path, source: TextTable, split: str | None, rows: 
         whole.labels.append(None if label is None else row.values.get(label))
         if whole.splits is not None:
             whole.splits.append(split or _split_of(file, source, row))
-    whole.remarks += _label_remarks(file, label, whole.rows[first:]) if label is not None else []
+    labelled = [row for row in whole.rows[first:] if source.takes_label(row.values)]
+    whole.remarks += _label_remarks(file, label, labelled) if label is not None else []
     for side, lines in empty.items():
         if lines:
             what = counted(len(lines), f"row without {ARTICLES[side]}", f"rows without {ARTICLES[side]}")
