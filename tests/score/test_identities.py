@@ -107,7 +107,7 @@ def test_all_that_gives_scores_their_inputs_is_in_the_identity_of_every_score(mi
         few = FewShot(few_shot.results, few_shot.backbone, few_shot.dataset)
         inputs = FitInputs(mini.results, applied.fits[0], applied, few, Texts({}, {}, {}), "float64")
         assert of_set(inputs, sets[0], {name: Choice(name=name) for name in names}).scores.keys() == set(names)
-        of_stream(inputs, sets, {"adaneg": choice_of("adaneg")})
+        of_stream(inputs, sets[0], "cars", {"cars": sets[1]}, {"adaneg": choice_of("adaneg")})
 
     executed = decisive(traced(run))
     own = {file for name in (*names, "adaneg") for file in files_of(name)}
