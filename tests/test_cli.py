@@ -90,6 +90,16 @@ def test_debug_shows_where_and_its_absence_does_not(oodgrid, tmp_path):
     assert err.splitlines()[-1].startswith("oodgrid: error: ")
 
 
+def test_a_short_list_says_in_a_line_what_a_score_looks_at(oodgrid):
+    status, out, _ = oodgrid("list", "scores", "--short")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert status == 0
+    assert lines["tanl"].endswith("the samples of the test stream before it, texts beside the classes")
+    assert lines["mcm"].split() == ["mcm", "logits", "-"]
+    assert oodgrid("list", "methods", "--short")[0] == 0
+    assert "--short is for scores and methods" in oodgrid("list", "backbones", "--short")[2]
+
+
 def test_the_unexpected_is_one_line_too(oodgrid, monkeypatch):
     def breaks(kind):
         raise ZeroDivisionError("first\nsecond")

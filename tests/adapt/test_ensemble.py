@@ -183,7 +183,7 @@ def test_jobs_of_an_ensemble_read_what_their_parts_left(mini):
         ),
         (["zero_shot", {"name": "ensemble", "of": []}], "of names no part"),
         (["zero_shot", {"name": "ensemble", "of": ["zero_shot", "zero_shot"]}], "of names zero_shot twice"),
-        (["zero_shot", {"name": "ensemble", "of": "zero_shot"}], "of = 'zero_shot' does not fit"),
+        (["zero_shot", {"name": "ensemble", "of": "zero_shot"}], "does not fit: a list, as [a, b], is wanted"),
         (["zero_shot", {"name": "ensemble", "of": [3]}], "does not fit"),
         (["zero_shot", {"name": "ensemble", "of": ["any"]}], "unknown other method of this experiment 'any'"),
         (["zero_shot", {"name": "ensemble", "of": ["zero_shot"], "T": 0}], "T = 0 does not fit"),

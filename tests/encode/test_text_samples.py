@@ -442,6 +442,10 @@ def test_an_open_clip_tower_encodes_texts_too(tmp_path, talk, untrained):
     [
         ({"backbones": ["tiny", {"name": "net", "model": "timm/resnet18", "pretrained": "random"}]}, "no text tower"),
         ({"methods": [{"name": "coop", "views": "rrc08"}]}, "which have none: list it without views"),
+        (
+            {"scores": ["mcm", {"name": "tanl", "labels": "concept-words"}]},
+            "score tanl, noise: noise-images is of images, and backbone mini-bert takes texts alone: write noise: with",
+        ),
     ],
 )
 def test_samples_and_encoders_that_do_not_fit_are_refused(talk, encoder, changes, line):

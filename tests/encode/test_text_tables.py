@@ -268,7 +268,7 @@ def test_ood_texts_within_a_file_are_told_by_a_column(tmp_path):
     ("rows", "line"),
     [
         ({"column": 0, "without": "outofdomain"}, "did you mean 'outOfDomain'?"),
-        ({"column": 9, "only": "a"}, "unknown column of choices"),
+        ({"column": 9, "only": "a"}, "unknown column of rows of"),
         ({"column": "label", "only": "a"}, "has no name but a number"),
         ({"column": 0}, "by only: or by without:, one of both"),
         ({"column": 0, "only": "a", "without": "b"}, "one of both"),

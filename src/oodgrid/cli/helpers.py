@@ -135,6 +135,8 @@ def run_list(options: argparse.Namespace) -> None:
     kind = options.what.removesuffix("s")
     if options.config:
         _load_plugins(options)
+    if options.short and kind not in registry.PACKAGES:
+        raise OodgridError(f"--short is for scores and methods: leave it out of oodgrid list {options.what}")
     if kind == "metric":
         _list_metrics()
         return
@@ -144,7 +146,21 @@ def run_list(options: argparse.Namespace) -> None:
             lines += [(name, f"{real.real_set(name).title}: oodgrid datasets {name}") for name in real.names()]
         print_table(("name", "entry"), lines)
         return
-    for _, entry in sorted(registry.entries(kind).items(), key=lambda item: (item[1].family, item[0])):
+    entries = sorted(registry.entries(kind).values(), key=lambda entry: (entry.family, entry.name))
+    if options.short:
+        print_table(
+            ("name", "needs", "looks at"),
+            [
+                (
+                    entry.name,
+                    ", ".join(entry.needs) or "nothing",
+                    ", ".join(entry.looks_at if kind == "score" else ()) or "-",
+                )
+                for entry in entries
+            ],
+        )
+        return
+    for entry in entries:
         title = f" ({entry.title})" if entry.title != entry.name else ""
         print(f"{entry.name}{title}", *_wrapped(*_described(entry)), sep="\n")
     missing = registry.excluded(kind)

@@ -267,6 +267,9 @@ def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentPar
     listing = _verb(verbs, "list", run_list, "what exists", shared, "oodgrid list scores")
     listing.add_argument("what", choices=("scores", "methods", "metrics", "datasets", "backbones", "label_lists"))
     listing.add_argument("--config", type=Path, metavar="FILE", help="scores, methods: with those of its plugins")
+    listing.add_argument(
+        "--short", action="store_true", help="scores, methods: a line each, what it needs and looks at"
+    )
     check = _verb(verbs, "check", run_check, "say all that is wrong with an experiment, before anything runs", shared,
                   "oodgrid check experiments/mine.yaml")  # fmt: skip
     check.add_argument("file", type=Path, nargs="?", metavar="CONFIG", help="default: config.yaml")

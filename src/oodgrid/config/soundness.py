@@ -90,7 +90,7 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     if experiment.grades and not left_out & {"grades", "scores"}:
         yield from _grades(experiment, left_out)
     if "label_lists" not in left_out:
-        yield from _lists(experiment)
+        yield from _lists(experiment, left_out)
     if "id_datasets" not in left_out:
         yield from _freed(experiment)
 
@@ -319,7 +319,7 @@ def _curves(experiment: Experiment) -> Iterator[str]:
         yield f"report, curves: {unknown(f'score of {asked.method} in this experiment', asked.score, scores)}"
 
 
-def _lists(experiment: Experiment) -> Iterator[str]:
+def _lists(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     for score in experiment.scores:
         for parameter, name in experiment.lists_of(score).items():
             if not isinstance(name, str):
@@ -329,9 +329,16 @@ def _lists(experiment: Experiment) -> Iterator[str]:
                 )
                 continue
             try:
-                experiment.label_list(name)
+                label_list = experiment.label_list(name)
             except OodgridError as error:
                 yield f"score {score.name}, {parameter}: {error}"
+                continue
+            blind = [each.name for each in experiment.backbones if not each.takes_images]
+            if label_list.noise_images and blind and "backbones" not in left_out:
+                yield (
+                    f"score {score.name}, {parameter}: {name} is of images, and backbone {blind[0]} takes texts alone: "
+                    f"write {parameter}: with the name of a list of texts, or take {score.name} out"
+                )
 
 
 def _freed(experiment: Experiment) -> Iterator[str]:

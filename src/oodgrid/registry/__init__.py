@@ -208,6 +208,7 @@ def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) ->
         checked[key] = entry.adapter(key, flags).validate_python(value)
     except ValidationError as error:
         expected = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+        expected = expected.replace("a valid tuple", "a list, as [a, b],")  # YAML has no other word for it
         raise OodgridError(
             f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {expected} is wanted"
         ) from None

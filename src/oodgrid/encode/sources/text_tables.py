@@ -214,7 +214,7 @@ def _columns(whole: Table, file: Path, source: TextTable, columns: Mapping[Any, 
     """Refuse columns that are not there, and return that of labels; None where there is none and none was named."""
     there = {str(name): name for name in columns}
     choice = source.rows and source.rows.column
-    for name, column in (*source.sides.items(), ("split", source.split), ("choice", choice)):
+    for name, column in (*source.sides.items(), ("split", source.split), ("row", choice)):
         if column is not None and column not in columns:
             if len(there) == 1 and (mark := next((mark for mark in SEPARATORS if mark in next(iter(there))), None)):
                 raise OodgridError(
