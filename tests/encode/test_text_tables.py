@@ -329,6 +329,6 @@ def test_rows_of_a_library_are_chosen_by_the_name_of_a_class_and_not_by_its_numb
     for rows, line in (
         ({"column": "intent", "without": "oss"}, "did you mean 'oos'?"),
         ({"column": "intent", "without": 1}, "unknown word in column intent of me/talk (rows) '1'"),
-        ({"column": "intent", "only": "plan"}, "leaves the test split without texts"),
+        ({"column": "intent", "only": "plan"}, "the test split is without texts"),
     ):
         assert line in failure(lambda rows=rows: open_splits(of_library(monkeypatch, rows)))

@@ -301,8 +301,8 @@ def _of_hugging_face(source: TextTable, split: str) -> Table:
         _check_words(source, str(source.hf), table.words | {said(row.get(column)) for row in others})
     if source.rows and not table.texts:
         raise OodgridError(
-            f"texts of {source.hf}: rows: of column {source.rows.column} leaves the {split} split without texts: "
-            "choose others, or take this split out"
+            f"texts of {source.hf}: by rows: of column {source.rows.column} the {split} split is without texts: choose "
+            "others, or take this split out"
         )
     feature = rows.features.get(source.label)
     if words := getattr(feature, "names", None):
