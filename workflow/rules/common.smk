@@ -264,7 +264,12 @@ def report_files():
 
 def fit_input(wildcards):
     place = (RESULTS, experiment, wildcards.backbone, wildcards.id_dataset)
-    of_method = (plan.view_files, plan.outlier_files, plan.pseudo_ood_files, plan.fitted_parts)
+    of_method = (
+        plan.view_files,
+        plan.outlier_files,
+        plan.pseudo_ood_files,
+        plan.fitted_parts,
+    )
     return plan.fit_input(*place) + [
         file for files in of_method for file in files(*place, wildcards.method)
     ]
