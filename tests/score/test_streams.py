@@ -14,7 +14,9 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 from oodgrid.registry import score as register
 from oodgrid.report.evaluated import Evaluated
+from oodgrid.report.names import Legend
 from oodgrid.report.render import markdown
+from oodgrid.report.streaming import peeking
 from oodgrid.report.tables import of_pair
 from oodgrid.score.contract import State
 from oodgrid.score.run import score
@@ -279,6 +281,13 @@ def check_table(mini, metrics, about):
     assert "Standard deviation of AUROC over 2 orders of the stream: Prototype, going_on" in text
     assert "First 6 and 99: of the ID and OOD samples that come first" in text
     assert "first 99" in markdown(table)
+
+
+def test_the_note_of_a_stream_says_all_sets_that_it_comes_to():
+    """Those that its name leaves out follow in the order of the configuration."""
+    rows = pl.DataFrame({"score": ["s"] * 4, "params": ['{"stream": "d>b"}'] * 4, "ood_dataset": ["a", "b", "c", "d"]})
+    (note,) = peeking(rows, Legend({}, {"s": "S"}, {}))
+    assert "mixed streams of d, then b, then a, then c, and what it remembers stays" in note
 
 
 @pytest.mark.parametrize(
