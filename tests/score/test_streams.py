@@ -318,6 +318,24 @@ def test_what_is_no_stream_is_refused_in_a_line(mini, scores, metrics, message):
         config.parse({**raw, "scores": ["max_logit", {"name": "going_on", **scores}], "metrics": metrics})
 
 
+@pytest.mark.parametrize(("stream", "means"), [("shuffled", None), ("cars>", None), ("cars > noise", "cars>noise")])
+def test_the_stream_of_a_score_that_says_str_is_a_protocol_too(stream, means):
+    """Any other word would be a row of its own with the numbers of mixed."""
+
+    def plain(logits, *, order: int = 0, stream: str = "mixed", state: State | None = None):
+        """As docs/scores.md writes it."""
+
+    register(needs=("logits",), paper="none", transductive=True)(plain)
+    try:
+        if means:
+            assert registry.check_params("score", "plain", {"stream": stream}) == {"stream": means}
+        else:
+            with pytest.raises(OodgridError, match=f"score plain: stream = '{stream}' does not fit: mixed, id_first"):
+                registry.check_params("score", "plain", {"stream": stream})
+    finally:
+        del registry.entries("score")["plain"]
+
+
 def test_a_plugin_s_stream_begins_mixed():
     def shaky(logits, *, order: int = 0, stream: str = "id_first"):
         """Not allowed."""
