@@ -14,7 +14,9 @@ from oodgrid.errors import OodgridError
 from oodgrid.evaluate.run import evaluate
 from oodgrid.registry import score as register
 from oodgrid.report.evaluated import Evaluated
+from oodgrid.report.names import Legend
 from oodgrid.report.render import markdown
+from oodgrid.report.streaming import peeking
 from oodgrid.report.tables import of_pair
 from oodgrid.score.contract import State
 from oodgrid.score.run import score
@@ -281,6 +283,13 @@ def check_table(mini, metrics, about):
     assert "first 99" in markdown(table)
 
 
+def test_the_note_of_a_stream_says_all_sets_that_it_comes_to():
+    """Those that its name leaves out follow in the order of the configuration."""
+    rows = pl.DataFrame({"score": ["s"] * 4, "params": ['{"stream": "d>b"}'] * 4, "ood_dataset": ["a", "b", "c", "d"]})
+    (note,) = peeking(rows, Legend({}, {"s": "S"}, {}))
+    assert "mixed streams of d, then b, then a, then c, and what it remembers stays" in note
+
+
 @pytest.mark.parametrize(
     ("scores", "metrics", "message"),
     [
@@ -307,6 +316,24 @@ def test_what_is_no_stream_is_refused_in_a_line(mini, scores, metrics, message):
     raw = mini.experiment(scores=["mcm"]).model_dump(exclude_unset=True, mode="json")
     with pytest.raises(OodgridError, match=message):
         config.parse({**raw, "scores": ["max_logit", {"name": "going_on", **scores}], "metrics": metrics})
+
+
+@pytest.mark.parametrize(("stream", "means"), [("shuffled", None), ("cars>", None), ("cars > noise", "cars>noise")])
+def test_the_stream_of_a_score_that_says_str_is_a_protocol_too(stream, means):
+    """Any other word would be a row of its own with the numbers of mixed."""
+
+    def plain(logits, *, order: int = 0, stream: str = "mixed", state: State | None = None):
+        """As docs/scores.md writes it."""
+
+    register(needs=("logits",), paper="none", transductive=True)(plain)
+    try:
+        if means:
+            assert registry.check_params("score", "plain", {"stream": stream}) == {"stream": means}
+        else:
+            with pytest.raises(OodgridError, match=f"score plain: stream = '{stream}' does not fit: mixed, id_first"):
+                registry.check_params("score", "plain", {"stream": stream})
+    finally:
+        del registry.entries("score")["plain"]
 
 
 def test_a_plugin_s_stream_begins_mixed():

@@ -384,6 +384,27 @@ def test_a_state_of_something_else_is_refused_in_a_line(name):
             run(name, state=dict(state))
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("adaneg", {"rows": lambda values: values + 10**6}),
+        ("adaneg", {"filled": lambda values: values + 5}),
+        ("adaneg", {"filled": lambda values: values - 5}),
+        ("adaneg", {"held": lambda values: values[:0]}),
+        ("tanl", {"id": lambda values: values[:0]}),
+        ("tanl", {"ood": lambda values: values * np.nan}),
+        ("tanl", {"scores": lambda values: values * np.nan}),
+    ],
+)
+def test_a_state_whose_numbers_do_not_fit_together_is_refused_in_a_line(name, changes):
+    state = {}
+    run(name, state=state)
+    whole = run(name, state={key: values.astype(np.float64) for key, values in state.items()})
+    np.testing.assert_array_equal(run(name, state=dict(state)), whole)  # whatever the kind of its numbers
+    with pytest.raises(OodgridError, match=f"^{name}: state has .*: give what the same score"):
+        run(name, state=state | {key: change(state[key]) for key, change in changes.items()})
+
+
 @pytest.mark.parametrize("changes", [{}, {"beta": 0.0}, {"precision": "half", "T": 0.02}])
 @pytest.mark.parametrize("name", SMALL)
 def test_a_stream_that_goes_on_is_the_stream_to_the_bit(name, changes, tmp_path):

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter
 from oodgrid import signatures
 from oodgrid.look import Look
 from oodgrid.signatures import OF_METHOD
+from oodgrid.streams import Stream
 
 BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 
@@ -117,7 +118,10 @@ class Entry:
         """The types of the parameters; of one without a type, that of its default."""
         of_defaults = {name: Any if value is None else type(value) for name, value in self.params.items()}
         hints = get_type_hints(self.make, include_extras=True)
-        return of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": BANK}
+        types = of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": BANK}
+        if self.transductive and types.get("stream") is str:  # any other word would be taken for mixed
+            types["stream"] = Stream
+        return types
 
     def adapter(self, parameter: str, strict: bool) -> TypeAdapter:
         """Return what converts values of a parameter to its type; cached."""

@@ -27,10 +27,11 @@ COMES = {
 
 def peeking(rows: pl.DataFrame, legend: Legend) -> list[str]:
     """Return, for each score of rows of metrics.parquet, that it looks at the test stream, and in what order."""
-    lines = {}
+    lines, ood_sets = {}, rows["ood_dataset"].unique(maintain_order=True).to_list()
     for score, params in rows.select("score", "params").unique(maintain_order=True).rows():
         stream = json.loads(params).get("stream", streams.MIXED)
-        then = f"mixed streams of {stream.replace(streams.THEN, ', then ')}, and what it remembers stays"
+        sets = ", then ".join(streams.sequence(stream, ood_sets))  # those that it does not name, too
+        then = f"mixed streams of {sets}, and what it remembers stays"
         lines[score] = f"{legend.scores[score]}: it peeks at the unlabelled test stream; {COMES.get(stream, then)}."
     return list(lines.values())
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from oodgrid.score.contract import State, probabilities, remembered
+from oodgrid.errors import OodgridError
+from oodgrid.score.contract import NO_STATE, State, probabilities, remembered
 from oodgrid.score.products import product
 
 CHUNK = 512  # texts at a time, so that what a batch makes of their memories stays small
@@ -35,7 +36,7 @@ class Memory:
         state: What to begin with; empty or None for nothing.
 
     Raises:
-        OodgridError: The state is of other texts or of another length.
+        OodgridError: The state is of another number of texts or of another length, or does not hold what it names.
     """
 
     def __init__(self, texts: np.ndarray, length: int, beta: float, state: State | None) -> None:
@@ -44,8 +45,13 @@ class Memory:
         state = remembered(state, "adaneg", held=wide, rows=shape, entropies=shape, filled=shape[:1])
         self._rows = state.get("rows", np.zeros(shape, dtype=np.int64)).astype(np.int64)
         self._entropies = np.array(state.get("entropies", np.zeros(shape)))
-        self._filled = np.array(state.get("filled", np.zeros(len(texts), dtype=np.int64)))
+        self._filled = state.get("filled", np.zeros(len(texts))).astype(np.int64)
         held = state.get("held", np.empty((0, texts.shape[1])))
+        slots = np.arange(length) < self._filled[:, None]
+        within = (self._filled >= 0).all() and (self._filled <= length).all()
+        if not within or not np.array_equal(np.sort(self._rows[slots]), np.arange(len(held))):
+            raise OodgridError(f"adaneg: state has rows of samples that it does not hold: {NO_STATE}")
+        self._rows[~slots] = 0
         self._held, self._used = np.array(held), len(held)
         self._sums, self._grams = np.array(texts), np.zeros((len(texts), length + 1, length + 1)) if beta else None
         for text in np.flatnonzero(self._filled).tolist():

@@ -7,8 +7,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
+from oodgrid.errors import OodgridError
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Skip, State, TextList, product, remembered
+from oodgrid.score.contract import NO_STATE, LabelList, Skip, State, TextList, product, remembered
 from oodgrid.score.draws import TorchDraws
 from oodgrid.score.mining import Fraction, Seed
 from oodgrid.signatures import ListName
@@ -115,6 +116,8 @@ class _Queues:
         wide = (None, len(texts))
         if begun := remembered(state, "tanl", id=wide, ood=wide, scores=(None,)):
             self.id, self.ood, self.scores = (np.array(begun[name]) for name in ("id", "ood", "scores"))
+            if not all(len(each) and np.isfinite(each).all() for each in (self.id, self.ood, self.scores)):
+                raise OodgridError(f"tanl: state has an empty queue, or numbers that are not finite: {NO_STATE}")
             return
         draws, first = TorchDraws(seed), []
         for begin in (class_texts, noise):
