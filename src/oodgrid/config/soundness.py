@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from oodgrid import paths, registry, texts
+from oodgrid.config import pseudo_ood_soundness
 from oodgrid.config.grades import named_cell
-from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.config.stream_soundness import of_streams
 from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
@@ -47,21 +47,8 @@ def of_id_dataset(dataset: IdDataset, left_out: set[str]) -> Iterator[str]:
         yield f"ID dataset {dataset.name}: of pairs the whole training split is encoded: take train: drawn out"
     if len(set(families)) < len(families):
         yield f"ID dataset {dataset.name} lists one family of views twice: take one out"
-    yield from _pseudo_ood_of(dataset)
-
-
-def _pseudo_ood_of(dataset: IdDataset) -> Iterator[str]:
-    """Yield why no pseudo-OOD texts can be made of a dataset that asks for some."""
-    if not dataset.pseudo_ood:
-        return
-    if dataset.imported:
-        yield f"ID dataset {dataset.name}: pseudo_ood changes texts, and its features are imported alone: take it out"
-    elif dataset.thing != "text":
-        yield f"ID dataset {dataset.name}: pseudo_ood is for texts, and its samples are {dataset.thing}s: take it out"
-    elif "train" not in dataset.split_names:
-        yield f"ID dataset {dataset.name} has no training split to make pseudo_ood of: take it out"
-    names = [recipe.name for recipe in dataset.pseudo_ood]
-    yield from _twice(f"pseudo_ood of {dataset.name}:", names)
+    yield from pseudo_ood_soundness.of_recipes(dataset)
+    yield from _twice(f"pseudo_ood of {dataset.name}:", [recipe.name for recipe in dataset.pseudo_ood])
 
 
 def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
@@ -75,7 +62,7 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
         yield from _parts(experiment)
     if not left_out & {"methods", "id_datasets"}:
         yield from _views(experiment)
-        yield from _pseudo_ood(experiment)
+        yield from pseudo_ood_soundness.of_methods(experiment)
     if not left_out & {"backbones", "id_datasets"}:
         yield from _samples(experiment)
     if not left_out & {"scores", "id_datasets"}:
@@ -275,30 +262,6 @@ def _parts(experiment: Experiment) -> Iterator[str]:
                 yield f"method {name}, of: the experiment lists no method to combine: list {part} under methods, too"
             elif part not in listed:
                 yield f"method {name}, of: {unknown('other method of this experiment', part, single)}"
-
-
-def _pseudo_ood(experiment: Experiment) -> Iterator[str]:
-    """Yield the methods that want texts made of the training texts where there are none, or not of that recipe."""
-    for dataset in experiment.id_datasets:
-        names = [recipe.name for recipe in dataset.pseudo_ood]
-        for method in experiment.methods:
-            wanted = pseudo_ood_name(method)
-            if wanted is None or (wanted in names and dataset.thing == "text"):
-                continue
-            listed = f"method {method.listed('method')} learns from pseudo-OOD texts"
-            if dataset.imported:
-                yield (
-                    f"{listed}, and the features of {dataset.name} are imported, without texts: give it texts: in "
-                    "place of imported:, or list mlp_head, its head, in its place"
-                )
-            elif dataset.thing != "text":
-                things = f"{dataset.thing}s"
-                yield f"{listed}, and the samples of {dataset.name} are {things}: list mlp_head, its head, in its place"
-            else:
-                yield (
-                    f"{listed} that ID dataset {dataset.name} does not have: write pseudo_ood: [{{name: {wanted}}}] "
-                    "under it"
-                )
 
 
 def _curves(experiment: Experiment) -> Iterator[str]:
