@@ -187,6 +187,12 @@ class Pair:
         return none | methods | dict(self.frame.select("score", "base_score").unique().rows())
 
     @cached_property
+    def of_whole_split(self) -> frozenset[str]:
+        """The scores whose bank is the whole training split, by name."""
+        params = self.frame.select("score", "params").unique().rows()
+        return frozenset(score for score, of in params if json.loads(of).get("bank") == "train")
+
+    @cached_property
     def largest(self) -> dict[str, int]:
         """The largest shots of each method at which anything worked."""
         worked = pl.col("shots").filter(pl.col("status") == "ok").max()
@@ -230,8 +236,12 @@ class Pair:
         return (values[:, :, :, list(scope.sets)] if scope.sets else values).mean(axis=3)
 
     def drawn(self, row: Row) -> tuple[bool, bool]:
-        """Return whether a row has fits (seeds), and whether it has orders."""
-        return row.shots > 0, row.score in self.transductive
+        """Return whether a row has fits (seeds), and whether it has orders.
+
+        What looks at features alone and has the whole training split as its bank is the same whatever the draw.
+        """
+        is_whole = row.method == registry.ANY and row.score in self.of_whole_split
+        return row.shots > 0 and not is_whole, row.score in self.transductive
 
     def _of_metric(self, metric: str) -> NDArray[np.float64]:
         if metric not in self._values:
