@@ -18,8 +18,8 @@ from oodgrid.report.names import Legend
 from oodgrid.report.render import markdown
 from oodgrid.report.streaming import peeking
 from oodgrid.report.tables import of_pair
-from oodgrid.score.contract import State
 from oodgrid.score.run import score
+from oodgrid.score.states import State
 from oodgrid.score.values import arranged
 from oodgrid.streams import Stream
 

@@ -39,8 +39,7 @@ import numpy as np
 
 from oodgrid import vectors
 from oodgrid.config import Precision
-from oodgrid.counts import counted
-from oodgrid.errors import OodgridError, Skip
+from oodgrid.errors import Skip
 from oodgrid.score.products import Block, beside, by_rows, is_on_device, on_device, product
 from oodgrid.score.sharing import frozen, shared, shared_property
 from oodgrid.signatures import ListName
@@ -51,7 +50,6 @@ __all__ = [
     "LabelList",
     "LocalLogits",
     "Skip",
-    "State",
     "TextList",
     "by_rows",
     "by_similarities",
@@ -64,12 +62,9 @@ __all__ = [
     "probabilities",
     "product",
     "ranked",
-    "remembered",
     "similarities",
 ]
-State = dict[str, np.ndarray]  # what a transductive score remembers of a stream
 UNIT = 1e-6  # by which the squared norm of a direction may be off 1: rounding of float32 is
-NO_STATE = "give what the same score with the same classes, texts and parameters left, or an empty dict"
 ROUNDING = 1e-12  # what the mean of equal unit features leaves as residuals stays far below
 
 
@@ -313,31 +308,6 @@ def ranked(logits: np.ndarray) -> np.ndarray:
 def similarities(features: np.ndarray, bank: Bank) -> np.ndarray:
     """Return the cosines of every sample with every sample of the bank, shape (N, M)."""
     return product(directions(features), bank.directions, bank.precision)
-
-
-def remembered(state: State | None, score: str, **shapes: tuple[int | None, ...]) -> State:
-    """Return what a score remembers of a stream, its arrays of these shapes; nothing where the stream begins.
-
-    Args:
-        state: What the score was given.
-        score: Its name.
-        **shapes: Of each array; None for a length that may be any.
-
-    Raises:
-        OodgridError: The state is none of this score with these classes, texts and parameters.
-    """
-    if not state:
-        return {}
-    for name, shape in shapes.items():
-        values = state.get(name)
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != len(shape):
-            raise OodgridError(
-                f"{score}: state has no array {name} of {counted(len(shape), 'axis', 'axes')}: {NO_STATE}"
-            )
-        if any(length not in (None, size) for size, length in zip(values.shape, shape, strict=True)):
-            needed = f"({', '.join('any' if each is None else str(each) for each in shape)})"
-            raise OodgridError(f"{score}: state has {name} of shape {values.shape}, not {needed}: {NO_STATE}")
-    return state
 
 
 def by_similarities(

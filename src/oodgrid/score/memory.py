@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from oodgrid.errors import OodgridError
-from oodgrid.score.contract import NO_STATE, State, probabilities, remembered
+from oodgrid.score.contract import probabilities
 from oodgrid.score.products import product
+from oodgrid.score.states import NO_STATE, State, remembered
 
 CHUNK = 512  # texts at a time, so that what a batch makes of their memories stays small
 TINY = 1e-8  # which the code of record adds to probabilities before it takes logarithms; 0 in half precision

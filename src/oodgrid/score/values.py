@@ -14,8 +14,8 @@ import numpy as np
 from oodgrid import registry, streams
 from oodgrid.config import Choice
 from oodgrid.score.compute import Column, fill, needed
-from oodgrid.score.contract import State
 from oodgrid.score.inputs import FitInputs, Samples
+from oodgrid.score.states import State
 
 Protocol = tuple[str, int]  # of a stream, and the seed of its order
 ONE_CLASS = "it compares classes, and the ID set has one"

@@ -15,9 +15,10 @@ from oodgrid import registry, store
 from oodgrid.config import Choice
 from oodgrid.registry import Entry
 from oodgrid.score.compute import Column
-from oodgrid.score.contract import State, normalise
+from oodgrid.score.contract import normalise
 from oodgrid.score.references import LOCAL_NUMBERS, ROWS
 from oodgrid.score.sharing import frozen
+from oodgrid.score.states import State
 from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments
 from oodgrid.signatures import STATE

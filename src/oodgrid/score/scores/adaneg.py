@@ -9,12 +9,13 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from oodgrid.counts import counted
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, Skip, State, product
+from oodgrid.score.contract import LabelList, Skip, product
 from oodgrid.score.draws import TorchDraws
 from oodgrid.score.memory import Memory, entropies
 from oodgrid.score.mining import Fraction, Seed, most_unlike
 from oodgrid.score.shares import id_share
 from oodgrid.score.sharing import frozen
+from oodgrid.score.states import State
 from oodgrid.streams import Stream
 
 

@@ -6,10 +6,11 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.registry import score
-from oodgrid.score.contract import LabelList, State, by_rows, remembered
+from oodgrid.score.contract import LabelList, by_rows
 from oodgrid.score.mining import Seed, farthest_and_nearest, in_groups
 from oodgrid.score.scores.neglabel import grouped_share
 from oodgrid.score.shares import largest_share
+from oodgrid.score.states import State, remembered
 from oodgrid.streams import Stream
 
 

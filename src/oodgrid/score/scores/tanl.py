@@ -9,9 +9,10 @@ from pydantic import PositiveFloat, PositiveInt
 
 from oodgrid.errors import OodgridError
 from oodgrid.registry import score
-from oodgrid.score.contract import NO_STATE, LabelList, Skip, State, TextList, product, remembered
+from oodgrid.score.contract import LabelList, Skip, TextList, product
 from oodgrid.score.draws import TorchDraws
 from oodgrid.score.mining import Fraction, Seed
+from oodgrid.score.states import NO_STATE, State, remembered
 from oodgrid.signatures import ListName
 from oodgrid.streams import Stream
 
