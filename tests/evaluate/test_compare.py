@@ -300,15 +300,16 @@ def test_other_tables_are_averaged_over_scopes_by_the_rule_of_pairs(seed):
         assert found[key][2:] == (pytest.approx(mean), sd if sd is None else pytest.approx(sd)), key
 
 
-def test_what_has_the_whole_split_as_its_bank_varies_with_no_draw_where_no_method_learned():
+def test_what_looks_at_no_shots_varies_with_no_draw_where_no_method_learned():
     """Else it is given the variance of other rows' fits, and 100 % the interval [0, 100]."""
-    names = ["method", "shots", "score", "params"]
-    rows = [("any", 4, "knn@bank=train", '{"bank": "train"}'), ("any", 4, "knn", '{"bank": "shots"}'),
-            ("coop", 4, "knn@bank=train", '{"bank": "train"}'), ("zero_shot", 0, "mcm", '{"T": 1.0}'),
-            ("any", 4, "adaneg", '{"order": 0}')]  # fmt: skip
+    names = ["method", "shots", "score", "base_score", "params"]
+    rows = [("any", 4, "knn@bank=train", "knn", '{"bank": "train"}'), ("any", 4, "knn", "knn", '{"bank": "shots"}'),
+            ("any", 4, "pair_cosine", "pair_cosine", "{}"), ("any", 4, "tag", "tag", "{}"),
+            ("coop", 4, "pair_cosine", "pair_cosine", "{}"), ("zero_shot", 0, "mcm", "mcm", "{}"),
+            ("coop", 4, "adaneg", "adaneg", '{"order": 0}')]  # fmt: skip
     pair = Pair(pl.DataFrame(rows, names, orient="row"), frozenset({"adaneg"}), frozenset())
     assert [pair.drawn(row) for row in pair.rows] == [
-        (False, False), (True, False), (True, False), (False, False), (True, True),
+        (False, False), (True, False), (False, False), (False, False), (True, False), (False, False), (True, True),
     ]  # fmt: skip
 
 

@@ -187,10 +187,12 @@ class Pair:
         return none | methods | dict(self.frame.select("score", "base_score").unique().rows())
 
     @cached_property
-    def of_whole_split(self) -> frozenset[str]:
-        """The scores whose bank is the whole training split, by name."""
-        params = self.frame.select("score", "params").unique().rows()
-        return frozenset(score for score, of in params if json.loads(of).get("bank") == "train")
+    def without_shots(self) -> frozenset[str]:
+        """The scores that look at no shots of a draw, by name."""
+        scores = self.frame.select("score", "base_score", "params").unique().rows()
+        return frozenset(
+            name for name, base, params in scores if not registry.find("score", base).sees_draw(json.loads(params))
+        )
 
     @cached_property
     def largest(self) -> dict[str, int]:
@@ -238,10 +240,10 @@ class Pair:
     def drawn(self, row: Row) -> tuple[bool, bool]:
         """Return whether a row has fits (seeds), and whether it has orders.
 
-        What looks at features alone and has the whole training split as its bank is the same whatever the draw.
+        Under no method, what looks at no shots is the same whatever the draw.
         """
-        is_whole = row.method == registry.ANY and row.score in self.of_whole_split
-        return row.shots > 0 and not is_whole, row.score in self.transductive
+        is_fixed = row.method == registry.ANY and row.score in self.without_shots
+        return row.shots > 0 and not is_fixed, row.score in self.transductive
 
     def _of_metric(self, metric: str) -> NDArray[np.float64]:
         if metric not in self._values:

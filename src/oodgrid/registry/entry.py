@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +89,11 @@ class Entry:
     def uses_bank(self) -> bool:
         """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
+
+    def sees_draw(self, params: Mapping[str, Any]) -> bool:
+        """Return whether a score with these parameters is given shots or validation samples of a few-shot draw."""
+        needs = {each for need in self.needs for each in need.split("|")}
+        return "val" in needs or ("bank" in needs and params.get("bank") != "train")
 
     @property
     def looks_at(self) -> list[str]:
