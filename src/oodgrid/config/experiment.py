@@ -20,7 +20,7 @@ from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
 from oodgrid.config.origins import with_origins
 from oodgrid.config.pseudo_ood import PseudoOod
-from oodgrid.config.shared_keys import with_shared_keys
+from oodgrid.config.shared_keys import with_shared_keys, with_whole_names
 from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
 from oodgrid.errors import Mistakes, OodgridError, all_of, printable, unknown
@@ -183,6 +183,8 @@ class Experiment(Strict):
             written = data["id_datasets"]
             shared = with_shared_keys(written, data.get("limit"), data.get("root"))
             data["id_datasets"], mistakes = with_origins(shared, written)
+            if "label_lists" in data:
+                data["label_lists"] = with_whole_names(data["label_lists"], shared)
             if mistakes:
                 raise Mistakes(mistakes)
 
