@@ -20,8 +20,7 @@ import torch
 from machine import describe
 from open_clip import IMAGENET_CLASSNAMES
 
-from oodgrid import catalogue
-from oodgrid.adapt import text_tower
+from oodgrid import catalogue, text_tower
 from oodgrid.adapt.methods.clip_adapter import ClipAdapter
 from oodgrid.adapt.training import batches, coop_learning_rate
 from oodgrid.config import Backbone

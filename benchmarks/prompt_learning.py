@@ -1,7 +1,7 @@
 """A training step of CoOp, CoCoOp and LoCoOp here, beside the official way, in one process on the same numbers.
 
 The official way: every prompt at all 77 positions through open_clip's own layers at every step (CoCoOp: for every
-image), and the image encoder on every view. Here: cached features, and the text tower of oodgrid/adapt/text_tower.
+image), and the image encoder on every view. Here: cached features, and the text tower of oodgrid/text_tower.
 Random ViT-B/16 weights, ImageNet's names, 16 context tokens (CoCoOp: 4), fp32. For 1000 classes the official step would
 keep 25 GB for its gradient; it is measured as ten steps of 100 classes, one after the other, which is no slower.
 Peak memory is that of a step here in a process of its own, above what the loaded tower takes.
@@ -26,11 +26,11 @@ import torch
 from machine import describe
 from open_clip import IMAGENET_CLASSNAMES
 
-from oodgrid.adapt import text_tower
+from oodgrid import text_tower
 from oodgrid.adapt.methods.locoop import background_entropies
 from oodgrid.adapt.prompt_learning import Batch
-from oodgrid.adapt.text_tower.plain import PlainTower
 from oodgrid.config import Backbone
+from oodgrid.text_tower.plain import PlainTower
 
 ROOT = Path(__file__).parents[1]
 BATCH, PATCHES, CLASSES, REPEATS = 32, 196, (100, 1000), 3

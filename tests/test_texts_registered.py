@@ -93,7 +93,7 @@ def test_it_is_encoded_checked_and_read(tmp_path, experiment, experiment_of, wri
         plan.check_identities(tmp_path, experiment(templates=["the {}"]))
 
     dataset = experiment().id_datasets[0]
-    given = read_texts(tmp_path, "tiny", dataset, {"loud_texts"}, [])
+    given = read_texts(tmp_path, experiment().backbone("tiny"), dataset, {"loud_texts"}, [])
     stored = store.read_texts(LOUD.path(tmp_path, "tiny", "concepts"))
     assert stored.templates == ["loud", "louder"]
     assert given.by_need["loud_texts"].shape == stored.text_features.shape

@@ -10,12 +10,15 @@ What stands in these files: docs/cache.md, and `oodgrid inspect FILE`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodgrid import edge, fewshot, store
+from oodgrid import catalogue, edge, fewshot, store
+from oodgrid.config import Backbone, build
+from oodgrid.errors import OodgridError, brief
 from oodgrid.fewshot import Draw
 from oodgrid.store import Features, Texts
 
@@ -83,3 +86,16 @@ def of_texts(texts: Any) -> Any:
     """Return the features (T, K, D) of a text file, read or by its path; anything else as it is."""
     texts = read_texts(texts) if isinstance(texts, str | PathLike) else texts
     return texts.text_features if isinstance(texts, Texts) else texts
+
+
+def of_backbone(backbone: Any, what: str) -> Backbone:
+    """Return a backbone as a configuration has it, of its name in the catalogue or of an entry.
+
+    Raises:
+        OodgridError: It is neither.
+    """
+    if isinstance(backbone, str):
+        backbone = {"name": backbone, **catalogue.entry("backbone", backbone)}
+    if not isinstance(backbone, Mapping) or not all(isinstance(key, str) for key in backbone):
+        raise OodgridError(f"{what}: backbone is a name of the catalogue or a mapping, not {brief(backbone)}")
+    return build(Backbone, **backbone)

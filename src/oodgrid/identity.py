@@ -16,8 +16,8 @@ from typing import Any
 
 # Of the ground floor: they decide numbers too.
 SHARED = (
-    "oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.measures", "oodgrid.streams", "oodgrid.texts",
-    "oodgrid.vectors",
+    "oodgrid.edge", "oodgrid.fewshot", "oodgrid.labels", "oodgrid.measures", "oodgrid.streams",
+    "oodgrid.text_tower", "oodgrid.texts", "oodgrid.vectors",
 )  # fmt: skip
 IMPORTING = ("import_module", "__import__")  # functions that import
 # By the names under which they are imported: libraries whose releases may change the last digits of a result.

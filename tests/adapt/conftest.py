@@ -84,7 +84,7 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tower(backbone):
-    from oodgrid.adapt import text_tower
+    from oodgrid import text_tower
 
     return text_tower.load(config.Backbone(**backbone))
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from oodgrid import config
-from oodgrid.adapt import text_tower
+from oodgrid import config, text_tower
 from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.plain import PlainTower
+from oodgrid.text_tower.plain import PlainTower
 from tests.adapt.plain import whole_prompts
 
 NAMES = ["fox", "sea otter", "three-toed sloth of the rain forest", "Labrador Retriever"]

@@ -8,8 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from oodgrid import backbones, catalogue
-from oodgrid.adapt import text_tower
+from oodgrid import backbones, catalogue, text_tower
 from oodgrid.config import Backbone, build, parse
 from oodgrid.encode.embedding import embed
 from oodgrid.errors import OodgridError

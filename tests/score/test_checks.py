@@ -17,7 +17,8 @@ from oodgrid.score.checks import auroc, check, check_plugins, example, example_t
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Skip
 
-SKIPPED = {"clipn_atd", "clipn_ctw", "negrefine"}  # they want one "no" text a class, and texts of pairs
+# they want one "no" text a class, texts of pairs, and a text tower
+SKIPPED = {"clipn_atd", "clipn_ctw", "negrefine", "tins"}
 
 
 @pytest.mark.parametrize("name", registry.entries("score"))
@@ -41,7 +42,7 @@ def test_the_example_is_as_the_contract_says():
     for need in ("features", "class_texts", "prompt_variants"):
         np.testing.assert_allclose(np.linalg.norm(given[need], axis=-1), 1)
     np.testing.assert_allclose(given["logits"], given["features"] @ given["head"].weights.T)
-    assert set(given) == {*signatures.NEEDS, *texts.needs(), "train", "text_cosines"}
+    assert {*given, "text_tower"} == {*signatures.NEEDS, *texts.needs(), "train", "text_cosines"}
 
 
 PLUGIN = """
@@ -229,7 +230,8 @@ def test_plugins_that_are_no_list_or_hold_nothing_are_one_line(tmp_path, experim
     "name", [n for n, e in registry.entries("score").items() if e.label_lists and "logits" in e.needs]
 )
 def test_labels_compare_only_with_cosines_to_texts_of_the_same_tower(name):
-    given, choice = example(), Choice(name=name, **dict.fromkeys(registry.find("score", name).label_lists, "away"))
+    choice = Choice(name=name, **dict.fromkeys(registry.find("score", name).label_lists, "away"))
+    given = {**example(), "text_tower": None}
     for text_cosines in ({"text_cosines": False}, {}):
         others = {need: found for need, found in given.items() if need != "text_cosines"} | text_cosines
         with pytest.raises(Skip, match="cosines to texts of the same tower"):

@@ -31,7 +31,7 @@ from oodgrid.score.run import score
 from oodgrid.score.sharing import frozen
 from oodgrid.score.texts import Texts
 
-ENTRIES = registry.entries("score")
+ENTRIES = {name: each for name, each in registry.entries("score").items() if "text_tower" not in each.needs}
 LISTS = {"cma": "agents", "clipn_atd": "no", "clipn_ctw": "no"}
 LISTS |= dict.fromkeys(("laid_semantic", "laid_covariate"), "prompts")
 FEWER = {"weiper": {"repeats": 3}, "weiper_kld": {"repeats": 3}, "neglabel": {"groups": 3}, "csp": {"groups": 3}}

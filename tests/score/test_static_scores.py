@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oodgrid import paths, registry, store
-from oodgrid.config import IdDataset
+from oodgrid.config import Backbone, IdDataset
 from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
 from oodgrid.score.mining import inter_modal, most_unlike
 from oodgrid.score.patterns import log_means_of_others
@@ -285,12 +285,12 @@ def test_a_list_that_is_joined_to_the_classes_of_another_set_says_so(tmp_path):
     names = ["tabby and grass", "lynx and grass"]
     path = paths.label_texts(tmp_path, "mini", "both")
     store.write_texts(path, store.Texts(np.ones((1, 2, 8), np.float32), names, templates, about))
-    said = []
+    said, of = [], Backbone(name="mini", model="none", pretrained="none")
     for name in ("cats", "dogs"):
         dataset = IdDataset.model_validate(
             {"name": name, "imported": {}, "ood": {"far": [{"name": "x", "imported": {}}]}}
         )
-        said.append(read_texts(tmp_path, "mini", dataset, (), ["both"]).lists["both"].foreign)
+        said.append(read_texts(tmp_path, of, dataset, (), ["both"]).lists["both"].foreign)
     assert said == ["", "its list both is joined to the classes of cats"]
 
 

@@ -208,7 +208,7 @@ def torch_environment(stage):
 def score_environment():
     return (
         torch_environment("score")
-        if experiment.score_device == "gpu"
+        if plan.scores_load_torch(experiment)
         else environment("analysis")
     )
 

@@ -14,8 +14,8 @@ from oodgrid.labels import has_class
 from oodgrid.vectors import normalise
 
 if TYPE_CHECKING:
-    from oodgrid.adapt.text_tower import TextTower
     from oodgrid.store import StoredRows
+    from oodgrid.text_tower import TextTower
 
 Arrays = dict[str, np.ndarray]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oodgrid import paths, store
-from oodgrid.adapt import text_tower
+from oodgrid import paths, store, text_tower
 from oodgrid.adapt.contract import Arrays, FitData, Outliers, PseudoTexts, Skip, TextSide, class_means, text_prototypes
 from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
@@ -239,15 +238,8 @@ class FitFiles:
         Raises:
             OodgridError: Its weights are not those that encoded the texts.
         """
-        tower = text_tower.load(self.backbone)
-        was = self.texts and self.texts.provenance.get("backbone", {}).get("weights_sha256")
-        is_now = tower.loaded.identity["weights_sha256"]
-        if was and was != is_now:
-            raise OodgridError(
-                f"backbone {self.backbone.name} has weights {is_now} now but had {was} when {self.dataset.name} was "
-                "encoded: restore them, or give the new ones a backbone name of their own"
-            )
-        return tower
+        was = self.texts.provenance.get("backbone", {}) if self.texts else {}
+        return text_tower.that_encoded(self.dataset.name, was.get("weights_sha256"), self.backbone)
 
     def _classes(self) -> int:
         return self.few_shot.classes or 0

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
-from oodgrid.adapt.text_tower import Position, Precision, TextTower
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures
+from oodgrid.text_tower import Position, Precision, TextTower
 
 if TYPE_CHECKING:
     import torch

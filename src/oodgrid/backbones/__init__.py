@@ -193,8 +193,8 @@ def _encode_text(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     return model.encode_text(tokens, normalize=False)
 
 
-def load(backbone: Backbone) -> LoadedBackbone:
-    """Load a backbone on the best device at hand.
+def load(backbone: Backbone, device: str | None = None) -> LoadedBackbone:
+    """Load a backbone on a device; default: the best one at hand.
 
     Raises:
         OodgridError: The architecture or the weights are unknown, missing or do not fit, or have another hash than
@@ -203,8 +203,8 @@ def load(backbone: Backbone) -> LoadedBackbone:
     import torch
 
     if backbone.conse is not None:
-        return _of_both(backbone, backbone.conse)
-    device = devices.device()
+        return _of_both(backbone, backbone.conse, device)
+    device = device or devices.device()
     if device == "cpu" and ("fp16" in backbone.precision or backbone.precision == "tf32"):
         raise OodgridError(f"backbone {backbone.name}: precision {backbone.precision} needs a GPU: write bf16 or fp32")
     weights.check_hash(backbone)
@@ -248,7 +248,7 @@ def _of_texts(backbone: Backbone, device: str) -> LoadedBackbone:
     return LoadedBackbone(backbone.name, model, preprocess, tokenizer, device, identity, reference=reference)
 
 
-def _of_both(backbone: Backbone, conse: Conse) -> LoadedBackbone:
+def _of_both(backbone: Backbone, conse: Conse, device: str | None) -> LoadedBackbone:
     """Return the joint space of a classifier and an encoder of texts."""
     import torch
 
@@ -256,7 +256,7 @@ def _of_both(backbone: Backbone, conse: Conse) -> LoadedBackbone:
     from oodgrid.backbones.conse import ConseModel
 
     of_space = {"precision": backbone.precision}
-    classifier, text = (load(each.model_copy(update=of_space)) for each in (conse.classifier, conse.text))
+    classifier, text = (load(each.model_copy(update=of_space), device) for each in (conse.classifier, conse.text))
     weights, bias = heads.read(conse.classifier, classifier)
     if classifier.width != weights.shape[1]:
         raise OodgridError(

@@ -67,7 +67,7 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
     of_method, few_shot = read_fits(results, experiment, backbone.name, dataset.name, chosen.method, draws)
     fit = _fit(of_method, chosen)
     lists = [labels.name for labels in experiment.wanted_lists([chosen.score])]
-    texts = read_texts(results, backbone.name, dataset, needs, lists)
+    texts = read_texts(results, backbone, dataset, needs, lists)
     inputs = FitInputs(results, fit, of_method, few_shot, texts, experiment.score_precision)
     references = inputs.references(needs)
     held_out = _held_out(few_shot, chosen, needs)

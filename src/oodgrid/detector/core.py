@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodgrid import backbones, edge, manifests, registry, store
-from oodgrid.adapt import text_tower
+from oodgrid import backbones, edge, manifests, registry, store, text_tower
 from oodgrid.adapt.apply import applied
 from oodgrid.adapt.contract import Classifier, Diverged, TextSide
 from oodgrid.backbones import LoadedBackbone

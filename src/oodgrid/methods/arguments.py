@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from oodgrid import cache, catalogue
-from oodgrid.adapt import text_tower
+from oodgrid import cache, text_tower
 from oodgrid.adapt.contract import FitData, Outliers, PseudoTexts, TextSide, text_prototypes
-from oodgrid.config import Backbone, build
 from oodgrid.counts import counted
 from oodgrid.edge import Shapes, whole_number
 from oodgrid.errors import OodgridError, brief
@@ -153,11 +151,7 @@ def _labelled(
 
 
 def _tower(what: str, backbone: Any, width: int) -> text_tower.TextTower:
-    if isinstance(backbone, str):
-        backbone = {"name": backbone, **catalogue.entry("backbone", backbone)}
-    if not isinstance(backbone, Mapping) or not all(isinstance(key, str) for key in backbone):
-        raise OodgridError(f"{what}: backbone is a name of the catalogue or a mapping, not {brief(backbone)}")
-    tower = text_tower.load(build(Backbone, **backbone))
+    tower = text_tower.load(cache.of_backbone(backbone, what))
     dimensions = tower.loaded.encode_text(tower.loaded.tokenize([""]).to(tower.device)).shape[1]
     if dimensions != width:
         raise OodgridError(

@@ -55,6 +55,7 @@ from oodgrid.plan.machines import (
     memory_here,
     request,
     requests,
+    scores_load_torch,
     threads_here,
     warn_of_cuda,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "score_files",
     "score_input",
     "score_tables",
+    "scores_load_torch",
     "shard_files",
     "spec",
     "split_files",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from oodgrid import grid, rates, threads
+from oodgrid import grid, rates, registry, threads
 from oodgrid.config import Experiment
 from oodgrid.environment import whole_number
 
@@ -64,6 +64,12 @@ def requests(experiment: Experiment) -> dict[str, Request]:
     """Return what the jobs of each stage ask for."""
     gpu = int(experiment.score_device == "gpu")
     return REQUESTS | {"score": replace(REQUESTS["score"], gpu=gpu)}
+
+
+def scores_load_torch(experiment: Experiment) -> bool:
+    """Return whether jobs that score need torch: to compute on a GPU, or for a text tower."""
+    towers = any("text_tower" in registry.find("score", score.name).needs for score in experiment.scores)
+    return towers or experiment.score_device == "gpu"
 
 
 def request(stage: str, experiment: Experiment, environment: Mapping[str, str]) -> Request:

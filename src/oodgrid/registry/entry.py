@@ -104,6 +104,7 @@ class Entry:
             "labelled shots": "bank" in needs,
             "validation samples": "val" in needs,
             "texts beside the classes": bool(self.label_lists),
+            "the text tower": "text_tower" in needs,
         }
         return [thing for thing, looked_at in things.items() if looked_at]
 

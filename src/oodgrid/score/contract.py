@@ -16,6 +16,7 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 * `class_texts`: shape (K, D), float64, L2-normalised: the class names under the templates of the ID set, whatever the
   method learned.
 * `prompt_variants`: shape (V, K, D), likewise: the prompts of the classes with their words shuffled, V times.
+* `text_tower`: the encoder of these texts, see `Encoder`; not of imported features, behind which none stands.
 
 * `state`: of transductive scores that take it, a dict of arrays: what a score remembers of the stream so far. An empty
   one begins a stream; the score writes into it what the next part of the stream is to be scored with.
@@ -36,9 +37,10 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
+from pydantic import JsonValue
 
 from oodgrid import vectors
-from oodgrid.config import Precision
+from oodgrid.config import Backbone, Precision
 from oodgrid.errors import Skip
 from oodgrid.score.products import Block, beside, by_rows, is_on_device, on_device, product
 from oodgrid.score.sharing import frozen, shared, shared_property
@@ -46,6 +48,7 @@ from oodgrid.signatures import ListName
 
 __all__ = [
     "Bank",
+    "Encoder",
     "Head",
     "LabelList",
     "LocalLogits",
@@ -145,6 +148,26 @@ class TextList:
 
 
 LabelList = Annotated[TextList, ListName()]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """The encoder of the class texts, for scores that go through its text tower; nothing of it is loaded yet.
+
+    Attributes:
+        backbone: As the configuration has it.
+        dataset: Whose class texts it encoded.
+        weights_sha256: Of the weights that did; None where that is not known.
+    """
+
+    backbone: Backbone
+    dataset: str
+    weights_sha256: str | None = None
+
+    @property
+    def identity(self) -> dict[str, JsonValue]:
+        """What decides its numbers."""
+        return {**self.backbone.identity, "weights_sha256": self.weights_sha256}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from oodgrid import registry, streams
 from oodgrid.config import Choice, Experiment
@@ -46,13 +47,14 @@ class Identities:
         """Return what decides the values of a score of given rows."""
         needs, lists = needed([choice]), self.experiment.lists_of(choice).values()
         texts: list[str | tuple[str, str]] = [*sorted(needs), *(("list", name) for name in lists)]
-        identity = {
+        identity: dict[str, Any] = {
             "score": [choice.name, registry.find("score", choice.name).params | choice.params],
             "texts": [self.texts.digests.get(each) for each in texts],
             "train": self._splits(0, 0)["train"] if "train" in needs else None,
             "precision": self.experiment.score_precision,
             "code": registry.score_code(choice.name),
             **self._sequence(choice),
+            **({"encoder": encoder.identity} if "text_tower" in needs and (encoder := self.texts.encoder) else {}),
         }
         return digest(identity)
 

@@ -91,6 +91,7 @@ class FitInputs:
             "local_negative_logits": "negative prompts, and local features of every set",
             "pair_texts": "pairs of an image and a text, and the samples are none",
             "pair_logits": "a classifier of pairs, as wood learns it",
+            "text_tower": "the text tower that encoded the class texts, and they are imported or there are none",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
             "leaves prototypes",
             **{need: f"{source.what}, and there are none" for need, source in texts.needs().items()},

@@ -53,6 +53,11 @@ def is_on_device() -> bool:
     return bool(_device)
 
 
+def device() -> str:
+    """Return where torch is to compute: on the device of the job, else on the CPU."""
+    return _device[-1] if _device else "cpu"
+
+
 def described_device() -> str:
     """Return the GPU that computes products, and the release of torch; "" on a CPU."""
     return devices.described(_device[-1]) if _device else ""

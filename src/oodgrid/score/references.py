@@ -74,6 +74,7 @@ class References:
         for need, values in (of_pairs or {}).items():
             inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
         inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
+        inputs |= {} if self.texts.encoder is None else {"text_tower": self.texts.encoder}
         return frozen(inputs)
 
     def blocks(

@@ -67,7 +67,7 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     applied, few_shot = read_fits(results, experiment, backbone, id_dataset, method, draws)
     few_shot.check_labels(sets[id_dataset].features.labels, "test")
     lists = [label_list.name for label_list in experiment.wanted_lists(choices.values())]
-    texts = read_texts(results, backbone, dataset, needed(choices.values()), lists)
+    texts = read_texts(results, experiment.backbone(backbone), dataset, needed(choices.values()), lists)
     kept = KeptTables(results, backbone, id_dataset, method)
     identities = Identities(experiment, sets, few_shot, texts)
     tables = list(_tables(experiment, method, identities))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from oodgrid import paths, store, texts
-from oodgrid.config import IdDataset
+from oodgrid.config import Backbone, IdDataset
 from oodgrid.errors import OodgridError
-from oodgrid.score.contract import TextList, normalise
+from oodgrid.score.contract import Encoder, TextList, normalise
 from oodgrid.score.sharing import frozen
 
 
@@ -22,22 +22,24 @@ class Texts:
     Attributes:
         by_need: Those kinds of `oodgrid.texts` that are there, shape (K, D) or (T, K, D); float64, unit norm.
         lists: By the names of label lists in the configuration.
+        encoder: What encoded the class texts, and can encode others; None where it is not known, or not asked for.
         digests: Of the files from which they were read: of each kind by its need, of each list as ("list", name).
     """
 
     by_need: dict[str, np.ndarray]
     lists: dict[str, TextList]
     digests: dict[str | tuple[str, str], str]
+    encoder: Encoder | None = None
 
 
 def read_texts(
-    results: Path, backbone: str, dataset: IdDataset, needs: Collection[str], lists: Collection[str]
+    results: Path, of: Backbone, dataset: IdDataset, needs: Collection[str], lists: Collection[str]
 ) -> Texts:
     """Return the texts that scores need.
 
     Args:
         results: The results folder.
-        backbone: Name.
+        of: The backbone.
         dataset: The ID set.
         needs: What the scores need.
         lists: The names of the label lists.
@@ -45,7 +47,7 @@ def read_texts(
     Raises:
         OodgridError: The file of a list is missing or damaged.
     """
-    by_need, text_lists = {}, {}
+    by_need, text_lists, backbone, encoder = {}, {}, of.name, None
     digests: dict[str | tuple[str, str], str] = {}
     for need, source in texts.needs().items():
         path = source.path(results, backbone, dataset.name)
@@ -53,11 +55,13 @@ def read_texts(
             of_classes = store.read_texts(path)
             by_need[need] = frozen((class_texts if source.averaged else normalise)(_embeddings(of_classes)))
             digests[need] = of_classes.digest
+            if "text_tower" in needs and not dataset.imported:
+                encoder = Encoder(of, dataset.name, of_classes.provenance.get("backbone", {}).get("weights_sha256"))
     for name in lists:
         file = store.read_texts(paths.label_texts(results, backbone, name))
         text_lists[name] = replace(text_list_of(file), foreign=_foreign(name, file, dataset))
         digests["list", name] = file.digest
-    return Texts(by_need, text_lists, digests)
+    return Texts(by_need, text_lists, digests, encoder)
 
 
 def class_texts(embeddings: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from oodgrid.cache import of_images, of_texts
+from oodgrid.cache import of_backbone, of_images, of_texts
 from oodgrid.counts import counted, plural
 from oodgrid.edge import Shapes, check_directions, whole_number
 from oodgrid.errors import OodgridError
 from oodgrid.labels import has_class
-from oodgrid.score.contract import Bank, Head, TextList, normalise
+from oodgrid.score.contract import Bank, Encoder, Head, TextList, normalise
 from oodgrid.score.texts import class_texts, text_list, text_list_of
 from oodgrid.store import Texts
 
@@ -71,6 +71,9 @@ NEEDS = {
     "prompt_variants": Need(
         (Argument("prompt_variants", "Text features of the classes, under v prompts with shuffled words.", ("vKD",)),)
     ),
+    "text_tower": Need(
+        (Argument("backbone", "What encoded the texts: a name of the catalogue, or an entry as a mapping."),)
+    ),
 }
 OF_SAMPLES = ("logits", "negative_logits", "local_logits", "local_negative_logits")  # arrays of logits of the samples
 VALIDATION = (
@@ -126,6 +129,11 @@ def inputs(
         inputs["class_texts"] = class_texts(checked["class_texts"])
     if "prompt_variants" in checked:
         inputs["prompt_variants"] = _unit("prompt_variants", checked, what)
+    if arrays.get("backbone") is not None:
+        inputs["text_tower"] = Encoder(of_backbone(arrays["backbone"], what), "class_texts")
+        for name, given in lists.items():
+            if not isinstance(given, Texts):
+                raise OodgridError(f"{what}: {name}: beside backbone it needs words too: give a text file as read")
     if "weights" in checked:
         inputs["head"] = Head(checked["weights"], checked.get("bias", np.zeros(len(checked["weights"]))))
     elif "bias" in checked:

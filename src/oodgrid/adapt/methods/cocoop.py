@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, Skip, TextSide, normalise
-from oodgrid.adapt.text_tower import Precision, TextTower
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures, uniform
 from oodgrid.counts import counted
 from oodgrid.registry import method
+from oodgrid.text_tower import Precision, TextTower
 from oodgrid.vectors import filled
 
 if TYPE_CHECKING:

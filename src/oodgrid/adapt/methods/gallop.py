@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
-from oodgrid.adapt.text_tower import Precision
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures
 from oodgrid.registry import method
+from oodgrid.text_tower import Precision
 from oodgrid.vectors import filled
 
 if TYPE_CHECKING:

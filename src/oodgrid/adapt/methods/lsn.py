@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
-from oodgrid.adapt.text_tower import Precision, TextTower
 from oodgrid.adapt.training import Family, TrainingFeatures, batches, mean_loss, take_step
 from oodgrid.progress import progress
 from oodgrid.registry import method
+from oodgrid.text_tower import Precision, TextTower
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from oodgrid.adapt.contract import Arrays, Classifier, FitData, Learned, TextSide, normalise
 from oodgrid.adapt.prompt_learning import encode_contexts
-from oodgrid.adapt.text_tower import Precision
 from oodgrid.adapt.training import Family, Recipe, TrainingFeatures
 from oodgrid.registry import method
+from oodgrid.text_tower import Precision
 
 if TYPE_CHECKING:
     import torch

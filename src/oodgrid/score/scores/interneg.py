@@ -19,7 +19,7 @@ from oodgrid.score.scores.neglabel import grouped_share
     family="vision-language",
     paper="Xu et al. 2026 (CVPR); github.com/ZhikangXu0112/InterNeg (clip_fixed_ood_prompt.py); "
     "group: mean of TINS (2026, arXiv 2605.10756); github.com/zxk1212/tins (eval_tins_w_init.py)",
-    adapted="the static negatives alone: neither adds texts inverted from the images of the test stream",
+    adapted="the static negatives alone, without texts inverted from the images of the test stream (TINS': tins)",
 )
 def interneg(
     features: np.ndarray,

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.prompts import Layout, Position, Prompts, end_of
-from oodgrid.adapt.text_tower.tower import TextTower, plain_names
 from oodgrid.counts import counted
+from oodgrid.errors import Skip
+from oodgrid.text_tower.gaps import Filled, Gapped, prompts_of
+from oodgrid.text_tower.prompts import Layout, Position, Prompts, end_of
+from oodgrid.text_tower.tower import TextTower, plain_names
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,49 @@ class CausalTower(TextTower):
             for start in range(0, len(contexts), size)
         ]
         return self._torch.cat(parts)
+
+    def gapped(self, template: str, words: Sequence[str]) -> Gapped:
+        """Tokenise prompts whose words' last token is replaced; see `TextTower.gapped`."""
+        texts, heads = prompts_of(self.loaded, template, words)
+        # The last token of the word is found where the prompt ends behind it, as in the code of TINS.
+        return Gapped(self._ids(texts), [len(ids) - 2 for ids in self._ids(heads)])
+
+    def at_gaps(self, gapped: Gapped) -> torch.Tensor:
+        """Return the embeddings of those tokens, shape (M, W)."""
+        tokens = [ids[gap] for ids, gap in zip(gapped.ids, gapped.gaps, strict=True)]
+        return self.embedding.weight[self._torch.tensor(tokens, device=self.device)]
+
+    def together(self, gapped: Gapped) -> int:
+        """Return how many prompts may pass at once; see `TextTower.together`."""
+        return max(1, self._room // max(map(len, gapped.ids), default=1))
+
+    def filled(self, gapped: Gapped, rows: Sequence[int]) -> Filled:
+        """Return unit features of prompts with vectors in their gaps; see `TextTower.filled`.
+
+        What stands before the gap does not see it: its keys and values are computed once, here. At each call the
+        vector and the tokens behind it alone pass the layers.
+        """
+        torch = self._torch
+        parts, places = [], []
+        for (before, after), members in gapped.by_shape(rows).items():
+            ids = torch.tensor([gapped.ids[rows[place]] for place in members], device=self.device)
+            with torch.no_grad(), self.computing():
+                embedded = self.embedding.weight[ids] + self.part.positional_embedding[: ids.shape[1]]
+                fronts = self._fronts(embedded[:, :before])
+            tokens = Tokens.of([list(range(1 + after))], before, self.device)
+            parts.append((torch.tensor(members, device=self.device), embedded[:, before + 1 :], fronts, tokens, before))
+            places += members
+        back = torch.tensor(places, device=self.device).argsort()
+
+        def of(vectors: Any) -> Any:
+            features = []
+            with self.computing():
+                for members, behind, fronts, tokens, gap in parts:
+                    here = vectors[members] + self.part.positional_embedding[gap]
+                    features.append(self._names(tokens, torch.cat([here[:, None], behind], dim=1), fronts)[:, 0])
+            return torch.nn.functional.normalize(torch.cat(features)[back], dim=-1)
+
+        return of
 
     @cached_property
     def _room(self) -> int:

@@ -9,9 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
-from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.prompts import Position
-from oodgrid.errors import OodgridError
+from oodgrid.errors import OodgridError, Skip
+from oodgrid.text_tower.prompts import Position
 
 if TYPE_CHECKING:
     import types
@@ -126,6 +125,31 @@ class TextTower:
             contexts: Shape (B, M, W), each shared by all classes.
             prompts: From `prompts`.
         """
+        raise NotImplementedError
+
+    def gapped(self, template: str, words: Sequence[str]) -> Any:
+        """Prepare a template with each word, whose last token `filled` replaces; underscores are spaces.
+
+        Raises:
+            Skip: The text tower cuts one, or never saw it.
+        """
+        raise NotImplementedError
+
+    def at_gaps(self, gapped: Any) -> torch.Tensor:
+        """Return the embeddings of the tokens that are to be replaced, shape (M, W)."""
+        raise NotImplementedError
+
+    def filled(self, gapped: Any, rows: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return a function of B vectors, shape (B, W): the normalised embeddings (B, D) of prompts that have them.
+
+        Args:
+            gapped: From `gapped`.
+            rows: Which B of its prompts, of which each may occur several times.
+        """
+        raise NotImplementedError
+
+    def together(self, gapped: Any) -> int:
+        """Return how many of such prompts may pass at once and keep what the backward pass needs."""
         raise NotImplementedError
 
     def _once(self, prompts: Any, key: Hashable, make: Callable[[], Constant]) -> Constant:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from oodgrid.adapt.contract import Skip
-from oodgrid.adapt.text_tower.prompts import Position, context_before
-from oodgrid.adapt.text_tower.tower import TextTower, plain_names
 from oodgrid.counts import counted
+from oodgrid.errors import Skip
+from oodgrid.text_tower.gaps import Filled, Gapped, prompts_of
+from oodgrid.text_tower.prompts import Position, context_before
+from oodgrid.text_tower.tower import TextTower, plain_names
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,40 @@ class PlainTower(TextTower):
         """Return normalised text embeddings, shape (B, K, D); see `TextTower.encode_each`."""
         return self._torch.stack([self.encode(context, prompts) for context in contexts])
 
+    def gapped(self, template: str, words: Sequence[str]) -> Gapped:
+        """Tokenise prompts whose words' last token is replaced; see `TextTower.gapped`."""
+        texts, heads = prompts_of(self.loaded, template, words)
+        rows = [self.loaded.text_tokenizer(each) for each in (texts, heads)]
+        width = min(each.shape[1] for each in rows)
+        behind = (rows[0][:, :width] != rows[1][:, :width]).to(self._torch.uint8).argmax(dim=1)
+        return Gapped(self._padded(rows[0]).tolist(), [place - 1 for place in behind.tolist()])
+
+    def at_gaps(self, gapped: Gapped) -> torch.Tensor:
+        """Return the embeddings of those tokens, shape (M, W)."""
+        tokens = [ids[gap] for ids, gap in zip(gapped.ids, gapped.gaps, strict=True)]
+        return self.embedding.weight[self._torch.tensor(tokens, device=self.device)]
+
+    def together(self, gapped: Gapped) -> int:
+        """Return how many prompts may pass at once."""
+        return CLASSES
+
+    def filled(self, gapped: Gapped, rows: Sequence[int]) -> Filled:
+        """Return unit features of prompts with vectors in their gaps, whole prompts at each call."""
+        torch = self._torch
+        tokens = torch.tensor([gapped.ids[row] for row in rows], device=self.device)
+        places = torch.tensor([gapped.gaps[row] for row in rows], device=self.device)
+        marked = torch.arange(tokens.shape[1], device=self.device) == places[:, None]
+
+        def of(vectors: Any) -> Any:
+            with self.computing():
+                return torch.nn.functional.normalize(self._whole(tokens, marked, vectors), dim=-1)
+
+        return of
+
+    def _padded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return token ids (M, L) as the tower takes them."""
+        return tokens
+
     def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids, shape (K, L), and which of them are placeholders of context vectors, shape (K, L)."""
         from oodgrid.backbones.tokens import cut_rows
@@ -128,11 +163,15 @@ class EncoderTower(PlainTower):
 
     def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids and which are placeholders, likewise, padded as far as the longest would be by itself."""
+        tokens, marked = super()._tokens(prompts, count)
+        tokens = self._padded(tokens)
+        return tokens, self._torch.nn.functional.pad(marked, (0, tokens.shape[1] - marked.shape[1]))
+
+    def _padded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return token ids padded as far as the longest would be by itself."""
         from oodgrid.backbones.text_models import to_length
 
-        tokens, marked = super()._tokens(prompts, count)
-        length = self.part.padded(tokens.shape[1])
-        return to_length(tokens, length), self._torch.nn.functional.pad(marked, (0, length - marked.shape[1]))
+        return to_length(tokens, self.part.padded(tokens.shape[1]))
 
     def _embeddings(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return text embeddings (k, D), not normalised, of token ids (k, L)."""
