@@ -128,7 +128,7 @@ class EncoderTower(PlainTower):
 
     def _tokens(self, prompts: PlainPrompts, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids and which are placeholders, likewise, padded as far as the longest would be by itself."""
-        from oodgrid.backbones.text_models import to_length
+        from oodgrid.backbones.text_network import to_length
 
         tokens, marked = super()._tokens(prompts, count)
         length = self.part.padded(tokens.shape[1])
