@@ -10,6 +10,8 @@ from oodgrid import paths, plan, scores, store
 from oodgrid.adapt.apply import apply
 from oodgrid.adapt.fit import fit
 from oodgrid.config import Backbone, parse
+from oodgrid.detector import from_experiment
+from oodgrid.detector.choosing import Chosen
 from oodgrid.encode.drawn import encode_drawn
 from oodgrid.encode.embedding import embed, embed_layers
 from oodgrid.encode.images import encode_images
@@ -109,6 +111,12 @@ def test_from_texts_to_scores(layered):
         train_labels=bank.labels,
     )  # fmt: skip
     np.testing.assert_allclose(table["mdf@bank=train"], alone, rtol=1e-12)
+
+
+def test_it_is_no_detector_of_images(layered):
+    results, config = layered
+    chosen = Chosen("mini-bert", "talk", "any", config.scores[0], 2, 1)
+    assert "looks at all layers of texts" in failure(from_experiment, results, config, chosen)
 
 
 def test_without_layers_the_score_is_skipped_with_its_reason(tmp_path, talk, encoder):  # noqa: F811
