@@ -24,7 +24,7 @@ from tests.encode.test_text_samples import LONG, encoder, entry, expected, exper
 from tests.failing import failure
 
 pytest.importorskip("transformers")
-SCORES = [{"name": "mdf", "bank": ["shots", "train"]}, {"name": "mdf", "weights": "equal"}, "knn"]
+SCORES = [{"name": "mdf", "bank": ["shots", "train"]}, {"name": "mdf", "combine": "mean"}, "knn"]
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2"])

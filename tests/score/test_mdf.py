@@ -68,7 +68,7 @@ def test_against_the_formula(shots, layers, covariance, nu):
     assert got.shape == (12,) and got.dtype == np.float64
     np.testing.assert_allclose(got, expected, rtol=2e-5)
     equal = -naive_distances(values, bank.layers, covariance).mean(axis=1)
-    np.testing.assert_allclose(mdf(values, bank, covariance=covariance, weights="equal"), equal, rtol=1e-9)
+    np.testing.assert_allclose(mdf(values, bank, covariance=covariance, combine="mean"), equal, rtol=1e-9)
 
 
 def test_distances_are_those_of_scikit_learn():
@@ -77,7 +77,7 @@ def test_distances_are_those_of_scikit_learn():
     bank = bank_of(50, 4)
     values = samples_of(bank)
     theirs = [EmpiricalCovariance().fit(bank.layers[:, layer]).mahalanobis(values[:, layer]) for layer in range(1, 5)]
-    got = mdf(values, bank, covariance="empirical", weights="equal")
+    got = mdf(values, bank, covariance="empirical", combine="mean")
     np.testing.assert_allclose(got, -np.mean(theirs, axis=0), rtol=1e-10)
 
 
@@ -159,6 +159,8 @@ def test_of_arrays():
     train = {"train_features": bank.features, "train_labels": bank.labels, "train_layer_features": bank.layers}
     got = scores.mdf(layer_features=values, **train)
     np.testing.assert_array_equal(got, mdf(values, bank))
+    mean = scores.mdf(layer_features=values, combine="mean", **train)
+    np.testing.assert_array_equal(mean, mdf(values, bank, combine="mean"))
     found, _ = scores.all_scores(values[:, -1], layer_features=values, **train)
     np.testing.assert_array_equal(found["mdf"], got)
     assert "mdf" in scores.all_scores(values[:, -1])[1]

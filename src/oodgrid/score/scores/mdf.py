@@ -12,7 +12,7 @@ from oodgrid.score.contract import Bank, Skip
 from oodgrid.score.gaussians import Covariance, whole_bank
 from oodgrid.score.sharing import shared
 
-Weights = Literal["svm", "equal"]
+Combine = Literal["svm", "mean"]
 TOLERANCE = 1e-6  # of libsvm, on distances whose mean is 1
 
 
@@ -30,7 +30,7 @@ def mdf(
     bank: Bank,
     *,
     covariance: Covariance = "ledoit_wolf",
-    weights: Weights = "svm",
+    combine: Combine = "svm",
     nu: Annotated[float, Field(gt=0, le=1)] = 0.1,
 ) -> np.ndarray:
     """MDF: -sum_l w_l d_l, d_l = (x_l - mu_l)ᵀ S_l⁻¹ (x_l - mu_l), a Gaussian of the bank without its classes a layer.
@@ -42,7 +42,7 @@ def mdf(
         layer_features: Shape (N, 1 + layers, D), as the encoder gives them, not normalised.
         bank: The shots, with their layers; labels do not count. As published all training texts: bank: train.
         covariance: "ledoit_wolf", or "empirical", the published estimator with its pseudo-inverse.
-        weights: "svm", or "equal": the mean over layers.
+        combine: "svm", or "mean" over the layers.
         nu: Of the SVM, the largest share of the bank beyond its plane; .1 is fixed here and no choice of a set. At 1 w
             is the mean distance of the bank, below 1 / M a single sample decides.
 
@@ -57,7 +57,7 @@ def mdf(
         whole_bank(layer_features[:, layer].astype(np.float64), each, covariance=covariance)
         for layer, each in enumerate(banks, 1)
     ]
-    if weights == "equal":
+    if combine == "mean":
         return -np.mean(distances, axis=0)
     return -(normal(bank, covariance=covariance, nu=nu) @ np.array(distances))
 
@@ -94,4 +94,6 @@ def _plane(own: np.ndarray, nu: float) -> np.ndarray:
     """Return the normal (layers,) of the plane that holds samples (M, layers) apart from 0."""
     from sklearn.svm import OneClassSVM
 
-    return OneClassSVM(kernel="linear", nu=nu, tol=TOLERANCE).fit(own).coef_[0]
+    machine = OneClassSVM(kernel="linear", nu=nu, tol=TOLERANCE)
+    machine.random_state = 0  # it decides nothing; without one the seed is drawn from the state that belongs to all
+    return machine.fit(own).coef_[0]
