@@ -47,7 +47,8 @@ ARRAYS = {
     "agents": TEXTS.features,
     "noise": TEXTS.features,
     "pairs": PAIRS.features,
-    **{name: GIVEN[name] for name in (*LOGITS, "class_texts", "prompt_variants", "pair_texts")},
+    "train_layer_features": BANK.layers,
+    **{name: GIVEN[name] for name in (*LOGITS, "layer_features", "class_texts", "prompt_variants", "pair_texts")},
 }
 
 

@@ -17,6 +17,7 @@ STATE = "state"
 NEEDS = (
     *sorted(OF_METHOD),
     "features",
+    "layer_features",
     "pair_texts",
     "bank",
     "val",

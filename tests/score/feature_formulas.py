@@ -180,6 +180,26 @@ def fdbd(world, i):
     return sum(distances) / len(distances) / max(norm(world.features[i] - mean_of(world.bank.features)), 1e-12)
 
 
+def unit(a):
+    return a / max(norm(a), 1e-12)
+
+
+def ora(world, i, boundary="plane"):
+    """Every projection and both legs of every angle as vectors, the angle by half its tangent."""
+    x, logits, weights, bank = world.features[i], world.logits[i], world.head.weights, world.bank
+    y, angles = first_largest(logits), []
+    means = [mean_of(bank.features[bank.labels == c]) for c in sorted(set(bank.labels.tolist()))]
+    centre = mean_of(means if boundary == "plane" else [unit(m) for m in means])
+    for c in range(len(weights)):
+        gap = weights[y] - weights[c]
+        if norm(gap) > 1e-6:
+            other = x - (logits[y] - logits[c]) / norm(gap) ** 2 * gap
+            other = unit(other) if boundary == "sphere" else other
+            a, b = unit(x - centre), unit(other - centre)
+            angles.append(2 * math.atan2(norm(a - b), norm(a + b)))
+    return max(angles) / math.pi if angles else None
+
+
 def nci(world, i, alpha=1e-4):
     off = world.features[i] - mean_of(world.bank.features)
     weight = world.head.weights[first_largest(world.logits[i])]

@@ -10,7 +10,7 @@ from oodgrid import registry
 from oodgrid.score.contract import Bank, Head, normalise
 
 NAMES = [
-    *("mahalanobis", "relative_mahalanobis", "single_gaussian", "knn", "she", "nnguide", "fdbd"),
+    *("mahalanobis", "relative_mahalanobis", "single_gaussian", "knn", "she", "nnguide", "fdbd", "ora"),
     *("nci", "neco", "caref", "cadref", "residual", "vim", "relation"),
 ]
 

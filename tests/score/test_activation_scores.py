@@ -20,7 +20,7 @@ from oodgrid.score.scores.react import ceiling
 from oodgrid.score.scores.vra import bounds
 from oodgrid.score.shaping import kept, sharpening
 
-SHAPED = ["react", "ash_b", "ash_p", "ash_s", "scale", "dice", "vra"]
+SHAPED = ["react", "ash_b", "ash_p", "ash_s", "scale", "dice", "vra", "ras"]
 WEIPERS = ["weiper", "weiper_kld"]
 ALL = [*SHAPED, "gradnorm", *WEIPERS]
 FEW = {"repeats": 3, "bins": 10, "smoothing": 4, "smoothing_perturbed": 3}  # what makes WeiPer's references quick
@@ -259,9 +259,20 @@ def naive_weiper_kld(
     return found
 
 
+def naive_ras(given, T=0.01):
+    ordered = [sorted(z) for z in given.bank.features.tolist()]
+    profile = [math.fsum(column) / len(ordered) for column in zip(*ordered, strict=True)]
+    found = []
+    for x in given.features.tolist():
+        places = sorted(range(len(x)), key=lambda d: (x[d], d))
+        shifted = {d: profile[rank] for rank, d in enumerate(places)}
+        found.append(energy_of([shifted[d] for d in range(len(x))], given.head, T))
+    return found
+
+
 NAIVE = {
     "react": naive_react, "ash_b": naive_ash_b, "ash_p": naive_ash_p, "ash_s": naive_ash_s, "scale": naive_scale,
-    "dice": naive_dice, "vra": naive_vra, "gradnorm": naive_gradnorm, "weiper": naive_weiper,
+    "dice": naive_dice, "vra": naive_vra, "ras": naive_ras, "gradnorm": naive_gradnorm, "weiper": naive_weiper,
     "weiper_kld": naive_weiper_kld,
 }  # fmt: skip
 
@@ -441,6 +452,30 @@ def test_vra_by_hand():
     bank = Bank(np.array([[0.0], [0.2], [0.4], [0.6], [0.8]]), np.arange(5), 1)
     given = World(np.array([[-0.9], [0.1], [0.2], [0.5], [0.7]]), Head(np.ones((1, 1)), np.zeros(1)), bank, bank)
     np.testing.assert_allclose(score("vra", given, low=25.0, high=75.0), [0, 0, 0.2, 0.5, 0.6], atol=1e-15)
+
+
+# ------------------------------------------------------------------------------------------------------------ ras
+
+
+def test_ras_of_a_bank_of_one_profile_is_energy():
+    """A sample whose values are those of every shot, in another order, is not changed."""
+    rng = np.random.default_rng(21)
+    turned = np.array([rng.permutation(RANDOM.features[0]) for _ in range(12)])
+    given = replace(RANDOM, features=turned[:5], bank=Bank(turned[5:], np.arange(7) % 5, 1))
+    np.testing.assert_allclose(score("ras", given), energies(given), rtol=1e-12)
+
+
+def test_ras_looks_at_the_order_of_values_alone():
+    rising = replace(RANDOM, features=np.sinh(3 * RANDOM.features) - 1)
+    np.testing.assert_array_equal(score("ras", rising), score("ras", RANDOM))
+    np.testing.assert_array_equal(score("ras", replace(RANDOM, bank=RANDOM.val)) == score("ras", RANDOM), False)
+
+
+def test_ras_by_hand():
+    """Sorted shots (-1, 2) and (0, 6) have the profile (-.5, 4), which falls on smaller and larger values."""
+    bank = Bank(np.array([[2.0, -1.0], [0.0, 6.0]]), np.arange(2), 1)
+    given = World(np.array([[0.3, 0.2], [-5.0, 0.1]]), Head(np.array([[1.0, 0.0]]), np.zeros(1)), bank, bank)
+    np.testing.assert_allclose(score("ras", given), [4, -0.5], atol=1e-15)
 
 
 # ------------------------------------------------------------------------------------------------- ash and scale

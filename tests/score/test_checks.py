@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.svm  # noqa: F401 - its first import changes the environment, and `mdf` imports it late
 
 from oodgrid import registry, signatures, texts
 from oodgrid.config import Choice, parse

@@ -105,6 +105,7 @@ PARAMS = {
     "single_gaussian": [{"covariance": "empirical"}],
     "knn": [{"k": k} for k in (1, 3, 20, 21)],
     "nnguide": [{"k": 1}, {"k": 20}, {"k": 500}, {"T": 1.0}],
+    "ora": [{"boundary": "sphere"}],
     "nci": [{"alpha": 0.0}, {"alpha": 0.1}],
     "neco": [{"dim": d} for d in (1, 3, 8, 9)],
     "cadref": [{"T": 1.0}, {"T": 0.1}],
@@ -122,7 +123,7 @@ def test_parameters_against_the_formula(name, params, kind):
 
 def test_which_scores_are_skipped_where():
     assert skipped(WORLDS["one shot a class"]()) == {"mahalanobis", "relative_mahalanobis"}
-    assert skipped(WORLDS["one class"]()) == {"fdbd"}
+    assert skipped(WORLDS["one class"]()) == {"fdbd", "ora"}
     assert skipped(WORLDS["ordinary"]()) == set()
     assert skipped(WORLDS["one image"]()) == {
         *("mahalanobis", "relative_mahalanobis", "single_gaussian", "neco", "vim")

@@ -15,6 +15,7 @@ UNROTATED = {"nci", "neco", "caref", "cadref"}  # L1 norms, signs, or a scale of
 VARIANTS = [(name, {}) for name in NAMES] + [
     (name, {"covariance": "empirical"}) for name in ("mahalanobis", "relative_mahalanobis", "single_gaussian")
 ]
+VARIANTS.append(("ora", {"boundary": "sphere"}))
 
 
 def close(got, expected):
@@ -171,7 +172,25 @@ def test_all_scores_of_cosines_rank_like_those_of_a_hundredfold():
     close(score("relation", scaled, T=1.0), score("relation", made))
     close(score("nci", scaled, alpha=0.01), 1e2 * score("nci", made))
     close(score("fdbd", scaled), score("fdbd", made))
+    close(score("ora", scaled), score("ora", made))
     close(score("neco", scaled), 1e2 * score("neco", made))
+
+
+def test_fdbd_is_a_ratio_of_the_sines_of_two_angles_of_which_ora_is_one():
+    """The law of sines in the triangle of x, mu and the boundary of two classes, as ORA's paper has it."""
+    made = world(classes=2, seed=12)
+    gap = made.head.weights[0] - made.head.weights[1]
+    off = ((made.logits[:, 0] - made.logits[:, 1]) / (gap @ gap))[:, None] * gap
+    to_mean = made.bank.centre - (made.features - off)
+    cosine = np.einsum("nd,nd->n", off, to_mean) / np.linalg.norm(off, axis=1) / np.linalg.norm(to_mean, axis=1)
+    close(score("fdbd", made), np.sin(np.pi * score("ora", made)) / np.sqrt(1 - cosine**2))
+
+
+@pytest.mark.parametrize(("mean", "angle"), [([0.5, -0.5], 0.25), ([0.8, 0.2], 1.0), ([0.0, 1.0], 0.0)])
+def test_ora_by_hand(mean, angle):
+    """Of (1, 0) under the axes as weights the boundary is at (.5, .5): seen from mu at 45°, opposite, and in line."""
+    made = world_of(np.array([[1.0, 0.0], [0.6, 0.6]]), np.eye(2), np.array([mean, mean]), np.array([0, 1]), 1)
+    np.testing.assert_allclose(score("ora", made), [angle, 0], atol=1e-7)
 
 
 def test_in_whitened_coordinates_the_covariance_is_the_identity():

@@ -55,10 +55,12 @@ def inputs(samples, precision="float64", ties=False):
         features[: samples // 2] = shots[rng.integers(len(shots), size=samples // 2)]
         weights[1] = weights[0]
     head = Head(weights, 0.01 * np.arange(CLASSES), precision)
+    layers = frozen(rng.normal(size=(len(labels) + samples, 3, WIDTH)))
     values = {
         "features": frozen(features),
+        "layer_features": layers[len(labels) :],
         "head": head,
-        "bank": Bank(shots, labels, SHOTS, None, head, precision),
+        "bank": Bank(shots, labels, SHOTS, None, head, precision, layers[: len(labels)]),
         "val": Bank(around(labels, 0.2), labels, SHOTS, None, head, precision),
         "class_texts": frozen(weights.copy()),
         "prompt_variants": frozen(normalise(rng.normal(size=(2, CLASSES, WIDTH)))),

@@ -3,9 +3,6 @@
 A folder is what `save_pretrained` of transformers or sentence-transformers leaves. Weights are read from .safetensors
 alone, no code that comes with a model is run, and a model that lacks a weight is refused: the library would draw it at
 random.
-
-A text has the same numbers whatever texts are beside it: it is padded to the next of a few lengths that its own tokens
-decide, and goes through the network in batches of one size, of which short ones are filled up.
 """
 
 from __future__ import annotations
@@ -19,78 +16,16 @@ from typing import Any
 
 import torch
 
+from oodgrid.backbones.text_network import PADDING, TextModel
 from oodgrid.backbones.weights import OFFLINE
 from oodgrid.config import Backbone
 from oodgrid.errors import OodgridError, brief, first_line
 from oodgrid.identity import digest
 
-PADDING = -1  # in place of a token; the number that a model pads with may be a token of texts too
-STEPS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # lengths to which texts are padded, then multiples of 256
-BATCH = {"cpu": 16, "cuda": 128}  # texts; divides the rows of a chunk
 POOLING = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}  # as sentence-transformers calls them
 LARGEST = 1_000_000  # tokens; more is how a tokenizer says that it knows no limit
 WHOLE = {"Transformer", "Pooling", "Normalize"}  # its modules that are taken; features are stored not normalised
 NOT_READ = ("pooler.", "position_ids")  # of weights that may be missing, since nothing here reads them
-
-
-class TextModel(torch.nn.Module):
-    """A network of transformers with its pooling, called as open_clip's text towers are."""
-
-    embeds_any_length = True  # `encode_text` batches texts of several lengths by itself
-
-    def __init__(self, network: torch.nn.Module, pooling: str, layer: int, max_length: int, pad: int) -> None:
-        super().__init__()
-        self.network, self.pooling, self.layer, self.max_length, self.pad = network, pooling, layer, max_length, pad
-
-    def encode_text(self, tokens: torch.Tensor, normalize: bool = False) -> torch.Tensor:
-        """Return pooled embeddings (N, D), not normalised, of token ids (N, L), `PADDING` behind each text.
-
-        Raises:
-            OodgridError: A text has no token.
-        """
-        lengths = (tokens != PADDING).sum(dim=1)
-        if len(rows := (lengths == 0).nonzero()):  # who knows the text has refused it
-            raise OodgridError(f"text {int(rows[0])} of {len(tokens)} has no token for this tokenizer: take it out")
-        size = BATCH[tokens.device.type]
-        steps = torch.tensor([self.padded(int(length)) for length in lengths])
-        features: torch.Tensor | None = None
-        for step in steps.unique().tolist():
-            for rows in (steps == step).nonzero()[:, 0].split(size):
-                filled = torch.cat([rows, rows[-1:].expand(size - len(rows))]).to(tokens.device)
-                pooled = self.pooled(to_length(tokens[filled], step))[: len(rows)]
-                features = pooled.new_empty(len(tokens), pooled.shape[1]) if features is None else features
-                features[rows] = pooled
-        assert features is not None  # there is a text
-        return features
-
-    def padded(self, length: int) -> int:
-        """Return the length to which a text of some tokens is padded."""
-        if self.pooling == "mean_with_padding":
-            return self.max_length
-        step = next((step for step in STEPS if step >= length), -(-length // 256) * 256)
-        return min(step, self.max_length)
-
-    def pooled(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return embeddings (N, D), not normalised, of token ids (N, L), `PADDING` behind each text."""
-        mask = tokens != PADDING
-        ids = tokens.masked_fill(~mask, self.pad)
-        last = self.layer == -1
-        left = self.network(input_ids=ids, attention_mask=mask.long(), output_hidden_states=not last)
-        hidden = left.last_hidden_state if last else left.hidden_states[self.layer]  # (N, L, D)
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        if self.pooling == "last":
-            return hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
-        if self.pooling == "mean_with_padding":
-            return hidden.mean(dim=1)
-        weights = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def to_length(tokens: torch.Tensor, length: int) -> torch.Tensor:
-    """Return token ids (N, L) cut or padded to another length, which holds all of each text."""
-    short = tokens[:, :length]
-    return torch.nn.functional.pad(short, (0, length - short.shape[1]), value=PADDING)
 
 
 class TextTokenizer:

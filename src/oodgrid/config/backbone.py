@@ -21,7 +21,7 @@ TIMM = "timm/"
 CONSE = "conse"  # the `model`, and `pretrained`, of a space that is made of a classifier and an encoder of texts
 WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 ONE_OR_BOTH: list[JsonValue] = [{"required": ["model", "pretrained"]}, {"required": ["conse"]}]  # for editors
-OF_TEXTS = {"pooling", "layer", "max_length", "lowercase", "prefix"}
+OF_TEXTS = {"pooling", "layer", "max_length", "lowercase", "prefix", "layer_features"}
 OF_IMAGES = {"decode", "local_features"}
 OF_TIMM = {"head", "match"}
 # Of a folder of transformers or sentence-transformers, what nobody reads here. All else decides its numbers: which
@@ -98,6 +98,12 @@ class Backbone(Strict):
         max_length=1000,
         description="Of transformers: what stands before every text, as E5's 'query: '. Default: nothing; where "
         "sentence-transformers would put something there, it or `none` must be written.",
+    )
+
+    layer_features: bool = Field(
+        False,
+        description="Of transformers: keep what every layer gives of a text too (large: L + 1 times the size), for the "
+        "score mdf.",
     )
 
     conse: Conse | None = Field(
@@ -253,6 +259,8 @@ class Backbone(Strict):
         asked = {key: fields.pop(key) for key in sorted(OF_TEXTS)}
         if not self.before_texts:  # as in features of before there were prefixes
             del asked["prefix"]
+        if not self.layer_features:
+            del asked["layer_features"]
         fields |= {"pooling": asked["pooling"]} if self.is_timm else {}  # None, as always was, is left out below
         others: set[str] = set() if self.takes_images else {*PREPROCESSING, *OF_IMAGES}
         fields = {key: value for key, value in fields.items() if key not in others}
@@ -290,8 +298,9 @@ class Conse(Strict):
         if self.text.conse is not None:
             raise OodgridError(f"conse, text: {self.text.name} is of conse itself: name its encoder of texts")
         for encoder in (self.classifier, self.text):
-            if encoder.precision != "fp32" or encoder.local_features:
-                key = "local_features" if encoder.local_features else "precision"
+            asked = {"local_features": encoder.local_features, "layer_features": encoder.layer_features}
+            if encoder.precision != "fp32" or any(asked.values()):
+                key = next((key for key, value in asked.items() if value), "precision")
                 raise OodgridError(f"conse: {key} of {encoder.name} is that of the whole space: take it out there")
         if self.template.count("{}") != 1 or "{" in self.template.replace("{}", ""):
             raise OodgridError(f"conse, template: {self.template!r} has to hold {{}} once, for the name of a class")

@@ -80,10 +80,12 @@ def from_experiment(results: Path, experiment: Experiment, chosen: Chosen, keep:
 
 
 def _refuse_what_is_no_image(experiment: Experiment, chosen: Chosen, needs: set[str]) -> None:
-    """Refuse a method or score of pairs, as a detector is given images, and a method that combines others."""
+    """Refuse what looks at pairs or at layers, neither of which a detector is given, and what combines methods."""
     method = () if chosen.method == ANY else registry.find("method", experiment.method(chosen.method).name).needs
     if "pairs" in method or {"pair_texts", "pair_logits"} & needs:
         raise OodgridError(f"{chosen} looks at pairs, and a detector is given images alone: take another")
+    if "layer_features" in needs:
+        raise OodgridError(f"{chosen} looks at all layers of texts, and a detector is given images alone: take another")
     if "parts" in method:
         raise OodgridError(f"{chosen} combines what other methods left of each set: take one of these, or another")
 

@@ -43,6 +43,7 @@ class Chunk:
         parity: How far features are from those in fp32 of pixels by the reference; of the first chunk only.
         on_host: How many images the host decoded because the device could not.
         text_features: Shape (rows, D), of the text of each pair; None where the samples are no pairs.
+        layer_features: Shape (rows, 1 + layers, D), or None.
     """
 
     image_features: np.ndarray
@@ -54,6 +55,7 @@ class Chunk:
     parity: dict[str, float] | None = None
     on_host: int = 0
     text_features: np.ndarray | None = None
+    layer_features: np.ndarray | None = None
 
 
 class Chunks(Work):
@@ -100,7 +102,9 @@ class Chunks(Work):
         if chunk.local_features is not None:  # first, so that the other file vouches for both
             store.write_arrays(self._path(start, ".local"), {"local_features": chunk.local_features})
         arrays = {name: getattr(chunk, name) for name in ("image_features", "sha256", "stamps")}
-        arrays |= {} if chunk.text_features is None else {"text_features": chunk.text_features}
+        arrays |= {
+            name: values for name in ("text_features", "layer_features") if (values := getattr(chunk, name)) is not None
+        }
         arrays["usable"] = chunk.usable.astype(np.uint8)
         account = {"skipped": chunk.skipped, "parity": chunk.parity, "on_host": chunk.on_host}
         store.write_arrays(self._path(start), arrays, account)
@@ -210,6 +214,7 @@ class Chunks(Work):
             texts=of_rows(self.images.words),
             text_features=None if self.images.captions is None else self._blocks("text_features"),
             pair_kinds=of_rows(self.images.kinds),
+            layer_features=self._blocks("layer_features") if "layer_features" in self.provenance else None,
         )
         store.write_features(self.whole, features)
 

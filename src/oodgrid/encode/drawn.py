@@ -164,6 +164,9 @@ class Donors:
             rows=rows,
             split_labels=self.images.labels,
             texts=None if self.images.texts is None else [self.images.texts[row] for row in rows.tolist()],
+            layer_features=_gather([_layers(file) for file in self.files], numbers, places)
+            if "layer_features" in self.about
+            else None,
         )
 
 
@@ -171,6 +174,13 @@ def _local(file: Path, places: np.ndarray) -> store.StoredRows:
     stored = store.open_local_rows(file, places)
     if stored is None:
         raise OodgridError(f"{file} has no local features, though it says so: delete it")
+    return stored
+
+
+def _layers(file: Path) -> store.StoredRows:
+    stored = store.open_layer_features(file)
+    if stored is None:
+        raise OodgridError(f"{file} has no layer features, though it says so: delete it")
     return stored
 
 

@@ -52,6 +52,19 @@ def embed(loaded: LoadedBackbone, texts: Sequence[str], names: Sequence[str] | N
     return np.concatenate(parts)[order.argsort().numpy()]
 
 
+def embed_layers(loaded: LoadedBackbone, texts: Sequence[str], names: Sequence[str] | None = None) -> np.ndarray:
+    """Return what every layer of an encoder of texts gives of n texts, shape (n, 1 + layers, D), not normalised.
+
+    Args and errors: as of `embed`.
+    """
+    import torch
+
+    tokens = loaded.tokenize(list(texts), names).to(loaded.device)
+    with torch.inference_mode():
+        (layers,) = loaded.encode_with(lambda model, tokens: (model.encode_layers(tokens),), tokens)
+    return layers.cpu().numpy()
+
+
 def _lengths(loaded: LoadedBackbone, tokens: torch.Tensor) -> torch.Tensor:
     """Return the places that each text fills, shape (n,); all of them where the tower looks at all."""
     import torch

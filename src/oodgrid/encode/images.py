@@ -18,6 +18,8 @@ from oodgrid.encode.work import WHOLE, Shard
 from oodgrid.identity import digest
 from oodgrid.plan import ENCODE_VERSION
 
+LAYERS = "every layer's output, the embeddings' first, pooled as the features are"  # of every file that holds them
+
 
 def encode_images(results: Path, backbone: Backbone, dataset: Dataset, shard: Shard = WHOLE) -> list[Path]:
     """Encode every split of a dataset and return the files; of a shard, leave its finished chunks and return nothing.
@@ -61,6 +63,8 @@ def describe(
     if backbone.local_features and KINDS[images.thing].has_patches:
         check_local_features(backbone.name, loaded.model)
         about["local_features"] = DEFINITION
+    if backbone.layer_features:
+        about["layer_features"] = LAYERS
     return about
 
 

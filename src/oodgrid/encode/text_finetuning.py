@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from oodgrid import backbones, store
 from oodgrid.backbones import LoadedBackbone, text_folders
-from oodgrid.backbones.text_models import PADDING, TextModel, to_length
+from oodgrid.backbones.text_network import PADDING, TextModel, to_length
 from oodgrid.config import Backbone, Dataset
 from oodgrid.counts import counted
 from oodgrid.encode.images import identify

@@ -14,7 +14,7 @@ from oodgrid.backbones.tokens import cut_rows, places_of
 from oodgrid.counts import counted
 from oodgrid.encode.chunks import Chunk, Chunks
 from oodgrid.encode.decode import source_sha256
-from oodgrid.encode.embedding import embed
+from oodgrid.encode.embedding import embed, embed_layers
 from oodgrid.encode.sources import ImageSet
 from oodgrid.encode.work import Shard
 from oodgrid.progress import progress
@@ -44,13 +44,14 @@ def _chunk(chunks: Chunks, rows: range) -> Chunk:
         f"dataset {about['dataset']['name']}, {about['split']}, {name}"
         for name in samples.paths[rows.start : rows.stop]
     ]
-    features = embed(chunks.loaded, texts, whose)
+    layers = embed_layers(chunks.loaded, texts, whose) if "layer_features" in about else None
+    features = embed(chunks.loaded, texts, whose) if layers is None else layers[:, chunks.loaded.model.layer]
     parity = chunks.loaded.text_parity(list(texts[:PARITY])) if rows.start == 0 else None
     store.check_finite(features, "encoding", samples.paths[rows.start : rows.stop])
     digests = b"".join(source_sha256(text.encode()) for text in texts)
     stamps = np.array([samples.stamp(row) for row in rows], dtype=np.int64)
     usable, sha256 = np.ones(len(texts), dtype=bool), np.frombuffer(digests, np.uint8).reshape(-1, 32)
-    return Chunk(features, sha256, stamps, usable, [], parity=parity)
+    return Chunk(features, sha256, stamps, usable, [], parity=parity, layer_features=layers)
 
 
 def with_cuts(loaded: LoadedBackbone, samples: ImageSet) -> ImageSet:

@@ -83,7 +83,7 @@ class Entry:
     @property
     def on_features(self) -> bool:
         """Whether this is a score of image features, which does not depend on a method that leaves them alone."""
-        return "features" in self.needs and not OF_METHOD & set(self.needs)
+        return bool({"features", "layer_features"} & set(self.needs)) and not OF_METHOD & set(self.needs)
 
     @property
     def uses_bank(self) -> bool:

@@ -20,7 +20,7 @@ from oodgrid.score.sharing import frozen, shared_names
 CLASSES, WIDTH, SAMPLES = 3, 8, 24
 EXAMPLES = ("prototypes", "logits", "nothing")  # what methods leave
 LOGITS = ("logits", "negative_logits", "local_logits", "local_negative_logits", "pair_logits")
-BY_SAMPLE = ("features", "pair_texts", *LOGITS)
+BY_SAMPLE = ("features", "layer_features", "pair_texts", *LOGITS)
 
 
 def check_plugins(choices: Iterable[Choice]) -> None:
@@ -145,9 +145,11 @@ def example(left: str = "prototypes") -> dict[str, Any]:
         SAMPLES // CLASSES,
         logits=head.logits(shots) if left == "logits" else None,
         head=head if left == "prototypes" else None,
+        layers=_layers(shots),
     )
     inputs = {
         "features": features,
+        "layer_features": _layers(features),
         "pair_texts": np.concatenate([centres[labels], centres[labels]]),
         **dict.fromkeys(("bank", "train", "val"), bank),
         **{
@@ -166,6 +168,11 @@ def example(left: str = "prototypes") -> dict[str, Any]:
             "local_negative_logits": np.stack([0.3 - head.logits(patches)] * 2, axis=3),
         }
     return frozen(inputs)
+
+
+def _layers(features: np.ndarray) -> np.ndarray:
+    """Return what three layers might give of samples that the last has as (N, D)."""
+    return np.stack([np.zeros_like(features), np.tanh(2 * features), features], axis=1)
 
 
 def example_texts() -> TextList:

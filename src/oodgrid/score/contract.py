@@ -4,6 +4,7 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 
 * `logits`: shape (N, K), float64, on the cosine scale.
 * `negative_logits`: shape (N, K, n), likewise: with the negative prompts of each class that a method learned.
+* `layer_features`: shape (N, 1 + layers, D), of texts: what every layer of the encoder gives, not normalised.
 * `local_logits`: shape (N, P, K), likewise: of every patch of the image.
 * `local_negative_logits`: shape (N, P, K, n), likewise, with the negative prompts; with `local_logits` alone.
 * `features`: shape (N, D), float64, L2-normalised; under a method that is registered with `normalises=False`, as
@@ -181,6 +182,7 @@ class Bank:
         logits: Shape (M, K), on the cosine scale, where the method leaves any for these samples.
         head: What makes logits of the features otherwise; None where the method has no head.
         precision: Of the product with features of other samples.
+        layers: Shape (M, 1 + layers, D): of texts, what every layer of the encoder gives, where a score needs it.
     """
 
     features: np.ndarray
@@ -189,6 +191,7 @@ class Bank:
     logits: np.ndarray | None = None
     head: Head | None = None
     precision: Precision = "float64"
+    layers: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frozen(self)

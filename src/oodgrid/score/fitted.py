@@ -52,7 +52,14 @@ def bank_probabilities(bank: Bank, *, T: float, precision: Precision) -> np.ndar
 
 @shared
 def inverse_boundary_gaps(head: Head) -> np.ndarray:
-    """Return 1 / ||w_k - w_c||, shape (K, K), divided by the number of such c for k.
+    """Return 1 / ||w_k - w_c||, shape (K, K), divided by the number of such c for k; raises as `inverse_gaps` does."""
+    inverse = inverse_gaps(head)
+    return inverse / (inverse > 0).sum(axis=1, keepdims=True)
+
+
+@shared
+def inverse_gaps(head: Head) -> np.ndarray:
+    """Return 1 / ||w_k - w_c||, shape (K, K).
 
     Zero where there is no boundary: on the diagonal, and between classes whose weights are alike, as two of one name.
 
@@ -65,4 +72,4 @@ def inverse_boundary_gaps(head: Head) -> np.ndarray:
     apart = gaps > ALIKE * np.linalg.norm(head.weights, axis=1).max()
     if not apart.any(axis=1).all():
         raise Skip("a class has no decision boundary: it is alone, or all have the same weights")
-    return np.divide(1, gaps, out=np.zeros_like(gaps), where=apart) / apart.sum(axis=1, keepdims=True)
+    return np.divide(1, gaps, out=np.zeros_like(gaps), where=apart)

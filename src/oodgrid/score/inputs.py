@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class FitInputs:
         self.leaves, self.normalises, self.precision = of_method.leaves, of_method.normalises, precision
         self.carried: dict[tuple[str, str], tuple[np.ndarray | None, str | None]] = {}
         self._no_draw = ""
+        self._layered: dict[str, Bank] = {}
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[Inputs, int]]:
         """Yield what makes the inputs of scores in blocks of samples, as `References.blocks`.
@@ -61,12 +62,15 @@ class FitInputs:
         if "local_logits" in needs and references.head is not None and self._has_local(samples):
             local = store.read_local_features(samples.file)
             return references.local_blocks(samples.name, samples.features.image_features, local, references.head, needs)
-        return references.blocks(samples.name, *self.left_of(samples), needs, self.pairs_of(samples))
+        more = self.pairs_of(samples) | (self.layers_of(samples) if "layer_features" in needs else {})
+        return references.blocks(samples.name, *self.left_of(samples), needs, more)
 
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
         train = {"train": self._train} if "train" in needs and self._train is not None else {}
         banks = self._samples | train
+        if "layer_features" in needs:
+            banks = {need: self._with_layers(need, bank) for need, bank in banks.items()}
         return References(self._head, self._negatives, banks, self.texts, self.fit.text_cosines, self.normalises)
 
     def stream(self, parts: list[Samples], order: np.ndarray, needs: Collection[str]) -> dict[str, Any]:
@@ -90,6 +94,8 @@ class FitInputs:
             "negative_logits": "negative prompts, as neg_prompt and lsn learn them and fa has them",
             "local_negative_logits": "negative prompts, and local features of every set",
             "pair_texts": "pairs of an image and a text, and the samples are none",
+            "layer_features": "what every layer gives of every set of texts (layer_features: true for a backbone of "
+            "transformers), and a method that leaves features alone",
             "pair_logits": "a classifier of pairs, as wood learns it",
             "text_tower": "the text tower that encoded the class texts, and they are imported or there are none",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
@@ -108,6 +114,11 @@ class FitInputs:
         texts = left.get("pair_texts", samples.features.text_features)
         of_pairs = {"pair_texts": texts, "pair_logits": left.get("pair_logits")}
         return {need: values for need, values in of_pairs.items() if values is not None}
+
+    def layers_of(self, samples: Samples) -> dict[str, store.StoredRows]:
+        """Return `layer_features` (N, 1 + layers, D), where there are any and the method leaves features alone."""
+        layers = None if self.leaves == "features" else store.open_layer_features(samples.file)
+        return {} if layers is None else {"layer_features": layers}
 
     def _has_local(self, samples: Samples) -> bool:
         """Whether there are local features that the method leaves as they are."""
@@ -149,6 +160,15 @@ class FitInputs:
         counts = np.unique(train.labels, return_counts=True)[1]
         features = frozen(scaled(train.features, self.normalises))
         return Bank(features, train.labels, int(counts.min()), None, self._head, self.precision)
+
+    def _with_layers(self, need: str, bank: Bank) -> Bank:
+        """Return the same samples with what every layer gives of them, where their file holds it."""
+        if need not in self._layered:
+            drawn = None if need == "train" else self.few_shot.draw(self.fit.shots, self.fit.seed)
+            rows = self.few_shot.whole_train() if drawn is None else getattr(drawn, need)
+            stored = store.open_layer_features(self.few_shot.file(rows.split))
+            self._layered[need] = bank if stored is None else replace(bank, layers=frozen(stored[rows.rows]))
+        return self._layered[need]
 
     def _bank(self, need: str, rows: Rows) -> Bank:
         """Return shots or validation samples, as the method leaves them.

@@ -45,7 +45,7 @@ class References:
 
     def inputs(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
-        of_pairs: Mapping[str, np.ndarray] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
 
@@ -54,7 +54,8 @@ class References:
             features: Shape (N, D), as the method leaves them.
             logits: Shape (N, K), where those are what it leaves.
             needs: Of the scores that are to be computed.
-            of_pairs: Of pairs: `pair_texts` (N, D), as the method leaves them, and `pair_logits` (N,) where it does.
+            more: What else there is of each sample: `pair_texts` (N, D), as the method leaves them, and `pair_logits`
+                (N,) where it does; `layer_features` (N, 1 + layers, D).
 
         Raises:
             OodgridError: The features are of another width than what they are compared with.
@@ -71,7 +72,7 @@ class References:
         for need, bank in self.banks.items():
             _check_width(width, bank.features.shape[1], name, "training features")
             inputs[need] = bank
-        for need, values in (of_pairs or {}).items():
+        for need, values in (more or {}).items():
             inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
         inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
         inputs |= {} if self.texts.encoder is None else {"text_tower": self.texts.encoder}
@@ -79,7 +80,7 @@ class References:
 
     def blocks(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
-        of_pairs: Mapping[str, np.ndarray] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
 
@@ -88,8 +89,8 @@ class References:
         for start in range(0, max(len(features), 1), ROWS):
             part = features[start : start + ROWS]
             of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
-            pairs = {need: filled(values[start : start + ROWS], FILLED) for need, values in (of_pairs or {}).items()}
-            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
+            others = {need: filled(values[start : start + ROWS], FILLED) for need, values in (more or {}).items()}
+            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, others), len(part)
 
     def local_blocks(
         self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head,

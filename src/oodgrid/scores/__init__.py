@@ -97,6 +97,8 @@ def all_scores(
     local_negative_logits: Any = None,
     class_texts: Any = None,
     prompt_variants: Any = None,
+    layer_features: Any = None,
+    train_layer_features: Any = None,
     pair_texts: Any = None,
     pair_logits: Any = None,
     backbone: Any = None,
@@ -123,6 +125,8 @@ def all_scores(
         local_negative_logits: Shape (N, P, K, n), of patches with negative prompts.
         class_texts: Shape (K, D), or (T, K, D) under templates; or a text file that was read.
         prompt_variants: Shape (V, K, D): prompts with shuffled words; or a text file that was read.
+        layer_features: Shape (N, 1 + layers, D): of texts, what every layer of the encoder gives, for `mdf`.
+        train_layer_features: Shape (M, 1 + layers, D): the same of the labelled samples.
         pair_texts: Shape (N, D): of pairs, the features of the text of each sample.
         pair_logits: Shape (N,): of pairs, the logits of a classifier.
         backbone: What encoded the texts, for `tins`: a name of the catalogue, or an entry as a mapping.

@@ -50,6 +50,12 @@ _LABELLED = Need(
 )
 NEEDS = {
     "features": Need((Argument("features", "Features of the samples, normalised here.", ("ND",)),)),
+    "layer_features": Need(
+        (
+            Argument("layer_features", "Of texts: what every layer gives, the embeddings first.", ("NHD",)),
+            Argument("train_layer_features", "The same of the labelled samples.", ("MHD",)),
+        )
+    ),
     "pair_texts": Need((Argument("pair_texts", "Of pairs: features of their texts, normalised here.", ("ND",)),)),
     "pair_logits": Need((Argument("pair_logits", "Of pairs: logits of a classifier, higher = more ID.", ("N",)),)),
     "logits": Need((Argument("logits", "On the cosine scale: cosines with class texts, or CLIP's / 100.", ("NK",)),)),
@@ -122,6 +128,8 @@ def inputs(
     inputs: dict[str, Any] = {name: checked[name] for name in (*OF_SAMPLES, "pair_logits") if name in checked}
     if "features" in checked:
         inputs["features"] = _scaled("features", checked, arrays, what)
+    if "layer_features" in checked:
+        inputs["layer_features"] = checked["layer_features"]
     if "pair_texts" in checked:
         inputs["pair_texts"] = _unit("pair_texts", checked, what)
     if "class_texts" in checked:
@@ -168,7 +176,8 @@ def _labelled(
     shots = fewest if arrays.get("shots") is None else whole_number(arrays["shots"], f"{shapes.what}: shots", 1)
     logits = checked[f"{side}_logits"][known] if f"{side}_logits" in checked else None
     features = _scaled(f"{side}_features", checked, arrays, shapes.what)[known]
-    return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"))
+    layers = checked[name][known] if (name := f"{side}_layer_features") in checked else None
+    return Bank(features, labels[known].astype(np.int32), shots, logits, inputs.get("head"), layers=layers)
 
 
 def _text_list(shapes: Shapes, name: str, value: Any) -> TextList:

@@ -23,7 +23,7 @@ from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments
 from oodgrid.signatures import STATE
 
-OF_SAMPLES = ("features", *arguments.OF_SAMPLES)
+OF_SAMPLES = ("features", "layer_features", *arguments.OF_SAMPLES)
 
 
 def compute_all(

@@ -17,6 +17,7 @@ from oodgrid.store.floats import as_floats, check_finite, optional
 from oodgrid.store.local_features import ARRAYS, local_blocks
 from oodgrid.store.rows import StoredRows
 
+LARGE = ("local_features", "layer_features")  # read by functions of their own
 SAMPLES = ("image_features", "texts")  # a feature file holds one of them, and a text file neither
 
 
@@ -43,6 +44,8 @@ class NewFeatures:
         text_features: Of pairs, shape (N, D), float16 or float32: of the text of each, as `image_features` are of its
             image; None elsewhere. Blocks where they are too many for memory.
         pair_kinds: Of pairs: N words as "aligned" and "misaligned", "" where the kind is unknown; or None.
+        layer_features: Of texts, shape (N, 1 + layers, D): of every layer, where asked for; read them with
+            `open_layer_features`.
     """
 
     image_features: np.ndarray | hdf5.Blocks
@@ -58,6 +61,7 @@ class NewFeatures:
     texts: Sequence[str] | None = None
     text_features: np.ndarray | hdf5.Blocks | None = None
     pair_kinds: Sequence[str] | None = None
+    layer_features: np.ndarray | hdf5.Blocks | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ def write_features(path: Path, features: NewFeatures) -> None:
             split_labels=(features.split_labels, np.int32),
         ),
     }
+    if features.layer_features is not None:
+        arrays["layer_features"] = as_floats(features.layer_features)
     if features.local_features is not None:
         arrays["local_features"], arrays["local_features_blocks"] = local_blocks(features.local_features)
     rows = {name: len(array) for name, array in arrays.items() if name not in ("local_features_blocks", "split_labels")}
@@ -154,7 +160,7 @@ def read_features(path: Path, as_stored: bool = False) -> Features:
     Raises:
         OodgridError: The file is missing, damaged, holds no sample or holds features that are not finite.
     """
-    content = hdf5.read(path, SAMPLES, leave=("local_features",))
+    content = hdf5.read(path, SAMPLES, leave=LARGE)
     labels, image_features = content.array("labels"), content.array(_name_of_features(content))
     if not len(labels):
         raise OodgridError(f"{path} holds no sample: give the dataset some, or take it out of the config")
@@ -194,10 +200,26 @@ def open_features(path: Path) -> tuple[Sources, StoredRows]:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    content = hdf5.read(path, SAMPLES, leave=("local_features",), by_rows=("image_features", "text_features"))
+    content = hdf5.read(path, SAMPLES, leave=LARGE, by_rows=("image_features", "text_features"))
     labels, names, sha256 = content.array("labels"), content.names("paths"), content.array("sha256")
     sources = Sources(labels, names, sha256, content.arrays.get("stamps"), content.provenance)
     return sources, content.stored[_name_of_features(content)]
+
+
+def open_layer_features(path: Path) -> StoredRows | None:
+    """Return the features of every layer, shape (N, 1 + layers, D), of which rows are read when asked for.
+
+    None where the file holds none.
+
+    Raises:
+        OodgridError: The file is missing or damaged.
+    """
+    others = [name for name in ARRAYS if name != "layer_features"]
+    with hdf5.sealed(path) as (_, file):
+        if "layer_features" not in file:
+            return None
+    content = hdf5.read(path, "layer_features", leave=(*others, "local_features"), by_rows=("layer_features",))
+    return content.stored["layer_features"]
 
 
 def read_sources(path: Path) -> Sources:
@@ -206,9 +228,7 @@ def read_sources(path: Path) -> Sources:
     Raises:
         OodgridError: The file is missing or damaged.
     """
-    content = hdf5.read(
-        path, SAMPLES, leave=("image_features", "text_features", "texts", "pair_kinds", "local_features")
-    )
+    content = hdf5.read(path, SAMPLES, leave=("image_features", "text_features", "texts", "pair_kinds", *LARGE))
     labels, names, sha256 = content.array("labels"), content.names("paths"), content.array("sha256")
     return Sources(labels, names, sha256, content.arrays.get("stamps"), content.provenance)
 

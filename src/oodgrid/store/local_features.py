@@ -17,7 +17,7 @@ LOCAL_ROWS = 256  # they are read and checked in blocks of so many images
 # what else a feature file holds
 ARRAYS = (
     *("image_features", "text_features", "texts", "pair_kinds"),
-    *("labels", "sha256", "paths", "draws", "stamps", "rows", "split_labels"),
+    *("labels", "sha256", "paths", "draws", "stamps", "rows", "split_labels", "layer_features"),
 )
 
 

@@ -169,7 +169,7 @@ class EncoderTower(PlainTower):
 
     def _padded(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return token ids padded as far as the longest would be by itself."""
-        from oodgrid.backbones.text_models import to_length
+        from oodgrid.backbones.text_network import to_length
 
         return to_length(tokens, self.part.padded(tokens.shape[1]))
 
