@@ -45,6 +45,7 @@ ARRAYS = {
     "texts": TEXTS.by_template,
     "agents": TEXTS.features,
     "noise": TEXTS.features,
+    "pool": TEXTS.features,
     "pairs": PAIRS.features,
     **{name: GIVEN[name] for name in (*LOGITS, "class_texts", "prompt_variants", "pair_texts")},
 }
