@@ -10,6 +10,7 @@ import pytest
 from oodgrid import registry
 from oodgrid.errors import OodgridError
 from oodgrid.score import reneg
+from oodgrid.score.activated import Params, Queues
 from oodgrid.score.contract import Bank, Skip, TextList, normalise
 from oodgrid.scores import states
 
@@ -60,7 +61,7 @@ def odds_of(share):
 
 
 def base_of(name):
-    """Return the base's score of the whole stream, and which samples TANL is sure are ID, by the scores themselves."""
+    """Return the base's score of the whole stream, by the score itself."""
     if name == "reneg":
         params = {key: value for key, value in SMALL["reneg"].items() if key in TANL}
         return registry.find("score", "tanl").make(FEATURES, LOGITS, CLASS_TEXTS, **params)
@@ -70,12 +71,10 @@ def base_of(name):
 
 
 def surely_id():
-    """Return which samples TANL is sure of: of its share beside the texts of the queues alone, which alpha 1 gives."""
+    """Return which samples TANL is sure are ID."""
     params = {key: value for key, value in SMALL["reneg"].items() if key in TANL}
-    from oodgrid.score.activated import Params, Queues
-
     of_noise, labels = params.pop("noise").features, params.pop("labels").features
-    return Queues(CLASS_TEXTS, labels, of_noise, Params(**params), {}).follow(FEATURES, LOGITS)[1]
+    return Queues(CLASS_TEXTS, labels, of_noise, Params(**params), {}, "tanl").follow(FEATURES, LOGITS)[1]
 
 
 def naive_threshold(values):
@@ -273,8 +272,9 @@ def test_what_comes_later_changes_nothing_and_a_stream_goes_on_to_the_bit(name, 
 def test_a_state_of_something_else_is_refused_in_a_line(name):
     state = {}
     run(name, state=state)
+    queues = [state | {"id": state["id"][:0]}] if name == "reneg" else []
     others = [{"x": np.ones(2)}, state | {"looks": state["looks"][1:]}, state | {"values": state["values"] * np.nan}]
-    for other in (*others, state | {"caught": -state["caught"]}):
+    for other in (*others, *queues, state | {"caught": -state["caught"]}):
         with pytest.raises(OodgridError, match=f"^{name}: state has .*: give what the same score"):
             run(name, state=other)
     for changes in ({"mode": "safe"}, {"weight": 0.5}, {"pool": texts(POOL.features[::-1], POOL.kinds)}):
@@ -286,6 +286,15 @@ def test_a_state_of_something_else_is_refused_in_a_line(name):
 def test_without_names_there_is_no_score(name):
     with pytest.raises(Skip, match="no name is in the pool"):
         run(name, pool=texts(np.empty((0, WIDTH))))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_how_many_threads_a_job_has_changes_nothing(monkeypatch, name):
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        found.append(run(name, mode="max"))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -92,6 +92,15 @@ def test_classes_may_change_places(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_how_many_threads_a_job_has_changes_nothing(monkeypatch, name):
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        found.append(run(name))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_streams_of_none_and_of_one(name):
     assert run(name, FEATURES[:0], LOGITS[:0]).shape == (0,)
     assert run(name, FEATURES[:1], LOGITS[:1]).shape == (1,)

@@ -10,7 +10,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.score.contract import Skip, product
 from oodgrid.score.draws import TorchDraws
 from oodgrid.score.states import NO_STATE, State
-from oodgrid.score.threads import on_threads
+from oodgrid.score.threads import AHEAD, on_threads
 
 THRESHOLDS = (np.arange(100, dtype=np.float64) * 0.01).astype(np.float32).astype(np.float64)  # as torch.arange has them
 
@@ -61,6 +61,7 @@ class Queues:
         noise: Shape (n, D).
         params: What TANL is told.
         begun: What to begin with, of the shapes of `Queues.shapes`; empty for nothing.
+        score: The name of the score, for messages.
 
     Raises:
         Skip: There is no text.
@@ -68,7 +69,7 @@ class Queues:
     """
 
     def __init__(
-        self, class_texts: np.ndarray, texts: np.ndarray, noise: np.ndarray, params: Params, begun: State
+        self, class_texts: np.ndarray, texts: np.ndarray, noise: np.ndarray, params: Params, begun: State, score: str
     ) -> None:
         if not len(texts):
             raise Skip("no negative text is left of 0 candidates")
@@ -76,7 +77,7 @@ class Queues:
         if begun:
             of_id, of_ood, self.scores = (np.array(begun[name], dtype=np.float64) for name in ("id", "ood", "scores"))
             if not all(len(each) and np.isfinite(each).all() for each in (of_id, of_ood, self.scores)):
-                raise OodgridError(f"tanl: state has an empty queue, or numbers that are not finite: {NO_STATE}")
+                raise OodgridError(f"{score}: state has an empty queue, or numbers that are not finite: {NO_STATE}")
         else:
             draws = TorchDraws(params.seed)
             first = [self._seen(product(begin, class_texts), begin) for begin in (class_texts, noise)]
@@ -103,7 +104,7 @@ class Queues:
         """
         scores, sure = np.empty(len(features)), np.empty(len(features), dtype=bool)
         parts = [slice(start, start + self.params.batch) for start in range(0, len(features), self.params.batch)]
-        ahead = on_threads(lambda rows: self._seen(logits[rows], features[rows]), parts)
+        ahead = on_threads(lambda rows: self._seen(logits[rows], features[rows]), parts, AHEAD)
         for rows, seen in zip(parts, ahead, strict=True):
             scores[rows], sure[rows] = self._step(seen)
         return scores, sure

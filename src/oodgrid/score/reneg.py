@@ -22,7 +22,7 @@ from oodgrid.score.contract import Bank, Skip, TextList, normalise
 from oodgrid.score.products import product
 from oodgrid.score.shares import largest_share
 from oodgrid.score.states import NO_STATE, State
-from oodgrid.score.threads import on_threads
+from oodgrid.score.threads import AHEAD, on_threads
 
 Mode = Literal["balanced", "max", "safe"]
 Base = Callable[[slice, np.ndarray], tuple[np.ndarray, np.ndarray | None]]
@@ -243,7 +243,7 @@ class PlugIn:
         """
         parts = [slice(start, start + self.told.batch) for start in range(0, len(features), self.told.batch)]
         scores = np.empty(len(features))
-        ahead = on_threads(lambda rows: product(features[rows], self.pool.names), parts)
+        ahead = on_threads(lambda rows: product(features[rows], self.pool.names), parts, AHEAD)
         for rows, near in zip(parts, ahead, strict=True):
             odds, sure = base(rows, near)
             scores[rows] = self._step(features[rows], logits[rows], near, odds, sure)

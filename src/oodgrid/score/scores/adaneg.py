@@ -16,7 +16,7 @@ from oodgrid.score.mining import Fraction, Seed, most_unlike
 from oodgrid.score.shares import id_share
 from oodgrid.score.sharing import frozen
 from oodgrid.score.states import State, identity, remembered
-from oodgrid.score.threads import on_threads
+from oodgrid.score.threads import AHEAD, on_threads
 from oodgrid.streams import Stream
 
 
@@ -113,7 +113,7 @@ def adaneg(
 
     scores = np.empty(len(features))
     parts = [slice(start, start + batch) for start in range(0, len(features), batch)]
-    for rows, (cosines, static) in zip(parts, on_threads(seen, parts), strict=True):
+    for rows, (cosines, static) in zip(parts, on_threads(seen, parts, AHEAD), strict=True):
         of_negatives = cosines[:, classes:]
         sure = static > threshold + gap * (1 - threshold)
         unlike = static < threshold - gap * threshold

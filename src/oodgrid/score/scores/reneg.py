@@ -103,7 +103,7 @@ def reneg(
     of = identity(state, *texts, pool.features, kinds=tuple(pool.kinds), **decides)
     shapes = Queues.shapes(len(labels.features)) | PlugIn.shapes(len(pool.features), shape)
     begun = remembered(state, "reneg", of, **shapes)
-    queues, plug_in = Queues(*texts, params, begun), PlugIn(pool, shape, told, begun)
+    queues, plug_in = Queues(*texts, params, begun, "reneg"), PlugIn(pool, shape, told, begun)
     shares, sure = queues.follow(features, logits)
     odds = log_odds(shares)
     scores = plug_in.follow(features, logits, lambda rows, near: (odds[rows], sure[rows]))

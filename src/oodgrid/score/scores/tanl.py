@@ -90,7 +90,7 @@ def tanl(
     params, texts = Params(T, count, length, gap, alpha, recent, batch, seed), labels.features
     of = identity(state, class_texts, texts, noise.features, **asdict(params))
     begun = remembered(state, "tanl", of, **Queues.shapes(len(texts)))
-    queues = Queues(class_texts, texts, noise.features, params, begun)
+    queues = Queues(class_texts, texts, noise.features, params, begun, "tanl")
     scores, _ = queues.follow(features, logits)
     if state is not None:
         state |= queues.state() | of
