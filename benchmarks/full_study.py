@@ -76,8 +76,11 @@ def _score(name: str, choices: list[Any]) -> dict[str, Any]:
     """Return a score with the list of labels that it has in all-scores.yaml, or one of these where it wants one."""
     choice = next((each for each in choices if isinstance(each, dict) and each["name"] == name), {})
     lists = {key: choice[key] for key in ("labels", "agents", "texts") if key in choice}
-    if name.startswith("clipn") or name == "negrefine":  # which all-scores.yaml has not, or with lists of its own
-        lists = dict.fromkeys(registry.find("score", name).label_lists, "concept-words")
+    if (
+        name.startswith(("clipn", "reneg")) or name == "negrefine"
+    ):  # which all-scores.yaml has not, or with lists of its own
+        of_images = [each for each in registry.find("score", name).label_lists if each != "noise"]
+        lists = dict.fromkeys(of_images, "concept-words")
     return {"name": name, **lists}
 
 

@@ -29,6 +29,7 @@ CASES = {
     "adaneg": ("adaneg", {"keep": 1.0}),
     "adaneg, beta 0": ("adaneg", {"beta": 0.0, "keep": 1.0}),
     "clipscope": ("clipscope", {}),
+    "reneg": ("reneg", {}),  # with the negative texts as its pool
     "products": ("products", {}),  # of all samples with all texts, which no score can leave out
 }
 
@@ -51,7 +52,8 @@ def measured(name: str, params: dict[str, object]) -> dict[str, float]:
     """Return what one score of the stream costs."""
     features, logits, classes, texts, noise = stream()
     both = np.vstack([classes, texts.features])
-    listed = {"labels": texts} | ({"noise": noise} if name == "tanl" else {})
+    lists = {"labels": texts, "noise": noise, "pool": texts}
+    listed = {each: lists[each] for each in (() if name == "products" else registry.find("score", name).label_lists)}
     cpu, clock = time.process_time(), time.perf_counter()
     if name == "products":
         for start in range(0, len(features), 1024):

@@ -16,7 +16,7 @@ from oodgrid.cli.checking import check_named_files
 from oodgrid.config import parse
 
 VERBS = ("encode", "adapt", "score", "evaluate", "report", "import", "metrics", "list", "inspect", "verify", "schema")
-VERBS += ("unlock", "check", "export", "detect", "labels wordnet", "labels ask")
+VERBS += ("unlock", "check", "export", "detect", "labels wordnet", "labels reneg", "labels ask")
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,7 @@ ARRAYS = {
     "texts": TEXTS.by_template,
     "agents": TEXTS.features,
     "noise": TEXTS.features,
+    "pool": TEXTS.features,
     "pairs": PAIRS.features,
     "train_layer_features": BANK.layers,
     **{name: GIVEN[name] for name in (*LOGITS, "layer_features", "class_texts", "prompt_variants", "pair_texts")},

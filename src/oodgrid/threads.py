@@ -24,13 +24,16 @@ def of_job(otherwise: int) -> int:
     return environment.whole_number("OMP_NUM_THREADS", otherwise)
 
 
-def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], most: int | None = None
+) -> Iterator[Result]:
     """Yield the results of a function of each item, in the order of the items.
 
-    As many run at once as the job has threads, and no item is taken before there is a thread for it, so that few are
-    in memory at once. NumPy and polars release Python's lock while they work.
+    As many run at once as the job has threads, at most `most`, and no item is taken before there is a thread for it, so
+    that few are in memory at once. NumPy and polars release Python's lock while they work.
     """
     threads = of_job(os.cpu_count() or 1)
+    threads = threads if most is None else min(threads, most)
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

@@ -8,6 +8,7 @@ import random
 import polars as pl
 import pytest
 
+from oodgrid.cli import main
 from oodgrid.config import LabelList, Lexicographer
 from oodgrid.encode.text_lists import free_of, prompts, read_text_list
 from oodgrid.encode.text_lists.tables import TextTable, read_table
@@ -298,3 +299,35 @@ def test_neglabels_selection_comes_from_its_candidates(shared):
     found = prompts(chosen, read_text_list(chosen))
     assert len(found.texts[0]) == 10_499
     assert set(found.texts[0]) <= every
+
+
+POOL = [
+    {"name": "Devon", "cluster": 3, "in_ssb_hard": False, "in_ninco": False, "wup": 0.9},
+    {"name": "beef", "cluster": 3, "in_ssb_hard": True, "in_ninco": False},
+    {"name": "Welsh", "cluster": 7, "in_ssb_hard": False, "in_ninco": True},
+    {"name": "bull", "cluster": 9, "in_ssb_hard": False, "in_ninco": False},
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"), [([], ["Devon", "beef", "Welsh", "bull"]), (["--blind"], ["Devon", "bull"])]
+)
+def test_the_pool_of_reneg_becomes_a_list_with_its_clusters(tmp_path, capsys, options, names):
+    (tmp_path / "kg_pool.json").write_text(json.dumps({"version": 2, "pool": POOL}))
+    assert (
+        main(["labels", "reneg", str(tmp_path / "near.csv"), "--pool", str(tmp_path / "kg_pool.json"), *options]) == 0
+    )
+    assert f"{len(names)} names in {2 if options else 3} clusters" in capsys.readouterr().out
+    table = read_table(tmp_path / "near.csv")
+    assert table.names == names
+    assert table.kinds == [f"cluster {each['cluster']}" for each in POOL if each["name"] in names]
+
+
+@pytest.mark.parametrize(
+    "content", [{"pool": [{"name": "x"}]}, {"pool": [{"name": "x", "cluster": True}]}, ["x"], {"a": 1}]
+)
+def test_what_is_no_pool_of_reneg_is_one_line(tmp_path, capsys, content):
+    (tmp_path / "kg_pool.json").write_text(json.dumps(content))
+    assert main(["labels", "reneg", str(tmp_path / "near.csv"), "--pool", str(tmp_path / "kg_pool.json")]) != 0
+    assert "is no pool of ReNeg: kg_pool.json" in capsys.readouterr().err
+    assert not (tmp_path / "near.csv").exists()

@@ -36,6 +36,7 @@ OTHERS = {  # of which scores others are made
     "gl_mcm": {"l_mcm"},
     "interneg": {"neglabel"},
     "negrefine": {"neglabel"},
+    "reneg_tins": {"interneg", "neglabel"},
     "tag": {"energy", "gen", "max_logit", "msp"},
 }
 

@@ -12,10 +12,10 @@ from scipy.special import softmax as softmax_of_rows
 from oodgrid import registry
 from oodgrid.errors import OodgridError
 from oodgrid.score import memory
+from oodgrid.score.activated import otsu
 from oodgrid.score.contract import Skip, TextList, normalise
 from oodgrid.score.draws import TorchDraws
 from oodgrid.score.mining import farthest_and_nearest, most_unlike
-from oodgrid.score.scores.tanl import otsu
 from oodgrid.scores import states
 
 WIDTH, CLASSES, SAMPLES = 6, 4, 160
@@ -89,6 +89,15 @@ def test_what_comes_later_changes_nothing(name):
 def test_classes_may_change_places(name):
     order = np.array([2, 0, 3, 1])
     np.testing.assert_allclose(run(name, FEATURES, LOGITS[:, order], CLASS_TEXTS[order]), run(name), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_how_many_threads_a_job_has_changes_nothing(monkeypatch, name):
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        found.append(run(name))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -378,10 +387,35 @@ def test_the_threshold_of_tanl_is_otsu_s_and_of_equals_the_middle():
 @pytest.mark.parametrize("name", SMALL)
 def test_a_state_of_something_else_is_refused_in_a_line(name):
     others = {"counts": np.ones(9), "held": np.ones((1, 9)), "rows": np.ones((9, 9)), "filled": np.ones(9)}
-    others |= {"entropies": np.ones((9, 9)), "id": np.ones((1, 9)), "ood": np.ones((1, 8)), "scores": np.ones(1)}
+    others |= {
+        "identity": np.ones(32),
+        "entropies": np.ones((9, 9)),
+        "id": np.ones((1, 9)),
+        "ood": np.ones((1, 8)),
+        "scores": np.ones(1),
+    }
     for state in ({"x": np.ones(2)}, others, dict.fromkeys(others, 7), dict.fromkeys(others)):
         with pytest.raises(OodgridError, match=f"^{name}: state "):
             run(name, state=dict(state))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_state_left_with_other_texts_of_the_same_number_is_refused_in_a_line(name):
+    state = {}
+    whole = run(name, state=state)
+    again = TextList(LABELS.features + 1e-9, LABELS.names, LABELS.kinds)  # as another machine may encode them
+    run(name, labels=again, state=dict(state))
+    other = normalise(LABELS.features + 0.01 * RNG.normal(size=LABELS.features.shape))
+    for changes in (
+        {"labels": TextList(other, LABELS.names, LABELS.kinds)},
+        {"class_texts": CLASS_TEXTS[::-1]},
+        {"T": 0.3},
+    ):
+        with pytest.raises(
+            OodgridError, match=f"^{name}: state was left with other classes, texts or parameters: give"
+        ):
+            run(name, state=dict(state), **changes)
+    np.testing.assert_array_equal(run(name, state={}), whole)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def check_named_files(arguments: Sequence[str]) -> None:
 
 def run_check(options: argparse.Namespace) -> None:
     """Say everything that is wrong with an experiment, or what it adds up to and will cost."""
-    from oodgrid import grid, plan
+    from oodgrid import foreseen, grid, plan
 
     options.config = options.file or options.config
     experiment = experiment_of(options)
@@ -149,4 +149,6 @@ def run_check(options: argparse.Namespace) -> None:
     rows = grid.count_rows(experiment)
     folder = options.results / experiment.experiment
     print(f"{options.config}: sound; {counted(pairs * fits, 'fit')}, {counted(rows, 'row')} of metrics in {folder}/")
+    for scores, methods, reason in foreseen.skipped(experiment):
+        print(f"skipped under {', '.join(methods)}, whatever the data: {', '.join(scores)}: {reason}")
     print("to do:", *plan.summary(options.results, experiment, images, plan.cpus_here()), sep="\n")

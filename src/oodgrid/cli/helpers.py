@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodgrid import paths
 from oodgrid.cli.common import print_table, say, slug
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
@@ -47,56 +45,6 @@ def run_import(options: argparse.Namespace) -> None:
         say(*importing.import_arrays(*where, options.source, options.split))
     key = "id_datasets" if options.label_list is None else "label_lists"
     print(f"oodgrid: {importing.named_in_config(options.backbone, name, key)}", file=sys.stderr)
-
-
-def run_labels_wordnet(options: argparse.Namespace) -> None:
-    """Write WordNet's words as a label list."""
-    from oodgrid.config import Lexicographer, build
-    from oodgrid.encode.text_lists.tables import write_table
-    from oodgrid.encode.text_lists.wordnet import read_lexicographer
-
-    source = build(
-        Lexicographer,
-        folder=str(options.folder),
-        lexnames=options.lexnames or None,
-        without=options.without,
-        pool=options.pool,
-        seed=options.seed,
-    )
-    say(write_table(options.out, read_lexicographer(source), options.force))
-
-
-def run_labels_ask(options: argparse.Namespace) -> None:
-    """Write the labels that a language model envisions."""
-    from oodgrid.encode.text_lists.asking import Endpoint, ask
-    from oodgrid.encode.text_lists.tables import refuse_to_overwrite, write_answers
-
-    refuse_to_overwrite(options.out, options.force, ".json")
-    key = os.environ.get(options.key_env or "")
-    if options.key_env and not key:
-        raise OodgridError(f"the environment variable {options.key_env} is not set: export {options.key_env}=…")
-    endpoint = Endpoint(options.endpoint, options.model, options.results, key, options.timeout)
-    labels = ask(endpoint, options.kind, _classes(options), options.count)
-    say(write_answers(options.out, labels))
-    print(
-        f"{counted(sum(map(len, labels.values())), 'label')}; the answers are kept in "
-        f"{paths.kept(options.results, 'labels')}"
-    )
-
-
-def _classes(options: argparse.Namespace) -> list[str]:
-    """Return the classes of which outliers are asked for: of an ID dataset of an experiment, or from a file."""
-    from oodgrid.config import load
-    from oodgrid.encode.text_lists.tables import read_classes
-    from oodgrid.encode.texts import classes_of
-
-    if options.classes.suffix not in (".yaml", ".yml"):
-        return read_classes(options.classes)
-    experiment = load(options.classes)
-    names = [options.dataset] if options.dataset else [dataset.name for dataset in experiment.id_datasets]
-    if len(names) > 1:
-        raise OodgridError(f"{options.classes} has several ID datasets: choose one by --dataset, of {', '.join(names)}")
-    return classes_of(options.results, experiment, experiment.backbones[0].name, names[0])
 
 
 def run_export(options: argparse.Namespace) -> None:

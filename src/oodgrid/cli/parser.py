@@ -20,8 +20,6 @@ from oodgrid.cli.helpers import (
     run_export,
     run_import,
     run_inspect,
-    run_labels_ask,
-    run_labels_wordnet,
     run_list,
     run_metrics,
     run_schema,
@@ -29,6 +27,7 @@ from oodgrid.cli.helpers import (
     run_verify,
 )
 from oodgrid.cli.kept import run_kept_du, run_kept_gc
+from oodgrid.cli.labels import add_labels
 from oodgrid.cli.stages import run_adapt, run_encode, run_evaluate, run_report, run_score
 from oodgrid.errors import OodgridError
 
@@ -56,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _add_import(verbs, shared)
     _add_datasets(verbs, shared)
     _add_detect(verbs, shared)
-    _add_labels(verbs, shared)
+    add_labels(verbs, shared, _verb)
     _add_helpers(verbs, shared)
     _add_compare(verbs, shared)
     add_estimate(_verb(verbs, "estimate", run_estimate, ESTIMATE, shared, ESTIMATE_EXAMPLES))
@@ -217,38 +216,6 @@ def _import_formats(formats: argparse._SubParsersAction, shared: argparse.Argume
     text.add_argument("--label-list", metavar="NAME", help="in place of --dataset: labels for a score")
     text.add_argument("--classnames", type=Path, metavar="FILE", help="JSON or text file with the names")
     text.add_argument("--template", default="a photo of a {}.", help="the prompt that was used")
-
-
-WORDNET_EXAMPLE = """\
-oodgrid labels wordnet nouns.csv --folder /usr/share/wordnet --without noun.animal noun.food adj.all adj.pert adj.ppl"""
-
-ASK_EXAMPLE = """\
-oodgrid labels ask far.json --endpoint https://api.openai.com/v1 --model gpt-4o-mini --key-env OPENAI_API_KEY
-      --classes config.yaml --kind far"""
-
-
-def _add_labels(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
-    labels = verbs.add_parser("labels", help="write a list of labels for scores", description="Write a list of labels.")
-    parts = labels.add_subparsers(required=True, metavar="FROM")
-    wordnet = _verb(parts, "wordnet", run_labels_wordnet, "nouns and adjectives of WordNet", shared, WORDNET_EXAMPLE)
-    wordnet.add_argument("--folder", required=True, type=Path, help="with data.noun and data.adj, or with word lists")
-    wordnet.add_argument("--lexnames", nargs="+", metavar="NAME", help="as noun.act; default: all, by alphabet")
-    wordnet.add_argument("--without", nargs="+", default=[], metavar="NAME", help="to leave out")
-    wordnet.add_argument("--pool", choices=("csp",), help="csp: adjectives with a superclass each")
-    wordnet.add_argument("--seed", type=int, default=0, help="of the draw of superclasses")
-    ask = _verb(parts, "ask", run_labels_ask, "outliers asked from a language model, once (uses the network)", shared,
-                ASK_EXAMPLE)  # fmt: skip
-    ask.add_argument("--endpoint", required=True, metavar="URL", help="OpenAI-compatible, as https://api.openai.com/v1")
-    ask.add_argument("--model", required=True)
-    ask.add_argument("--classes", required=True, type=Path, metavar="FILE", help="experiment, or file with the names")
-    ask.add_argument("--dataset", help="of an experiment with several ID datasets: this one")
-    ask.add_argument("--kind", required=True, choices=("far", "near", "fine_grained"))
-    ask.add_argument("--count", type=int, help="labels; near: of every class. Default: 500; near: 3")
-    ask.add_argument("--key-env", metavar="VAR", help="environment variable with the key, which is written nowhere")
-    ask.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer; default: 120")
-    for verb in (wordnet, ask):
-        verb.add_argument("out", type=Path, help=".json" if verb is ask else ".csv")
-        verb.add_argument("--force", action="store_true", help="write over what is there")
 
 
 def _add_helpers(verbs: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:

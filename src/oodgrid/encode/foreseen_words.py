@@ -46,6 +46,8 @@ def _check_file(
 ) -> None:  # fmt: skip
     entry = file.entry
     if isinstance(entry, LabelList):
+        if entry.noise_images:
+            return  # a list of no words
         dataset = experiment.id_dataset(entry.classes_of) if entry.classes_of else None
         classes = _class_names(results, backbone, dataset, opened) if dataset else []
         texts, whose = prompts(entry, read_text_list(entry, classes)).texts, f"label list {entry.name}"

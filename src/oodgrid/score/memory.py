@@ -7,9 +7,11 @@ import numpy as np
 from oodgrid.errors import OodgridError
 from oodgrid.score.contract import probabilities
 from oodgrid.score.products import product
-from oodgrid.score.states import NO_STATE, State, remembered
+from oodgrid.score.states import NO_STATE, State
+from oodgrid.threads import side_by_side
 
-CHUNK = 512  # texts at a time, so that what a batch makes of their memories stays small
+CHUNK = 256  # texts, and
+ROWS = 128  # samples at a time, so that what is made of memories stays small; on as many threads as the job has
 TINY = 1e-8  # which the code of record adds to probabilities before it takes logarithms; 0 in half precision
 
 
@@ -34,20 +36,19 @@ class Memory:
         texts: Shape (L, D).
         length: Of one memory, beside the text itself.
         beta: How much more what is near to a sample counts in its proxies.
-        state: What to begin with; empty or None for nothing.
+        begun: What to begin with, of the shapes of `Memory.shapes`; empty for nothing.
 
     Raises:
-        OodgridError: The state is of another number of texts or of another length, or does not hold what it names.
+        OodgridError: The state does not hold what it names.
     """
 
-    def __init__(self, texts: np.ndarray, length: int, beta: float, state: State | None) -> None:
+    def __init__(self, texts: np.ndarray, length: int, beta: float, begun: State) -> None:
         self.texts, self.length, self.beta = texts, length, beta
-        shape, wide = (len(texts), length), (None, texts.shape[1])
-        state = remembered(state, "adaneg", held=wide, rows=shape, entropies=shape, filled=shape[:1])
-        self._rows = state.get("rows", np.zeros(shape, dtype=np.int64)).astype(np.int64)
-        self._entropies = np.array(state.get("entropies", np.zeros(shape)))
-        self._filled = state.get("filled", np.zeros(len(texts))).astype(np.int64)
-        held = state.get("held", np.empty((0, texts.shape[1])))
+        shape = (len(texts), length)
+        self._rows = begun.get("rows", np.zeros(shape, dtype=np.int64)).astype(np.int64)
+        self._entropies = np.array(begun.get("entropies", np.zeros(shape)))
+        self._filled = begun.get("filled", np.zeros(len(texts))).astype(np.int64)
+        held = begun.get("held", np.empty((0, texts.shape[1])))
         slots = np.arange(length) < self._filled[:, None]
         within = (self._filled >= 0).all() and (self._filled <= length).all()
         if not within or not np.array_equal(np.sort(self._rows[slots]), np.arange(len(held))):
@@ -57,6 +58,12 @@ class Memory:
         self._sums, self._grams = np.array(texts), np.zeros((len(texts), length + 1, length + 1)) if beta else None
         for text in np.flatnonzero(self._filled).tolist():
             self._changed(text)
+
+    @staticmethod
+    def shapes(texts: np.ndarray, length: int) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the arrays of a state, for these texts (L, D)."""
+        shape = (len(texts), length)
+        return {"held": (None, texts.shape[1]), "rows": shape, "entropies": shape, "filled": shape[:1]}
 
     def state(self) -> State:
         """Return what it holds, for a stream that goes on later."""
@@ -88,7 +95,13 @@ class Memory:
             cosines[:, active] = product(samples, sums)
             return
         active = active[np.argsort(self._filled[active], kind="stable")]  # neighbours have memories of one size
-        with_held = np.ascontiguousarray(product(samples, self._held[: self._used]).T)
+        parts = [slice(start, start + ROWS) for start in range(0, len(samples), ROWS)]
+        for _ in side_by_side(lambda rows: self._adapt(samples[rows], cosines[rows], active), parts):
+            pass
+
+    def _adapt(self, samples: np.ndarray, cosines: np.ndarray, active: np.ndarray) -> None:
+        """Replace the cosines of some samples with the texts that have a memory."""
+        with_held = product(self._held[: self._used], samples)
         for start in range(0, len(active), CHUNK):
             chunk = active[start : start + CHUNK]
             cosines[:, chunk] = self._with_proxies(cosines[:, chunk].T, with_held, chunk)
@@ -98,7 +111,8 @@ class Memory:
         assert self._grams is not None
         width = int(self._filled[texts].max())
         filled = np.arange(width) < self._filled[texts, None]
-        cosines = np.concatenate([with_text[:, None], with_held[self._rows[texts, :width]]], axis=1)  # (L, 1 + m, n)
+        cosines = np.empty((len(texts), 1 + width, with_text.shape[1]))
+        cosines[:, 0], cosines[:, 1:] = with_text, with_held[self._rows[texts, :width]]
         weights = cosines - 1
         weights *= self.beta
         np.exp(weights, out=weights)

@@ -70,6 +70,31 @@ def read_classes(file: Path) -> list[str]:
     return read_names(file) if file.suffix == ".json" else read_table(file).names
 
 
+def read_pool(file: Path, *, blind: bool) -> TextTable:
+    """Return the names of ReNeg's pool (NabilRafi/ReNeg, src/reneg/resources/kg_pool.json), their clusters as kinds.
+
+    Args:
+        file: The file.
+        blind: Leave out names of classes of SSB-hard and NINCO, two near-OOD sets, as in all headline results.
+
+    Raises:
+        OodgridError: It is missing, unreadable or no such file.
+    """
+    content: Any = read_json(existing(file))
+    entries = content.get("pool") if isinstance(content, dict) else None
+    asked: dict[str, type] = {"name": str, "cluster": int} | dict.fromkeys(("in_ssb_hard", "in_ninco") * blind, bool)
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and all(type(entry.get(key)) is kind for key, kind in asked.items())
+        for entry in entries
+    ):
+        raise OodgridError(
+            f"{file} is no pool of ReNeg: kg_pool.json of NabilRafi/ReNeg has a list 'pool' of objects with "
+            f"{', '.join(asked)}"
+        )
+    kept = [entry for entry in entries if not (blind and (entry["in_ssb_hard"] or entry["in_ninco"]))]
+    return TextTable([entry["name"] for entry in kept], [f"cluster {entry['cluster']}" for entry in kept])
+
+
 def write_table(out: Path, table: TextTable, force: bool = False) -> Path:
     """Write texts and their kinds as CSV and return the file.
 

@@ -15,7 +15,8 @@ from oodgrid.score.memory import Memory, entropies
 from oodgrid.score.mining import Fraction, Seed, most_unlike
 from oodgrid.score.shares import id_share
 from oodgrid.score.sharing import frozen
-from oodgrid.score.states import State
+from oodgrid.score.states import State, identity, remembered
+from oodgrid.score.threads import AHEAD, on_threads
 from oodgrid.streams import Stream
 
 
@@ -98,27 +99,34 @@ def adaneg(
         Skip: No candidate is left.
     """
     negatives, groups, grouped = _negatives(labels, class_texts, quantile, keep, groups, seed)
-    classes = len(class_texts)
-    texts = frozen(np.vstack([class_texts, negatives]))
-    memory = Memory(texts, length - 1, beta, state)
+    classes, texts = len(class_texts), frozen(np.vstack([class_texts, negatives]))
+    of = identity(state, texts, T=T, groups=groups, length=length, threshold=threshold, gap=gap, beta=beta,
+                  precision=precision, batch=batch)  # fmt: skip
+    begun = remembered(state, "adaneg", of, **Memory.shapes(texts, length - 1))
+    memory = Memory(texts, length - 1, beta, begun)
+
+    def seen(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return what depends on no sample before: cosines with all texts, and S_0."""
+        cosines = product(features[rows], texts)
+        of_groups = cosines[:, classes : classes + grouped].copy()
+        return cosines, id_share(logits[rows], of_groups, groups=groups, T=T)
+
     scores = np.empty(len(features))
-    for start in range(0, len(features), batch):
-        samples, of_classes = features[start : start + batch], logits[start : start + batch]
-        cosines = product(samples, texts)
+    parts = [slice(start, start + batch) for start in range(0, len(features), batch)]
+    for rows, (cosines, static) in zip(parts, on_threads(seen, parts, AHEAD), strict=True):
         of_negatives = cosines[:, classes:]
-        static = id_share(of_classes, of_negatives[:, :grouped].copy(), groups=groups, T=T)
         sure = static > threshold + gap * (1 - threshold)
         unlike = static < threshold - gap * threshold
-        for rows, among, first in ((sure, of_classes, 0), (unlike, of_negatives, classes)):
-            if length > 1 and rows.any():
-                chosen = among[rows]
+        for which, among, first in ((sure, logits[rows], 0), (unlike, of_negatives, classes)):
+            if length > 1 and which.any():
+                chosen = among[which]
                 entropy = entropies(chosen, T, precision == "half")
-                memory.remember(samples[rows], first + chosen.argmax(axis=1), entropy)
-        memory.adapt(samples, cosines)
+                memory.remember(features[rows][which], first + chosen.argmax(axis=1), entropy)
+        memory.adapt(features[rows], cosines)
         adaptive = id_share(cosines[:, :classes], of_negatives[:, :grouped], groups=groups, T=T)
-        scores[start : start + batch] = adaptive + weight * static
+        scores[rows] = adaptive + weight * static
     if state is not None:
-        state |= memory.state()
+        state |= memory.state() | of
     return scores
 
 

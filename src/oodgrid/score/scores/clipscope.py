@@ -10,7 +10,7 @@ from oodgrid.score.contract import LabelList, by_rows
 from oodgrid.score.mining import Seed, farthest_and_nearest, in_groups
 from oodgrid.score.scores.neglabel import grouped_share
 from oodgrid.score.shares import largest_share
-from oodgrid.score.states import State, remembered
+from oodgrid.score.states import State, identity, remembered
 from oodgrid.streams import Stream
 
 
@@ -53,7 +53,7 @@ def clipscope(
         order: Seed of the stream's order; the stage uses it when it makes the stream, the score does not.
         stream: Its protocol, likewise: see `oodgrid.streams`.
         frozen: Leave the prior out: p q, which looks at each sample alone.
-        state: What it remembers of the stream so far: `counts`, shape (K,). It is changed.
+        state: What it remembers of the stream so far: `counts`, shape (K,), and its identity. It is changed.
 
     Returns:
         Shape (N,), in [0, K + N).
@@ -67,11 +67,12 @@ def clipscope(
     confidence *= grouped_share(features, logits, negatives, groups=1, T=T)
     if frozen:
         return confidence
-    before = remembered(state, "clipscope", counts=logits.shape[1:])
+    of = identity(state, class_texts, negatives, T=T)
+    before = remembered(state, "clipscope", of, counts=logits.shape[1:])
     counts = np.array(before.get("counts", np.ones(logits.shape[1])))
     shares = prior(logits.argmax(axis=1), counts)
     if state is not None:
-        state["counts"] = counts
+        state |= {"counts": counts} | of
     return confidence / shares
 
 
