@@ -17,7 +17,7 @@ from oodgrid.score.mining import Fraction, Seed, class_directions, inter_modal
 from oodgrid.score.products import device
 from oodgrid.score.shares import id_share
 from oodgrid.score.sharing import shared
-from oodgrid.score.states import NO_STATE, State, remembered
+from oodgrid.score.states import NO_STATE, State, identity, remembered
 from oodgrid.streams import Stream
 from oodgrid.text_tower.inversion import Inversion, load
 
@@ -106,7 +106,9 @@ def tins(
     centres = class_directions(bank, len(class_texts))
     own = np.einsum("kd,kd->k", class_texts, centres)
     fixed, away = labels.features[chosen], weight * centres.mean(axis=0)
-    kept = _Kept(class_texts.shape[1], length, buffer, seed, state)
+    how = {"steps": steps, "lr": lr, "decay": decay, "weight": weight, "length": length, "buffer": buffer}
+    of = identity(state, class_texts, fixed, centres, T=T, groups=groups, seed=seed, **how)  # whatever the threshold
+    kept = _Kept(class_texts.shape[1], length, buffer, seed, state, of)
     scores = np.empty(len(features))
     for start in progress(range(0, len(features), batch), desc="tins", unit="batch"):
         rows = slice(start, start + batch)
@@ -122,16 +124,17 @@ def tins(
             kept.add(inverted[apart], (own - near[apart]).mean(axis=1))
             scores[rows] = kept.share(features[rows], logits[rows], cosines, groups, T)
     if state is not None:
-        state |= kept.state()
+        state |= kept.state() | of
     return scores
 
 
 class _Kept:
     """The inverted texts that are kept and those that wait, each with how far it lies from the classes' images."""
 
-    def __init__(self, width: int, length: int, buffer: int, seed: int, state: State | None) -> None:
+    def __init__(self, width: int, length: int, buffer: int, seed: int, state: State | None, of: State) -> None:
         self.length, self.buffer, self.seed = length, buffer, seed
-        begun = remembered(state, "tins", kept=(None, width), gaps=(None,), waiting=(None, width), waiting_gaps=(None,))
+        shapes = {"kept": (None, width), "gaps": (None,), "waiting": (None, width), "waiting_gaps": (None,)}
+        begun = remembered(state, "tins", of, **shapes)
         none = np.empty((0, width)), np.empty(0)
         self.kept = (begun["kept"], begun["gaps"]) if begun else none
         self.waiting = (begun["waiting"], begun["waiting_gaps"]) if begun else none
