@@ -438,3 +438,12 @@ def test_of_every_part_all_mistakes_are_collected_around_its_other_validators():
     assert {part: [*part.__pydantic_decorators__.model_validators][-1] for part in parts} == dict.fromkeys(
         parts, "_outermost"
     )
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "tiny", "clip-vit-b16"])
+def test_a_backbone_of_the_catalogue_with_other_fields_is_another(experiment_of, name):
+    with pytest.raises(OodgridError) as refused:
+        config.parse(experiment_of(backbones=[{"name": name, "prefix": "query: "}]))
+    (line,) = str(refused.value).splitlines()
+    assert f"backbone {name} is the catalogue's" in line
+    assert f"name: my-{name}, model: " in line

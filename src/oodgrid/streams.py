@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 MIXED, ID_FIRST, OOD_FIRST, TEMPORAL = PROTOCOLS = ("mixed", "id_first", "ood_first", "temporal")
 THEN = ">"  # between the names of sets that come one after the other
 
 
-def _known(stream: str) -> str:
-    named = stream.split(THEN)
+def _known(stream: object) -> str:
+    named = stream.split(THEN) if isinstance(stream, str) else [""]
     if stream not in PROTOCOLS and (len(named) < 2 or "" in map(str.strip, named)):
         raise PydanticCustomError(
             "stream", "mixed, id_first, ood_first, temporal, or OOD sets one after the other, as sun>places,"
@@ -30,7 +30,7 @@ def _known(stream: str) -> str:
     return THEN.join(map(str.strip, named))
 
 
-Stream = Annotated[str, AfterValidator(_known)]  # the type of the parameter `stream` of a transductive score
+Stream = Annotated[str, BeforeValidator(_known)]  # the type of the parameter `stream` of a transductive score
 
 
 def carries_over(stream: str) -> bool:

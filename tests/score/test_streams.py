@@ -298,7 +298,7 @@ def test_the_note_of_a_stream_says_all_sets_that_it_comes_to():
             [],
             "going_on: stream = 'shuffled' does not fit: mixed, id_first, ood_first, temporal",
         ),
-        ({"stream": 3}, [], "going_on: stream = 3 does not fit: .*string is wanted"),
+        ({"stream": 3}, [], "going_on: stream = 3 does not fit: mixed, id_first"),
         ({"stream": "cars>"}, [], "stream = 'cars>' does not fit: mixed"),
         ({"stream": "cars>birds"}, [], "score going_on, stream: .*OOD set of pets.*birds"),
         ({"stream": "cars>noise>cars"}, [], "cars>noise>cars comes to cars twice: name it once"),

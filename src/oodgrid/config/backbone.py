@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from oodgrid import catalogue
-from oodgrid.config.base import MOST, Seed, Slug, Strict, collected
+from oodgrid.config.base import MOST, Seed, Slug, Strict, from_catalogue
 from oodgrid.config.class_head import BESIDE, INSTALLED, ClassHead, content, place_of
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
@@ -106,10 +106,18 @@ class Backbone(Strict):
 
     @classmethod
     def prepare(cls, data: dict[str, Any], left_out: set[str]) -> None:
-        """Fill in what conse: stands for."""
+        """Fill in what conse: stands for, and refuse a backbone of the catalogue with other fields: that is another."""
         if data.get("conse") is not None:
             data.setdefault("model", CONSE)
             data.setdefault("pretrained", CONSE)
+        name = data.get("name")
+        known = catalogue.entries("backbone").get(name) if isinstance(name, str) else None
+        if known is not None and data.keys().isdisjoint({"model", "pretrained"}):
+            left_out |= {"model", "pretrained"}
+            fields = ", ".join(f"{key}: {value}" for key, value in {"name": f"my-{name}", **known}.items())
+            raise OodgridError(
+                f"backbone {name} is the catalogue's: list its name alone, or write yours whole: {{{fields}, …}}"
+            )
 
     @model_validator(mode="after")
     def _check_conse(self) -> Backbone:
@@ -253,11 +261,7 @@ class Backbone(Strict):
         return fields if self.takes_images else fields | {"asked": asked}
 
 
-def _from_catalogue(entry: Any) -> Any:
-    return {"name": entry, **catalogue.entry("backbone", entry)} if isinstance(entry, str) else entry
-
-
-Encoder = Annotated[Backbone, BeforeValidator(collected(_from_catalogue), json_schema_input_type=str | Backbone)]
+Encoder = Annotated[Backbone, from_catalogue("backbone", Backbone)]
 
 
 class Conse(Strict):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -20,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from oodgrid import catalogue
 from oodgrid.config.values import LARGEST
 from oodgrid.errors import OodgridError, near, unknown
 
@@ -63,6 +65,15 @@ def collected(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise mistake(str(error)) from error
 
     return run
+
+
+def from_catalogue(kind: str, model: type[BaseModel]) -> BeforeValidator:
+    """Return a validator that puts the entry of the catalogue, a dataset or backbone, in place of its name alone."""
+
+    def look_up(entry: Any) -> Any:
+        return {"name": entry, **catalogue.entry(kind, entry)} if isinstance(entry, str) else entry
+
+    return BeforeValidator(collected(look_up), json_schema_input_type=str | model)
 
 
 Slug = Annotated[str, Field(pattern=SLUG, max_length=LONGEST_NAME), AfterValidator(_name)]

@@ -7,12 +7,12 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from oodgrid import catalogue, paths, registry
 from oodgrid.config import soundness
-from oodgrid.config.backbone import Backbone
-from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand
+from oodgrid.config.backbone import Backbone, Encoder
+from oodgrid.config.base import MOST, Seed, Slug, Strict, collected, expand, from_catalogue
 from oodgrid.config.choice import MOST_ENTRIES, Choice, of_kind, spread_scores
 from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
@@ -32,13 +32,6 @@ KINDS = ("near", "far", "covariate")
 MOST_TEMPERATURES = 50
 
 
-def _from_catalogue(kind: str) -> BeforeValidator:
-    def look_up(entry: Any) -> Any:
-        return {"name": entry, **catalogue.entry(kind, entry)} if isinstance(entry, str) else entry
-
-    return BeforeValidator(collected(look_up), json_schema_input_type=str | KINDS_OF_ENTRY[kind])
-
-
 def _metric(metric: str) -> str:
     """Return a metric that is asked for, if it is one."""
     if asked_first(metric) is None:
@@ -46,9 +39,7 @@ def _metric(metric: str) -> str:
     return metric
 
 
-KINDS_OF_ENTRY = {"dataset": Dataset, "backbone": Backbone}
-DatasetEntry = Annotated[Dataset, _from_catalogue("dataset")]
-BackboneEntry = Annotated[Backbone, _from_catalogue("backbone")]
+DatasetEntry = Annotated[Dataset, from_catalogue("dataset", Dataset)]
 MethodChoice = Annotated[Choice, of_kind("method")]
 ScoreChoice = Annotated[Choice, of_kind("score")]
 MetricChoice = Annotated[str, AfterValidator(collected(_metric))]
@@ -142,7 +133,7 @@ class Experiment(Strict):
 
     experiment: Slug = Field(description=f"Results go to {paths.RESULTS}/<experiment>/.")
     plugins: list[str] = Field([], description="Python files with scores or methods of your own.")
-    backbones: list[BackboneEntry] = Field(min_length=1, description="Names from the catalogue, or entries.")
+    backbones: list[Encoder] = Field(min_length=1, description="Names from the catalogue, or entries.")
     id_datasets: list[IdDataset] = Field(min_length=1)
     methods: list[MethodChoice] = Field(min_length=1, max_length=MOST_ENTRIES, description="oodgrid list methods")
     shots: list[Annotated[int, Field(ge=1, le=MOST)]] = Field([1, 2, 4, 8, 16], min_length=1, max_length=MOST_ENTRIES)
