@@ -9,7 +9,7 @@ cast turned into one to float64.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -82,10 +82,11 @@ PEERS = {
 }
 
 
-def measured(sizes: Sizes, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Return a row for each score: CPU seconds of the fit and µs a sample, ours and theirs."""
+def measured(sizes: Sizes, only: Sequence[str], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return a row for each score, or for some: CPU seconds of the fit and µs a sample, ours and theirs."""
     made, rows = study(sizes, sizes.beside * 5 // 9, sizes.beside - sizes.beside * 5 // 9), []
-    for name, one in PEERS.items():
+    for name in only or PEERS:
+        one = PEERS[name]
         row = compared(name, one, made, min(FEW, sizes.beside) if one.dear else sizes.beside)
         whole = {
             side: row["fit_s"].get(side, 0.0) + 1e-6 * each * (sizes.own + sizes.ood)

@@ -24,6 +24,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -43,12 +44,15 @@ def main() -> None:
     options = parsed()
     sizes = Sizes(**{name: getattr(options, name) for name in names()})
     if options.child:
-        Path(options.child).write_text(json.dumps(measured(options.only[0], sizes, options.openood)), encoding="utf-8")
+        Path(options.child).write_text(json.dumps(measured(options.only[0], sizes, options)), encoding="utf-8")
         return
     result = {} if options.small or not FILE.exists() else json.loads(FILE.read_text(encoding="utf-8"))
     for part in options.only:
-        result[part] = {"machine": describe(), "load": os.getloadavg()[0], "sizes": asdict(sizes)}
-        result[part] |= {"rows": child(part, sizes, options.openood)}
+        about = {"machine": describe(), "load": os.getloadavg()[0], "sizes": asdict(sizes)}
+        rows = child(part, sizes, options)
+        if options.again and part == "peers":
+            rows += [row for row in result["peers"]["rows"] if row["score"] not in options.again]
+        result[part] = {**about, "rows": rows}
         if not options.small:
             FILE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for part in options.only:
@@ -61,6 +65,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--openood", default=os.environ.get("OODGRID_OPENOOD_VLM"))
+    parser.add_argument("--without", nargs="*", default=[], help="scores that are not timed alone")
+    parser.add_argument("--again", nargs="*", default=[], help="of the peers: measure these scores again, alone")
     parser.add_argument("--child")
     for name in names():
         parser.add_argument(f"--{name}", type=int)
@@ -76,20 +82,19 @@ def names() -> list[str]:
     return [field.name for field in fields(Sizes)]
 
 
-def child(part: str, sizes: Sizes, openood: str | None) -> Any:
+def child(part: str, sizes: Sizes, options: argparse.Namespace) -> Any:
     """Return what a process of its own measures of a part."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.json"
         command = [sys.executable, __file__, "--only", part, "--child", str(file)]
         command += [word for name, value in asdict(sizes).items() for word in (f"--{name}", str(value))]
-        command += ["--openood", openood] if openood else []
+        command += ["--openood", options.openood] if options.openood else []
+        command += ["--without", *options.without, "--again", *options.again]
         subprocess.run(command, check=True)
         return json.loads(file.read_text(encoding="utf-8"))
 
 
-def measured(part: str, sizes: Sizes, openood: str | None) -> Any:
+def measured(part: str, sizes: Sizes, options: argparse.Namespace) -> Any:
     """Return the figures of one part."""
     import torch
     from threadpoolctl import threadpool_limits
@@ -99,18 +104,18 @@ def measured(part: str, sizes: Sizes, openood: str | None) -> Any:
         if part == "peers":
             import peers
 
-            return peers.measured(sizes, say)
+            return peers.measured(sizes, options.again, say)
         if part == "streams":
             import streams
 
-            return streams.measured(sizes, openood, say)
+            return streams.measured(sizes, options.openood, say)
         if part == "adapters":
             import adapters
 
             return adapters.measured(sizes, say)
         import scores
 
-        return scores.alone(sizes, say) if part == "alone" else getattr(scores, part)(sizes)
+        return scores.alone(sizes, options.without, say) if part == "alone" else getattr(scores, part)(sizes)
 
 
 def say(line: str) -> None:
@@ -131,25 +136,28 @@ def show_alone(result: dict[str, Any]) -> None:
 def show_together(result: dict[str, Any]) -> None:
     """Print what the stage costs, beside the same scores alone and their products, where these were measured."""
     one = result["together"]["rows"]
-    print(f"\ntogether: {len(one['scores'])} scores, {one['cpu_s']:.1f} CPU s, at most {one['peak_mb']:.0f} MB")
+    what = f"{len(one['scores'])} scores of {one['samples']:,} samples"
+    print(f"\ntogether: {what}, {one['cpu_s']:.1f} CPU s, at most {one['peak_mb']:.0f} MB")
     if "alone" in result:
-        alone = sum(result["alone"]["rows"][name]["study_s"] for name in one["scores"])
+        samples, rows = one["samples"], result["alone"]["rows"]
+        alone = sum(rows[name]["fit_s"] + 1e-6 * rows[name]["us_a_sample"] * samples for name in one["scores"])
         print(f"the same, each alone: {alone:.1f} CPU s, {alone / one['cpu_s']:.1f} times as much")
     if "products" in result:
-        unavoidable = sum(row["numpy_s"] for row in result["products"]["rows"])
+        unavoidable = sum(row["numpy_us_a_sample"] for row in result["products"]["rows"]) * one["samples"] / 1e6
         print(f"products that cannot be left out: {unavoidable:.1f} CPU s, {100 * unavoidable / one['cpu_s']:.0f} %")
 
 
 def show_products(result: dict[str, Any]) -> None:
     """Print the matrix products."""
-    print(f"\n{'products':52}{'NumPy, s':>10}{'torch, s':>10}")
+    print(f"\n{'products':52}{'NumPy, µs':>10}{'torch, µs':>10} a sample")
     for row in result["products"]["rows"]:
-        print(f"{row['product']:52}{row['numpy_s']:10.2f}{row['torch_s']:10.2f}")
+        print(f"{row['product']:52}{row['numpy_us_a_sample']:10.1f}{row['torch_us_a_sample']:10.1f}")
 
 
 def show_peers(result: dict[str, Any]) -> None:
     """Print both sides of each score that pytorch-ood has, slowest first."""
-    print(f"\n{'pytorch-ood beside':22}{'fit, s':>16}{'µs a sample':>20}{'theirs / ours: fit, sample, study':>36}  float32")
+    heads = ("fit, s", "µs a sample", "theirs / ours: fit, sample, study")
+    print(f"\n{'ours, pytorch-ood':22}{heads[0]:>16}{heads[1]:>20}{heads[2]:>36}  float32")
     for row in sorted(result["peers"]["rows"], key=lambda row: row["ratio_study"]):
         fits, each = row["fit_s"], row["us_a_sample"]
         fit = f"{fits['ours']:.2f} {fits['theirs']:.2f}" if fits else ""
@@ -172,7 +180,8 @@ def show_adapters(result: dict[str, Any]) -> None:
     """Print the adapters."""
     print(f"\n{'adapters':52}{'ours, s':>9}{'torch, s':>10}{'ratio':>7}")
     for row in result["adapters"]["rows"]:
-        print(f"{row['what']:52}{row['ours']:9.2f}{row['torch']:10.2f}{row['torch'] / row['ours']:7.2f}  {row['apart']}")
+        ratio = row["torch"] / row["ours"]
+        print(f"{row['what']:52}{row['ours']:9.2f}{row['torch']:10.2f}{ratio:7.2f}  {row['apart']}")
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], None]] = {part: globals()[f"show_{part}"] for part in PARTS}

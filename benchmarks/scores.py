@@ -9,7 +9,7 @@ over all samples. Products: NumPy and torch on the same shapes, in float64 and t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from timing import forget_peak, in_turn, peak_mb, timed
 from oodgrid import config, grid, manifests, paths, registry, store
 from oodgrid.config import Choice
 from oodgrid.score.compute import Column, fill, needs_of
-from oodgrid.score.contract import Bank, TextList, normalise
+from oodgrid.score.contract import Bank, Skip, TextList, normalise
 from oodgrid.score.references import ROWS, References
 from oodgrid.score.run import score
 from oodgrid.score.sharing import frozen
@@ -31,9 +31,8 @@ HEADLESS = {"logits", "head", "negative_logits", "local_logits", "pair_logits", 
 DEAR = {"weiper": 512, "weiper_kld": 256, "gl_mcm": 128, "l_mcm": 128, "gl_fa": 128}  # samples on which they are timed
 PATCHES, NEGATIVES, PAIRED, TEMPLATES, VARIANTS = 49, 3, 50, 5, 10
 PARAMS = {"negrefine": {"labels": "paired", "pairs": "pairs", "keep": 1.0}, "cma": {"agents": "agents"}}
-PARAMS |= dict.fromkeys(("clipn_atd", "clipn_ctw"), {"labels": "no"})
-PARAMS |= dict.fromkeys(("laid_semantic", "laid_covariate"), {"texts": "templates"})
-LISTED = {"labels": "candidates"}
+PARAMS |= {"clipn_atd": {"labels": "no"}, "clipn_ctw": {"labels": "no"}}
+PARAMS |= {"laid_semantic": {"texts": "templates"}, "laid_covariate": {"texts": "templates"}}
 STAGE = {"logits", "features", "head", "bank", "val", "val|bank"}  # what the files of the stage below give
 
 
@@ -51,25 +50,30 @@ def chosen() -> list[str]:
 # ---------------------------------------------------------------------------------------------------------- alone
 
 
-def alone(sizes: Sizes, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """Return for each score CPU seconds of its fit and of the whole study, µs a sample, and MB that it took at most."""
+def alone(sizes: Sizes, without: Sequence[str], say: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """Return for each score CPU seconds of its fit and of the whole study, µs a sample, and MB that it took at most.
+
+    A score that needs what is not made up here is said, and left out.
+    """
     made = study(sizes, sizes.alone * 5 // 9, sizes.alone - sizes.alone * 5 // 9)
     features, lists, rows = made.features.astype(np.float32), lists_of(sizes, made), {}
-    for name in every():
-        rows[name] = one(name, made, features, lists, sizes)
-        say(f"{name}: {rows[name]['us_a_sample']:.1f} µs a sample, {rows[name]['fit_s']:.2f} s for its fit")
+    for name in (name for name in every() if name not in without):
+        try:
+            rows[name] = one(name, made, features, lists, sizes)
+        except Skip as skip:
+            say(f"{name}: not measured, {skip}")
+        else:
+            say(f"{name}: {rows[name]['us_a_sample']:.1f} µs a sample, {rows[name]['fit_s']:.2f} s for its fit")
     return rows
 
 
-def one(
-    name: str, made: Study, features: np.ndarray, lists: dict[str, TextList], sizes: Sizes
-) -> dict[str, float]:
+def one(name: str, made: Study, features: np.ndarray, lists: dict[str, TextList], sizes: Sizes) -> dict[str, float]:
     """Return the figures of one score."""
-    choice = Choice(name=name, **(PARAMS.get(name) or {each: "candidates" for each in lists_asked(name)}))
+    choice = Choice(name=name, **(PARAMS.get(name) or dict.fromkeys(lists_asked(name), "candidates")))
     needs = set(needs_of(choice))
     samples = min(DEAR.get(name, len(features)), len(features))
     first = samples // 2 if name in DEAR else min(ROWS, samples // 2)
-    references, of_score = references_of(made, needs, sizes), (choice, lists, needs, sizes)
+    references, of_score = references_of(made, needs), (choice, lists, needs)
     forget_peak()
     before = peak_mb()
     fitted, _ = timed(lambda: asked(references, features[:first], *of_score))
@@ -81,8 +85,8 @@ def one(
 
 
 def asked(
-    references: References, features: np.ndarray, choice: Choice, lists: dict[str, TextList], needs: set[str], sizes: Sizes
-) -> np.ndarray:  # fmt: skip
+    references: References, features: np.ndarray, choice: Choice, lists: dict[str, TextList], needs: set[str]
+) -> np.ndarray:
     """Return one score of samples, as the stage computes it."""
     column = Column(choice, lambda need: f"{need} is not made up here", lists)
     rng = np.random.default_rng(2)
@@ -94,11 +98,11 @@ def asked(
         blocks = references.blocks("made", features, None, needs, pairs)
     fill([column], blocks)
     if column.skipped:
-        raise SystemExit(f"{choice.name} was skipped: {column.skipped}")
+        raise Skip(column.skipped)
     return column.values()
 
 
-def references_of(made: Study, needs: set[str], sizes: Sizes) -> References:
+def references_of(made: Study, needs: set[str]) -> References:
     """Return what a score of these needs is compared with, used by nobody before."""
     head = made.head if needs & HEADLESS else None
     banks = {
@@ -107,7 +111,8 @@ def references_of(made: Study, needs: set[str], sizes: Sizes) -> References:
         if any(need in each.split("|") for each in needs)
     }
     rng, weights = np.random.default_rng(1), made.head.weights
-    around = [normalise(weights + 0.3 / weights.shape[1] ** 0.5 * rng.normal(size=weights.shape)) for _ in range(VARIANTS)]
+    noise = 0.3 / weights.shape[1] ** 0.5
+    around = [normalise(weights + noise * rng.normal(size=weights.shape)) for _ in range(VARIANTS)]
     by_need = {"class_texts": weights.view(), "prompt_variants": frozen(np.stack(around))}
     negatives = np.stack(around[:NEGATIVES], axis=1) if "negative_logits" in needs else None
     return References(head, negatives, banks, Texts(by_need, {}, {}), text_cosines=True)
@@ -119,7 +124,7 @@ def lists_asked(name: str) -> tuple[str, ...]:
 
 
 def lists_of(sizes: Sizes, made: Study) -> dict[str, TextList]:
-    """Return lists of texts: candidates of two kinds; one "no" text a class; agents; a small list, joined to classes."""
+    """Return lists of texts: candidates of two kinds; one "no" text a class; agents; a small one joined to classes."""
     rng, width = np.random.default_rng(3), sizes.width
 
     def texts(count: int, templates: int = 1) -> TextList:
@@ -148,7 +153,7 @@ def together(sizes: Sizes) -> dict[str, Any]:
                 score(results, experiment, "made", "id", method)
 
         seconds, _ = timed(stage)
-    return {"cpu_s": seconds, "scores": chosen(), "peak_mb": peak_mb()}
+    return {"cpu_s": seconds, "samples": sizes.own + sizes.ood, "scores": chosen(), "peak_mb": peak_mb()}
 
 
 def written(results: Path, sizes: Sizes) -> config.Experiment:
@@ -187,7 +192,7 @@ def written(results: Path, sizes: Sizes) -> config.Experiment:
 
 
 def products(sizes: Sizes) -> list[dict[str, Any]]:
-    """Return CPU seconds of the matrix products that the scores of `chosen` need together, over the whole study.
+    """Return CPU µs a sample of the matrix products that the scores of `chosen` need together.
 
     The products with the bank are made by two jobs: of what no method changes, and of the method.
     """
@@ -202,14 +207,13 @@ def products(sizes: Sizes) -> list[dict[str, Any]]:
         "features x dimensions: whitening, principal space": (width, width),
         "whitened features x class means: mahalanobis": (width, classes),
     }
-    rng, rows, blocks = np.random.default_rng(1), min(ROWS, sizes.own), (sizes.own + sizes.ood) / min(ROWS, sizes.own)
-    found = []
+    rng, rows, found = np.random.default_rng(1), min(ROWS, sizes.own), []
     for name, (depth, columns) in shapes.items():
         left, right = rng.normal(size=(rows, depth)), rng.normal(size=(columns, depth))
         tensors = torch.from_numpy(left), torch.from_numpy(right)
         both = {
-            "numpy_s": lambda left=left, right=right: left @ right.T,
-            "torch_s": lambda tensors=tensors: tensors[0] @ tensors[1].T,
+            "numpy_us_a_sample": lambda left=left, right=right: left @ right.T,
+            "torch_us_a_sample": lambda tensors=tensors: tensors[0] @ tensors[1].T,
         }
-        found.append({"product": name, **{way: blocks * seconds for way, seconds in in_turn(both, 5, 6).items()}})
+        found.append({"product": name, **{way: 1e6 * seconds / rows for way, seconds in in_turn(both, 5, 6).items()}})
     return found

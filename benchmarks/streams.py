@@ -54,8 +54,8 @@ def measured(sizes: Sizes, openood: str | None, say: Callable[[str], None]) -> d
         if openood is None:
             rows[case]["theirs"] = NOT_RUN
             continue
-        rows[case]["theirs"] = theirs(case, sizes, Path(openood))
-        say(f"{case}, theirs: {rows[case]['theirs']['stream_s']:.0f} CPU s, from {rows[case]['theirs']['samples']} samples")
+        rows[case]["theirs"] = row = theirs(case, sizes, Path(openood))
+        say(f"{case}, theirs: {row['stream_s']:.0f} CPU s, from {row['samples']} samples")
     return rows
 
 

@@ -1,7 +1,7 @@
-"""CPU seconds, of this process with its threads and children, and peaks of its memory: what a busy machine still tells.
+"""CPU seconds, of this process with its threads and children, and peaks of its memory.
 
-A clock counts what others do meanwhile; CPU time does not, though their work disturbs caches and the memory bus. So ways
-are timed in turn, in one process, and each by its quickest run.
+A clock counts what others do meanwhile; CPU time does not, though their work disturbs caches and the memory bus. So
+ways are timed in turn, in one process, and each by its quickest run.
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ def _of_directions(bank: Bank) -> Bank:
 def probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return softmax(s / T) over the last axis, the shape of the logits."""
     shares = np.empty_like(logits, order="C")
-    for _, powers in _shifted(logits, T, shares):
+    for _, _, powers in _shifted(logits, T, shares):
         np.exp(powers, out=powers)
         powers /= powers.sum(axis=1, keepdims=True)
     return shares
@@ -286,14 +286,14 @@ def probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
 @shared
 def largest_probability(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return max_k softmax(s / T)_k over the last axis, shape (N,) of logits (N, K)."""
-    return 1 / _sums_of_powers(logits, T=T)  # the power of the largest logit is 1
+    return 1 / _summed_powers(logits, T=T)[1]  # the power of the largest logit is 1
 
 
 @shared
 def log_probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return log softmax(s / T) over the last axis, the shape of the logits; finite where the probability is 0."""
     logs = np.empty_like(logits, order="C")
-    for _, shifted in _shifted(logits, T, logs):
+    for _, _, shifted in _shifted(logits, T, logs):
         shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logs
 
@@ -302,7 +302,7 @@ def log_probabilities(logits: np.ndarray, *, T: float) -> np.ndarray:
 def negative_entropies(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return sum_k p_k log p_k of p = softmax(s / T), shape (N,) of logits (N, K)."""
     entropies = np.empty(len(logits), logits.dtype)
-    for rows, logs in _shifted(logits, T):
+    for rows, _, logs in _shifted(logits, T):
         shares = np.exp(logs)
         sums = shares.sum(axis=1, keepdims=True)
         shares /= sums
@@ -315,20 +315,24 @@ def negative_entropies(logits: np.ndarray, *, T: float) -> np.ndarray:
 @shared
 def log_normaliser(logits: np.ndarray, *, T: float) -> np.ndarray:
     """Return T logsumexp(s / T) over the last axis, shape (N,) of logits (N, K)."""
-    return logits.max(axis=-1) + T * np.log(_sums_of_powers(logits, T=T))
+    highest, sums = _summed_powers(logits, T=T)
+    return highest + T * np.log(sums)
 
 
 @shared
-def _sums_of_powers(logits: np.ndarray, *, T: float) -> np.ndarray:
-    """Return sum_k exp((s_k - max s) / T) over the last axis, shape (N,) of logits (N, K)."""
-    sums = np.empty(logits.shape[:-1], logits.dtype)
-    for rows, powers in _shifted(logits, T):
+def _summed_powers(logits: np.ndarray, *, T: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return max s and sum_k exp((s_k - max s) / T) over the last axis, each of shape (N,), of logits (N, K)."""
+    highest, sums = (np.empty(logits.shape[:-1], logits.dtype) for _ in range(2))
+    for rows, top, powers in _shifted(logits, T):
+        highest.reshape(-1)[rows] = top[:, 0]
         sums.reshape(-1)[rows] = np.exp(powers, out=powers).sum(axis=1)
-    return sums
+    return highest, sums
 
 
-def _shifted(logits: np.ndarray, T: float, out: np.ndarray | None = None) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (s - max s) / T of some rows of logits (…, K) after the other, shape (n, K), with where these rows are.
+def _shifted(
+    logits: np.ndarray, T: float, out: np.ndarray | None = None
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield where some rows of logits (…, K) are, their max s, shape (n, 1), and (s - max s) / T, shape (n, K).
 
     A softmax is passes over memory, so there are as many rows as a core's cache holds. Without `out`, an array like the
     logits, the next rows overwrite them.
@@ -340,9 +344,10 @@ def _shifted(logits: np.ndarray, T: float, out: np.ndarray | None = None) -> Ite
         rows = slice(start, start + step)
         block = values[rows]
         shifted = work[: len(block)] if out is None else work[rows]
-        np.subtract(block, block.max(axis=1, keepdims=True), out=shifted)
+        highest = block.max(axis=1, keepdims=True)
+        np.subtract(block, highest, out=shifted)
         shifted /= T
-        yield rows, shifted
+        yield rows, highest, shifted
 
 
 @shared
