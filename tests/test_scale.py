@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -12,6 +13,10 @@ import pytest
 
 pytest.importorskip("pytorch_ood")
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PEERS = {
+    "activated_neg_postprocessor": "ActivatedNegPostprocessor",
+    "ttaprompt_postprocessor": "TTAPromptPostprocessor",
+}
 PEER = """
 class {name}:
     def __init__(self, config):
@@ -44,18 +49,26 @@ def test_products_by_numpy_and_by_torch(tmp_path):
     assert "features x bank: knn" in done.stdout
 
 
-def test_the_authors_classes_are_run_from_the_checkout_that_is_named(tmp_path):
+@pytest.fixture
+def streams(monkeypatch):
+    """The module of the benchmark; what it imports goes with it."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module("streams")
+    for name in [name for name in sys.modules if name in ("streams", "made", "timing") or name.startswith("openood")]:
+        del sys.modules[name]
+
+
+def test_the_authors_classes_are_run_from_the_checkout_that_is_named(tmp_path, streams):
+    from made import SMALL
+
+    with pytest.raises(SystemExit, match="name a checkout of YBZh/OpenOOD-VLM"):
+        streams.theirs("tanl", SMALL, tmp_path)
     folder = tmp_path / "openood" / "postprocessors"
     folder.mkdir(parents=True)
-    for module, name in (
-        ("activated_neg_postprocessor", "ActivatedNegPostprocessor"),
-        ("ttaprompt_postprocessor", "TTAPromptPostprocessor"),
-    ):
+    for module, name in PEERS.items():
         (folder / f"{module}.py").write_text(PEER.format(name=name), encoding="utf-8")
-    rows = measured(tmp_path, "streams", "--openood", str(tmp_path))
-    assert {"tanl", "adaneg", "adaneg, beta 0", "clipscope", "products"} <= rows.keys()
-    assert rows["tanl"]["theirs"]["samples"] == 64
-    assert "theirs" not in rows["clipscope"]
+    assert streams.theirs("tanl", SMALL, tmp_path)["samples"] == 64
+    assert streams.theirs("adaneg", SMALL, tmp_path)["batch"] == 16
 
 
 @pytest.mark.slow
@@ -70,6 +83,9 @@ def test_all_parts(tmp_path):
     assert {name for name, row in rows.items() if "theirs_float32" in row["us_a_sample"]} == {
         "vim", "nnguide", "nci", "fdbd", "dice",
     }  # fmt: skip
+    streams = measured(tmp_path, "streams")
+    assert {"tanl", "adaneg", "adaneg, beta 0", "clipscope", "products"} <= streams.keys()
+    assert streams["tanl"]["theirs"].startswith("not measured: name a checkout")
     adapters = {row["what"].split(":")[0]: row["apart"] for row in measured(tmp_path, "adapters")}
     assert adapters.keys() == {"tip_adapter", "lp_plus_plus", "clap", "linear_probe"}
     assert float(adapters["lp_plus_plus"].split()[0]) < 1e-4  # the same weights
