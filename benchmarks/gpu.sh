@@ -14,7 +14,7 @@ fi
 python benchmarks/gpu.py
 python benchmarks/decode.py
 python benchmarks/prompt_learning.py
-python benchmarks/scores.py
+python benchmarks/scale.py
 if [ $# -gt 0 ]; then
 	time snakemake --cores all --configfile "$1"
 	oodgrid check "$1"

@@ -5,6 +5,8 @@ arithmetic that a core needed its seconds for, at half of what an H100's data sh
 16 cores decode. Nothing here was run at this size; prints the table of docs/costs.md.
 
     python benchmarks/study.py
+
+scores.json and adapters.json are of 2026-11-25 and -26, by benchmarks whose place scale.py has taken.
 """
 
 from __future__ import annotations

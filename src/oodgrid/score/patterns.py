@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from oodgrid.counts import plural
-from oodgrid.score.contract import Bank, Skip, by_rows, log_probabilities, probabilities, product
+from oodgrid.score.contract import Bank, Skip, by_rows, largest_probability, log_probabilities, probabilities, product
 from oodgrid.score.sharing import shared
 
 Confidence = Literal["mcm", "max_logit"]
@@ -40,8 +40,10 @@ def log_means(logits: np.ndarray, groups: np.ndarray, *, T: float) -> np.ndarray
     """
     order = np.argsort(groups, kind="stable")
     _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
-    sums = np.logaddexp.reduceat(log_probabilities(logits, T=T)[order], starts, axis=0)
-    return sums - np.log(counts)[:, None]
+    values = log_probabilities(logits, T=T)[order]
+    highest = np.maximum.reduceat(values, starts, axis=0)
+    values -= np.repeat(highest, counts, axis=0)  # so that of every group one power is 1
+    return highest + np.log(np.add.reduceat(np.exp(values, out=values), starts, axis=0) / counts[:, None])
 
 
 def log_means_of_others(logits: np.ndarray, groups: np.ndarray, *, T: float) -> np.ndarray:
@@ -68,7 +70,7 @@ def divergences(logits: np.ndarray, patterns: np.ndarray, *, T: float) -> np.nda
 
 def confidences(logits: np.ndarray, *, by: Confidence, T: float) -> np.ndarray:
     """Return max_k softmax(s / T)_k, or max_k s_k, of logits (N, K), which may be -inf, shape (N,)."""
-    return logits.max(axis=1) if by == "max_logit" else probabilities(logits, T=T).max(axis=1)
+    return logits.max(axis=1) if by == "max_logit" else largest_probability(logits, T=T)
 
 
 @shared

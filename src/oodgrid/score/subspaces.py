@@ -45,11 +45,17 @@ def principal_dim(width: int, rank: int) -> int:
     return max(published * rank // width, 1)
 
 
-@shared
 def principal_space(bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
-    """Return an orthonormal basis, shape (D, dim), of the principal space of the bank.
+    """Return an orthonormal basis, shape (D, dim), of the principal space of the bank: see `_spaces`."""
+    return _spaces(bank, *head, dim=dim)[0]
 
-    It is spanned by the `dim` first eigenvectors of sum_i (x_i - u)(x_i - u)ᵀ, u of the head, or 0.
+
+@shared
+def _spaces(bank: Bank, *head: Head, dim: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return orthonormal bases of the principal space of the bank, shape (D, dim), and of what it leaves out.
+
+    The latter, shape (D, D - dim), is None where the bank has fewer samples than dimensions. The principal space is
+    spanned by the `dim` first eigenvectors of sum_i (x_i - u)(x_i - u)ᵀ, u of the head, or 0.
 
     Raises:
         Skip: The bank does not determine so many eigenvectors, or they leave nothing out.
@@ -63,15 +69,17 @@ def principal_space(bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
             f"a principal space of {counted(kept, 'dimension')}, of {rank} that the bank spans, leaves nothing "
             "to measure"
         )
-    return vectors[:, vectors.shape[1] - kept :]
+    left_out, space = np.split(vectors, [vectors.shape[1] - kept], axis=1)
+    return space, left_out if vectors.shape[1] == width else None
 
 
 @shared
 def residual_norms(features: np.ndarray, bank: Bank, *head: Head, dim: int | None) -> np.ndarray:
     """Return ||(x - u) outside the principal space||, shape (N,); see `principal_space`."""
     values = features - origin(*head) if head else features
-    axes = principal_space(bank, *head, dim=dim)
-    return np.linalg.norm(values - values @ axes @ axes.T, axis=1)
+    space, left_out = _spaces(bank, *head, dim=dim)
+    outside = values - values @ space @ space.T if left_out is None else values @ left_out
+    return np.sqrt(np.einsum("nd,nd->n", outside, outside))
 
 
 @shared

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import log_probabilities, probabilities
+from oodgrid.score.contract import negative_entropies
 
 
 @score(
@@ -27,4 +27,4 @@ def entropy(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     Returns:
         Shape (N,), in [-log K, 0].
     """
-    return (probabilities(logits, T=T) * log_probabilities(logits, T=T)).sum(axis=1)
+    return negative_entropies(logits, T=T)

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import probabilities
+from oodgrid.score.contract import largest_probability
 from oodgrid.score.scores.l_mcm import local_matching
 
 
@@ -32,4 +32,4 @@ def gl_mcm(
     Returns:
         Shape (N,), in [(1 + weight) / K, 1 + weight].
     """
-    return probabilities(logits, T=T).max(axis=1) + weight * local_matching(local_logits, T=T)
+    return largest_probability(logits, T=T) + weight * local_matching(local_logits, T=T)

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank, log_probabilities, probabilities, product
+from oodgrid.score.contract import Bank, negative_entropies, probabilities, product
 from oodgrid.score.patterns import log_means
 from oodgrid.score.sharing import shared
 
@@ -34,10 +34,8 @@ def kl_matching(logits: np.ndarray, val: Bank, *, T: PositiveFloat = 0.01) -> np
     Raises:
         Skip: The method leaves no logits of the validation samples.
     """
-    p = probabilities(logits, T=T)
-    negative_entropy = (p * log_probabilities(logits, T=T)).sum(axis=1)
-    cross_entropy = -product(p, log_typical(val, T=T))
-    return -(negative_entropy + cross_entropy.min(axis=1)).clip(min=0)  # rounding may leave -1e-15 of a distance 0
+    cross_entropy = -product(probabilities(logits, T=T), log_typical(val, T=T)).max(axis=1)
+    return -(negative_entropies(logits, T=T) + cross_entropy).clip(min=0)  # rounding may leave -1e-15 of a distance 0
 
 
 @shared

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import probabilities
+from oodgrid.score.contract import largest_probability
 
 
 @score(
@@ -25,4 +25,4 @@ def mcm(logits: np.ndarray, *, T: PositiveFloat = 1.0) -> np.ndarray:
     Returns:
         Shape (N,), in [1/K, 1].
     """
-    return probabilities(logits, T=T).max(axis=1)
+    return largest_probability(logits, T=T)

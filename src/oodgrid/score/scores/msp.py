@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import probabilities
+from oodgrid.score.contract import largest_probability
 
 
 @score(
@@ -27,4 +27,4 @@ def msp(logits: np.ndarray, *, T: PositiveFloat = 0.01) -> np.ndarray:
     Returns:
         Shape (N,), in [1/K, 1].
     """
-    return probabilities(logits, T=T).max(axis=1)
+    return largest_probability(logits, T=T)

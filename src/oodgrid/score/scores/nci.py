@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import ROUNDING, Bank, Head
+from oodgrid.score.contract import ROUNDING, Bank, Head, by_rows
 
 
 @score(
@@ -34,6 +34,10 @@ def nci(
     Returns:
         Shape (N,), at most max_k ||w_k|| + alpha sqrt(D).
     """
-    centred = features - bank.centre
-    aligned = np.einsum("nd,nd->n", centred, head.weights[logits.argmax(axis=1)])
-    return aligned / np.linalg.norm(centred, axis=1).clip(min=ROUNDING) + alpha * np.abs(features).sum(axis=1)
+
+    def of_block(rows: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        centred = rows - bank.centre
+        aligned = np.einsum("nd,nd->n", centred, head.weights[predicted])
+        return aligned / np.linalg.norm(centred, axis=1).clip(min=ROUNDING) + alpha * np.abs(rows).sum(axis=1)
+
+    return by_rows(of_block, features, logits.argmax(axis=1))

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Head, log_normaliser
+from oodgrid.score.contract import Head, by_rows, log_normaliser
 from oodgrid.score.shaping import ON_SIGNED, Percentile, sharpening
 
 
@@ -39,5 +39,8 @@ def scale(
     Returns:
         Shape (N,).
     """
-    scaled = (logits - head.bias) * sharpening(features, percentile=percentile) + head.bias
-    return log_normaliser(scaled, T=T)
+
+    def energy(block: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        return log_normaliser((block - head.bias) * factors + head.bias, T=T)
+
+    return by_rows(energy, logits, sharpening(features, percentile=percentile))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oodgrid.registry import score
-from oodgrid.score.contract import Bank
+from oodgrid.score.contract import Bank, by_rows
 from oodgrid.score.fitted import means_by_prediction
 
 
@@ -34,4 +34,4 @@ def she(features: np.ndarray, logits: np.ndarray, bank: Bank) -> np.ndarray:
         Skip: The method leaves no logits of its shots.
     """
     patterns = means_by_prediction(bank, correct=True)
-    return np.einsum("nd,nd->n", features, patterns[logits.argmax(axis=1)])
+    return by_rows(lambda x, y: np.einsum("nd,nd->n", x, patterns[y]), features, logits.argmax(axis=1))

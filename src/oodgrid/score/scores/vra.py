@@ -44,7 +44,9 @@ def vra(
         Shape (N,).
     """
     floor, ceiling = bounds(bank, low=low, high=high)
-    return log_normaliser(head.logits(np.where(features < floor, 0, np.minimum(features, ceiling))), T=T)
+    shaped = np.minimum(features, ceiling)
+    shaped *= features >= floor
+    return log_normaliser(head.logits(shaped), T=T)
 
 
 @shared
