@@ -18,6 +18,7 @@ from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
 from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
+from oodgrid.config.marked_names import with_marked_names
 from oodgrid.config.origins import with_origins
 from oodgrid.config.pseudo_ood import PseudoOod
 from oodgrid.config.shared_keys import with_shared_keys
@@ -185,6 +186,7 @@ class Experiment(Strict):
             data["id_datasets"], mistakes = with_origins(shared, written)
             if mistakes:
                 raise Mistakes(mistakes)
+            data |= with_marked_names(data)
 
     def model_post_init(self, context: Any) -> None:
         """Tell datasets of which only the draws are encoded what these are, wherever they are listed."""
