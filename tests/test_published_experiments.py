@@ -16,8 +16,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from oodgrid import config, grid, registry
+from oodgrid import config, grid, manifests, paths, registry
 from oodgrid.catalogue import real
+from oodgrid.cli import main
 from oodgrid.config import ANY
 from oodgrid.evaluate.run import METRICS
 from oodgrid.published import Ours, catalogued, compared
@@ -248,6 +249,21 @@ def test_the_other_convention_is_refused(name):
         frame = made_up(experiment, **others, **{value.metric: value.number + 0.3})
         (each,) = compared([value], Ours(frame, None, experiment))
         assert [reason.what for reason in each.reasons] == ["convention"]
+
+
+@pytest.mark.parametrize("name", ["openood-vlm-streams", "imagenet-far-near"])
+def test_one_command_shows_them_all(name, tmp_path, monkeypatch, capsys):
+    """`oodgrid compare NAME`: the catalogue's own file says what was run."""
+    monkeypatch.chdir(ROOT)
+    file = paths.metrics(tmp_path, name)
+    manifests.write_table(file, made_up(experiment_of(name)), manifests.Metrics(overlaps=[]))
+    assert main(["compare", name, "--results", str(tmp_path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["settings"] == f"experiments/{name}.yaml"
+    shown = Counter(each["source"] for each in said["values"] if each["verdict"] != "not comparable")
+    assert shown == counted(name)
+    means = [each for each in said["values"] if each["verdict"] != "not comparable" and len(each["row_ood"]) > 1]
+    assert {each["metric"] for each in means} >= {"auroc", "fpr95_ood_pos", "fpr95_id_pos"}
 
 
 # ---------------------------------------------------------------------------------------------------- the numbers
