@@ -7,6 +7,7 @@ with a number of its own in every cell. What `compared` then takes is held again
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from functools import cache
@@ -20,12 +21,15 @@ from oodgrid import config, grid, manifests, paths, registry
 from oodgrid.catalogue import real
 from oodgrid.cli import main
 from oodgrid.config import ANY
+from oodgrid.encode.text_lists import read_text_list
 from oodgrid.evaluate.run import METRICS
 from oodgrid.published import Ours, catalogued, compared
 from oodgrid.published.form import FPR95
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.stem: path for path in sorted((ROOT / "experiments").glob("*.yaml"))}
+CLASSES = ROOT / "src" / "oodgrid" / "catalogue" / "real_sets" / "classes"
+WORDS = (ROOT / os.environ.get("OODGRID_SHARED", "../shared")).resolve() / "data" / "labels" / "neglabel" / "txtfiles"
 DOCS = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
 MEASURED = ("auroc", *FPR95, "aupr_in")
 OURS = {  # what the catalogue calls a published set, where the two names differ
@@ -264,6 +268,30 @@ def test_one_command_shows_them_all(name, tmp_path, monkeypatch, capsys):
     assert shown == counted(name)
     means = [each for each in said["values"] if each["verdict"] != "not comparable" and len(each["row_ood"]) > 1]
     assert {each["metric"] for each in means} >= {"auroc", "fpr95_ood_pos", "fpr95_id_pos"}
+
+
+@pytest.mark.skipif(not WORDS.is_dir(), reason=f"NegLabel's word lists are not here: {WORDS} (set OODGRID_SHARED)")
+def test_words_and_share_are_those_of_openood_vlm():
+    """Its own reading of the files: sets without the class names as written, and what is both is a noun."""
+    read = {kind: set[str]() for kind in ("noun", "adj")}
+    for file in WORDS.glob("*.txt"):
+        read[file.stem.split(".")[0]] |= set(file.read_text(encoding="utf-8").split("\n")[:-1])
+    classes = set((CLASSES / "imagenet-openai.txt").read_text(encoding="utf-8").splitlines())
+    nouns, adjectives = read["noun"] - classes, read["adj"] - classes - read["noun"]
+    assert (len(adjectives), len(nouns)) == (11_453, 58_101)
+    (entry,) = experiment_of("openood-vlm").label_lists
+    entry = entry.model_copy(update={"lexicographer": entry.lexicographer.model_copy(update={"folder": str(WORDS)})})
+    table = read_text_list(entry, real.class_keys("imagenet").values())
+    kinds = {
+        kind: {word for word, its in zip(table.names, table.kinds, strict=True) if its == kind}
+        for kind in set(table.kinds)
+    }
+    assert kinds["adjective"] == adjectives
+    assert kinds["noun"] < nouns
+    assert len(nouns - kinds["noun"]) == 17  # dalmatian, ipod, … which it keeps beside Dalmatian and iPod
+    (keep,) = {score.params["keep"] for score in experiment_of("openood-vlm").scores if "keep" in score.params}
+    mined = {kind: int(len(words) * keep) for kind, words in kinds.items()}
+    assert mined == {"noun": 8_354, "adjective": 1_647}  # theirs: 8,354 and 1,646; 100 groups leave one out
 
 
 # ---------------------------------------------------------------------------------------------------- the numbers
