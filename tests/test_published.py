@@ -237,7 +237,8 @@ def test_the_catalogue_says_of_every_number_where_it_was_read():
         assert "Ming & Li" not in f"{about.title} {about.paper} {about.read}"
     ids = {value.setting.id for value in values if not value.setting.id.startswith("cifar10-")}  # of one class
     assert ids <= {"imagenet", "imagenet-45k", "caltech101", "oxford_pets", "stanford_cars", "dtd-split", "fgvc",
-                   "cifar10", "cifar100", "imagenet-30"}  # fmt: skip
+                   "cifar10", "cifar100", "imagenet-30", "imagenet-10-any", "imagenet-20-any", "imagenet-100-any",
+                   "waterbirds-any"}  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------- matching
@@ -338,6 +339,19 @@ def test_a_set_has_its_names_whatever_their_case_and_dashes(values_of):
     for name in ("my_birds", "MyBirds", "Birds"):
         frame, mine = metrics(id_dataset=name), {"id_dataset": {"name": name}}
         assert compared(values_of(CONTENT), ours(frame, **mine))[0].verdict == "within tolerance"
+
+
+def test_a_whole_set_of_the_catalogue_under_another_name_is_that_set(values_of):
+    entry = {"name": "mine", "of": "oxford_pets", "root": "/data", "ood": {"far": [{"name": "fish", "imported": {}}]}}
+    theirs = setting(id="oxford_pets")
+    frame = metrics(id_dataset="mine", n_id=3669)
+    raw = experiment() | {"id_datasets": [entry | {"templates": SETTING["prompt"]}]}
+    assert compared(values_of(theirs), Ours(frame, None, config.parse(raw)))[0].verdict == "within tolerance"
+    part = raw | {"id_datasets": [entry | {"classes": ["beagle", "pug"]}]}
+    reasons = compared(values_of(theirs), Ours(frame, None, config.parse(part)))[0].reasons
+    assert "ID set: ours mine, theirs oxford_pets" in map(str, reasons)
+    without = compared(values_of(theirs), Ours(frame))[0].reasons  # nobody says what `mine` is
+    assert "ID set: ours mine, theirs oxford_pets" in map(str, without)
 
 
 def test_of_two_versions_of_a_set_that_of_the_same_size_is_taken(values_of):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from oodgrid import catalogue
 from oodgrid.config.base import Seed, Slug, Strict, expand
+from oodgrid.config.marked_names import without_limit
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256, is_file
@@ -144,9 +145,9 @@ class LabelList(Strict):
             return {"noise_images": self.noise_images}
         fields = self.model_dump(include={"templates", "lower", "drop_classes_of"})
         if self.drop_classes_of:
-            fields["drop"] = self.drop
+            fields |= {"drop_classes_of": without_limit(self.drop_classes_of), "drop": self.drop}
         if self.joined_to:
-            fields["joined_to"] = self.joined_to
+            fields["joined_to"] = without_limit(self.joined_to)
         if self.labels:
             fields["given_labels_sha256"] = digest(self.labels)
         elif self.lexicographer:

@@ -1,7 +1,4 @@
-"""What the parts of an experiment take from one another before they are read one by one.
-
-Datasets: limit, root and splits. Label lists: the whole name of the ID set of whose classes they speak.
-"""
+"""What the datasets of an experiment take from it before they are read one by one: limit, root, and their splits."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from typing import Any
 from oodgrid import catalogue
 from oodgrid.catalogue import real
 from oodgrid.config.base import MOST
-from oodgrid.config.class_choice import mark_of
 from oodgrid.config.dataset import SOURCES
 
 
@@ -31,31 +27,6 @@ def with_shared_keys(id_datasets: Sequence[Any], limit: Any, root: Any) -> list[
         id_sets={_is_of(dataset) for dataset in id_datasets},
     )
     return [_filled(dataset, keys_of) for dataset in id_datasets]
-
-
-def with_whole_names(label_lists: Any, id_datasets: Sequence[Any]) -> Any:
-    """Return the entries of label lists, in which an ID set that a `limit` or half renames may go by its written name.
-
-    Where two ID sets have that name, as both halves of one, nothing is changed: which is meant must be said.
-
-    Args:
-        label_lists: As they are written.
-        id_datasets: As `with_shared_keys` returns them.
-    """
-    if not isinstance(label_lists, list):
-        return label_lists
-    named = [
-        (name, f"{name}{mark_of(each)}") for each in id_datasets if isinstance(each, dict) and (name := _name_of(each))
-    ]
-    wholes = {whole for _, whole in named}
-    written = [name for name, _ in named]
-    renamed = {name: whole for name, whole in named if name not in wholes and written.count(name) == 1}
-
-    def of(entry: dict[str, Any]) -> dict[str, Any]:
-        keys = [key for key in ("drop_classes_of", "joined_to") if isinstance(entry.get(key), str)]
-        return {**entry, **{key: renamed.get(entry[key], entry[key]) for key in keys}}
-
-    return [of(each) if isinstance(each, dict) else each for each in label_lists]
 
 
 def _filled(entry: Any, keys_of: Callable[[dict[str, Any], bool], dict[str, Any]], is_ood: bool = False) -> Any:

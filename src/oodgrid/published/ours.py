@@ -96,12 +96,16 @@ class Ours:
         return next((each for each in sets if each.name == name), None)
 
     def whole_name(self, id_dataset: str, name: str) -> tuple[str, int | None]:
-        """Return the name of a dataset without the mark of a limit, and the limit."""
+        """Return the name of a dataset without the mark of a limit, and the limit.
+
+        What is one of the catalogue under another name, as with other prompts, has the name that the catalogue has.
+        """
         its = self.id_set(id_dataset)
         sets = [] if its is None else [its, *(dataset for _, dataset in its.pairs())]
         for dataset in sets:
             if dataset.name == name:
-                return dataset.whole_name, dataset.limit
+                is_other_name = dataset.of is not None and dataset.classes is None
+                return dataset.real_name if is_other_name else dataset.whole_name, dataset.limit
         whole, mark, limit = name.rpartition("-limit-")
         return (whole, int(limit)) if mark and limit.isdigit() and its is None else (name, None)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from oodgrid import paths, store, texts
 from oodgrid.config import Backbone, IdDataset
+from oodgrid.config.marked_names import without_limit
 from oodgrid.errors import OodgridError
 from oodgrid.score.contract import Encoder, TextList, normalise
 from oodgrid.score.sharing import frozen
@@ -84,8 +85,8 @@ def text_list(embeddings: np.ndarray, names: Sequence[str], kinds: Sequence[str]
 
 def _foreign(name: str, file: store.Texts, dataset: IdDataset) -> str:
     """Return why the texts of a list that is joined to classes are not of this ID set's; "" where they are."""
-    joined_to = file.provenance.get("text", {}).get("joined_to") or dataset.name
-    return "" if joined_to == dataset.name else f"its list {name} is joined to the classes of {joined_to}"
+    joined_to, own = file.provenance.get("text", {}).get("joined_to"), without_limit(dataset.name)
+    return "" if joined_to in (None, own) else f"its list {name} is joined to the classes of {joined_to}"
 
 
 def _embeddings(texts: store.Texts) -> np.ndarray:
