@@ -8,6 +8,7 @@ import pytest
 from oodgrid import catalogue, paths, plan, registry, store, texts
 from oodgrid.cli import main
 from oodgrid.config import LabelList, parse
+from oodgrid.errors import OodgridError
 from oodgrid.identity import digest
 from oodgrid.registry import LabelList as Named
 from tests.failing import failure
@@ -332,3 +333,24 @@ def test_an_imported_list_of_another_template_is_refused(tmp_path, experiment):
     found = experiment(lists=[{"name": "far", "imported": {"text": "x.npy"}, "templates": ["a {}"]}])
     leave(tmp_path, found, {"templates": ["the {}"]}, imported=True)
     assert 'text.templates is ["the {}"] in the file' in failure(plan.check_identities, tmp_path, found)
+
+
+@pytest.mark.parametrize("key", ["joined_to", "drop_classes_of"])
+def test_an_id_set_that_a_limit_or_half_renames_goes_by_its_written_name_too(experiment_of, key):
+    def named(sets, name, **more):
+        ood = {"far": ["noise"]}
+        found = parse(
+            experiment_of(
+                id_datasets=[{**each, "ood": ood} for each in sets], label_lists=[{**OWN, key: name}], shots=[1], **more
+            )
+        )
+        return found.label_list("far").classes_of
+
+    limited, whole = {"name": "concepts", "limit": 40}, {"name": "concepts"}
+    assert named([limited], "concepts") == named([limited], "concepts-limit-40") == "concepts-limit-40"
+    assert named([whole], "concepts", limit=40) == "concepts-limit-40"
+    assert named([limited, whole], "concepts") == "concepts"  # the one that is called so
+    halves = [{"name": "concepts", "classes": {"half": half}} for half in (1, 2)]
+    assert named(halves[:1], "concepts").startswith("concepts-")
+    with pytest.raises(OodgridError, match="unknown ID dataset of this experiment 'concepts'"):
+        named(halves, "concepts")  # either
