@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oodgrid import config
-from oodgrid.config.marked_names import without_limit
+from oodgrid.config.class_choice import without_limit
 from oodgrid.errors import OodgridError
 
 

@@ -64,6 +64,11 @@ def mark_of(data: dict[str, Any]) -> str:
     )
 
 
+def without_limit(name: str) -> str:
+    """Return the name of a dataset without the mark of a limit, which changes no class of it."""
+    return re.sub(r"-limit-[0-9]+$", "", name)
+
+
 def chosen(choice: ClassChoice, names: Sequence[str], keys: Sequence[str], what: str) -> list[int]:
     """Return the labels of the classes that are taken, ascending.
 

@@ -18,10 +18,9 @@ from oodgrid.config.dataset import Dataset
 from oodgrid.config.draws import Draws
 from oodgrid.config.grades import Grades
 from oodgrid.config.label_list import LabelList
-from oodgrid.config.marked_names import with_marked_names
 from oodgrid.config.origins import with_origins
 from oodgrid.config.pseudo_ood import PseudoOod
-from oodgrid.config.shared_keys import with_shared_keys
+from oodgrid.config.shared_keys import with_shared_keys, with_whole_names, with_whole_streams
 from oodgrid.config.values import Wrong
 from oodgrid.counts import counted
 from oodgrid.errors import Mistakes, OodgridError, all_of, printable, unknown
@@ -184,9 +183,12 @@ class Experiment(Strict):
             written = data["id_datasets"]
             shared = with_shared_keys(written, data.get("limit"), data.get("root"))
             data["id_datasets"], mistakes = with_origins(shared, written)
+            if "label_lists" in data:
+                data["label_lists"] = with_whole_names(data["label_lists"], shared)
+            if "scores" in data:
+                data["scores"] = with_whole_streams(data["scores"], shared)
             if mistakes:
                 raise Mistakes(mistakes)
-            data |= with_marked_names(data)
 
     def model_post_init(self, context: Any) -> None:
         """Tell datasets of which only the draws are encoded what these are, wherever they are listed."""

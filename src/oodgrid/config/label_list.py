@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from oodgrid import catalogue
 from oodgrid.config.base import Seed, Slug, Strict, expand
-from oodgrid.config.marked_names import without_limit
+from oodgrid.config.class_choice import without_limit
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.identity import digest, file_sha256, is_file

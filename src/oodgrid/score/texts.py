@@ -10,7 +10,7 @@ import numpy as np
 
 from oodgrid import paths, store, texts
 from oodgrid.config import Backbone, IdDataset
-from oodgrid.config.marked_names import without_limit
+from oodgrid.config.class_choice import without_limit
 from oodgrid.errors import OodgridError
 from oodgrid.score.contract import Encoder, TextList, normalise
 from oodgrid.score.sharing import frozen
