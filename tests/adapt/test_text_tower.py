@@ -188,6 +188,27 @@ def test_both_ways_agree_in_value_and_in_gradient(architecture, position, specif
     assert np.abs(wanted).max() > 1e-4
 
 
+def test_a_gap_that_holds_its_own_token_is_the_whole_text_and_both_ways_agree(architecture):
+    tower, _ = architecture
+    words = ["fox", "sea_otter", "three-toed sloth"]
+    rows, weights = [2, 0, 1, 0], torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    expected = encoded_whole(tower, [f"a photo of a {word.replace('_', ' ')}." for word in words])[rows]
+    moved = torch.randn(4, tower.width, generator=torch.Generator().manual_seed(1))
+    results = []
+    for each in (tower, PlainTower(tower.loaded)):
+        gapped = each.gapped("a photo of a {}.", words)
+        filled = each.filled(gapped, rows)
+        np.testing.assert_allclose(filled(each.at_gaps(gapped)[rows]).detach(), expected, rtol=0, atol=1e-6)
+        vectors = moved.clone().requires_grad_(True)
+        features = filled(vectors)
+        (weights * features).sum().backward()
+        results.append((features.detach().numpy(), vectors.grad.numpy()))
+    (got, gradient), (wanted, wanted_gradient) = results
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(gradient, wanted_gradient, rtol=0, atol=1e-5 * np.abs(wanted_gradient).max())
+    assert np.abs(wanted_gradient).max() > 1e-4
+
+
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 def test_names_that_end_in_a_parenthesis_are_cut_as_in_coop_s_code(tower, position):
     """The tokenizer makes one token of ")."; the code counts the tokens of the name alone and gives it to the name."""

@@ -209,6 +209,22 @@ def test_a_hard_prompt_through_the_prompt_path_is_the_plain_text(parts, tmp_path
     np.testing.assert_allclose(middle[0].numpy(), text / np.linalg.norm(text), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("roberta", "cls"), ("gpt2", "last")])
+def test_a_gap_in_a_prompt_of_an_encoder_is_at_the_last_token_of_the_word(tmp_path, kind, pooling):
+    tower = text_tower.load(build(Backbone, **entry(save_encoder(tmp_path, kind), pooling=pooling, max_length=30)))
+    words = ["music", "sun_rain", " ".join(WORDS[:9])]
+    gapped = tower.gapped("play a {}.", words)
+    own, rows = tower.at_gaps(gapped), [1, 0, 2, 1]
+    texts = torch.from_numpy(embed(tower.loaded, [f"play a {word.replace('_', ' ')}." for word in words]))
+    features = tower.filled(gapped, rows)(own[rows])
+    np.testing.assert_allclose(features, torch.nn.functional.normalize(texts, dim=1)[rows], rtol=0, atol=1e-6)
+    rain = tower.at_gaps(tower.gapped("play a {}.", ["rain"]))
+    np.testing.assert_array_equal(own[1], rain[0])
+    moved = own[rows].clone().requires_grad_(True)
+    tower.filled(gapped, rows)(moved)[:, 0].sum().backward()
+    assert bool((moved.grad.abs().sum(dim=1) > 0).all())
+
+
 def test_a_prefix_stands_before_classes_texts_and_learned_contexts_alike(parts, tmp_path):
     bare = entry(save_encoder(tmp_path / "bert"), max_length=30)
     joint = backbones.load(space(parts, text={**bare, "prefix": "send b "}))

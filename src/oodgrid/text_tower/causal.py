@@ -80,11 +80,6 @@ class CausalTower(TextTower):
         # The last token of the word is found where the prompt ends behind it, as in the code of TINS.
         return Gapped(self._ids(texts), [len(ids) - 2 for ids in self._ids(heads)])
 
-    def at_gaps(self, gapped: Gapped) -> torch.Tensor:
-        """Return the embeddings of those tokens, shape (M, W)."""
-        tokens = [ids[gap] for ids, gap in zip(gapped.ids, gapped.gaps, strict=True)]
-        return self.embedding.weight[self._torch.tensor(tokens, device=self.device)]
-
     def together(self, gapped: Gapped) -> int:
         """Return how many prompts may pass at once; see `TextTower.together`."""
         return max(1, self._room // max(map(len, gapped.ids), default=1))

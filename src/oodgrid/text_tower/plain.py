@@ -80,15 +80,10 @@ class PlainTower(TextTower):
     def gapped(self, template: str, words: Sequence[str]) -> Gapped:
         """Tokenise prompts whose words' last token is replaced; see `TextTower.gapped`."""
         texts, heads = prompts_of(self.loaded, template, words)
-        rows = [self.loaded.text_tokenizer(each) for each in (texts, heads)]
-        width = min(each.shape[1] for each in rows)
-        behind = (rows[0][:, :width] != rows[1][:, :width]).to(self._torch.uint8).argmax(dim=1)
-        return Gapped(self._padded(rows[0]).tolist(), [place - 1 for place in behind.tolist()])
-
-    def at_gaps(self, gapped: Gapped) -> torch.Tensor:
-        """Return the embeddings of those tokens, shape (M, W)."""
-        tokens = [ids[gap] for ids, gap in zip(gapped.ids, gapped.gaps, strict=True)]
-        return self.embedding.weight[self._torch.tensor(tokens, device=self.device)]
+        tokens, shorter = (self.loaded.text_tokenizer(each) for each in (texts, heads))
+        shorter = self._torch.nn.functional.pad(shorter, (0, tokens.shape[1] - shorter.shape[1]), value=NO_TOKEN)
+        behind = (tokens != shorter).to(self._torch.uint8).argmax(dim=1)  # the first token that is not the word's
+        return Gapped(self._padded(tokens).tolist(), [place - 1 for place in behind.tolist()])
 
     def together(self, gapped: Gapped) -> int:
         """Return how many prompts may pass at once."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from oodgrid.errors import OodgridError, Skip
+from oodgrid.text_tower.gaps import Filled, Gapped
 from oodgrid.text_tower.prompts import Position
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class TextTower:
         """
         raise NotImplementedError
 
-    def gapped(self, template: str, words: Sequence[str]) -> Any:
+    def gapped(self, template: str, words: Sequence[str]) -> Gapped:
         """Prepare a template with each word, whose last token `filled` replaces; underscores are spaces.
 
         Raises:
@@ -135,11 +136,12 @@ class TextTower:
         """
         raise NotImplementedError
 
-    def at_gaps(self, gapped: Any) -> torch.Tensor:
+    def at_gaps(self, gapped: Gapped) -> torch.Tensor:
         """Return the embeddings of the tokens that are to be replaced, shape (M, W)."""
-        raise NotImplementedError
+        tokens = [ids[gap] for ids, gap in zip(gapped.ids, gapped.gaps, strict=True)]
+        return self.embedding.weight[self._torch.tensor(tokens, device=self.device)]
 
-    def filled(self, gapped: Any, rows: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    def filled(self, gapped: Gapped, rows: Sequence[int]) -> Filled:
         """Return a function of B vectors, shape (B, W): the normalised embeddings (B, D) of prompts that have them.
 
         Args:
@@ -148,7 +150,7 @@ class TextTower:
         """
         raise NotImplementedError
 
-    def together(self, gapped: Any) -> int:
+    def together(self, gapped: Gapped) -> int:
         """Return how many of such prompts may pass at once and keep what the backward pass needs."""
         raise NotImplementedError
 
