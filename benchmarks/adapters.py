@@ -13,7 +13,7 @@ thread, and each runs once. What is linear in a number (validation images, epoch
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,14 @@ TEST, C, ITERATIONS = 2, 250.0, 4  # test images a class; of the probe
 Pair = tuple[Callable[[], Any], Callable[[], Any], Callable[[Any, Any], str]]
 
 
-def measured(sizes: Sizes, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Return a row for each part: CPU seconds and MB of both sides, and how far their results are apart."""
+def measured(sizes: Sizes, only: Sequence[str], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return a row for each part, or for some methods: CPU seconds and MB of both sides, and how far both are apart."""
     rows = []
     for ours, plain, _ in parts(*few_shot(SMALL), SMALL).values():  # imports, and what libraries do the first time
         ours(), plain()
     for what, (ours, plain, compare) in parts(*few_shot(sizes), sizes).items():
+        if only and what.split(":")[0] not in only:
+            continue
         figures, results = {}, []
         for side, way in (("ours", ours), ("torch", plain)):
             forget_peak()
@@ -223,7 +225,7 @@ def probe_torch(data: FitData, target: float) -> float:
     labels = torch.from_numpy(data.train_labels.astype(np.int64))
     weights = torch.zeros((data.classes, x.shape[1]), dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(data.classes, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weights, bias], max_iter=2, history_size=10, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS([weights, bias], max_iter=2, max_eval=50, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         solver.zero_grad()

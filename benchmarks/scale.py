@@ -50,8 +50,8 @@ def main() -> None:
     for part in options.only:
         about = {"machine": describe(), "load": os.getloadavg()[0], "sizes": asdict(sizes)}
         rows = child(part, sizes, options)
-        if options.again and part == "peers":
-            rows += [row for row in result["peers"]["rows"] if row["score"] not in options.again]
+        if options.again:
+            rows += [row for row in result[part]["rows"] if _named(row) not in options.again]
         result[part] = {**about, "rows": rows}
         if not options.small:
             FILE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -66,7 +66,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--openood", default=os.environ.get("OODGRID_OPENOOD_VLM"))
     parser.add_argument("--without", nargs="*", default=[], help="scores that are not timed alone")
-    parser.add_argument("--again", nargs="*", default=[], help="of the peers: measure these scores again, alone")
+    parser.add_argument("--again", nargs="*", default=[], help="of peers or adapters: measure these again, keep others")
     parser.add_argument("--child")
     for name in names():
         parser.add_argument(f"--{name}", type=int)
@@ -80,6 +80,10 @@ def parsed() -> argparse.Namespace:
 def names() -> list[str]:
     """Return the names of the sizes."""
     return [field.name for field in fields(Sizes)]
+
+
+def _named(row: dict[str, Any]) -> str:
+    return row["score"] if "score" in row else row["what"].split(":")[0]
 
 
 def child(part: str, sizes: Sizes, options: argparse.Namespace) -> Any:
@@ -112,7 +116,7 @@ def measured(part: str, sizes: Sizes, options: argparse.Namespace) -> Any:
         if part == "adapters":
             import adapters
 
-            return adapters.measured(sizes, say)
+            return adapters.measured(sizes, options.again, say)
         import scores
 
         return scores.alone(sizes, options.without, say) if part == "alone" else getattr(scores, part)(sizes)
