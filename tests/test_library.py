@@ -46,7 +46,7 @@ ARRAYS = {
     "agents": TEXTS.features,
     "noise": TEXTS.features,
     "pairs": PAIRS.features,
-    **{name: GIVEN[name] for name in (*LOGITS, "class_texts", "prompt_variants", "pair_texts")},
+    **{name: GIVEN[name] for name in (*LOGITS, "class_texts", "prompt_variants", "pair_texts", "corrupted_features")},
 }
 
 

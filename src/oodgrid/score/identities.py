@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oodgrid import registry, streams
+from oodgrid import grid, registry, streams
 from oodgrid.config import Choice, Experiment
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import computing_fingerprint, digest
@@ -53,6 +53,7 @@ class Identities:
             "precision": self.experiment.score_precision,
             "code": registry.score_code(choice.name),
             **self._sequence(choice),
+            **self._corrupted(choice),
         }
         return digest(identity)
 
@@ -63,6 +64,12 @@ class Identities:
             return {}
         _, *ood_sets = self.sets
         return {"sequence": [[name, self.sets[name].features.digest] for name in streams.sequence(stream, ood_sets)]}
+
+    def _corrupted(self, choice: Choice) -> dict[str, dict[str, list[str | None]]]:
+        """Return what the corrupted versions of each set are that a score looks at; nothing of other scores."""
+        splits = [corruption.split for corruption in grid.corruptions([choice])]
+        of_sets = {name: [each.corrupted_digests.get(split) for split in splits] for name, each in self.sets.items()}
+        return {"corrupted": of_sets} if splits else {}
 
     def of_rows(self, fit: AppliedFit, sets: Sequence[str]) -> str:
         """Return what decides the rows of a set, or of the stream of several, under a fit, whatever the score."""

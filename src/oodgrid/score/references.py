@@ -14,6 +14,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.score.contract import Bank, Head, local_logits, local_negatives, normalise
 from oodgrid.score.sharing import frozen
 from oodgrid.score.texts import Texts
+from oodgrid.store import StoredRows
 from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
@@ -45,7 +46,7 @@ class References:
 
     def inputs(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
-        of_pairs: Mapping[str, np.ndarray] | None = None,
+        of_pairs: Mapping[str, np.ndarray] | None = None, corrupted: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
 
@@ -55,6 +56,7 @@ class References:
             logits: Shape (N, K), where those are what it leaves.
             needs: Of the scores that are to be computed.
             of_pairs: Of pairs: `pair_texts` (N, D), as the method leaves them, and `pair_logits` (N,) where it does.
+            corrupted: Features (N, D) of corrupted versions of the images, by `Corruption.split`; with a head alone.
 
         Raises:
             OodgridError: The features are of another width than what they are compared with.
@@ -73,12 +75,16 @@ class References:
             inputs[need] = bank
         for need, values in (of_pairs or {}).items():
             inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
+        if corrupted and self.head is not None:
+            inputs["corrupted_features"] = {name: scaled(each, self.normalises) for name, each in corrupted.items()}
+            of_versions = inputs["corrupted_features"].items()
+            inputs["corrupted_logits"] = {name: self.head.logits(each) for name, each in of_versions}
         inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
         return frozen(inputs)
 
     def blocks(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
-        of_pairs: Mapping[str, np.ndarray] | None = None,
+        of_pairs: Mapping[str, np.ndarray] | None = None, corrupted: Mapping[str, StoredRows] | None = None,
     ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
 
@@ -88,7 +94,8 @@ class References:
             part = features[start : start + ROWS]
             of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
             pairs = {need: filled(values[start : start + ROWS], FILLED) for need, values in (of_pairs or {}).items()}
-            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs), len(part)
+            versions = {name: filled(rows[start : start + ROWS], FILLED) for name, rows in (corrupted or {}).items()}
+            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, pairs, versions), len(part)
 
     def local_blocks(
         self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head,

@@ -58,6 +58,12 @@ NEEDS = {
     "local_negative_logits": Need(
         (Argument("local_negative_logits", "Likewise, with what each class is not.", ("NPKn",)),)
     ),
+    "corrupted_logits": Need(
+        (Argument("corrupted_logits", "Likewise, of v corrupted versions of each image.", ("NvK",)),)
+    ),
+    "corrupted_features": Need(
+        (Argument("corrupted_features", "Likewise, their features, normalised here.", ("NvD",)),)
+    ),
     "head": Need(
         (Argument("weights", "Logits, on the cosine scale, are normalised features · weights + bias.", ("KD",)),),
         (Argument("bias", "Default: zeros.", ("K",)),),
@@ -72,7 +78,8 @@ NEEDS = {
         (Argument("prompt_variants", "Text features of the classes, under v prompts with shuffled words.", ("vKD",)),)
     ),
 }
-OF_SAMPLES = ("logits", "negative_logits", "local_logits", "local_negative_logits")  # arrays of logits of the samples
+# arrays of logits of the samples
+OF_SAMPLES = ("logits", "negative_logits", "local_logits", "local_negative_logits", "corrupted_logits")
 VALIDATION = (
     Argument("val_features", "Validation samples, normalised here.", ("VD",)),
     Argument("val_labels", "Their classes.", ("V",)),
@@ -119,6 +126,8 @@ def inputs(
     inputs: dict[str, Any] = {name: checked[name] for name in (*OF_SAMPLES, "pair_logits") if name in checked}
     if "features" in checked:
         inputs["features"] = _scaled("features", checked, arrays, what)
+    if "corrupted_features" in checked:
+        inputs["corrupted_features"] = _unit("corrupted_features", checked, what)
     if "pair_texts" in checked:
         inputs["pair_texts"] = _unit("pair_texts", checked, what)
     if "class_texts" in checked:

@@ -10,5 +10,4 @@ EXCLUDED = {
     "setar": "edits weights of the image encoder: encode again with its weights, as a backbone of their own",
     "cma_oodd": "fine-tunes the image encoder: encode again with its weights, as a backbone of their own",
     "tins": "trains on the test images that score low, 30 steps through the text tower for each, as the stream goes on",
-    "cover": "scores many corrupted versions of every test image, which are not encoded",
 }
