@@ -49,7 +49,10 @@ ARRAYS = {
     "pool": TEXTS.features,
     "pairs": PAIRS.features,
     "train_layer_features": BANK.layers,
-    **{name: GIVEN[name] for name in (*LOGITS, "layer_features", "class_texts", "prompt_variants", "pair_texts")},
+    **{
+        name: GIVEN[name]
+        for name in (*LOGITS, "layer_features", "corrupted_features", "class_texts", "prompt_variants", "pair_texts")
+    },
 }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 from oodgrid import registry
 from oodgrid.config import ANY, Choice, Experiment
 from oodgrid.config.soundness import parts_of, swept
+from oodgrid.corruptions import Corruption, of_words
 
 KEYS = ("backbone", "id_dataset", "method", "shots", "seed", "score", "ood_dataset")  # of a row of metrics.parquet
 
@@ -79,6 +80,18 @@ def sweep(experiment: Experiment, method: str) -> list[Choice]:
 def on_features(score: Choice) -> bool:
     """Return whether a score looks at features rather than at logits."""
     return registry.find("score", score.name).on_features
+
+
+def corruptions(scores: Iterable[Choice]) -> tuple[Corruption, ...]:
+    """Return the corruptions of test images that some scores take, each once."""
+    params = (registry.find("score", score.name).params | score.params for score in scores if takes_corrupted(score))
+    wanted = (of_words(each["corruptions"], each["corruption_seed"]) for each in params)
+    return tuple(dict.fromkeys(corruption for each in wanted for corruption in each))
+
+
+def takes_corrupted(score: Choice) -> bool:
+    """Return whether a score looks at corrupted versions of a sample, too."""
+    return bool({"corrupted_logits", "corrupted_features"} & set(registry.find("score", score.name).needs))
 
 
 def has_streams(experiment: Experiment) -> bool:

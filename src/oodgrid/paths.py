@@ -50,6 +50,11 @@ def views(results: Path, backbone: str, id_dataset: str, family: str, draws: str
     return results / FEATURES / backbone / id_dataset / f"train.views-{family}-{draws}.h5"
 
 
+def corrupted(results: Path, backbone: str, dataset: str, corruption: str) -> Path:
+    """Return the feature file of corrupted test images; shared by all experiments."""
+    return features(results, backbone, dataset, f"test.{corruption}")
+
+
 def pseudo_ood(results: Path, backbone: str, id_dataset: str, recipe: str, draws: str) -> Path:
     """Return the file of pseudo-OOD texts of a train split, for the draws of that digest; shared by all experiments."""
     return results / FEATURES / backbone / id_dataset / f"train.pseudo-{recipe}-{draws}.h5"

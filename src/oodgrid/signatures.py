@@ -12,12 +12,16 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, unknown
 
 # What depends on the method.
-OF_METHOD = {"logits", "head", "negative_logits", "local_logits", "local_negative_logits", "pair_logits"}
+OF_METHOD = {
+    *("logits", "head", "negative_logits", "local_logits", "local_negative_logits", "pair_logits"),
+    "corrupted_logits",
+}
 STATE = "state"
 NEEDS = (
     *sorted(OF_METHOD),
     "features",
     "layer_features",
+    "corrupted_features",
     "pair_texts",
     "bank",
     "val",

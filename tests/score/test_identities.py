@@ -31,6 +31,8 @@ PLUMBING |= {"registry", "services", "signatures", "store", "threads"}
 OTHERS = {  # of which scores others are made
     "clipn_ctw": {"clipn_atd"},
     "clipscope": {"neglabel"},
+    "cover": {"energy", "entropy", "max_logit", "mcm", "msp", "variance"},
+    "cover_neglabel": {"neglabel"},
     "csp": {"neglabel"},
     "gl_fa": {"fa"},
     "gl_mcm": {"l_mcm"},

@@ -102,6 +102,28 @@ for source in texts.SOURCES:
             " {params.texts} --log {log}"
 
 
+# Corrupted versions of test images, a file and a job each, where a score looks at them.
+rule encode_corrupted:
+    output:
+        pattern(paths.corrupted),
+    log:
+        log_of("encode", "{backbone}", "{dataset}.{corruption}"),
+    wildcard_constraints:
+        dataset=plan.either(d.name for d in plan.corruptible(experiment.datasets())),
+        corruption=plan.either(plan.corrupted_words(experiment)),
+    conda:
+        torch_environment("encode")
+    threads: THREADS["encode"]
+    resources:
+        **RESOURCES["encode"],
+    params:
+        **triggers("encode"),
+        config=CONFIG,
+    shell:
+        "python -m oodgrid encode corrupted --config {params.config} --backbone {wildcards.backbone}"
+        " --dataset {wildcards.dataset} --corruption {wildcards.corruption} --log {log}"
+
+
 # Augmented views of the training images that the few-shot draws use. Other shots or seeds have a file of their own, for
 # which only what no file has yet is encoded; of a dataset with `shards: n` by n jobs, too.
 rule encode_views_shard:

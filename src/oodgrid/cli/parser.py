@@ -64,9 +64,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentParser) -> None:
-    encode = _verb(verbs, "encode", run_encode, "images, texts, views or pseudo-OOD texts through a backbone", staged,
+    encode = _verb(verbs, "encode", run_encode, "images, texts, views and more through a backbone", staged,
                    "oodgrid encode images --backbone tiny --dataset moonlit")  # fmt: skip
-    encode.add_argument("part", choices=("images", "drawn", "texts", "views", "pseudo-ood"))
+    encode.add_argument("part", choices=("images", "drawn", "texts", "views", "corrupted", "pseudo-ood"))
     encode.add_argument("--backbone", help="default: all of the experiment")
     encode.add_argument("--dataset", help="default: all of the experiment")
     encode.add_argument("--label-list", metavar="NAME", help="texts: of this list only; default: all that scores name")
@@ -74,6 +74,7 @@ def _add_stages(verbs: argparse._SubParsersAction, staged: argparse.ArgumentPars
         encode.add_argument(f"--{source.kind}", dest="kind", action="store_const", const=source.kind,
                             help=f"texts: the {source.what} only")  # fmt: skip
     encode.add_argument("--family", help="views: default: all of the dataset")
+    encode.add_argument("--corruption", metavar="NAME", help="corrupted: as fog-1-seed0; default: all that scores name")
     encode.add_argument("--recipe", metavar="NAME", help="pseudo-ood: default: all of the dataset")
     encode.add_argument(
         "--shard", default="1/1", metavar="I/N", help="images and views: this part only, for a job of its own"

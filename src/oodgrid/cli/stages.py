@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def run_encode(options: argparse.Namespace) -> None:
-    """Encode images, texts, augmented views or pseudo-OOD texts."""
+    """Encode images, texts, augmented views, corrupted images or pseudo-OOD texts."""
     from oodgrid.plan import check_identities
 
     experiment = experiment_of(options)
     check_identities(options.results, experiment)  # another experiment may mean something else by the same name
     parts = {"images": _encode_images, "drawn": _encode_drawn, "texts": _encode_texts, "views": _encode_views}
-    parts["pseudo-ood"] = _encode_pseudo_ood
+    parts |= {"pseudo-ood": _encode_pseudo_ood, "corrupted": _encode_corrupted}
     encode = parts[options.part]
     for backbone in chosen(options.backbone, experiment.backbones, experiment.backbone):
         encode(options, experiment, backbone)
@@ -132,6 +132,26 @@ def _encode_pseudo_ood(options: argparse.Namespace, experiment: Experiment, back
             file = encode_pseudo_ood(options.results, experiment, backbone, dataset, recipe)
             work.units, work.bytes = len(store.read_pseudo_ood(file).texts), file.stat().st_size
         say(file)
+
+
+def _encode_corrupted(options: argparse.Namespace, experiment: Experiment, backbone: Backbone) -> None:
+    from oodgrid import plan, rates, store
+    from oodgrid.encode.corrupted import encode_corrupted
+    from oodgrid.errors import unknown
+
+    wanted = plan.corrupted_words(experiment)
+    if not wanted:
+        raise OodgridError("no score of this experiment looks at corrupted images: list cover, with its corruptions")
+    if options.corruption and options.corruption not in wanted:
+        raise unknown("corruption of this experiment", options.corruption, wanted)
+    corruptible = list(plan.corruptible(experiment.datasets()))
+    named = {dataset.name for dataset in chosen(options.dataset, corruptible, experiment.dataset)}
+    for dataset in (each for each in corruptible if each.name in named):
+        for name in [options.corruption] if options.corruption else wanted:
+            with rates.measured(options.results, "encode", backbone.name, f"{backbone.name}/{dataset.name}") as work:
+                file = encode_corrupted(options.results, backbone, dataset, wanted[name])
+                work.units, work.bytes = len(store.read_labels(file)[0]), file.stat().st_size
+            say(file)
 
 
 def run_adapt(options: argparse.Namespace) -> None:

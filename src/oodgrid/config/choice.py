@@ -69,12 +69,26 @@ def spread_scores(data: dict[str, Any], left_out: set[str]) -> None:
 
 
 def _spread(score: Any) -> list[Any]:
-    """Return a score once for each value, where a parameter is given as a list of them: {name: mcm, T: [0.5, 1]}."""
+    """Return a score once for each value, where a parameter is given as a list of them: {name: mcm, T: [0.5, 1]}.
+
+    Of a parameter that is a list itself, as `corruptions`, a list is one value, and a list of lists several.
+    """
     lists = (
-        {key: values for key, values in score.items() if isinstance(values, list)} if isinstance(score, dict) else {}
+        {key: values for key, values in score.items() if isinstance(values, list) and _several(score, key)}
+        if isinstance(score, dict)
+        else {}
     )
     if (count := prod(map(len, lists.values()))) > MOST_ENTRIES:
         raise OodgridError(
             f"scores: {counted(count, 'variant')} of one score, and {MOST_ENTRIES} are the most: give fewer values"
         )
     return [score | dict(zip(lists, values, strict=True)) for values in product(*lists.values())] if lists else [score]
+
+
+def _several(score: dict[str, Any], key: str) -> bool:
+    """Return whether the list under a parameter is of several values of it."""
+    try:
+        default = registry.find("score", score.get("name", "")).params.get(key)
+    except (OodgridError, TypeError):  # whoever checks the score says so
+        return True
+    return not isinstance(default, tuple) or any(isinstance(each, list) for each in score[key])

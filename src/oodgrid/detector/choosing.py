@@ -141,6 +141,11 @@ def _score(experiment: Experiment, name: str) -> Choice:
             f"score {name} is transductive: its value for an image depends on the images before it in a stream, so it "
             "can judge no image by itself; choose another score"
         )
+    if grid.takes_corrupted(known[name]):
+        raise OodgridError(
+            f"score {name} looks at corrupted versions of each image, which a detector does not make; choose another "
+            "score"
+        )
     return known[name]
 
 

@@ -46,10 +46,12 @@ def preparer(
         exif_rotation: Turn pictures upright; these take the reference path.
         as_bytes: Return uint8.
     """
-    cut, scaled = _without_scaling(preprocess), scaler(preprocessing)
+    import torch
+
+    cut, scaled = pixels_of(preprocess, preprocessing, exif_rotation), scaler(preprocessing)
 
     def reference(source: bytes | np.ndarray, place: str) -> torch.Tensor:
-        pixels = cut(open_picture(source, place, preprocessing, exif_rotation))
+        pixels = torch.from_numpy(np.array(cut(source, place))).permute(2, 0, 1)
         return pixels if as_bytes else scaled(pixels)
 
     if kind != "fast" or exif_rotation or not resizes_plainly(preprocessing):
@@ -107,18 +109,22 @@ def scaler(preprocessing: dict[str, Any], device: torch.device | str = "cpu") ->
     return scaled
 
 
-def _without_scaling(preprocess: Any) -> Callable[[Image.Image], torch.Tensor]:
-    """Return a transform of torchvision's or open_clip's without its last two steps, to numbers and to mean and std."""
-    import torch
+def pixels_of(
+    preprocess: Any, preprocessing: dict[str, Any], exif_rotation: bool
+) -> Callable[[bytes | np.ndarray, str], Image.Image]:
+    """Return a function from an image's source and place to the picture that the network sees, by the reference.
 
+    It is the transform of torchvision's or open_clip's without its last two steps, to numbers and to mean and std.
+    """
     *steps, to_numbers, normalise = preprocess.transforms
     assert type(to_numbers).__name__.endswith("ToTensor"), to_numbers
     assert type(normalise).__name__ == "Normalize", normalise
 
-    def pixels(image: Image.Image) -> torch.Tensor:
+    def pixels(source: bytes | np.ndarray, place: str) -> Image.Image:
+        image = open_picture(source, place, preprocessing, exif_rotation)
         for step in steps:
             image = step(image)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        return image
 
     return pixels
 

@@ -9,6 +9,7 @@ from oodgrid.plan.checks import (
     check_labels,
     unencoded,
 )
+from oodgrid.plan.corrupted import corrupted_file, corrupted_files, corrupted_words, corruptible
 from oodgrid.plan.costs import summary
 from oodgrid.plan.files import (
     STREAM_TABLES,
@@ -81,6 +82,10 @@ __all__ = [
     "check_inputs",
     "check_labels",
     "check_planned",
+    "corrupted_file",
+    "corrupted_files",
+    "corrupted_words",
+    "corruptible",
     "cpus_here",
     "drawn",
     "drawn_from",

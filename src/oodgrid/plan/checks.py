@@ -15,6 +15,7 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import differences, digest
+from oodgrid.plan.corrupted import corrupted_files
 from oodgrid.plan.files import (
     TextFile,
     encoded_files,
@@ -46,7 +47,8 @@ def check_inputs(results: Path, experiment: Experiment, backbone_name: str, id_d
     check_identities(results, experiment)
     views = [views_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.views]
     views += [pseudo_ood_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.pseudo_ood]
-    for file, provenance in _identities([*feature_files(results, experiment), *views]).items():
+    corrupted = corrupted_files(results, backbone_name, experiment.datasets(), experiment.scores)
+    for file, provenance in _identities([*feature_files(results, experiment), *views, *corrupted]).items():
         if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
             raise OodgridError(
                 f"{file} is out of date: its encoding is of version {version} and that of this oodgrid is "
@@ -84,6 +86,13 @@ def check_identities(results: Path, experiment: Experiment) -> None:
                 for file, provenance in _identities([path]).items():
                     _check_identity(file, provenance, backbone, dataset, identity)
                     encoders[file] = provenance["backbone"]
+        corrupted = corrupted_files(results, backbone.name, experiment.datasets(), experiment.scores)
+        for file, provenance in _identities(list(corrupted)).items():
+            dataset, corruption = corrupted[file]
+            identity = {"dataset": dataset.identity, "corruption": corruption.identity}
+            _check_identity(file, provenance, backbone, dataset, identity)
+            _check_complete(file, provenance, dataset)
+            encoders[file] = provenance["backbone"]
         for text in text_files(results, experiment, backbone.name):
             provenance = _check_texts(results, backbone, text) if text.path.exists() else {}
             if provenance and not text.entry.imported and "weights_sha256" in provenance["backbone"]:

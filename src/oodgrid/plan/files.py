@@ -11,6 +11,7 @@ from pathlib import Path
 from oodgrid import grid, paths, registry
 from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList, Views
 from oodgrid.identity import digest
+from oodgrid.plan.corrupted import corrupted_files
 from oodgrid.plan.pseudo_ood import pseudo_ood_files
 from oodgrid.texts import CLASSES, SOURCES, TextSource
 
@@ -47,6 +48,7 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
     for backbone in experiment.backbones:
         for dataset in experiment.datasets():
             files.update(() if dataset.imported else split_files(results, backbone.name, dataset))
+        files.update(corrupted_files(results, backbone.name, experiment.datasets(), experiment.scores))
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):
                 for of_method in (view_files, pseudo_ood_files):
@@ -177,8 +179,10 @@ def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset
     dataset = experiment.id_dataset(id_dataset)
     labelled = [f for f in split_files(results, backbone, dataset) if _split(f) in ("train", "val")]
     applied = [] if method == ANY else [paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
-    read = text_files(results, _only(experiment, dataset), backbone, grid.scores(experiment, method), fits=False)
-    return test_features(results, experiment, backbone, id_dataset) + labelled + applied + [text.path for text in read]
+    scores, sets = grid.scores(experiment, method), [dataset, *(ood for _, ood in dataset.pairs())]
+    read = [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores, fits=False)]
+    read += corrupted_files(results, backbone, sets, scores)
+    return test_features(results, experiment, backbone, id_dataset) + labelled + applied + read
 
 
 def score_tables(experiment: Experiment) -> list[Callable[..., Path]]:

@@ -19,8 +19,8 @@ from oodgrid.score.sharing import frozen, shared_names
 
 CLASSES, WIDTH, SAMPLES = 3, 8, 24
 EXAMPLES = ("prototypes", "logits", "nothing")  # what methods leave
-LOGITS = ("logits", "negative_logits", "local_logits", "local_negative_logits", "pair_logits")
-BY_SAMPLE = ("features", "layer_features", "pair_texts", *LOGITS)
+LOGITS = ("logits", "negative_logits", "local_logits", "local_negative_logits", "pair_logits", "corrupted_logits")
+BY_SAMPLE = ("features", "layer_features", "pair_texts", "corrupted_features", *LOGITS)
 
 
 def check_plugins(choices: Iterable[Choice]) -> None:
@@ -164,6 +164,8 @@ def example(left: str = "prototypes") -> dict[str, Any]:
         inputs |= {
             "head": head,
             "negative_logits": np.stack([0.3 - head.logits(features)] * 2, axis=2),
+            "corrupted_features": patches,
+            "corrupted_logits": head.logits(patches),
             "local_logits": head.logits(patches),
             "local_negative_logits": np.stack([0.3 - head.logits(patches)] * 2, axis=3),
         }

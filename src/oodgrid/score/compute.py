@@ -13,6 +13,7 @@ from oodgrid import registry
 from oodgrid.config import Choice
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
+from oodgrid.grid import corruptions
 from oodgrid.plugins import described, line_of
 from oodgrid.score.contract import LocalLogits, Skip, TextList
 from oodgrid.score.sharing import frozen
@@ -70,9 +71,16 @@ class Scorer:
         """Return the input for one argument: the first that is there of those that would do."""
         for name in names:
             if name in inputs:
-                value = inputs[name]
+                value = self._versions(inputs[name]) if isinstance(inputs[name], dict) else inputs[name]
                 return value.array if isinstance(value, LocalLogits) and self._entry.plugin else value
         raise Skip(f"it needs {' or '.join(names)}: {self._lacking(names[-1])}")
+
+    def _versions(self, by_corruption: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what there is of the corrupted versions that the score names, V of them, shape (N, V, …)."""
+        wanted = [corruption.split for corruption in corruptions([self._choice])]
+        if missing := [name for name in wanted if name not in by_corruption]:
+            raise Skip(f"it needs corrupted versions of the images, and this set has no {missing[0]}")
+        return frozen(np.stack([by_corruption[name] for name in wanted], axis=1))
 
     @cached_property
     def _params(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ All scores: higher = more in-distribution. Inputs by the names under which score
 * `local_negative_logits`: shape (N, P, K, n), likewise, with the negative prompts; with `local_logits` alone.
 * `features`: shape (N, D), float64, L2-normalised; under a method that is registered with `normalises=False`, as
   `own_head`, by their own norm, and so are those of a bank. A score whose formula has cosines takes `directions`.
+* `corrupted_features`, `corrupted_logits`: shape (N, V, D) and (N, V, K): likewise, of V corrupted versions of each
+  image, those that the parameter `corruptions` of the score names.
 * `pair_texts`: shape (N, D), float64, L2-normalised: of pairs, the features of the text of each sample.
 * `pair_logits`: shape (N,), float64: likewise, of a classifier of pairs that a method learned; higher = more ID.
 * `head`: the linear classifier that makes logits of features, see `Head`.

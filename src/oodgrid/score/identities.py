@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from oodgrid import registry, streams
+from oodgrid import grid, registry, streams
 from oodgrid.config import Choice, Experiment
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import computing_fingerprint, digest
@@ -55,6 +55,7 @@ class Identities:
             "code": registry.score_code(choice.name),
             **self._sequence(choice),
             **({"encoder": encoder.identity} if "text_tower" in needs and (encoder := self.texts.encoder) else {}),
+            **self._corrupted(choice),
         }
         return digest(identity)
 
@@ -65,6 +66,12 @@ class Identities:
             return {}
         _, *ood_sets = self.sets
         return {"sequence": [[name, self.sets[name].features.digest] for name in streams.sequence(stream, ood_sets)]}
+
+    def _corrupted(self, choice: Choice) -> dict[str, dict[str, list[str | None]]]:
+        """Return what the corrupted versions of each set are that a score looks at; nothing of other scores."""
+        splits = [corruption.split for corruption in grid.corruptions([choice])]
+        of_sets = {name: [each.corrupted_digests.get(split) for split in splits] for name, each in self.sets.items()}
+        return {"corrupted": of_sets} if splits else {}
 
     def of_rows(self, fit: AppliedFit, sets: Sequence[str]) -> str:
         """Return what decides the rows of a set, or of the stream of several, under a fit, whatever the score."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from oodgrid import grid, manifests, paths, store, texts
 from oodgrid.config import ANY, Experiment, Precision
+from oodgrid.corruptions import Corruption
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
@@ -21,14 +22,23 @@ from oodgrid.score.references import Inputs, References, scaled
 from oodgrid.score.sharing import frozen
 from oodgrid.score.texts import Texts
 
+NO_CORRUPTED = "corrupted versions of the images, under a method that leaves prototypes and features as they are"
+
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one set: features as cached, and where their local features are."""
+    """The samples of one set: features as cached, and where their local features are.
+
+    Attributes:
+        corrupted: Features (N, D) of corrupted versions of its images, in their files still, by `Corruption.split`.
+        corrupted_digests: Digests of these files.
+    """
 
     name: str
     features: store.Features
     file: Path
+    corrupted: dict[str, store.StoredRows] = field(default_factory=dict)
+    corrupted_digests: dict[str, str] = field(default_factory=dict)
 
 
 class FitInputs:
@@ -63,7 +73,9 @@ class FitInputs:
             local = store.read_local_features(samples.file)
             return references.local_blocks(samples.name, samples.features.image_features, local, references.head, needs)
         more = self.pairs_of(samples) | (self.layers_of(samples) if "layer_features" in needs else {})
-        return references.blocks(samples.name, *self.left_of(samples), needs, more)
+        corrupted = samples.corrupted if references.head is not None and self.leaves == "prototypes" else {}
+        asked = corrupted if {"corrupted_logits", "corrupted_features"} & set(needs) else {}
+        return references.blocks(samples.name, *self.left_of(samples), needs, more, asked)
 
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
@@ -96,6 +108,7 @@ class FitInputs:
             "pair_texts": "pairs of an image and a text, and the samples are none",
             "layer_features": "what every layer gives of every set of texts (layer_features: true for a backbone of "
             "transformers), and a method that leaves features alone",
+            **dict.fromkeys(("corrupted_logits", "corrupted_features"), NO_CORRUPTED),
             "pair_logits": "a classifier of pairs, as wood learns it",
             "text_tower": "the text tower that encoded the class texts, and they are imported or there are none",
             "local_logits": "local features of every set (local_features: true for the backbone) under a method that "
@@ -188,6 +201,25 @@ class FitInputs:
 
     def _left(self, name: str | None) -> dict[str, np.ndarray]:
         return {} if name is None else store.read_arrays(self.results / name)[0]
+
+
+def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = ()) -> Samples:
+    """Return a set, with those corrupted versions of its images that there are.
+
+    Raises:
+        OodgridError: A file is damaged, or one of corrupted images is not of the images of the set.
+    """
+    features = store.read_features(file)
+    corrupted: dict[str, store.StoredRows] = {}
+    digests: dict[str, str] = {}
+    for split in (corruption.split for corruption in corruptions):
+        path = file.with_name(f"{split}.h5")
+        if path.exists():
+            sources, corrupted[split] = store.open_features(path)
+            if list(sources.paths) != list(features.paths) or not np.array_equal(sources.sha256, features.sha256):
+                raise OodgridError(f"{path} is not of the images of {file}: delete it, and the next run makes it again")
+            digests[split] = store.read_digest(path)
+    return Samples(name, features, file, corrupted, digests)
 
 
 def read_fits(

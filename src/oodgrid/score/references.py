@@ -14,6 +14,7 @@ from oodgrid.errors import OodgridError
 from oodgrid.score.contract import Bank, Head, local_logits, local_negatives, normalise
 from oodgrid.score.sharing import frozen
 from oodgrid.score.texts import Texts
+from oodgrid.store import StoredRows
 from oodgrid.vectors import filled
 
 ROWS = 1024  # samples in a block: large enough for matrix products, small enough that what scores make of it is too
@@ -46,6 +47,7 @@ class References:
     def inputs(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
         more: Mapping[str, Any] | None = None,
+        corrupted: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Return the inputs of scores for some samples, by the names of `oodgrid.score.contract`.
 
@@ -56,6 +58,7 @@ class References:
             needs: Of the scores that are to be computed.
             more: What else there is of each sample: `pair_texts` (N, D), as the method leaves them, and `pair_logits`
                 (N,) where it does; `layer_features` (N, 1 + layers, D).
+            corrupted: Features (N, D) of corrupted versions of the images, by `Corruption.split`; with a head alone.
 
         Raises:
             OodgridError: The features are of another width than what they are compared with.
@@ -74,6 +77,10 @@ class References:
             inputs[need] = bank
         for need, values in (more or {}).items():
             inputs[need] = normalise(values) if need == "pair_texts" else values.astype(np.float64)
+        if corrupted and self.head is not None:
+            inputs["corrupted_features"] = {name: scaled(each, self.normalises) for name, each in corrupted.items()}
+            of_versions = inputs["corrupted_features"].items()
+            inputs["corrupted_logits"] = {name: self.head.logits(each) for name, each in of_versions}
         inputs |= {need: texts for need, texts in self.texts.by_need.items() if texts.shape[-1] == width}
         inputs |= {} if self.texts.encoder is None else {"text_tower": self.texts.encoder}
         return frozen(inputs)
@@ -81,6 +88,7 @@ class References:
     def blocks(
         self, name: str, features: np.ndarray, logits: np.ndarray | None, needs: Collection[str],
         more: Mapping[str, Any] | None = None,
+        corrupted: Mapping[str, StoredRows] | None = None,
     ) -> Iterator[tuple[Inputs, int]]:  # fmt: skip
         """Yield what makes the same in blocks of rows, each with the number of its samples; copies of the last fill it.
 
@@ -90,7 +98,8 @@ class References:
             part = features[start : start + ROWS]
             of_part = None if logits is None else filled(logits[start : start + ROWS], FILLED)
             others = {need: filled(values[start : start + ROWS], FILLED) for need, values in (more or {}).items()}
-            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, others), len(part)
+            versions = {name: filled(rows[start : start + ROWS], FILLED) for name, rows in (corrupted or {}).items()}
+            yield partial(self.inputs, name, filled(part, FILLED), of_part, needs, others, versions), len(part)
 
     def local_blocks(
         self, name: str, features: np.ndarray, local: Iterable[tuple[int, np.ndarray]], head: Head,

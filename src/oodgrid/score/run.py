@@ -28,7 +28,7 @@ from oodgrid.score.checks import check_plugins
 from oodgrid.score.compute import needed, needs_of
 from oodgrid.score.geometry import FitAngles
 from oodgrid.score.identities import Identities
-from oodgrid.score.inputs import FitInputs, Samples, read_fits
+from oodgrid.score.inputs import FitInputs, Samples, read_fits, read_samples
 from oodgrid.score.kept_tables import Columns, KeptTables
 from oodgrid.score.products import computing_on, described_device
 from oodgrid.score.texts import read_texts
@@ -59,9 +59,10 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
         name: paths.features(results, backbone, name, "test")
         for name in (id_dataset, *(ood.name for _, ood in dataset.pairs()))
     }
-    sets = {name: Samples(name, store.read_features(file), file) for name, file in files.items()}
-    _check_class_names(dataset, sets)
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
+    corruptions = grid.corruptions(choices.values())
+    sets = {name: read_samples(name, file, corruptions) for name, file in files.items()}
+    _check_class_names(dataset, sets)
     check_plugins(choices.values())
     draws = all("bank" in needs_of(choice) for choice in choices.values())
     applied, few_shot = read_fits(results, experiment, backbone, id_dataset, method, draws)

@@ -102,6 +102,8 @@ def all_scores(
     pair_texts: Any = None,
     pair_logits: Any = None,
     backbone: Any = None,
+    corrupted_logits: Any = None,
+    corrupted_features: Any = None,
     shots: int | None = None,
     **lists: Any,
 ) -> AllScores:
@@ -130,6 +132,8 @@ def all_scores(
         pair_texts: Shape (N, D): of pairs, the features of the text of each sample.
         pair_logits: Shape (N,): of pairs, the logits of a classifier.
         backbone: What encoded the texts, for `tins`: a name of the catalogue, or an entry as a mapping.
+        corrupted_logits: Shape (N, V, K): of V corrupted versions of each image.
+        corrupted_features: Shape (N, V, D): likewise.
         shots: Samples per class of the labelled samples; default: the fewest that a class has.
         **lists: Lists of texts beside the classes, for the scores that have a parameter of that name (`labels`,
             `agents`): shape (L, D), or a text file that was read.

@@ -64,6 +64,12 @@ NEEDS = {
     "local_negative_logits": Need(
         (Argument("local_negative_logits", "Likewise, with what each class is not.", ("NPKn",)),)
     ),
+    "corrupted_logits": Need(
+        (Argument("corrupted_logits", "Likewise, of v corrupted versions of each image.", ("NvK",)),)
+    ),
+    "corrupted_features": Need(
+        (Argument("corrupted_features", "Likewise, their features, normalised here.", ("NvD",)),)
+    ),
     "head": Need(
         (Argument("weights", "Logits, on the cosine scale, are normalised features · weights + bias.", ("KD",)),),
         (Argument("bias", "Default: zeros.", ("K",)),),
@@ -81,7 +87,8 @@ NEEDS = {
         (Argument("backbone", "What encoded the texts: a name of the catalogue, or an entry as a mapping."),)
     ),
 }
-OF_SAMPLES = ("logits", "negative_logits", "local_logits", "local_negative_logits")  # arrays of logits of the samples
+# arrays of logits of the samples
+OF_SAMPLES = ("logits", "negative_logits", "local_logits", "local_negative_logits", "corrupted_logits")
 VALIDATION = (
     Argument("val_features", "Validation samples, normalised here.", ("VD",)),
     Argument("val_labels", "Their classes.", ("V",)),
@@ -130,6 +137,8 @@ def inputs(
         inputs["features"] = _scaled("features", checked, arrays, what)
     if "layer_features" in checked:
         inputs["layer_features"] = checked["layer_features"]
+    if "corrupted_features" in checked:
+        inputs["corrupted_features"] = _unit("corrupted_features", checked, what)
     if "pair_texts" in checked:
         inputs["pair_texts"] = _unit("pair_texts", checked, what)
     if "class_texts" in checked:

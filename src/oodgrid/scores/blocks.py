@@ -23,7 +23,7 @@ from oodgrid.score.threads import on_threads
 from oodgrid.scores import arguments
 from oodgrid.signatures import STATE
 
-OF_SAMPLES = ("features", "layer_features", *arguments.OF_SAMPLES)
+OF_SAMPLES = ("features", "layer_features", "corrupted_features", *arguments.OF_SAMPLES)
 
 
 def compute_all(
@@ -74,8 +74,11 @@ def compute_all(
 
 def _relative_temperature(choice: Choice) -> float | None:
     """Return the temperature of a score as a multiple of its default; None where it has none."""
-    default = registry.find("score", choice.name).params.get("T")
-    return None if default is None else choice.params.get("T", default) / default
+    params = registry.find("score", choice.name).params
+    if "T" not in params:
+        return None
+    default = params["T"]  # None: that of a score which it is made of
+    return 1.0 if default is None else choice.params.get("T", default) / default
 
 
 def _unmet(choice: Choice, entry: Entry, inputs: Mapping[str, Any], texts: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from oodgrid.registry import Entry
 from oodgrid.scores.arguments import TEXT_LIST, Argument, of_needs
 from oodgrid.signatures import STATE
 
-NOT_HERE = ("bank", "order", "stream")  # the caller chooses the samples and their order
+# the caller chooses the samples, their order, and what becomes of them
+NOT_HERE = ("bank", "order", "stream", "corruptions", "corruption_seed")
 
 
 def signature(entry: Entry) -> Signature:

@@ -9,5 +9,4 @@ EXCLUDED = {
     "nac": "needs the activations of inner layers and their gradients",
     "setar": "edits weights of the image encoder: encode again with its weights, as a backbone of their own",
     "cma_oodd": "fine-tunes the image encoder: encode again with its weights, as a backbone of their own",
-    "cover": "scores many corrupted versions of every test image, which are not encoded",
 }
