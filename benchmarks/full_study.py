@@ -67,7 +67,9 @@ def full_study() -> dict[str, Any]:
 def _scores() -> Iterator[str]:
     """Yield the names of oodgrid's scores of images, whatever others this process has registered."""
     for entry in registry.entries("score").values():
-        if entry.make.__module__.startswith("oodgrid.") and not {"pair_texts", "pair_logits"} & set(entry.needs):
+        # nor CoVer's, which encode every test image again for each corruption
+        others = {"pair_texts", "pair_logits", "corrupted_logits"} & set(entry.needs)
+        if entry.make.__module__.startswith("oodgrid.") and not others:
             yield entry.name
 
 
