@@ -67,7 +67,8 @@ def full_study() -> dict[str, Any]:
 def _scores() -> Iterator[str]:
     """Yield the names of oodgrid's scores of images, whatever others this process has registered."""
     for entry in registry.entries("score").values():
-        of_others = {"pair_texts", "pair_logits", "layer_features"} & set(entry.needs)
+        # nor CoVer's, which encode every test image again for each corruption
+        of_others = {"pair_texts", "pair_logits", "layer_features", "corrupted_logits"} & set(entry.needs)
         if entry.make.__module__.startswith("oodgrid.") and not of_others:
             yield entry.name
 
