@@ -225,15 +225,27 @@ def test_what_comes_later_changes_nothing_and_a_stream_goes_on(world):
     "change", [{"gaps": np.ones(2)}, {"kept": np.ones((1, 7))}, {"waiting_gaps": np.array([np.nan])}]
 )
 def test_a_state_of_something_else_is_refused_in_a_line(world, change):
-    state = {"kept": np.ones((1, 96)), "gaps": np.ones(1), "waiting": np.ones((1, 96)), "waiting_gaps": np.ones(1)}
+    state = {}
+    run(world, state=state, threshold=0.0)
+    state |= {"kept": np.ones((1, 96)), "gaps": np.ones(1), "waiting": np.ones((1, 96)), "waiting_gaps": np.ones(1)}
+    run(world, state=dict(state), threshold=0.0)
     with pytest.raises(OodgridError, match=r"^tins: state "):
         run(world, state=state | change)
+
+
+@pytest.mark.parametrize("change", [{"steps": 7}, {"weight": 0.2}, {"length": 9}, {"buffer": 3}, {"count": 5}])
+def test_a_state_that_was_left_with_other_parameters_is_refused(world, change):
+    state = {}
+    run(world, state=state, threshold=0.0)
+    with pytest.raises(OodgridError, match=r"^tins: state was left with other classes, texts or parameters"):
+        run(world, state=state, **change)
 
 
 def test_streams_of_none_and_no_inverted_text_that_is_kept(world):
     assert run(world, rows=slice(0)).shape == (0,)
     state = {}
     run(world, state=state, threshold=0.0)
+    del state["identity"]
     assert {name: len(values) for name, values in state.items()} == dict.fromkeys(state, 0)
 
 
