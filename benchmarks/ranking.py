@@ -87,6 +87,7 @@ def tables() -> dict[str, list[str]]:
     rows = read("comparisons").filter(pl.col("largest"), pl.col("id_dataset").is_not_null())
     against = _against(rows)
     return {
+        "answer": list(_answer(against)),
         "sets": list(_sets()),
         "published": list(_published(against)),
         "scores": list(_scores(against)),
@@ -102,6 +103,18 @@ def read(table: str) -> pl.DataFrame:
     """Return a table of all experiments, one below the other."""
     parts = [pl.read_parquet(folder / f"{table}.parquet") for folder in RESULTS if folder.is_dir()]
     return pl.concat(parts, how="diagonal_relaxed")
+
+
+def _answer(against: pl.DataFrame) -> Iterable[str]:
+    """Of each score with a published gain, on how many ID sets it is above zero-shot MCM, under zero-shot."""
+    yield _line("published gain of", "points there", *(f"{scope} OOD, ID sets" for scope in SCOPES))
+    yield "|---" * 4 + "|"
+    gains = {score: (method, gain) for _, method, score, gain in _gains() if gain > 0}
+    for score, (method, gain) in gains.items():
+        rows = against.filter(metric="auroc", base_method=method, base_score=score)
+        if not rows.is_empty():
+            rows = rows.filter(pl.col("score") == rows["score"][0])
+            yield _line(f"`{score}`", f"+{gain:.2f}", *(_tally(rows.filter(scope=scope)) for scope in SCOPES))
 
 
 def _sets() -> Iterable[str]:
