@@ -233,7 +233,7 @@ def test_a_state_of_something_else_is_refused_in_a_line(world, change):
         run(world, state=state | change)
 
 
-@pytest.mark.parametrize("change", [{"steps": 7}, {"weight": 0.2}, {"length": 9}, {"buffer": 3}, {"count": 5}])
+@pytest.mark.parametrize("change", [{"steps": 7}, {"weight": 0.2}, {"length": 90}, {"buffer": 30}, {"count": 5}])
 def test_a_state_that_was_left_with_other_parameters_is_refused(world, change):
     state = {}
     run(world, state=state, threshold=0.0)
