@@ -15,11 +15,12 @@ from oodgrid.fewshot import drawn_rows
 from oodgrid.plan.costs import costs
 from oodgrid.rates import Work
 
-EXPERIMENT = config.parse({
+RAW = {
     "experiment": "mini", "backbones": ["tiny"], "methods": ["zero_shot", "tip_adapter"], "scores": ["mcm", "knn"],
     "shots": [1, 2], "seeds": [1, 2],
     "id_datasets": [{"name": "concepts", "ood": {"far": ["digits", "noise"]}}],
-})  # fmt: skip
+}  # fmt: skip
+EXPERIMENT = config.parse(RAW)
 IMAGES = {"concepts": 1000, "digits": 500}
 
 
@@ -99,6 +100,28 @@ def test_what_is_missing_is_counted_and_what_is_there_is_not(tmp_path):
     assert (fit.units, fit.there) == (3, 2)
     fitted.write_bytes(b"damaged")
     assert costs(tmp_path, EXPERIMENT, IMAGES)[1].units == 5
+
+
+def test_corrupted_test_images_are_counted_once_for_each_corruption(tmp_path):
+    """As many as were encoded, or as a set has that is nothing but test images."""
+    scores = ["mcm", {"name": "cover", "corruptions": [["fog-1"], ["fog-1", "snow-2"]]}]
+    experiment = config.parse(RAW | {"scores": scores})
+    encode = costs(tmp_path, experiment, IMAGES)[0]
+    assert encode.units == 1500 + 2 * 500  # two corruptions of digits
+    assert encode.uncounted == {"noise", "noise (corrupted)", "concepts (corrupted)"}
+    encoded("concepts", "test", 40, tmp_path)
+    encoded("digits", "test", 500, tmp_path)
+    encoded("digits", "test.fog-1-seed0", 500, tmp_path)
+    encode = costs(tmp_path, experiment, {"concepts": 1000})[0]
+    assert (encode.units, encode.there) == (960 + 2 * 40 + 500, 40 + 500 + 500)
+    assert encode.uncounted == {"noise", "noise (corrupted)"}
+
+
+def encoded(dataset, split, count, results):
+    """Write a feature file of so many images."""
+    names, digests = [f"{row}.png" for row in range(count)], np.zeros((count, 32), np.uint8)
+    features = store.NewFeatures(np.ones((count, 4), np.float32), np.zeros(count, np.int32), names, digests, {})
+    store.write_features(paths.features(results, "tiny", dataset, split), features)
 
 
 def test_the_lines_say_what_was_measured_and_what_was_not(tmp_path):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from oodgrid.errors import OodgridError, unknown
+from oodgrid.errors import SENTENCE, OodgridError, unknown
 
 NAMES = (
     *("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
@@ -90,9 +90,9 @@ def _checked(words: tuple[str, ...]) -> tuple[str, ...]:
     try:
         of_words(words, 0)
     except OodgridError as error:
-        raise PydanticCustomError("corruption", "{why}", {"why": str(error)}) from None
+        raise PydanticCustomError(SENTENCE, "{why}", {"why": str(error)}) from None
     if not words or len(set(words)) < len(words):
-        raise PydanticCustomError("corruption", "one or more, each once")
+        raise PydanticCustomError("corruptions", "one or more, each once,")
     return words
 
 

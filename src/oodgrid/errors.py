@@ -14,6 +14,7 @@ from typing import Any
 from oodgrid.counts import counted
 
 LONGEST = 600  # characters of text that is not ours
+SENTENCE = "sentence"  # the type of pydantic's error whose message says all, and not only what is wanted
 MOST_LINES = 40
 MENDS = {
     errno.ENOSPC: "free space there, and run again: what was finished is kept",

@@ -118,7 +118,11 @@ def test_a_list_of_corruptions_is_one_score_and_a_list_of_lists_are_several():
     ("given", "said"),
     [
         (["fogg-1"], "did you mean 'fog'"),
-        (["fog-1", "fog-1"], "one or more, each once"),
+        (["fog-1", "fog-1"], "does not fit: one or more, each once, is wanted"),
+        ([], "one or more, each once, is wanted"),
+        (["fog-6"], r"does not fit: a corruption is written with its severity, as fog-1 to fog-5, not fog-6$"),
+        (["frost-1"], r"does not fit: frost .* take fog or snow$"),
+        (["fog-1\n"], r"^config: scores\.0\.corruptions\.0: '[^\n]*$"),
         ("fog-1", "a list, as"),
     ],
 )

@@ -137,7 +137,7 @@ def _needed(results: Path, experiment: Experiment, counts: dict[str, int]) -> tu
     images = sum(counts.values())
     needed = float(sum(cost.takes.bytes for cost in every.values()))
     if every["encode"].unmeasured:
-        needed += images * A_FEATURE * len(experiment.backbones)
+        needed += every["encode"].units * A_FEATURE
     if every["score"].unmeasured:
         needed += every["score"].units * images * A_SCORE * len(experiment.scores)
     uncounted = every["encode"].uncounted

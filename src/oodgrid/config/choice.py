@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from math import prod
 from typing import Any
 
@@ -42,7 +42,8 @@ def of_kind(kind: str) -> BeforeValidator:
     def check(choice: Any) -> Any:
         choice = {"name": choice} if isinstance(choice, str) else choice
         if isinstance(choice, dict):
-            if wrong := next((value for value in choice.values() if isinstance(value, Wrong)), None):
+            values = chain.from_iterable(each if isinstance(each, list) else [each] for each in choice.values())
+            if wrong := next((value for value in values if isinstance(value, Wrong)), None):
                 raise OodgridError(wrong.mistake)
             if not isinstance(choice.get("name"), str):
                 raise OodgridError(f"a {kind} is written as its name or as {{name: …}}, not {brief(choice)}")

@@ -11,6 +11,7 @@ from oodgrid.config import ANY, Dataset, Experiment, IdDataset, PseudoOod
 from oodgrid.config.pseudo_ood import pseudo_ood_name
 from oodgrid.counts import counted, plural
 from oodgrid.errors import OodgridError
+from oodgrid.plan.corrupted import corrupted_files
 from oodgrid.plan.files import evaluated_files, is_redrawn, report_parts, split_files
 from oodgrid.plan.machines import gpu_here
 from oodgrid.plan.pseudo_ood import pseudo_ood_count, pseudo_ood_file
@@ -69,6 +70,7 @@ def costs(results: Path, experiment: Experiment, images: Mapping[str, int]) -> l
     for backbone in experiment.backbones:
         for dataset in {each.name: each for each in experiment.datasets() if not each.imported}.values():
             _add_images(by_kind["encode"], works, results, backbone.name, dataset, images)
+        _add_corrupted(by_kind["encode"], works, results, experiment, backbone.name, images)
         for dataset in experiment.id_datasets:
             for recipe in (each for each in dataset.pseudo_ood if each.name in wanted):
                 _add_pseudo_ood(by_kind["encode"], works, results, experiment, backbone.name, dataset, recipe)
@@ -96,6 +98,22 @@ def _add_images(
         cost.add(works, max(0, images[dataset.name] - count), backbone, f"{backbone}/{dataset.name}")
     else:
         cost.uncounted.add(dataset.name)
+
+
+def _add_corrupted(
+    cost: Cost, works: list[rates.Work], results: Path, experiment: Experiment, backbone: str, images: Mapping[str, int]
+) -> None:
+    """Add the test images once for each corruption; how many they are is known of what is encoded, or has no other."""
+    for file, (dataset, _) in corrupted_files(results, backbone, experiment.datasets(), experiment.scores).items():
+        encoded = (file, paths.features(results, backbone, dataset.name, "test"))
+        there = next((len(store.read_labels(each)[0]) for each in encoded if each.exists()), None)
+        count = images.get(dataset.name) if there is None and dataset.split_names == ("test",) else there
+        if file.exists():
+            cost.there += there or 0
+        elif count is None:
+            cost.uncounted.add(f"{dataset.name} (corrupted)")
+        else:
+            cost.add(works, count, backbone, f"{backbone}/{dataset.name}")
 
 
 def _add_pseudo_ood(

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from oodgrid import plugins, signatures
-from oodgrid.errors import OodgridError, all_of, brief, one_line, unknown
+from oodgrid.errors import SENTENCE, OodgridError, all_of, brief, one_line, unknown
 from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
 from oodgrid.registry.entry import Entry
@@ -207,11 +207,11 @@ def _check_param(entry: Entry, key: str, value: Any, checked: dict[str, Any]) ->
     try:
         checked[key] = entry.adapter(key, flags).validate_python(value)
     except ValidationError as error:
-        expected = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+        first = error.errors(include_url=False)[0]
+        expected = first["msg"].removeprefix("Input should be ")
         expected = expected.replace("a valid tuple", "a list, as [a, b],")  # YAML has no other word for it
-        raise OodgridError(
-            f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {expected} is wanted"
-        ) from None
+        expected += "" if first["type"] == SENTENCE else " is wanted"
+        raise OodgridError(f"{entry.kind} {entry.name}: {key} = {brief(value)} does not fit: {expected}") from None
 
 
 def variant(name: str, params: dict[str, Any], defaults: dict[str, Any]) -> str:
