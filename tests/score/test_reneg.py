@@ -282,6 +282,14 @@ def test_a_state_of_something_else_is_refused_in_a_line(name):
             run(name, state=dict(state), **changes)
 
 
+def test_a_state_that_began_with_other_labels_of_the_same_shots_is_refused(monkeypatch):
+    state = {}
+    run("reneg_tins", state=state)
+    monkeypatch.setitem(globals(), "BANK", Bank(BANK.features, BANK.labels[::-1], 3))
+    with pytest.raises(OodgridError, match=r"^reneg_tins: state was left with other classes, texts or parameters"):
+        run("reneg_tins", state=state)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_without_names_there_is_no_score(name):
     with pytest.raises(Skip, match="no name is in the pool"):

@@ -145,5 +145,5 @@ class Fitted:
 
 
 def _stored(values: np.ndarray) -> np.ndarray:
-    """Return numbers as scores see them: stored as float32, computed with as float64."""
-    return values.astype(np.float32).astype(np.float64)
+    """Return numbers as scores see them: stored as float32, row after row, computed with as float64."""
+    return values.astype(np.float32, order="C").astype(np.float64)

@@ -74,7 +74,8 @@ def reneg_tins(
     """
     shape, texts = class_texts.shape, (class_texts, labels.features, pool.features, bank.directions)
     told, of_base = Told("reneg_tins", mode, weight, T, batch, seed), {"groups": groups, "count": count}
-    of = identity(state, *texts, kinds=tuple(pool.kinds), **asdict(told), **of_base)
+    kinds, shown = tuple(pool.kinds), tuple(bank.labels.tolist())
+    of = identity(state, *texts, kinds=kinds, shown=shown, **asdict(told), **of_base)
     begun = remembered(state, "reneg_tins", of, **PlugIn.shapes(len(pool.features), shape))
     plug_in = PlugIn(pool, shape, told, begun, bank)
     shares = interneg(features, logits, class_texts, bank, labels=labels, group="mean", T=T, seed=seed, **of_base)
