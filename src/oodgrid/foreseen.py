@@ -52,6 +52,8 @@ def _reasons(experiment: Experiment, method: str, score: Choice) -> Iterator[str
         yield "they need a linear head on the features, and there are logits only"
     if {"local_logits"} in needs and of_method.leaves != "prototypes":
         yield "they need logits of patches, and there are none without prototypes"
+    if {"corrupted_logits"} in needs and of_method.leaves != "prototypes":
+        yield "they need logits of corrupted images, and there are none without prototypes"
 
 
 def _compares(experiment: Experiment, method: Entry) -> bool:
