@@ -57,7 +57,8 @@ def test_what_is_foreseen_is_what_the_stage_skips(experiment, known):
         entry, of_method = registry.find("score", choice.name), registry.find("method", experiment.method(method).name)
         inputs = example(LEFT[of_method.leaves]) | {"text_cosines": of_method.text_cosines}
         lacking = {"bank", "val"} if not of_method.learns else set()
-        lacking |= {"local_logits", "corrupted_logits"} if of_method.leaves != "prototypes" else set()
+        of_prototypes = {"local_logits", "corrupted_logits", "corrupted_features"}
+        lacking |= of_prototypes if of_method.leaves != "prototypes" else set()
         given = {need: value for need, value in inputs.items() if need not in lacking}
         lists = dict.fromkeys(entry.label_lists, "away")
         with pytest.raises(Skip):

@@ -76,7 +76,7 @@ def test_editing_a_score_reruns_scoring_and_editing_a_plot_reruns_plots(reported
     assert clone.times("mini/metrics.parquet") == metrics
     assert "3 of 3 steps" in output  # draw, page, all
 
-    clone.edit("src/oodgrid/score/scores/mcm.py", ".max(axis=1)", ".max(axis=1) * 2")
+    clone.edit("src/oodgrid/score/scores/mcm.py", "T=T)\n", "T=T) * 2\n")
     clone.snakemake()
     assert clone.times("mini/metrics.parquet") != metrics
     assert clone.times("mini/adapted/**/*.json") == fits
