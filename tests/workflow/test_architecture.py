@@ -87,7 +87,7 @@ EDITS = {
         code("catalogue/overlaps.yaml", PAIRS, f"- pair: [own, other]\n  why: found later\n{PAIRS}"),
         config(lambda experiment: experiment["id_datasets"][0].update(allow_overlap=True)),
     ),
-    "code of one score": code("score/scores/mcm.py", ".max(axis=1)", ".max(axis=1) * 2"),
+    "code of one score": code("score/scores/mcm.py", "T=T)\n", "T=T) * 2\n"),
     "code of angles": code("score/geometry.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "code of one method": code("adapt/methods/tip_adapter.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
     "code of intervals": code("evaluate/intervals.py", FUTURE, f"{FUTURE}\nCHANGED = 1\n"),
