@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from oodgrid import registry
-from oodgrid.config import ANY, Choice, Experiment
+from oodgrid.config import ANY, Choice, Dataset, Experiment
 from oodgrid.config.soundness import parts_of, swept
 from oodgrid.corruptions import Corruption, of_words
 
@@ -87,6 +87,12 @@ def corruptions(scores: Iterable[Choice]) -> tuple[Corruption, ...]:
     params = (registry.find("score", score.name).params | score.params for score in scores if takes_corrupted(score))
     wanted = (of_words(each["corruptions"], each["corruption_seed"]) for each in params)
     return tuple(dict.fromkeys(corruption for each in wanted for corruption in each))
+
+
+def corruptible(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
+    """Yield the datasets of whose test images corrupted versions can be made: images that are encoded here."""
+    named = {dataset.name: dataset for dataset in datasets}.values()
+    yield from (dataset for dataset in named if dataset.thing == "image" and not dataset.imported)
 
 
 def takes_corrupted(score: Choice) -> bool:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from oodgrid import grid, paths
 from oodgrid.config import Choice, Dataset, Experiment
 from oodgrid.corruptions import Corruption
+from oodgrid.grid import corruptible
 
 
 def corrupted_file(results: Path, backbone: str, dataset: str, corruption: Corruption) -> Path:
     """Return where the corrupted test images of a dataset lie."""
     return paths.features(results, backbone, dataset, corruption.split)
-
-
-def corruptible(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
-    """Yield the datasets of whose test images corrupted versions can be made: images that are encoded here."""
-    named = {dataset.name: dataset for dataset in datasets}.values()
-    yield from (dataset for dataset in named if dataset.thing == "image" and not dataset.imported)
 
 
 def corrupted_files(

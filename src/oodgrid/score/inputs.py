@@ -203,11 +203,17 @@ class FitInputs:
         return {} if name is None else store.read_arrays(self.results / name)[0]
 
 
-def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = ()) -> Samples:
+def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = (), made: bool = False) -> Samples:
     """Return a set, with those corrupted versions of its images that there are.
 
+    Args:
+        name: Of the set.
+        file: Its test split.
+        corruptions: Which versions scores name.
+        made: Whether they are made of this set, and so must be there.
+
     Raises:
-        OodgridError: A file is damaged, or one of corrupted images is not of the images of the set.
+        OodgridError: A file is damaged, one of corrupted images is missing or is not of the images of the set.
     """
     features = store.read_features(file)
     corrupted: dict[str, store.StoredRows] = {}
@@ -219,6 +225,8 @@ def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = ()) 
             if list(sources.paths) != list(features.paths) or not np.array_equal(sources.sha256, features.sha256):
                 raise OodgridError(f"{path} is not of the images of {file}: delete it, and the next run makes it again")
             digests[split] = store.read_digest(path)
+        elif made:
+            raise OodgridError(f"{path} is missing: oodgrid encode corrupted makes it")
     return Samples(name, features, file, corrupted, digests)
 
 

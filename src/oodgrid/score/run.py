@@ -61,7 +61,8 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
     }
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
     corruptions = grid.corruptions(choices.values())
-    sets = {name: read_samples(name, file, corruptions) for name, file in files.items()}
+    made = {each.name for each in grid.corruptible((dataset, *(ood for _, ood in dataset.pairs())))}
+    sets = {name: read_samples(name, file, corruptions, made=name in made) for name, file in files.items()}
     _check_class_names(dataset, sets)
     check_plugins(choices.values())
     draws = all("bank" in needs_of(choice) for choice in choices.values())
