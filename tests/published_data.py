@@ -16,7 +16,7 @@ from tests.encode.real_layouts import jpeg, locations, make, put
 ROOT = Path(__file__).resolve().parents[1]
 ON_IMAGENET = (
     "imagenet-far-near", "imagenet-full-spectrum", "imagenet-x", "mcm-four-ood", "negative-texts-four-ood",
-    "openood-vlm", "openood-vlm-streams", "prompt-learning-four-ood",
+    "openood-vlm", "openood-vlm-reneg", "openood-vlm-streams", "prompt-learning-four-ood",
 )  # fmt: skip
 ADJECTIVES = ("adj.all", "adj.pert", "adj.ppl")
 
@@ -37,6 +37,8 @@ def lay_out(names: list[str], root: Path) -> list[Experiment]:
     for number, lexname in enumerate(entry["lexnames"]):
         words = [f"{'dim' if lexname in ADJECTIVES else 'rock'} {lexname.split('.')[1]} {word}" for word in range(8)]
         put(root / f"NegLabel/txtfiles/{lexname}.txt", "\n".join([*words, "shared word", f"only {number}"]) + "\n")
+    for pool in ("reneg-blind", "reneg-full"):
+        put(root / f"{pool}.csv", "label,kind\nsnow leopard,big cat\nfur seal,seal\n")
     listed = [f"imagenet_c/fog/{level}/n01440764/{level}.JPEG" for level in range(1, 6)]
     put(root / "benchmark_imglist/imagenet/test_imagenet_c.txt", "".join(f"{name} 0\n" for name in listed))
     for name in listed:

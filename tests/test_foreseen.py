@@ -38,6 +38,7 @@ def known(experiment):
         ("vim@bank=train", {"tip_adapter"}),
         ("gl_mcm", {"clip_adapter", "tip_adapter"}),
         ("cover@corruptions=fog-1", {"clip_adapter", "tip_adapter"}),
+        ("cover_neglabel@labels=concept-words,corruptions=fog-1", {"linear_probe", "clip_adapter", "tip_adapter"}),
         ("kl_matching", {"zero_shot"}),
         ("mcm", set()),
         ("knn", set()),  # stands under any, and under clip_adapter, which has shots
@@ -56,8 +57,7 @@ def test_what_is_foreseen_is_what_the_stage_skips(experiment, known):
         entry, of_method = registry.find("score", choice.name), registry.find("method", experiment.method(method).name)
         inputs = example(LEFT[of_method.leaves]) | {"text_cosines": of_method.text_cosines}
         lacking = {"bank", "val"} if not of_method.learns else set()
-        of_prototypes = {"local_logits", "corrupted_logits", "corrupted_features"}
-        lacking |= of_prototypes if of_method.leaves != "prototypes" else set()
+        lacking |= {"local_logits", "corrupted_logits"} if of_method.leaves != "prototypes" else set()
         given = {need: value for need, value in inputs.items() if need not in lacking}
         lists = dict.fromkeys(entry.label_lists, "away")
         with pytest.raises(Skip):

@@ -291,7 +291,7 @@ def test_the_same_setting_compares(values_of):
         ({"score": "msp"}, {}, "score: ours mcm, theirs msp"),
         ({"score": {"name": "mcm", "T": 0.5}}, {}, "score: ours mcm, theirs mcm@T=0.5"),
         ({}, {"frame": {"score": "mcm@T=0.5", "params": '{"T": 0.5}'}}, "score: ours mcm@T=0.5, theirs mcm"),
-        ({"score": "cover"}, {}, "score: oodgrid has no score cover"),
+        ({"score": "zoc"}, {}, "score: oodgrid has no score zoc"),
     ],
 )
 def test_each_difference_of_a_setting_alone_forbids_the_comparison(theirs, mine, reason, values_of):

@@ -10,6 +10,15 @@ from oodgrid.config import ANY, Choice, Experiment
 from oodgrid.registry import Entry
 
 OF_SHOTS = {"bank", "val"}  # needs that only a method with shots meets
+OF_WHAT_IS_LEFT = {  # needs that only methods meet that leave one of these, and why no other does
+    "head": ({"prototypes", "features"}, "they need a linear head on the features, and there are logits only"),
+    "local_logits": ({"prototypes"}, "they need logits of patches, and there are none without prototypes"),
+    "corrupted_logits": (
+        {"prototypes"},
+        "they need corrupted images, and there are none without prototypes",
+    ),
+    "layer_features": ({"prototypes", "logits"}, "they need what every layer gives, and the features are changed"),
+}
 
 
 class Skipped(NamedTuple):
@@ -48,12 +57,9 @@ def _reasons(experiment: Experiment, method: str, score: Choice) -> Iterator[str
     of_method = registry.find("method", experiment.method(method).name)
     if entry.label_lists and {"logits"} in needs and not _compares(experiment, of_method):
         yield "they compare logits with cosines to texts, and these logits are none"
-    if {"head"} in needs and of_method.leaves == "logits":
-        yield "they need a linear head on the features, and there are logits only"
-    if {"local_logits"} in needs and of_method.leaves != "prototypes":
-        yield "they need logits of patches, and there are none without prototypes"
-    if {"corrupted_logits"} in needs and of_method.leaves != "prototypes":
-        yield "they need logits of corrupted images, and there are none without prototypes"
+    for need, (left, reason) in OF_WHAT_IS_LEFT.items():
+        if {need} in needs and of_method.leaves not in left:
+            yield reason
 
 
 def _compares(experiment: Experiment, method: Entry) -> bool:

@@ -331,3 +331,13 @@ def test_what_is_no_pool_of_reneg_is_one_line(tmp_path, capsys, content):
     assert main(["labels", "reneg", str(tmp_path / "near.csv"), "--pool", str(tmp_path / "kg_pool.json")]) != 0
     assert "is no pool of ReNeg: kg_pool.json" in capsys.readouterr().err
     assert not (tmp_path / "near.csv").exists()
+
+
+@pytest.mark.parametrize("entries", [[], [{"name": " ", "cluster": 1}], [{"name": "x", "cluster": 1}]])
+def test_a_pool_of_which_no_name_is_left_writes_no_list(tmp_path, capsys, entries):
+    held = [entry | {"in_ssb_hard": True, "in_ninco": False} for entry in entries]
+    (tmp_path / "kg_pool.json").write_text(json.dumps({"pool": held}))
+    out = tmp_path / "near.csv"
+    assert main(["labels", "reneg", str(out), "--pool", str(tmp_path / "kg_pool.json"), "--blind"]) != 0
+    assert "no name is left of" in capsys.readouterr().err
+    assert not out.exists()

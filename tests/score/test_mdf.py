@@ -145,6 +145,9 @@ def test_what_makes_no_sense_is_skipped_or_refused():
     bank = bank_of()
     with pytest.raises(Skip, match="every layer gives of the labelled samples"):
         mdf(samples_of(bank), replace(bank, layers=None))
+    for combine in ("svm", "mean"):
+        with pytest.raises(Skip, match="a layer beside the embeddings"):
+            mdf(samples_of(bank)[:, :1], replace(bank, layers=bank.layers[:, :1]), combine=combine)
     with pytest.raises(Skip, match="at least 2 samples that differ"):
         mdf(samples_of(bank), replace(bank, layers=np.ones_like(bank.layers)))
     for nu in (0, -0.1, 1.5):

@@ -75,6 +75,8 @@ def inputs(samples, precision="float64", ties=False):
         np.random.default_rng(9).normal(size=(*shape, WIDTH)) for shape in ((samples, 4), (CLASSES, 2))
     )
     values["local_negative_logits"] = frozen(local_negatives(normalise(patches), normalise(negatives)))
+    values["corrupted_features"] = frozen(normalise(features[:, None] + 0.2 * patches[:, :2]))
+    values["corrupted_logits"] = head.logits(values["corrupted_features"])
     counts = {"texts": 31, "no": CLASSES, "agents": 5, "pairs": CLASSES * 31}
     texts = {name: normalise(rng.normal(size=(count, WIDTH))) for name, count in counts.items()}
     lists = {n: TextList(v, list(map(str, range(len(v)))), ["noun"] * len(v)) for n, v in texts.items()}

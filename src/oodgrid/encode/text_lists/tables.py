@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oodgrid import store
+from oodgrid.counts import counted
 from oodgrid.encode.lines import existing, read_json, read_lines, read_names
 from oodgrid.errors import OodgridError
 from oodgrid.store import frames
@@ -78,7 +79,7 @@ def read_pool(file: Path, *, blind: bool) -> TextTable:
         blind: Leave out names of classes of SSB-hard and NINCO, two near-OOD sets, as in all headline results.
 
     Raises:
-        OodgridError: It is missing, unreadable or no such file.
+        OodgridError: It is missing, unreadable or no such file, or no name is left.
     """
     content: Any = read_json(existing(file))
     entries = content.get("pool") if isinstance(content, dict) else None
@@ -92,6 +93,12 @@ def read_pool(file: Path, *, blind: bool) -> TextTable:
             f"{', '.join(asked)}"
         )
     kept = [entry for entry in entries if not (blind and (entry["in_ssb_hard"] or entry["in_ninco"]))]
+    kept = [entry for entry in kept if entry["name"].strip()]
+    if not kept:
+        raise OodgridError(
+            f"{file}: no name is left of {counted(len(entries), 'name')} (blank ones go, and with --blind classes of "
+            "SSB-hard and NINCO): give the authors' whole file"
+        )
     return TextTable([entry["name"] for entry in kept], [f"cluster {entry['cluster']}" for entry in kept])
 
 

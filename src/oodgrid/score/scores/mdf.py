@@ -67,10 +67,12 @@ def of_layers(bank: Bank) -> list[Bank]:
     """Return the bank as every layer but the embeddings has it.
 
     Raises:
-        Skip: It has no layers.
+        Skip: It has no layers, or embeddings alone.
     """
     if bank.layers is None:
         raise Skip("it needs what every layer gives of the labelled samples too")
+    if bank.layers.shape[1] < 2:
+        raise Skip("it needs a layer beside the embeddings")
     layers = bank.layers.astype(np.float64).swapaxes(0, 1)[1:]
     return [Bank(np.ascontiguousarray(features), bank.labels, bank.shots) for features in layers]
 
