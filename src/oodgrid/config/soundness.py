@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oodgrid.config.experiment import Choice, Experiment, IdDataset
 
 LONGEST_VARIANT = 200  # bytes of a variant's name, which files bear with .streams.parquet behind it
+CLASSNAMES = "classnames"  # what `text` of an ID dataset says where texts stand for its classes
 MOST_ROWS = 5_000_000
 
 
@@ -204,7 +205,13 @@ def _texts(experiment: Experiment) -> Iterator[str]:
     names = [backbone.name for backbone in experiment.backbones]
     for dataset in experiment.id_datasets:
         for backbone in experiment.backbones:
-            if dataset.text_under(backbone.name) == texts.HEAD.stands and backbone.head is None:
+            stands = dataset.text_under(backbone.name)
+            if stands == CLASSNAMES and not backbone.takes_texts and not dataset.imported:
+                yield (
+                    f"ID dataset {dataset.name}: backbone {backbone.name} has no text tower: write text: "
+                    f"{{{backbone.name}: visual_prototypes}}, or own_head where it has a head"
+                )
+            if stands == texts.HEAD.stands and backbone.head is None:
                 mend = "write head: {classes: …} under it" if backbone.conse is None else "list its classifier alone"
                 yield (
                     f"ID dataset {dataset.name}, text: own_head: backbone {backbone.name} has no head: {mend}, or "
