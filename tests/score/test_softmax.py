@@ -7,6 +7,7 @@ import pytest
 from scipy.special import log_softmax, logsumexp, softmax
 
 from oodgrid.score import contract
+from oodgrid.score import softmax as blocks
 from oodgrid.score.contract import Bank, Head, normalise
 from oodgrid.score.patterns import log_means
 from oodgrid.score.subspaces import residual_norms
@@ -30,8 +31,8 @@ def whole(logits, T):
 @pytest.mark.parametrize("T", [0.01, 1.0])
 def test_blocks_change_no_bit(logits, T, monkeypatch):
     p, logs, sums = whole(logits, T)
-    for cached in (contract.CACHED, 64, 1):
-        monkeypatch.setattr(contract, "CACHED", cached)
+    for cached in (blocks.CACHED, 64, 1):
+        monkeypatch.setattr(blocks, "CACHED", cached)
         np.testing.assert_array_equal(contract.probabilities(logits, T=T), p)
         np.testing.assert_array_equal(contract.log_probabilities(logits, T=T), logs)
         np.testing.assert_array_equal(contract.largest_probability(logits, T=T), p.max(axis=-1))
