@@ -60,7 +60,7 @@ def draw(against: pl.DataFrame, pairs: Sequence[tuple[str, str]], of: str, file:
             panel.set_xscale("symlog", linthresh=5)
             panel.set_xticks(TICKS, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in TICKS])
             panel.set(
-                title=f"{scope} OOD", xlabel="AUROC less that of zero-shot MCM, points", ylim=(len(pairs) - 0.4, -0.6)
+                title=f"{scope} OOD", xlabel="AUROC minus that of zero-shot MCM, points", ylim=(len(pairs) - 0.4, -0.6)
             )
             panel.grid(axis="y")
         names = [_plain(method if of == "methods" else score) for score, method in pairs]
