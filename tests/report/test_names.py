@@ -9,7 +9,7 @@ import pytest
 from oodgrid import registry
 from oodgrid.errors import OodgridError
 from oodgrid.look import LINES, MARKS, Look
-from oodgrid.report.names import Legend
+from oodgrid.report.names import Legend, looked_at
 from oodgrid.report.select import bases
 
 OWN = [name for name, entry in registry.entries("method").items() if entry.plugin is None]
@@ -152,3 +152,14 @@ def test_bases_are_columns_or_of_older_results_what_comes_before_the_parameters(
     rows = pl.DataFrame({"score": ["b@T=1", "a", "b@T=1"], "base_score": ["other", "a", "other"]})
     assert bases(rows, "score") == {"b@T=1": "other", "a": "a"}
     assert bases(rows.drop("base_score"), "score") == {"b@T=1": "b", "a": "a"}
+
+
+def test_what_each_score_looks_at_beside_the_sample():
+    scores = ["mcm", "knn@k=1,bank=train", "knn", "neglabel@labels=w", "tanl@labels=w,order=1", "unknown"]
+    rows = pl.DataFrame({"method": ["zero_shot"] * len(scores), "score": scores})
+    assert looked_at(rows) == {
+        "nothing": ["MCM"],
+        "labelled shots": ["KNN"],
+        "texts beside the classes": ["NegLabel", "TANL"],
+        "the samples of the test stream before it": ["TANL"],
+    }

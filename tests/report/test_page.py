@@ -93,7 +93,15 @@ def test_page_says_what_it_shows(text):
     assert "Experiment demo &lt;1&gt;" in text
     assert "needs the &lt;text&gt; tower &amp; its 100% weights" in text
     assert SKIPPED not in text
-    for words in ("FPR95 (ID pos.)", "FPR95 (OOD pos.)", "g†", "Under MCM", "is best overall", "What gave no number"):
+    for words in (
+        "FPR95 (ID pos.)",
+        "FPR95 (OOD pos.)",
+        "g†",
+        "look at beside the sample",
+        "Under MCM",
+        "is best overall",
+        "What gave no number",
+    ):
         assert words in text
     assert not re.search(r"FPR95(?! \((ID|OOD)\spos\.\))", without_code(text))
 

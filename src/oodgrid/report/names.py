@@ -49,6 +49,17 @@ class Legend:
         return cls(_titles("method", methods), _titles("score", scores), _looks(methods))
 
 
+def looked_at(rows: pl.DataFrame) -> dict[str, list[str]]:
+    """Return what scores look at beside the sample, each with their titles, in the order of rows."""
+    names = bases(rows, "score")
+    known = _entries("score", names)
+    found: dict[str, list[str]] = {}
+    for base in dict.fromkeys(names.values()):
+        for thing in (known[base].looks_at or ["nothing"]) if base in known else ():
+            found.setdefault(thing, []).append(known[base].title)
+    return found
+
+
 def points(look: Look) -> dict[str, Any]:
     """Return matplotlib's options of a marker."""
     face = "white" if look.hollow else look.colour

@@ -25,7 +25,7 @@ from oodgrid.progress import progress
 from oodgrid.published import Comparison
 from oodgrid.report import answer, explorer, mistakes, packed, published, render, select, tables
 from oodgrid.report.evaluated import Evaluated
-from oodgrid.report.names import Legend
+from oodgrid.report.names import Legend, looked_at
 from oodgrid.store import atomic
 
 CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the rows that are chosen
@@ -184,11 +184,13 @@ def _facts(metrics: pl.DataFrame, broken_images: Sequence[tuple[str, str, int]])
     methods = [title for name, title in legend.methods.items() if name != select.ANY]
     trained = metrics.filter(pl.col("shots") > 0)
     left_out = [f"{count} of {dataset} ({backbone})" for backbone, dataset, count in broken_images]
+    seen = [f"{thing}: {', '.join(titles)}" for thing, titles in looked_at(metrics).items()]
     return {
         "Backbones": ", ".join(select.names(metrics, "backbone")),
         "ID datasets": ", ".join(select.names(metrics, "id_dataset")),
         "Methods": ", ".join(methods),
         "Scores": ", ".join(legend.scores.values()),
+        "What scores look at beside the sample": "; ".join(seen),
         "Shots a class": ", ".join(map(str, sorted(trained["shots"].unique()))) or "none",
         "Seeds": ", ".join(map(str, sorted(trained["seed"].unique()))) or "none",
         **({"Broken images left out": ", ".join(left_out)} if left_out else {}),
