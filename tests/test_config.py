@@ -447,3 +447,15 @@ def test_a_backbone_of_the_catalogue_with_other_fields_is_another(experiment_of,
     (line,) = str(refused.value).splitlines()
     assert f"backbone {name} is the catalogue's" in line
     assert f"name: my-{name}, model: " in line
+
+
+def test_a_backbone_without_a_text_tower_needs_something_else_to_stand_for_classes(experiment_of):
+    network = {"name": "net", "model": "timm/resnet18", "pretrained": "random"}
+    with pytest.raises(
+        OodgridError, match=r"^ID dataset concepts: backbone net has no text tower: write text: {net: v"
+    ):
+        config.parse(experiment_of(backbones=["tiny", network]))
+    sets = experiment_of()["id_datasets"]
+    config.parse(
+        experiment_of(backbones=["tiny", network], id_datasets=[{**sets[0], "text": {"net": "visual_prototypes"}}])
+    )

@@ -206,7 +206,8 @@ def _texts(experiment: Experiment) -> Iterator[str]:
     for dataset in experiment.id_datasets:
         for backbone in experiment.backbones:
             stands = dataset.text_under(backbone.name)
-            if stands == CLASSNAMES and not backbone.takes_texts and not dataset.imported:
+            wants_texts = stands == CLASSNAMES and "text" not in dataset.parts  # of such samples `_samples` speaks
+            if wants_texts and not backbone.takes_texts and not dataset.imported:
                 yield (
                     f"ID dataset {dataset.name}: backbone {backbone.name} has no text tower: write text: "
                     f"{{{backbone.name}: visual_prototypes}}, or own_head where it has a head"
