@@ -188,7 +188,7 @@ def other_hours(experiment: Experiment, backbone: str, rate: Rates) -> dict[str,
     parts = {part: of_study[part] for part in ("encode images", "encode views of the draws, at most")}
     fits_of_pair = sum(len(grid.fits(experiment, method)) for method in grid.methods(experiment))
     scored = fits_of_pair * sum((test + OOD) * classes for classes, _, test in SETS.values())
-    parts["31 scores of every fit, on CPUs"] = (scored * rate.scored / 3600, 0.0)
+    parts["33 scores of every fit, on CPUs"] = (scored * rate.scored / 3600, 0.0)
     return parts
 
 
@@ -196,14 +196,14 @@ def memory() -> dict[str, float]:
     """Return the largest memory in MB that was measured of one job of each kind, at ImageNet's size or near it."""
     read = {
         name: json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("memory", "prompt_learning", "adapters", "scores", "comparisons")
+        for name in ("memory", "prompt_learning", "scale", "comparisons")
     }
-    adapters = [part["peak_mb"] for row in read["adapters"]["rows"] for part in row["blocks"]["times"].values()]
+    adapters = [row["ours_mb"] for row in read["scale"]["adapters"]["rows"]]
     return {
         "encode 1.3 million images, without a model": read["memory"]["megabytes"]["peak"],
         "fit prompts, 1,000 classes": max(step["peak_mb"] for step in read["prompt_learning"]["steps"]),
-        "fit LP++ or Tip-Adapter, 1,000 classes": max(adapters),
-        "score 90,000 samples, 31 scores": read["scores"]["stage"]["peak_mb"],
+        "fit a probe or an adapter, 1,000 classes; beside the libraries": max(adapters),
+        "score 85,640 samples, 33 scores": read["scale"]["together"]["rows"]["peak_mb"],
         "compare 20 methods, 3 seeds, 46 scores": read["comparisons"]["peak_mib"] * 1.048576,
     }
 
@@ -235,7 +235,7 @@ def _print_machines(times: dict[str, dict[str, tuple[float, float]]], sizes: dic
     """Print what one run of all backbones takes on three machines."""
     core = sum(part[0] for of in times.values() for part in of.values())
     gpu = sum(part[1] for of in times.values() for part in of.values())
-    on_cpus = sum(of["31 scores of every fit, on CPUs"][0] for of in times.values())
+    on_cpus = sum(of["33 scores of every fit, on CPUs"][0] for of in times.values())
     terabytes = sum(of["together"] for of in sizes.values()) / 1000
     machines = (("laptop, 8 cores", 8, 0), ("one H100, 16 cores", CORES, 1), ("eight H100s, 128 cores", 8 * CORES, 8))
     rows = []

@@ -1,12 +1,10 @@
 """What the study of Ming & Li costs in hours and bytes, from measured rates and by simple arithmetic.
 
-Rates of one core are those of benchmarks/{encode,decode,prompt_learning,scores}.json. Those of a GPU are projected: the
+Rates of one core are those of benchmarks/{encode,decode,prompt_learning,scale}.json. Those of a GPU are projected: the
 arithmetic that a core needed its seconds for, at half of what an H100's data sheet says of float32, and no faster than
 16 cores decode. Nothing here was run at this size; prints the table of docs/costs.md.
 
     python benchmarks/study.py
-
-scores.json and adapters.json are of 2026-11-25 and -26, by benchmarks whose place scale.py has taken.
 """
 
 from __future__ import annotations
@@ -50,19 +48,19 @@ def rates() -> Rates:
     """Return what was measured."""
     read = {
         name: json.loads((HERE / f"{name}.json").read_text())
-        for name in ("encode", "decode", "prompt_learning", "scores")
+        for name in ("encode", "decode", "prompt_learning", "scale")
     }
     model = read["encode"]["seconds"]["the model alone on prepared batches, and the texts"]
     operations = 2 * GMACS["B/32"] * 1e9 * read["encode"]["images"] / model / read["encode"]["machine"]["cpus"]
     photos = read["decode"]["speed"]["ImageNet size (466x390)"]
     steps = {(row["method"], row["classes"]): row["here"] for row in read["prompt_learning"]["steps"]}
-    stage = read["scores"]
+    stage = read["scale"]["together"]
     return Rates(
         operations,
         photos["open_clip's transform on Pillow (peers, reference)"],  # of one core
         _line(steps["coop", 100], steps["coop", 1000]),
         _line(steps["cocoop", 100], steps["cocoop", 1000]),
-        stage["stage"]["total"] * stage["threads"] / (stage["samples"] * stage["classes"]),
+        stage["rows"]["cpu_s"] / (stage["rows"]["samples"] * stage["sizes"]["classes"]),
     )
 
 
@@ -83,7 +81,7 @@ def hours(backbone: str, rate: Rates) -> dict[str, tuple[float, float]]:
         "CoCoOp: prompts of all test images": _text(_applied(rate), backbone, rate),
     }
     scored = sum((test + OOD) * classes for classes, _, test in SETS.values()) * len(SHOTS) * SEEDS * 3
-    parts["31 scores of every fit, on CPUs"] = (scored * rate.scored / 3600, 0.0)
+    parts["33 scores of every fit, on CPUs"] = (scored * rate.scored / 3600, 0.0)
     return parts
 
 
