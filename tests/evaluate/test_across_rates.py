@@ -189,11 +189,19 @@ def of_mean(values):
 
 
 def of_fits(rates):
-    """Variance, degrees of freedom and number of the mean over ID sets, whose fits are drawn apart."""
+    """Variance, degrees of freedom and number of the mean over ID sets, whose fits are drawn apart.
+
+    The number is that of seeds, or of orders where there are no seeds: each is pooled with its like.
+    """
     parts = [of_mean(each) for each in rates]
     together = sum(variance for variance, _ in parts) / len(parts) ** 2
     terms = sum((variance / len(parts) ** 2) ** 2 / df for variance, df in parts if variance)
-    return together, together**2 / terms if terms else np.inf, rates[0].size
+    return together, together**2 / terms if terms else np.inf, _of_what(rates[0])[1]
+
+
+def _of_what(rates):
+    seeds, orders = rates.shape
+    return ("seeds", seeds) if seeds > 1 else ("orders", orders)
 
 
 def student(df):
@@ -257,18 +265,20 @@ def test_differences_over_id_sets(study, rate, against):
     for scope in drawn.scopes():
         rows = differences.filter(metric=rate, scope=scope, against=against).to_dicts()
         assert len(rows) == len(METHODS) * 3
-        expected, logs = [], []
+        expected, logs = [], {"seeds": [], "orders": []}
         for row in rows:
             key, other = ((row[f"{p}method"], row[f"{p}score"]) for p in ("", "reference_"))
             (a, of_a), (b, of_b) = (drawn.expected(rate, scope, *each) for each in (key, other))
             samples = of_samples({name: of_a[name] - of_b[name] for name in of_a})
             fits = of_fits(a - b) if key != other else (0.0, np.inf, 1)
+            source = _of_what((a - b)[0])[0]
             if fits[0]:
-                logs.append(np.log(fits[0] * fits[2]) - float(psi(fits[1] / 2)) + np.log(fits[1] / 2))
-            expected.append(((a - b).mean(), samples, fits, key == other))
-        pool = np.exp(np.mean(logs))
-        for row, (diff, samples, (variance, df, number), same) in zip(rows, expected, strict=True):
+                logs[source].append(np.log(fits[0] * fits[2]) - float(psi(fits[1] / 2)) + np.log(fits[1] / 2))
+            expected.append(((a - b).mean(), samples, fits, key == other, source))
+        for row, (diff, samples, (variance, df, number), same, source) in zip(rows, expected, strict=True):
+            pool = np.exp(np.mean(logs[source])) if variance else 0.0
             fits = (4 * pool + df * variance * number) / (4 + df) / number if variance else 0.0
+            assert row["fits"] == (source if variance else "none")
             assert row["diff"] == pytest.approx(diff, abs=1e-12)
             assert row["se"] == pytest.approx(0 if same else (samples + fits) ** 0.5, rel=1e-5, abs=1e-7)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from oodgrid.evaluate import certainty
-from oodgrid.evaluate.certainty import Fits
+from oodgrid.evaluate.certainty import NOTHING, ORDERS, SEEDS, Fits
 
 
 def test_fits_vary_by_their_seeds():
@@ -38,31 +38,72 @@ def test_seeds_and_orders_are_two_components():
 @pytest.mark.parametrize(("shape", "df"), [((1, 5), 4), ((5, 1), 4)])
 def test_one_component_alone_is_its_own_variance(shape, df):
     values = np.random.default_rng(1).normal(size=(1, *shape))
-    found = certainty.fits_of(values)
+    found = certainty.fits_of(values, seeded=shape[0] > 1)
     assert (found.variance[0] / found.number[0], found.df[0]) == pytest.approx((np.var(values, ddof=1) / 5, df))
 
 
 def test_moderated_variances_are_limmas():
     """Two rows by hand; rows without fits have none, and equal fits show that nothing is drawn."""
     fits = Fits(np.array([1e-4, 9e-4, 5.0, 0.0]), np.array([2.0, 4.0, 2.0, 2.0]), np.array([3.0, 5.0, 3.0, 3.0]))
-    drawn = np.array([True, True, False, True])
+    varied = np.array([SEEDS, SEEDS, NOTHING, SEEDS])
     logs = [np.log(v) - stats.gamma(d / 2, scale=1).expect(np.log) + np.log(d / 2) for v, d in ((1e-4, 2), (9e-4, 4))]
     pool = np.exp(np.mean(logs))
-    variance, df = certainty.moderated(fits, drawn)
-    assert certainty.pooled(fits._replace(df=np.where(drawn, fits.df, 0))) == pytest.approx(pool, rel=1e-6)
+    variance, df = certainty.moderated(fits, varied)
+    assert certainty.pools(fits, varied) == pytest.approx([pool, pool, np.nan, pool], rel=1e-6, nan_ok=True)
     expected = [(4 * pool + 2 * 1e-4) / 6 / 3, (4 * pool + 4 * 9e-4) / 8 / 5, 0, 0]
     assert variance == pytest.approx(expected, rel=1e-6)
     assert df[:2].tolist() == [6, 8]
 
 
+def test_orders_say_nothing_of_seeds():
+    """One seed under three orders, and seeds that are equal under each: how fits vary is not known from these rows."""
+    orders = np.array([0.7, 0.8, 0.9])
+    values = np.stack([orders[None], np.zeros((1, 3)), np.ones((1, 3))])
+    fits = certainty.fits_of(values)
+    assert np.isnan(fits.variance).all() and fits.df.tolist() == [0, 0, 0] and fits.number.tolist() == [1, 1, 1]
+    equal = certainty.fits_of(np.tile(orders, (1, 3, 1)))
+    assert np.isnan(equal.variance).all() and equal.df.tolist() == [0]
+    alone = certainty.fits_of(values, seeded=False)
+    assert (alone.variance[0], alone.df[0], alone.number[0]) == pytest.approx((0.01, 2, 3))
+
+
+def test_seeds_and_orders_have_pools_of_their_own():
+    """Streams under zero-shot, whose orders vary by thousandths, beside fits, whose seeds vary by hundredths."""
+    rng = np.random.default_rng(2)
+    of_seeds, of_orders = rng.normal(size=(9, 3, 1)) * 0.02, rng.normal(size=(4, 1, 3)) * 0.001
+    both = Fits(
+        *map(np.concatenate, zip(certainty.fits_of(of_seeds), certainty.fits_of(of_orders, False), strict=True))
+    )
+    varied = np.repeat([SEEDS, ORDERS], [9, 4])
+    for variances in (certainty.moderated, certainty.own_or_pooled):
+        parts = [variances(certainty.fits_of(of_seeds), varied[:9])]
+        parts += [variances(certainty.fits_of(of_orders, False), varied[9:])]
+        for whole, alone in zip(variances(both, varied), zip(*parts, strict=True), strict=True):
+            assert whole.tolist() == np.concatenate(alone).tolist()
+    one = both._replace(
+        df=np.where(varied == SEEDS, 0, both.df), variance=np.where(varied == SEEDS, np.nan, both.variance)
+    )
+    variance, _ = certainty.own_or_pooled(one, varied)
+    assert np.isnan(variance[:9]).all() and np.isfinite(variance[9:]).all()
+    assert certainty.moderated(one, varied)[0][:9].tolist() == [0] * 9
+
+
+def test_what_orders_add_to_seeds_is_pooled_by_the_seed():
+    """A stream whose orders change nothing has the variance of the same fits without a stream."""
+    values = np.random.default_rng(3).normal(size=(5, 3, 1))
+    plain, stream = certainty.fits_of(values), certainty.fits_of(np.tile(values, (1, 1, 4)))
+    for one, other in zip(plain, stream, strict=True):
+        assert other == pytest.approx(one)
+
+
 def test_a_single_fit_has_the_variance_of_the_others_or_none_that_is_known():
     fits = Fits(np.array([np.nan, 4e-4]), np.array([0.0, 2.0]), np.array([1.0, 3.0]))
-    variance, df = certainty.own_or_pooled(fits, np.array([True, True]))
+    variance, df = certainty.own_or_pooled(fits, np.full(2, SEEDS))
     assert variance == pytest.approx([certainty.pooled(fits), 4e-4 / 3])
     assert df.tolist() == [4, 2]
     alone = Fits(np.array([np.nan]), np.array([0.0]), np.array([1.0]))
-    assert np.isnan(certainty.own_or_pooled(alone, np.array([True]))[0][0])
-    assert certainty.moderated(alone, np.array([True]))[0].tolist() == [0]
+    assert np.isnan(certainty.own_or_pooled(alone, np.full(1, SEEDS))[0][0])
+    assert certainty.moderated(alone, np.full(1, SEEDS))[0].tolist() == [0]
 
 
 def test_fits_that_are_equal_are_one_fit_but_at_the_ends():
@@ -70,7 +111,7 @@ def test_fits_that_are_equal_are_one_fit_but_at_the_ends():
     values = np.array([[0.7, 0.7, 0.7], [0.1, 0.2, 0.3], [1.0, 1.0, 1.0], [0.0, 0.0, np.nan]])[:, :, None]
     fits = certainty.fits_of(values)
     assert fits.df.tolist() == [0, 2, 2, 1] and fits.number.tolist() == [1, 3, 3, 2]
-    variance, df = certainty.own_or_pooled(fits, np.full(4, True))
+    variance, df = certainty.own_or_pooled(fits, np.full(4, SEEDS))
     assert variance == pytest.approx([certainty.pooled(fits), 0.01 / 3, 0, 0])
     assert df.tolist() == [4, 2, 2, 1]
 
@@ -86,8 +127,8 @@ def test_more_than_one_fit_has_a_degree_of_freedom():
     """Where seeds, orders and the rest vary alike, Satterthwaite's formula would give a third of one."""
     values = np.array([[[0.0, 0.0], [0.0, 1.0]], [[0.1, 0.2], [0.4, 0.3]], [[0.5, 0.5], [0.7, 0.5]]])
     for part in (values, values[:, :1], values[:, :, :1]):
-        fits = certainty.fits_of(part)
-        variance, df = certainty.own_or_pooled(fits, np.full(3, True))
+        fits = certainty.fits_of(part, seeded=part.shape[1] > 1)
+        variance, df = certainty.own_or_pooled(fits, np.full(3, SEEDS))
         assert (fits.df >= 1).all()
         assert variance == pytest.approx(fits.variance / fits.number)
         assert df.tolist() == fits.df.tolist()
@@ -130,7 +171,7 @@ def best_set(values):
     best = int(np.argmax(means))
     fits = certainty.fits_of((values - values[best])[:, :, None])
     others = np.arange(len(means)) != best
-    variance, df = certainty.moderated(fits, others)
+    variance, df = certainty.moderated(fits, np.where(others, SEEDS, NOTHING))
     whole, degrees = certainty.satterthwaite(np.where(others, 2 * 0.9**2 * 0.1, 0), variance, df)
     tail = certainty.upper_tail(means[best] - means, whole, degrees)
     return (certainty.sidak(tail, len(means) - 1) >= certainty.LEVEL) | ~others

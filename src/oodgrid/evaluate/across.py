@@ -161,9 +161,7 @@ class MeanColumn(Column):
         """In how many pairs of an ID set and an OOD set it is the mean."""
         return sum(part.sets for part in self.parts)
 
-    def fits(
-        self, rows: Sequence[Row], others: Sequence[Row] | None = None
-    ) -> tuple[certainty.Fits, NDArray[np.bool_]]:
+    def fits(self, rows: Sequence[Row], others: Sequence[Row] | None = None) -> tuple[certainty.Fits, NDArray[np.int_]]:
         """Return how much the mean over ID sets of rows or differences varies with the fits, each set's independent.
 
         The variance is that of one fit of every ID set, its degrees of freedom are Satterthwaite's.

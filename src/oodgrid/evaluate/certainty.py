@@ -2,7 +2,8 @@
 
 What is fixed and what is random: the OOD sets are fixed, their samples and the ID samples are drawn, and so are the
 fits, of which seeds (and, of streams, orders) show the spread. The two variances add up, and Satterthwaite's
-degrees of freedom say how well the smaller number of fits is known.
+degrees of freedom say how well the smaller number of fits is known. Orders say nothing of seeds: how much rows vary is
+pooled among those that have seeds, and apart from them among those that have orders alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import psi, stdtr, stdtrit
 
+NOTHING, ORDERS, SEEDS = range(3)  # what the fits of a row vary by; SEEDS: with orders or without
 PRIOR = 4  # degrees of freedom that all rows of a column give to the variance of each; a choice, not estimated
 LEVEL = 0.05
 DRAWS = 2000  # for the optimism of a best: its Monte-Carlo error is a hundredth of the noise
@@ -23,9 +25,9 @@ class Fits(NamedTuple):
     """What the fits of R rows, or of R differences, vary by.
 
     Attributes:
-        variance: Of one fit, shape (R,): NaN where one fit is all there is.
+        variance: Of one seed, or of one order where there are no seeds, shape (R,): NaN where one is all there is.
         df: Degrees of freedom of it; 0 where there is none.
-        number: By what the variance of the mean is smaller: the number of fits.
+        number: By what the variance of the mean is smaller: the number of seeds, or of orders.
     """
 
     variance: NDArray[np.float64]
@@ -33,34 +35,45 @@ class Fits(NamedTuple):
     number: NDArray[np.float64]
 
 
-def fits_of(values: NDArray[np.float64]) -> Fits:
+def fits_of(values: NDArray[np.float64], seeded: bool = True) -> Fits:
     """Return how much fits vary, from a value for each seed and order: shape (R, S, O), NaN where there is none.
 
     Seeds and orders are two crossed components: every seed meets the same orders. The variance of the mean is that of
     the seeds' means and that of the orders' means, less what both contain of the rest.
+
+    Args:
+        values: Of the rows.
+        seeded: Whether rows have seeds: then one seed tells nothing of others, whatever its orders do.
     """
     if values.shape[2] == 1:
-        one = values[:, :, 0]
-        there = np.isfinite(one)
-        count = there.sum(axis=1)
-        mean = np.where(there, one, 0).sum(axis=1) / np.maximum(count, 1)
-        squares = np.where(there, (one - mean[:, None]) ** 2, 0).sum(axis=1)
-        width = np.where(there, one, -np.inf).max(axis=1) - np.where(there, one, np.inf).min(axis=1)
-        # Equal fits are one fit: their shots were the same, as where a seed has no more images to choose from. At 0 and
-        # 1, the ends of a rate and no difference at all, fits that differ give equal values too.
-        count = np.where((width == 0) & ~np.isin(mean, (0, 1)), 1, count)
-        variance = np.where(count > 1, np.where(width == 0, 0, squares) / np.maximum(count - 1, 1), np.nan)
-        return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
-    parts = [_crossed(each) for each in values]
+        return _of_seeds(values[:, :, 0])
+    parts = [_crossed(each, seeded) for each in values]
     return Fits(*(np.array(column) for column in zip(*parts, strict=True)))
 
 
-def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
+def _of_seeds(values: NDArray[np.float64]) -> Fits:
+    """Return how much the fits of rows vary, from values (R, S)."""
+    there = np.isfinite(values)
+    count = there.sum(axis=1)
+    mean = np.where(there, values, 0).sum(axis=1) / np.maximum(count, 1)
+    squares = np.where(there, (values - mean[:, None]) ** 2, 0).sum(axis=1)
+    width = np.where(there, values, -np.inf).max(axis=1) - np.where(there, values, np.inf).min(axis=1)
+    # Equal fits are one fit: their shots were the same, as where a seed has no more images to choose from. At 0 and
+    # 1, the ends of a rate and no difference at all, fits that differ give equal values too.
+    count = np.where((width == 0) & ~np.isin(mean, (0, 1)), 1, count)
+    variance = np.where(count > 1, np.where(width == 0, 0, squares) / np.maximum(count - 1, 1), np.nan)
+    return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
+
+
+def _crossed(values: NDArray[np.float64], seeded: bool) -> tuple[float, float, float]:
     """Return variance, degrees of freedom and count of one row, from values (S, O)."""
     values = values[np.isfinite(values).any(axis=1)]
     values = values[:, np.isfinite(values).all(axis=0)] if len(values) else values
+    if values.size == 0:
+        return np.nan, 0.0, 1.0
     seeds, orders = values.shape
-    if orders == 0 or seeds == 0:
+    equal = np.ptp(values, axis=0).max() == 0 and not np.isin(values, (0, 1)).all()  # see _of_seeds
+    if seeded and (seeds == 1 or equal):
         return np.nan, 0.0, 1.0
     of_seeds, of_orders = values.mean(axis=1), values.mean(axis=0)
     rest = values - of_seeds[:, None] - of_orders + values.mean()
@@ -72,7 +85,9 @@ def _crossed(values: NDArray[np.float64]) -> tuple[float, float, float]:
     variance = max(means[0] + means[1] - means[2], means[0], means[1])
     spread = np.sum(np.divide(means**2, degrees, out=np.zeros(3), where=degrees > 0))
     df = variance**2 / spread if spread else max(degrees[:2])
-    return variance, float(np.clip(df, 1, degrees.sum())), float(seeds * orders)  # below 1 it would count as one fit
+    number = seeds if seeded else orders  # of what the pool's variance is: of a seed, or of an order
+    df = float(np.clip(df, 1, degrees.sum()))  # below 1 it would count as one fit
+    return variance * number / (seeds * orders), df, float(number)
 
 
 def pooled(fits: Fits) -> float | None:
@@ -87,31 +102,41 @@ def pooled(fits: Fits) -> float | None:
     return float(np.exp(np.mean(np.log(fits.variance[there]) - psi(half) + np.log(half))))
 
 
-def moderated(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the variance of each row's mean over fits with its degrees of freedom, each row's own drawn to the pool.
+def pools(fits: Fits, varied: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Return for each row the pool of the rows that vary by the same, shape (R,): NaN where none tells it.
 
     Args:
         fits: Of the rows.
-        drawn: Which rows have fits at all, shape (R,); the others have no variance. Nor have rows whose fits are equal.
+        varied: What the fits of each row vary by, shape (R,): NOTHING, ORDERS or SEEDS.
     """
-    pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
-    variances = np.nan_to_num(fits.variance)
-    if pool is None:
-        return np.where(drawn, variances, 0) / fits.number, np.maximum(fits.df, 1)
-    both = (PRIOR * pool + fits.df * variances) / (PRIOR + fits.df)
+    found = np.full(len(varied), np.nan)
+    for source in (ORDERS, SEEDS):
+        pool = pooled(fits._replace(df=np.where(varied == source, fits.df, 0)))
+        found[varied == source] = np.nan if pool is None else pool
+    return found
+
+
+def moderated(fits: Fits, varied: NDArray[np.int_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variance of each row's mean over fits with its degrees of freedom, each row's own drawn to its pool.
+
+    Rows that vary by nothing have none, and so have rows whose fits are equal. See `pools` for the arguments.
+    """
+    pool = pools(fits, varied)
+    variances, known = np.nan_to_num(fits.variance), np.isfinite(pool)
+    both = (PRIOR * np.nan_to_num(pool) + fits.df * variances) / (PRIOR + fits.df)
     still = (fits.df >= 1) & (variances == 0)
-    return np.where(drawn & ~still, both, 0) / fits.number, fits.df + PRIOR
+    variance = np.where(known & ~still, both, variances)
+    return np.where(varied, variance, 0) / fits.number, np.where(known, fits.df + PRIOR, np.maximum(fits.df, 1))
 
 
-def own_or_pooled(fits: Fits, drawn: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the variance of each row's mean over fits with its degrees of freedom; of one fit that of the pool.
+def own_or_pooled(fits: Fits, varied: NDArray[np.int_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variance of each row's mean over fits with its degrees of freedom; of one fit that of its pool.
 
-    NaN where no row tells it.
+    NaN where no row tells it. See `pools` for the arguments.
     """
-    pool = pooled(fits._replace(df=np.where(drawn, fits.df, 0)))
     single = fits.df < 1
-    variance = np.where(single, np.nan if pool is None else pool, fits.variance)
-    return np.where(drawn, variance, 0) / fits.number, np.where(single, PRIOR, fits.df)
+    variance = np.where(single, pools(fits, varied), fits.variance)
+    return np.where(varied, variance, 0) / fits.number, np.where(single, PRIOR, fits.df)
 
 
 def satterthwaite(samples: NDArray, fits: NDArray, df: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -95,16 +95,16 @@ class Column:
         """Return whether a rate jumps with its threshold, so that its influence values tell no difference."""
         return (self.metric, self.scope.sets, row) in self.spreads.jumps
 
-    def fits(
-        self, rows: Sequence[Row], others: Sequence[Row] | None = None
-    ) -> tuple[certainty.Fits, NDArray[np.bool_]]:
-        """Return how much the fits of rows vary, or the differences to other rows; and which have fits at all."""
+    def fits(self, rows: Sequence[Row], others: Sequence[Row] | None = None) -> tuple[certainty.Fits, NDArray[np.int_]]:
+        """Return how much the fits of rows vary, or the differences to other rows; and what they vary by."""
         values = self.values[[self.place[row] for row in rows]]
         drawn = np.array([self.pair.drawn(row) for row in rows])  # (R, 2): whether there are seeds, and orders
         if others is not None:
             values = values - self.values[[self.place[row] for row in others]]
             drawn |= np.array([self.pair.drawn(row) for row in others])
-        return _by_kind(values, *drawn.T), np.any(drawn, axis=1)
+        seeds, orders = drawn.T
+        varied = np.where(seeds, certainty.SEEDS, np.where(orders, certainty.ORDERS, certainty.NOTHING))
+        return _by_kind(values, seeds, orders), varied
 
 
 def _by_kind(values: NDArray[np.float64], seeds: NDArray[np.bool_], orders: NDArray[np.bool_]) -> certainty.Fits:
@@ -115,7 +115,7 @@ def _by_kind(values: NDArray[np.float64], seeds: NDArray[np.bool_], orders: NDAr
             those = (seeds == has_seeds) & (orders == has_orders)
             if those.any():
                 part = values[those][:, : None if has_seeds else 1, : None if has_orders else 1]
-                for whole, of_part in zip(whole_fits, certainty.fits_of(part), strict=True):
+                for whole, of_part in zip(whole_fits, certainty.fits_of(part, has_seeds), strict=True):
                     whole[those] = of_part
     return whole_fits
 
@@ -142,8 +142,8 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = list(column.known)
     if not rows:
         return []
-    fits, drawn = column.fits(rows)
-    variance, df = certainty.own_or_pooled(fits, drawn)
+    fits, varied = column.fits(rows)
+    variance, df = certainty.own_or_pooled(fits, varied)
     samples = np.array([column.variance(row) for row in rows])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
     quantiles = certainty.quantile(degrees), certainty.quantile(df)
@@ -160,7 +160,7 @@ def summary(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
             about |= {
                 "se_samples": samples[r] ** 0.5,
                 "se_fits": None if np.isnan(variance[r]) else of_fits**0.5,
-                "fits": _kind_of_fits(bool(drawn[r]), float(fits.df[r]), bool(np.isfinite(variance[r]))),
+                "fits": _kind_of_fits(int(varied[r]), float(fits.df[r]), bool(np.isfinite(variance[r]))),
                 "se": whole[r] ** 0.5,
                 "df": _finite(degrees[r]),
                 **_ends(column, row, samples[r], of_fits, *(float(each[r]) for each in quantiles)),
@@ -209,11 +209,11 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _kind_of_fits(drawn: bool, df: float, known: bool) -> str:
+def _kind_of_fits(varied: int, df: float, known: bool) -> str:
     """Return where the variance of fits is from."""
-    if not drawn:
-        return "none"
-    return "seeds" if df >= 1 else "pooled" if known else "unknown"
+    if varied == certainty.NOTHING or df >= 1:
+        return ("none", "orders", "seeds")[varied]
+    return "pooled" if known else "unknown"
 
 
 def _ends(column: Column, row: Row, samples: float, fits: float, t: float, t_fits: float) -> dict[str, float | None]:
@@ -292,15 +292,16 @@ def comparisons(column: Column, key: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _compared(column: Column, rows: list[Row], others: list[Row]) -> dict[str, Any]:
     """Return differences with standard errors, intervals and p."""
-    fits, drawn = column.fits(rows, others)
+    fits, varied = column.fits(rows, others)
     same = np.array([row == other for row, other in zip(rows, others, strict=True)])
-    variance, df = certainty.moderated(fits, drawn & ~same)
+    varied = np.where(same, certainty.NOTHING, varied)
+    variance, df = certainty.moderated(fits, varied)
     samples = np.array([column.variance(row, other) for row, other in zip(rows, others, strict=True)])
     whole, degrees = certainty.satterthwaite(samples, variance, df)
     diff = np.array([column.known[row] - column.known[other] for row, other in zip(rows, others, strict=True)])
     half = certainty.quantile(degrees) * np.sqrt(whole)
-    known = certainty.pooled(fits) is not None
-    kinds = [_kind_of_fits(bool(d), float(n), known) for d, n in zip(drawn & ~same, fits.df, strict=True)]
+    known = np.isfinite(certainty.pools(fits, varied))
+    kinds = [_kind_of_fits(int(v), float(n), bool(k)) for v, n, k in zip(varied, fits.df, known, strict=True)]
     p = np.where(diff == 0, 1.0, 2 * certainty.upper_tail(np.abs(diff), whole, degrees))
     lo, hi = np.maximum(diff - half, -1), np.minimum(diff + half, 1)
     return {"diff": diff, "se": np.sqrt(whole), "df": degrees, "lo": lo, "hi": hi, "p": p, "kinds": kinds}
