@@ -19,6 +19,7 @@ from oodgrid import registry
 from oodgrid.look import COLOURS
 from oodgrid.published.entries import Value, catalogued
 from oodgrid.report import canvas
+from oodgrid.report.names import points
 
 ROOT = Path(__file__).parents[1]
 RESULTS = tuple(ROOT / "results" / name for name in ("real-clip-all", "real-clip-all-x"))
@@ -40,6 +41,7 @@ def main() -> None:
         against = _against(read("comparisons")).filter(~pl.col("transductive"), metric="auroc")
         for name, pairs in (("scores", _standing(against)), ("methods", _under_mcm(against))):
             draw(against, list(pairs), name, ROOT / "docs" / "figures" / f"ranking-{name}.png")
+        draw_shots(_over_shots(read("comparisons")), ROOT / "docs" / "figures" / "ranking-shots.png")
 
 
 def draw(against: pl.DataFrame, pairs: Sequence[tuple[str, str]], of: str, file: Path) -> None:
@@ -69,6 +71,41 @@ def draw(against: pl.DataFrame, pairs: Sequence[tuple[str, str]], of: str, file:
         figure.savefig(file, metadata={"Software": None})
 
 
+def draw_shots(rows: pl.DataFrame, file: Path) -> None:
+    """Draw every method under MCM over the shots: a panel an ID set and scope, the difference to zero-shot MCM."""
+    sets, methods = _ordered(rows, "id_dataset"), _ordered(rows, "method")
+    ticks = sorted(set(rows["shots"]))
+    with style.context(canvas.STYLE):
+        figure = Figure(figsize=(canvas.TEXT, 3.6), layout="constrained")
+        grid = figure.subplots(len(SCOPES), len(sets), sharex=True, sharey=True)
+        for line, scope in zip(grid, SCOPES, strict=True):
+            for panel, name in zip(line, sets, strict=True):
+                panel.axhline(0, color="black", linewidth=0.5)
+                for method in methods:
+                    own = rows.filter(scope=scope, id_dataset=name, method=method).sort("shots")
+                    look = registry.find("method", method).look
+                    drawn = {"color": look.colour, "linestyle": look.line, "linewidth": 0.8, "markersize": 3}
+                    panel.plot(own["shots"], 100 * own["diff"], label=method, **drawn, **points(look))
+                panel.set_xscale("log", base=2)
+                panel.set_xticks(ticks, [str(tick) for tick in ticks])
+                panel.set_yscale("symlog", linthresh=5)
+                panel.set_yticks(TICKS, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in TICKS])
+        for panel, name in zip(grid[0], sets, strict=True):
+            panel.set_title(name, fontsize=7)
+        for panel in grid[-1]:
+            panel.set_xlabel("shots")
+        for line, scope in zip(grid, SCOPES, strict=True):
+            line[0].set_ylabel(f"{scope} OOD: AUROC minus\nthat of zero-shot MCM, points", fontsize=7)
+        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=6)
+        figure.savefig(file, metadata={"Software": None})
+
+
+def _over_shots(comparisons: pl.DataFrame) -> pl.DataFrame:
+    """Return the differences in AUROC of every method under MCM, at every number of shots."""
+    rows = comparisons.filter(pl.col("id_dataset").is_not_null(), pl.col("shots") > 0, pl.col("scope").is_in(SCOPES))
+    return rows.filter(against="zero_shot_mcm", metric="auroc", score="mcm")
+
+
 def _one(against: pl.DataFrame, score: str, method: str, scope: str, name: str) -> dict[str, Any] | None:
     rows = against.filter(pl.col("lo").is_not_null(), score=score, method=method, scope=scope, id_dataset=name)
     return rows.row(0, named=True) if rows.height else None
@@ -92,6 +129,7 @@ def tables() -> dict[str, list[str]]:
         "published": list(_published(against)),
         "scores": list(_scores(against)),
         "methods": list(_methods(against)),
+        "shots": list(_shots(_over_shots(read("comparisons")))),
         "counts": list(_counts(against)),
         "best": list(_best(rows)),
         "streams": list(_streams(against)),
@@ -188,6 +226,16 @@ def _methods(against: pl.DataFrame) -> Iterable[str]:
         yield _line(
             f"`{method}`", ", ".join(f"{100 * a[0]:.1f}" if len(a) else "–" for a in of_sets), *cells, _tally(rows)
         )
+
+
+def _shots(rows: pl.DataFrame) -> Iterable[str]:
+    """On how many ID sets every method under MCM is above zero-shot MCM and below, at every number of shots."""
+    shots = sorted(set(rows["shots"]))
+    yield _line("method", *(f"{scope}: {number}" for scope in SCOPES for number in shots))
+    yield "|---" * (1 + len(SCOPES) * len(shots)) + "|"
+    for method in _ordered(rows, "method"):
+        own = rows.filter(method=method)
+        yield _line(f"`{method}`", *(_tally(own.filter(scope=scope, shots=n)) for scope in SCOPES for n in shots))
 
 
 def _counts(against: pl.DataFrame) -> Iterable[str]:
