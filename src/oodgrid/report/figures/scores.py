@@ -55,7 +55,7 @@ def draw(study: Study, width: float) -> Figure:
             _map(axes, study, kind, [select.ANY], strip, scale, min(6.0, row * 72 * 0.75))
             axes.set_xlabel("\n".join(of_any), fontsize=canvas.SMALL)
     size_of_names = min(6.5, row * 72 * 0.8)
-    every = canvas.fit(map(study.legend.scores.get, [*scores, *strip]), LABELS * width - 0.1, size_of_names)
+    every = canvas.fit((study.legend.scores[score] for score in (*scores, *strip)), LABELS * width - 0.1, size_of_names)
     parts = [part for part in (every[: len(scores)], every[len(scores) :]) if part]
     for axes, labels in zip(grid[:, 0], parts, strict=True):
         axes.set_yticks(range(len(labels)), labels=labels, fontsize=size_of_names)
