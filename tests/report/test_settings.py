@@ -59,7 +59,7 @@ def test_precision_names_and_draws_are_said_and_what_differs_is_named(experiment
     said = settings.facts(parse(experiment_of(id_datasets=two, methods=["zero_shot"], score_precision="float32")))
     assert said["Precision"] == "encoder: fp32; scores: float32"
     assert said["Class names"] == "concepts: the source's own; digits: 10 names given in the config"
-    assert said["Shots"].startswith("drawn by seed in the order of CoOp's code")
+    assert said["Draws of shots"].startswith("drawn by seed in the order of CoOp's code")
     assert said["Hyper-parameters chosen on the whole test split"] == "concepts"
 
 

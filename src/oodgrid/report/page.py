@@ -40,7 +40,8 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "geometry": "How did the method move ID and OOD? Angles between and within classes, and how near OOD samples are.",
 }
 CAPTIONS_IF_ASKED = {
-    "temperature": "Which temperature? Mean AUROC over T, the default T of each score marked.",
+    "temperature": "Which temperature? Mean AUROC over T, which is on cosines (T = .01 is CLIP's softmax of 100 cos); "
+    "the default T of each score is marked.",
     "grades": "How does detection change with the shift? AUROC by semantic and by covariate shift of the OOD samples.",
     "estimate": "Could one have known it without OOD labels? AUROC estimated from unlabelled scores, against the true.",
 }

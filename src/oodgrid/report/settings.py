@@ -76,7 +76,7 @@ def facts(experiment: Experiment) -> dict[str, str]:
         "Class names": _same_once({dataset.name: _names(dataset) for dataset in sets}),
         **({OF_LISTS: _same_once(lists)} if lists else {}),
         "Precision": f"encoder: {_encoders(experiment)}; scores: {experiment.score_precision}",
-        "Shots": _same_once(fixed),
+        "Draws of shots": _same_once(fixed),
         **({"Hyper-parameters chosen on the whole test split": ", ".join(leaky)} if leaky else {}),
     }
 

@@ -62,7 +62,7 @@ def draw(study: Study, width: float) -> Figure:
             axes.set_ylabel(f"{names.KINDS[kind]}, %" if not column else "", fontsize=7)
         lowest = place + columns >= len(groups)
         panels[-1].tick_params(labelbottom=lowest)
-        panels[-1].set_xlabel("T" if lowest else "", fontsize=7)
+        panels[-1].set_xlabel("T, on cosines" if lowest else "", fontsize=7)
     tops = [grid[place // columns * len(kinds), place % columns] for place in range(len(groups))]
     titles = (", ".join(study.legend.scores.get(score, score) for score in group.scores) for group in groups)
     canvas.titles(tops, titles, (width - 0.5) / columns - 0.1, 7.0)
