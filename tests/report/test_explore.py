@@ -425,3 +425,13 @@ def test_studies_of_any_size_open(open_page, tmp_path, methods, scores, sets, fi
     tab = open_page(file, "rows")
     assert counted(tab) == len(metrics)
     assert len(column(tab, "AUROC ↑")) == min(50, len(metrics))
+
+
+def test_labels_of_the_chart_that_are_cut_stay_apart(open_page, report):
+    lists = [
+        f"CoVer (corruptions={'+'.join(['fog-1'] * 9)}+snow-{number}+{'+'.join(['frost-2'] * 9)})"
+        for number in range(12)
+    ]
+    tab = open_page(report)
+    cut = tab.evaluate("([labels, letters]) => apartOf(labels, letters)", [["MCM", *lists], 18])
+    assert cut[0] == "MCM" and len(set(cut)) == 13 and max(map(len, cut)) <= 18

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from oodgrid import manifests, paths, registry
 from oodgrid.look import COLOURS
 from oodgrid.report import canvas, figures, names
-from oodgrid.report.figures import chosen, forest, roc, sets, study
+from oodgrid.report.figures import chosen, forest, roc, scores, sets, study
 from tests.report.synthetic import LONG, OWN, _curves, made, sized
 
 STUDIES = {
@@ -185,6 +185,29 @@ def test_the_heat_map_writes_the_numbers_that_can_be_read_on_one_scale():
     assert written == sorted(f"{100 * row['mean']:.1f}" for (method, _), row in near if method != "any")
     assert not drawn("large", "scores").axes[0].texts  # 40 columns leave no room
     assert "otted" in words(drawn("large", "scores"))
+
+
+@pytest.mark.parametrize("width", canvas.WIDTHS.values())
+@pytest.mark.parametrize("methods", [3, 30])
+def test_what_scores_of_features_are_the_same_for_is_said_and_stands_clear(methods, width):
+    """With one method that changes features, and so has rows of its own under the same scores, with long names."""
+    features = [f"{name}-{LONG}"[:60] for name in ("first", "second")]
+    study = sized(methods, 5 + len(features), 2, methods == 30, features, shots=(16,), seeds=(1,))
+    if methods == 30:  # in a study of three its rows would be the whole map
+        own = made([f"{LONG[:58]}01"], features, (), ("near-0",), ("far-0",), (16,), (1,))
+        study = replace(study, summary=pl.concat([study.summary, own.summary], how="vertical_relaxed"))
+    ((_, pair, _),) = studies_of(study)
+    solved = solved_of(figures.draw("scores", pair, width))
+    check_layout(solved)
+    said = [axes.xaxis.label for axes in solved.axes if axes.images and axes.get_xlabel()]
+    assert len(said) == (2 if width > canvas.COLUMN else 1)
+    assert {" ".join(label.get_text().split()) for label in said} == {scores.OF_ANY}
+    boxes = [label.get_window_extent() for label in said]
+    assert all(first.x1 < second.x0 for first, second in pairwise(boxes))
+    assert all(solved.bbox.x0 <= box.x0 and box.x1 <= solved.bbox.x1 for box in boxes)
+    assert min(box.y0 for box in boxes) > solved._supxlabel.get_window_extent().y1 - 1
+    strips = [axes for axes in solved.axes if axes.images and axes.get_xlabel()]
+    assert all(box.y1 <= axes.get_window_extent().y0 for box, axes in zip(boxes, strips, strict=True))
 
 
 def test_a_score_far_below_the_others_does_not_stretch_the_scale():

@@ -199,3 +199,8 @@ def test_letters_that_pdftex_lacks_are_said_with_what_they_need(metrics_of):
     assert "oodletter" not in latex.latex(
         tables.main(certain.evaluated_of(metrics_of(methods=("zero_shot",))).pair("tiny", "concepts"))
     )
+
+
+def test_no_number_is_broken_at_its_point():
+    broken = letters.escape_latex("(epochs=25,lr=0.0005)", 8).split(r"\allowbreak{}")
+    assert broken == ["(epochs=", "25,", "lr=", "0.0005)"]

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
 from dataclasses import make_dataclass
+from functools import cache
+from itertools import chain
 from types import FunctionType
 
 import polars as pl
 import pytest
 
 from oodgrid import registry
+from oodgrid.corruptions import RECOMMENDED
 from oodgrid.errors import OodgridError
 from oodgrid.look import LINES, MARKS, Look
+from oodgrid.report import canvas, figures, latex, render, tables
+from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.names import Legend, looked_at
 from oodgrid.report.select import bases
+from tests.report.synthetic import made
 
 OWN = [name for name, entry in registry.entries("method").items() if entry.plugin is None]
 VARIANTS = ["coop@epochs=20", "coop@epochs=50", "coop@lr=0.0001", "tip_adapter@beta_start=50", "zero_shot@x=1"]
@@ -163,3 +171,117 @@ def test_what_each_score_looks_at_beside_the_sample():
         "texts beside the classes": ["NegLabel", "TANL"],
         "the samples of the test stream before it": ["TANL"],
     }
+
+
+# ------------------------------------------------------------------------------------- rows that are told apart
+
+
+def corrupted(count, seed=0):
+    """Names of CoVer under lists that differ in a member, in a severity, in order or in length."""
+    rng, found = random.Random(seed), [f"cover@corruptions={'+'.join(RECOMMENDED)}"]
+    kinds = [each.rpartition("-")[0] for each in RECOMMENDED]
+    while len(found) < count:
+        listed = found[rng.randrange(len(found))].partition("=")[2].split("+")
+        at = rng.randrange(len(listed))
+        change = rng.randrange(4)
+        if change == 0:
+            listed[at] = f"{listed[at].rpartition('-')[0]}-{rng.randint(1, 5)}"
+        elif change == 1:
+            listed.insert(at, f"{rng.choice(kinds)}-{rng.randint(1, 5)}")
+        elif change == 2 and len(listed) > 1:
+            del listed[at]
+        else:
+            rng.shuffle(listed)
+        if (name := f"cover@corruptions={'+'.join(listed)}") not in found:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_names_that_are_cut_stay_as_many_and_no_wider(seed):
+    rng = random.Random(seed)
+    titles = list(legend(["zero_shot"], ["mcm", *corrupted(12, seed)]).scores.values())
+    joined = [
+        f"{method}{canvas.BETWEEN}{score}" for method in ("CoOp", "Tip-Adapter-F (beta_start=50)") for score in titles
+    ]
+    for names, least in ((titles, 0.6), (joined, 1.1)):  # inches: the narrowest that figures have
+        inches, size = rng.uniform(least, 2.5), rng.choice([4.5, 5.5, 6.5])
+        cut = canvas.fit(names, inches, size)
+        assert len(set(cut)) == len(names)
+        assert max(canvas.width_of(each, size) for each in cut) <= inches
+        assert canvas.fit(names * 2, inches, size) == cut * 2
+
+
+def test_variants_with_long_names_have_numbers_that_do_not_depend_on_what_is_shown():
+    names = ["mcm", "mcm@T=2", *corrupted(3), "knn@k=1"]
+    titles = legend(["zero_shot"], names).scores
+    assert [titles[name][-3:] for name in names[2:5]] == [" #1", " #2", " #3"]
+    assert titles["mcm@T=2"] == "MCM (T=2)" and titles["knn@k=1"] == "KNN (k=1)"
+    assert not legend(["zero_shot"], names[:3]).scores[names[2]].endswith("#1")  # the only one needs none
+    for inches in (0.6, 1.2, 2.4):
+        cut = canvas.fit([titles[name] for name in reversed(names[2:5])], inches, 6.5)
+        assert [each[-2:] for each in cut] == ["#3", "#2", "#1"]
+
+
+def test_a_name_that_is_as_another_one_is_cut_keeps_its_letters():
+    long = "abcdefghijklmnopqrstuvwxyz" * 2
+    short = canvas.shorten(long, 0.8, 6.5)
+    assert canvas.fit([long, short], 0.8, 6.5)[1] == short
+    assert len(set(canvas.fit([long, short], 0.8, 6.5))) == 2
+
+
+@cache
+def alike():
+    """A study whose methods and scores differ in the middle of long names alone."""
+    methods = ["zero_shot", "clip_adapter", *(f"coop@lr=0.002,epochs={n},template=a photo of a {{}}" for n in (5, 50))]
+    return made(methods, ["mcm", *corrupted(6)], [f"knn@k={n},bank=train,metric=cosine-{'x' * 30}" for n in (1, 10)],
+                shots=(4, 16), seeds=(1,))  # fmt: skip
+
+
+def labels_of(figure):
+    """The labels of rows and columns, of panels, and of the legends of a figure, each list by itself."""
+    beside = [[label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]]
+    above = [[label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes]
+    return [*beside, *above, [t.get_text() for legend in figure.legends for t in legend.get_texts()]]
+
+
+@pytest.mark.parametrize("width", canvas.WIDTHS.values())
+@pytest.mark.parametrize("name", ["forest", "forest_scores", "scores", "accuracy", "sets", "geometry", "shots"])
+def test_no_two_rows_have_one_name_in_a_figure(name, width):
+    study = alike()
+    ((_, pair, _),) = figures.studies(
+        study.metrics, study.curves, set(), study.summary, study.comparisons, geometry=study.geometry
+    )
+    drawn = figures.draw(name, pair, width)
+    lists = [[label for label in labels if any(map(str.isalpha, label))] for labels in labels_of(drawn)]
+    assert all(count == 1 for labels in lists for count in Counter(labels).values() if name != "geometry"), lists
+    shown = set(chain(*lists))
+    numbers = Counter(label[-2:] for label in shown if "#" in label and label[:2] in ("Co", "KN"))
+    if name == "scores":  # six of CoVer, two of KNN, two of CoOp
+        assert numbers == {"#1": 3, "#2": 3, "#3": 1, "#4": 1, "#5": 1, "#6": 1}
+    if name == "shots":  # a panel a method that learns
+        assert len({axes.get_title() for axes in drawn.axes}) == len(drawn.axes) == 3
+
+
+def test_no_two_rows_have_one_name_in_a_table():
+    study = alike()
+    every = Evaluated(study.metrics, study.summary, study.comparisons, set(), [], [])
+    pair = every.pair("tiny", "concepts")
+    for table in (tables.scores(pair), tables.sets(pair)):
+        rows = list(render.rows(table))
+        assert len({(row.names["method"], row.names["score"]) for row in rows}) == len(rows) == 4 * 7 + 2
+        for layout in (latex.TEXT, latex.COLUMN):
+            shown, _ = latex._short_names(rows, layout)
+            assert len({(row.names["method"], row.names["score"]) for row in shown}) == len(rows)
+            assert any("…" in row.names["score"] for row in shown)
+        lines = [line for line in render.markdown(table).splitlines() if line.startswith("| ")][1:]
+        assert len({tuple(line.split(" | ")[:3]) for line in lines}) == len(lines) == len(rows)
+
+
+def test_a_title_that_is_the_name_of_another_is_told_apart_too(register):
+    register("a", title="b", kind="score")
+    register("b", title="B", kind="score")
+    register("c", title="B", kind="score")
+    register("d", title="b", kind="score")
+    found = legend(["zero_shot"], ["d", "c", "b", "a", "a@x=1"]).scores
+    assert len(set(found.values())) == 5

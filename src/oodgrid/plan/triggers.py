@@ -71,6 +71,20 @@ def report_code(part: str, experiment: Experiment) -> str:
     return code_fingerprint(f"oodgrid.report.{part}", *shared) + digest(texts)[:16]
 
 
+def _settings(experiment: Experiment) -> list[Any]:
+    """Return what the config says of the settings that tables and page name."""
+    of_sets = [
+        [each.name, each.templates, each.text, each.classnames, each.leaky_selection_on_test, bool(each.imported)]
+        for each in experiment.id_datasets
+    ]
+    lists = [[each.name, each.templates] for each in experiment.wanted_lists()]
+    backbones = [
+        [each.name, each.precision, each.preprocessing, each.conse and each.conse.template]
+        for each in experiment.backbones
+    ]
+    return [of_sets, lists, backbones, experiment.score_precision]
+
+
 def _choice(choice: Choice) -> list[Any]:
     return [choice.name, choice.params]
 
@@ -96,6 +110,7 @@ PARTS: dict[str, Callable[[Experiment, Mapping[str, str]], Any]] = {
     "overlaps": lambda experiment, names: experiment.overlaps(),
     "spread": lambda experiment, names: experiment.report.spread,
     "curves": lambda experiment, names: experiment.report.model_dump()["curves"],
+    "settings": lambda experiment, names: _settings(experiment),
     "published": lambda experiment, names: catalogue.file_sha256(PUBLISHED),
     "recalls": lambda experiment, names: [*map(str, experiment.recalls), *(f"first@{n}" for n in experiment.firsts)],
 }
@@ -115,12 +130,15 @@ TRIGGERS: dict[str, dict[str, Trigger]] = {
         "code": lambda experiment, **names: computing_fingerprint("oodgrid.evaluate"),
     },
     "tables": {
-        "spec": _of("spread", "published"),
+        "spec": _of("spread", "published", "settings"),
         "code": lambda experiment, **names: report_code("tables", experiment),
     },
     "draw": {
         "spec": _of("curves", "temperatures", "grades", "estimate"),
         "code": lambda experiment, **names: report_code("figures", experiment),
     },
-    "page": {"spec": _of("spread", "published"), "code": lambda experiment, **names: report_code("page", experiment)},
+    "page": {
+        "spec": _of("spread", "published", "settings"),
+        "code": lambda experiment, **names: report_code("page", experiment),
+    },
 }

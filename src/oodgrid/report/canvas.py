@@ -188,15 +188,17 @@ def wrap(text: str, inches: float, size: float) -> list[str]:
 def fit(texts: Iterable[str], inches: float, size: float) -> list[str]:
     """Return texts that are at most so wide, no two alike where they were not: those that become alike are numbered."""
     texts = list(texts)
-    shortened: dict[str, str] = {}
-    for text in texts:
-        short, number = shorten(text, inches, size), 1
-        while short in shortened.values() and text not in shortened:
+    short = {text: shorten(text, inches, size) for text in texts}
+    whole = [text for text in short if short[text] == printable(text)]  # keep their letters, wherever they stand
+    found: dict[str, str] = {}
+    for text in dict.fromkeys([*whole, *short]):
+        cut, number = short[text], 1
+        while cut in found.values():
             number += 1
             mark = f" ({number})"
-            short = shorten(text, inches - width_of(mark, size), size) + mark
-        shortened.setdefault(text, short)
-    return [shortened[text] for text in texts]
+            cut = shorten(text, inches - width_of(mark, size), size) + mark
+        found[text] = cut
+    return [found[text] for text in texts]
 
 
 def stacked(texts: Iterable[str], inches: float, size: float, most: int) -> list[str]:

@@ -24,6 +24,7 @@ class Evaluated:
         transductive: The scores whose values depend on other samples, by their names in metrics.parquet.
         ranks: Rank tests over ID sets.
         generated: The ID sets whose images are drawn by a program.
+        settings: By backbone and ID set, what its numbers depend on that no row says: its prompts.
     """
 
     metrics: pl.DataFrame
@@ -33,6 +34,7 @@ class Evaluated:
     transductive: list[str] = field(default_factory=list)
     ranks: list[Ranks] = field(default_factory=list)
     generated: list[str] = field(default_factory=list)
+    settings: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def pair(self, backbone: str, id_dataset: str) -> Evaluated:
         """Return what there is of one pair."""

@@ -29,7 +29,7 @@ _SPELT = dict(zip(
     "ابتثجحخدذرزسشصضطظعغفقكلمنهويةىأإآء",
     re.findall(r"\S+", "a b t th j h kh d dh r z s sh s d t z ' gh f q k l m n h w y a a a i a '"), strict=True,
 ))  # fmt: skip
-_BREAKS = re.compile(r"[^\s\-_./@=,+:;…]+[\-_./@=,+:;…]*|[\-_./@=,+:;…]+")
+_BREAKS = re.compile(r"(?:[^\s\-_./@=,+:;…]|(?<=\d)\.(?=\d))+[\-_./@=,+:;…]*|[\-_./@=,+:;…]+")
 ENGINE = r"\oodletter"  # the command of letters that only some engines and fonts have
 DEFINED = (
     r"\providecommand{\oodletter}[2]{\ifdefined\Umathcode\iffontchar\font" + '"#1'

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, count, product
 from typing import Any
 
 import polars as pl
@@ -24,6 +24,7 @@ BLACK, GREY, BLUE, ORANGE = (COLOURS[name] for name in ("black", "grey", "blue",
 ANY_TITLE, ANY_LOOK = "Any method", Look(GREY, "h", ":")
 KINDS = {"near": "Near OOD", "far": "Far OOD", "covariate": "Covariate shift"}
 FPR_ID, FPR_OOD = "FPR95 (ID pos.)", "FPR95 (OOD pos.)"
+CUT = 32  # letters of a title, past which figures have no room for it
 METRICS = {"auroc": "AUROC", "fpr95_id_pos": FPR_ID, "fpr95_ood_pos": FPR_OOD}
 BETTER = {"id_accuracy": "↑", "auroc": "↑", "fpr95_id_pos": "↓", "fpr95_ood_pos": "↓"}
 
@@ -67,7 +68,7 @@ def points(look: Look) -> dict[str, Any]:
 
 
 def _titles(kind: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Return what a reader sees for each name; the name itself where another has that title."""
+    """Return what a reader sees for each name, no two alike: the name itself where another has that title."""
     known = _entries(kind, names)
     of_bases = {base: entry.title for base, entry in known.items()} | {ANY: ANY_TITLE}
     others = {base for base, entry in known.items() if not _is_ours(entry)}
@@ -75,8 +76,21 @@ def _titles(kind: str, names: Mapping[str, str]) -> dict[str, str]:
     for name, base in sorted(names.items(), key=lambda item: (item[0] != item[1], item[1] in others)):
         title, changed = of_bases.get(base, base), name[len(base) + 1 :]
         title = f"{title} ({changed})" if changed else title
-        titles[name] = name if title in titles.values() else title
-    return {name: titles[name] for name in names}
+        free = chain((title, name), (f"{name} ({number})" for number in count(2)))  # a name may be another's title
+        titles[name] = next(each for each in free if each not in titles.values())
+    return _numbered({name: titles[name] for name in names}, names)
+
+
+def _numbered(titles: dict[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return titles with a number behind those that figures cut, where a method or score has several such.
+
+    It goes by the order of the config, so that a row has one number in every figure, and tables say of what.
+    """
+    long: dict[str, list[str]] = {}
+    for name, title in titles.items():
+        long.setdefault(names[name], []).extend([name] * (len(title) > CUT))
+    places = {name: place for group in long.values() if len(group) > 1 for place, name in enumerate(group, 1)}
+    return {name: f"{title} #{places[name]}" if name in places else title for name, title in titles.items()}
 
 
 def _looks(names: Mapping[str, str]) -> dict[str, Look]:

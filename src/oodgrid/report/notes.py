@@ -184,7 +184,10 @@ def missing(shown: pl.DataFrame, frame: pl.DataFrame, columns: Sequence[Column],
     lines += [f"Incomplete, means are over what worked: {_reasons(fewer, shown, legend)}."] if len(fewer) else []
     of_scores = [column for column in columns if column.metric != "id_accuracy"]
     if len(of_scores) < len(columns) and select.ANY in frame["method"]:
-        lines.append(f"{legend.methods[select.ANY]}: a score that needs no classifier, so there is no ID accuracy.")
+        lines.append(
+            f"{legend.methods[select.ANY]}: a score of features, the same for methods that leave these alone; it needs "
+            "no classifier, so there is no ID accuracy."
+        )
     if any(frame[column.key].null_count() for column in of_scores):
         lines.append(
             f"-- no number. {_reasons(none, shown, legend)}." if len(none) else "-- no number for every set and seed."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -39,7 +40,8 @@ CAPTIONS = {  # ROC curves and histograms are drawn by the page itself, of the r
     "geometry": "How did the method move ID and OOD? Angles between and within classes, and how near OOD samples are.",
 }
 CAPTIONS_IF_ASKED = {
-    "temperature": "Which temperature? Mean AUROC over T, the default T of each score marked.",
+    "temperature": "Which temperature? Mean AUROC over T, which is on cosines (T = .01 is CLIP's softmax of 100 cos); "
+    "the default T of each score is marked.",
     "grades": "How does detection change with the shift? AUROC by semantic and by covariate shift of the OOD samples.",
     "estimate": "Could one have known it without OOD labels? AUROC estimated from unlabelled scores, against the true.",
 }
@@ -59,6 +61,7 @@ def write_page(
     pictures: mistakes.Pictures = mistakes.no_pictures,
     asked: Collection[str] = (),
     beside: Sequence[Comparison] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write the page from what evaluate leaves and the figures that `figures.write_figures` left.
 
@@ -72,6 +75,7 @@ def write_page(
         pictures: Makes small pictures of samples, where their images are at hand.
         asked: The figures that the config asks for beside those of every experiment.
         beside: The published values that compare with these results.
+        settings: What numbers depend on that no row says, as `settings.facts` words it.
 
     Raises:
         OodgridError: A figure is missing.
@@ -96,7 +100,7 @@ def write_page(
         "page.html.j2",
         experiment=experiment,
         answers=_opening(answer.answers(evaluated)),
-        facts=_facts(metrics, broken_images) | _left_out(views, sections, frames),
+        facts=_facts(metrics, broken_images) | dict(settings) | _left_out(views, sections, frames),
         conventions=tables.CONVENTIONS,
         sections=sections,
         style=Markup(_text("web", "page.css")),

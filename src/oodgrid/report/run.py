@@ -13,7 +13,7 @@ from oodgrid.config import Experiment
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.published import Ours
-from oodgrid.report import published, select
+from oodgrid.report import published, select, settings
 from oodgrid.report.evaluated import Evaluated
 from oodgrid.report.mistakes import Pictures, no_pictures
 
@@ -41,7 +41,7 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
     if part == "tables":
         from oodgrid.report.tables import write_tables
 
-        evaluated = _evaluated(*place, metrics, about)
+        evaluated = _evaluated(*place, metrics, about, experiment)
         of_grades = _others(*place, experiment).get("grades")
         write_tables(evaluated, *place, experiment.report.spread, of_grades)
         published.write(published.matching(Ours(metrics, evaluated.summary, experiment)), metrics, *place)
@@ -49,7 +49,7 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
         from oodgrid.report.figures import write_figures  # late: matplotlib takes longer to import than tables to write
 
         curves, _ = manifests.read_table(paths.curves(*place), manifests.Curves)
-        known = _evaluated(*place, metrics, about) if _has_certainty(*place) else None
+        known = _evaluated(*place, metrics, about, experiment) if _has_certainty(*place) else None
         frames = {"summary": known.summary, "comparisons": known.comparisons, "ranks": known.ranks} if known else {}
         others = _others(*place, experiment)
         write_figures(select.without(metrics, about.transductive), curves, *place, overlaps, **frames, **others)
@@ -58,9 +58,10 @@ def report(results: Path, experiment: Experiment, part: str, pictures: Pictures 
 
         curves = manifests.read_table(paths.curves(*place), manifests.Curves)[0]
         spread, asked = experiment.report.spread, plan.asked_figures(experiment)
-        evaluated = _evaluated(*place, metrics, about)
+        evaluated = _evaluated(*place, metrics, about, experiment)
         beside = published.matching(Ours(metrics, evaluated.summary, experiment))
-        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, asked, beside)
+        told = settings.facts(experiment)
+        write_page(evaluated, curves, *place, about.broken_images, spread, pictures or no_pictures, asked, beside, told)
     digests.write(manifest, plan.report_parts(results, experiment)[part], _sources(results, experiment, part))
     return paths.report(*place, part)
 
@@ -112,13 +113,14 @@ def _sources(results: Path, experiment: Experiment, part: str) -> list[Path]:
     return [metrics, *sources[part]]
 
 
-def _evaluated(results: Path, experiment: str, metrics: pl.DataFrame, about: manifests.Metrics) -> Evaluated:
+def _evaluated(
+    results: Path, name: str, metrics: pl.DataFrame, about: manifests.Metrics, experiment: Experiment
+) -> Evaluated:
     """Return what tables and page show."""
-    summary, _ = manifests.read_table(paths.summary(results, experiment), manifests.Summary)
-    comparisons, of_comparisons = manifests.read_table(paths.comparisons(results, experiment), manifests.Comparisons)
-    return Evaluated(
-        metrics, summary, comparisons, set(about.overlaps), about.transductive, of_comparisons.ranks, about.generated
-    )
+    summary, _ = manifests.read_table(paths.summary(results, name), manifests.Summary)
+    comparisons, of_comparisons = manifests.read_table(paths.comparisons(results, name), manifests.Comparisons)
+    known = set(about.overlaps), about.transductive, of_comparisons.ranks, about.generated
+    return Evaluated(metrics, summary, comparisons, *known, settings.of_pairs(experiment))
 
 
 def check_complete(metrics: pl.DataFrame, experiment: Experiment) -> None:

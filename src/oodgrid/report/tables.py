@@ -72,7 +72,9 @@ def of_pair(every: Evaluated) -> dict[str, Table]:
     """Return the tables of one pair by name: main, scores and sets, and streams where there are such scores."""
     shown, of_streams = every.samples(), every.streams()
     tables = {"main": main(shown), "scores": scores(shown), "sets": sets(shown)}
-    return tables | ({"streams": streams(of_streams)} if len(of_streams.metrics) else {})
+    tables |= {"streams": streams(of_streams)} if len(of_streams.metrics) else {}
+    settings = every.settings.get(select.pairs(every.metrics)[0], [])
+    return {name: replace(table, notes=[*table.notes, *settings]) for name, table in tables.items()}
 
 
 def main(pair: Evaluated, score: str | None = None) -> Table:

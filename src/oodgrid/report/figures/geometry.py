@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from itertools import chain
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -72,14 +73,16 @@ def draw(study: Study, width: float) -> Figure:
     ratios = {"height_ratios": [count + 0.6 for count in counts]}
     figure, grid = canvas.blank(len(blocks), len(panels), width, height, sharey="row", sharex=False, gridspec_kw=ratios)
     size = 6.5 if sum(counts) <= 24 else canvas.TINY
+    every = list(chain(*blocks.values()))
+    fitted = canvas.fit((study.legend.methods.get(method, method) for method in every), 0.27 * width, size)
+    titles = dict(zip(every, fitted, strict=True))
     changes: set[Change | None] = set()
     for number, (lines, (centres, methods)) in enumerate(zip(grid, blocks.items(), strict=True)):
         for axes, panel in zip(lines, panels, strict=True):
             changes |= _panel(axes, _worked(frame, panel.scope, centres), methods, panel, BLOCKS[centres])
             if not number:
                 axes.set_title(panel.title, fontsize=canvas.TINY if width <= canvas.COLUMN else 7.0)
-        titles = canvas.fit((study.legend.methods.get(method, method) for method in methods), 0.27 * width, size)
-        lines[0].set_yticks(range(len(methods)), labels=titles, fontsize=size)
+        lines[0].set_yticks(range(len(methods)), labels=[titles[method] for method in methods], fontsize=size)
         lines[0].set_ylim(len(methods) - 0.4, -0.6)
         lines[0].annotate(TITLES[centres], (0, 1), xycoords="axes fraction", xytext=(-4, 1), textcoords="offset points",
                           ha="right", fontsize=size, color=canvas.NOTE, fontweight="bold")  # fmt: skip

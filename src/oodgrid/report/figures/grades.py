@@ -31,9 +31,9 @@ def draw(study: Study, width: float) -> Figure:
     values = 100 * cells["auroc"].to_numpy()
     scale = Normalize(values.min() - 0.5, values.max() + 0.5)
     size = min(canvas.SMALL, 68 * width / columns / (3.2 * side))
+    canvas.titles(panels, map(study.title, shown), width / columns - 0.25, 7.0)
     for place, (axes, pair) in enumerate(zip(panels, shown, strict=True)):
         _map(axes, _of(cells, pair), scale, size)
-        canvas.title(axes, study.title(pair), width / columns - 0.25, 7.0)
         axes.tick_params(labelbottom=place + columns >= len(shown))
         axes.set_xlabel(_slopes(_of(study.grades, pair)), fontsize=canvas.TINY)
         if not place % columns:

@@ -1,6 +1,7 @@
 """Which score for which method? Mean AUROC as one heat map, both sides sorted, on one scale.
 
-Scores that do not depend on the method are a strip of their own, a cell across all methods.
+Scores that do not depend on the method are a strip of their own, a cell across all methods. A method that changes
+features has numbers of its own under them, above.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MAP_HEIGHT = 6.6  # inches of all rows at most
 AROUND = 0.65  # inches above and below the rows, without the names of methods
 SLANT = 35  # degrees, of names above wide columns
 DIGIT = 0.64  # a digit's width, in letters' size
+OF_ANY = "the same for methods that leave features alone"
 
 
 def draw(study: Study, width: float) -> Figure:
@@ -36,7 +38,8 @@ def draw(study: Study, width: float) -> Figure:
     heights = [row * len(part) for part in (scores, strip) if part]
     cell = (width * (1 - LABELS) - BAR) / len(kinds) / max(len(methods), 1)
     of_methods = _names(study, methods, cell)
-    around = AROUND + (of_methods.height if scores else 0)
+    of_any = canvas.wrap(OF_ANY, cell * max(len(methods), 1), canvas.SMALL) if strip else []
+    around = AROUND + (of_methods.height if scores else 0) + canvas.NOTE_LINE * len(of_any[1:])
     figure, grid = canvas.blank(len(heights), len(kinds), width, around + sum(heights), height_ratios=heights)
     scale, extend = _scale([mean["mean"] for kind in kinds for mean in study.rows(kind).values()])
     size = min(6.0, row * 72 * 0.75, cell * 72 / (4 * DIGIT))
@@ -50,11 +53,12 @@ def draw(study: Study, width: float) -> Figure:
         if strip:
             axes = next(parts)
             _map(axes, study, kind, [select.ANY], strip, scale, min(6.0, row * 72 * 0.75))
-            axes.set_xlabel("the same for every method", fontsize=canvas.SMALL)
-    for axes, part in zip(grid[:, 0], (part for part in (scores, strip) if part), strict=True):
-        size_of_names = min(6.5, row * 72 * 0.8)
-        labels = canvas.fit([study.legend.scores[score] for score in part], LABELS * width - 0.1, size_of_names)
-        axes.set_yticks(range(len(part)), labels=labels, fontsize=size_of_names)
+            axes.set_xlabel("\n".join(of_any), fontsize=canvas.SMALL)
+    size_of_names = min(6.5, row * 72 * 0.8)
+    every = canvas.fit((study.legend.scores[score] for score in (*scores, *strip)), LABELS * width - 0.1, size_of_names)
+    parts = [part for part in (every[: len(scores)], every[len(scores) :]) if part]
+    for axes, labels in zip(grid[:, 0], parts, strict=True):
+        axes.set_yticks(range(len(labels)), labels=labels, fontsize=size_of_names)
     bar = figure.colorbar(grid[0, 0].images[0], ax=list(grid.flat), extend=extend, fraction=0.05, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
     sizes = [size] * bool(scores) + [min(6.0, row * 72 * 0.75)] * bool(strip)

@@ -62,9 +62,10 @@ def draw(study: Study, width: float) -> Figure:
             axes.set_ylabel(f"{names.KINDS[kind]}, %" if not column else "", fontsize=7)
         lowest = place + columns >= len(groups)
         panels[-1].tick_params(labelbottom=lowest)
-        panels[-1].set_xlabel("T" if lowest else "", fontsize=7)
-        title = ", ".join(study.legend.scores.get(score, score) for score in groups[place].scores)
-        canvas.title(panels[0], title, (width - 0.5) / columns - 0.1, 7.0)
+        panels[-1].set_xlabel("T, on cosines" if lowest else "", fontsize=7)
+    tops = [grid[place // columns * len(kinds), place % columns] for place in range(len(groups))]
+    titles = (", ".join(study.legend.scores.get(score, score) for score in group.scores) for group in groups)
+    canvas.titles(tops, titles, (width - 0.5) / columns - 0.1, 7.0)
     canvas.legend(figure, _samples(study, frame, coloured), _text(frame))
     return figure
 
@@ -102,10 +103,10 @@ def _panel(axes: Axes, study: Study, group: Group, kind: str, coloured: list[str
             axes.plot(line["T"], 100 * line["auroc"], linewidth=0.9, zorder=3, **options)
         else:
             axes.plot(line["T"], 100 * line["auroc"], color=canvas.OTHERS, linewidth=0.6, zorder=1)
-    for score, default in zip(group.scores, group.defaults, strict=False):
+    titles = canvas.fit((study.legend.scores.get(score, score) for score in group.scores), 0.5, canvas.TINY)
+    for name, default in zip(titles, group.defaults, strict=False):
         axes.axvline(default, zorder=2, **DEFAULT)
         if len(group.scores) > 1:
-            name = canvas.shorten(study.legend.scores.get(score, score), 0.5, canvas.TINY)
             axes.annotate(name, (default, 0.02), xycoords=("data", "axes fraction"), xytext=(1.5, 0), color=names.GREY,
                           textcoords="offset points", fontsize=canvas.TINY, rotation=90, va="bottom")  # fmt: skip
     axes.set_xscale("log")

@@ -8,7 +8,7 @@ const STYLE = {background: "transparent", color: "inherit", fontSize: "12px", ov
 function forest(points, {width, title, series, zero}) {
   const labels = [...new Set(points.map(point => point.label))];
   const narrow = width < 520, letters = Math.min(narrow ? 18 : 46, Math.max(4, ...labels.map(label => label.length)));
-  const place = new Map(labels.map((label, at) => [label, at]));
+  const place = new Map(labels.map((label, at) => [label, at])), fitted = apartOf(labels, letters);
   // Series on one line of the chart stand a little apart, so that no interval hides another.
   const apart = point => (series.indexOf(point.series) - (series.length - 1) / 2) * Math.min(0.22, 0.7 / series.length);
   const y = point => place.get(point.label) + apart(point);
@@ -17,7 +17,7 @@ function forest(points, {width, title, series, zero}) {
     width, style: STYLE, marginLeft: 14 + 7 * letters, marginRight: 16, marginTop: 34,
     height: 60 + labels.length * (series.length > 1 ? 14 + 5 * series.length : 19),
     x: {label: title, grid: true, nice: true, axis: "top", ticks: Math.max(3, width / 110), labelAnchor: "left", transform: v => v * 100},
-    y: {domain: [labels.length - 0.4, -0.6], ticks: labels.map((_, at) => at), label: null, tickSize: 0, tickFormat: at => shortened(labels[at], letters)},
+    y: {domain: [labels.length - 0.4, -0.6], ticks: labels.map((_, at) => at), label: null, tickSize: 0, tickFormat: at => fitted[at]},
     color: looks,
     symbol: {domain: series, range: SYMBOLS},
     marks: [
@@ -25,6 +25,18 @@ function forest(points, {width, title, series, zero}) {
       Plot.ruleY(points.filter(point => point.high > point.low), {y, x1: "low", x2: "high", stroke: "series", strokeWidth: 1.6}),
       Plot.dot(points, {y, x: "value", fill: "series", symbol: "series", r: 4, title: "title", ariaLabel: "title"}),
     ],
+  });
+}
+
+// Return labels of at most so many letters, no two alike: those that become alike are numbered.
+function apartOf(labels, letters) {
+  const taken = new Set(labels.filter(label => label.length <= letters));
+  return labels.map(label => {
+    if (label.length <= letters) return label;
+    let short = shortened(label, letters);
+    for (let number = 2; taken.has(short); number++) short = `${shortened(label, letters - ` (${number})`.length)} (${number})`;
+    taken.add(short);
+    return short;
   });
 }
 
