@@ -518,8 +518,8 @@ def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
 
 @pytest.mark.parametrize("text_cosines", [True, False])
 def test_label_lists_are_compared_only_where_a_fit_says_that_its_logits_are_cosines_to_texts(mini, text_cosines):
-    fit = mini.prototypes()
-    method = "coop" if text_cosines else "prototype"
+    method = "zero_shot" if text_cosines else "prototype"
+    fit = mini.prototypes(*((0, 0) if text_cosines else (2, 1)))
     mini.applied(method, "prototypes", [fit.fit.model_copy(update={"text_cosines": text_cosines})])
     texts = np.random.default_rng(3).normal(size=(1, 5, 6)).astype(np.float32)
     provenance = {"text": {"kinds": [""] * 5}}
