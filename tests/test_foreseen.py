@@ -1,4 +1,7 @@
-"""What is skipped whatever the data is known before anything runs, and is what the stage then skips."""
+"""What is skipped whatever the data is known before anything runs, and what it alone would read is not asked for.
+
+That it is what the stages then skip: tests/score/test_foreseen_skips.py.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from oodgrid import config, foreseen, registry
-from oodgrid.config import Choice
-from oodgrid.errors import Skip
-from oodgrid.score.checks import example, example_texts
-from oodgrid.score.compute import compute
+from oodgrid import config, foreseen, grid, plan
+from oodgrid.errors import OodgridError
 
 ROOT = Path(__file__).parents[1]
-LEFT = {"prototypes": "prototypes", "features": "prototypes", "logits": "logits"}  # of the trial's examples
+WORDS = {"name": "words", "labels": ["ant", "bee", "cat"]}
+FOG = {"name": "cover", "corruptions": ["fog-1"]}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def known(experiment):
         ("tanl@labels=concept-words", {"linear_probe", "tip_adapter"}),
         ("interneg@labels=concept-words,count=40", {"zero_shot", "linear_probe", "tip_adapter"}),
         ("vim", {"zero_shot", "tip_adapter"}),
-        ("vim@bank=train", {"tip_adapter"}),
+        ("vim@bank=train", {"clip_adapter", "tip_adapter"}),
         ("gl_mcm", {"clip_adapter", "tip_adapter"}),
         ("cover@corruptions=fog-1", {"clip_adapter", "tip_adapter"}),
         ("cover_neglabel@labels=concept-words,corruptions=fog-1", {"linear_probe", "clip_adapter", "tip_adapter"}),
@@ -50,21 +51,6 @@ def test_scores_that_a_method_never_gets(experiment, known, score, methods):
     assert score in {choice.listed("score") for choice in experiment.scores}
 
 
-def test_what_is_foreseen_is_what_the_stage_skips(experiment, known):
-    """On samples of which everything is there but what the method does not leave."""
-    for name, method in known:
-        choice = next(each for each in experiment.scores if each.listed("score") == name)
-        entry, of_method = registry.find("score", choice.name), registry.find("method", experiment.method(method).name)
-        inputs = example(LEFT[of_method.leaves]) | {"text_cosines": of_method.text_cosines}
-        lacking = {"bank", "val"} if not of_method.learns else set()
-        of_prototypes = {"local_logits", "corrupted_logits", "corrupted_features"}
-        lacking |= of_prototypes if of_method.leaves != "prototypes" else set()
-        given = {need: value for need, value in inputs.items() if need not in lacking}
-        lists = dict.fromkeys(entry.label_lists, "away")
-        with pytest.raises(Skip):
-            compute(Choice(name=choice.name, **choice.params | lists), given, {"away": example_texts()})
-
-
 def test_check_says_it_before_anything_runs(tmp_path, capsys):
     from oodgrid.cli import main
 
@@ -72,3 +58,91 @@ def test_check_says_it_before_anything_runs(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped under ")]
     assert any("linear_probe, tip_adapter" in line and "neglabel@labels=concept-words" in line for line in lines)
     assert all(line.count(": ") >= 2 and "whatever the data" in line for line in lines)
+
+
+def of(methods, scores, *, id_set=None, ood=None, **more):
+    """A small experiment of images, with exchanged parts."""
+    dataset = {"name": "concepts", "ood": ood or {"far": ["noise"]}} | (id_set or {})
+    return config.parse(
+        {
+            "experiment": "mini", "backbones": ["tiny"], "id_datasets": [dataset], "methods": methods,
+            "scores": ["mcm", *scores], "shots": [2], "seeds": [1], "label_lists": [WORDS], **more,
+        }
+    )  # fmt: skip
+
+
+def asked(experiment, results):
+    """Return what encoding is to make beside the splits and the texts of the classes, by its name."""
+    usual = {*plan.feature_files(results, of(["prototype"], []))}
+    return {file.relative_to(results).as_posix() for file in plan.encoded_files(results, experiment)} - {
+        file.relative_to(results).as_posix() for file in usual
+    }
+
+
+FOGGY = {f"features/tiny/{name}/test.fog-1-seed0.h5" for name in ("concepts", "noise")}
+LIST, SHUFFLED = "text/tiny/labels/words.h5", "text/tiny/concepts.shuffled.h5"
+TANL = {"name": "tanl", "labels": "words", "noise": "words"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "scores", "more", "expected"),
+    [
+        (["zero_shot"], [FOG], {}, FOGGY),
+        (["zero_shot", "clip_adapter"], [FOG], {}, FOGGY),
+        (["clip_adapter", "tip_adapter"], [FOG], {}, set()),  # none leaves a head on the features as cached
+        (["own_head"], [FOG], {}, set()),  # without a head it is skipped as a whole
+        (["zero_shot"], [FOG], {"ood": {"far": [{"name": "far", "imported": {}}]}}, set()),  # no row has both sets
+        (["zero_shot"], [FOG], {"ood": {"far": ["noise", {"name": "far", "imported": {}}]}}, FOGGY),
+        (["clip_adapter"], [TANL], {}, {LIST}),
+        (["linear_probe", "tip_adapter"], [TANL], {}, set()),  # logits that are no cosines
+        (["prototype"], [TANL], {"id_set": {"text": "visual_prototypes"}}, set()),
+        (["prototype"], ["tag"], {}, {SHUFFLED}),
+        (["prototype"], ["tag"], {"id_set": {"text": "visual_prototypes"}}, set()),
+    ],
+)
+def test_what_no_row_uses_is_not_encoded(tmp_path, methods, scores, more, expected):
+    experiment = of(methods, scores, **more)
+    assert asked(experiment, tmp_path) == expected
+    inputs = {
+        file.relative_to(tmp_path).as_posix()
+        for method in grid.methods(experiment)
+        for file in plan.score_input(tmp_path, experiment, "tiny", "concepts", method)
+    }
+    assert inputs >= expected and not (inputs & {*FOGGY, LIST, SHUFFLED}) - expected
+
+
+def test_views_of_a_method_that_is_skipped_as_a_whole_are_not_encoded(tmp_path):
+    views = {"views": [{"family": "rrc08", "count": 2}]}
+    methods = [{"name": "zs_lp", "views": "rrc08"}]
+    assert len(asked(of(methods, [], id_set=views), tmp_path)) == 1
+    experiment = of(methods, [], id_set={**views, "text": "visual_prototypes"})
+    assert not asked(experiment, tmp_path)
+    assert not plan.view_files(tmp_path, experiment, "tiny", "concepts", "zs_lp@views=rrc08")
+
+
+def test_an_imported_list_that_no_row_uses_need_not_be_there(tmp_path):
+    brought = {"label_lists": [{"name": "words", "imported": {}}]}
+    plan.check_imports(tmp_path, of(["linear_probe"], [TANL], **brought))
+    with pytest.raises(OodgridError, match=r"words\.h5 is missing"):
+        plan.check_imports(tmp_path, of(["zero_shot"], [TANL], **brought))
+
+
+def test_scores_that_no_row_has_need_no_torch():
+    tins = [{"name": "tins", "labels": "words"}]
+    assert plan.scores_load_torch(of(["clip_adapter"], tins))
+    assert not plan.scores_load_torch(of(["linear_probe"], tins))
+
+
+def test_places_are_named_where_it_is_not_everywhere():
+    oods = {"near": ["concepts-unseen-shapes"], "far": [{"name": "far", "imported": {}}]}
+    both = [
+        {"name": "concepts", "ood": oods},
+        {"name": "moonlit", "text": "visual_prototypes", "ood": {"far": ["noise"]}},
+    ]
+    said = foreseen.skipped(of(["zero_shot", "prototype"], [FOG], id_datasets=both))
+    assert {(*each.scores, each.where) for each in said if each.methods == ["zero_shot"] and not each.scores} == {
+        (" on moonlit",)
+    }
+    assert {(*each.scores, *each.methods, each.where) for each in said if each.scores} == {
+        ("cover@corruptions=fog-1", "zero_shot", "prototype", " on concepts against far")
+    }

@@ -183,6 +183,34 @@ def test_all_mistakes_are_said_at_once(values_of):
     assert len(str(error.value).split("\n")) == 3
 
 
+def test_all_mistakes_of_a_row_and_of_other_sources_are_said_at_once(values_of, tmp_path):
+    """Also beside what is wrong with the form of the file; a name with a mistake in its description is no other one."""
+    row = {"ood": ["who", "fish"], "auroc": 912, "fpr95": 4, "aurok": 1, "shot": 3, "shots": -1}
+    broken = content(rows=[row], setting=SETTING | {"prompts": 1})
+    broken["sources"]["untitled"] = {"unit": "percent"}
+    rows = [{"ood": "fish", "auroc": 3}, {"ood": "fish", "auroc": 4}]
+    broken["sources"]["twice"] = content(rows=rows)["sources"]["paper"]
+    broken["datasets"]["birds"] = {"names": ["my-birds"], "count": "many"}
+    with pytest.raises(OodgridError) as error:
+        values_of(broken)
+    lines = str(error.value).split("\n")
+    assert all(line.startswith(f"published values {tmp_path / 'published.yaml'}") for line in lines)
+    wanted = [
+        *("sources.untitled.title: is required", "datasets.birds.count", "paper.setting: unknown key 'prompts'"),
+        *("rows.0: fpr95 has two", "rows.0: unknown key 'aurok'", "rows.0: unknown key 'shot'", "rows.0.auroc: 912"),
+        *("rows.0.ood: unknown dataset 'who'", "shots", "twice: auroc of fish is both 3 and 4"),
+    ]
+    assert all(any(part in line for line in lines) for part in wanted), lines
+    assert not any("unknown dataset 'birds'" in line for line in lines)
+
+
+def test_mistakes_of_several_files_are_said_at_once(results, capsys):
+    (results.parent / "a.yaml").write_text("sources: {}")
+    assert main(["compare", "e", "--published", "a.yaml", "--published", "b.yaml", "--published", "mine.yaml"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "a.yaml: no sources" in lines[0] and "b.yaml" in lines[1]
+
+
 @pytest.mark.parametrize(
     ("second", "is_refused"),
     [

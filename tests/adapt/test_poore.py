@@ -9,6 +9,9 @@ import pytest
 
 from oodgrid import methods, registry
 from oodgrid.adapt.contract import PseudoTexts, class_means, normalise
+from oodgrid.config import Choice
+from oodgrid.config.pseudo_ood import pseudo_ood_name
+from oodgrid.errors import OodgridError
 from tests.failing import failure
 
 torch = pytest.importorskip("torch")
@@ -56,6 +59,18 @@ def test_without_its_texts_it_is_the_head_under_cross_entropy_to_the_bit(few_sho
     assert classifier.change(data.val).tobytes() == plain_classifier.change(data.val).tobytes()
     other, _ = fitted(with_pseudo(data), epochs=7, batch=5)
     assert not np.array_equal(other.arrays["prototypes"], plain.arrays["prototypes"])
+
+
+def test_without_weight_it_asks_for_no_texts(few_shot):
+    data = few_shot(shots=4)
+    arrays = (data.train, data.train_labels)
+    made = methods.poore(*arrays, weight=0, epochs=7, batch=5)
+    plain = methods.mlp_head(*arrays, contrast=0.0, epochs=7, batch=5)
+    assert made.transform(data.val).tobytes() == plain.transform(data.val).tobytes()
+    with pytest.raises(OodgridError, match="method poore: pseudo_features is None, and it is needed"):
+        methods.poore(*arrays)
+    names = [pseudo_ood_name(Choice(name="poore", weight=weight)) for weight in (0, 1)]
+    assert [*names, pseudo_ood_name(Choice(name="coop"))] == [None, "keywords", None]
 
 
 @pytest.mark.parametrize(("weight", "margin", "each"), [(1.0, 0.2, 1), (3.0, 0.5, 2), (0.5, 0.0, 1)])

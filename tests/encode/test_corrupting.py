@@ -317,7 +317,7 @@ def test_files_of_other_images_are_refused_by_scores(encoded):
     file.unlink()
     assert not read_samples("photos", file.with_name("test.h5"), [noise]).corrupted
     with pytest.raises(OodgridError, match=r"seed0\.h5 is missing: oodgrid encode corrupted makes it$"):
-        read_samples("photos", file.with_name("test.h5"), [noise], made=True)
+        read_samples("photos", file.with_name("test.h5"), [noise], made=[file])
 
 
 def test_only_images_that_are_encoded_here_are_corrupted():

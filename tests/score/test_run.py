@@ -518,12 +518,13 @@ def test_compute_refuses_values_that_are_no_score(monkeypatch, values, fault):
 
 @pytest.mark.parametrize("text_cosines", [True, False])
 def test_label_lists_are_compared_only_where_a_fit_says_that_its_logits_are_cosines_to_texts(mini, text_cosines):
-    fit = mini.prototypes()
-    mini.applied("prototype", "prototypes", [fit.fit.model_copy(update={"text_cosines": text_cosines})])
+    method = "zero_shot" if text_cosines else "prototype"
+    fit = mini.prototypes(*((0, 0) if text_cosines else (2, 1)))
+    mini.applied(method, "prototypes", [fit.fit.model_copy(update={"text_cosines": text_cosines})])
     texts = np.random.default_rng(3).normal(size=(1, 5, 6)).astype(np.float32)
     provenance = {"text": {"kinds": [""] * 5}}
     path = paths.label_texts(mini.results, "mini", "cma-agents")
     store.write_texts(path, store.Texts(texts, list("abcde"), ["{}"], provenance))
-    table, about = run(mini, scores=["mcm", "cma"])
+    table, about = run(mini, method, methods=[method], scores=["mcm", "cma"])
     assert table["cma"].null_count() == (0 if text_cosines else len(table))
     assert list(about.fits[0].skipped) == ([] if text_cosines else ["cma"])

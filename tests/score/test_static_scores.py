@@ -96,6 +96,20 @@ def test_inter_modal_mining_against_the_recipe(kinds, count, capsys):
     )
 
 
+def test_that_fewer_are_mined_than_wanted_is_said_once_of_a_list_and_not_of_every_fit(capsys):
+    labels = words(90, ("noun",))
+    others = Bank(BANK.features[::-1].copy(), BANK.labels[::-1].copy(), BANK.shots)
+    for bank, count in ((BANK, 2000), (others, 2000), (BANK, 1000), (others, 1000)):
+        inter_modal(labels, CLASS_TEXTS, bank, count=count)
+    lines = capsys.readouterr().err.splitlines()
+    assert [("2000" in line or "2,000" in line, "1000" in line or "1,000" in line) for line in lines] == [
+        (True, False),
+        (False, True),
+    ]
+    inter_modal(words(90, ("noun",)), CLASS_TEXTS, BANK, count=2000)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_as_many_are_mined_as_are_wanted_whatever_kinds_there_are():
     for kinds in (list("abc"), list("abcdefg"), ["a"] * 30 + ["b", "c"]):
         labels = words(200, kinds)

@@ -34,10 +34,12 @@ def fit(results: Path, experiment: Experiment, backbone_name: str, id_dataset: s
     entry = registry.find("method", choice.name)
     method = entry.make(**choice.params)
     views = view_files(results, experiment, backbone_name, id_dataset, variant)
+    # views of a method that lacks something else are not made: it is then skipped for what it lacks
+    asked = views or experiment.id_dataset(id_dataset).imported
     made = pseudo_ood_files(results, experiment, backbone_name, id_dataset, variant)
     files = FitFiles(
-        results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset), getattr(method, "views", None),
-        views[0] if views else None, "local_features" in entry.needs,
+        results, experiment.backbone(backbone_name), experiment.id_dataset(id_dataset),
+        getattr(method, "views", None) if asked else None, views[0] if views else None, "local_features" in entry.needs,
         tuple(outlier_files(results, experiment, backbone_name, id_dataset, variant)), made[0] if made else None,
     )  # fmt: skip
     manifests_of_parts = fitted_parts(results, experiment, backbone_name, id_dataset, variant)

@@ -149,6 +149,7 @@ def run_check(options: argparse.Namespace) -> None:
     rows = grid.count_rows(experiment)
     folder = options.results / experiment.experiment
     print(f"{options.config}: sound; {counted(pairs * fits, 'fit')}, {counted(rows, 'row')} of metrics in {folder}/")
-    for scores, methods, reason in foreseen.skipped(experiment):
-        print(f"skipped under {', '.join(methods)}, whatever the data: {', '.join(scores)}: {reason}")
+    for scores, methods, reason, where in foreseen.skipped(experiment):
+        under = f"under {', '.join(methods)}{where}" if scores else f"as a whole{where}"
+        print(f"skipped {under}, whatever the data: {', '.join(scores or methods)}: {reason}")
     print("to do:", *plan.summary(options.results, experiment, images, plan.cpus_here()), sep="\n")

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from oodgrid.errors import OodgridError, printable, unknown
 
 if TYPE_CHECKING:
     from oodgrid.config import Experiment
-    from oodgrid.published import Comparison
+    from oodgrid.published import Comparison, Value
 
 HEADER = ("source", "ours is", "ID / OOD", "metric", "ours", "interval", "theirs", "difference", "tolerance", "verdict")
 MOST_GROUPS = 15  # of what does not compare, without --all
@@ -27,10 +28,12 @@ MOST_REASONS = 4  # of one line
 def run_compare(options: argparse.Namespace) -> None:
     """Print ours, theirs, difference, interval and verdict of what compares, and why the rest does not."""
     from oodgrid import manifests
-    from oodgrid.published import Ours, catalogued, compared, read_values
+    from oodgrid.errors import all_of
+    from oodgrid.published import Ours, catalogued, compared
 
     file = _metrics_file(options)
-    values = [*catalogued(), *(value for path in options.published for value in read_values(path))]
+    values = list(catalogued())
+    all_of(*(partial(_add_values, values, path) for path in options.published))
     metrics, _ = manifests.read_table(file, manifests.Metrics)
     name = metrics["experiment"][0] if len(metrics) else file.parent.name
     summary = file.with_name(paths.summary(options.results, name).name)
@@ -46,6 +49,12 @@ def run_compare(options: argparse.Namespace) -> None:
     print(f"settings of ours: {said}")
     _print_compared([each for each in comparisons if not each.reasons])
     _print_others([each for each in comparisons if each.reasons], options.all)
+
+
+def _add_values(values: list[Value], path: Path) -> None:
+    from oodgrid.published import read_values
+
+    values += read_values(path)
 
 
 def _metrics_file(options: argparse.Namespace) -> Path:

@@ -146,10 +146,10 @@ def _encode_corrupted(options: argparse.Namespace, experiment: Experiment, backb
         raise unknown("corruption of this experiment", options.corruption, wanted)
     corruptible = list(plan.corruptible(experiment.datasets()))
     named = {dataset.name for dataset in chosen(options.dataset, corruptible, experiment.dataset)}
-    for dataset in (each for each in corruptible if each.name in named):
-        for name in [options.corruption] if options.corruption else wanted:
+    for dataset, corruption in plan.corrupted_files(options.results, experiment, backbone.name).values():
+        if dataset.name in named and options.corruption in (None, corruption.split.partition(".")[2]):
             with rates.measured(options.results, "encode", backbone.name, f"{backbone.name}/{dataset.name}") as work:
-                file = encode_corrupted(options.results, backbone, dataset, wanted[name])
+                file = encode_corrupted(options.results, backbone, dataset, corruption)
                 work.units, work.bytes = len(store.read_labels(file)[0]), file.stat().st_size
             say(file)
 

@@ -51,5 +51,9 @@ class PseudoOod(Strict):
 
 
 def pseudo_ood_name(method: Choice) -> str | None:
-    """Return by what name a method takes pseudo-OOD texts, as it is written or by default; None where it takes none."""
-    return (registry.find("method", method.name).params | method.params).get("pseudo_ood")
+    """Return by what name a method takes pseudo-OOD texts, as it is written or by default; None where it takes none.
+
+    A method may take none by another parameter, as `poore` with weight 0.
+    """
+    entry = registry.find("method", method.name)
+    return entry.make(**method.params).pseudo_ood if "pseudo_ood" in entry.params else None

@@ -41,6 +41,7 @@ from oodgrid.methods.fitted import Fitted
 
 __all__ = ["Fitted", "fit"]
 TEXT = {"text", "text_tower", "prototypes"}
+PSEUDO = ("pseudo_features", "pseudo_rows")  # needed by methods that look at such texts with the parameters they have
 
 
 def __getattr__(name: str) -> Callable[..., Fitted]:
@@ -77,10 +78,14 @@ def _function(name: str) -> Callable[..., Fitted]:
         arguments = bound(signature, f"method {name}", positional, named)
         arrays = {key: value for key, value in arguments.items() if key in ARGUMENTS and value is not None}
         params = {key: value for key, value in arguments.items() if key not in ARGUMENTS}
-        for key, parameter in signature.parameters.items():
-            if parameter.default is Parameter.empty and key not in arrays:
+        checked = registry.check_params("method", name, params)
+        needed = [key for key, parameter in signature.parameters.items() if parameter.default is Parameter.empty]
+        if "pseudo_ood" in entry.needs and entry.make(**checked).pseudo_ood is not None:
+            needed += PSEUDO
+        for key in needed:
+            if key not in arrays:
                 raise OodgridError(f"method {name}: {key} is None, and it is needed: {ARGUMENTS[key]}")
-        return _fitted(entry, arrays, registry.check_params("method", name, params))
+        return _fitted(entry, arrays, checked)
 
     method.__name__ = method.__qualname__ = name
     args = "\n".join(f"    {each}: {ARGUMENTS[each]}" for each in signature.parameters if each in ARGUMENTS)
@@ -101,10 +106,10 @@ def _signature(entry: registry.Entry) -> Signature:
         *(("train_local",) if "local_features" in needs else ()),
         *(("train_texts",) if "pairs" in needs else ()),
         *(("outlier_features", "outlier_texts") if "outliers" in needs else ()),
-        *(("pseudo_features", "pseudo_rows") if "pseudo_ood" in needs else ()),
     ]
     optional: dict[str, Any] = dict.fromkeys(("val_features", "val_labels", "shots") if entry.learns else ())
     optional |= {"head_bias": None} if "own_head" in needs else {}
+    optional |= dict.fromkeys(PSEUDO if "pseudo_ood" in needs else ())
     optional |= {"train_views": None} if "views" in entry.params else {}
     files = ("views", "pseudo_ood")  # parameters that name what is cached: here it comes as arrays
     optional |= {"seed": 1} | {name: default for name, default in entry.params.items() if name not in files}

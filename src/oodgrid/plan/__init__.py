@@ -14,7 +14,6 @@ from oodgrid.plan.costs import summary
 from oodgrid.plan.files import (
     STREAM_TABLES,
     TABLES,
-    TextFile,
     applied_parts,
     asked_figures,
     drawn,
@@ -23,7 +22,6 @@ from oodgrid.plan.files import (
     encoded,
     encoded_files,
     encoded_splits,
-    encoded_texts,
     evaluated,
     feature_files,
     figure_files,
@@ -41,7 +39,6 @@ from oodgrid.plan.files import (
     split_files,
     table_files,
     test_features,
-    text_files,
     view_files,
     view_shard_files,
     viewed,
@@ -61,6 +58,7 @@ from oodgrid.plan.machines import (
     warn_of_cuda,
 )
 from oodgrid.plan.pseudo_ood import pseudo_made, pseudo_ood_file, pseudo_ood_files
+from oodgrid.plan.text_files import TextFile, encoded_texts, text_files
 from oodgrid.plan.triggers import ENCODE_VERSION, TRIGGERS, apply_code, report_code, score_code, spec
 
 __all__ = [

@@ -14,20 +14,20 @@ from oodgrid.config import Backbone, Dataset, Experiment, Imported, LabelList
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError, all_of
 from oodgrid.fewshot import FewShot
+from oodgrid.foreseen import used_anywhere
 from oodgrid.identity import differences, digest
 from oodgrid.plan.corrupted import corrupted_files
 from oodgrid.plan.files import (
-    TextFile,
     encoded_files,
     evaluated_files,
     feature_files,
     report_parts,
     score_files,
     split_files,
-    text_files,
     views_file,
 )
 from oodgrid.plan.pseudo_ood import pseudo_ood_file
+from oodgrid.plan.text_files import TextFile, text_files
 from oodgrid.plan.triggers import ENCODE_VERSION
 from oodgrid.texts import HEAD
 
@@ -47,7 +47,7 @@ def check_inputs(results: Path, experiment: Experiment, backbone_name: str, id_d
     check_identities(results, experiment)
     views = [views_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.views]
     views += [pseudo_ood_file(results, experiment, backbone_name, id_dataset_name, each) for each in dataset.pseudo_ood]
-    corrupted = corrupted_files(results, backbone_name, experiment.datasets(), experiment.scores)
+    corrupted = corrupted_files(results, experiment, backbone_name)
     for file, provenance in _identities([*feature_files(results, experiment), *views, *corrupted]).items():
         if (version := provenance.get("encode_version", ENCODE_VERSION)) != ENCODE_VERSION:
             raise OodgridError(
@@ -86,7 +86,7 @@ def check_identities(results: Path, experiment: Experiment) -> None:
                 for file, provenance in _identities([path]).items():
                     _check_identity(file, provenance, backbone, dataset, identity)
                     encoders[file] = provenance["backbone"]
-        corrupted = corrupted_files(results, backbone.name, experiment.datasets(), experiment.scores)
+        corrupted = corrupted_files(results, experiment, backbone.name)
         for file, provenance in _identities(list(corrupted)).items():
             dataset, corruption = corrupted[file]
             identity = {"dataset": dataset.identity, "corruption": corruption.identity}
@@ -249,7 +249,8 @@ def check_imports(results: Path, experiment: Experiment) -> None:
     imported = [dataset for dataset in _named(experiment) if dataset.imported]
     for backbone in experiment.backbones:
         tests = [(dataset, paths.features(results, backbone.name, dataset.name, "test")) for dataset in imported]
-        lists = [(each, paths.label_texts(results, backbone.name, each.name)) for each in experiment.wanted_lists()]
+        wanted = experiment.wanted_lists(used_anywhere(experiment, backbone.name, experiment.id_datasets))
+        lists = [(each, paths.label_texts(results, backbone.name, each.name)) for each in wanted]
         all_of(
             *(partial(_check_imported, dataset, file) for dataset, file in tests),
             *(partial(_check_label_list, label_list, file) for label_list, file in lists),

@@ -1,12 +1,11 @@
-"""Where corrupted test images lie, and which of them scores ask for."""
+"""Where corrupted test images lie, and which of them rows of an experiment use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
-from oodgrid import grid, paths
-from oodgrid.config import Choice, Dataset, Experiment
+from oodgrid import foreseen, grid, paths
+from oodgrid.config import Dataset, Experiment
 from oodgrid.corruptions import Corruption
 from oodgrid.grid import corruptible
 
@@ -17,15 +16,22 @@ def corrupted_file(results: Path, backbone: str, dataset: str, corruption: Corru
 
 
 def corrupted_files(
-    results: Path, backbone: str, datasets: Iterable[Dataset], scores: Iterable[Choice]
+    results: Path, experiment: Experiment, backbone: str, method: str | None = None
 ) -> dict[Path, tuple[Dataset, Corruption]]:
-    """Return the files of corrupted test images of some datasets that some scores ask for, and what each is to hold."""
-    wanted = grid.corruptions(scores)
-    return {
-        corrupted_file(results, backbone, dataset.name, corruption): (dataset, corruption)
-        for dataset in corruptible(datasets)
-        for corruption in wanted
-    }
+    """Return the files of corrupted test images that rows may use, of one method or of any, and what each is to hold.
+
+    Where no method of the experiment gets a score that looks at them, there are none.
+    """
+    files: dict[Path, tuple[Dataset, Corruption]] = {}
+    if not any(map(grid.takes_corrupted, experiment.scores)):
+        return files
+    for dataset in experiment.id_datasets:
+        by_ood = foreseen.used(experiment, backbone, dataset.name, method)
+        for _, ood in dataset.pairs():
+            for corruption in grid.corruptions(by_ood[ood.name]):
+                for each in corruptible((dataset, ood)):
+                    files[corrupted_file(results, backbone, each.name, corruption)] = each, corruption
+    return files
 
 
 def corrupted_words(experiment: Experiment) -> dict[str, Corruption]:

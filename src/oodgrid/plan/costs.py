@@ -104,7 +104,7 @@ def _add_corrupted(
     cost: Cost, works: list[rates.Work], results: Path, experiment: Experiment, backbone: str, images: Mapping[str, int]
 ) -> None:
     """Add the test images once for each corruption; how many they are is known of what is encoded, or has no other."""
-    for file, (dataset, _) in corrupted_files(results, backbone, experiment.datasets(), experiment.scores).items():
+    for file, (dataset, _) in corrupted_files(results, experiment, backbone).items():
         encoded = (file, paths.features(results, backbone, dataset.name, "test"))
         there = next((len(store.read_labels(each)[0]) for each in encoded if each.exists()), None)
         count = images.get(dataset.name) if there is None and dataset.split_names == ("test",) else there

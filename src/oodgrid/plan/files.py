@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 
-from oodgrid import grid, paths, registry
-from oodgrid.config import ANY, Choice, Dataset, Experiment, IdDataset, LabelList, Views
+from oodgrid import foreseen, grid, paths, registry
+from oodgrid.config import ANY, Dataset, Experiment, IdDataset, Views
 from oodgrid.identity import digest
 from oodgrid.plan.corrupted import corrupted_files
 from oodgrid.plan.pseudo_ood import pseudo_ood_files
-from oodgrid.texts import CLASSES, SOURCES, TextSource
+from oodgrid.plan.text_files import text_files
 
 _SUFFIXES = ("tex", "md", "csv", "html")
 TABLES = (  # of each backbone and ID dataset
@@ -48,7 +47,7 @@ def encoded_files(results: Path, experiment: Experiment) -> list[Path]:
     for backbone in experiment.backbones:
         for dataset in experiment.datasets():
             files.update(() if dataset.imported else split_files(results, backbone.name, dataset))
-        files.update(corrupted_files(results, backbone.name, experiment.datasets(), experiment.scores))
+        files.update(corrupted_files(results, experiment, backbone.name))
         for dataset in experiment.id_datasets:
             for method in grid.methods(experiment):
                 for of_method in (view_files, pseudo_ood_files):
@@ -123,7 +122,7 @@ def fit_input(results: Path, experiment: Experiment, backbone: str, id_dataset: 
     dataset = experiment.id_dataset(id_dataset)
     seen = ("train", "val", "test") if dataset.leaky_selection_on_test else ("train", "val")
     splits = [f for f in split_files(results, backbone, dataset) if _split(f) in seen]
-    return splits + [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores=())]
+    return splits + [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores=False)]
 
 
 def drawn_from(results: Path, experiment: Experiment, backbone: str, id_dataset: str) -> list[Path]:
@@ -137,7 +136,8 @@ def view_files(results: Path, experiment: Experiment, backbone: str, id_dataset:
     """Return the augmented views that a method learns from, if it does."""
     family = None if method == ANY else experiment.method(method).params.get("views")
     dataset = experiment.id_dataset(id_dataset)
-    encoded = [] if dataset.imported else [views for views in dataset.views if views.family == family]
+    asked = family is not None and not foreseen.method_is_skipped(experiment, backbone, id_dataset, method)
+    encoded = [views for views in dataset.views if views.family == family] if asked else []
     return [views_file(results, experiment, backbone, id_dataset, views) for views in encoded]
 
 
@@ -179,9 +179,9 @@ def score_input(results: Path, experiment: Experiment, backbone: str, id_dataset
     dataset = experiment.id_dataset(id_dataset)
     labelled = [f for f in split_files(results, backbone, dataset) if _split(f) in ("train", "val")]
     applied = [] if method == ANY else [paths.applied(results, experiment.experiment, backbone, id_dataset, method)]
-    scores, sets = grid.scores(experiment, method), [dataset, *(ood for _, ood in dataset.pairs())]
-    read = [text.path for text in text_files(results, _only(experiment, dataset), backbone, scores, fits=False)]
-    read += corrupted_files(results, backbone, sets, scores)
+    alone = _only(experiment, dataset)
+    read = [text.path for text in text_files(results, alone, backbone, method, fits=False)]
+    read += corrupted_files(results, alone, backbone, method)
     return test_features(results, experiment, backbone, id_dataset) + labelled + applied + read
 
 
@@ -260,17 +260,6 @@ def viewed(experiment: Experiment) -> list[str]:
     return [d.name for d in experiment.id_datasets if d.views]
 
 
-def encoded_texts(experiment: Experiment, source: TextSource = CLASSES) -> list[str]:
-    """Return the names of the ID datasets, or label lists, whose texts of a kind encoding can make."""
-    names = (
-        entry.name
-        for backbone in experiment.backbones
-        for entry in _entries(source, experiment, backbone.name, experiment.scores)
-        if not entry.imported or source.of_backbone
-    )
-    return list(dict.fromkeys(names))
-
-
 def either(names: Iterable[str]) -> str:
     """Return a wildcard constraint that matches these names and nothing else."""
     return "|".join(sorted(map(re.escape, set(names)))) or "(?!)"
@@ -293,54 +282,6 @@ def split_files(results: Path, backbone: str, dataset: Dataset) -> list[Path]:
 def _split(file: Path) -> str:
     """Return the split of a feature file of `split_files`, the whole of it or a part."""
     return file.name.partition(".")[0]
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """A text file, as the configuration means it.
-
-    Attributes:
-        path: Where it lies.
-        source: Of what kind it is.
-        entry: Whose texts it holds.
-    """
-
-    path: Path
-    source: TextSource
-    entry: IdDataset | LabelList
-
-    @property
-    def is_encoded(self) -> bool:
-        """Whether encoding makes it, rather than an import."""
-        return not self.entry.imported or self.source.of_backbone
-
-
-def text_files(
-    results: Path, experiment: Experiment, backbone: str, scores: Sequence[Choice] | None = None, fits: bool = True
-) -> list[TextFile]:
-    """Return the text files that fits read and for which some scores (default: all) ask.
-
-    Of the classes of an imported dataset there are those that the import brought, and no others.
-    """
-    scores = experiment.scores if scores is None else scores
-    needs = {need for score in scores for need in registry.find("score", score.name).needs}
-    asked = [source for source in SOURCES if not source.need or source.need in needs or (fits and source is CLASSES)]
-    files = [
-        TextFile(source.path(results, backbone, entry.name), source, entry)
-        for source in asked
-        for entry in _entries(source, experiment, backbone, scores)
-        if source.imports or not entry.imported
-    ]
-    return [file for file in files if not (file.entry.imported and file.source is CLASSES) or file.path.exists()]
-
-
-def _entries(
-    source: TextSource, experiment: Experiment, backbone: str, scores: Sequence[Choice]
-) -> list[IdDataset] | list[LabelList]:
-    """Return the entries of the configuration of which there are texts of a kind."""
-    if source.of == "label_list":
-        return experiment.wanted_lists(scores)
-    return [dataset for dataset in experiment.id_datasets if dataset.text_under(backbone) == source.stands]
 
 
 def _only(experiment: Experiment, dataset: IdDataset) -> Experiment:

@@ -13,6 +13,7 @@ from pathlib import Path
 from oodgrid import grid, rates, registry, threads
 from oodgrid.config import Experiment
 from oodgrid.environment import whole_number
+from oodgrid.foreseen import used_anywhere
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def requests(experiment: Experiment) -> dict[str, Request]:
 
 def scores_load_torch(experiment: Experiment) -> bool:
     """Return whether jobs that score need torch: to compute on a GPU, or for a text tower."""
-    towers = any("text_tower" in registry.find("score", score.name).needs for score in experiment.scores)
-    return towers or experiment.score_device == "gpu"
+    asking = [score for score in experiment.scores if "text_tower" in registry.find("score", score.name).needs]
+    used = [used_anywhere(experiment, each.name, experiment.id_datasets) for each in experiment.backbones if asking]
+    return experiment.score_device == "gpu" or any(score in scores for scores in used for score in asking)
 
 
 def request(stage: str, experiment: Experiment, environment: Mapping[str, str]) -> Request:

@@ -7,7 +7,8 @@ its source. Every number becomes one `Value`. `form` says what may stand there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from oodgrid import catalogue, registry
+from oodgrid.config import Choice
 from oodgrid.config.reading import read
 from oodgrid.config.wording import lines_of
 from oodgrid.errors import Mistakes, OodgridError, all_of, brief, printable, unknown
@@ -23,6 +25,7 @@ from oodgrid.published.form import FPR95, FPR95_UNSTATED, KINDS, OF_ID, Content,
 from oodgrid.published.words import UNSTATED
 
 FILE = catalogue.FOLDER / "published.yaml"
+NOBODY = DatasetNames(names=["nobody"], count=1)  # in place of a description with a mistake of its own
 
 
 @cache
@@ -46,9 +49,7 @@ def read_values(path: Path) -> tuple[Value, ...]:
     except OodgridError as error:
         text = str(error).replace(f"config {path}", what).replace("see config.yaml for an", "docs/compare.md has an")
         raise Mistakes(text.split("\n")) from None
-    values = tuple(_values(raw, what, _known_datasets()))
-    _check_duplicates([*catalogued(), *values], what)
-    return values
+    return tuple(_values(raw, what, _known_datasets(), catalogued()))
 
 
 def _known_datasets() -> dict[str, DatasetNames]:
@@ -56,21 +57,46 @@ def _known_datasets() -> dict[str, DatasetNames]:
     return {name: its for value in catalogued() for name, its in ((value.setting.id, value.id), *value.oods.items())}
 
 
-def _values(raw: Any, what: str, known: Mapping[str, DatasetNames]) -> list[Value]:
-    """Return the values of a parsed file.
+def _values(raw: Any, what: str, known: Mapping[str, DatasetNames], beside: Sequence[Value] = ()) -> list[Value]:
+    """Return the values of a parsed file; all that is wrong with it is said at once.
 
     Args:
         raw: Its content.
         what: What to call it.
         known: Datasets that it need not describe.
+        beside: Values that it may not contradict.
     """
-    content = _built(Content, raw, what)
-    datasets = {**known, **content.datasets}
     values: list[Value] = []
-    places = {key: f"{what}: sources.{key}" for key in content.sources}
-    all_of(*(partial(_add_source, values, key, content.sources[key], datasets, place) for key, place in places.items()))
-    _check_duplicates(values, what)
+    places, datasets, mistaken = {}, dict(known), None
+    try:
+        content = _built(Content, raw, what)
+        places, datasets = content.sources, {**known, **content.datasets}
+    except OodgridError as error:
+        mistaken, places = error, _sound(raw, "sources", Source)
+        datasets |= _sound(raw, "datasets", DatasetNames)
+        named = raw.get("datasets") if isinstance(raw, dict) else None
+        datasets = {**dict.fromkeys(named, NOBODY), **datasets} if isinstance(named, dict) else datasets
+    all_of(
+        partial(_refuse, mistaken),
+        *(partial(_add_source, values, key, its, datasets, f"{what}: sources.{key}") for key, its in places.items()),
+        lambda: _check_duplicates([*beside, *values], what),
+    )
     return list({value.key: value for value in values}.values())  # what is said twice counts once
+
+
+def _sound(raw: Any, key: str, part: type[Any]) -> dict[str, Any]:
+    """Return those entries of a file with mistakes that have none themselves: what is in them is read on."""
+    entries = raw.get(key) if isinstance(raw, dict) else None
+    sound = {}
+    for name, fields in entries.items() if isinstance(entries, dict) else ():
+        with suppress(OodgridError, ValidationError):
+            sound[str(name)] = part.model_validate(fields)
+    return sound
+
+
+def _refuse(error: OodgridError | None) -> None:
+    if error is not None:
+        raise error
 
 
 def _built(part: type[Any], fields: Any, what: str) -> Any:
@@ -85,83 +111,137 @@ def _built(part: type[Any], fields: Any, what: str) -> Any:
 
 def _add_source(values: list[Value], key: str, source: Source, datasets: Mapping[str, DatasetNames], what: str) -> None:
     settings = list(Setting.keys())
-    if odd := [name for name in source.setting if name not in settings]:
-        raise OodgridError(f"{what}.setting: {unknown('key', str(odd[0]), settings)}")
+    shared = {name: value for name, value in source.setting.items() if name in settings}
     own: list[Value] = []
     rows = [(row, f"{what}.rows.{number}") for number, row in enumerate(source.rows)]
-    all_of(*(partial(_add_row, own, key, source, row, datasets, place) for row, place in rows))
-    _check_unit(source, own, what)
+    all_of(
+        partial(_check_known, source.setting, settings, f"{what}.setting"),
+        *(partial(_add_row, own, key, source, shared, row, datasets, place) for row, place in rows),
+        lambda: _check_unit(source, own, what),
+    )
     values += own
+
+
+def _check_known(given: Iterable[Any], known: Sequence[str], what: str) -> None:
+    """Refuse keys that are none, each in a line."""
+    if odd := [name for name in given if name not in known]:
+        raise Mistakes(f"{what}: {unknown('key', str(name), known)}" for name in odd)
 
 
 def _add_row(
     values: list[Value],
     key: str,
     source: Source,
+    shared: Mapping[str, Any],
     row: dict[str, Any],
     datasets: Mapping[str, DatasetNames],
     what: str,
 ) -> None:
     """Add the values of one row."""
-    _check_keys(row, what)
     fields = set(Setting.keys())
-    setting = _built(Setting, source.setting | {name: value for name, value in row.items() if name in fields}, what)
-    _check_registered(setting, what)
     metrics = [name for name in row if name in KINDS]
-    if not metrics:
-        raise OodgridError(f"{what}: no number: give one of {', '.join(KINDS)}")
-    n_id = None if setting.n_id == UNSTATED else setting.n_id
-    id_set = _dataset(setting.id, n_id, datasets, setting.n_id == UNSTATED, f"{what}.id")
-    n_id = None if setting.n_id == UNSTATED else id_set.count
+    of_sets = [metric for metric in metrics if metric not in OF_ID]
+    found = _each(
+        keys=partial(_check_keys, row, what),
+        setting=partial(
+            _setting, {**shared, **{name: value for name, value in row.items() if name in fields}}, datasets, what,
+            of_sets,
+        ),
+        oods=partial(_oods, row, datasets, what) if of_sets or not metrics else dict,
+        **{metric: partial(_number, metric, row[metric], source, what) for metric in metrics},
+    )  # fmt: skip
+    setting, id_set, n_id = found["setting"]
     for metric in metrics:
-        _check_said(source, setting, metric, what)
-        oods = {} if metric in OF_ID else _oods(row, datasets, what)
-        fraction = _fraction(metric, row[metric], source.unit, what)
-        values.append(Value(key, source, setting, id_set, n_id, oods, metric, fraction))
+        oods = found["oods"] if metric in of_sets else {}
+        values.append(Value(key, source, setting, id_set, n_id, oods, metric, found[metric]))
 
 
-def _check_said(source: Source, setting: Setting, metric: str, what: str) -> None:
-    """Refuse a number whose tolerance or score is not said."""
+def _each(**makers: Callable[[], Any]) -> dict[str, Any]:
+    """Return what each makes, by its name.
+
+    Raises:
+        OodgridError: As `all_of`.
+    """
+    found: dict[str, Any] = {}
+
+    def keep(name: str, make: Callable[[], Any]) -> None:
+        found[name] = make()
+
+    all_of(*(partial(keep, name, make) for name, make in makers.items()))
+    return found
+
+
+def _setting(
+    fields: Mapping[str, Any], datasets: Mapping[str, DatasetNames], what: str, scored: Sequence[str]
+) -> tuple[Setting, DatasetNames, int | None]:
+    """Return the setting of a row, its ID set and how many samples that has; a number of an OOD set is of a score."""
+    setting = _built(Setting, fields, what)
+    is_unstated = setting.n_id == UNSTATED
+    count = None if is_unstated else setting.n_id
+    unsaid = [OodgridError(f"{what}: {scored[0]} is of a score: say which by score")] if scored else []
+    found = _each(
+        unsaid=partial(_refuse, unsaid[0] if unsaid and setting.score is None else None),
+        **{
+            kind: partial(_check_registered, kind, choice, what)
+            for kind, choice in (("method", setting.method), ("score", setting.score))
+            if choice
+        },
+        id=partial(_dataset, setting.id, count, datasets, is_unstated, f"{what}.id"),
+    )
+    return setting, found["id"], None if is_unstated else found["id"].count
+
+
+def _number(metric: str, number: Any, source: Source, what: str) -> float:
+    """Return a number as a fraction.
+
+    Raises:
+        OodgridError: As `_fraction`; or its tolerance is not said.
+    """
     kind = KINDS[metric]
-    if getattr(source.tolerance, kind) is None:
-        raise OodgridError(f"{what}: {metric} has no tolerance: give its source tolerance: {{{kind}: …}}")
-    if setting.score is None and metric not in OF_ID:
-        raise OodgridError(f"{what}: {metric} is of a score: say which by score")
+    untold = OodgridError(f"{what}: {metric} has no tolerance: give its source tolerance: {{{kind}: …}}")
+    return _each(
+        tolerance=partial(_refuse, untold if getattr(source.tolerance, kind) is None else None),
+        number=partial(_fraction, metric, number, source.unit, what),
+    )["number"]
 
 
 def _check_keys(row: dict[str, Any], what: str) -> None:
-    if fpr := next((name for name in row if str(name).lower().startswith("fpr") and name not in KINDS), None):
-        raise OodgridError(
-            f"{what}: {printable(str(fpr), 40)} has two incompatible conventions: write {', '.join(FPR95)}, or "
-            f"{FPR95_UNSTATED} where the source does not say which"
-        )
+    """Refuse keys of a row that are none, each in a line, and a row that gives no number."""
+    conventions = [name for name in row if str(name).lower().startswith("fpr") and name not in KINDS]
     known = [*Setting.keys(), "ood", "n_ood", *KINDS]
-    if odd := [name for name in row if name not in known]:
-        raise OodgridError(f"{what}: {unknown('key', str(odd[0]), known)}")
+    lines = [
+        f"{what}: {printable(str(fpr), 40)} has two incompatible conventions: write {', '.join(FPR95)}, or "
+        f"{FPR95_UNSTATED} where the source does not say which"
+        for fpr in conventions
+    ]
+    odd = [name for name in row if name not in (*known, *conventions)]
+    lines += [f"{what}: {unknown('key', str(name), known)}" for name in odd]
+    if not lines and not any(name in KINDS for name in row):
+        lines = [f"{what}: no number: give one of {', '.join(KINDS)}"]
+    if lines:
+        raise Mistakes(lines)
 
 
-def _check_registered(setting: Setting, what: str) -> None:
+def _check_registered(kind: str, choice: Choice, what: str) -> None:
     """Refuse parameters that a method or score which oodgrid has does not know; others may be any."""
-    for kind, choice in (("method", setting.method), ("score", setting.score)):
-        if choice and choice.name in registry.entries(kind):
-            try:
-                registry.check_params(kind, choice.name, choice.params)
-            except OodgridError as error:
-                raise OodgridError(f"{what}.{kind}: {error}") from None
+    if choice.name in registry.entries(kind):
+        try:
+            registry.check_params(kind, choice.name, choice.params)
+        except OodgridError as error:
+            raise Mistakes(f"{what}.{kind}: {line}" for line in str(error).split("\n")) from None
 
 
 def _oods(row: dict[str, Any], datasets: Mapping[str, DatasetNames], what: str) -> dict[str, DatasetNames]:
     """Return the OOD sets of a row, each with its count."""
-    names = row.get("ood")
+    names, count = row.get("ood"), row.get("n_ood")
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise OodgridError(f"{what}.ood: the name of an OOD set is wanted, or a list of those whose mean it is")
     if len(set(names)) < len(names):
         raise OodgridError(f"{what}.ood: names a set twice")
-    count = row.get("n_ood")
     if count is not None and (len(names) > 1 or not _is_count(count)):
         raise OodgridError(f"{what}.n_ood: how many samples one OOD set has, not {brief(count)}")
-    return {name: _dataset(name, count, datasets, False, f"{what}.ood") for name in names}
+    return _each(**{name: partial(_dataset, name, count, datasets, False, f"{what}.ood") for name in names})
 
 
 def _is_count(value: Any) -> bool:

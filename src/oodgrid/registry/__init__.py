@@ -58,6 +58,7 @@ def method(
     look: str = "",
     normalises: bool = True,
     one_class: bool = False,
+    negatives: bool = False,
 ) -> Callable[[type], type]:
     """Register a fine-tuning method: a frozen dataclass whose fields are its hyper-parameters.
 
@@ -73,7 +74,7 @@ def method(
         parsed = Look.parse(look) if look else None
         _add(
             Entry("method", name, cls, needs, params, leaves, paper, summary, text_cosines=text_cosines,
-                  title=title or name, look=parsed, normalises=normalises, one_class=one_class)
+                  title=title or name, look=parsed, normalises=normalises, one_class=one_class, negatives=negatives)
         )  # fmt: skip
         return cls
 
@@ -89,6 +90,7 @@ def score(
     adapted: str = "",
     title: str = "",
     one_class: bool | None = None,
+    bank_logits: bool = False,
 ) -> Callable[[Callable], Callable]:
     """Register a score: a function of what it needs, in that order, with keyword-only parameters.
 
@@ -104,7 +106,7 @@ def score(
         more = (family, transductive, adapted)
         _add(
             Entry("score", name, function, needs, params, "", paper, about, *more, title=title or name,
-                  one_class=one_class)
+                  one_class=one_class, bank_logits=bank_logits)
         )  # fmt: skip
         return function
 

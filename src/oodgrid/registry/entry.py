@@ -42,6 +42,8 @@ class Entry:
         normalises: Whether logits of a method, and scores of features under it, are of normalised features, as CLIP's;
             else of features by their own norm, as a classifier has them that was trained so.
         one_class: Whether it says something where there is one class alone; None for a score: by what it needs.
+        negatives: Of a method: whether it leaves negative prompts, too.
+        bank_logits: Of a score: whether it compares with the logits of labelled samples, beside their features.
     """
 
     kind: str
@@ -61,6 +63,8 @@ class Entry:
     look: Look | None = None
     normalises: bool = True
     one_class: bool | None = None
+    negatives: bool = False
+    bank_logits: bool = False
 
     @property
     def learns(self) -> bool:

@@ -203,14 +203,14 @@ class FitInputs:
         return {} if name is None else store.read_arrays(self.results / name)[0]
 
 
-def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = (), made: bool = False) -> Samples:
+def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = (), made: Collection[Path] = ()) -> Samples:
     """Return a set, with those corrupted versions of its images that there are.
 
     Args:
         name: Of the set.
         file: Its test split.
         corruptions: Which versions scores name.
-        made: Whether they are made of this set, and so must be there.
+        made: The files of corrupted images that must be there.
 
     Raises:
         OodgridError: A file is damaged, one of corrupted images is missing or is not of the images of the set.
@@ -225,7 +225,7 @@ def read_samples(name: str, file: Path, corruptions: Iterable[Corruption] = (), 
             if list(sources.paths) != list(features.paths) or not np.array_equal(sources.sha256, features.sha256):
                 raise OodgridError(f"{path} is not of the images of {file}: delete it, and the next run makes it again")
             digests[split] = store.read_digest(path)
-        elif made:
+        elif path in made:
             raise OodgridError(f"{path} is missing: oodgrid encode corrupted makes it")
     return Samples(name, features, file, corrupted, digests)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from typing import Annotated
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +16,7 @@ from oodgrid.score.sharing import shared
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
+_SAID: WeakKeyDictionary[TextList, set[int]] = WeakKeyDictionary()  # of which lists it was said, for which counts
 
 
 @shared
@@ -82,7 +84,7 @@ def inter_modal(candidates: TextList, class_texts: np.ndarray, bank: Bank, *, co
     cos(t_c, mu_c) for every c. Of the survivors those are taken whose mean over c of cos(t_c, mu_c) - cos(w, mu_c) is
     largest, of every kind in proportion to its survivors (Xu et al. 2026; github.com/ZhikangXu0112/InterNeg,
     `clip_fixed_ood_prompt.py`). Of equals, the earlier one. Where fewer survive than are wanted, all are taken, and a
-    line on stderr says how many these are.
+    line on stderr says how many these are, of a list once.
 
     Args:
         candidates: M texts.
@@ -110,13 +112,22 @@ def inter_modal(candidates: TextList, class_texts: np.ndarray, bank: Bank, *, co
             "the text of that class does"
         )
     if len(survivors) < count:
+        _say_fewer(candidates, len(survivors), count)
+    return _in_proportion(survivors, gaps, np.array(candidates.kinds, dtype=str), min(count, len(survivors)))
+
+
+def _say_fewer(candidates: TextList, survivors: int, count: int) -> None:
+    """Say that fewer texts of a list survive than are wanted: once, for every fit would say it, with its own number."""
+    said = _SAID.setdefault(candidates, set())
+    if count not in said:
+        said.add(count)
         print(
-            f"oodgrid: of {counted(len(candidates.names), 'candidate')} {counted(len(survivors), 'text')} "
-            f"{plural(len(survivors), 'lies', 'lie')} farther from the shots of every class than its own text does, "
-            f"fewer than the {counted(count, 'text')} that are wanted (count): all of them are taken",
+            f"oodgrid: of {counted(len(candidates.names), 'candidate')} {counted(survivors, 'text')} "
+            f"{plural(survivors, 'lies', 'lie')} farther from the shots of every class than its own text does, "
+            f"fewer than the {counted(count, 'text')} that are wanted (count): all of them are taken (said "
+            "once of a list; each fit has its own number)",
             file=sys.stderr,
         )
-    return _in_proportion(survivors, gaps, np.array(candidates.kinds, dtype=str), min(count, len(survivors)))
 
 
 def class_directions(bank: Bank, classes: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from oodgrid import devices, grid, paths, registry, store
+from oodgrid import devices, foreseen, grid, paths, plan, registry, store
 from oodgrid.config import ANY, Choice, Experiment, IdDataset
 from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
@@ -60,15 +60,16 @@ def score(results: Path, experiment: Experiment, backbone: str, id_dataset: str,
         for name in (id_dataset, *(ood.name for _, ood in dataset.pairs()))
     }
     choices = {choice.listed("score"): choice for choice in grid.scores(experiment, method)}
-    corruptions = grid.corruptions(choices.values())
-    made = {each.name for each in grid.corruptible((dataset, *(ood for _, ood in dataset.pairs())))}
-    sets = {name: read_samples(name, file, corruptions, made=name in made) for name, file in files.items()}
+    alone = experiment.model_copy(update={"id_datasets": [dataset]})
+    corruptions, made = grid.corruptions(choices.values()), plan.corrupted_files(results, alone, backbone, method)
+    sets = {name: read_samples(name, file, corruptions, made) for name, file in files.items()}
     _check_class_names(dataset, sets)
     check_plugins(choices.values())
     draws = all("bank" in needs_of(choice) for choice in choices.values())
     applied, few_shot = read_fits(results, experiment, backbone, id_dataset, method, draws)
     few_shot.check_labels(sets[id_dataset].features.labels, "test")
-    lists = [label_list.name for label_list in experiment.wanted_lists(choices.values())]
+    used = foreseen.used_anywhere(experiment, backbone, [dataset], method)  # what no row uses may not be there
+    lists = [label_list.name for label_list in experiment.wanted_lists(used)]
     texts = read_texts(results, experiment.backbone(backbone), dataset, needed(choices.values()), lists)
     kept = KeptTables(results, backbone, id_dataset, method)
     identities = Identities(experiment, sets, few_shot, texts)

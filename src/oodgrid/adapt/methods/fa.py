@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,
+    negatives=True,
     paper="FA: Forced Prompt Learning of Vision-Language Models for Out-of-Distribution Detection (ICCV 2025, "
     "arXiv 2507.04511); github.com/0xFAFA/FA at 9cf7f88 (model.py, main.py)",
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,
+    negatives=True,
     paper="Nie et al. 2024 (ICLR), Out-of-Distribution Detection with Negative Prompts, section 3.2, algorithm 1; "
     "github.com/junz-debug/lsn",
 )

@@ -26,6 +26,7 @@ NOISE = 1e-5
     leaves="prototypes",
     needs=("text_tower", "shots"),
     text_cosines=True,
+    negatives=True,
     paper="Li et al. 2024 (CVPR), Learning Transferable Negative Prompts for Out-of-Distribution Detection; "
     "github.com/mala-lab/NegPrompt",
 )

@@ -54,13 +54,18 @@ class Poore:
     lr: NonNegativeFloat = 0.1
     batch: PositiveInt = 256
 
+    def __post_init__(self) -> None:
+        """Without weight no pseudo-OOD text is looked at, and none is asked for."""
+        if not self.weight:
+            object.__setattr__(self, "pseudo_ood", None)
+
     @property
     def _head(self) -> MlpHead:
         return MlpHead(self.epochs, contrast=0.0, tau=self.tau, lr=self.lr, batch=self.batch)
 
     def fit(self, data: FitData) -> Learned:
         """Train the head on the shots and on what was made of them."""
-        if self.pseudo_ood is None or not self.weight:
+        if self.pseudo_ood is None:
             learned = self._head.fit(data)
             return Learned(learned.arrays, learned.info | {"pseudo_ood": 0})
         if data.pseudo_ood is None:

@@ -12,6 +12,7 @@ from oodgrid.score.fitted import means_by_prediction
 @score(
     title="CARef",
     needs=("features", "logits", "bank"),
+    bank_logits=True,
     family="features",
     paper="Ling et al. 2025 (CVPR), section 3, CARef; github.com/LingAndZero/CADRef",
     adapted="made for rectified features of any norm",

@@ -13,6 +13,7 @@ from oodgrid.score.patterns import Confidence, confidences, divergences, fusion,
 @score(
     title="DPM",
     needs=("logits", "bank", "val|bank"),
+    bank_logits=True,
     family="vision-language",
     paper="Zhang et al. 2024 (ECCV); github.com/HAIV-Lab/DPM; github.com/HAIV-Lab/openhaiv (ood/dpm.py)",
     adapted="scale and weight of the divergence from ID samples, not from test scores as released; of the method's "

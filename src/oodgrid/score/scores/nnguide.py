@@ -14,6 +14,7 @@ from oodgrid.score.products import Block, beside, largest
 @score(
     title="NNGuide",
     needs=("features", "logits", "bank"),
+    bank_logits=True,
     family="features",
     paper="Park et al. 2023 (ICCV), section 3; github.com/roomo7time/nnguide",
     adapted="energies of cosines at T = .01; the bank is the shots",

@@ -14,6 +14,7 @@ from oodgrid.score.products import Block
 @score(
     title="Relation",
     needs=("features", "logits", "bank"),
+    bank_logits=True,
     family="features",
     paper="Kim et al. 2023 (NeurIPS), section 3; github.com/snu-mllab/Neural-Relation-Graph",
     adapted="softmax of cosines at T = .01; the graph is of the shots, not of the training set",

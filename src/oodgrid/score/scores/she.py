@@ -12,6 +12,7 @@ from oodgrid.score.fitted import means_by_prediction
 @score(
     title="SHE",
     needs=("features", "logits", "bank"),
+    bank_logits=True,
     family="features",
     paper="Zhang et al. 2023 (ICLR), section 3, SHE; github.com/zjs975584714/SHE_ood_detection",
     adapted="made for rectified features of any norm; of unit features it is a cosine times the pattern's norm",
