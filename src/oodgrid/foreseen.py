@@ -8,8 +8,8 @@ from typing import NamedTuple
 from oodgrid import grid, registry
 from oodgrid.config import ANY, Choice, Experiment
 from oodgrid.registry import Entry
+from oodgrid.registry.banks import OF_DRAW
 
-OF_SHOTS = {"bank", "val"}  # needs that only a method with shots meets
 OF_WHAT_IS_LEFT = {  # needs that only methods meet that leave one of these, and why no other does
     "head": ({"prototypes", "features"}, "they need a linear head on the features, and there are logits only"),
     "local_logits": ({"prototypes"}, "they need logits of patches, and there are none without prototypes"),
@@ -48,9 +48,8 @@ def skipped(experiment: Experiment) -> list[Skipped]:
 def _reasons(experiment: Experiment, method: str, score: Choice) -> Iterator[str]:
     """Yield why a method never gets a score."""
     entry = registry.find("score", score.name)
-    needs = [set(need.split("|")) for need in entry.needs]
-    without = not grid.learns(experiment, method) and score.params.get("bank") != "train"
-    if without and any(alternatives <= OF_SHOTS for alternatives in needs):
+    needs = [set(need.split("|")) for need in entry.needs_with(score.params)]
+    if not grid.learns(experiment, method) and any(alternatives <= {*OF_DRAW} for alternatives in needs):
         yield "they need shots or validation samples, and there are none"
     if method == ANY:
         return
