@@ -71,13 +71,13 @@ def bases(world):
     return tins, *queues.follow(features, logits)
 
 
-def naive(world, on, mode, weight=0.25):
+def naive(world, base, mode, weight=0.25):
     features, class_texts, bank, lists = world
     of_tins, of_tanl, sure = bases(world)
     odds = [odds_of(share) for share in of_tins]
-    if on == "both":
+    if base == "both":
         odds = [(odds_of(share) + one) / 2 for share, one in zip(of_tanl, odds, strict=True)]
-    sure = sure.tolist() if on == "both" else [True] * len(features)
+    sure = sure.tolist() if base == "both" else [True] * len(features)
     labelled = list(zip(bank.features.tolist(), bank.labels.tolist(), strict=True))
     kept = Naive(lists["pool"], 3, mode, labelled, unvoted=True)
     background = normalise(np.random.default_rng(0).normal(size=(20, 96))).tolist()
@@ -90,15 +90,15 @@ def naive(world, on, mode, weight=0.25):
 
 
 @pytest.mark.parametrize("mode", ["balanced", "max", "safe"])
-@pytest.mark.parametrize("on", ["both", "tins"])
-def test_against_the_recipe(world, on, mode):
-    expected, kept = naive(world, on, mode)
+@pytest.mark.parametrize("base", ["both", "tins"])
+def test_against_the_recipe(world, base, mode):
+    expected, kept = naive(world, base, mode)
     state = {}
-    np.testing.assert_allclose(run(world, on=on, mode=mode, state=state), expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(run(world, base=base, mode=mode, state=state), expected, rtol=1e-8, atol=1e-10)
     counts = [len(each) for each in kept.caught]
     assert sum(count >= 2 for count in counts) > 2
     assert 12 < sum(map(len, kept.of_class)) < 96 and len(state["tins_kept"]) > 0
-    assert not np.allclose(run(world, on=on, mode=mode), run(world, on=on, mode=mode, weight=0), atol=1e-3)
+    assert not np.allclose(run(world, base=base, mode=mode), run(world, base=base, mode=mode, weight=0), atol=1e-3)
 
 
 def test_who_is_sure_decides_how_classes_look(world):
@@ -114,23 +114,23 @@ def test_who_is_sure_decides_how_classes_look(world):
 def test_identities(world):
     features, class_texts, bank, lists = world
     of_tins, of_tanl, _ = bases(world)
-    np.testing.assert_array_equal(run(world, on="tins", weight=0), reneg.log_odds(of_tins))
+    np.testing.assert_array_equal(run(world, base="tins", weight=0), reneg.log_odds(of_tins))
     mean = (reneg.log_odds(of_tanl) + reneg.log_odds(of_tins)) / 2
     np.testing.assert_array_equal(run(world, weight=0), mean)
     static = registry.find("score", "reneg_tins").make(
         features, features @ class_texts.T, class_texts, bank,
         labels=lists["labels"], pool=lists["pool"], groups=2, count=4, **BASE,
     )  # fmt: skip
-    np.testing.assert_array_equal(run(world, on="tins", threshold=0.0), static)
-    assert not np.allclose(run(world, on="tins"), static, atol=1e-3)
+    np.testing.assert_array_equal(run(world, base="tins", threshold=0.0), static)
+    assert not np.allclose(run(world, base="tins"), static, atol=1e-3)
 
 
-@pytest.mark.parametrize("on", ["both", "tins"])
-def test_a_stream_goes_on_to_the_bit_through_a_file(world, on, tmp_path):
-    whole, state, parts = run(world, on=on), {}, []
+@pytest.mark.parametrize("base", ["both", "tins"])
+def test_a_stream_goes_on_to_the_bit_through_a_file(world, base, tmp_path):
+    whole, state, parts = run(world, base=base), {}, []
     for part in (slice(0, 48), slice(48, 64), slice(64, None)):
         state = states.read_state(tmp_path / "state") if state else state
-        parts.append(run(world, part, on=on, state=state))
+        parts.append(run(world, part, base=base, state=state))
         states.write_state(tmp_path / "state", state)
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -144,7 +144,7 @@ def test_a_state_of_something_else_is_refused_in_a_line(world):
     for other in ({"x": np.ones(2)}, *lacking, state | {"tins_gaps": np.ones((2, 2))}):
         with pytest.raises(OodgridError, match=r"^reneg_tanl_tins: state has "):
             run(world, slice(32), state=other)
-    for changes in ({"on": "tins"}, {"mined": 3}, {"kept": 8}, {"gap": 0.5}, {"mode": "max"}, {"threshold": 0.5}):
+    for changes in ({"base": "tins"}, {"mined": 3}, {"kept": 8}, {"gap": 0.5}, {"mode": "max"}, {"threshold": 0.5}):
         with pytest.raises(
             OodgridError, match=r"^reneg_tanl_tins: state was left with other classes, texts or parameters"
         ):

@@ -237,10 +237,10 @@ def _of_method(value: Value, method: str, base: str, shots: int, is_leaky: bool)
     if base != ANY or setting.method.name != "zero_shot" or value.metric in OF_ID:
         yield from _of_choice("method", setting.method, method, base)
     bank = None if setting.score is None else setting.score.params.get("bank", SHOTS)
-    of_fit = base != ANY or bank in (None, SHOTS)
-    if shots != setting.shots and of_fit:  # a score with a bank of its own looks at no shots of a fit
+    own = bank not in (None, SHOTS)
+    if shots != setting.shots and not (base == ANY and own):  # it then looks at no shots of a fit
         yield Reason("shots", f"ours {shots}, theirs {setting.shots}")
-    if shots and is_leaky != setting.leaky_selection_on_test:
+    if (shots or own) and is_leaky != setting.leaky_selection_on_test:
         chosen = {True: "on the test set", False: "without it"}
         text = f"hyper-parameters of ours were chosen {chosen[is_leaky]}, theirs {chosen[not is_leaky]}"
         yield Reason("selection", text)

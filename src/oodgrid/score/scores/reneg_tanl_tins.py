@@ -38,7 +38,7 @@ def reneg_tanl_tins(
     labels: LabelList,
     pool: LabelList,
     noise: Annotated[TextList, ListName("noise-images")],
-    on: Literal["both", "tins"] = "both",
+    base: Literal["both", "tins"] = "both",
     mode: Mode = "balanced",
     weight: Fraction = 0.25,
     T: PositiveFloat = 0.01,
@@ -62,10 +62,10 @@ def reneg_tanl_tins(
 
     The shots show how classes look from the start. After that those samples count whose largest softmax(s / T) is at
     least .5, of which TANL is sure that they are ID, and that are not voted OOD: whose log-odds are not below Otsu's
-    threshold of the last 20,000. With on = tins the log-odds are those of TINS, and TANL has no say.
+    threshold of the last 20,000. With base = tins the log-odds are those of TINS, and TANL has no say.
 
     TINS has no buffer here, as in the code of record, and its rate, decay and weight are its defaults. With weight 0
-    the score is the log-odds. With on = tins and threshold 0 it is `reneg_tins`.
+    the score is the log-odds. With base = tins and threshold 0 it is `reneg_tins`.
 
     This trains on test images, as `tins`: its numbers are those of a stream, and no detector's of single samples.
 
@@ -78,7 +78,7 @@ def reneg_tanl_tins(
         labels: TANL's texts, and TINS' candidates.
         pool: Names near the classes; the kind of a name is its cluster, and one without is a cluster of its own.
         noise: Features of images of noise, TANL's.
-        on: Both, or TINS alone.
+        base: Both, or TINS alone.
         mode: The published operating point: balanced, max or safe, as in `reneg`.
         weight: Of the correction.
         T: Temperature on cosines.
@@ -109,8 +109,8 @@ def reneg_tanl_tins(
     of_tins = {"count": mined, "threshold": threshold, "steps": steps, "length": kept, "groups": groups}
     decides = asdict(params) | asdict(told) | {f"{OF_TINS}{name}": value for name, value in of_tins.items()}
     kinds, shown = tuple(pool.kinds), tuple(bank.labels.tolist())
-    of = identity(state, *texts, pool.features, bank.directions, kinds=kinds, shown=shown, on=on, **decides)
-    of_tanl = Queues.shapes(len(labels.features)) if on == "both" else {}
+    of = identity(state, *texts, pool.features, bank.directions, kinds=kinds, shown=shown, base=base, **decides)
+    of_tanl = Queues.shapes(len(labels.features)) if base == "both" else {}
     begun = remembered(
         state, "reneg_tanl_tins", of, **of_tanl, **PlugIn.shapes(len(pool.features), shape), **_shapes(shape[1])
     )
@@ -123,7 +123,7 @@ def reneg_tanl_tins(
         labels=labels, T=T, seed=seed, buffer=0, batch=batch, state=inverted, **of_tins,
     )  # fmt: skip
     odds, sure, left = log_odds(shares), None, {}
-    if on == "both":
+    if base == "both":
         queues = Queues(*texts, params, begun, "reneg_tanl_tins")
         of_queues, sure = queues.follow(features, logits)
         odds, left = (log_odds(of_queues) + odds) / 2, queues.state()
