@@ -16,7 +16,8 @@ from tests.encode.real_layouts import jpeg, locations, make, put
 ROOT = Path(__file__).resolve().parents[1]
 ON_IMAGENET = (
     "imagenet-far-near", "imagenet-full-spectrum", "imagenet-x", "mcm-four-ood", "negative-texts-four-ood",
-    "openood-vlm", "openood-vlm-reneg", "openood-vlm-streams", "prompt-learning-four-ood",
+    "openood-vlm", "openood-vlm-few-shot", "openood-vlm-reneg", "openood-vlm-streams", "prompt-learning-four-ood",
+    "tins",
 )  # fmt: skip
 ADJECTIVES = ("adj.all", "adj.pert", "adj.ppl")
 

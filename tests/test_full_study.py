@@ -49,7 +49,7 @@ def test_every_job_is_there_once_and_no_other(study, experiment):
     }
     learned = shots * seeds
     assert study.fits(experiment) == pairs * ((methods - 1) * learned + 1)  # zero-shot is one
-    assert len(experiment.scores) == 61
+    assert len(experiment.scores) == 62
     # scores of image features: under `any`, and again under the three methods that change features
     of_pair = sum(len(grid.fits(experiment, m)) * len(grid.scores(experiment, m)) for m in grid.methods(experiment))
     assert grid.count_rows(experiment) == pairs * ood_sets * of_pair

@@ -424,6 +424,28 @@ def test_hyper_parameters_chosen_on_the_test_set_are_no_match_for_honest_ones(va
         ]
 
 
+def test_shots_that_a_score_draws_for_itself_are_compared_and_not_those_of_the_fit(values_of):
+    vim = {"score": "vim@bank=5", "base_score": "vim", "params": '{"bank": "5"}'}
+    knn = {
+        **vim,
+        "score": "knn@bank=5",
+        "base_score": "knn",
+        "method": "any",
+        "base_method": "any",
+        "shots": 2,
+        "seed": 1,
+    }
+    for row, name in ((vim, "vim"), (knn, "knn")):
+        frame = ours(metrics(**row))
+        agree = compared(values_of(setting(score={"name": name, "bank": 5})), frame)[0]
+        assert not agree.reasons
+        for bank, what in ((4, "score"), ("5-seed2", "score"), ("shots", "score")):
+            each = compared(values_of(setting(score={"name": name, "bank": bank})), frame)[0]
+            assert what in [why.what for why in each.reasons]
+        test_images = setting(score={"name": name, "bank": 5}, leaky_selection_on_test=True)
+        assert [why.what for why in compared(values_of(test_images), frame)[0].reasons] == ["selection"]
+
+
 # --------------------------------------------------------------------------------------------- numbers and verdicts
 
 

@@ -134,14 +134,14 @@ def meant(value, experiment):
             if of_id or (wanted.score and same_choice("score", wanted.score, score))
         ]
         scores = [score for score in scores if backbone.local_features or of_id or not of_patches(score.name)]
-        if listed == ANY:  # scores of image features: of the encoder as it is, and with bank: train of no shots
+        if listed == ANY:  # scores of image features: of the encoder as it is, and with a bank of their own of no shots
             if of_id or wanted.method.name != "zero_shot":
                 continue
         elif not same_choice("method", wanted.method, experiment.method(listed)):
             continue
         for shots in sorted({fit.shots for fit in grid.fits(experiment, listed)}):
-            of_train = listed == ANY and bool(scores) and scores[0].params.get("bank") == "train"
-            if scores and (shots == wanted.shots or of_train):
+            own = listed == ANY and bool(scores) and scores[0].params.get("bank", "shots") != "shots"
+            if scores and (shots == wanted.shots or own):
                 names = [score.listed("score") for score in scores]
                 found.append((backbone.name, id_dataset.name, oods, listed, shots, names))
     return found

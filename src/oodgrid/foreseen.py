@@ -13,8 +13,8 @@ from typing import NamedTuple
 from oodgrid import grid, registry
 from oodgrid.config import ANY, Backbone, Choice, Dataset, Experiment, IdDataset
 from oodgrid.registry import Entry
+from oodgrid.registry.banks import TRAIN, bank_of
 
-OF_SHOTS = {"bank", "val"}  # needs that only a method with shots meets
 NOT_NAMES = {  # what else `text` of an ID set may say than class names, as reasons have it
     "visual_prototypes": "visual prototypes stand in their place",
     "own_head": "the network's own head stands in their place",
@@ -166,10 +166,8 @@ def of_score(experiment: Experiment, method: str, score: Choice, place: Place) -
     learns = grid.learns(experiment, method)
     if place.one_class and not entry.makes_of_one:
         return "they compare classes, and the ID set has one"
-    for alternatives in entry.needs:
-        any_of = alternatives.split("|")
-        any_of = ["train"] if "bank" in any_of and score.params.get("bank") == "train" else any_of
-        reasons = [_lacking(need, of, place, learns) for need in any_of]
+    for alternatives in entry.needs_with(score.params):
+        reasons = [_lacking(need, of, place, learns) for need in alternatives.split("|")]
         if all(reasons):
             return reasons[-1]
     if of and entry.label_lists and "logits" in entry.needs and not _compares(of, place):
@@ -183,9 +181,9 @@ def _lacking(need: str, of: Entry | None, place: Place, learns: bool) -> str | N
     """Return why there is never what a score needs, or None; `of` is the method, None for `any`."""
     leaves, texts = of.leaves if of else "", NOT_NAMES.get(place.stands)
     own = of is not None and of.plugin is not None  # what a plugin's method leaves is seen when it has run
+    if need == TRAIN or bank_of(need):
+        return _no_train(leaves, place)
     match need:
-        case "train":
-            return _no_train(leaves, place)
         case "bank" | "val":
             return None if learns and place.train else "they need shots or validation samples, and there are none"
         case "head" if leaves == "logits":

@@ -26,7 +26,7 @@ METHODS = [
 ]
 SCORES = [
     "mcm", {"name": "mcm", "T": 0.5}, "energy", "mahalanobis", {"name": "knn", "k": 1},
-    {"name": "knn", "bank": "train"},
+    {"name": "knn", "bank": "train"}, {"name": "react", "bank": 4},
     "react", "kl_matching", "gl_mcm", "tag", "neg_prompt", {"name": "neglabel", "labels": "others"},
     {"name": "adaneg", "labels": "others"},
 ]  # fmt: skip

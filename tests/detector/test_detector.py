@@ -192,16 +192,30 @@ def test_without_a_val_split_training_images_beside_the_shots_choose(world):
     )  # of which all training images are the bank
 
 
-@pytest.mark.parametrize(("method", "shots", "needs", "users"), [
-    ("tip_adapter", 4, {"logits"}, ["the fit"]), ("any", 4, {"bank"}, []), ("zero_shot", 0, {"logits"}, []),
-    ("any", 4, {"bank", "val"}, ["the score"]), ("coop", 4, {"val"}, ["the fit", "the score"]),
+def test_images_that_a_score_draws_for_itself_choose_no_threshold(world):
+    from oodgrid.detector.building import _held_out
+    from oodgrid.fewshot import FewShot
+
+    few_shot = FewShot(world.results, "untrained", world.experiment.id_dataset("animals"))
+    chosen, drawn = chosen_of(world, "zero_shot", "react@bank=4"), few_shot.draw(4, 1)
+    of_val = _held_out(few_shot, chosen, {"val@4-seed1", "bank@4-seed1"})
+    assert f"of which the score uses {len(drawn.val)}" in of_val.description
+    few_shot.__dict__["val"] = None
+    held_out = _held_out(few_shot, chosen, {"bank@4-seed1"})
+    assert sorted([*held_out.rows, *few_shot.draw(4, 1).bank.rows]) == list(range(18))
+    assert "uses" not in held_out.description
+
+
+@pytest.mark.parametrize(("method", "shots", "scored", "users"), [
+    ("tip_adapter", 4, 0, ["the fit"]), ("any", 4, 0, []), ("zero_shot", 0, 0, []),
+    ("any", 4, 40, ["the score"]), ("coop", 4, 40, ["the fit", "the score"]),
 ])  # fmt: skip
-def test_who_may_have_used_the_held_out_images_is_said_of_those_alone(method, shots, needs, users):
+def test_who_may_have_used_the_held_out_images_is_said_of_those_alone(method, shots, scored, users):
     from oodgrid.detector.building import _used
 
-    said = _used(SimpleNamespace(method=method, shots=shots), 40, needs)
+    said = _used(SimpleNamespace(method=method, shots=shots), 40, scored)
     assert [user for user in ("the fit", "the score") if user in said] == users
-    assert bool(said) == bool(users) and _used(SimpleNamespace(method=method, shots=shots), 0, needs) == ""
+    assert bool(said) == bool(users) and _used(SimpleNamespace(method=method, shots=shots), 0, 0) == ""
 
 
 # ---------------------------------------------------------------------------------------------------- taken away

@@ -38,6 +38,7 @@ OTHERS = {  # of which scores others are made
     "gl_mcm": {"l_mcm"},
     "interneg": {"neglabel"},
     "negrefine": {"neglabel"},
+    "reneg_tanl_tins": {"tins"},
     "reneg_tins": {"interneg", "neglabel"},
     "tag": {"energy", "gen", "max_logit", "msp"},
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -13,6 +11,7 @@ from oodgrid.score import reneg
 from oodgrid.score.activated import Params, Queues
 from oodgrid.score.contract import Bank, Skip, TextList, normalise
 from oodgrid.scores import states
+from tests.score.naive_reneg import Naive, dot, log_sum, naive_threshold, odds_of
 
 WIDTH, CLASSES, SAMPLES, NAMES = 8, 4, 240, 9
 RNG = np.random.default_rng(5)
@@ -55,11 +54,6 @@ def run(name, features=FEATURES, logits=LOGITS, class_texts=CLASS_TEXTS, **chang
     return registry.find("score", name).make(features, logits, class_texts, *bank, **{**SMALL[name], **changes})
 
 
-def odds_of(share):
-    share = min(max(share, 1e-7), 1 - 1e-7)
-    return math.log(share) - math.log1p(-share)
-
-
 def base_of(name):
     """Return the base's score of the whole stream, by the score itself."""
     if name == "reneg":
@@ -77,124 +71,13 @@ def surely_id():
     return Queues(CLASS_TEXTS, labels, of_noise, Params(**params), {}, "tanl").follow(FEATURES, LOGITS)[1]
 
 
-def naive_threshold(values):
-    ordered = sorted(values)
-    if len(ordered) < 10:
-        return -math.inf
-    best, chosen = -1.0, 0.0
-    for step in np.linspace(0.01, 0.99, 200):
-        place = step * (len(ordered) - 1)
-        low = int(place)
-        candidate = ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
-        under = min(max(sum(value < candidate for value in ordered), 1), len(ordered) - 1)
-        sides = ordered[:under], ordered[under:]
-        gap = math.fsum(sides[0]) / under - math.fsum(sides[1]) / len(sides[1])
-        apart = under * len(sides[1]) * gap**2 / len(ordered) ** 2
-        if apart > best * (1 + 1e-12):
-            best, chosen = apart, candidate
-    return chosen
-
-
-def unit(vector):
-    length = math.sqrt(math.fsum(value * value for value in vector))
-    return [value / length for value in vector]
-
-
-def dot(one, other):
-    return math.fsum(a * b for a, b in zip(one, other, strict=True))
-
-
-def mean_of(vectors):
-    return unit([math.fsum(column) for column in zip(*vectors, strict=True)])
-
-
-def log_sum(exponents):
-    exponents = list(exponents)
-    return max(exponents) + math.log(math.fsum(math.exp(each - max(exponents)) for each in exponents))
-
-
-def logistic(value, centre, softness):
-    return 1 / (1 + math.exp(-min(max((value - centre) / softness, -30), 30)))
-
-
-class Naive:
-    """Every sample that a name caught, and every sample of a class, in lists."""
-
-    def __init__(self, mode, votes, labelled=()):
-        self.mode, self.votes = mode, votes
-        self.caught = [[] for _ in POOL.names]  # (sample, margin, whether voted)
-        self.of_class = [[] for _ in range(CLASSES)]
-        self.all, self.past = [], []
-        for sample, label in labelled:
-            self.of_class[label].append(sample)
-            self.all.append(sample)
-
-    def trust(self):
-        margins = [margin for each in self.caught for _, margin, _ in each]
-        if not margins:
-            return [0.2] * len(self.caught)
-        mean = math.fsum(margins) / len(margins)
-        deviation = math.sqrt(max(math.fsum(m * m for m in margins) / len(margins) - mean**2, 1e-12))
-        trusts = []
-        for name, own in enumerate(self.caught):
-            kind = POOL.kinds[name]
-            cluster = [each for i, each in enumerate(self.caught) if (POOL.kinds[i] == kind if kind else i == name)]
-            of_cluster = [margin for each in cluster for _, margin, _ in each]
-            expected = math.fsum(of_cluster) / len(of_cluster) if of_cluster else 0.0
-            drawn = (math.fsum(margin for _, margin, _ in own) + 2 * expected) / (len(own) + 2)
-            trust = logistic(drawn / deviation - 0.5 / math.sqrt(len(own) + 2), 1.0, 0.5)
-            if self.votes:
-                trust *= logistic((sum(voted for *_, voted in own) + 2 * 0.5) / (len(own) + 2), 0.5, 0.1)
-            trusts.append(trust if len(own) >= 2 else 0.2)
-        return trusts
-
-    def pool_mass(self, sample, T):
-        trusted = [(t, name) for t, name in zip(self.trust(), POOL.features.tolist(), strict=True) if t > 1e-4]
-        return log_sum(dot(sample, name) / T + math.log(t) for t, name in trusted) if trusted else -math.inf
-
-    def image(self, sample, logits, T, background):
-        classes = [mean_of(each) for each in self.of_class if each]
-        if not classes:
-            return None
-        own = log_sum(dot(sample, each) / T for each in classes)
-        trusts = self.trust()
-        names = [
-            dot(sample, mean_of([row for row, *_ in each])) / T + math.log(trust)
-            for each, trust in zip(self.caught, trusts, strict=True)
-            if len(each) >= 2 and trust > 1e-4
-        ]
-        if self.mode == "max":
-            m = mean_of(self.all)
-            around = [unit([a + 0.25 * b for a, b in zip(m, noise, strict=True)]) for noise in background]
-            return own - log_sum([*(dot(sample, each) / T for each in around), *names])
-        penalty = min(0.0, own - log_sum(names)) if names else 0.0
-        if self.mode == "safe":
-            cosines = [dot(sample, name) for name in POOL.features.tolist()]
-            best = max(cosines)
-            penalty *= trusts[cosines.index(best)] if best > max(logits) else 0.0
-        return penalty
-
-    def see(self, samples, logits, odds, sure, T):
-        self.past = [*self.past, *odds][-20000:]
-        limit = naive_threshold(self.past)
-        for sample, own, value, is_sure in zip(samples, logits, odds, sure, strict=True):
-            voted = value < limit
-            cosines = [dot(sample, name) for name in POOL.features.tolist()]
-            if max(cosines) > max(own):
-                self.caught[cosines.index(max(cosines))].append((sample, max(cosines) - max(own), voted))
-            confidence = 1 / math.fsum(math.exp((each - max(own)) / T) for each in own)
-            if confidence >= 0.5 and (is_sure if is_sure is not None else not voted):
-                self.of_class[own.index(max(own))].append(sample)
-            self.all.append(sample)
-
-
 def naive(name, mode, weight=0.25, among=True):
     T, batch = 0.1, 24
     labelled = list(zip(BANK.features.tolist(), SHOTS.tolist(), strict=True)) if name == "reneg_tins" else ()
-    kept = Naive(mode, mode != "max", labelled)
+    kept = Naive(POOL, CLASSES, mode, labelled, unvoted=name == "reneg_tins")
     background = normalise(np.random.default_rng(0).normal(size=(50, WIDTH))).tolist()
     base = [] if name == "reneg_neglabel" else [odds_of(share) for share in base_of(name)]
-    sure = surely_id().tolist() if name == "reneg" else [name == "reneg_neglabel" or None] * SAMPLES
+    sure = surely_id().tolist() if name == "reneg" else [True] * SAMPLES
     scores = []
     for start in range(0, SAMPLES, batch):
         samples, logits = FEATURES[start : start + batch].tolist(), LOGITS[start : start + batch].tolist()
@@ -204,9 +87,7 @@ def naive(name, mode, weight=0.25, among=True):
                 against = [log_sum(dot(sample, text) / T for text in LABELS.features.tolist())]
                 against += [kept.pool_mass(sample, T)] if among else []
                 odds.append(log_sum(each / T for each in own) - log_sum(against))
-        for sample, own, value in zip(samples, logits, odds, strict=True):
-            image = kept.image(sample, own, T, background)
-            scores.append(value if image is None or not weight else (1 - weight) * value + weight * image)
+        scores += [kept.score(*each, T, weight, background) for each in zip(samples, logits, odds, strict=True)]
         kept.see(samples, logits, odds, sure[start : start + batch], T)
     return scores, kept
 

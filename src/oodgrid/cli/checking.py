@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +57,11 @@ def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str,
     from oodgrid import grid, paths, store
     from oodgrid.fewshot.draws import NoDraw, draw
     from oodgrid.fewshot.reader import count_remarks
+    from oodgrid.registry.banks import drawn_bank
 
     fits = [fit for method in grid.methods(experiment) for fit in grid.fits(experiment, method)]
+    banks = filter(None, (drawn_bank(score.params.get("bank")) for score in experiment.scores))
+    every = sorted({(fit.shots, fit.seed) for fit in fits if fit.shots} | set(banks))
     for dataset in experiment.id_datasets:
         stem = dataset.file_of("train")
         files = [paths.features(results, each.name, dataset.name, stem) for each in experiment.backbones]
@@ -67,10 +72,10 @@ def _remark_on_shots(results: Path, experiment: Experiment, opened: Mapping[str,
             labels, draws = store.read_split_labels(file)
         else:
             continue
-        for shots in sorted({fit.shots for fit in fits} - {0}):
+        for shots, of_shots in groupby(every, itemgetter(0)):
             try:
                 draw(labels, None, shots, 0, draws)
-                remarks = count_remarks(labels, draws, shots, experiment.seeds)
+                remarks = count_remarks(labels, draws, shots, [seed for _, seed in of_shots])
             except NoDraw as error:
                 remarks = [str(error)]
             for remark in remarks:
@@ -81,8 +86,9 @@ def _remark_on_training(results: Path, experiment: Experiment, opened: Mapping[s
     """Say where a whole training split is to be encoded of which draws take a small part, and nothing needs more."""
     from oodgrid import paths
     from oodgrid.encode.sources.checking import count_drawn
+    from oodgrid.registry.banks import TRAIN
 
-    if any(score.params.get("bank") == "train" for score in experiment.scores):
+    if any(score.params.get("bank") == TRAIN for score in experiment.scores):
         return
     for dataset in experiment.id_datasets:
         files = [paths.features(results, each.name, dataset.name, "train") for each in experiment.backbones]

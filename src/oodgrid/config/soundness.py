@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,9 +15,10 @@ from oodgrid import paths, registry, texts
 from oodgrid.config import pseudo_ood_soundness
 from oodgrid.config.grades import named_cell
 from oodgrid.config.stream_soundness import of_streams
-from oodgrid.counts import counted, some
+from oodgrid.counts import counted, plural, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
+from oodgrid.registry.banks import SHOTS, drawn_bank
 
 if TYPE_CHECKING:
     from oodgrid.config.dataset import Dataset
@@ -67,7 +69,7 @@ def of_experiment(experiment: Experiment, left_out: set[str]) -> Iterator[str]:
     if not left_out & {"backbones", "id_datasets"}:
         yield from _samples(experiment)
     if not left_out & {"scores", "id_datasets"}:
-        yield from _drawn(experiment)
+        yield from _banks(experiment)
     if "scores" not in left_out and all(registry.find("score", s.name).transductive for s in experiment.scores):
         yield "every score is transductive, and tables and figures compare scores of single samples: list one, as mcm"
     yield from of_streams(experiment, left_out)
@@ -167,14 +169,30 @@ def _meanings(experiment: Experiment) -> Iterator[str]:
             yield f"dataset {dataset.name} is described in two ways{_one_way(first, dataset)}"
 
 
-def _drawn(experiment: Experiment) -> Iterator[str]:
-    names = [dataset.name for dataset in experiment.id_datasets if dataset.train == "drawn"]
-    scores = [score.listed("score") for score in experiment.scores if score.params.get("bank") == "train"]
-    if names and scores:
-        yield (
-            f"bank: train of score {scores[0]} is the whole training split, and that of {names[0]} is encoded for the "
-            "draws alone: take train: drawn or bank: train out"
-        )
+def _banks(experiment: Experiment) -> Iterator[str]:
+    """Yield why there are no samples for banks that scores name for themselves."""
+    named = {score.listed("score"): score.params["bank"] for score in experiment.scores if "bank" in score.params}
+    named = {name: bank for name, bank in named.items() if bank != SHOTS}
+    without = [each.name for each in experiment.id_datasets if not (each.imported or "train" in each.split_names)]
+    if len(without) == len(experiment.id_datasets):
+        for name, bank in named.items():
+            yield (
+                f"bank: {bank} of score {name} is of a training split, and {some(without, 3)} "
+                f"{plural(len(without), 'has', 'have')} none: take bank: {bank} out, or only:, where that is why"
+            )
+    of_draws = [dataset for dataset in experiment.id_datasets if dataset.train == "drawn"]
+    for dataset, (name, bank) in product(of_draws, named.items()):
+        drawn = drawn_bank(bank)
+        if drawn is None:
+            yield (
+                f"bank: train of score {name} is the whole training split, and that of {dataset.name} is encoded for "
+                "the draws alone: take train: drawn or bank: train out"
+            )
+        elif drawn.shots not in experiment.shots or drawn.seed not in experiment.seeds:
+            yield (
+                f"bank: {bank} of score {name} is none of the draws for which {dataset.name} is encoded: write "
+                f"{drawn.shots} under shots and {drawn.seed} under seeds, or take train: drawn out"
+            )
 
 
 def _one_way(first: Dataset, other: Dataset) -> str:

@@ -12,10 +12,11 @@ from oodgrid.adapt.contract import text_prototypes
 from oodgrid.config import ANY, Experiment, IdDataset
 from oodgrid.detector import threshold
 from oodgrid.detector.choosing import Chosen, not_run
-from oodgrid.detector.core import BANKS, Detector
+from oodgrid.detector.core import Detector
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot
 from oodgrid.manifests import Applied, AppliedFit, DetectorRecord, Fitted, Threshold
+from oodgrid.registry.banks import bank_of
 from oodgrid.score.compute import needed, needs_of
 from oodgrid.score.inputs import FitInputs, read_fits
 from oodgrid.score.references import References
@@ -110,7 +111,7 @@ def _record(
         score=chosen.score.listed("score"),
         base_score=chosen.score.name, score_params=chosen.score.params,
         lists={n: manifests.Texts(names=list(w.names), kinds=list(w.kinds)) for n, w in references.texts.lists.items()},
-        bank_shots={need: references.banks[need].shots for need in BANKS if need in references.banks and need in needs},
+        bank_shots={need: bank.shots for need, bank in references.banks.items() if need in needs},
         width=held_out.features.image_features.shape[1], threshold=UNDECIDED, chosen=chosen.why,
         remarks=_remarks(experiment, chosen, fit), run=run,
     )  # fmt: skip
@@ -132,8 +133,8 @@ def _arrays(references: References, needs: set[str]) -> dict[str, np.ndarray]:
         arrays |= {"head.weights": references.head.weights, "head.bias": references.head.bias}
     if references.negatives is not None and "negative_logits" in needs:
         arrays["negatives"] = references.negatives
-    for need in BANKS:
-        if need in needs and (bank := references.banks.get(need)):
+    for need, bank in references.banks.items():
+        if need in needs:
             arrays |= {f"{need}.features": bank.features, f"{need}.labels": bank.labels}
             arrays |= {} if bank.logits is None else {f"{need}.logits": bank.logits}
     arrays |= {f"texts.{need}": values for need, values in references.texts.by_need.items()}
@@ -175,13 +176,16 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
         OodgridError: There are none.
     """
     drawn, name = few_shot.draw(chosen.shots, chosen.seed), few_shot.dataset.name
-    used = _used(chosen, len(drawn.val), needs)
+    named = next(filter(None, map(bank_of, needs)), None)  # the draw that the score names for itself
+    its = few_shot.draw(*named) if named else drawn
+    looks_at_val = "val" in {need.partition("@")[0] for need in needs}
+    used = _used(chosen, len(drawn.val), len(its.val) * looks_at_val)
     if few_shot.val is not None:
         rows = np.arange(len(few_shot.val.labels))
         return HeldOut(few_shot.file("val"), few_shot.val, rows, f"the val split of {name}{used}")
     train = few_shot.train
     if train is not None and train.draws is None and "train" not in needs:
-        rows = np.setdiff1d(np.arange(len(train.labels)), drawn.bank.rows)
+        rows = np.setdiff1d(np.arange(len(train.labels)), np.concatenate([drawn.bank.rows, its.bank.rows]))
         if len(rows):
             description = f"training images of {name}, which has no val split, that are none of the shots{used}"
             return HeldOut(few_shot.file("train"), train, rows, description)
@@ -191,12 +195,18 @@ def _held_out(few_shot: FewShot, chosen: Chosen, needs: set[str]) -> HeldOut:
     return HeldOut(file, test, np.arange(len(test.labels)), description)
 
 
-def _used(chosen: Chosen, count: int, needs: set[str]) -> str:
-    """Return who may have seen so many of the held-out images, as the rest of a sentence; "" where nobody has."""
+def _used(chosen: Chosen, fitted: int, scored: int) -> str:
+    """Return who may have seen some of the held-out images, as the rest of a sentence; "" where nobody has.
+
+    Args:
+        chosen: The detector.
+        fitted: How many of them the fit had to select by.
+        scored: How many the score looks at.
+    """
     is_fitted = chosen.method != ANY and chosen.shots > 0
-    users = [f"the fit may have used {count} to choose its parameters"] * is_fitted
-    users += [f"the score uses {count}"] * ("val" in needs)
-    return f", of which {' and '.join(users)}" if users and count else ""
+    users = [f"the fit may have used {fitted} to choose its parameters"] * (is_fitted and fitted > 0)
+    users += [f"the score uses {scored}"] * (scored > 0)
+    return f", of which {' and '.join(users)}" if users else ""
 
 
 def _validated(detector: Detector, held_out: HeldOut) -> np.ndarray:

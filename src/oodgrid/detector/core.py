@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from oodgrid.encode.sources import ImageSet
 
-BANKS = ("bank", "val", "train")
-
 
 @contextmanager
 def _naming_extras() -> Iterator[None]:
@@ -298,9 +296,9 @@ class Detector:
         if "head.weights" in arrays:
             head = Head(arrays["head.weights"], arrays["head.bias"], record.precision)
         banks = {
-            need: Bank(arrays[f"{need}.features"], arrays[f"{need}.labels"], record.bank_shots[need],
+            need: Bank(arrays[f"{need}.features"], arrays[f"{need}.labels"], shots,
                        arrays.get(f"{need}.logits"), head, record.precision)
-            for need in BANKS if f"{need}.features" in arrays
+            for need, shots in record.bank_shots.items() if f"{need}.features" in arrays
         }  # fmt: skip
         by_need = {name.removeprefix("texts."): value for name, value in arrays.items() if name.startswith("texts.")}
         lists = {

@@ -20,6 +20,7 @@ from oodgrid.published.comparison import Comparison, Reason, agree
 from oodgrid.published.form import FPR95, FPR95_UNSTATED, OF_ID, DatasetNames, Named, Value
 from oodgrid.published.ours import Ours, Row
 from oodgrid.published.words import LEARNED, UNSTATED, architecture, plain, size_of
+from oodgrid.registry.banks import SHOTS
 
 SWAPS = (
     FPR95,
@@ -235,10 +236,11 @@ def _of_method(value: Value, method: str, base: str, shots: int, is_leaky: bool)
     # scores of image features stand under `any`: to others they are of the encoder as it is
     if base != ANY or setting.method.name != "zero_shot" or value.metric in OF_ID:
         yield from _of_choice("method", setting.method, method, base)
-    of_train = base == ANY and setting.score is not None and setting.score.params.get("bank") == "train"
-    if shots != setting.shots and not of_train:  # what compares with the whole training split looks at no shots
+    bank = None if setting.score is None else setting.score.params.get("bank", SHOTS)
+    own = bank not in (None, SHOTS)
+    if shots != setting.shots and not (base == ANY and own):  # it then looks at no shots of a fit
         yield Reason("shots", f"ours {shots}, theirs {setting.shots}")
-    if shots and is_leaky != setting.leaky_selection_on_test:
+    if (shots or own) and is_leaky != setting.leaky_selection_on_test:
         chosen = {True: "on the test set", False: "without it"}
         text = f"hyper-parameters of ours were chosen {chosen[is_leaky]}, theirs {chosen[not is_leaky]}"
         yield Reason("selection", text)

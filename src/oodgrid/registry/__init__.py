@@ -23,6 +23,7 @@ from oodgrid import plugins, signatures
 from oodgrid.errors import SENTENCE, OodgridError, all_of, brief, one_line, unknown
 from oodgrid.identity import code_fingerprint, computing_fingerprint
 from oodgrid.look import Look
+from oodgrid.registry.banks import SHOTS
 from oodgrid.registry.entry import Entry
 from oodgrid.registry.rules import ANY, check_entry
 
@@ -242,4 +243,4 @@ def _add(entry: Entry) -> None:
         entry = replace(entry, plugin=plugins.loading())
     known = _ENTRIES[entry.kind]
     check_entry(entry, known)
-    known[entry.name] = replace(entry, params=entry.params | {"bank": "shots"}) if entry.uses_bank else entry
+    known[entry.name] = replace(entry, params=entry.params | {"bank": SHOTS}) if entry.uses_bank else entry

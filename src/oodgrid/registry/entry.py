@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter
 
 from oodgrid import signatures
 from oodgrid.look import Look
+from oodgrid.registry.banks import OF_DRAW, Bank, with_bank
 from oodgrid.signatures import OF_METHOD
 from oodgrid.streams import Stream
-
-BANK = Literal["shots", "train"]  # of a score that needs a bank: the shots of the method, or the whole train split
 
 
 @dataclass(frozen=True)
@@ -91,13 +90,16 @@ class Entry:
 
     @property
     def uses_bank(self) -> bool:
-        """Whether a score has a parameter `bank`: what it compares with are the shots, or the whole train split."""
+        """Whether a score has a parameter `bank`, which says with which labelled samples it compares."""
         return self.kind == "score" and any("bank" in need.split("|") for need in self.needs)
 
+    def needs_with(self, params: Mapping[str, Any]) -> list[str]:
+        """Return what a score with these parameters needs, in the order of its arguments."""
+        return [with_bank(need, params) for need in self.needs] if self.uses_bank else list(self.needs)
+
     def sees_draw(self, params: Mapping[str, Any]) -> bool:
-        """Return whether a score with these parameters is given shots or validation samples of a few-shot draw."""
-        needs = {each for need in self.needs for each in need.split("|")}
-        return "val" in needs or ("bank" in needs and params.get("bank") != "train")
+        """Return whether a score with these parameters is given shots or validation samples of the draw of a fit."""
+        return any(each in OF_DRAW for need in self.needs_with(params) for each in need.split("|"))
 
     @property
     def looks_at(self) -> list[str]:
@@ -128,7 +130,7 @@ class Entry:
         """The types of the parameters; of one without a type, that of its default."""
         of_defaults = {name: Any if value is None else type(value) for name, value in self.params.items()}
         hints = get_type_hints(self.make, include_extras=True)
-        types = of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": BANK}
+        types = of_defaults | hints | dict.fromkeys(self.label_lists, str) | {"bank": Bank}
         if self.transductive and types.get("stream") is str:  # any other word would be taken for mixed
             types["stream"] = Stream
         return types

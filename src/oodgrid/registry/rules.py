@@ -16,7 +16,7 @@ NAME = r"[A-Za-z][A-Za-z0-9_]{0,63}"  # of a score or method
 COLUMNS = ("dataset", "shots", "seed", "ood_dataset", "index", "path", "label", "prediction", "place")
 ANY = "any"  # stands in place of a method for scores that do not depend on it
 RESERVED = {"score": (*COLUMNS, "seal"), "method": (ANY,)}
-RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses shots or train
+RESERVED_PARAMETERS = ("name", "bank")  # {name: …} is how the config writes a choice; `bank` chooses labelled samples
 LEAVES = ("prototypes", "features", "logits")
 
 

@@ -13,6 +13,7 @@ from oodgrid import registry, texts
 from oodgrid.config import Choice
 from oodgrid.errors import OodgridError
 from oodgrid.plugins import apart, state
+from oodgrid.registry.banks import SHOTS
 from oodgrid.score.compute import compute
 from oodgrid.score.contract import Bank, Head, Skip, TextList, normalise
 from oodgrid.score.sharing import frozen, shared_names
@@ -70,7 +71,8 @@ def check(choice: Choice) -> None:
     import scipy.stats  # noqa: F401 - before the settings are read: importing SciPy changes the filters of warnings
 
     name, entry = choice.listed("score"), registry.find("score", choice.name)
-    choice = Choice(name=choice.name, **choice.params | dict.fromkeys(entry.label_lists, "away"))
+    examples = dict.fromkeys(entry.label_lists, "away") | ({"bank": SHOTS} if entry.uses_bank else {})
+    choice = Choice(name=choice.name, **choice.params | examples)
     process, names, skips = state.settings(), state.namespaces() if entry.plugin else {}, []
     for left in EXAMPLES:
         inputs, lists = example(left), {"away": example_texts()}

@@ -28,10 +28,8 @@ def needed(choices: Iterable[Choice]) -> set[str]:
 
 
 def needs_of(choice: Choice) -> list[str]:
-    """Return what a score needs, in the order of its arguments; `bank: train` asks for the whole train split."""
-    entry = registry.find("score", choice.name)
-    train = entry.uses_bank and choice.params.get("bank") == "train"
-    return ["train" if train and "bank" in need.split("|") else need for need in entry.needs]
+    """Return what a score needs, in the order of its arguments, of the bank that its parameters name."""
+    return registry.find("score", choice.name).needs_with(choice.params)
 
 
 class Scorer:
@@ -160,7 +158,7 @@ class Column:
         self, choice: Choice, lacking: Callable[[str], str], lists: dict[str, TextList], skipped: str | None = None
     ) -> None:
         self._score = Scorer(choice, lists, lacking)
-        self.needs = self._score.needs
+        self.needs = needed([choice])
         self.skipped = skipped
         self._blocks: list[np.ndarray] = []
 

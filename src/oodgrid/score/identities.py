@@ -15,6 +15,7 @@ from oodgrid.config import Choice, Experiment
 from oodgrid.fewshot import FewShot
 from oodgrid.identity import computing_fingerprint, digest
 from oodgrid.manifests import AppliedFit
+from oodgrid.registry.banks import TRAIN, bank_of
 from oodgrid.score.compute import needed
 from oodgrid.score.inputs import Samples
 from oodgrid.score.texts import Texts
@@ -50,14 +51,20 @@ class Identities:
         identity: dict[str, Any] = {
             "score": [choice.name, registry.find("score", choice.name).params | choice.params],
             "texts": [self.texts.digests.get(each) for each in texts],
-            "train": self._splits(0, 0)["train"] if "train" in needs else None,
+            "train": self._splits(0, 0)["train"] if TRAIN in needs else None,
             "precision": self.experiment.score_precision,
             "code": registry.score_code(choice.name),
             **self._sequence(choice),
             **({"encoder": encoder.identity} if "text_tower" in needs and (encoder := self.texts.encoder) else {}),
             **self._corrupted(choice),
+            **self._drawn(needs),
         }
         return digest(identity)
+
+    def _drawn(self, needs: set[str]) -> dict[str, dict[str, str | None]]:
+        """Return what the draw is taken from that a score names for itself; nothing of other scores."""
+        drawn = next(filter(None, map(bank_of, needs)), None)
+        return {"drawn": self._splits(*drawn)} if drawn else {}
 
     def _sequence(self, choice: Choice) -> dict[str, list[list[str]]]:
         """Return the OOD sets that the stream of a score comes to one after the other; nothing of other scores."""

@@ -17,6 +17,7 @@ from oodgrid.counts import counted
 from oodgrid.errors import OodgridError
 from oodgrid.fewshot import FewShot, NoDraw, Rows
 from oodgrid.manifests import Applied, AppliedFit
+from oodgrid.registry.banks import MOST, TRAIN, bank_of
 from oodgrid.score.contract import Bank, Head
 from oodgrid.score.references import Inputs, References, scaled
 from oodgrid.score.sharing import frozen
@@ -60,6 +61,8 @@ class FitInputs:
         self.carried: dict[tuple[str, str], tuple[np.ndarray | None, str | None]] = {}
         self._no_draw = ""
         self._layered: dict[str, Bank] = {}
+        self._of_splits: dict[str, Bank | None] = {}
+        self._no_draw_of: dict[str, str] = {}
 
     def blocks(self, samples: Samples, needs: Collection[str]) -> Iterator[tuple[Inputs, int]]:
         """Yield what makes the inputs of scores in blocks of samples, as `References.blocks`.
@@ -79,8 +82,7 @@ class FitInputs:
 
     def references(self, needs: Collection[str]) -> References:
         """Return what scores of these needs are given beside the samples."""
-        train = {"train": self._train} if "train" in needs and self._train is not None else {}
-        banks = self._samples | train
+        banks = self._samples | {need: bank for need in needs if (bank := self._of_split(need)) is not None}
         if "layer_features" in needs:
             banks = {need: self._with_layers(need, bank) for need, bank in banks.items()}
         return References(self._head, self._negatives, banks, self.texts, self.fit.text_cosines, self.normalises)
@@ -98,8 +100,11 @@ class FitInputs:
 
     def lacking(self, need: str) -> str:
         """Return why a need is not met."""
+        if bank_of(need):
+            return self._no_draw_of.get(need, "draws of the train split as cached, and the method changes it")
         return {
-            "bank": self._no_draw or "the shots of a fit, and there are none; bank: train takes the whole train split",
+            "bank": self._no_draw
+            or "the shots of a fit, and there are none; bank: train takes the whole train split, bank: 16 a draw of it",
             "val": "validation samples of a fit with shots, and there are none",
             "train": "the train split as cached, and there is none or the method changes it",
             "head": "a linear head on the features, and the method leaves logits only",
@@ -164,21 +169,41 @@ class FitInputs:
             return {}
         return {need: self._bank(need, rows) for need in ("bank", "val") if len(rows := getattr(drawn, need))}
 
-    @cached_property
-    def _train(self) -> Bank | None:
-        """Every training sample that has a class, where the method leaves features as they are."""
-        train = self.few_shot.whole_train()
-        if not len(train) or self.leaves == "features":
+    def _of_split(self, need: str) -> Bank | None:
+        """Return the bank of a need that is of no fit: of the whole train split, or of a draw that a score names.
+
+        None where it is of the fit, or the method changes features, or there is no such draw.
+        """
+        drawn = bank_of(need)
+        if self.leaves == "features" or (need != TRAIN and drawn is None):
             return None
-        counts = np.unique(train.labels, return_counts=True)[1]
-        features = frozen(scaled(train.features, self.normalises))
-        return Bank(features, train.labels, int(counts.min()), None, self._head, self.precision)
+        if need not in self._of_splits:
+            rows = self._rows(need)
+            fewest = np.unique(rows.labels, return_counts=True)[1].min(initial=MOST)
+            shots = int(fewest) if drawn is None else drawn.shots
+            features = frozen(scaled(rows.features, self.normalises))
+            bank = Bank(features, rows.labels, shots, None, self._head, self.precision)
+            self._of_splits[need] = bank if len(rows) else None
+        return self._of_splits[need]
+
+    def _rows(self, need: str) -> Rows:
+        """Return the samples of a bank, by its need; none where it is of a draw that cannot be made."""
+        if need == TRAIN:
+            return self.few_shot.whole_train()
+        try:
+            drawn = self.few_shot.draw(*(bank_of(need) or (self.fit.shots, self.fit.seed)))
+        except NoDraw as none:
+            self._no_draw_of[need] = str(none)
+            return Rows()
+        rows: Rows = getattr(drawn, need.partition("@")[0])
+        if not len(rows):
+            self._no_draw_of[need] = "samples of a draw, and it has none for validation"
+        return rows
 
     def _with_layers(self, need: str, bank: Bank) -> Bank:
         """Return the same samples with what every layer gives of them, where their file holds it."""
         if need not in self._layered:
-            drawn = None if need == "train" else self.few_shot.draw(self.fit.shots, self.fit.seed)
-            rows = self.few_shot.whole_train() if drawn is None else getattr(drawn, need)
+            rows = self._rows(need)
             stored = store.open_layer_features(self.few_shot.file(rows.split))
             self._layered[need] = bank if stored is None else replace(bank, layers=frozen(stored[rows.rows]))
         return self._layered[need]

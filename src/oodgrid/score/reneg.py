@@ -232,26 +232,30 @@ class PlugIn:
         """Return what it holds, for a stream that goes on later."""
         return self.pool.state() | self.looks.state() | {"values": self._values}
 
-    def follow(self, features: np.ndarray, logits: np.ndarray, base: Base) -> np.ndarray:
+    def follow(self, features: np.ndarray, logits: np.ndarray, base: Base, *, unvoted: bool = False) -> np.ndarray:
         """Return the scores of a stream, shape (N,); each batch is scored by what came before it, and remembered then.
 
         Args:
             features: Shape (N, D).
             logits: Shape (N, K).
             base: Of some rows and their cosines with the names: the log-odds of the base (n,), and which samples it is
-                sure are ID; None for those that it does not vote OOD.
+                sure are ID; None where it never says.
+            unvoted: Whether a sample that the base votes OOD never counts for how its class looks.
         """
         parts = [slice(start, start + self.told.batch) for start in range(0, len(features), self.told.batch)]
         scores = np.empty(len(features))
         ahead = on_threads(lambda rows: product(features[rows], self.pool.names), parts, AHEAD)
         for rows, near in zip(parts, ahead, strict=True):
             odds, sure = base(rows, near)
-            scores[rows] = self._step(features[rows], logits[rows], near, odds, sure)
+            certain = largest_share(logits[rows], T=self.told.T) >= CONFIDENT
+            certain = certain if sure is None else certain & sure
+            scores[rows] = self._step(features[rows], logits[rows], near, odds, certain, unvoted)
         return scores
 
     def _step(
-        self, samples: np.ndarray, logits: np.ndarray, near: np.ndarray, odds: np.ndarray, sure: np.ndarray | None
-    ) -> np.ndarray:
+        self, samples: np.ndarray, logits: np.ndarray, near: np.ndarray, odds: np.ndarray, certain: np.ndarray,
+        unvoted: bool,
+    ) -> np.ndarray:  # fmt: skip
         names = near.argmax(axis=1)
         margins = np.take_along_axis(near, names[:, None], axis=1)[:, 0] - logits.max(axis=1)
         caught = margins > 0
@@ -260,9 +264,8 @@ class PlugIn:
         scores = odds if correction is None or not weight else (1 - weight) * odds + weight * correction
         self._values = np.concatenate([self._values, odds])[-RECENT:]
         voted = odds < threshold(self._values)
-        confident = largest_share(logits, T=self.told.T) >= CONFIDENT
         self.pool.catch(samples[caught], names[caught], margins[caught], voted[caught])
-        self.looks.add(samples, logits.argmax(axis=1), confident & (~voted if sure is None else sure))
+        self.looks.add(samples, logits.argmax(axis=1), certain & ~voted if unvoted else certain)
         return scores
 
     def _correction(self, samples: np.ndarray, trust: np.ndarray) -> np.ndarray | None:

@@ -80,11 +80,11 @@ def reneg_neglabel(
     begun = remembered(state, "reneg_neglabel", of, **PlugIn.shapes(len(pool.features), shape))
     plug_in = PlugIn(pool, shape, told, begun)
 
-    def base(rows: slice, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def base(rows: slice, near: np.ndarray) -> tuple[np.ndarray, None]:
         against = log_mass(product(features[rows], negatives), T)
         if among:
             against = np.logaddexp(against, plug_in.pool.log_mass(near, T))
-        return log_mass(logits[rows], T) - against, np.ones(len(near), dtype=bool)
+        return log_mass(logits[rows], T) - against, None
 
     scores = plug_in.follow(features, logits, base)
     if state is not None:

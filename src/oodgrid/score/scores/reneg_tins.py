@@ -80,7 +80,7 @@ def reneg_tins(
     plug_in = PlugIn(pool, shape, told, begun, bank)
     shares = interneg(features, logits, class_texts, bank, labels=labels, group="mean", T=T, seed=seed, **of_base)
     odds = log_odds(shares)
-    scores = plug_in.follow(features, logits, lambda rows, near: (odds[rows], None))
+    scores = plug_in.follow(features, logits, lambda rows, near: (odds[rows], None), unvoted=True)
     if state is not None:
         state |= plug_in.state() | of
     return scores
