@@ -194,6 +194,9 @@ def test_of_draws_at_most_what_they_take_is_counted_and_a_large_rest_is_said(tmp
     assert checking.counts(list(drawn.datasets()), {}) == {"imagenet": 50_000 + taken, "noise": 600}
     assert checking.counts(list(whole.datasets()), {}) == {"imagenet": 50_000 + 1_281_167, "noise": 600}
     assert checking.counts(list(of_imagenet(limit=9).datasets()), {}) == {"noise": 600}  # not counted
+    few, many = ({"name": "noise", "limit": limit} for limit in (30, 1000))  # of 600
+    oods = [dataset for each in (few, many) for dataset in of_imagenet(ood={"far": [each]}).datasets()]
+    assert checking.counts(oods[1::2], {}) == {"noise-limit-30": 30, "noise-limit-1000": 600}
     _remark_on_training(tmp_path, whole, {})
     said = capsys.readouterr().err
     assert "imagenet: the draws take at most 44,000 of 1,281,167 training samples: train: drawn" in said

@@ -163,11 +163,13 @@ def of_score(experiment: Experiment, method: str, score: Choice, place: Place) -
     """Return why a method that works never gets a score, or None."""
     entry = registry.find("score", score.name)
     of = None if method == ANY else registry.find("method", experiment.method(method).name)
-    learns = grid.learns(experiment, method)
+    learns, tells_pairs = grid.learns(experiment, method), False
+    if of and "pairs" in of.needs:  # with some of its parameters alone
+        tells_pairs = getattr(of.make(**experiment.method(method).params), "tells_pairs", True)
     if place.one_class and not entry.makes_of_one:
         return "they compare classes, and the ID set has one"
     for alternatives in entry.needs_with(score.params):
-        reasons = [_lacking(need, of, place, learns) for need in alternatives.split("|")]
+        reasons = [_lacking(need, of, place, learns, tells_pairs) for need in alternatives.split("|")]
         if all(reasons):
             return reasons[-1]
     if of and entry.label_lists and "logits" in entry.needs and not _compares(of, place):
@@ -177,7 +179,7 @@ def of_score(experiment: Experiment, method: str, score: Choice, place: Place) -
     return None
 
 
-def _lacking(need: str, of: Entry | None, place: Place, learns: bool) -> str | None:
+def _lacking(need: str, of: Entry | None, place: Place, learns: bool, tells_pairs: bool) -> str | None:
     """Return why there is never what a score needs, or None; `of` is the method, None for `any`."""
     leaves, texts = of.leaves if of else "", NOT_NAMES.get(place.stands)
     own = of is not None and of.plugin is not None  # what a plugin's method leaves is seen when it has run
@@ -198,7 +200,7 @@ def _lacking(need: str, of: Entry | None, place: Place, learns: bool) -> str | N
             return _no_layers(leaves, place)
         case "pair_texts" if PAIRS not in place.has:
             return NO_PAIRS
-        case "pair_logits" if not (own or (of and "pairs" in of.needs)):
+        case "pair_logits" if not (own or tells_pairs):
             return "they need a classifier of pairs, and there is none"
         case "class_texts" | "prompt_variants" | "text_tower" if texts:
             return _no_names(texts)

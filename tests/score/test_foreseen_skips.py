@@ -72,6 +72,7 @@ class Made:
         if methods is None:
             methods = sorted(registry.entries("method").keys() - {"poore"})  # which must be given texts to learn from
             methods += [{"name": "zs_lp", "views": "rrc08"}] if "views" in id_set else []
+            methods += [{"name": "wood", "modules": "contrastive"}] if case == "pairs" else []
         self.experiment = config.parse(
             {
                 "experiment": "every", "backbones": [backbone], "id_datasets": [id_set],
@@ -138,7 +139,9 @@ class Made:
         classifier = {"prototypes": self.values(K, D)} if entry.leaves != "logits" else {}
         classifier |= {"negatives": self.values(K, 2, D)} if entry.negatives else {}
         width = D if entry.leaves == "features" else K
-        pairs = {"pair_texts": self.values(12, D), "pair_logits": self.values(12)} if "pairs" in entry.needs else {}
+        pairs = {"pair_texts": self.values(12, D)} if "pairs" in entry.needs else {}
+        if method == "wood":
+            pairs |= {"pair_logits": self.values(12)}
         of_sets, bank, val = {}, None, None
         if entry.leaves != "prototypes":
             names = [self.dataset.name, *(ood.name for _, ood in self.dataset.pairs())]
@@ -186,7 +189,7 @@ def kinds(experiment, made):
         if entry is None or not any(foreseen.of_method(experiment, method, place) for place in made):
             of = entry and (
                 *(entry.leaves, entry.negatives, entry.normalises, entry.text_cosines),
-                *(grid.learns(experiment, method), "pairs" in entry.needs),
+                *(grid.learns(experiment, method), "pairs" in entry.needs and method),
             )
             alike.setdefault(of, method)
     return alike.values()

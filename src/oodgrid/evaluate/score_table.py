@@ -211,7 +211,8 @@ class ScoreTable:
     ) -> dict[str, dict[str, float | None]]:
         """Return the metrics of a pair by score, calling `compute(scores)` for those that are not kept.
 
-        One record has those of all scores that experiments have of the pair, each with what decided it.
+        One record has those of all scores that experiments have of the pair, or had, each with what decided it: about a
+        kB each, so that a score that is put back computes nothing. `kept gc` removes records as a whole.
         """
         rows = self._rows(samples.about, ood)
         path = self.kept.path({"rows": rows, "code": self.code, "measured": self.measured()}, ".json")

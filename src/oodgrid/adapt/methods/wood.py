@@ -87,6 +87,11 @@ class Wood:
             if getattr(self, name) != getattr(Wood, name):
                 raise OodgridError(f"modules: {self.modules} does not read {name}: take {name} out")
 
+    @property
+    def tells_pairs(self) -> bool:
+        """Whether it leaves the logit of a classifier of pairs."""
+        return self.modules != "contrastive"
+
     def fit(self, data: FitData) -> Learned:
         """Train the maps and the classifier on the shots and the labelled OOD pairs."""
         import torch

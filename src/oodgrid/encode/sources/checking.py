@@ -100,7 +100,8 @@ def _split_counts(dataset: Dataset, opened: Mapping[str, Mapping[str, ImageSet]]
     if dataset.name in opened:
         return {split: len(images) for split, images in opened[dataset.name].items()}
     if dataset.generated:
-        return {"test": count_generated(dataset.generated)}
+        count = count_generated(dataset.generated)
+        return {"test": min(count, dataset.limit or count)}
     is_whole = dataset.root and dataset.taken_labels is None and not dataset.may_be_incomplete
     splits = real.real_set(dataset.real_name).splits if is_whole else {}
     return {split: splits.get(split) for split in dataset.split_names}  # type: ignore[call-overload]
