@@ -146,3 +146,16 @@ def test_places_are_named_where_it_is_not_everywhere():
     assert {(*each.scores, *each.methods, each.where) for each in said if each.scores} == {
         ("cover@corruptions=fog-1", "zero_shot", "prototype", " on concepts against far")
     }
+
+
+def test_encoding_corrupted_images_that_no_row_uses_says_so(tmp_path, write_yaml, capsys):
+    from oodgrid.cli import main
+
+    written = {
+        "experiment": "mini", "backbones": ["tiny"], "methods": ["clip_adapter"], "scores": ["mcm", FOG],
+        "id_datasets": [{"name": "concepts", "ood": {"far": ["noise"]}}], "shots": [1], "seeds": [1],
+    }  # fmt: skip
+    arguments = ["encode", "corrupted", "--config", str(write_yaml(written)), "--results", str(tmp_path / "results")]
+    assert main(arguments) == 0
+    assert "tiny: no row uses these corrupted images" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.h5"))

@@ -146,12 +146,18 @@ def _encode_corrupted(options: argparse.Namespace, experiment: Experiment, backb
         raise unknown("corruption of this experiment", options.corruption, wanted)
     corruptible = list(plan.corruptible(experiment.datasets()))
     named = {dataset.name for dataset in chosen(options.dataset, corruptible, experiment.dataset)}
-    for dataset, corruption in plan.corrupted_files(options.results, experiment, backbone.name).values():
-        if dataset.name in named and options.corruption in (None, corruption.split.partition(".")[2]):
-            with rates.measured(options.results, "encode", backbone.name, f"{backbone.name}/{dataset.name}") as work:
-                file = encode_corrupted(options.results, backbone, dataset, corruption)
-                work.units, work.bytes = len(store.read_labels(file)[0]), file.stat().st_size
-            say(file)
+    asked = [
+        (dataset, corruption)
+        for dataset, corruption in plan.corrupted_files(options.results, experiment, backbone.name).values()
+        if dataset.name in named and options.corruption in (None, corruption.split.partition(".")[2])
+    ]
+    if not asked:
+        print(f"oodgrid: {backbone.name}: no row uses these corrupted images (oodgrid check CONFIG says why)")
+    for dataset, corruption in asked:
+        with rates.measured(options.results, "encode", backbone.name, f"{backbone.name}/{dataset.name}") as work:
+            file = encode_corrupted(options.results, backbone, dataset, corruption)
+            work.units, work.bytes = len(store.read_labels(file)[0]), file.stat().st_size
+        say(file)
 
 
 def run_adapt(options: argparse.Namespace) -> None:
