@@ -286,8 +286,9 @@ def _skipped() -> Iterable[str]:
     yield "| not run | why |"
     yield "|---|---|"
     ran = set(read("metrics")["base_method"])
+    own = {name: one for name, one in registry.entries("method").items() if one.plugin is None}
     for needs in ("text_tower", "pairs", "own_head", "pseudo_ood"):
-        names = [name for name, one in registry.entries("method").items() if needs in one.needs and name not in ran]
+        names = [name for name, one in own.items() if needs in one.needs and name not in ran]
         yield _line(", ".join(f"`{name}`" for name in names), f"needs {needs}")
     metrics = read("metrics")
     never = metrics.filter((pl.col("status") == "ok").any().over("score").not_())
