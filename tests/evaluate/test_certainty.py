@@ -67,6 +67,23 @@ def test_orders_say_nothing_of_seeds():
     assert (alone.variance[0], alone.df[0], alone.number[0]) == pytest.approx((0.01, 2, 3))
 
 
+def test_what_rounding_makes_of_equal_values_is_no_variance():
+    """Tenths whose differences are equal but for rounding, as of a rate on few samples; orders that change nothing."""
+    tenths = np.array([0.5, 0.4, 0.3]) - np.array([0.4, 0.3, 0.2])
+    assert 0 < np.ptp(tenths) < 1e-15
+    seeds = certainty.fits_of(tenths.reshape(1, 3, 1))
+    assert np.isnan(seeds.variance).all() and (seeds.df[0], seeds.number[0]) == (0, 1)
+    none = certainty.fits_of((np.array([0.1 + 0.2, 0.3, 0.3]) - 0.3).reshape(1, 3, 1))
+    assert (none.variance[0], none.df[0]) == (0, 2)
+    crossed = certainty.fits_of(tenths[None, :, None] + np.array([[[0.1, 0.3]]]))
+    assert np.isnan(crossed.variance).all() and crossed.df[0] == 0
+    orders = certainty.fits_of(np.full((1, 1, 3), 0.7), seeded=False)
+    assert (orders.variance[0], orders.df[0]) == (0, 2)
+    told = certainty.fits_of(np.array([0.1, 0.4, 0.2]).reshape(1, 1, 3), seeded=False)
+    both = Fits(*map(np.concatenate, zip(told, orders, strict=True)))
+    assert certainty.pooled(both) == pytest.approx(certainty.pooled(told))
+
+
 def test_seeds_and_orders_have_pools_of_their_own():
     """Streams under zero-shot, whose orders vary by thousandths, beside fits, whose seeds vary by hundredths."""
     rng = np.random.default_rng(2)

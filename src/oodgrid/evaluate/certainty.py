@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import psi, stdtr, stdtrit
 
 NOTHING, ORDERS, SEEDS = range(3)  # what the fits of a row vary by; SEEDS: with orders or without
+ROUNDING = 1e-13  # what arithmetic makes of equal rates, means of them and their differences
 PRIOR = 4  # degrees of freedom that all rows of a column give to the variance of each; a choice, not estimated
 LEVEL = 0.05
 DRAWS = 2000  # for the optimism of a best: its Monte-Carlo error is a hundredth of the noise
@@ -60,9 +61,15 @@ def _of_seeds(values: NDArray[np.float64]) -> Fits:
     width = np.where(there, values, -np.inf).max(axis=1) - np.where(there, values, np.inf).min(axis=1)
     # Equal fits are one fit: their shots were the same, as where a seed has no more images to choose from. At 0 and
     # 1, the ends of a rate and no difference at all, fits that differ give equal values too.
-    count = np.where((width == 0) & ~np.isin(mean, (0, 1)), 1, count)
-    variance = np.where(count > 1, np.where(width == 0, 0, squares) / np.maximum(count - 1, 1), np.nan)
+    equal = width <= ROUNDING
+    count = np.where(equal & ~_at_an_end(mean), 1, count)
+    variance = np.where(count > 1, np.where(equal, 0, squares) / np.maximum(count - 1, 1), np.nan)
     return Fits(variance, np.maximum(count - 1.0, 0.0), np.maximum(count, 1.0))
+
+
+def _at_an_end(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values are the ends of a rate, or no difference at all."""
+    return np.abs(values - np.round(values)) <= ROUNDING
 
 
 def _crossed(values: NDArray[np.float64], seeded: bool) -> tuple[float, float, float]:
@@ -72,7 +79,7 @@ def _crossed(values: NDArray[np.float64], seeded: bool) -> tuple[float, float, f
     if values.size == 0:
         return np.nan, 0.0, 1.0
     seeds, orders = values.shape
-    equal = np.ptp(values, axis=0).max() == 0 and not np.isin(values, (0, 1)).all()  # see _of_seeds
+    equal = np.ptp(values, axis=0).max() <= ROUNDING and not _at_an_end(values).all()  # see _of_seeds
     if seeded and (seeds == 1 or equal):
         return np.nan, 0.0, 1.0
     of_seeds, of_orders = values.mean(axis=1), values.mean(axis=0)
@@ -81,6 +88,7 @@ def _crossed(values: NDArray[np.float64], seeded: bool) -> tuple[float, float, f
     squares = np.array([orders * np.var(of_seeds) * seeds, seeds * np.var(of_orders) * orders, np.sum(rest**2)])
     if not degrees.any():
         return np.nan, 0.0, 1.0
+    squares[squares <= values.size * ROUNDING**2] = 0  # else the logarithm of rounding would rule the pool
     means = np.divide(squares, degrees, out=np.zeros(3), where=degrees > 0)
     variance = max(means[0] + means[1] - means[2], means[0], means[1])
     spread = np.sum(np.divide(means**2, degrees, out=np.zeros(3), where=degrees > 0))
