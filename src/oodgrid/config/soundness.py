@@ -15,7 +15,7 @@ from oodgrid import paths, registry, texts
 from oodgrid.config import pseudo_ood_soundness
 from oodgrid.config.grades import named_cell
 from oodgrid.config.stream_soundness import of_streams
-from oodgrid.counts import counted, plural, some
+from oodgrid.counts import counted, some
 from oodgrid.errors import OodgridError, unknown
 from oodgrid.registry import ANY
 from oodgrid.registry.banks import SHOTS, drawn_bank
@@ -173,13 +173,6 @@ def _banks(experiment: Experiment) -> Iterator[str]:
     """Yield why there are no samples for banks that scores name for themselves."""
     named = {score.listed("score"): score.params["bank"] for score in experiment.scores if "bank" in score.params}
     named = {name: bank for name, bank in named.items() if bank != SHOTS}
-    without = [each.name for each in experiment.id_datasets if not (each.imported or "train" in each.split_names)]
-    if len(without) == len(experiment.id_datasets):
-        for name, bank in named.items():
-            yield (
-                f"bank: {bank} of score {name} is of a training split, and {some(without, 3)} "
-                f"{plural(len(without), 'has', 'have')} none: take bank: {bank} out, or only:, where that is why"
-            )
     of_draws = [dataset for dataset in experiment.id_datasets if dataset.train == "drawn"]
     for dataset, (name, bank) in product(of_draws, named.items()):
         drawn = drawn_bank(bank)

@@ -24,7 +24,7 @@ def prompts(templates: Sequence[str]) -> str:
     if len(quoted) == 1:
         return quoted[0]
     more = f" and {len(quoted) - 1} more" * (len(quoted) > QUOTED)
-    return f"the mean of {len(quoted)} prompts, {', '.join(quoted[: 1 if more else QUOTED])}{more}"
+    return f"the mean of {counted(len(quoted), 'prompt')}, {', '.join(quoted[: 1 if more else QUOTED])}{more}"
 
 
 def class_texts(dataset: IdDataset, backbone: Backbone) -> str:
