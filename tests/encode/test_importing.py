@@ -11,6 +11,7 @@ import pytest
 from oodgrid import paths, store
 from oodgrid.config import load, parse
 from oodgrid.encode.importing import import_arrays, import_experiment, import_text, import_tip_adapter
+from oodgrid.errors import OodgridError
 from tests.failing import failure
 
 torch = pytest.importorskip("torch")
@@ -453,6 +454,22 @@ def test_what_was_imported_is_what_the_experiment_means(tmp_path, cache, experim
 
 def test_an_experiment_without_imports_says_so(tmp_path, experiment_of):
     assert "mini imports nothing" in failure(import_experiment, tmp_path, parse(experiment_of()))
+
+
+def test_features_of_ones_own_are_asked_for_by_the_command_that_brings_them(tmp_path, experiment_of, cache):
+    """`imported: {}` names no file: the mend is import npz; of a cache that is named it is import experiment."""
+    from oodgrid import plan
+
+    sets = [{"name": "d", "imported": {}, "ood": {"far": [{"name": "other", "imported": {}}]}}]
+    backbones = [{"name": "b", "model": "m", "pretrained": "p"}]
+    by_hand = parse(experiment_of(backbones=backbones, id_datasets=sets))
+    with pytest.raises(OodgridError) as said:
+        plan.check_imports(tmp_path, by_hand)
+    for name in ("d", "other"):
+        assert f"oodgrid import npz FILE --backbone b --dataset {name} --split test" in str(said.value)
+    assert "import npz" in failure(import_experiment, tmp_path, by_hand)
+    with pytest.raises(OodgridError, match="import experiment CONFIG first"):
+        plan.check_imports(tmp_path, experiment(experiment_of, cache))
 
 
 def test_the_real_features_come_in(tmp_path, shared, monkeypatch):

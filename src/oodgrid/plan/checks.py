@@ -275,11 +275,14 @@ def unencoded(results: Path, experiment: Experiment) -> list[Dataset]:
 
 
 def _check_imported(dataset: Dataset, file: Path) -> None:
-    if not file.exists():
-        raise OodgridError(
-            f"{file} is missing: the features of {dataset.name} are imported. "
-            "Run oodgrid import experiment CONFIG first"
-        )
+    if file.exists():
+        return
+    by_hand = not (dataset.imported and (dataset.imported.tip_adapter or dataset.imported.derived))
+    how = f"npz FILE --backbone {file.parent.parent.name} --dataset {dataset.name} --split test, and other splits"
+    raise OodgridError(
+        f"{file} is missing: the features of {dataset.name} are imported. Run oodgrid import "
+        + (f"{how} likewise" if by_hand else "experiment CONFIG first")
+    )
 
 
 def _check_label_list(label_list: LabelList, file: Path) -> None:

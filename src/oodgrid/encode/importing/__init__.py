@@ -63,7 +63,10 @@ def import_experiment(results: Path, experiment: Experiment) -> list[Path]:
             for backbone in experiment.backbones:
                 written += _import_list(results, backbone.name, text_list, text_list.imported)
     if not written:
-        raise OodgridError(f"experiment {experiment.experiment} imports nothing: no dataset of it has imported:")
+        raise OodgridError(
+            f"experiment {experiment.experiment} imports nothing: no imported: of it names a file (tip_adapter, text). "
+            "Features of your own come in by oodgrid import npz"
+        )
     return written
 
 
