@@ -140,3 +140,13 @@ def test_all_checks_are_run_and_what_they_found_is_said_together():
         all_of(lambda: fails("a"))
     with pytest.raises(ZeroDivisionError):
         all_of(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("length", [599, 600, 100_000])
+def test_a_word_as_long_as_a_page_is_cut_in_its_middle(length):
+    word = "a" + "9" * (length - 2) + "z"
+    for error in (OodgridError(f"model {word}: mend it"), Mistakes([f"model {word}: mend it"])):
+        said = printed(error)
+        assert said.startswith("oodgrid: error: model a9") and said.endswith("9z: mend it")
+        assert (word in said) == (length < 599)  # the colon behind it is part of the word
+        assert len(said) < 700

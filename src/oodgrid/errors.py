@@ -90,9 +90,9 @@ def printed(error: BaseException, place: str = "--debug shows where") -> str:
         place: Where its traceback can be read; said only of what is no user's mistake.
     """
     if isinstance(error, Mistakes):
-        return "\n".join(f"oodgrid: error: {printable(line)}" for line in error.lines)
+        return "\n".join(f"oodgrid: error: {_of_words(line)}" for line in error.lines)
     if isinstance(error, OodgridError):
-        return f"oodgrid: error: {printable(str(error))}"
+        return f"oodgrid: error: {_of_words(str(error))}"
     if isinstance(error, KeyboardInterrupt):
         return "oodgrid: interrupted; what was finished is kept"
     known = _known(error)
@@ -114,6 +114,11 @@ def printable(text: str, most: int | None = None) -> str:
     if most is None or len(text) <= most:
         return text
     return textwrap.shorten(text, most, placeholder=" …") if " " in text[:most] else f"{text[:most]}…"
+
+
+def _of_words(line: str) -> str:
+    """Return a line of ours, in which a word of a user's that is as long as a page is cut in its middle."""
+    return re.sub(rf"\S{{{LONGEST},}}", lambda word: f"{word[0][:100]}…{word[0][-100:]}", printable(line))
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
