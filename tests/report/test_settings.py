@@ -80,3 +80,10 @@ def test_another_prompt_makes_tables_and_page_again_and_draws_nothing(experiment
     specs = [{rule: triggers.TRIGGERS[rule]["spec"](each, **names) for rule in REPORT} for each in (first, other)]
     differ = {rule for rule in REPORT if specs[0][rule] != specs[1][rule]}
     assert differ == {"tables", "page"}
+
+
+def test_of_an_import_by_hand_the_page_does_not_say_whose_draws_they_are(experiment_of):
+    """`import npz` may bring one fixed draw, as real-clip-all-x does; the configuration does not say which it is."""
+    imported = [{"name": "d", "imported": {}, "ood": {"far": ["noise"]}}]
+    said = settings.facts(parse(experiment_of(id_datasets=imported)))["Draws of shots"]
+    assert "unless the import brought fixed draws" in said

@@ -16,6 +16,7 @@ IN_PLACE = {
 }
 COOP_DRAWS = "drawn by seed in the order of CoOp's code; draws of different shots are not nested"
 FIXED_DRAW = "one fixed draw as imported, so that seeds change the training alone"
+IMPORTED_DRAWS = f"{COOP_DRAWS}, unless the import brought fixed draws (oodgrid check says so)"
 
 
 def prompts(templates: Sequence[str]) -> str:
@@ -100,7 +101,10 @@ def _names(dataset: IdDataset) -> str:
 
 
 def _draws(dataset: IdDataset) -> str:
-    return FIXED_DRAW if dataset.imported and dataset.imported.tip_adapter else COOP_DRAWS
+    """Return how shots are drawn; what an import by hand holds, the configuration does not know."""
+    if not dataset.imported:
+        return COOP_DRAWS
+    return FIXED_DRAW if dataset.imported.tip_adapter else IMPORTED_DRAWS
 
 
 def _encoders(experiment: Experiment) -> str:
